@@ -1,0 +1,237 @@
+"""The promises every storage backend keeps.
+
+Two ports hold everything durable: `StateStore` (small documents and append-only logs) and `ObjectStore` (bytes of any
+size under a key). The docstrings are the contract; `tests/backends` holds every backend to them.
+
+Both are safe to share between threads, and, but for `memory://`, between processes. A constructor opens nothing:
+connections are made on first use, so that a store may be built before a fork and used after it. What a driver raises
+reaches no caller: an outage is `StoreUnavailable`, a store that is full is `StoreFull`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+
+class StoreError(Exception):
+    """A storage backend could not do what was asked; nothing was changed unless the subclass says otherwise."""
+
+
+class StoreUnavailable(StoreError):
+    """The store does not answer, is locked, or failed; whether a write in flight took effect is not known."""
+
+
+class StoreFull(StoreUnavailable):
+    """The store has no room for the write; reads and deletes still work."""
+
+
+class Conflict(StoreError):
+    """A condition of a commit did not hold; nothing of the commit was stored."""
+
+
+class NoSuchObject(StoreError):
+    """There is no object under the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A value and the version that its last write gave it."""
+
+    value: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a log."""
+
+    sequence: int
+    value: bytes
+
+
+ABSENT: Final = 0
+"""The version a document has before it exists: `expect={key: ABSENT}` asks that the key be free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Store `value` under `key`; with `ttl_seconds`, only for so long by the store's own clock."""
+
+    key: str
+    value: bytes
+    ttl_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit asks and does.
+
+    expect: document key -> the version it must have (`ABSENT`: none), whether or not the commit also writes it.
+    puts: documents stored; deletes: document keys removed (a key that is not there is fine).
+    appends: (log, value) pairs, appended in order.
+    drops: (log, sequence) pairs, entries removed (one that is not there is fine).
+    """
+
+    expect: dict[str, int] = field(default_factory=dict)
+    puts: tuple[Put, ...] = ()
+    deletes: tuple[str, ...] = ()
+    appends: tuple[tuple[str, bytes], ...] = ()
+    drops: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """version: what every document that the commit put now carries; sequences: one for each append, in order."""
+
+    version: int
+    sequences: tuple[int, ...] = ()
+
+
+class StateStore(ABC):
+    """Documents with compare-and-set, ordered scans, and append-only logs, in *spaces*.
+
+    A space is the unit of atomicity: one commit touches one space, and a backend that shards keeps a space together.
+    Space, key and log names are text without NUL, at most 512 bytes of UTF-8; a key may be used in two spaces, and a log
+    may bear the name of a document. Values are any bytes, small (a megabyte at most): large bytes belong to an object.
+    """
+
+    @abstractmethod
+    def get(self, space: str, key: str) -> Document | None:
+        """The document under `key`, or None when there is none or its time is over."""
+
+    @abstractmethod
+    def scan(self, space: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[tuple[str, Document]]:
+        """Up to `limit` live documents whose key starts with `prefix` and is greater than `after`, by key in UTF-8 byte order.
+
+        Pages read one after another hold every document that was there throughout, once.
+        """
+
+    @abstractmethod
+    def read(self, space: str, log: str, after: int = 0, limit: int = 1000) -> list[Entry]:
+        """Up to `limit` entries with a sequence above `after`, ascending.
+
+        When an entry is visible, every entry below it that will ever exist is visible too or was dropped.
+        """
+
+    @abstractmethod
+    def last_sequence(self, space: str, log: str) -> int:
+        """The highest sequence ever given in the log, dropped entries included; 0 when there was none."""
+
+    @abstractmethod
+    def commit(self, space: str, change: Change) -> Committed:
+        """Do all of `change`, or nothing of it.
+
+        Sequences of a log count 1, 2, 3, … without a gap and are never given twice, not after a drop and not after a
+        crash. Versions rise with every commit to a space and are never given twice either, so that a version works as a
+        fencing token. Once it returns, the change survives a `kill -9` of every process; a crash before leaves all of it or
+        nothing. Every later read, in any process, sees it.
+
+        Raises `Conflict` when an expectation does not hold. After a `StoreUnavailable` the change may or may not have been
+        made: repeat it only under an expectation that tells.
+        """
+
+    @abstractmethod
+    def scrub(self) -> None:
+        """Erase for good: after it returns, no file of the store holds a byte of any value that was deleted, dropped,
+        overwritten or timed out before it was called.
+
+        Raises `StoreUnavailable` when that could not be done now (a reader holds on to the past); it can be repeated.
+        """
+
+    @abstractmethod
+    def check(self) -> str:
+        """One line on the store's condition, for readiness; raises `StoreUnavailable` when it cannot be written to."""
+
+    def scan_all(self, space: str, prefix: str = "") -> Iterator[tuple[str, Document]]:
+        """Every live document under `prefix`, page by page."""
+        after = ""
+        while page := self.scan(space, prefix, after):
+            yield from page
+            after = page[-1][0]
+
+    def put(self, space: str, key: str, value: bytes, *, expect: int | None = None, ttl_seconds: float | None = None) -> int:
+        """Store one document, under the condition that it has version `expect` if that is given; its new version."""
+        wanted = {} if expect is None else {key: expect}
+        return self.commit(space, Change(expect=wanted, puts=(Put(key, value, ttl_seconds),))).version
+
+    def close(self) -> None:
+        """Release connections. The store opens them again when it is next used."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object's key, its size in bytes, and when it was last written (UTC)."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+
+
+class ObjectStore(ABC):
+    """Bytes of any size under a key.
+
+    A key is one or more segments joined by `/`; a segment is 1 to 200 characters of `A-Z a-z 0-9 . _ = -` and not `.` or
+    `..`; the whole is at most 900. Anything else is a `ValueError` before the store is asked.
+    """
+
+    @abstractmethod
+    def put(self, key: str, chunks: Iterable[bytes]) -> int:
+        """Store the concatenation of `chunks` under `key`, replacing what was there; its size in bytes.
+
+        A reader sees the old object, or none, or the whole new one, never a part, whatever dies when. Once it returns, the
+        object survives a `kill -9` of every process. When `chunks` raises, nothing is stored and the exception passes.
+        """
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """The whole object. Raises `NoSuchObject`."""
+
+    @abstractmethod
+    def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        """The object's bytes from `start`, `length` of them or to its end, in chunks of at most `chunk_bytes`.
+
+        All chunks are of one and the same object though it be replaced meanwhile; if it is deleted meanwhile, either the
+        rest comes or `StoreError` is raised, never a silent end. Raises `NoSuchObject` before the first chunk.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Every object whose key starts with `prefix`, by key in byte order."""
+
+    @abstractmethod
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects; one that is not there is fine. Its bytes are gone from the store when this returns."""
+
+    @abstractmethod
+    def sweep(self) -> int:
+        """Remove what writers that died left behind and nobody can read; how many pieces. A living writer loses nothing."""
+
+    @abstractmethod
+    def check(self) -> str:
+        """One line on the store's condition, for readiness; raises `StoreUnavailable` when it cannot be written to."""
+
+    @abstractmethod
+    def table_location(self, name: str) -> TableLocation:
+        """Where `deltalake` keeps the table `name` (a key) in this store; the same in every process that shares the store."""
+
+    @abstractmethod
+    def sweep_table(self, name: str) -> int:
+        """Remove the half-written files that `deltalake` leaves in the table when it dies and that its vacuum does not see.
+
+        Only for the one who may write the table: a living writer's files look the same. How many were removed.
+        """
+
+    def close(self) -> None:
+        """Release connections. The store opens them again when it is next used."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableLocation:
+    """A table URI and the storage options that `deltalake` opens it with."""
+
+    uri: str
+    storage_options: dict[str, str] = field(default_factory=dict)
