@@ -26,7 +26,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreFull(StoreUnavailable):
-    """The store has no room for the write; reads and deletes still work."""
+    """The store has no room for the write; reads and the deletion of objects still work."""
 
 
 class Conflict(StoreError):
@@ -68,7 +68,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one commit asks and does.
+    """What one commit asks and then does, in the order of the fields: a key that is put and deleted is gone.
 
     expect: document key -> the version it must have (`ABSENT`: none), whether or not the commit also writes it.
     puts: documents stored; deletes: document keys removed (a key that is not there is fine).
@@ -95,8 +95,9 @@ class StateStore(ABC):
     """Documents with compare-and-set, ordered scans, and append-only logs, in *spaces*.
 
     A space is the unit of atomicity: one commit touches one space, and a backend that shards keeps a space together.
-    Space, key and log names are text without NUL, at most 512 bytes of UTF-8; a key may be used in two spaces, and a log
-    may bear the name of a document. Values are any bytes, small (a megabyte at most): large bytes belong to an object.
+    Space, key and log names are text without NUL, 1 to 512 bytes of UTF-8; anything else is a `ValueError` before the store
+    is asked. A key may be used in two spaces, and a log may bear the name of a document. Values are any bytes, small (a
+    megabyte at most): large bytes belong to an object.
     """
 
     @abstractmethod
@@ -158,7 +159,7 @@ class StateStore(ABC):
         wanted = {} if expect is None else {key: expect}
         return self.commit(space, Change(expect=wanted, puts=(Put(key, value, ttl_seconds),))).version
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Release connections. The store opens them again when it is next used."""
 
 
@@ -195,7 +196,7 @@ class ObjectStore(ABC):
         """The object's bytes from `start`, `length` of them or to its end, in chunks of at most `chunk_bytes`.
 
         All chunks are of one and the same object though it be replaced meanwhile; if it is deleted meanwhile, either the
-        rest comes or `StoreError` is raised, never a silent end. Raises `NoSuchObject` before the first chunk.
+        rest comes or `StoreError` is raised, never a silent end. Raises `NoSuchObject` when called, not at the first chunk.
         """
 
     @abstractmethod
@@ -216,7 +217,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def table_location(self, name: str) -> TableLocation:
-        """Where `deltalake` keeps the table `name` (a key) in this store; the same in every process that shares the store."""
+        """Where `deltalake` keeps the table `name` (a key) in this store; the same in every process that shares the store.
+
+        No table is inside another, though its name may begin with the other's, and `list` shows no file of a table.
+        """
 
     @abstractmethod
     def sweep_table(self, name: str) -> int:
@@ -225,7 +229,7 @@ class ObjectStore(ABC):
         Only for the one who may write the table: a living writer's files look the same. How many were removed.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Release connections. The store opens them again when it is next used."""
 
 

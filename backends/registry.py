@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from backends.ports import ObjectStore, StateStore
@@ -16,6 +16,16 @@ OBJECT_BACKENDS = {
     "memory": "backends.memory:MemoryObjects",
     "file": "backends.filesystem:FilesystemObjects",
 }
+
+
+class StoreUrls(Protocol):
+    """Whatever says which stores to use."""
+
+    @property
+    def state_url(self) -> str: ...
+
+    @property
+    def objects_url(self) -> str: ...
 
 
 class UnknownScheme(ValueError):
@@ -32,15 +42,22 @@ def open_objects(url: str) -> ObjectStore:
     return _load(OBJECT_BACKENDS, url)(url)
 
 
-def check_scheme(table: dict[str, str], url: str) -> None:
-    """Raises `UnknownScheme` unless `table` has a backend for `url`."""
-    scheme = urlsplit(url).scheme
-    if scheme not in table:
-        known = ", ".join(f"{name}://" for name in sorted(table))
-        raise UnknownScheme(f"no backend for {scheme or 'a URL without a scheme'!r}; there are {known}")
+def faults(urls: StoreUrls) -> list[str]:
+    """A line for each URL that names no store. Connects to none."""
+    told = []
+    for name, open_store in (("state_url", open_state), ("objects_url", open_objects)):
+        try:
+            if url := getattr(urls, name):
+                open_store(url)
+        except ValueError as fault:
+            told.append(f"SMARTHOUSE_{name.upper()}: {fault}")
+    return told
 
 
 def _load(table: dict[str, str], url: str) -> Any:
-    check_scheme(table, url)
-    module, _, name = table[urlsplit(url).scheme].partition(":")
+    scheme = urlsplit(url).scheme
+    if scheme not in table:
+        known = ", ".join(f"{name}://" for name in sorted(table))
+        raise UnknownScheme(f"no store for {scheme or 'a URL without a scheme'!r}; there are {known}")
+    module, _, name = table[scheme].partition(":")
     return getattr(import_module(module), name)

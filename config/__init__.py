@@ -1,0 +1,1 @@
+"""What varies from one deployment to the next."""

@@ -1,0 +1,3 @@
+"""Export, `/api/export`."""
+
+from blueprints.export.routes import blueprint as blueprint

@@ -1,0 +1,3 @@
+"""Ingest, `/api/ingest`."""
+
+from blueprints.ingest.routes import blueprint as blueprint

@@ -28,6 +28,9 @@ device_class: the attributes `unit_of_measurement` and `device_class` where they
 where absent or unreadable. attributes: JSON text of an object, allow-listed keys only.
 """
 
+BUCKETS: Final = 8
+"""Buckets of homes in each day of the table: what a forget rewrites is an eighth of the days that the home was seen on."""
+
 STATES: Final = pa.schema(
     [
         pa.field("day", pa.date32(), nullable=False),
@@ -60,3 +63,8 @@ ROWS: Final = pa.schema(
     ]
 )
 """A row of an export, in the order of its columns. home: a pseudonym."""
+
+
+def bucket_of(home: str) -> int:
+    """The bucket of a home's internal key (hexadecimal)."""
+    return int(home[:8], 16) % BUCKETS

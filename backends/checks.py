@@ -1,0 +1,44 @@
+"""What may be asked of a store, whichever it is: checked before the store is reached."""
+
+from __future__ import annotations
+
+import re
+
+from backends.ports import Change
+
+_SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._=-]{1,200}"
+_KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*", re.ASCII)
+_PREFIX = re.compile(r"(?:[A-Za-z0-9._=-]{1,200}/)*[A-Za-z0-9._=-]{0,200}", re.ASCII)
+_LONGEST_KEY = 900
+_LONGEST_NAME_BYTES = 512
+
+
+def check_key(key: str) -> str:
+    """The object key itself; raises `ValueError` unless it is what `ObjectStore` calls a key."""
+    if len(key) > _LONGEST_KEY or _KEY.fullmatch(key) is None:
+        raise ValueError(f"not an object key: {key!r}")
+    return key
+
+
+def begins_keys(prefix: str) -> bool:
+    """Whether any object key could start with `prefix`."""
+    return len(prefix) <= _LONGEST_KEY and _PREFIX.fullmatch(prefix) is not None
+
+
+def check_names(*names: str) -> None:
+    """Raises `ValueError` unless each may name a space, a document or a log."""
+    for name in names:
+        if not 0 < len(name.encode()) <= _LONGEST_NAME_BYTES or "\0" in name:
+            raise ValueError(f"not the name of a space, a document or a log: {name!r}")
+
+
+def check_change(space: str, change: Change) -> None:
+    """Raises `ValueError` unless every name in the commit is one."""
+    check_names(space, *change.expect, *(put.key for put in change.puts), *change.deletes)
+    check_names(*(log for log, _ in change.appends), *(log for log, _ in change.drops))
+
+
+def check_range(start: int, length: int | None, chunk_bytes: int) -> None:
+    """Raises `ValueError` unless it is a part of an object, in chunks that end."""
+    if start < 0 or (length or 0) < 0 or chunk_bytes < 1:
+        raise ValueError(f"not a part of an object: {length} bytes from {start}, {chunk_bytes} at a time")

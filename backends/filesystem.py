@@ -1,0 +1,263 @@
+"""Objects as files below one folder.
+
+A key's last segment names a file, those before it folders with a `+` at the end, so that `a` and `a/b` are two objects. The
+three folders below the root hold `objects`, the `tables` of deltalake, and what is being `written`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backends.checks import begins_keys, check_key, check_range
+from backends.ports import NoSuchObject, ObjectInfo, ObjectStore, StoreFull, StoreUnavailable, TableLocation
+from backends.urls import chosen, path_and_options
+
+_OPTIONS = {"fsync": "1"}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Each try that fails has lost a race against a delete.
+_TRIES = 100
+# How object_store names a file until it is whole, and delta-rs a commit until it has its number.
+_HALF_WRITTEN = re.compile(r".*#\d+|_commit_.*\.json\.tmp")
+
+
+class FilesystemObjects(ObjectStore):
+    """`file://path?fsync=1`: whether a put waits for the disk (`1`) or may be lost with the machine's power (`0`)."""
+
+    def __init__(self, url: str) -> None:
+        root, options = path_and_options(url, _OPTIONS)
+        self._fsync = chosen(options, "fsync", ("0", "1")) == "1"
+        self._objects = os.path.join(root, "objects")
+        self._written = os.path.join(root, "written")
+        self._tables = os.path.join(root, "tables")
+
+    def put(self, key: str, chunks: Iterable[bytes]) -> int:
+        target = _path(self._objects, check_key(key))
+        with _translated():
+            handle, temporary = self._begin()
+        try:
+            size_bytes = 0
+            # What `chunks` raises is not the store's: only the writing is translated.
+            for chunk in chunks:
+                size_bytes += len(chunk)
+                with _translated():
+                    _write(handle, chunk)
+            with _translated():
+                self._finish(handle, temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        finally:
+            os.close(handle)
+        return size_bytes
+
+    def get(self, key: str) -> bytes:
+        path = _path(self._objects, check_key(key))
+        with _translated(key):
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return b"".join(_chunks(handle, 0, None, 1 << 30))
+
+    def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        check_range(start, length, chunk_bytes)
+        path = _path(self._objects, check_key(key))
+        with _translated(key):
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        chunks = _chunks(handle, start, length, chunk_bytes)
+        next(chunks)  # From here on the generator closes the file, even if nobody asks it for a chunk.
+        return chunks
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        if begins_keys(prefix):
+            folder, _, _ = prefix.rpartition("/")
+            yield from self._walk(f"{folder}/" if folder else "", prefix)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        paths = [_path(self._objects, check_key(key)) for key in keys]
+        with _translated():
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+            for folder in sorted({os.path.dirname(path) for path in paths}, reverse=True):
+                self._sync(folder)
+                self._prune(folder)
+
+    def sweep(self) -> int:
+        removed = 0
+        with _translated(), suppress(FileNotFoundError), os.scandir(self._written) as entries:
+            for entry in entries:
+                removed += _remove_if_abandoned(entry.path)
+        return removed
+
+    def check(self) -> str:
+        with _translated():
+            handle, temporary = self._begin()
+            try:
+                _write(handle, b"check")
+                if self._fsync:
+                    os.fsync(handle)
+            finally:
+                os.unlink(temporary)
+                os.close(handle)
+            return f"{shutil.disk_usage(self._written).free >> 20} MiB are free"
+
+    def table_location(self, name: str) -> TableLocation:
+        return TableLocation(Path(_path(self._tables, check_key(name))).as_uri())
+
+    def sweep_table(self, name: str) -> int:
+        with _translated():
+            folder = Path(_path(self._tables, check_key(name)))
+            half_written = [path for path in folder.rglob("*") if _HALF_WRITTEN.fullmatch(path.name)]
+            for path in half_written:
+                path.unlink(missing_ok=True)
+            return len(half_written)
+
+    def _begin(self) -> tuple[int, str]:
+        """A new file that no sweep removes, because its writer holds the lock on it."""
+        for _ in range(_TRIES):
+            temporary = os.path.join(self._written, os.urandom(12).hex())
+            try:
+                handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+            except FileNotFoundError:
+                self._make(self._written)
+                continue
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                # A sweep may have been faster than the lock.
+                if os.fstat(handle).st_nlink:
+                    return handle, temporary
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)
+        raise FileNotFoundError(errno.ENOENT, "no file can be begun", self._written)
+
+    def _finish(self, handle: int, temporary: str, target: str) -> None:
+        if self._fsync:
+            os.fsync(handle)
+        folder = os.path.dirname(target)
+        for _ in range(_TRIES):
+            try:
+                os.rename(temporary, target)
+                break
+            except FileNotFoundError:
+                # The folder is new, or was pruned by a delete.
+                self._make(folder)
+        else:
+            raise FileNotFoundError(errno.ENOENT, "no file can be put", target)
+        self._sync(folder)
+
+    def _make(self, folder: str) -> None:
+        with suppress(FileNotFoundError):
+            os.makedirs(folder, exist_ok=True)
+        while folder not in (self._objects, self._written):
+            folder = os.path.dirname(folder)
+            self._sync(folder)
+        self._sync(os.path.dirname(folder))
+
+    def _sync(self, folder: str) -> None:
+        """Wait until the names in the folder are on the disk; a folder that is gone has none."""
+        if self._fsync:
+            with suppress(FileNotFoundError):
+                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+
+    def _prune(self, folder: str) -> None:
+        """Remove the folder and those above it that are empty."""
+        while folder != self._objects:
+            try:
+                os.rmdir(folder)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return
+            folder = os.path.dirname(folder)
+
+    def _walk(self, above: str, prefix: str) -> Iterator[ObjectInfo]:
+        """The objects whose key starts with `prefix`, below the folder that the keys' beginning `above` names."""
+        for name in self._names(above):
+            key = above + name
+            if not key.startswith(prefix):
+                continue
+            if name.endswith("/"):
+                yield from self._walk(key, prefix)
+                continue
+            with suppress(NoSuchObject):
+                with _translated(key):
+                    status = os.stat(_path(self._objects, key))
+                yield ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def _names(self, above: str) -> Iterable[str]:
+        """The last segments of the keys right below `above`, with the folders' as `name/`: as they sort within whole keys."""
+        with _translated(), suppress(FileNotFoundError), os.scandir(_path(self._objects, above)) as entries:
+            return sorted(f"{entry.name[:-1]}/" if entry.name.endswith("+") else entry.name for entry in entries)
+        return ()
+
+
+def _path(folder: str, key: str) -> str:
+    return f"{folder}/{key.replace('/', '+/')}"
+
+
+def _write(handle: int, chunk: bytes) -> None:
+    written = os.write(handle, chunk)
+    while written < len(chunk):
+        written += os.write(handle, memoryview(chunk)[written:])
+
+
+def _chunks(handle: int, start: int, length: int | None, chunk_bytes: int) -> Iterator[bytes]:
+    try:
+        yield b""
+        with _translated():
+            size_bytes = os.fstat(handle).st_size
+        end = size_bytes if length is None else min(start + length, size_bytes)
+        while start < end:
+            with _translated():
+                chunk = os.pread(handle, min(chunk_bytes, end - start), start)
+            if not chunk:
+                raise StoreUnavailable("the file is shorter than it was")
+            start += len(chunk)
+            yield chunk
+    finally:
+        os.close(handle)
+
+
+def _remove_if_abandoned(path: str) -> bool:
+    """Remove the file unless its writer lives."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+        return True
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    finally:
+        os.close(handle)
+
+
+class _translated:
+    """Turns what the system raises into what the port promises; `key` is the object that was asked for."""
+
+    def __init__(self, key: str | None = None) -> None:
+        self._key = key
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        if isinstance(error, FileNotFoundError) and self._key is not None:
+            raise NoSuchObject(self._key) from error
+        raise (StoreFull if error.errno in _FULL else StoreUnavailable)(str(error)) from error

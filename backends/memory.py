@@ -1,0 +1,186 @@
+"""Everything in this process's memory: for tests, and for trying things out."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from backends.checks import check_change, check_key, check_names, check_range
+from backends.ports import (
+    ABSENT,
+    Change,
+    Committed,
+    Conflict,
+    Document,
+    Entry,
+    NoSuchObject,
+    ObjectInfo,
+    ObjectStore,
+    StateStore,
+    TableLocation,
+)
+
+
+@dataclass(slots=True)
+class _Space:
+    version: int = 0
+    documents: dict[str, tuple[Document, float | None]] = field(default_factory=dict)
+    expiries: list[tuple[float, str]] = field(default_factory=list)
+    sequences: Counter[str] = field(default_factory=Counter)
+    logs: defaultdict[str, dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
+
+    def live(self, key: str) -> Document | None:
+        document, expires_at = self.documents.get(key, (None, None))
+        return None if expires_at is not None and expires_at <= time.monotonic() else document
+
+    def forget_expired(self) -> None:
+        while self.expiries and self.expiries[0][0] <= time.monotonic():
+            _, key = heapq.heappop(self.expiries)
+            if self.live(key) is None:
+                self.documents.pop(key, None)
+
+
+class MemoryState(StateStore):
+    """`memory://`: gone with the process."""
+
+    def __init__(self, url: str) -> None:
+        _check_url(url)
+        self._lock = threading.Lock()
+        self._spaces: defaultdict[str, _Space] = defaultdict(_Space)
+
+    def get(self, space: str, key: str) -> Document | None:
+        check_names(space, key)
+        with self._lock:
+            return self._spaces[space].live(key)
+
+    def scan(self, space: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[tuple[str, Document]]:
+        check_names(space)
+        with self._lock:
+            here = self._spaces[space]
+            keys = sorted(key for key in here.documents if key.startswith(prefix) and key > after)
+            live = ((key, document) for key in keys if (document := here.live(key)) is not None)
+            return list(islice(live, max(limit, 0)))
+
+    def read(self, space: str, log: str, after: int = 0, limit: int = 1000) -> list[Entry]:
+        check_names(space, log)
+        with self._lock:
+            entries = [Entry(sequence, value) for sequence, value in self._spaces[space].logs[log].items() if sequence > after]
+            return entries[: max(limit, 0)]
+
+    def last_sequence(self, space: str, log: str) -> int:
+        check_names(space, log)
+        with self._lock:
+            return self._spaces[space].sequences[log]
+
+    def commit(self, space: str, change: Change) -> Committed:
+        check_change(space, change)
+        with self._lock:
+            here = self._spaces[space]
+            for key, wanted in change.expect.items():
+                document = here.live(key)
+                found = document.version if document else ABSENT
+                if found != wanted:
+                    raise Conflict(f"{key!r} in {space!r} has version {found}, not {wanted}")
+            here.version += 1
+            here.forget_expired()
+            for put in change.puts:
+                expires_at = None
+                if put.ttl_seconds is not None:
+                    expires_at = time.monotonic() + put.ttl_seconds
+                    heapq.heappush(here.expiries, (expires_at, put.key))
+                here.documents[put.key] = (Document(put.value, here.version), expires_at)
+            for key in change.deletes:
+                here.documents.pop(key, None)
+            sequences = []
+            for log, value in change.appends:
+                here.sequences[log] += 1
+                sequences.append(here.sequences[log])
+                here.logs[log][here.sequences[log]] = value
+            for log, sequence in change.drops:
+                here.logs[log].pop(sequence, None)
+            return Committed(here.version, tuple(sequences))
+
+    def scrub(self) -> None:
+        with self._lock:
+            for space in self._spaces.values():
+                space.forget_expired()
+
+    def check(self) -> str:
+        return "in memory"
+
+
+class MemoryObjects(ObjectStore):
+    """`memory://`: gone with the process, but for the tables, which are in a temporary folder until `close`."""
+
+    def __init__(self, url: str) -> None:
+        _check_url(url)
+        self._lock = threading.Lock()
+        self._objects: dict[str, tuple[bytes, datetime]] = {}
+        self._tables: TemporaryDirectory[str] | None = None
+
+    def put(self, key: str, chunks: Iterable[bytes]) -> int:
+        check_key(key)
+        data = b"".join(chunks)
+        with self._lock:
+            self._objects[key] = (data, datetime.now(UTC))
+        return len(data)
+
+    def get(self, key: str) -> bytes:
+        check_key(key)
+        with self._lock:
+            if key not in self._objects:
+                raise NoSuchObject(key)
+            return self._objects[key][0]
+
+    def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        check_range(start, length, chunk_bytes)
+        data = self.get(key)
+        end = len(data) if length is None else min(start + length, len(data))
+        return (data[at : min(at + chunk_bytes, end)] for at in range(start, end, chunk_bytes))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        with self._lock:
+            found = sorted((key, *item) for key, item in self._objects.items() if key.startswith(prefix))
+        return (ObjectInfo(key, len(data), modified_at) for key, data, modified_at in found)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        checked = [check_key(key) for key in keys]
+        with self._lock:
+            for key in checked:
+                self._objects.pop(key, None)
+
+    def sweep(self) -> int:
+        return 0
+
+    def check(self) -> str:
+        return "in memory"
+
+    def table_location(self, name: str) -> TableLocation:
+        folder = check_key(name).replace("/", "+/")
+        with self._lock:
+            if self._tables is None:
+                self._tables = TemporaryDirectory(prefix="smarthouse-tables-")
+            return TableLocation(Path(self._tables.name, folder).as_uri())
+
+    def sweep_table(self, name: str) -> int:
+        check_key(name)
+        return 0
+
+    def close(self) -> None:
+        with self._lock:
+            if self._tables is not None:
+                self._tables.cleanup()
+                self._tables = None
+
+
+def _check_url(url: str) -> None:
+    if url != "memory://":
+        raise ValueError(f"{url!r}: a store in memory is memory:// and has no options")

@@ -1,0 +1,110 @@
+"""The ways to say the same error: each API's own. The one place that turns a fault into HTTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from smarthouse_api.errors import Invalid, KeyReused, Refused, StoreError, StoreFull, TooLarge, TooMany, Unavailable
+
+RETRY_AFTER_SECONDS = 5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An error before it is put into words: status, short title, detail for the caller, headers."""
+
+    status: int
+    detail: str
+    title: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.title or HTTPStatus(self.status).phrase
+
+
+def problem(fault: Fault) -> Response:
+    """RFC 9457 problem details: Ingest, Export, and whatever belongs to no API."""
+    body = {"type": "about:blank", "title": fault.name, "status": fault.status, "detail": fault.detail}
+    return Response(msgspec.json.encode(body), fault.status, fault.headers, content_type="application/problem+json")
+
+
+DIALECTS: dict[str, Callable[[Fault], Response]] = {}
+"""Path prefix -> dialect, for the APIs that do not speak `problem`."""
+
+_STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (
+    (KeyReused, HTTPStatus.CONFLICT),
+    (Invalid, HTTPStatus.BAD_REQUEST),
+    (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
+    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+def register(app: Flask) -> None:
+    """Have `app` answer every fault in the dialect of the API that was called."""
+    app.register_error_handler(Exception, answer)
+
+
+def answer(error: Exception) -> Response:
+    """The response to a fault, whichever part of the service raised it."""
+    fault = _fault(error)
+    speak = next((dialect for prefix, dialect in DIALECTS.items() if request.path.startswith(prefix)), problem)
+    return speak(fault)
+
+
+def _fault(error: Exception) -> Fault:
+    if isinstance(error, Refused):
+        return Fault(_status(error), error.detail, error.title, _retry(error))
+    if isinstance(error, StoreError):
+        log.error("storage failed: %s", error)
+        detail = "The storage is full" if isinstance(error, StoreFull) else "The storage does not answer"
+        return Fault(503, f"{detail}; repeat the request later", None, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    if isinstance(error, HTTPException) and error.code is not None:
+        return Fault(error.code, _words(error), None, _headers(error))
+    log.error("unexpected fault", exc_info=error)
+    return Fault(500, "The service failed to answer; the fault is logged under this answer's X-Request-ID")
+
+
+def _status(error: Refused) -> int:
+    return next(status for kind, status in _STATUSES if isinstance(error, kind))
+
+
+def _retry(error: Refused) -> dict[str, str]:
+    if isinstance(error, TooMany):
+        return {"Retry-After": str(error.retry_after_seconds)}
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable) else {}
+
+
+def _words(error: HTTPException) -> str:
+    if faults := getattr(error, "data", {}).get("messages"):
+        return _told(faults)
+    match error.code:
+        case 404:
+            return "There is nothing at this path; the APIs are described at /docs"
+        case 405:
+            return f"{request.method} is not possible here; use {', '.join(sorted(error.valid_methods or []))}"  # type: ignore[attr-defined]
+        case 413:
+            limit = request.max_content_length
+            return f"The body is larger than {limit} bytes" if limit else "The body is too large"
+    return error.description or HTTPStatus(error.code or 500).description
+
+
+def _told(faults: dict[str, dict[str, list[str]]]) -> str:
+    """A schema's findings, by location and parameter, in one sentence for each."""
+    return " ".join(f"{name}: {' '.join(told)}" for by_name in faults.values() for name, told in by_name.items())
+
+
+def _headers(error: HTTPException) -> dict[str, Any]:
+    kept = {"allow", "retry-after", "location", "content-range"}
+    return {name: value for name, value in error.get_headers() if name.lower() in kept}

@@ -1,0 +1,49 @@
+"""What every request passes: an id, a line in the log, a count in the metrics."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from flask import Flask, Response, g, request
+from prometheus_client import Counter, Histogram
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+EXPOSED_HEADERS = [
+    "Content-Disposition",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Empty-Reason",
+    "Idempotency-Replayed",
+]
+
+REQUESTS = Counter("smarthouse_requests_total", "Requests answered.", ["route", "method", "status"])
+SECONDS = Histogram("smarthouse_request_seconds", "Time to the first byte of an answer.", ["route", "method"])
+
+log = logging.getLogger("smarthouse.access")
+
+
+def register(app: Flask) -> None:
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    g.began_at = time.perf_counter()
+
+
+def _end(response: Response) -> Response:
+    seconds = time.perf_counter() - g.began_at
+    route = request.url_rule.rule if request.url_rule else "none"
+    response.headers["X-Request-ID"] = g.request_id
+    REQUESTS.labels(route, request.method, response.status_code).inc()
+    SECONDS.labels(route, request.method).observe(seconds)
+    # The path, never the query or a header: those hold what a caller may not want kept.
+    log.info("%s %s %d %.1fms %s", request.method, request.path, response.status_code, seconds * 1000, g.request_id)
+    return response

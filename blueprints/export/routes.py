@@ -1,0 +1,64 @@
+"""Export: the lake as datasets fit for CKAN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, request
+from flask_smorest import Blueprint
+
+from blueprints.export.schemas import DatasetSchema, FiltersSchema, known_formats
+from smarthouse_api.house import house
+from smarthouse_api.lake.query import Filters
+
+blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
+
+ZIP = {"schema": {"type": "string", "format": "binary"}, "content_type": "application/zip"}
+HEADERS = {"Content-Disposition": {"schema": {"type": "string"}, "description": "The name of the file"}}
+EMPTY = {"X-Empty-Reason": {"schema": {"type": "string"}, "description": "Why there is nothing"}}
+
+
+@blueprint.route("/formats")
+@blueprint.response(200, {"type": "string", "example": "json, csv, xml"}, content_type="text/plain")
+def formats() -> Response:
+    """The formats of the first generation of this API."""
+    return Response("json, csv, xml", content_type="text/plain; charset=utf-8")
+
+
+@blueprint.route("/dataset")
+@blueprint.arguments(DatasetSchema, location="query", error_status_code=400)
+@blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
+@blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
+@blueprint.alt_response(400, "BAD_REQUEST")
+@blueprint.alt_response(429, "TOO_MANY_REQUESTS")
+@blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+def dataset(query: dict[str, Any]) -> Response:
+    """Download a dataset in one or several formats."""
+    return _download(query["formats"], query["filters"], query["metadata"])
+
+
+@blueprint.route("/<format>")
+@blueprint.arguments(FiltersSchema, location="query", error_status_code=400)
+@blueprint.doc(parameters=[{"name": "format", "in": "path", "required": True, "schema": {"type": "string"}, "example": "csv",
+                            "description": "json, csv, xml, jsonl or parquet, in any case"}])
+@blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
+@blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
+@blueprint.alt_response(400, "BAD_REQUEST")
+@blueprint.alt_response(429, "TOO_MANY_REQUESTS")
+@blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+def one_format(query: dict[str, Any], format: str) -> Response:
+    """Download a dataset in one format."""
+    return _download([format], query["filters"], query["metadata"])
+
+
+def _download(names: list[str], filters: Filters, metadata: bool) -> Response:
+    house().rates.count("export", request.remote_addr or "")
+    extract = house().exports.open(known_formats(names), filters, metadata=metadata)
+    if extract is None:
+        empty = Response(status=204, headers={"X-Empty-Reason": "No record passes the filters"})
+        del empty.headers["Content-Type"]
+        return empty
+    response = Response(extract, content_type="application/zip")
+    response.headers.set("Content-Disposition", "attachment", filename=extract.file_name)
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,107 @@
+"""What Export takes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
+from werkzeug.datastructures import MultiDict
+
+from smarthouse_api.errors import Invalid
+from smarthouse_api.export.formats import FORMATS
+from smarthouse_api.lake.query import Filters
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d+)?)([Zz]|[+ -]\d{2}:\d{2})", re.ASCII)
+_ACCEPTED = "use YYYY-MM-DD or an RFC 3339 time such as 2026-03-01T00:00:00Z"
+
+
+class Day(fields.Field[date]):
+    """A UTC day, given as such or as any time in it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
+        try:
+            if _DATE.fullmatch(value):
+                return date.fromisoformat(value)
+            if (match := _TIME.fullmatch(value)) is not None:
+                day, clock, offset = match.groups()
+                # A plus that was not percent-encoded arrives as a space.
+                return datetime.fromisoformat(f"{day}T{clock[:15]}{offset.upper().replace(' ', '+')}").astimezone(UTC).date()
+        except (ValueError, OverflowError) as fault:
+            raise ValidationError(f"Bad date format: {value!r} is no date that exists; {_ACCEPTED}") from fault
+        raise ValidationError(f"Bad date format: {value[:64]!r}; {_ACCEPTED}")
+
+
+class Words(fields.List):
+    """Texts given repeatedly, parted by commas, or under `name[]`."""
+
+    def __init__(self, description: str, example: list[str]) -> None:
+        super().__init__(fields.String(), load_default=list, metadata={"description": description, "example": example})
+
+
+class FiltersSchema(Schema):
+    """Which rows an export holds."""
+
+    date_from = Day(
+        data_key="date_from",
+        metadata={
+            "type": "string",
+            "format": "date",
+            "description": "First UTC day, inclusive; a time stands for its UTC day",
+            "example": "2020-01-01",
+        },
+    )
+    date_to = Day(
+        metadata={"type": "string", "format": "date", "description": "Last UTC day, inclusive; likewise", "example": "2030-12-31"}
+    )
+    types = Words("Home Assistant domains, exact, in any case", [])
+    units = Words("Units of measurement, exact, in their own case", [])
+    time_field = fields.String(
+        load_default="changed",
+        validate=validate.OneOf(["changed", "received"]),
+        metadata={"description": "Whether the dates go by a record's own time or by its arrival"},
+    )
+    metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})
+
+    @pre_load
+    def gather(self, data: Any, **_: Any) -> dict[str, Any]:
+        return {name: _listed(data, name) if isinstance(field, Words) else data[name]
+                for name, field in self.fields.items() if name in data or f"{name}[]" in data}
+
+    @post_load
+    def filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {
+            "filters": Filters(
+                since=data.get("date_from"),
+                until=data.get("date_to"),
+                types=tuple(dict.fromkeys(type_.lower() for type_ in data["types"])),
+                units=tuple(dict.fromkeys(data["units"])),
+                time_field=data["time_field"],
+            ),
+            "metadata": data["metadata"],
+            "formats": data.get("formats", []) + data.get("format", []),
+        }
+
+
+class DatasetSchema(FiltersSchema):
+    """The same, with the formats in the query."""
+
+    formats = Words("Formats of the dataset, in any case", ["json", "csv"])
+    format = Words("The same as `formats`", [])
+
+
+def known_formats(names: list[str]) -> tuple[str, ...]:
+    """Names of formats in lower case, each once. Raises `Invalid` for none, or for one that there is not."""
+    wanted = tuple(dict.fromkeys(name.lower() for name in names))
+    unknown = [name for name in wanted if name not in FORMATS]
+    if unknown or not wanted:
+        what = f"Unsupported exportation format {unknown[0][:64]!r}" if unknown else "No format was asked for"
+        raise Invalid(f"{what}; the formats are {', '.join(FORMATS)}")
+    return wanted
+
+
+def _listed(data: MultiDict[str, str], name: str) -> list[str]:
+    texts = data.getlist(name) + data.getlist(f"{name}[]")
+    return [word.strip() for text in texts for word in text.split(",") if word.strip()]

@@ -1,0 +1,36 @@
+"""Is it alive, can it work, what has it done."""
+
+from __future__ import annotations
+
+import os
+
+from flask import Blueprint, Response, jsonify
+from flask.typing import ResponseReturnValue
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
+
+from smarthouse_api.house import house
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/health/live")
+def live() -> ResponseReturnValue:
+    """The process answers."""
+    return jsonify({"status": "ok"})
+
+
+@blueprint.get("/health/ready")
+def ready() -> ResponseReturnValue:
+    """Every backend answers, or 503 and which does not."""
+    told, failed = house().health()
+    return jsonify({"status": "unavailable" if failed else "ok", "backends": told}), 503 if failed else 200
+
+
+@blueprint.get("/metrics")
+def metrics() -> ResponseReturnValue:
+    """Prometheus metrics of all worker processes together."""
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,58 @@
+"""Ingest: homes upload their data, and are forgotten."""
+
+from __future__ import annotations
+
+from flask import request
+from flask.typing import ResponseReturnValue
+from flask.views import MethodView
+from flask_smorest import Blueprint
+
+from blueprints.ingest.schemas import BODY, HOME_UUID, IDEMPOTENCY_KEY, ForgottenSchema, ReceiptSchema, home_uuid
+from smarthouse_api.house import house
+from smarthouse_api.uploads import MESSAGE, Upload
+
+blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description="Upload a home's data; forget a home")
+
+
+@blueprint.route("/data")
+class Data(MethodView):
+    @blueprint.doc(parameters=[HOME_UUID, IDEMPOTENCY_KEY], requestBody=BODY)
+    @blueprint.response(200, ReceiptSchema)
+    @blueprint.alt_response(400, "BAD_REQUEST")
+    @blueprint.alt_response(409, "CONFLICT")
+    @blueprint.alt_response(413, "REQUEST_ENTITY_TOO_LARGE")
+    @blueprint.alt_response(429, "TOO_MANY_REQUESTS")
+    @blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+    def post(self) -> ResponseReturnValue:
+        """Upload a home's data.
+
+        The bytes are kept as they come; what is recognised in them is counted. A `200` means that they are durable.
+        """
+        upload = Upload(_counted_home(), request.get_data(cache=False), _encoding(), request.headers.get("Idempotency-Key"))
+        answer = house().uploads.receive(upload)
+        told = {"message": MESSAGE, "duplicate": answer.duplicate, **answer.receipt.told()}
+        return told, {"Idempotency-Replayed": "true"} if answer.replayed else {}
+
+    @blueprint.doc(parameters=[HOME_UUID])
+    @blueprint.response(200, ForgottenSchema)
+    @blueprint.alt_response(400, "BAD_REQUEST")
+    @blueprint.alt_response(429, "TOO_MANY_REQUESTS")
+    @blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+    def delete(self) -> ResponseReturnValue:
+        """Forget a home: delete all that was ever uploaded under its UUID.
+
+        The answer is the same whether the home was known or not.
+        """
+        house().forgetting.forget(_counted_home())
+        return {"message": "Data successfully deleted"}
+
+
+def _counted_home() -> str:
+    house().rates.count("ingest", request.remote_addr or "")
+    uuid = home_uuid()
+    house().rates.count("home", house().homes.tag(uuid))
+    return uuid
+
+
+def _encoding() -> str | None:
+    return request.headers.get("Content-Encoding")

@@ -1,0 +1,76 @@
+"""What Ingest takes and gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+from marshmallow import Schema, fields
+
+from smarthouse_api.errors import Invalid
+from smarthouse_api.homes import normalised_uuid
+from smarthouse_api.uploads import MESSAGE
+
+
+class ReceiptSchema(Schema):
+    """What happened to an upload."""
+
+    message = fields.String(metadata={"example": MESSAGE})
+    id = fields.String(metadata={"description": "Of the stored payload; random", "example": "4f8a1c0e6d5b4b0f9a7e3c2d1b0a9f8e"})
+    records = fields.Integer(metadata={"description": "State changes that became records", "example": 4})
+    ignored = fields.Integer(metadata={"description": "Entries without the shape of a state; kept raw only", "example": 0})
+    duplicate = fields.Boolean(metadata={"description": "The same bytes came before from this home, and are kept once"})
+    detail = fields.String(metadata={"description": "Why a body gave no records; only then"})
+
+
+class ForgottenSchema(Schema):
+    """The answer to a deletion, whether the home was known or not."""
+
+    message = fields.String(metadata={"example": "Data successfully deleted"})
+
+
+HOME_UUID = {
+    "name": "Home-UUID",
+    "in": "header",
+    "required": True,
+    "description": "The home's UUID, its deletion secret. `Home_UUID` is accepted too.",
+    "schema": {"type": "string", "format": "uuid"},
+    "example": "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11",
+}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A repeat of the request under the same key answers the first answer again, with `Idempotency-Replayed: true`.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+EXAMPLE: dict[str, list[dict[str, Any]]] = {
+    "sensor.living_room_temperature": [
+        {
+            "entity_id": "sensor.living_room_temperature",
+            "state": "21.5",
+            "attributes": {"unit_of_measurement": "°C", "device_class": "temperature", "state_class": "measurement"},
+            "last_changed": "2026-03-01T12:34:56.123456+00:00",
+            "last_updated": "2026-03-01T12:34:56.123456+00:00",
+        }
+    ]
+}
+BODY = {
+    "required": True,
+    "description": "The home's data, kept as it comes: a JSON object of lists of states, plain or compressed with zlib, gzip or zstd.",
+    "content": {
+        "application/json": {"schema": {"type": "object"}, "example": EXAMPLE},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+
+
+def home_uuid() -> str:
+    """The request's home, normalised. Both spellings of the header reach WSGI as one, joined by a comma if both were sent."""
+    given = request.headers.get("Home-UUID")
+    if given is None:
+        raise Invalid("The header Home-UUID (or Home_UUID) is missing; it must hold the home's UUID")
+    named = {normalised_uuid(text) for text in given.split(",")}
+    if len(named) > 1:
+        raise Invalid("Home-UUID and Home_UUID name different homes; send one of them, or the same in both")
+    return named.pop()

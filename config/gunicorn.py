@@ -1,0 +1,59 @@
+"""gunicorn's settings: `gunicorn -c config/gunicorn.py wsgi:app`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from backends.registry import faults
+from config.settings import Settings, SettingsError
+
+try:
+    settings = Settings.from_env(None, faults)
+except SettingsError as fault:
+    sys.exit(str(fault))
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+workers = settings.workers
+worker_class = "gthread"
+threads = settings.threads
+reload = settings.reload
+graceful_timeout = int(settings.request_timeout_seconds)
+timeout = 60
+keepalive = 5
+control_socket_disable = True
+loglevel = settings.log_level
+
+# Generated clients send `Home_UUID`, a spelling that gunicorn drops in silence. This lets exactly that one header through, from
+# whoever sends it, and believes nobody about anything else. Headers of proxies are the business of TRUSTED_PROXIES.
+forwarded_allow_ips = "*"
+forwarder_headers = "HOME_UUID"
+secure_scheme_headers: dict[str, str] = {}
+
+# The counters of all workers meet in a folder, made before the metrics library is first imported.
+_metrics_folder = tempfile.mkdtemp(prefix="smarthouse-metrics-")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+
+
+def post_worker_init(worker: Any) -> None:
+    worker.wsgi.extensions["smarthouse"].housekeeper.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    if getattr(worker, "wsgi", None) is not None:
+        worker.wsgi.extensions["smarthouse"].housekeeper.stop()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    shutil.rmtree(_metrics_folder, ignore_errors=True)

@@ -1,0 +1,197 @@
+"""An export: what is pending flushed, a snapshot opened, its rows made private, encoded, zipped, described; as a stream."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from smarthouse_api.export.archive import Member, Written, archive
+from smarthouse_api.export.formats import FORMATS
+from smarthouse_api.export.metadata import Extract, ckan_package, data_package
+from smarthouse_api.homes import Homes
+from smarthouse_api.keyring import Keyring
+from smarthouse_api.lake.curator import Curator
+from smarthouse_api.lake.engines import EmbeddedEngine
+from smarthouse_api.lake.query import Filters, parts, select_groups, select_rows
+from smarthouse_api.lake.table import READERS, StatesTable
+from smarthouse_api.leases import Lease, Leases
+from smarthouse_api.privacy import Redactor
+
+
+@dataclass(frozen=True)
+class Policy:
+    """strict: replace every object part, and publish a type and unit only from `min_homes` homes on. rotating: a home has
+    another pseudonym in each export. license_id: one of CKAN's.
+    """
+
+    strict: bool = False
+    rotating: bool = False
+    min_homes: int = 5
+    license_id: str = "cc-zero"
+    author: str = ""
+
+
+class Export:
+    """The zip, to be iterated once and closed; the readers' lease of the lake is held until then."""
+
+    def __init__(self, file_name: str, chunks: Iterator[bytes], lease: Lease) -> None:
+        self.file_name = file_name
+        self._chunks, self._lease = chunks, lease
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+    def close(self) -> None:
+        if hasattr(self._chunks, "close"):
+            self._chunks.close()
+        self._lease.release()
+
+
+class Exports:
+    """Exports of one lake under one policy."""
+
+    def __init__(
+        self,
+        curator: Curator,
+        homes: Homes,
+        table: StatesTable,
+        engine: EmbeddedEngine,
+        leases: Leases,
+        keyring: Keyring,
+        policy: Policy,
+    ) -> None:
+        self._curator, self._homes, self._table, self._engine = curator, homes, table, engine
+        self._leases, self._keyring, self._policy = leases, keyring, policy
+
+    def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True) -> Export | None:
+        """Everything acknowledged before the call that passes `filters`, in each of `formats`; None for no row.
+
+        A fault while it is read is raised there, before the zip's end.
+        """
+        self._curator.flush()
+        lease = self._leases.share(READERS)
+        try:
+            rows = self._rows(filters, lease)
+            if rows is None:
+                lease.release()
+                return None
+            made_at = datetime.now(UTC)
+            stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
+            chunks = archive(
+                (_member(f"{stem}.{FORMATS[name].extension}", name, rows) for name in formats),
+                modified_at=made_at,
+                trailer=(lambda files: self._describe(stem, made_at, filters, rows, files)) if metadata else None,
+            )
+            return Export(f"{stem}.zip", chunks, lease)
+        except BaseException:
+            lease.release()
+            raise
+
+    def _rows(self, filters: Filters, lease: Lease) -> Rows | None:
+        snapshot = self._table.open()
+        if snapshot is None:
+            return None
+        key = secrets.token_bytes(32) if self._policy.rotating else self._keyring.key("export")
+        rows = Rows(
+            snapshot, filters, self._engine, self._homes, lease, Redactor(key, strict=self._policy.strict), self._policy
+        )
+        return None if rows.is_empty() else rows
+
+    def _describe(self, stem: str, made_at: datetime, filters: Filters, rows: Rows, files: list[Written]) -> Iterator[Member]:
+        extract = Extract(
+            id=uuid.uuid4().hex,
+            generated_at=made_at,
+            rows=rows.count,
+            privacy="strict" if self._policy.strict else "standard",
+            pseudonyms="rotating" if self._policy.rotating else "stable",
+            time_field=filters.time_field,
+            date_from=filters.since and filters.since.isoformat(),
+            date_to=filters.until and filters.until.isoformat(),
+            types=filters.types,
+            units=filters.units,
+            author=self._policy.author,
+            license_id=self._policy.license_id,
+        )
+        for name, document in (
+            (f"{stem}_metadata.json", ckan_package(extract, files)),
+            ("datapackage.json", data_package(extract, files)),
+        ):
+            yield Member(name, [orjson.dumps(document, option=orjson.OPT_INDENT_2)])
+
+
+class Rows:
+    """The rows of one export, read anew from the same snapshot for each format."""
+
+    def __init__(
+        self,
+        snapshot: DeltaTable,
+        filters: Filters,
+        engine: EmbeddedEngine,
+        homes: Homes,
+        lease: Lease,
+        redactor: Redactor,
+        policy: Policy,
+    ) -> None:
+        self._snapshot, self._filters, self._engine = snapshot, filters, engine
+        self._homes, self._lease, self._redactor = homes, lease, redactor
+        self._parts = list(parts(pa.table(snapshot.get_add_actions(flatten=True)), filters))
+        self._groups = self._published_groups(policy.min_homes) if policy.strict else None
+        self._first: Iterator[pa.RecordBatch] | None = None
+        self.count = 0
+
+    def is_empty(self) -> bool:
+        """Whether there is no row. The work of finding the first is not done twice."""
+        batches = self._batches()
+        first = next(batches, None)
+        if first is None:
+            return True
+        self._first = _chained(first, batches)
+        return False
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        batches, self._first = self._first or self._batches(), None
+        return batches
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        """Batches of schema `ROWS`; counts them anew. Raises `LeaseLost` when this export was broken off."""
+        self.count = 0
+        for part in self._parts if self._groups != [] else ():
+            query = select_rows(part, self._filters, self._homes.hidden(), self._groups)
+            for batch in self._engine.stream(self._snapshot, query):
+                visible = self._without_hidden(batch)
+                if visible.num_rows:
+                    self.count += visible.num_rows
+                    yield self._redactor(visible)
+
+    def _without_hidden(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch without homes that were forgotten since the query began. Their mark goes only after this lease is broken,
+        so that one who finds neither has nothing to hide.
+        """
+        hidden = self._homes.hidden()
+        self._lease.check()
+        if not hidden:
+            return batch
+        homes = batch.column("home").cast(pa.string())
+        return batch.filter(pc.invert(pc.is_in(homes, pa.array(sorted(hidden), pa.string()))))
+
+    def _published_groups(self, min_homes: int) -> list[tuple[str, str | None]]:
+        query = select_groups(self._filters, self._homes.hidden(), min_homes)
+        return [tuple(row.values()) for batch in self._engine.stream(self._snapshot, query) for row in batch.to_pylist()]
+
+
+def _member(file_name: str, format_: str, rows: Rows) -> Member:
+    form = FORMATS[format_]
+    return Member(file_name, form.encode(rows), form.packed)
+
+
+def _chained(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest

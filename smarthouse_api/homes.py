@@ -1,0 +1,82 @@
+"""Homes: who is who, and a home forgotten.
+
+A home is known by the tag of its UUID, a keyed hash, and has a random internal key, under which everything of it is kept.
+The UUID itself is never stored. In the state store, space `homes`:
+
+    home/<tag>          the home's internal key
+    forgotten/<key>     a home that is hidden and whose bytes are still to be purged
+    upload/<key>/...    see `smarthouse_api.uploads`
+    reply/<key>/...     likewise
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from smarthouse_api.errors import Invalid
+from smarthouse_api.keyring import Keyring
+
+SPACE = "homes"
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
+
+def normalised_uuid(text: str) -> str:
+    """8-4-4-4-12 hexadecimal in lower case. Raises `Invalid`, which does not repeat the value: it may be nearly right."""
+    uuid = text.strip().lower()
+    if not _UUID.fullmatch(uuid):
+        raise Invalid("Home-UUID must be a UUID: 8-4-4-4-12 hexadecimal digits, with hyphens, without braces or prefix")
+    return uuid
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A home as it stands. name, version: of its document, which changes when the home is forgotten. key: its internal key."""
+
+    name: str
+    version: int
+    key: str
+
+
+class Homes:
+    """The homes of one installation. Every UUID given is a normalised one."""
+
+    def __init__(self, state: StateStore, keyring: Keyring) -> None:
+        self._state, self._keyring = state, keyring
+
+    def tag(self, uuid: str) -> str:
+        """A name for the home that says nothing of its UUID."""
+        return hmac.new(self._keyring.key("home"), uuid.encode(), hashlib.sha256).hexdigest()
+
+    def find(self, uuid: str) -> Home | None:
+        name = f"home/{self.tag(uuid)}"
+        found = self._state.get(SPACE, name)
+        return None if found is None else Home(name, found.version, found.value.decode())
+
+    def find_or_add(self, uuid: str) -> Home:
+        """The home, made on first sight: before any byte of it is kept, so that forgetting finds whatever a crash leaves."""
+        while (home := self.find(uuid)) is None:
+            with suppress(Conflict):
+                self._state.put(SPACE, f"home/{self.tag(uuid)}", secrets.token_hex(16).encode(), expect=ABSENT)
+        return home
+
+    def hide(self, uuid: str) -> None:
+        """Hide all that the home ever sent, at once and from every reader; what its UUID sends from now on is a new home's."""
+        while (home := self.find(uuid)) is not None:
+            hidden = Put(f"forgotten/{home.key}", str(time.time()).encode())
+            with suppress(Conflict):
+                self._state.commit(SPACE, Change(expect={home.name: home.version}, puts=(hidden,), deletes=(home.name,)))
+
+    def hidden(self) -> dict[str, float]:
+        """Homes that are hidden and not purged yet: internal key -> when it was hidden, in seconds since 1970."""
+        return {name.partition("/")[2]: float(document.value) for name, document in self._state.scan_all(SPACE, "forgotten/")}
+
+    def known(self) -> set[str]:
+        """Internal keys of all homes that are not hidden."""
+        return {document.value.decode() for _, document in self._state.scan_all(SPACE, "home/")}

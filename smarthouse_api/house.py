@@ -1,0 +1,135 @@
+"""The rules, wired to the stores that the settings name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+
+from backends.ports import ObjectStore, StateStore, StoreError
+from backends.registry import open_objects, open_state
+from config.settings import Settings
+from smarthouse_api.export.dataset import Exports, Policy
+from smarthouse_api.forgetting import Forgetting
+from smarthouse_api.homes import Homes
+from smarthouse_api.housekeeping import Housekeeper
+from smarthouse_api.keyring import Keyring
+from smarthouse_api.lake.curator import Curator
+from smarthouse_api.lake.engines import open_engine
+from smarthouse_api.lake.payload import Limits
+from smarthouse_api.lake.table import NAME, StatesTable
+from smarthouse_api.leases import Leases
+from smarthouse_api.rates import Rates
+from smarthouse_api.uploads import Uploads
+
+
+@dataclass(frozen=True)
+class House:
+    """One installation's services. Making it opens nothing: stores connect when they are first used, after any fork."""
+
+    settings: Settings
+    state: StateStore
+    objects: ObjectStore
+    homes: Homes
+    uploads: Uploads
+    curator: Curator
+    forgetting: Forgetting
+    exports: Exports
+    housekeeper: Housekeeper
+    rates: Rates
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> House:
+        state, objects = open_state(settings.state_url), open_objects(settings.objects_url)
+        keyring = Keyring(state, settings.secret_key)
+        leases = Leases(state, settings.lease_seconds)
+        table = StatesTable(objects.table_location(NAME))
+        homes = Homes(state, keyring)
+        uploads = Uploads(
+            state,
+            objects,
+            homes,
+            Limits(
+                max_decoded_bytes=settings.max_decoded_bytes,
+                max_ratio=settings.max_compression_ratio,
+                max_depth=settings.max_json_depth,
+                max_records=settings.max_records,
+            ),
+            strict=settings.ingest_strict,
+            reply_seconds=settings.idempotency_hours * 3600,
+        )
+        curator = Curator(
+            uploads,
+            homes,
+            table,
+            leases,
+            batch_bytes=settings.curate_batch_bytes,
+            flush_seconds=settings.flush_timeout_seconds,
+        )
+        forgetting = Forgetting(
+            state,
+            objects,
+            homes,
+            uploads,
+            table,
+            leases,
+            wait_seconds=settings.purge_wait_seconds,
+            delay_seconds=settings.purge_delay_seconds,
+        )
+        return cls(
+            settings=settings,
+            state=state,
+            objects=objects,
+            homes=homes,
+            uploads=uploads,
+            curator=curator,
+            forgetting=forgetting,
+            exports=Exports(
+                curator,
+                homes,
+                table,
+                open_engine(settings.engine_url),
+                leases,
+                keyring,
+                Policy(
+                    strict=settings.export_privacy == "strict",
+                    rotating=settings.export_pseudonyms == "rotating",
+                    min_homes=settings.export_min_homes,
+                    license_id=settings.export_license,
+                    author=settings.export_author,
+                ),
+            ),
+            housekeeper=Housekeeper(
+                objects,
+                uploads,
+                curator,
+                forgetting,
+                table,
+                leases,
+                interval_seconds=settings.curate_interval_seconds,
+                compact_files=settings.lake_compact_files,
+            ),
+            rates=Rates(
+                {
+                    "home": settings.ingest_rate_home,
+                    "ingest": settings.ingest_rate_address,
+                    "export": settings.export_rate_address,
+                }
+            ),
+        )
+
+    def health(self) -> tuple[dict[str, str], bool]:
+        """Each backend's condition in words, and whether one of them fails."""
+        told, failed = {}, False
+        for name, store in (("state", self.state), ("objects", self.objects)):
+            try:
+                told[name] = store.check()
+            except StoreError as fault:
+                told[name], failed = f"unavailable: {type(fault).__name__}", True
+        return told, failed
+
+
+def house() -> House:
+    """The house of the application that serves the current request."""
+    return cast(House, current_app.extensions["smarthouse"])

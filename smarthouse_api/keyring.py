@@ -1,0 +1,33 @@
+"""The secret that every pseudonym of this installation comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from contextlib import suppress
+
+from backends.ports import ABSENT, Conflict, StateStore
+
+SPACE = "installation"
+
+
+class Keyring:
+    """Keys derived from the configured secret or, without one, from a random one that is made once and kept in the state store."""
+
+    def __init__(self, state: StateStore, configured: str) -> None:
+        self._state, self._secret = state, configured.encode()
+
+    def key(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, the same in every process and after every restart."""
+        if not self._secret:
+            self._secret = self._kept()
+        return hmac.new(self._secret, purpose.encode(), hashlib.sha256).digest()
+
+    def _kept(self) -> bytes:
+        with suppress(Conflict):
+            self._state.put(SPACE, "secret", secrets.token_bytes(32), expect=ABSENT)
+        kept = self._state.get(SPACE, "secret")
+        if kept is None:
+            raise RuntimeError("the installation's secret vanished from the state store")
+        return kept.value

@@ -1,0 +1,173 @@
+"""From a body's bytes to its JSON text, whatever it was compressed with, and never more of it than the limits allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias
+
+import zstandard
+from isal import isal_zlib
+
+from smarthouse_api.errors import TooLarge
+
+BOM: Final = b"\xef\xbb\xbf"
+GZIP: Final = b"\x1f\x8b"
+ZSTD: Final = b"\x28\xb5\x2f\xfd"
+
+RATIO_FLOOR: Final = 1 << 20
+"""Decoded bytes below which no ratio is asked for: a short upload of a quiet home may repeat itself as it likes."""
+
+_CHUNK: Final = 1 << 20
+_FEED: Final = 1 << 16
+_ZSTD_FEED: Final = 1 << 8  # zstd's densest block makes 128 KiB of four bytes, and its decoder cannot be told to stop
+_ZSTD_WINDOW: Final = 8 << 20  # what RFC 9659 lets a content coding ask for
+_LAYERS: Final = 4
+
+
+class Undecodable(Exception):
+    """A body that holds no records; the message says why, in words fit for the client.
+
+    fault: "decoding" where its bytes are no text, "structure" where its text is not the JSON it should be.
+    """
+
+    def __init__(self, message: str, fault: str = "decoding") -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one body may ask of us.
+
+    max_decoded_bytes: of its text, and of every layer on the way to it. max_ratio: decoded to received bytes, from
+    `RATIO_FLOOR` on; a real home's upload stays below 60, deflate cannot pass 1032. max_depth: of nested arrays and objects,
+    the outermost counted. max_records: states in one body, ignored ones counted.
+    """
+
+    max_decoded_bytes: int = 64 << 20
+    max_ratio: int = 200
+    max_depth: int = 64
+    max_records: int = 1_000_000
+
+
+Pieces: TypeAlias = Iterator[tuple[bytes, int]]
+"""Decoded pieces, each with the bytes consumed so far."""
+
+
+def unpack(body: bytes, content_encoding: str | None, limits: Limits) -> bytes:
+    """The UTF-8 text in `body`, without a byte order mark. Raises TooLarge, Undecodable.
+
+    The codings named by `content_encoding` are undone first, then zlib, gzip and zstd wherever they are recognised.
+    """
+    text = body
+    named = [coding.strip().lower() for coding in (content_encoding or "").split(",")]
+    codings = [coding for coding in reversed(named) if coding not in ("", "identity")]
+    if len(codings) > _LAYERS:
+        raise Undecodable(f"Content-Encoding names {len(codings)} codings; at most {_LAYERS} are undone.")
+    for coding in codings:
+        text = _undo(_named(coding, text), text, len(body), limits)
+    for _ in range(_LAYERS):
+        opener = _recognised(text)
+        if opener is None:
+            return _checked(text, limits)
+        text = _undo(opener, text, len(body), limits)
+    raise Undecodable(f"The body is compressed more than {_LAYERS} times over.")
+
+
+def _named(coding: str, text: bytes) -> Callable[[bytes], Pieces]:
+    if coding in ("gzip", "x-gzip"):
+        return _gzip
+    if coding == "deflate":
+        return _zlib if _is_zlib(text) else partial(_isal, wbits=-15, name="deflate")
+    if coding == "zstd":
+        return _zstd
+    raise Undecodable(f"Content-Encoding {coding[:40]!r} is not understood; accepted: gzip, deflate, zstd, identity.")
+
+
+def _recognised(text: bytes) -> Callable[[bytes], Pieces] | None:
+    if _is_zlib(text):
+        return _zlib
+    if text.startswith(GZIP):
+        return _gzip
+    return _zstd if text.startswith(ZSTD) else None
+
+
+def _is_zlib(text: bytes) -> bool:
+    # Any window size and level; no byte that may open a JSON object or array passes for the first of the two.
+    return len(text) > 1 and text[0] & 0x8F == 0x08 and not text[1] & 0x20 and (text[0] << 8 | text[1]) % 31 == 0
+
+
+def _undo(opener: Callable[[bytes], Pieces], text: bytes, received: int, limits: Limits) -> bytes:
+    pieces, size = [], 0
+    for piece, consumed in opener(text):
+        size += len(piece)
+        if size > limits.max_decoded_bytes:
+            raise TooLarge(f"The decompressed body exceeds {limits.max_decoded_bytes} bytes.")
+        if size > RATIO_FLOOR and size > limits.max_ratio * max(1, min(consumed, received)):
+            raise TooLarge(f"The body decompresses to more than {limits.max_ratio} times its size.")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _isal(data: bytes, wbits: int, name: str) -> Pieces:
+    """A zlib, gzip or raw deflate stream; only gzip may hold several members."""
+    view, position = memoryview(data), 0
+    while True:
+        inflater = isal_zlib.decompressobj(wbits)
+        while not inflater.eof:
+            feed = inflater.unconsumed_tail or view[position : position + _FEED]
+            if feed is not inflater.unconsumed_tail:
+                position += len(feed)
+            try:
+                piece = inflater.decompress(feed, _CHUNK)
+            except isal_zlib.error as error:
+                raise Undecodable(f"The {name} stream is damaged: {error}.") from None
+            if not piece and not feed and not inflater.eof:
+                raise Undecodable(f"The {name} stream is cut short.")
+            yield piece, position - len(inflater.unconsumed_tail)
+        position -= len(inflater.unused_data)
+        if position == len(data):
+            return
+        if name != "gzip" or data[position : position + 2] != GZIP:
+            raise Undecodable(f"{len(data) - position} bytes follow the end of the {name} stream.")
+
+
+_zlib: Final = partial(_isal, wbits=15, name="zlib")
+_gzip: Final = partial(_isal, wbits=31, name="gzip")
+
+
+def _zstd(data: bytes) -> Pieces:
+    decoder, position = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW), 0
+    while True:
+        frame = decoder.decompressobj()
+        while not frame.eof:
+            feed = data[position : position + _ZSTD_FEED]
+            if not feed:
+                raise Undecodable("The zstd stream is cut short.")
+            position += len(feed)
+            try:
+                piece = frame.decompress(feed)
+            except zstandard.ZstdError as error:
+                raise Undecodable(f"The zstd stream is damaged: {error}.") from None
+            yield piece, position
+        position -= len(frame.unused_data)
+        if position == len(data):
+            return
+        if data[position : position + 4] != ZSTD:
+            raise Undecodable(f"{len(data) - position} bytes follow the end of the zstd stream.")
+
+
+def _checked(text: bytes, limits: Limits) -> bytes:
+    if len(text) > limits.max_decoded_bytes:
+        raise TooLarge(f"The body exceeds {limits.max_decoded_bytes} bytes.")
+    text = text.removeprefix(BOM)
+    if not text:
+        raise Undecodable("The body is empty.")
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            raise Undecodable(f"The body is not UTF-8 text: byte {error.start} fits no character.") from None
+    return text

@@ -1,0 +1,115 @@
+"""The curator: payloads that were acknowledged become rows of the lake, each exactly once.
+
+One curator works at a time, under the lease of the lake. A batch is committed with the sequence of its last payload as the
+table's transaction version, and only then dropped from the log. A curator that dies in between leaves payloads that the
+table holds already; the next one sees by that version that it must drop them and not write them again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake.exceptions import CommitFailedError
+
+from backends.ports import NoSuchObject
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.homes import Homes
+from smarthouse_api.lake.payload import Decoded
+from smarthouse_api.lake.schema import STATES, TIMESTAMP, bucket_of
+from smarthouse_api.lake.table import StatesTable
+from smarthouse_api.leases import Lease, LeaseLost, Leases
+from smarthouse_api.uploads import Pending, Uploads
+
+LEASE = "lake"
+_READ_AHEAD = 1000
+
+log = logging.getLogger(__name__)
+
+
+class Curator:
+    """batch_bytes: raw bytes that one commit takes in, about. flush_seconds: longest wait of a flush."""
+
+    def __init__(
+        self, uploads: Uploads, homes: Homes, table: StatesTable, leases: Leases, *, batch_bytes: int, flush_seconds: float
+    ) -> None:
+        self._uploads, self._homes, self._table, self._leases = uploads, homes, table, leases
+        self._batch_bytes, self._flush_seconds = batch_bytes, flush_seconds
+
+    def flush(self) -> None:
+        """Return once the lake holds everything that was acknowledged before the call, whoever writes it.
+
+        Raises `Unavailable` when that takes too long.
+        """
+        target = self._uploads.last_acknowledged()
+        deadline = time.monotonic() + self._flush_seconds
+        while (first := self._uploads.pending(limit=1)) and first[0].sequence <= target:
+            if time.monotonic() > deadline:
+                raise Unavailable("The lake is still taking in what was uploaded; ask again")
+            lease = self._leases.try_hold(LEASE)
+            if lease is None:
+                time.sleep(0.01)
+                continue
+            try:
+                self.curate(lease, target)
+            except (CommitFailedError, LeaseLost):
+                log.warning("another curator committed first; looking again")
+            finally:
+                lease.release()
+
+    def curate(self, lease: Lease, target: int | None = None) -> int:
+        """Bring what is pending, up to `target`, into the lake; how many payloads. For the holder of `LEASE`."""
+        committed, done = self._table.committed(), 0
+        while batch := self._next_batch(target):
+            fresh = [pending for pending in batch if pending.sequence > committed]
+            if rows := self._rows(fresh):
+                lease.check()
+                self._table.append(rows, fresh[-1].sequence)
+            self._uploads.drop(pending.sequence for pending in batch)
+            done += len(batch)
+        return done
+
+    def _next_batch(self, target: int | None) -> list[Pending]:
+        ahead = [pending for pending in self._uploads.pending(limit=_READ_AHEAD) if target is None or pending.sequence <= target]
+        before = accumulate((pending.size_bytes for pending in ahead), initial=0)
+        return [pending for pending, _ in takewhile(lambda pair: pair[1] < self._batch_bytes, zip(ahead, before, strict=False))]
+
+    def _rows(self, batch: Sequence[Pending]) -> pa.Table | None:
+        """The batch as rows of `STATES`; payloads of homes that are being forgotten, or are gone, give none."""
+        hidden = set(self._homes.hidden())
+        kept, bodies = [], []
+        for pending in batch:
+            if pending.home not in hidden:
+                try:
+                    bodies.append((self._uploads.body(pending), pending.encoding))
+                    kept.append(pending)
+                except NoSuchObject:
+                    log.info("a queued payload is gone: its home is being forgotten")
+        decoded = self._uploads.decode(bodies)
+        for place, fault in decoded.faults.items():
+            log.error("payload %s was acknowledged and cannot be decoded any more: %s", kept[place].sequence, fault)
+        return states(kept, decoded) if decoded.table.num_rows else None
+
+
+def states(payloads: Sequence[Pending], decoded: Decoded) -> pa.Table:
+    """Records of several payloads as rows of `STATES`, sorted as an export reads them."""
+    records = decoded.table
+
+    def of_payload(values: list[object], type_: pa.DataType) -> pa.Array:
+        return pa.array(values, type_).take(decoded.payload)
+
+    received = of_payload([pending.received_us for pending in payloads], TIMESTAMP)
+    columns = {name: records[name] for name in records.schema.names}
+    columns |= {
+        "day": received.cast(pa.date32()),
+        "bucket": of_payload([bucket_of(pending.home) for pending in payloads], pa.int32()),
+        "home": of_payload([pending.home for pending in payloads], pa.string()),
+        "received": received,
+        "time": pc.coalesce(records["last_changed"], records["last_updated"], received),
+    }
+    rows = pa.table([columns[name] for name in STATES.names], schema=STATES)
+    return rows.sort_by([(name, "ascending") for name in ("bucket", "home", "entity_id", "time")])

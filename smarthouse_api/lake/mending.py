@@ -1,0 +1,93 @@
+"""JSON that is not quite JSON: what Home Assistant's own encoder and the integration's sanitiser let through.
+
+Python writes `NaN` and lone surrogates, the sanitiser turns the `+` of `1e+16` into `_`, and anybody may nest without end. Each
+costs the state that holds it, not the body: here the text becomes JSON, with a mark where something was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+NOT_A_NUMBER: Final = b"-9.9e99999"
+"""In place of NaN and the infinities: a JSON number that no float holds."""
+
+NOT_A_CHARACTER: Final = "\uffff"
+"""In place of a lone surrogate: Unicode promises that it will never be a character."""
+
+_ESCAPED_MARK: Final = b"\\uffff"
+_LONE: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+_CHUNK: Final = 1 << 20
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def mend(text: bytes, max_depth: int) -> bytes:
+    """UTF-8 text as it was, but for the faults named above.
+
+    What lies deeper than `max_depth` arrays and objects is emptied, so that it is still too deep, but no longer deep.
+    """
+    pieces = []
+    for piece, inside, step, depth in _structure(_without_lone_surrogates(text)):
+        mended = piece.copy()
+        mended[(piece == ord("_")) & ~inside] = ord("+")
+        # No UTF-8 text holds these two bytes, so they keep a string's letters out of the replacing below.
+        mended[(piece == ord("N")) & inside] = 0xFF
+        mended[(piece == ord("I")) & inside] = 0xFE
+        pieces.append(mended[(depth <= max_depth) | ((depth == max_depth + 1) & (step == 1))].tobytes())
+    joined = b"".join(pieces)
+    for literal in (b"NaN", b"-Infinity", b"Infinity"):
+        joined = joined.replace(literal, NOT_A_NUMBER)
+    return joined.replace(b"\xff", b"N").replace(b"\xfe", b"I")
+
+
+def marked(raw: bytes) -> bool:
+    """Whether a piece of mended text holds one of the marks."""
+    return NOT_A_NUMBER in raw or _ESCAPED_MARK in raw or NOT_A_CHARACTER.encode() in raw
+
+
+def entries_of(text: bytes) -> int:
+    """How many values there are, to within one, in a body's members and in the arrays that these are."""
+    return sum(
+        int(np.count_nonzero((piece == ord(",")) & ~inside & (depth <= 2))) for piece, inside, _, depth in _structure(text)
+    )
+
+
+def depth_of(raw: bytes) -> int:
+    """How deep arrays and objects are nested in JSON text."""
+    return max((int(depth.max()) for _, _, _, depth in _structure(raw)), default=0)
+
+
+def _structure(text: bytes) -> Iterator[tuple[Bytes, npt.NDArray[np.bool_], npt.NDArray[np.int8], npt.NDArray[np.int32]]]:
+    """Chunks of the text: its bytes, which of them are in a string, what each adds to the depth, and the depth after it."""
+    plain = np.frombuffer(_without_escapes(text), np.uint8)
+    original = np.frombuffer(text, np.uint8)
+    in_string, deep = False, 0
+    for start in range(0, len(text), _CHUNK):
+        piece = plain[start : start + _CHUNK]
+        inside = np.bitwise_xor.accumulate(piece == ord('"')) ^ in_string
+        folded = piece | 0x20  # "[" and "{" differ in this bit only, and so do "]" and "}"
+        step = ((folded == ord("{")) & ~inside).astype(np.int8) - ((folded == ord("}")) & ~inside).astype(np.int8)
+        depth = np.cumsum(step, dtype=np.int32) + np.int32(deep)
+        in_string, deep = bool(inside[-1]), int(depth[-1])
+        yield original[start : start + _CHUNK], inside, step, depth
+
+
+def _without_escapes(text: bytes) -> bytes:
+    return text.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+
+
+def _without_lone_surrogates(text: bytes) -> bytes:
+    if b"\\u" not in text:
+        return text
+    mended = bytearray(text)
+    for found in _LONE.finditer(text.replace(b"\\\\", b"__")):
+        mended[found.start() : found.end()] = _ESCAPED_MARK
+    return bytes(mended)

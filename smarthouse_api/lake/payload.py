@@ -1,0 +1,276 @@
+"""From what homes upload to records: counted when an upload arrives, and made into columns when the lake takes it in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smarthouse_api.entities import identify
+from smarthouse_api.lake.columns import numbers, timestamps
+from smarthouse_api.errors import TooLarge
+from smarthouse_api.lake.compression import Limits, Undecodable, unpack
+from smarthouse_api.lake.mending import NOT_A_CHARACTER, depth_of, entries_of, marked, mend
+from smarthouse_api.lake.schema import RECORDS
+from smarthouse_api.privacy import read_attributes, read_lines
+
+Upload = tuple[bytes, str | None]
+"""A body as received, and its Content-Encoding."""
+
+_GROUP: Final = 1 << 20
+"""Bytes of text decoded together: enough to make each Arrow call worth it, few enough to stay in the processor's cache."""
+
+_ABOVE: Final = 3
+"""A state's attributes lie in the state, in its entity's array, in the body's object."""
+
+_SMALLEST: Final = len('{"state":""},')
+
+
+class _State(msgspec.Struct, gc=False):
+    state: str
+    entity_id: str | None = None
+    attributes: msgspec.Raw = msgspec.Raw(b"{}")
+    last_changed: str | None = None
+    last_updated: str | None = None
+
+
+class _LooseState(msgspec.Struct, gc=False):
+    state: str
+    entity_id: str | None = None
+    attributes: msgspec.Raw = msgspec.Raw(b"{}")
+    last_changed: msgspec.Raw = msgspec.Raw(b"null")
+    last_updated: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_body = msgspec.json.Decoder(dict[str, list[_State]]).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_states = msgspec.json.Decoder(list[_State]).decode
+_entries = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_loose_state = msgspec.json.Decoder(_LooseState).decode
+_time = msgspec.json.Decoder(str | None).decode
+_write = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a body holds. detail: why it holds no records where it cannot be decoded, else None; fault: as in Undecodable."""
+
+    records: int
+    ignored: int
+    detail: str | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The records of many bodies. table: of schema RECORDS, body after body; payload: for each row, the body's place.
+
+    faults: why a body has no rows at all, by its place; what `inspect` would have raised or said.
+    """
+
+    table: pa.Table
+    payload: pa.Int32Array
+    faults: dict[int, str] = field(default_factory=dict)
+
+
+def inspect(body: bytes, content_encoding: str | None, limits: Limits) -> Inspection:
+    """Counts what `to_table` would make of the body. Raises TooLarge."""
+    try:
+        states, ignored = _read(unpack(body, content_encoding, limits), limits)
+    except Undecodable as error:
+        return Inspection(0, 0, str(error), error.fault)
+    codes, attributes = _attributes(states, limits)
+    bad = int(np.count_nonzero(_unreadable(attributes)[codes]))
+    return Inspection(len(states) - bad, ignored + bad)
+
+
+def to_table(uploads: Sequence[Upload], limits: Limits) -> Decoded:
+    """The records of many bodies, as many of each as `inspect` counts. Never raises for what a body holds."""
+    faults: dict[int, str] = {}
+    batches: list[pa.RecordBatch] = []
+    places: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)]
+    for states, owners in _grouped(uploads, limits, faults):
+        batch, kept = _batch(states, limits)
+        batches.append(batch)
+        places.append(owners[kept])
+    return Decoded(pa.Table.from_batches(batches, RECORDS), pa.array(np.concatenate(places), pa.int32()), faults)
+
+
+def _grouped(
+    uploads: Iterable[Upload], limits: Limits, faults: dict[int, str]
+) -> Iterator[tuple[list[_State], npt.NDArray[np.int32]]]:
+    states: list[_State] = []
+    counts: list[tuple[int, int]] = []
+    size = 0
+
+    def owners() -> npt.NDArray[np.int32]:
+        return np.repeat(np.array([place for place, _ in counts], np.int32), [count for _, count in counts])
+
+    for place, (body, content_encoding) in enumerate(uploads):
+        try:
+            text = unpack(body, content_encoding, limits)
+            found, _ = _read(text, limits)
+        except (TooLarge, Undecodable) as error:
+            faults[place] = str(error)
+            continue
+        states += found
+        counts.append((place, len(found)))
+        size += len(text)
+        if size >= _GROUP:
+            yield states, owners()
+            states, counts, size = [], [], 0
+    if states:
+        yield states, owners()
+
+
+def _read(text: bytes, limits: Limits) -> tuple[list[_State], int]:
+    """The states of a body's text, each with its entity id, and the number of values that are none. Attributes stay unread."""
+    # A body may take up many times its size once decoded, so a suspicious one is counted before.
+    if len(text) > limits.max_records * _SMALLEST and entries_of(text) > 2 * limits.max_records:
+        raise _too_many(limits)
+    try:
+        body, ignored = _body(text), 0
+    except (msgspec.DecodeError, RecursionError):
+        body, ignored = _read_piecewise(text, limits)
+    states = [state for found in body.values() for state in found]
+    if len(states) + ignored > limits.max_records:
+        raise _too_many(limits)
+    if None in [state.entity_id for state in states]:
+        for key, found in body.items():
+            for state in found:
+                state.entity_id = key if state.entity_id is None else state.entity_id
+    return states, ignored
+
+
+def _read_piecewise(text: bytes, limits: Limits) -> tuple[dict[str, list[_State]], int]:
+    """The same entity by entity, then state by state, each of which may fail by itself."""
+    if entries_of(text) > 2 * limits.max_records:
+        raise _too_many(limits)
+    try:
+        members = _members(mend(text, limits.max_depth))
+    except msgspec.ValidationError:
+        raise Undecodable("The JSON is not an object of entities, each with an array of states.", "structure") from None
+    except msgspec.DecodeError as error:
+        raise Undecodable(f"The body is not JSON: {error}.", "structure") from None
+    body: dict[str, list[_State]] = {}
+    ignored = 0
+    for key, value in members.items():
+        try:
+            found: Sequence[_State | None] = _states(value)
+        except msgspec.DecodeError:
+            found = _read_apart(value)
+        body[key] = [state for state in found if state is not None and not _is_marked(state, key)]
+        ignored += len(found) - len(body[key])
+    return body, ignored
+
+
+def _read_apart(value: msgspec.Raw) -> list[_State | None]:
+    try:
+        entries = _entries(value)
+    except msgspec.DecodeError:
+        return [None]
+    return [_read_alone(entry) for entry in entries]
+
+
+def _read_alone(entry: msgspec.Raw) -> _State | None:
+    try:
+        found = _loose_state(entry)
+    except msgspec.DecodeError:
+        return None
+    times = []
+    for raw in (found.last_changed, found.last_updated):
+        try:
+            times.append(_time(raw))
+        except msgspec.DecodeError:
+            times.append(None)
+    return _State(found.state, found.entity_id, found.attributes, *times)
+
+
+def _is_marked(state: _State, key: str) -> bool:
+    named = key if state.entity_id is None else state.entity_id
+    return NOT_A_CHARACTER in state.state or NOT_A_CHARACTER in named or marked(bytes(state.attributes))
+
+
+def _too_many(limits: Limits) -> TooLarge:
+    return TooLarge(f"The body holds more than {limits.max_records} records.")
+
+
+def _attributes(states: list[_State], limits: Limits) -> tuple[npt.NDArray[np.int32], list[Any]]:
+    """For each state the place of its attributes in the list, where each is read once; None: they make the state no record."""
+    lines = _lines([state.attributes for state in states]).dictionary_encode()
+    return lines.indices.to_numpy(), _read_lines(lines.dictionary, limits.max_depth - _ABOVE)
+
+
+def _lines(raws: list[msgspec.Raw]) -> pa.LargeBinaryArray:
+    # One copy of them all costs a third of a copy of each. A line end inside one stands between its tokens.
+    text = _write.encode_lines(raws)
+    if text.count(b"\n") != len(raws):
+        text = b"".join([bytes(raw).replace(b"\n", b"") + b"\n" for raw in raws])
+    return _cut(text)
+
+
+def _cut(text: bytes) -> pa.LargeBinaryArray:
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+    offsets = np.zeros(len(ends) + 1, np.int64)
+    offsets[1:] = ends + 1
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+
+
+def _read_lines(lines: pa.LargeBinaryArray, allowed: int) -> list[Any]:
+    _, offsets, data = lines.buffers()
+    starts = np.frombuffer(offsets, np.int64, len(lines) + 1)
+    text = memoryview(data)[: starts[-1]]
+    # Few brackets cannot be deep. All lines at once, because one at a time costs more than the reading.
+    brackets = np.flatnonzero(np.frombuffer(text, np.uint8) | 0x20 == ord("{"))
+    suspicious = np.diff(np.searchsorted(brackets, starts)) > allowed
+    if not suspicious.any():
+        try:
+            return read_lines(text)
+        except ValueError:
+            pass
+    return [
+        None if suspect and depth_of(line) > allowed else _read_line(line)
+        for line, suspect in zip(lines.to_pylist(), suspicious.tolist(), strict=True)
+    ]
+
+
+def _read_line(line: bytes) -> Any:
+    try:
+        return read_attributes(b"{}" if line == b"null\n" else line)
+    except ValueError:
+        return None
+
+
+def _unreadable(attributes: list[Any]) -> npt.NDArray[np.bool_]:
+    return np.array([found is None for found in attributes], np.bool_)
+
+
+def _batch(states: list[_State], limits: Limits) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
+    """The columns of the records among the states, and which of the states those are."""
+    codes, attributes = _attributes(states, limits)
+    kept = ~_unreadable(attributes)[codes]
+    if not kept.all():
+        states = [state for state, keep in zip(states, kept.tolist(), strict=True) if keep]
+        codes = codes[kept]
+    ids = pa.array([state.entity_id for state in states], pa.string()).dictionary_encode()
+    identities = [identify(entity_id) for entity_id in ids.dictionary.to_pylist()]
+    state = pa.array([state.state for state in states], pa.string())
+    places = pa.array(codes, pa.int32())
+    columns = {
+        "entity_id": pa.array([name for _, name in identities], pa.string()).take(ids.indices),
+        "type": pa.array([kind for kind, _ in identities], pa.string()).take(ids.indices),
+        "state": state,
+        "value": numbers(state),
+        "unit": pa.array([getattr(found, "unit_of_measurement", None) for found in attributes], pa.string()).take(places),
+        "device_class": pa.array([getattr(found, "device_class", None) for found in attributes], pa.string()).take(places),
+        "last_changed": timestamps(pa.array([state.last_changed for state in states], pa.string())),
+        "last_updated": timestamps(pa.array([state.last_updated for state in states], pa.string())),
+        "attributes": pc.ascii_rtrim(_cut(_write.encode_lines(attributes)).cast(pa.string()), "\n").take(places),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in RECORDS.names], schema=RECORDS), kept

@@ -1,0 +1,107 @@
+"""Leases over the state store: one holder of a name, or several readers whom a writer may wait for and break off.
+
+A lease is a document that times out by the store's own clock. Its version is the fencing token: whoever has lost the
+lease finds another version, or none, and must stop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from backends.ports import ABSENT, Change, Conflict, StateStore, StoreUnavailable
+
+SPACE = "leases"
+
+
+class LeaseLost(Exception):
+    """The lease timed out or was broken off; what it protected may be another's by now."""
+
+
+class Lease:
+    """A held lease, kept alive by a thread of its own until it is released."""
+
+    def __init__(self, state: StateStore, key: str, seconds: float) -> None:
+        self._state, self._key, self._seconds = state, key, seconds
+        self._version = state.put(SPACE, key, b"", expect=ABSENT, ttl_seconds=seconds)
+        self._beating = threading.Lock()
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name=f"lease {key.split('/')[0]}", daemon=True)
+        self._heart.start()
+
+    def check(self) -> None:
+        """Raises `LeaseLost` unless the lease is held now."""
+        with self._beating:
+            held = self._state.get(SPACE, self._key)
+            if held is None or held.version != self._version:
+                raise LeaseLost(f"the lease {self._key.split('/')[1]} was lost")
+
+    def release(self) -> None:
+        self._ended.set()
+        self._heart.join()
+        with suppress(Conflict, StoreUnavailable):
+            self._state.commit(SPACE, _deletion(self._key, self._version))
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._seconds / 4):
+            with self._beating, suppress(StoreUnavailable):
+                try:
+                    self._version = self._state.put(SPACE, self._key, b"", expect=self._version, ttl_seconds=self._seconds)
+                except Conflict:
+                    return
+
+
+class Leases:
+    """Leases in one state store. seconds: how long a holder that died is believed to live."""
+
+    def __init__(self, state: StateStore, seconds: float) -> None:
+        self._state, self._seconds = state, seconds
+
+    def try_hold(self, name: str) -> Lease | None:
+        """The lease of `name`, to be released; None while another holds it."""
+        try:
+            return Lease(self._state, f"one/{name}", self._seconds)
+        except Conflict:
+            return None
+
+    @contextmanager
+    def hold(self, name: str, wait_seconds: float) -> Iterator[Lease]:
+        """Hold `name`, waiting for another holder at most `wait_seconds`. Raises `TimeoutError`."""
+        deadline = time.monotonic() + wait_seconds
+        while (lease := self.try_hold(name)) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} is held by another for over {wait_seconds:g} s")
+            time.sleep(0.01)
+        try:
+            yield lease
+        finally:
+            lease.release()
+
+    def share(self, name: str) -> Lease:
+        """A reader's lease of `name`; any number may be held at once."""
+        return Lease(self._state, f"shared/{name}/{uuid.uuid4().hex}", self._seconds)
+
+    def shared(self, name: str) -> set[str]:
+        """The readers of `name` that are there now."""
+        return {key for key, _ in self._state.scan_all(SPACE, f"shared/{name}/")}
+
+    def break_shared(self, name: str, wait_seconds: float) -> int:
+        """Wait until the readers of `name` that are there now are done, at most `wait_seconds`, then break off the rest.
+
+        How many were broken off. Readers that come later are neither waited for nor broken.
+        """
+        deadline = time.monotonic() + wait_seconds
+        readers = self.shared(name)
+        while readers and time.monotonic() < deadline:
+            time.sleep(0.01)
+            readers &= self.shared(name)
+        for key in readers:
+            self._state.commit(SPACE, _deletion(key))
+        return len(readers)
+
+
+def _deletion(key: str, version: int | None = None) -> Change:
+    return Change(expect={} if version is None else {key: version}, deletes=(key,))

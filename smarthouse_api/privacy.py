@@ -1,0 +1,177 @@
+"""What of a home is published: the attributes that decoding keeps, and the names and states that an export replaces."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smarthouse_api.entities import identify
+from smarthouse_api.lake.schema import ROWS
+
+PRIVATE_TYPES: Final = frozenset({"person", "device_tracker", "zone", "camera", "calendar"})
+"""The domains whose object ids and states tell of people and places."""
+
+KNOWN_STATES: Final = frozenset({"home", "not_home", "on", "off", "idle", "recording", "streaming", "unknown", "unavailable", ""})
+"""The states of those domains that Home Assistant itself words; any other may be the name of a place or an appointment."""
+
+REDACTED: Final = "redacted"
+
+_TEXT = """
+    unit_of_measurement device_class state_class mode hvac_action preset_mode fan_mode swing_mode swing_horizontal_mode
+    operation_mode action direction repeat color_mode event_type last_reset temperature_unit pressure_unit wind_speed_unit
+    visibility_unit precipitation_unit
+"""
+_TEXTS = """
+    options hvac_modes preset_modes fan_modes swing_modes swing_horizontal_modes operation_list available_modes
+    supported_color_modes event_types
+"""
+_NUMBER = """
+    supported_features assumed_state restored min max step temperature current_temperature target_temp_high target_temp_low
+    target_temp_step min_temp max_temp apparent_temperature dew_point humidity current_humidity target_humidity min_humidity
+    max_humidity pressure wind_speed wind_bearing wind_gust_speed visibility cloud_coverage uv_index ozone precipitation
+    illuminance brightness color_temp color_temp_kelvin min_mireds max_mireds min_color_temp_kelvin max_color_temp_kelvin
+    current_position current_tilt_position percentage percentage_step oscillating volume_level is_volume_muted shuffle
+    battery_level battery voltage current power energy current_power_w today_energy_kwh total_energy_kwh
+"""
+_NUMBERS = "rgb_color rgbw_color rgbww_color hs_color xy_color"
+
+# Home Assistant's own bound for a state, and more members than any of its lists has.
+_Text = Annotated[str, msgspec.Meta(max_length=255)]
+_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float | bool
+_KINDS: Final[dict[str, Any]] = {
+    **dict.fromkeys(_TEXT.split(), _Text | None),
+    **dict.fromkeys(_TEXTS.split(), Annotated[list[_Text], msgspec.Meta(max_length=100)] | None),
+    **dict.fromkeys(_NUMBER.split(), _Number | None),
+    **dict.fromkeys(_NUMBERS.split(), Annotated[list[_Number | None], msgspec.Meta(max_length=8)] | None),
+}
+
+Attributes: Final = msgspec.defstruct(
+    "Attributes", [(name, kind, None) for name, kind in _KINDS.items()], gc=False, omit_defaults=True, module=__name__
+)
+"""The attributes that are published, as Home Assistant names them; None: it was null, absent, or of another kind.
+
+Units, classes and capabilities, and the measurements of weather, climate, light and plugs. Each takes its own kind of value:
+short text, a number or a truth, a short list of one of them; so nothing hides in a nested object, and no name in
+`temperature`. `options` stays although its owner words it: a state cannot be understood without it.
+
+Left out though harmless to look at: `friendly_name` and `icon` (people's own words), `changed_by` (a person), `elevation`,
+`azimuth` and `next_rising` of the sun (they give the home's coordinates away), `attribution`, `installed_version`
+(fingerprints), `forecast` (nested, and no measurement), `media_title` and the like (what is watched).
+"""
+
+_decoder = msgspec.json.Decoder(Attributes)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_one = {name: msgspec.json.Decoder(kind).decode for name, kind in _KINDS.items()}
+_write = msgspec.json.Encoder().encode
+
+
+def read_lines(raw: bytes) -> list[msgspec.Struct]:
+    """`read_attributes` for each line, quickly; raises ValueError already where a value is of another kind."""
+    return _decoder.decode_lines(raw)
+
+
+def read_attributes(raw: bytes) -> msgspec.Struct:
+    """The published ones among a state's attributes, as an `Attributes`. Raises ValueError unless `raw` is a JSON object."""
+    try:
+        return _decoder.decode(raw)
+    except ValueError:
+        kept = {}
+        for name, value in _members(raw).items():
+            if name in _read_one:
+                try:
+                    kept[name] = _read_one[name](value)
+                except ValueError:
+                    continue
+        return Attributes(**kept)
+
+
+def allowed_attributes(raw: bytes) -> bytes:
+    """The same as compact JSON text, its keys in one order always."""
+    return _write(read_attributes(raw))
+
+
+class Redactor:
+    """Turns the lake's rows into published ones. Keep one for an export: it remembers the names that it gave.
+
+    secret: decides the pseudonyms; with another one every home and entity has another name. strict: replace the object part of
+    every entity id, not only those of `PRIVATE_TYPES`.
+    """
+
+    def __init__(self, secret: bytes, *, strict: bool = False) -> None:
+        self._secret = secret
+        self._strict = strict
+        self._homes: dict[str, str] = {}
+        self._entities: dict[tuple[str, str], str] = {}
+
+    def home(self, key: str) -> str:
+        """A home's pseudonym: the same for the same secret, and no way back without it."""
+        if key not in self._homes:
+            self._homes[key] = f"home_{self._digest('home', key)}"
+        return self._homes[key]
+
+    def entity(self, home: str, entity_id: str) -> str:
+        """`person.9f86d081884c7d65`: the type stays, the object part is a pseudonym within the home, given by its own."""
+        if (home, entity_id) not in self._entities:
+            kind, name = identify(entity_id)
+            self._entities[home, entity_id] = f"{kind}.{self._digest('entity', home, name)}"
+        return self._entities[home, entity_id]
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of schema ROWS out of rows with at least its columns, `home` holding internal keys."""
+        columns = {field.name: batch.column(field.name).cast(field.type) for field in ROWS}
+        homes = columns["home"].dictionary_encode()
+        entities = columns["entity_id"].dictionary_encode()
+        names = pa.array([self.home(key) for key in homes.dictionary.to_pylist()], pa.string())
+        private = _private(columns["type"], entities)
+        columns["home"] = names.take(homes.indices)
+        columns["entity_id"] = self._named(names, homes.indices, entities, None if self._strict else private)
+        if pc.any(private).as_py():
+            told = pc.and_(private, pc.invert(_worded(columns["state"], columns["type"])))
+            columns["state"] = pc.if_else(told, REDACTED, columns["state"])
+            columns["value"] = pc.if_else(told, pa.scalar(None, pa.float64()), columns["value"])
+        return pa.RecordBatch.from_arrays([columns[name] for name in ROWS.names], schema=ROWS)
+
+    def _named(
+        self, homes: pa.StringArray, home: pa.Int32Array, entities: pa.DictionaryArray, chosen: pa.BooleanArray | None
+    ) -> pa.StringArray:
+        """The entity ids, with those of the chosen rows (None: all) replaced: once for each pair of home and entity."""
+        ids = entities.dictionary.take(entities.indices)
+        if chosen is not None and not pc.any(chosen).as_py():
+            return ids
+        width = len(entities.dictionary)
+        pairs = pc.add(pc.multiply(home.cast(pa.int64()), width), entities.indices.cast(pa.int64()))
+        if chosen is not None:
+            pairs = pairs.filter(chosen)
+        pairs = pairs.dictionary_encode()
+        keys, uploaded = homes.to_pylist(), entities.dictionary.to_pylist()
+        names = [self.entity(keys[pair // width], uploaded[pair % width]) for pair in pairs.dictionary.to_pylist()]
+        replaced = pa.array(names, pa.string()).take(pairs.indices)
+        return replaced if chosen is None else pc.replace_with_mask(ids, chosen, replaced)
+
+    def _digest(self, *parts: str) -> str:
+        message = "\0".join(parts).encode("utf-8", "surrogatepass")
+        return hmac.digest(self._secret, message, "sha256").hex()[:16]
+
+
+_whole_number: Final[Callable[[str], object]] = re.compile(r"[0-9]{1,9}").fullmatch
+
+
+def _private(types: pa.StringArray, entities: pa.DictionaryArray) -> pa.BooleanArray:
+    # The id is asked again: a row may have been stored before the rules for types were what they are.
+    by_id = pa.array([identify(entity_id)[0] in PRIVATE_TYPES for entity_id in entities.dictionary.to_pylist()], pa.bool_())
+    return pc.or_(by_id.take(entities.indices), pc.is_in(types, pa.array(sorted(PRIVATE_TYPES))))
+
+
+def _worded(states: pa.StringArray, types: pa.StringArray) -> pa.BooleanArray:
+    """Which states are Home Assistant's own words, or a zone's number of persons."""
+    codes = states.dictionary_encode()
+    unique = codes.dictionary.to_pylist()
+    known = pa.array([state in KNOWN_STATES for state in unique], pa.bool_()).take(codes.indices)
+    counts = pa.array([_whole_number(state) is not None for state in unique], pa.bool_()).take(codes.indices)
+    return pc.or_(known, pc.and_(counts, pc.equal(types, "zone")))

@@ -1,0 +1,31 @@
+"""How often one home or one address may ask. Counted in memory: each worker process counts for itself."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from smarthouse_api.errors import TooMany
+
+
+class Rates:
+    """limits: what is counted -> `limits`' notation, such as `600/minute`; empty for no limit."""
+
+    def __init__(self, limits: Mapping[str, str]) -> None:
+        self._items: dict[str, RateLimitItem] = {name: parse(rate) for name, rate in limits.items() if rate}
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+
+    def count(self, name: str, caller: str) -> None:
+        """Count one request of `caller` against the limit `name`. Raises `TooMany`."""
+        item = self._items.get(name)
+        if item is not None and not self._limiter.hit(item, name, caller):
+            reset_at = self._limiter.get_window_stats(item, name, caller).reset_time
+            raise TooMany(f"More than {item} for this {_WHOSE[name]}", max(1, math.ceil(reset_at - time.time())))
+
+
+_WHOSE = {"home": "home", "ingest": "address", "export": "address"}

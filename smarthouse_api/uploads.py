@@ -1,0 +1,210 @@
+"""Uploads: a home's payload kept as it came, and queued for the lake.
+
+The bytes are the object `raw/<home key>/<day>/<id>`. In the state store, in the space of the homes, because one commit
+touches the home too:
+
+    upload/<home key>/<sha256>      the receipt of a stored payload: the same bytes are kept once
+    reply/<home key>/<sha256>       the receipt given under an `Idempotency-Key`, for a while
+    log `pending`                   what the lake does not hold yet
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore
+from smarthouse_api.errors import Invalid, KeyReused, Unavailable
+from smarthouse_api.homes import SPACE, Home, Homes
+from smarthouse_api.lake.payload import Decoded, Inspection, Limits, inspect, to_table
+
+PENDING = "pending"
+MESSAGE = "Data successfully uploaded"
+_ATTEMPTS = 16
+_TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What happened to an upload. id: the payload's, random. detail: why its body gave no records."""
+
+    id: str
+    records: int
+    ignored: int
+    detail: str | None = None
+
+    def told(self) -> dict[str, object]:
+        """Its members that have something to say."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A payload that the lake does not hold yet. home: its key. received_us: microseconds since 1970, UTC."""
+
+    sequence: int
+    home: str
+    object: str
+    received_us: int
+    size_bytes: int
+    encoding: str | None
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    body_sha256: str
+    receipt: Receipt
+    duplicate: bool
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A request as it came. uuid: normalised. encoding: `Content-Encoding`. idempotency_key: the client's, if it sent one."""
+
+    uuid: str
+    body: bytes
+    encoding: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """duplicate: the same bytes were kept before. replayed: this is the first answer to the same `Idempotency-Key`."""
+
+    receipt: Receipt
+    duplicate: bool = False
+    replayed: bool = False
+
+
+class Uploads:
+    """strict: refuse what cannot be decoded. reply_seconds: how long an `Idempotency-Key` is remembered."""
+
+    def __init__(
+        self, state: StateStore, objects: ObjectStore, homes: Homes, limits: Limits, *, strict: bool, reply_seconds: float
+    ) -> None:
+        self._state, self._objects, self._homes, self._limits = state, objects, homes, limits
+        self._strict, self._reply_seconds = strict, reply_seconds
+
+    def receive(self, upload: Upload, received_at: datetime | None = None) -> Answer:
+        """Keep an upload and queue it for the lake; durable once this returns.
+
+        received_at: now, but for those who fill a lake with the past. Raises `Invalid` (an empty body; in strict mode an
+        undecodable one), `TooLarge`, `KeyReused`: then nothing was kept.
+        """
+        inspection = self._inspect(upload)
+        digest = hashlib.sha256(upload.body).hexdigest()
+        for _ in range(_ATTEMPTS):
+            home = self._homes.find_or_add(upload.uuid)
+            answer = self._earlier(home, digest, upload) or self._keep(
+                home, digest, upload, inspection, received_at or datetime.now(UTC)
+            )
+            if answer is not None:
+                return answer
+        raise Unavailable("This home is being written to from too many sides; send it again")
+
+    def pending(self, after: int = 0, limit: int = 1000) -> list[Pending]:
+        """Payloads that the lake does not hold yet, in the order in which they were acknowledged."""
+        return [
+            msgspec.structs.replace(msgspec.json.decode(entry.value, type=Pending), sequence=entry.sequence)
+            for entry in self._state.read(SPACE, PENDING, after, limit)
+        ]
+
+    def last_acknowledged(self) -> int:
+        """The sequence of the payload that was acknowledged last."""
+        return self._state.last_sequence(SPACE, PENDING)
+
+    def body(self, pending: Pending) -> bytes:
+        """A pending payload's bytes. Raises `backends.ports.NoSuchObject` once its home is being purged."""
+        return self._objects.get(pending.object)
+
+    def decode(self, bodies: Sequence[tuple[bytes, str | None]]) -> Decoded:
+        """The records of bodies, each with its `Content-Encoding`: as many as their receipts say."""
+        return to_table(bodies, self._limits)
+
+    def drop(self, sequences: Iterable[int]) -> None:
+        """The lake holds these, or never will."""
+        self._state.commit(SPACE, Change(drops=tuple((PENDING, sequence) for sequence in sequences)))
+
+    def purge(self, home_key: str) -> None:
+        """Remove every payload, receipt and reply of a hidden home; repeatable."""
+        self._objects.delete(info.key for info in self._objects.list(f"raw/{home_key}/"))
+        for kind in ("upload", "reply"):
+            while page := self._state.scan(SPACE, f"{kind}/{home_key}/"):
+                self._state.commit(SPACE, Change(deletes=tuple(name for name, _ in page)))
+        after = 0
+        while queued := self.pending(after):
+            self.drop(pending.sequence for pending in queued if pending.home == home_key)
+            after = queued[-1].sequence
+
+    def sweep(self) -> None:
+        """Remove raw payloads of no home: of uploads that died while their home was being forgotten."""
+        known = self._homes.known()
+        self._objects.delete(info.key for info in self._objects.list("raw/") if info.key.split("/")[1] not in known)
+
+    def _inspect(self, upload: Upload) -> Inspection:
+        if not upload.body:
+            raise Invalid("The body is empty; send the home's data: JSON, compressed with zlib, gzip or zstd, or plain")
+        if upload.idempotency_key is not None and not 0 < len(upload.idempotency_key) <= 255:
+            raise Invalid("Idempotency-Key must have 1 to 255 characters")
+        inspection = inspect(upload.body, upload.encoding, self._limits)
+        if self._strict and inspection.fault is not None:
+            raise Invalid(inspection.detail or "", _TITLES[inspection.fault])
+        return inspection
+
+    def _earlier(self, home: Home, digest: str, upload: Upload) -> Answer | None:
+        """The answer that was given before, to the same key or for the same bytes."""
+        if upload.idempotency_key is not None and (found := self._state.get(SPACE, _reply_name(home, upload.idempotency_key))):
+            reply = msgspec.json.decode(found.value, type=_Reply)
+            if reply.body_sha256 != digest:
+                raise KeyReused("This Idempotency-Key came before with another body; use a new key for a new upload")
+            return Answer(reply.receipt, reply.duplicate, replayed=True)
+        kept = self._state.get(SPACE, f"upload/{home.key}/{digest}")
+        if kept is None:
+            return None
+        receipt = msgspec.json.decode(kept.value, type=Receipt)
+        if upload.idempotency_key is not None:
+            self._remember(home, digest, upload, receipt)
+        return Answer(receipt, duplicate=True)
+
+    def _keep(self, home: Home, digest: str, upload: Upload, inspection: Inspection, received_at: datetime) -> Answer | None:
+        """The answer to new bytes; None when the home was forgotten, or the same bytes came by another way, meanwhile."""
+        receipt = Receipt(uuid.uuid4().hex, inspection.records, inspection.ignored, inspection.detail)
+        key = f"raw/{home.key}/{received_at:%Y-%m-%d}/{receipt.id}"
+        name = f"upload/{home.key}/{digest}"
+        self._objects.put(key, [upload.body])
+        puts = (Put(name, msgspec.json.encode(receipt)), *self._replies(home, digest, upload, receipt))
+        change = Change(
+            expect={home.name: home.version, **{put.key: ABSENT for put in puts}},
+            puts=puts,
+            appends=((PENDING, _queued(home, key, upload, received_at)),) if receipt.records else (),
+        )
+        try:
+            self._state.commit(SPACE, change)
+        except Conflict:
+            self._objects.delete([key])
+            return None
+        return Answer(receipt)
+
+    def _remember(self, home: Home, digest: str, upload: Upload, receipt: Receipt) -> None:
+        """Answer the same to the key from now on, unless it has an answer or the home is gone by now."""
+        puts = self._replies(home, digest, upload, receipt, duplicate=True)
+        with suppress(Conflict):
+            self._state.commit(SPACE, Change(expect={home.name: home.version, **{put.key: ABSENT for put in puts}}, puts=puts))
+
+    def _replies(self, home: Home, digest: str, upload: Upload, receipt: Receipt, *, duplicate: bool = False) -> tuple[Put, ...]:
+        if upload.idempotency_key is None:
+            return ()
+        reply = msgspec.json.encode(_Reply(digest, receipt, duplicate))
+        return (Put(_reply_name(home, upload.idempotency_key), reply, self._reply_seconds),)
+
+
+def _reply_name(home: Home, idempotency_key: str) -> str:
+    return f"reply/{home.key}/{hashlib.sha256(idempotency_key.encode()).hexdigest()}"
+
+
+def _queued(home: Home, key: str, upload: Upload, received_at: datetime) -> bytes:
+    received_us = int(received_at.timestamp()) * 1_000_000 + received_at.microsecond
+    return msgspec.json.encode(Pending(0, home.key, key, received_us, len(upload.body), upload.encoding))

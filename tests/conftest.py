@@ -1,0 +1,180 @@
+"""Houses, clients and servers that the tests share. One fixture for each pair of stores, one that lists them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+
+from config.settings import Settings
+from smarthouse_api.app import create_app
+from smarthouse_api.house import House
+
+ROOT = Path(__file__).parent.parent
+HOME = "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11"
+OTHER_HOME = "0b7c1f6e-1111-4222-8333-944455556666"
+MEMORY = {"SMARTHOUSE_STATE_URL": "memory://", "SMARTHOUSE_OBJECTS_URL": "memory://", "SMARTHOUSE_WORKERS": "1"}
+
+Environment = dict[str, str]
+
+
+@pytest.fixture
+def memory_pair() -> Environment:
+    return dict(MEMORY)
+
+
+@pytest.fixture
+def embedded_pair(tmp_path: Path) -> Environment:
+    return {"SMARTHOUSE_DATA_DIR": str(tmp_path / "data")}
+
+
+@pytest.fixture(params=["memory_pair", "embedded_pair"])
+def environment(request: pytest.FixtureRequest) -> Environment:
+    """The settings of every pair of stores, in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def make_house(environment: Environment) -> Callable[..., House]:
+    """Makes a house over the same stores' settings, with single settings changed (without their prefix, in lower case)."""
+
+    def make(**changes: object) -> House:
+        changed = {f"SMARTHOUSE_{name.upper()}": str(value) for name, value in changes.items()}
+        return House.from_settings(Settings.from_env({**environment, **changed}))
+
+    return make
+
+
+@pytest.fixture
+def house(make_house: Callable[..., House]) -> House:
+    return make_house()
+
+
+@pytest.fixture
+def make_client(environment: Environment) -> Callable[..., FlaskClient]:
+    def make(**changes: object) -> FlaskClient:
+        changed = {f"SMARTHOUSE_{name.upper()}": str(value) for name, value in changes.items()}
+        return create_app(Settings.from_env({**environment, **changed})).test_client()
+
+    return make
+
+
+@pytest.fixture
+def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
+    return make_client()
+
+
+def state(entity_id: str = "sensor.kitchen", value: str = "21.5", at: str = "2026-03-01T12:00:00+00:00", **attributes: object) -> Any:
+    """A state as Home Assistant writes it."""
+    return {"entity_id": entity_id, "state": value, "attributes": attributes, "last_changed": at, "last_updated": at}
+
+
+def payload(*states: Any) -> bytes:
+    """An upload's body as the integration sends it."""
+    by_entity: dict[str, list[Any]] = {}
+    for one in states:
+        by_entity.setdefault(one["entity_id"], []).append(one)
+    return zlib.compress(json.dumps(by_entity).encode())
+
+
+def unzipped(body: bytes) -> dict[str, bytes]:
+    """The members of an export by the ending of their names."""
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert archive.testzip() is None
+        return {re.sub(r"^smarthouse_extract_\d{4}-\d\d-\d\d[._]", "", name): archive.read(name) for name in archive.namelist()}
+
+
+def rows(body: bytes) -> list[dict[str, Any]]:
+    """The rows of a JSON export."""
+    return json.loads(unzipped(body)["json"])
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """The service under gunicorn, as `make run` starts it, in a process group of its own."""
+
+    environment: Environment
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> Server:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "wsgi:app"],
+            cwd=ROOT,
+            env={**os.environ, **self.environment, "PORT": str(self.port), "HOST": "127.0.0.1"},
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if requests.get(f"{self.url}/health/ready", timeout=5).ok:
+                    return self
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError("the server did not become ready")
+
+    def workers(self) -> list[int]:
+        assert self.process is not None
+        return [int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+
+    def kill(self) -> None:
+        """`kill -9` of the whole tree."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process is not None:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, how)
+            self.process.wait(timeout=30)
+            self.process = None
+
+    def upload(self, home: str, body: bytes, **headers: str) -> requests.Response:
+        return requests.post(f"{self.url}/api/ingest/data", data=body, headers={"Home-UUID": home, **headers}, timeout=60)
+
+    def export(self, format_: str = "json", **query: Any) -> requests.Response:
+        return requests.get(f"{self.url}/api/export/{format_}", params=query, timeout=60)
+
+
+@pytest.fixture
+def server(embedded_pair: Environment) -> Iterator[Server]:
+    """A running server on the embedded stores, of one test's own."""
+    one = Server(embedded_pair).start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server on the embedded stores, for tests that do not mind each other's data."""
+    one = Server({"SMARTHOUSE_DATA_DIR": str(tmp_path_factory.mktemp("data"))}).start()
+    yield one
+    one.kill()

@@ -1,0 +1,76 @@
+"""Settings: their sources, their faults, their documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from backends.registry import faults
+from config.settings import PRESETS, Settings, SettingsError
+
+NAMES = [f"SMARTHOUSE_{field.name.upper()}" for field in dataclasses.fields(Settings)]
+
+
+def test_an_empty_environment_is_the_embedded_pair() -> None:
+    settings = Settings.from_env({})
+    assert settings.state_url == "sqlite://./var/state.db"
+    assert settings.objects_url == "file://./var/objects"
+
+
+def test_the_data_directory_moves_both_stores() -> None:
+    settings = Settings.from_env({"SMARTHOUSE_DATA_DIR": "/srv/smarthouse"})
+    assert (settings.state_url, settings.objects_url) == ("sqlite:///srv/smarthouse/state.db", "file:///srv/smarthouse/objects")
+
+
+def test_a_single_setting_overrides_the_preset() -> None:
+    settings = Settings.from_env({"SMARTHOUSE_ENV": "development", "SMARTHOUSE_LOG_LEVEL": "error"})
+    assert (settings.state_url, settings.log_level) == ("memory://", "error")
+
+
+def test_all_faults_are_reported_together_by_name() -> None:
+    with pytest.raises(SettingsError) as told:
+        Settings.from_env({"SMARTHOUSE_THREADS": "many", "SMARTHOUSE_MAX_RECORDS": "0", "SMARTHOUSE_STATE_ULR": "memory://"})
+    assert "SMARTHOUSE_THREADS" in str(told.value)
+    assert "SMARTHOUSE_MAX_RECORDS" in str(told.value)
+    assert "did you mean SMARTHOUSE_STATE_URL?" in str(told.value)
+
+
+def test_production_asks_for_both_stores() -> None:
+    with pytest.raises(SettingsError, match=r"SMARTHOUSE_STATE_URL: required.*\n.*SMARTHOUSE_OBJECTS_URL: required"):
+        Settings.from_env({"SMARTHOUSE_ENV": "production"})
+
+
+@pytest.mark.parametrize("name", ["SMARTHOUSE_STATE_URL", "SMARTHOUSE_OBJECTS_URL"])
+def test_memory_with_several_workers_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: memory:// is not shared between processes"):
+        Settings.from_env({name: "memory://"})
+
+
+@pytest.mark.parametrize("name", ["SMARTHOUSE_STATE_URL", "SMARTHOUSE_OBJECTS_URL"])
+def test_an_unknown_store_is_answered_with_those_that_exist(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}: .*memory://"):
+        Settings.from_env({name: "mongodb://localhost"}, faults)
+
+
+def test_a_secret_is_not_repeated_in_a_fault() -> None:
+    with pytest.raises(SettingsError) as told:
+        Settings.from_env({"SMARTHOUSE_SECRET_KEY": "hunter2" * 100})
+    assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize("rate", ["often", "5/fortnight", "0/minute"])
+def test_a_rate_that_cannot_be_read_is_a_fault(rate: str) -> None:
+    with pytest.raises(SettingsError, match="SMARTHOUSE_INGEST_RATE_HOME"):
+        Settings.from_env({"SMARTHOUSE_INGEST_RATE_HOME": rate})
+
+
+def test_every_preset_changes_only_settings_that_exist() -> None:
+    names = {field.name for field in dataclasses.fields(Settings)}
+    assert all(set(preset) <= names for preset in PRESETS.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_documented(name: str) -> None:
+    assert f"`{name}`" in (Path(__file__).parent.parent / "README.md").read_text()
