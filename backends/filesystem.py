@@ -113,10 +113,15 @@ class FilesystemObjects(ObjectStore):
 
     def sweep_table(self, name: str) -> int:
         with _translated():
-            folder = Path(_path(self._tables, check_key(name)))
-            half_written = [path for path in folder.rglob("*") if _HALF_WRITTEN.fullmatch(path.name)]
+            half_written = [
+                os.path.join(folder, name)
+                for folder, _, names in os.walk(_path(self._tables, check_key(name)), onerror=_raise_unless_missing)
+                for name in names
+                if _HALF_WRITTEN.fullmatch(name)
+            ]
             for path in half_written:
-                path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
             return len(half_written)
 
     def _begin(self) -> tuple[int, str]:
@@ -155,7 +160,8 @@ class FilesystemObjects(ObjectStore):
         self._sync(folder)
 
     def _make(self, folder: str) -> None:
-        with suppress(FileNotFoundError):
+        # Either error is a race against a delete that prunes; the caller tries again, and then meets what is really wrong.
+        with suppress(FileNotFoundError, FileExistsError):
             os.makedirs(folder, exist_ok=True)
         while folder not in (self._objects, self._written):
             folder = os.path.dirname(folder)
@@ -245,6 +251,11 @@ def _remove_if_abandoned(path: str) -> bool:
         return False
     finally:
         os.close(handle)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 class _translated:

@@ -37,7 +37,7 @@ _VERSION = f"SELECT version FROM documents WHERE space = ? AND key = ? AND {_LIV
 # No UTF-8 byte is 0xFF: the cast makes the text that follows every key with the prefix, and that no key can be.
 _SCAN = f"""
 SELECT key, value, version FROM documents
-WHERE space = ? AND key >= ? AND key > ? AND key < CAST(? AS TEXT) AND {_LIVE} ORDER BY key LIMIT ?
+WHERE space = ? AND key >= ? AND key != ? AND key < CAST(? AS TEXT) AND {_LIVE} ORDER BY key LIMIT ?
 """  # noqa: S608
 _READ = "SELECT sequence, value FROM entries WHERE space = ? AND log = ? AND sequence > ? ORDER BY sequence LIMIT ?"
 _LAST = "SELECT sequence FROM logs WHERE space = ? AND log = ?"
@@ -86,7 +86,9 @@ class SqliteState(StateStore):
 
     def scan(self, space: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[tuple[str, Document]]:
         check_names(space)
-        rows = self._rows(_SCAN, (space, prefix, after, prefix.encode() + b"\xff", time.time(), max(limit, 0)))
+        # One lower bound, so that a page begins where the last ended; as text, Python and UTF-8 agree about the order.
+        begin, end = max(prefix, after), prefix.encode() + b"\xff"
+        rows = self._rows(_SCAN, (space, begin, after, end, time.time(), max(limit, 0)))
         return [(key, Document(value, version)) for key, value, version in rows]
 
     def read(self, space: str, log: str, after: int = 0, limit: int = 1000) -> list[Entry]:

@@ -46,7 +46,7 @@ def post_worker_init(worker: Any) -> None:
 
 def worker_exit(server: Any, worker: Any) -> None:
     if getattr(worker, "wsgi", None) is not None:
-        worker.wsgi.extensions["smarthouse"].housekeeper.stop()
+        worker.wsgi.extensions["smarthouse"].close()
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -9,16 +9,17 @@ from typing import Final
 UNKNOWN: Final = "unknown"
 """The type of an id that is none of Home Assistant's."""
 
-DOMAINS: Final = frozenset(
-    """
+_DOMAINS = """
     ai_task air_quality alarm_control_panel alert assist_satellite automation binary_sensor button calendar camera climate
     configurator conversation counter cover date datetime device_tracker event fan geo_location group history_graph humidifier
     image image_processing input_boolean input_button input_datetime input_number input_select input_text lawn_mower light lock
     mailbox media_player notify number persistent_notification person plant proximity remote scene schedule script select sensor
     siren stt sun switch tag text time timer todo tts update utility_meter vacuum valve wake_word water_heater weather weblink
     zone
-    """.split()
-)
+"""
+
+DOMAINS: Final = frozenset(_DOMAINS.split())
+"""Home Assistant's domains, past ones included, that have entities."""
 
 _LOOKS = re.compile(r"[a-z0-9_]{1,64}")
 _PREFIX = re.compile(f"({'|'.join(sorted(DOMAINS, key=len, reverse=True))})_(?=.)")

@@ -119,6 +119,12 @@ class House:
             ),
         )
 
+    def close(self) -> None:
+        """Stop the housekeeper and let go of the stores."""
+        self.housekeeper.stop()
+        self.state.close()
+        self.objects.close()
+
     def health(self) -> tuple[dict[str, str], bool]:
         """Each backend's condition in words, and whether one of them fails."""
         told, failed = {}, False

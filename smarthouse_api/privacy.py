@@ -17,7 +17,9 @@ from smarthouse_api.lake.schema import ROWS
 PRIVATE_TYPES: Final = frozenset({"person", "device_tracker", "zone", "camera", "calendar"})
 """The domains whose object ids and states tell of people and places."""
 
-KNOWN_STATES: Final = frozenset({"home", "not_home", "on", "off", "idle", "recording", "streaming", "unknown", "unavailable", ""})
+KNOWN_STATES: Final = frozenset(
+    {"home", "not_home", "on", "off", "idle", "recording", "streaming", "unknown", "unavailable", ""}
+)
 """The states of those domains that Home Assistant itself words; any other may be the name of a place or an appointment."""
 
 REDACTED: Final = "redacted"
@@ -71,7 +73,7 @@ _read_one = {name: msgspec.json.Decoder(kind).decode for name, kind in _KINDS.it
 _write = msgspec.json.Encoder().encode
 
 
-def read_lines(raw: bytes) -> list[msgspec.Struct]:
+def read_lines(raw: bytes | memoryview) -> list[msgspec.Struct]:
     """`read_attributes` for each line, quickly; raises ValueError already where a value is of another kind."""
     return _decoder.decode_lines(raw)
 

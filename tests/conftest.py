@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import requests
+from flask import Flask
 from flask.testing import FlaskClient
 
 from config.settings import Settings
@@ -51,14 +52,23 @@ def environment(request: pytest.FixtureRequest) -> Environment:
 
 
 @pytest.fixture
-def make_house(environment: Environment) -> Callable[..., House]:
-    """Makes a house over the same stores' settings, with single settings changed (without their prefix, in lower case)."""
+def make_app(environment: Environment) -> Iterator[Callable[..., Flask]]:
+    """Makes an application on one pair of stores, with single settings changed (without their prefix, in lower case)."""
+    apps: list[Flask] = []
 
-    def make(**changes: object) -> House:
+    def make(**changes: object) -> Flask:
         changed = {f"SMARTHOUSE_{name.upper()}": str(value) for name, value in changes.items()}
-        return House.from_settings(Settings.from_env({**environment, **changed}))
+        apps.append(create_app(Settings.from_env({**environment, **changed})))
+        return apps[-1]
 
-    return make
+    yield make
+    for app in apps:
+        app.extensions["smarthouse"].close()
+
+
+@pytest.fixture
+def make_house(make_app: Callable[..., Flask]) -> Callable[..., House]:
+    return lambda **changes: make_app(**changes).extensions["smarthouse"]
 
 
 @pytest.fixture
@@ -67,12 +77,8 @@ def house(make_house: Callable[..., House]) -> House:
 
 
 @pytest.fixture
-def make_client(environment: Environment) -> Callable[..., FlaskClient]:
-    def make(**changes: object) -> FlaskClient:
-        changed = {f"SMARTHOUSE_{name.upper()}": str(value) for name, value in changes.items()}
-        return create_app(Settings.from_env({**environment, **changed})).test_client()
-
-    return make
+def make_client(make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
+    return lambda **changes: make_app(**changes).test_client()
 
 
 @pytest.fixture

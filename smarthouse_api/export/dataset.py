@@ -21,6 +21,7 @@ from smarthouse_api.keyring import Keyring
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.lake.engines import EmbeddedEngine
 from smarthouse_api.lake.query import Filters, parts, select_groups, select_rows
+from smarthouse_api.lake.schema import ROWS
 from smarthouse_api.lake.table import READERS, StatesTable
 from smarthouse_api.leases import Lease, Leases
 from smarthouse_api.privacy import Redactor
@@ -179,8 +180,8 @@ class Rows:
         self._lease.check()
         if not hidden:
             return batch
-        homes = batch.column("home").cast(pa.string())
-        return batch.filter(pc.invert(pc.is_in(homes, pa.array(sorted(hidden), pa.string()))))
+        plain = batch.cast(ROWS)  # the engine's string views cannot be filtered
+        return plain.filter(pc.invert(pc.is_in(plain.column("home"), pa.array(sorted(hidden), pa.string()))))
 
     def _published_groups(self, min_homes: int) -> list[tuple[str, str | None]]:
         query = select_groups(self._filters, self._homes.hidden(), min_homes)

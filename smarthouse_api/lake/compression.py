@@ -24,6 +24,7 @@ _FEED: Final = 1 << 16
 _ZSTD_FEED: Final = 1 << 8  # zstd's densest block makes 128 KiB of four bytes, and its decoder cannot be told to stop
 _ZSTD_WINDOW: Final = 8 << 20  # what RFC 9659 lets a content coding ask for
 _LAYERS: Final = 4
+_IsalError: Final[type[Exception]] = isal_zlib.IsalError  # type: ignore[assignment]  # its stub declares an instance
 
 
 class Undecodable(Exception):
@@ -122,7 +123,7 @@ def _isal(data: bytes, wbits: int, name: str) -> Pieces:
                 position += len(feed)
             try:
                 piece = inflater.decompress(feed, _CHUNK)
-            except isal_zlib.error as error:
+            except _IsalError as error:
                 raise Undecodable(f"The {name} stream is damaged: {error}.") from None
             if not piece and not feed and not inflater.eof:
                 raise Undecodable(f"The {name} stream is cut short.")

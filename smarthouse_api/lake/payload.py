@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smarthouse_api.entities import identify
-from smarthouse_api.lake.columns import numbers, timestamps
 from smarthouse_api.errors import TooLarge
+from smarthouse_api.lake.columns import numbers, timestamps
 from smarthouse_api.lake.compression import Limits, Undecodable, unpack
 from smarthouse_api.lake.mending import NOT_A_CHARACTER, depth_of, entries_of, marked, mend
 from smarthouse_api.lake.schema import RECORDS
@@ -23,8 +23,8 @@ from smarthouse_api.privacy import read_attributes, read_lines
 Upload = tuple[bytes, str | None]
 """A body as received, and its Content-Encoding."""
 
-_GROUP: Final = 1 << 20
-"""Bytes of text decoded together: enough to make each Arrow call worth it, few enough to stay in the processor's cache."""
+_GROUP: Final = 8 << 20
+"""Bytes of text whose columns are made together: enough to make each Arrow call worth it, and a bound for the memory."""
 
 _ABOVE: Final = 3
 """A state's attributes lie in the state, in its entity's array, in the body's object."""
@@ -85,18 +85,18 @@ def inspect(body: bytes, content_encoding: str | None, limits: Limits) -> Inspec
         states, ignored = _read(unpack(body, content_encoding, limits), limits)
     except Undecodable as error:
         return Inspection(0, 0, str(error), error.fault)
-    codes, attributes = _attributes(states, limits)
-    bad = int(np.count_nonzero(_unreadable(attributes)[codes]))
-    return Inspection(len(states) - bad, ignored + bad)
+    kept, _, _ = _attributes(_lines(states), limits)
+    records = int(np.count_nonzero(kept))
+    return Inspection(records, ignored + len(states) - records)
 
 
-def to_table(uploads: Sequence[Upload], limits: Limits) -> Decoded:
+def to_table(uploads: Iterable[Upload], limits: Limits) -> Decoded:
     """The records of many bodies, as many of each as `inspect` counts. Never raises for what a body holds."""
     faults: dict[int, str] = {}
     batches: list[pa.RecordBatch] = []
     places: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)]
-    for states, owners in _grouped(uploads, limits, faults):
-        batch, kept = _batch(states, limits)
+    for texts, owners in _grouped(uploads, limits, faults):
+        batch, kept = _batch(texts, limits)
         batches.append(batch)
         places.append(owners[kept])
     return Decoded(pa.Table.from_batches(batches, RECORDS), pa.array(np.concatenate(places), pa.int32()), faults)
@@ -104,29 +104,42 @@ def to_table(uploads: Sequence[Upload], limits: Limits) -> Decoded:
 
 def _grouped(
     uploads: Iterable[Upload], limits: Limits, faults: dict[int, str]
-) -> Iterator[tuple[list[_State], npt.NDArray[np.int32]]]:
-    states: list[_State] = []
-    counts: list[tuple[int, int]] = []
+) -> Iterator[tuple[list[pa.Array], npt.NDArray[np.int32]]]:
+    """The columns of some bodies at a time, as text, and for each row the place of its body."""
+    bodies: list[list[pa.Array]] = []
+    places: list[int] = []
     size = 0
 
-    def owners() -> npt.NDArray[np.int32]:
-        return np.repeat(np.array([place for place, _ in counts], np.int32), [count for _, count in counts])
+    def group() -> tuple[list[pa.Array], npt.NDArray[np.int32]]:
+        counts = [len(columns[0]) for columns in bodies]
+        return [pa.concat_arrays(column) for column in zip(*bodies, strict=True)], np.repeat(np.array(places, np.int32), counts)
 
     for place, (body, content_encoding) in enumerate(uploads):
         try:
             text = unpack(body, content_encoding, limits)
-            found, _ = _read(text, limits)
+            states, _ = _read(text, limits)
         except (TooLarge, Undecodable) as error:
             faults[place] = str(error)
             continue
-        states += found
-        counts.append((place, len(found)))
+        bodies.append(_texts(states))
+        places.append(place)
         size += len(text)
         if size >= _GROUP:
-            yield states, owners()
-            states, counts, size = [], [], 0
-    if states:
-        yield states, owners()
+            yield group()
+            bodies, places, size = [], [], 0
+    if bodies:
+        yield group()
+
+
+def _texts(states: list[_State]) -> list[pa.Array]:
+    # At once for each body, while its objects are in the processor's cache, and gone before the next body needs theirs.
+    return [
+        pa.array([state.entity_id for state in states], pa.string()),
+        pa.array([state.state for state in states], pa.string()),
+        pa.array([state.last_changed for state in states], pa.string()),
+        pa.array([state.last_updated for state in states], pa.string()),
+        _lines(states),
+    ]
 
 
 def _read(text: bytes, limits: Limits) -> tuple[list[_State], int]:
@@ -201,13 +214,9 @@ def _too_many(limits: Limits) -> TooLarge:
     return TooLarge(f"The body holds more than {limits.max_records} records.")
 
 
-def _attributes(states: list[_State], limits: Limits) -> tuple[npt.NDArray[np.int32], list[Any]]:
-    """For each state the place of its attributes in the list, where each is read once; None: they make the state no record."""
-    lines = _lines([state.attributes for state in states]).dictionary_encode()
-    return lines.indices.to_numpy(), _read_lines(lines.dictionary, limits.max_depth - _ABOVE)
-
-
-def _lines(raws: list[msgspec.Raw]) -> pa.LargeBinaryArray:
+def _lines(states: list[_State]) -> pa.LargeBinaryArray:
+    """The attributes' JSON text, a line for each state."""
+    raws = [state.attributes for state in states]
     # One copy of them all costs a third of a copy of each. A line end inside one stands between its tokens.
     text = _write.encode_lines(raws)
     if text.count(b"\n") != len(raws):
@@ -220,6 +229,14 @@ def _cut(text: bytes) -> pa.LargeBinaryArray:
     offsets = np.zeros(len(ends) + 1, np.int64)
     offsets[1:] = ends + 1
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+
+
+def _attributes(lines: pa.LargeBinaryArray, limits: Limits) -> tuple[npt.NDArray[np.bool_], pa.Int32Array, list[Any]]:
+    """Which lines are attributes, and for each line the place of what it says in the list, where each is read once."""
+    unique = lines.dictionary_encode()
+    attributes = _read_lines(unique.dictionary, limits.max_depth - _ABOVE)
+    readable = np.array([found is not None for found in attributes], np.bool_)
+    return readable[unique.indices.to_numpy()], unique.indices, attributes
 
 
 def _read_lines(lines: pa.LargeBinaryArray, allowed: int) -> list[Any]:
@@ -247,30 +264,24 @@ def _read_line(line: bytes) -> Any:
         return None
 
 
-def _unreadable(attributes: list[Any]) -> npt.NDArray[np.bool_]:
-    return np.array([found is None for found in attributes], np.bool_)
-
-
-def _batch(states: list[_State], limits: Limits) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
+def _batch(texts: list[pa.Array], limits: Limits) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
     """The columns of the records among the states, and which of the states those are."""
-    codes, attributes = _attributes(states, limits)
-    kept = ~_unreadable(attributes)[codes]
+    kept, places, attributes = _attributes(texts[-1], limits)
+    columns = [*texts[:-1], places]
     if not kept.all():
-        states = [state for state, keep in zip(states, kept.tolist(), strict=True) if keep]
-        codes = codes[kept]
-    ids = pa.array([state.entity_id for state in states], pa.string()).dictionary_encode()
-    identities = [identify(entity_id) for entity_id in ids.dictionary.to_pylist()]
-    state = pa.array([state.state for state in states], pa.string())
-    places = pa.array(codes, pa.int32())
-    columns = {
+        columns = [column.filter(pa.array(kept)) for column in columns]
+    entity_id, state, last_changed, last_updated, places = columns
+    ids = entity_id.dictionary_encode()
+    identities = [identify(uploaded) for uploaded in ids.dictionary.to_pylist()]
+    named = {
         "entity_id": pa.array([name for _, name in identities], pa.string()).take(ids.indices),
         "type": pa.array([kind for kind, _ in identities], pa.string()).take(ids.indices),
         "state": state,
         "value": numbers(state),
         "unit": pa.array([getattr(found, "unit_of_measurement", None) for found in attributes], pa.string()).take(places),
         "device_class": pa.array([getattr(found, "device_class", None) for found in attributes], pa.string()).take(places),
-        "last_changed": timestamps(pa.array([state.last_changed for state in states], pa.string())),
-        "last_updated": timestamps(pa.array([state.last_updated for state in states], pa.string())),
+        "last_changed": timestamps(last_changed),
+        "last_updated": timestamps(last_updated),
         "attributes": pc.ascii_rtrim(_cut(_write.encode_lines(attributes)).cast(pa.string()), "\n").take(places),
     }
-    return pa.RecordBatch.from_arrays([columns[name] for name in RECORDS.names], schema=RECORDS), kept
+    return pa.RecordBatch.from_arrays([named[name] for name in RECORDS.names], schema=RECORDS), kept

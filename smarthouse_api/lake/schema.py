@@ -23,9 +23,11 @@ RECORDS: Final = pa.schema(
 )
 """What one payload decodes to, a row for each state change.
 
-entity_id: as uploaded. type: the Home Assistant domain, lower case. value: the state as a finite number, or null. unit,
-device_class: the attributes `unit_of_measurement` and `device_class` where they are text. last_changed, last_updated: null
-where absent or unreadable. attributes: JSON text of an object, allow-listed keys only.
+entity_id: as uploaded, but for `sensor_x`, which the integration's sanitiser made of `sensor.x` and which is `sensor.x` again,
+so that a home's days join whichever version of the integration sent them. type: the Home Assistant domain, lower case, or
+`unknown`. value: the state as a finite number, or null. unit, device_class: the attributes `unit_of_measurement` and
+`device_class` where they are text, as uploaded (the sanitiser's `_` for `%` cannot be told from an owner's own). last_changed,
+last_updated: null where absent or unreadable. attributes: JSON text of an object, allow-listed keys only.
 """
 
 BUCKETS: Final = 8

@@ -1,0 +1,43 @@
+"""`python -m benchmarks [upload|curate|export ...] [--size small|1m|6m] [--quick] [--keep]`: one table of ratios."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import time
+from typing import Final
+
+from benchmarks import table
+
+PARTS: Final = ("upload", "curate", "export")
+
+
+def main() -> None:
+    arguments = _arguments()
+    size = "quick" if arguments.quick else arguments.size
+    rows: list[table.Row] = []
+    for part in arguments.parts or PARTS:
+        print(f"{part}, size {size}", flush=True)
+        started = time.perf_counter()
+        options = {"keep": arguments.keep} if part == "export" else {}
+        rows += importlib.import_module(f"benchmarks.{part}").measure(size, **options)
+        print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"\n{table.machine()}\n\n{table.text(rows)}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The service against its yardsticks.")
+    parser.add_argument("parts", nargs="*", help=f"what to measure: {', '.join(PARTS)}; all of them by default")
+    parser.add_argument("--size", choices=("small", "1m", "6m"), default="1m", help="how many states (default: 1m)")
+    parser.add_argument("--quick", action="store_true", help="a smoke of the harness; its figures mean nothing")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the export's filled lakes in benchmarks/out and use them again"
+    )
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Exports: rows a second over HTTP in three formats against DuckDB, a filtered one against the full, memory, first byte."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from benchmarks import lake, memory, server, yardstick
+from benchmarks.download import Download, download, rows_in
+from benchmarks.homes import FIRST_DAY, Payload, celsius_states, payloads
+from benchmarks.paths import OUT, scratch
+from benchmarks.table import Row, a_second, ratios
+
+DAYS: Final = 30
+FILTERED_FROM_DAY: Final = 11
+FILTERED_DAYS: Final = 7
+FORMATS: Final = ("csv", "json", "xml")
+FILL_SECONDS: Final = 600
+
+
+@dataclass(frozen=True)
+class Plan:
+    homes: int
+    rounds: int
+
+
+PLANS: Final = {
+    "quick": (Plan(2, 1),),
+    "small": (Plan(10, 3),),
+    "1m": (Plan(34, 3),),
+    "6m": (Plan(34, 1), Plan(200, 3)),
+}
+"""The lakes to measure, the last of them for the figures, one before it for the flatness of memory."""
+
+
+@dataclass
+class Measured:
+    """What the rounds over one lake were like. seconds, first_bytes and peaks: for each format, or "filtered"."""
+
+    rows: int
+    copies: list[yardstick.Copied] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    first_bytes: list[float] = field(default_factory=list)
+    peaks: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    tree_mb: float = 0.0
+
+    def rates(self, fmt: str) -> list[float]:
+        return [self.rows / seconds for seconds in self.seconds[fmt]]
+
+    @property
+    def process_mb(self) -> float:
+        return max(self.peaks.values())
+
+
+def fill(data_dir: Path, prepared: Sequence[Payload]) -> None:
+    """Put every payload into the lake of `data_dir`, each on its own day of arrival, and let the service tidy up after that."""
+    shutil.rmtree(data_dir, ignore_errors=True)
+    lake.receive(data_dir, prepared)
+    lake.curate(data_dir)
+    with server.service(data_dir) as running:
+        memory.settle(running.pid, FILL_SECONDS)
+
+
+def measure(size: str, keep: bool = False) -> list[Row]:
+    """The rows for the size's last lake, with the memory of the one before it. keep: the filled lakes stay for the next run."""
+    measured = [_measure(plan, keep) for plan in PLANS[size]]
+    return _rows(measured[-1], measured[0] if len(measured) > 1 else None)
+
+
+def _measure(plan: Plan, keep: bool) -> Measured:
+    with scratch("export") as folder:
+        data_dir = _lake(plan, OUT / f"lake-{plan.homes}" if keep else folder / "data")
+        lake.to_parquet(data_dir, folder / "rows")
+        rows = lake.rows(data_dir)
+        expected = sum(payload.states for payload in payloads(plan.homes, DAYS))
+        if rows != expected:
+            raise RuntimeError(f"the lake holds {rows} rows, uploaded were {expected}")
+        with server.service(data_dir) as running:
+            if not memory.settle(running.pid):
+                print("  the service was still busy when the rounds began")
+            return _rounds(plan, running, folder, Measured(rows))
+
+
+def _lake(plan: Plan, data_dir: Path) -> Path:
+    finished = data_dir.with_name(f"{data_dir.name}.filled")
+    if not finished.exists():
+        started = time.perf_counter()
+        fill(data_dir, payloads(plan.homes, DAYS))
+        print(f"  filled a lake of {plan.homes} homes and {DAYS} days in {time.perf_counter() - started:.1f} s")
+        finished.touch()
+    return data_dir
+
+
+def _filter() -> dict[str, str]:
+    first = FIRST_DAY + timedelta(days=FILTERED_FROM_DAY)
+    last = first + timedelta(days=FILTERED_DAYS - 1)
+    return {"types": "sensor", "units": "°C", "date_from": str(first), "date_to": str(last)}
+
+
+def _rounds(plan: Plan, running: server.Server, folder: Path, measured: Measured) -> Measured:
+    for fmt in FORMATS:
+        _check(running, fmt, {}, measured.rows, folder, measured)
+    _check(running, "csv", _filter(), celsius_states(plan.homes, FILTERED_DAYS), folder, measured)
+    yardstick.copy(folder / "rows", folder / "rows.csv")
+    for number in range(1, plan.rounds + 1):
+        measured.copies.append(yardstick.copy(folder / "rows", folder / "rows.csv"))
+        print(f"  {measured.rows} rows, round {number}: DuckDB {measured.copies[-1].seconds:.2f} s", end="", flush=True)
+        for what, query in (*((fmt, {}) for fmt in FORMATS), ("filtered", _filter())):
+            one = _watched(running, what, query, measured)
+            measured.seconds[what].append(one.seconds)
+            print(
+                f", {what} {one.seconds:.2f} s (first byte {one.first_byte_seconds * 1000:.0f} ms, {one.size} B)",
+                end="",
+                flush=True,
+            )
+        print()
+    return measured
+
+
+def _check(running: server.Server, fmt: str, query: dict[str, str], expected: int, folder: Path, measured: Measured) -> None:
+    """One export that is not timed, to be unzipped and counted."""
+    archive = folder / f"checked.{fmt}.zip"
+    _watched(running, fmt, query, measured, archive)
+    found = rows_in(archive, fmt)
+    archive.unlink()
+    if found != expected:
+        raise RuntimeError(f"the export as {fmt} with {query or 'no filter'} holds {found} rows, not {expected}")
+
+
+def _watched(
+    running: server.Server, what: str, query: dict[str, str], measured: Measured, target: Path | None = None
+) -> Download:
+    with memory.PeakMemory(running.pid) as peak:
+        one = download(running.port, "csv" if what == "filtered" else what, query, target)
+    measured.peaks[what] = max(measured.peaks[what], peak.process_mb)
+    measured.tree_mb = max(measured.tree_mb, peak.tree_mb)
+    if not query:
+        measured.first_bytes.append(one.first_byte_seconds)
+    return one
+
+
+def _rows(full: Measured, smaller: Measured | None) -> list[Row]:
+    copies = [copy.a_second for copy in full.copies]
+    rows = [
+        Row(
+            f"full export over HTTP, zipped {fmt}, {full.rows / 1e6:.1f} M states",
+            a_second(full.rates(fmt), "rows"),
+            a_second(copies, "rows"),
+            ratios(full.rates(fmt), copies),
+            must=0.25 if fmt == "xml" else 0.40,
+            ambition=0.7 if fmt == "xml" else 1.0,
+        )
+        for fmt in FORMATS
+    ]
+    return [*rows, _filtered(full), *_memory(full, smaller), _first_byte(full)]
+
+
+def _filtered(full: Measured) -> Row:
+    ours, whole = full.seconds["filtered"], full.seconds["csv"]
+    return Row(
+        f"filtered export, types=sensor, units=°C, {FILTERED_DAYS} of {DAYS} days, csv",
+        f"{statistics.median(ours) * 1000:.0f} ms",
+        f"{statistics.median(whole) * 1000:.0f} ms",
+        ratios(ours, whole),
+        must=1 / 15,
+        ambition=1 / 40,
+        low_is_good=True,
+        unit="1/",
+    )
+
+
+def _memory(full: Measured, smaller: Measured | None) -> list[Row]:
+    duckdb_mb = max(copy.peak_mb for copy in full.copies)
+    peaks = ", ".join(f"{what} {peak:.0f}" for what, peak in full.peaks.items())
+    print(
+        f"  peak of the largest process by export, MB: {peaks}; of the whole tree: {full.tree_mb:.0f}; DuckDB: {duckdb_mb:.0f}"
+    )
+    worker = Row(
+        "peak memory of a worker",
+        f"{full.process_mb:.0f} MB (tree {full.tree_mb:.0f} MB)",
+        f"{duckdb_mb:.0f} MB",
+        [full.process_mb],
+        must=400,
+        ambition=200,
+        low_is_good=True,
+        unit="MB",
+    )
+    if smaller is None:
+        return [worker]
+    sizes = f"{full.rows / 1e6:.1f} M states", f"{smaller.rows / 1e6:.1f} M states"
+    flat = Row(
+        f"the same at {sizes[0]} against {sizes[1]}: flat",
+        f"{full.process_mb:.0f} MB",
+        f"{smaller.process_mb:.0f} MB",
+        [full.process_mb / smaller.process_mb],
+        must=1.25,
+        ambition=1.1,
+        low_is_good=True,
+    )
+    return [worker, flat]
+
+
+def _first_byte(full: Measured) -> Row:
+    milliseconds = [seconds * 1000 for seconds in full.first_bytes]
+    ours = f"{statistics.median(milliseconds):.0f} ms (slowest {max(milliseconds):.0f} ms)"
+    return Row("first byte of the full export", ours, "", milliseconds, must=1000, ambition=100, low_is_good=True, unit="ms")

@@ -1,0 +1,280 @@
+"""What `ObjectStore` promises to one caller, held against every backend. What it promises in a crowd is in `test_races`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from backends.ports import NoSuchObject, StoreError
+
+# In this order and another: `-` and `.` come before `/`, digits and letters after it.
+KEYS = [
+    "a",
+    "a-b",
+    "a-b/c",
+    "a.c",
+    "a.c/d",
+    "a/-",
+    "a/b",
+    "a/b-c",
+    "a/b/c",
+    "a/b0",
+    "a0",
+    "a=b",
+    "a_b",
+    "aa",
+    "b/..c/d",
+    "Z",
+    "...",
+]
+NO_KEYS = [
+    "",
+    "/",
+    "a/",
+    "/a",
+    "a//b",
+    ".",
+    "..",
+    "a/..",
+    "../a",
+    "a/./b",
+    "a b",
+    "a\0",
+    "a\n",
+    "ä",
+    "a+",
+    "a+/b",
+    "a\\b",
+    "a#1",
+    "a%2F",
+]
+LONGEST = "/".join(["x" * 179] * 5) + "y"
+
+
+def keys_of(found):
+    return [info.key for info in found]
+
+
+@pytest.fixture
+def filled(objects):
+    for key in reversed(KEYS):
+        objects.put(key, [key.encode()])
+    return objects
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [[], [b""], [b"a"], [b"a", b"", b"b"], [b"\0" * 8192], [bytes([number]) * 100_000 for number in range(30)]],
+    ids=lambda chunks: f"{len(chunks)}-chunks",
+)
+def test_an_object_is_the_concatenation_of_its_chunks(objects, chunks):
+    assert objects.put("key", iter(chunks)) == len(b"".join(chunks))
+    assert objects.get("key") == b"".join(chunks)
+    assert [info.size_bytes for info in objects.list()] == [len(b"".join(chunks))]
+
+
+def test_a_put_replaces_what_was_there(objects):
+    objects.put("key", [b"a longer one"])
+    objects.put("key", [b"new"])
+    assert objects.get("key") == b"new"
+    assert keys_of(objects.list()) == ["key"]
+
+
+def test_an_object_that_is_not_there_is_named(objects):
+    objects.put("a/b", [b""])
+    for key in ("a", "b", "a/b/c", "a/c"):
+        with pytest.raises(NoSuchObject, match=key):
+            objects.get(key)
+        with pytest.raises(NoSuchObject, match=key):
+            objects.stream(key)
+
+
+def test_a_key_may_continue_another(filled):
+    assert [filled.get(key) for key in KEYS] == [key.encode() for key in KEYS]
+
+
+def test_the_longest_key_is_taken(objects):
+    for key in (LONGEST, "x" * 200):
+        objects.put(key, [b"value"])
+        assert objects.get(key) == b"value"
+    assert keys_of(objects.list("x" * 179 + "/")) == [LONGEST]
+
+
+@pytest.mark.parametrize("key", [*NO_KEYS, LONGEST + "z", "x" * 201], ids=lambda key: ascii(key)[:20])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store, key: store.put(key, [b""]),
+        lambda store, key: store.get(key),
+        lambda store, key: store.stream(key),
+        lambda store, key: store.delete(["a", key]),
+        lambda store, key: store.table_location(key),
+        lambda store, key: store.sweep_table(key),
+    ],
+    ids=["put", "get", "stream", "delete", "table_location", "sweep_table"],
+)
+def test_what_is_no_key_is_refused_before_anything_is_done(objects, ask, key):
+    objects.put("a", [b"kept"])
+    with pytest.raises(ValueError):
+        ask(objects, key)
+    assert keys_of(objects.list()) == ["a"]
+
+
+def test_what_the_chunks_raise_passes_and_nothing_is_stored(objects):
+    def chunks():
+        yield b"half"
+        raise ConnectionResetError("the client went away")
+
+    objects.put("old", [b"old"])
+    for key in ("old", "new/one"):
+        with pytest.raises(ConnectionResetError):
+            objects.put(key, chunks())
+    assert keys_of(objects.list()) == ["old"]
+    assert objects.get("old") == b"old"
+    assert objects.sweep() == 0
+
+
+@pytest.mark.parametrize("start", [0, 1, 9, 10, 11])
+@pytest.mark.parametrize("length", [None, 0, 1, 5, 10, 99])
+@pytest.mark.parametrize("chunk_bytes", [1, 3, 10, 1 << 20])
+def test_a_stream_gives_the_part_that_was_asked_for(objects, start, length, chunk_bytes):
+    data = b"0123456789"
+    objects.put("key", [data])
+    chunks = list(objects.stream("key", start, length, chunk_bytes))
+    assert b"".join(chunks) == (data[start:] if length is None else data[start : start + length])
+    assert all(0 < len(chunk) <= chunk_bytes for chunk in chunks)
+
+
+@pytest.mark.parametrize("part", [{"start": -1}, {"length": -1}, {"chunk_bytes": 0}])
+def test_a_part_that_cannot_be_is_refused(objects, part):
+    objects.put("key", [b"0123456789"])
+    with pytest.raises(ValueError):
+        objects.stream("key", **part)
+
+
+def test_a_stream_stays_with_its_object_though_it_is_replaced(objects):
+    objects.put("key", [b"old" * 100_000])
+    stream = objects.stream("key", chunk_bytes=1000)
+    first = next(stream)
+    objects.put("key", [b"new" * 100_000])
+    assert first + b"".join(stream) == b"old" * 100_000
+    assert objects.get("key") == b"new" * 100_000
+
+
+def test_a_stream_never_ends_in_silence_though_its_object_is_deleted(objects):
+    objects.put("key", [b"old" * 100_000])
+    stream = objects.stream("key", chunk_bytes=1000)
+    first = next(stream)
+    objects.delete(["key"])
+    with suppress(StoreError):
+        assert first + b"".join(stream) == b"old" * 100_000
+
+
+def test_a_list_goes_by_the_byte_order_of_whole_keys(filled):
+    assert keys_of(filled.list()) == sorted(KEYS, key=str.encode)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["a", "a/", "a/b", "a/b/", "a/b/c", "a-", "a.", "b/", "b/.", ".", "Z", "zz", "/", "..", "../", "a//", "*", "x" * 999],
+)
+def test_a_list_holds_the_keys_with_the_prefix(filled, prefix):
+    assert keys_of(filled.list(prefix)) == sorted(key for key in KEYS if key.startswith(prefix))
+
+
+def test_a_list_of_nothing_is_empty(objects):
+    assert list(objects.list()) == list(objects.list("a/b")) == []
+
+
+def test_a_listed_object_tells_when_it_was_last_written(objects):
+    objects.put("key", [b"1"])
+    (first,) = objects.list()
+    objects.put("key", [b"2"])
+    (second,) = objects.list()
+    assert first.modified_at <= second.modified_at
+    assert abs(datetime.now(UTC) - second.modified_at) < timedelta(seconds=10)
+
+
+def test_a_put_that_is_not_finished_is_neither_listed_nor_read(objects):
+    def chunks():
+        yield b"half"
+        assert keys_of(objects.list()) == []
+        assert objects.sweep() == 0
+        with pytest.raises(NoSuchObject):
+            objects.get("key")
+        yield b" and half"
+
+    objects.put("key", chunks())
+    assert objects.get("key") == b"half and half"
+
+
+def test_deleted_objects_are_gone_and_others_stay(filled):
+    filled.delete(iter(["a", "a/b", "a/b/c", "never/there", "a-b/c"]))
+    assert keys_of(filled.list()) == sorted(set(KEYS) - {"a", "a/b", "a/b/c", "a-b/c"})
+    with pytest.raises(NoSuchObject):
+        filled.get("a/b")
+
+
+def test_what_was_deleted_can_be_put_again(filled):
+    filled.delete(KEYS)
+    assert list(filled.list()) == []
+    filled.put("a/b/c", [b"again"])
+    assert filled.get("a/b/c") == b"again"
+
+
+def test_the_bytes_of_a_deleted_object_are_gone(objects_backend):
+    if objects_backend.files is None:
+        pytest.skip("it keeps no files")
+    objects = objects_backend.open()
+    objects.put("key", [b"a secret" * 1000])
+    assert b"a secret" in objects_backend.files()
+    objects.delete(["key"])
+    assert b"a secret" not in objects_backend.files()
+
+
+def test_every_handle_sees_the_same_objects_and_tables(objects_backend):
+    one, other = objects_backend.open(), objects_backend.open()
+    one.put("key", [b"value"])
+    assert other.get("key") == b"value"
+    assert one.table_location("a/table") == other.table_location("a/table")
+
+
+def test_a_store_in_order_says_so_in_one_line_and_leaves_nothing(objects):
+    assert objects.check()
+    assert "\n" not in objects.check()
+    assert list(objects.list()) == []
+    assert objects.sweep() == 0
+
+
+def test_a_closed_store_opens_again_when_it_is_used(objects):
+    objects.close()
+    objects.put("key", [b"value"])
+    assert objects.get("key") == b"value"
+
+
+def test_a_table_can_be_written_and_read_where_the_store_puts_it(objects):
+    rows = pa.table({"x": [1, 2, 3]})
+    location = objects.table_location("lake/states")
+    write_deltalake(location.uri, rows, storage_options=location.storage_options)
+    assert objects.sweep_table("lake/states") == 0
+    assert DeltaTable(location.uri, storage_options=location.storage_options).to_pyarrow_table().equals(rows)
+    assert list(objects.list()) == []
+
+
+def test_a_table_is_never_inside_another(objects):
+    for name in ("lake", "lake/states"):
+        location = objects.table_location(name)
+        write_deltalake(location.uri, pa.table({"x": [1]}), storage_options=location.storage_options)
+    outer, inner = (objects.table_location(name) for name in ("lake", "lake/states"))
+    DeltaTable(outer.uri, storage_options=outer.storage_options).vacuum(
+        retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True
+    )
+    assert DeltaTable(inner.uri, storage_options=inner.storage_options).to_pyarrow_table().num_rows == 1
+
+
+def test_a_table_that_is_not_there_has_nothing_to_sweep(objects):
+    assert objects.sweep_table("lake/never") == 0

@@ -1,0 +1,170 @@
+"""The curator: every acknowledged payload becomes rows exactly once, whatever dies when."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.house import House
+from smarthouse_api.lake.curator import LEASE
+from smarthouse_api.lake.schema import STATES
+from smarthouse_api.lake.table import NAME, StatesTable
+from smarthouse_api.leases import Leases
+from smarthouse_api.uploads import Upload
+from tests.conftest import HOME, OTHER_HOME, payload, state
+
+
+class Died(BaseException):
+    """What a test throws where a process would have been killed."""
+
+
+def upload(house: House, *values: object, home: str = HOME) -> None:
+    for value in values:
+        house.uploads.receive(Upload(home, payload(state(value=str(value)))))
+
+
+def lake(house: House) -> pa.Table:
+    table = StatesTable(house.objects.table_location(NAME)).open()
+    return STATES.empty_table() if table is None else table.to_pyarrow_table()
+
+
+def values(house: House) -> list[str]:
+    return sorted(lake(house)["state"].to_pylist())
+
+
+def test_a_flush_brings_everything_acknowledged_into_the_lake(house: House) -> None:
+    upload(house, 1, 2, 3)
+    house.curator.flush()
+    assert values(house) == ["1", "2", "3"]
+    assert house.uploads.pending() == []
+
+
+def test_a_flush_of_nothing_makes_no_table(house: House) -> None:
+    house.curator.flush()
+    assert lake(house).num_rows == 0
+
+
+def test_a_second_flush_adds_nothing(house: House) -> None:
+    upload(house, 1)
+    house.curator.flush()
+    house.curator.flush()
+    assert values(house) == ["1"]
+
+
+@pytest.mark.parametrize(
+    "step", ["before the commit", "after the commit", "before the drop", "after the drop"]
+)
+def test_a_crash_at_any_step_neither_loses_nor_doubles(house: House, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    when, what = step.split(" the ")
+    owner, name = (StatesTable, "append") if what == "commit" else (type(house.uploads), "drop")
+    done = getattr(owner, name)
+
+    def dying(self: Any, *arguments: Any) -> None:
+        if when == "after":
+            done(self, *[list(one) if hasattr(one, "__next__") else one for one in arguments])
+        raise Died
+
+    upload(house, 1, 2)
+    monkeypatch.setattr(owner, name, dying)
+    with pytest.raises(Died):
+        house.curator.flush()
+    monkeypatch.undo()
+    upload(house, 3)
+    house.curator.flush()
+    assert values(house) == ["1", "2", "3"]
+
+
+def test_small_batches_hold_what_one_large_batch_holds(make_house: Callable[..., House]) -> None:
+    house = make_house(curate_batch_bytes=1)
+    upload(house, *range(5))
+    house.curator.flush()
+    assert values(house) == list("01234")
+
+
+def test_a_curator_that_lost_its_lease_writes_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It slept; meanwhile another took over and committed the same payloads."""
+    upload(house, 1)
+    append, slept = StatesTable.append, []
+
+    def sleep_first(self: StatesTable, rows: pa.Table, sequence: int) -> None:
+        if not slept:
+            slept.append(True)
+            stale = self.open() or self._create()
+            append(self, rows, sequence)  # the other one's commit
+            monkeypatch.setattr(StatesTable, "open", lambda _: stale)
+            try:
+                append(self, rows, sequence)
+            finally:
+                monkeypatch.undo()
+        else:
+            append(self, rows, sequence)
+
+    monkeypatch.setattr(StatesTable, "append", sleep_first)
+    house.curator.flush()
+    assert values(house) == ["1"]
+
+
+def test_a_flush_that_cannot_get_the_lease_ends(make_house: Callable[..., House]) -> None:
+    house = make_house(flush_timeout_seconds=0.1)
+    upload(house, 1)
+    held = Leases(house.state, 30).try_hold(LEASE)
+    assert held is not None
+    with pytest.raises(Unavailable):
+        house.curator.flush()
+    held.release()
+
+
+def test_payloads_of_a_hidden_home_give_no_rows(house: House) -> None:
+    upload(house, "hidden")
+    upload(house, "shown", home=OTHER_HOME)
+    house.homes.hide(HOME)
+    house.curator.flush()
+    assert values(house) == ["shown"]
+
+
+def test_every_row_knows_its_home_day_bucket_and_time(house: House) -> None:
+    at = datetime(2026, 3, 2, 1, 2, 3, 456789, tzinfo=UTC)
+    house.uploads.receive(Upload(HOME, payload(state(at="{{REDACTED}}"), state(at="2026-03-01T12:00:00+01:00"))), at)
+    house.curator.flush()
+    found = lake(house).sort_by("time").to_pylist()
+    home = house.homes.find(HOME)
+    assert home is not None
+    assert {row["home"] for row in found} == {home.key}
+    assert {row["day"].isoformat() for row in found} == {"2026-03-02"}
+    assert {row["bucket"] for row in found} == {int(home.key[:8], 16) % 8}
+    assert [row["time"] for row in found] == [datetime(2026, 3, 1, 11, tzinfo=UTC), at]
+
+
+def test_compaction_merges_files_and_keeps_rows(make_house: Callable[..., House]) -> None:
+    house = make_house(lake_compact_files=2)
+    for value in range(4):
+        upload(house, value)
+        house.curator.flush()
+    table = StatesTable(house.objects.table_location(NAME))
+    before = table.open()
+    house.housekeeper.round()
+    after = table.open()
+    assert before is not None
+    assert after is not None
+    assert (len(before.file_uris()), len(after.file_uris())) == (4, 1)
+    assert values(house) == list("0123")
+
+
+def test_a_round_of_housekeeping_curates_what_is_pending(house: House) -> None:
+    upload(house, 1)
+    house.housekeeper.round()
+    assert values(house) == ["1"]
+
+
+def test_states_of_many_homes_are_counted_exactly_once(house: House) -> None:
+    homes = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(20)]
+    for home in homes:
+        upload(house, 1, 2, home=home)
+    house.curator.flush()
+    assert set(Counter(lake(house)["home"].to_pylist()).values()) == {2}

@@ -1,0 +1,197 @@
+"""Forgetting a home: hidden at once, and no byte left."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smarthouse_api.homes import SPACE
+from smarthouse_api.house import House
+from smarthouse_api.lake.query import Filters
+from smarthouse_api.lake.table import StatesTable
+from smarthouse_api.uploads import Upload
+from tests.conftest import HOME, OTHER_HOME, payload, rows, state
+
+MARK = "a-state-that-only-this-home-ever-had"
+
+
+def upload(house: House, value: str = MARK, home: str = HOME, key: str | None = None) -> None:
+    house.uploads.receive(Upload(home, payload(state("sensor.mark", value)), None, key))
+
+
+def exported(house: House) -> list[str]:
+    export = house.exports.open(["json"], Filters())
+    if export is None:
+        return []
+    try:
+        return [row["state"] for row in rows(b"".join(export))]
+    finally:
+        export.close()
+
+
+def files_with(folder: Path, *marks: str) -> list[Path]:
+    """Files that hold one of the marks, as text, as bytes, or in base64."""
+    wanted = [form for mark in marks for form in (mark.encode(), base64.b64encode(mark.encode())[:-4])]
+    return [path for path in folder.rglob("*") if path.is_file() and any(form in path.read_bytes() for form in wanted)]
+
+
+def key_of(house: House, home: str = HOME) -> str:
+    found = house.homes.find(home)
+    assert found is not None
+    return found.key
+
+
+def test_after_forgetting_nothing_is_exported(house: House) -> None:
+    upload(house)
+    assert exported(house) == [MARK]
+    house.forgetting.forget(HOME)
+    assert exported(house) == []
+
+
+def test_other_homes_stay(house: House) -> None:
+    upload(house)
+    upload(house, "other", OTHER_HOME)
+    assert len(exported(house)) == 2
+    house.forgetting.forget(HOME)
+    assert exported(house) == ["other"]
+
+
+def test_what_was_never_curated_is_forgotten_too(house: House) -> None:
+    upload(house)
+    house.forgetting.forget(HOME)
+    assert house.uploads.pending() == []
+    assert exported(house) == []
+
+
+def test_forgetting_an_unknown_home_does_nothing(house: House) -> None:
+    upload(house)
+    house.forgetting.forget(OTHER_HOME)
+    assert exported(house) == [MARK]
+
+
+def test_uploads_afterwards_are_new_data_under_a_new_pseudonym(house: House) -> None:
+    upload(house)
+    before = key_of(house)
+    house.forgetting.forget(HOME)
+    upload(house)
+    assert exported(house) == [MARK]
+    assert key_of(house) != before
+
+
+def test_the_same_bytes_are_no_duplicate_after_forgetting(house: House) -> None:
+    upload(house)
+    house.forgetting.forget(HOME)
+    assert not house.uploads.receive(Upload(HOME, payload(state("sensor.mark", MARK)))).duplicate
+
+
+@pytest.mark.parametrize("curated", [True, False])
+def test_no_byte_of_the_home_is_left_in_any_file(
+    embedded_pair: dict[str, str], request: pytest.FixtureRequest, curated: bool
+) -> None:
+    from config.settings import Settings
+
+    house = House.from_settings(Settings.from_env(embedded_pair))
+    folder = Path(embedded_pair["SMARTHOUSE_DATA_DIR"])
+    raw = f'{{"sensor.mark": [{{"entity_id": "sensor.mark", "state": "{MARK}"}}]}}'.encode()
+    for number in range(30):
+        upload(house, f"{MARK}-{number}", key=f"night {number}")
+        upload(house, f"other {number}", OTHER_HOME, key=f"night {number}")
+        if curated:
+            house.curator.flush()
+    house.uploads.receive(Upload(HOME, raw))
+    house.uploads.receive(Upload(HOME, f"undecodable {MARK}".encode()))
+    key = key_of(house)
+    assert files_with(folder, key, MARK)
+    house.forgetting.forget(HOME)
+    assert files_with(folder, HOME, key, MARK) == []
+    assert len(exported(house)) == 30
+    house.close()
+
+
+def test_hiding_comes_first_and_a_failed_purge_can_be_repeated(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(house)
+    house.curator.flush()
+
+    def fail(*_: Any) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(StatesTable, "delete_home", fail)
+    with pytest.raises(OSError, match="disk"):
+        house.forgetting.forget(HOME)
+    monkeypatch.undo()
+    assert exported(house) == []
+    assert house.forgetting.is_due()
+    house.forgetting.forget(HOME)
+    assert not house.forgetting.is_due()
+    assert not list(house.state.scan_all(SPACE, "forgotten/"))
+
+
+@pytest.mark.parametrize("method", ["purge", "pending"])
+def test_a_purge_that_died_is_finished_by_the_housekeeper(
+    house: House, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    upload(house)
+    house.curator.flush()
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(house.uploads), method, die)
+    with pytest.raises(KeyboardInterrupt):
+        house.forgetting.forget(HOME)
+    monkeypatch.undo()
+    house.housekeeper.round()
+    assert not house.forgetting.is_due()
+    assert exported(house) == []
+
+
+def test_a_scrub_that_died_is_still_owed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(house)
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(house.state, "scrub", die)
+    with pytest.raises(KeyboardInterrupt):
+        house.forgetting.forget(HOME)
+    monkeypatch.undo()
+    assert house.forgetting.is_due()
+    house.housekeeper.round()
+    assert not house.forgetting.is_due()
+
+
+def test_a_delayed_purge_hides_at_once_and_erases_later(make_house: Callable[..., House]) -> None:
+    house = make_house(purge_delay_seconds=3600)
+    upload(house)
+    house.curator.flush()
+    house.forgetting.forget(HOME)
+    assert exported(house) == []
+    assert not house.forgetting.is_due()
+    assert list(house.objects.list("raw/"))
+
+
+def test_an_export_under_way_shows_nothing_more_of_a_home_once_it_is_hidden(make_house: Callable[..., House]) -> None:
+    house = make_house(purge_delay_seconds=3600)
+    upload(house)
+    upload(house, "other", OTHER_HOME)
+    export = house.exports.open(["csv", "json"], Filters())
+    assert export is not None
+    house.forgetting.forget(HOME)
+    body = b"".join(export)
+    export.close()
+    assert [row["state"] for row in rows(body)] == ["other"]
+
+
+def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., House]) -> None:
+    house = make_house(purge_wait_seconds=0)
+    upload(house)
+    export = house.exports.open(["csv", "json"], Filters())
+    assert export is not None
+    house.forgetting.forget(HOME)
+    with pytest.raises(Exception, match="lost|not found"):
+        list(export)
+    export.close()

@@ -1,0 +1,216 @@
+"""Ingest over HTTP: its answers, in its dialect."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from flask.testing import FlaskClient
+
+from backends.ports import StoreFull, StoreUnavailable
+from tests.conftest import HOME, OTHER_HOME, payload, state
+
+URL = "/api/ingest/data"
+BY_HOME = {"Home-UUID": HOME}
+REAL_UPLOAD = (Path(__file__).parent / "data" / "home-assistant-upload.json").read_bytes()
+
+
+def assert_problem(answer: Any, status: int, words: str) -> None:
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    body = answer.get_json(force=True)
+    assert set(body) == {"type", "title", "status", "detail"}
+    assert body["status"] == status
+    assert words in body["detail"]
+    assert HOME not in answer.text
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [zlib.compress(REAL_UPLOAD), gzip.compress(REAL_UPLOAD), zstandard.compress(REAL_UPLOAD), REAL_UPLOAD],
+    ids=["zlib", "gzip", "zstd", "plain"],
+)
+def test_a_real_upload_is_counted_however_it_is_packed(client: FlaskClient, packed: bytes) -> None:
+    answer = client.post(URL, data=packed, headers=BY_HOME)
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert {name: answer.json[name] for name in ("records", "ignored", "duplicate")} == {
+        "records": 4,
+        "ignored": 0,
+        "duplicate": False,
+    }
+    assert set(answer.json) == {"message", "id", "records", "ignored", "duplicate"}
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-www-form-urlencoded", "text/plain", "", "x"])
+def test_any_content_type_is_taken(client: FlaskClient, content_type: str) -> None:
+    answer = client.post(URL, data=payload(state()), headers=BY_HOME, content_type=content_type)
+    assert answer.json is not None
+    assert answer.json["records"] == 1
+
+
+def test_an_encoding_that_a_proxy_added_is_undone(client: FlaskClient) -> None:
+    answer = client.post(URL, data=gzip.compress(payload(state())), headers={**BY_HOME, "Content-Encoding": "gzip"})
+    assert answer.json is not None
+    assert answer.json["records"] == 1
+
+
+def test_an_undecodable_body_is_kept_with_the_reason(client: FlaskClient) -> None:
+    answer = client.post(URL, data=b"\xff\x00", headers=BY_HOME)
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert answer.json["records"] == 0
+    assert answer.json["detail"]
+
+
+def test_a_strict_house_refuses_it(make_client: Callable[..., FlaskClient]) -> None:
+    answer = make_client(ingest_strict=True).post(URL, data=b"\xff\x00", headers=BY_HOME)
+    assert answer.status_code == 400
+    assert answer.get_json(force=True)["title"] == "Bad ingest decoding"
+
+
+def test_an_empty_body_is_a_400(client: FlaskClient) -> None:
+    assert_problem(client.post(URL, headers=BY_HOME), 400, "empty")
+
+
+@pytest.mark.parametrize("method", ["post", "delete"])
+def test_no_home_is_a_400_that_names_both_spellings(client: FlaskClient, method: str) -> None:
+    answer = getattr(client, method)(URL, data=b"x")
+    assert_problem(answer, 400, "Home-UUID (or Home_UUID)")
+
+
+@pytest.mark.parametrize("given", ["nonsense", f"{{{HOME}}}", f"urn:uuid:{HOME}", HOME.replace("-", ""), ""])
+def test_what_is_no_uuid_is_a_400(client: FlaskClient, given: str) -> None:
+    assert_problem(client.post(URL, data=b"x", headers={"Home-UUID": given}), 400, "8-4-4-4-12")
+
+
+@pytest.mark.parametrize("spelling", ["Home-UUID", "home_uuid", "HOME-uuid"])
+def test_both_spellings_name_a_home(client: FlaskClient, spelling: str) -> None:
+    assert client.post(URL, data=payload(state()), headers={spelling: HOME}).status_code == 200
+
+
+def test_both_spellings_at_once_may_agree(client: FlaskClient) -> None:
+    assert client.post(URL, data=payload(state()), headers={"Home-UUID": f"{HOME},{HOME.upper()}"}).status_code == 200
+
+
+def test_both_spellings_at_once_must_not_differ(client: FlaskClient) -> None:
+    assert_problem(client.post(URL, data=b"x", headers={"Home-UUID": f"{HOME},{OTHER_HOME}"}), 400, "different homes")
+
+
+def test_a_body_over_the_limit_is_a_413_and_not_kept(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(max_body_bytes=1000)
+    assert_problem(client.post(URL, data=b"x" * 1001, headers=BY_HOME), 413, "1000 bytes")
+    assert client.get("/api/export/json").status_code == 204
+
+
+def test_a_bomb_is_a_413(client: FlaskClient) -> None:
+    assert_problem(client.post(URL, data=zlib.compress(bytes(64 << 20), 9), headers=BY_HOME), 413, "times its size")
+
+
+def test_too_many_records_are_a_413(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(max_records=3)
+    assert_problem(client.post(URL, data=payload(*[state()] * 4), headers=BY_HOME), 413, "3 records")
+
+
+def test_a_repeat_under_a_key_is_replayed(client: FlaskClient) -> None:
+    first, second = (client.post(URL, data=payload(state()), headers={**BY_HOME, "Idempotency-Key": "k"}) for _ in range(2))
+    assert "Idempotency-Replayed" not in first.headers
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert first.data == second.data
+
+
+def test_a_key_with_another_body_is_a_409(client: FlaskClient) -> None:
+    headers = {**BY_HOME, "Idempotency-Key": "k"}
+    client.post(URL, data=payload(state(value="1")), headers=headers)
+    assert_problem(client.post(URL, data=payload(state(value="2")), headers=headers), 409, "new key")
+
+
+def test_forgetting_answers_the_same_whether_the_home_was_known(client: FlaskClient) -> None:
+    client.post(URL, data=payload(state()), headers=BY_HOME)
+    known, unknown = client.delete(URL, headers=BY_HOME), client.delete(URL, headers=BY_HOME)
+    assert (known.status_code, unknown.status_code) == (200, 200)
+    assert known.data == unknown.data
+
+
+def test_asking_too_often_is_a_429_that_says_when(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(ingest_rate_home="2/hour")
+    for _ in range(2):
+        client.delete(URL, headers=BY_HOME)
+    answer = client.delete(URL, headers=BY_HOME)
+    assert_problem(answer, 429, "2 per 1 hour")
+    assert 0 < int(answer.headers["Retry-After"]) <= 3600
+    assert client.delete(URL, headers={"Home-UUID": OTHER_HOME}).status_code == 200
+
+
+def test_one_address_is_counted_over_all_its_homes(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(ingest_rate_address="1/hour")
+    client.delete(URL, headers=BY_HOME)
+    assert_problem(client.delete(URL, headers={"Home-UUID": OTHER_HOME}), 429, "address")
+
+
+@pytest.mark.parametrize("fault", [StoreUnavailable("down"), StoreFull("full")])
+def test_a_storage_outage_is_a_503_that_says_when(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    def fail(*_: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(client.application.extensions["smarthouse"].state, "commit", fail)
+    answer = client.post(URL, data=payload(state()), headers=BY_HOME)
+    assert_problem(answer, 503, "repeat")
+    assert answer.headers["Retry-After"]
+
+
+def test_an_unexpected_fault_tells_no_secret(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError(f"/srv/secret/path {HOME}")
+
+    monkeypatch.setattr(client.application.extensions["smarthouse"].uploads, "receive", fail)
+    answer = client.post(URL, data=payload(state()), headers=BY_HOME)
+    assert_problem(answer, 500, "X-Request-ID")
+    assert "/srv" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/api/ingest", "/api/ingest/", "/api/ingest/nothing", "/nothing"])
+def test_an_unknown_path_is_a_404_in_the_dialect(client: FlaskClient, path: str) -> None:
+    assert_problem(client.get(path), 404, "/docs")
+
+
+def test_a_wrong_method_is_a_405_that_names_the_right_ones(client: FlaskClient) -> None:
+    answer = client.get(URL)
+    assert_problem(answer, 405, "POST")
+    assert {"POST", "DELETE"} <= set(answer.headers["Allow"].split(", "))
+
+
+def test_a_sane_request_id_is_returned_and_another_replaced(client: FlaskClient) -> None:
+    assert client.delete(URL, headers={**BY_HOME, "X-Request-ID": "night-1"}).headers["X-Request-ID"] == "night-1"
+    assert len(client.delete(URL, headers={**BY_HOME, "X-Request-ID": "a b\t<>"}).headers["X-Request-ID"]) == 32
+
+
+def test_a_browser_elsewhere_may_call_and_read_the_headers(client: FlaskClient) -> None:
+    answer = client.delete(URL, headers={**BY_HOME, "Origin": "https://example.org"})
+    assert answer.headers["Access-Control-Allow-Origin"] in ("*", "https://example.org")
+    assert "X-Request-ID" in answer.headers["Access-Control-Expose-Headers"]
+
+
+def test_a_preflight_lets_the_home_header_through(client: FlaskClient) -> None:
+    asked = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "home-uuid"}
+    answer = client.options(URL, headers=asked)
+    assert "home-uuid" in answer.headers["Access-Control-Allow-Headers"].lower()
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+
+
+def test_an_origin_that_is_not_listed_gets_no_leave(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(cors_origins="https://one.example, https://two.example")
+    assert "Access-Control-Allow-Origin" not in client.delete(URL, headers={**BY_HOME, "Origin": "https://three.example"}).headers
+
+
+def test_the_same_states_twice_in_one_upload_are_all_counted(client: FlaskClient) -> None:
+    body = json.dumps({"sensor.a": [state("sensor.a")] * 3}).encode()
+    answer = client.post(URL, data=body, headers=BY_HOME)
+    assert answer.json is not None
+    assert answer.json["records"] == 3
