@@ -8,7 +8,7 @@ from flask import Flask, Response, jsonify, request
 
 app = Flask(__name__)
 # gunicorn's settings start and stop the housekeeping of whatever they serve; here there is none.
-app.extensions["smarthouse"] = SimpleNamespace(housekeeper=SimpleNamespace(start=lambda: None, stop=lambda: None))
+app.extensions["smarthouse"] = SimpleNamespace(housekeeper=SimpleNamespace(start=lambda: None), close=lambda: None)
 
 
 @app.post("/api/ingest/data")

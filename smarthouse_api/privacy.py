@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +25,8 @@ KNOWN_STATES: Final = frozenset(
 """The states of those domains that Home Assistant itself words; any other may be the name of a place or an appointment."""
 
 REDACTED: Final = "redacted"
+
+Mask = npt.NDArray[np.bool_]
 
 _TEXT = """
     unit_of_measurement device_class state_class mode hvac_action preset_mode fan_mode swing_mode swing_horizontal_mode
@@ -110,6 +114,7 @@ class Redactor:
         self._strict = strict
         self._homes: dict[str, str] = {}
         self._entities: dict[tuple[str, str], str] = {}
+        self._privacy: dict[str, bool] = {}
 
     def home(self, key: str) -> str:
         """A home's pseudonym: the same for the same secret, and no way back without it."""
@@ -125,36 +130,41 @@ class Redactor:
         return self._entities[home, entity_id]
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Rows of schema ROWS out of rows with at least its columns, `home` holding internal keys."""
-        columns = {field.name: batch.column(field.name).cast(field.type) for field in ROWS}
-        homes = columns["home"].dictionary_encode()
-        entities = columns["entity_id"].dictionary_encode()
-        names = pa.array([self.home(key) for key in homes.dictionary.to_pylist()], pa.string())
-        private = _private(columns["type"], entities)
-        columns["home"] = names.take(homes.indices)
-        columns["entity_id"] = self._named(names, homes.indices, entities, None if self._strict else private)
-        if pc.any(private).as_py():
-            told = pc.and_(private, pc.invert(_worded(columns["state"], columns["type"])))
-            columns["state"] = pc.if_else(told, REDACTED, columns["state"])
-            columns["value"] = pc.if_else(told, pa.scalar(None, pa.float64()), columns["value"])
-        return pa.RecordBatch.from_arrays([columns[name] for name in ROWS.names], schema=ROWS)
+        """The columns of `ROWS`, of which `home`, `entity_id` and `state` come dictionary-encoded: what is replaced is
+        replaced once for each value. batch: at least those columns, `home` holding internal keys.
+        """
+        columns = {name: batch.column(name) for name in ROWS.names}
+        home, entity, state = (_encoded(columns[name]) for name in ("home", "entity_id", "state"))
+        names = [self.home(key) for key in home.dictionary.to_pylist()]
+        private = self._private(columns["type"], entity)
+        columns["home"] = pa.DictionaryArray.from_arrays(home.indices, pa.array(names, pa.string()))
+        columns["entity_id"] = self._named(names, home, entity, np.ones_like(private) if self._strict else private)
+        columns["state"] = state
+        if private.any():
+            told = _free_text(state, columns["type"], private)
+            columns["state"] = _replaced(state, told, [REDACTED], np.zeros(int(told.sum()), np.int64))
+            columns["value"] = pc.if_else(pa.array(told), pa.scalar(None, pa.float64()), columns["value"])
+        return pa.RecordBatch.from_pydict(columns)
 
-    def _named(
-        self, homes: pa.StringArray, home: pa.Int32Array, entities: pa.DictionaryArray, chosen: pa.BooleanArray | None
-    ) -> pa.StringArray:
-        """The entity ids, with those of the chosen rows (None: all) replaced: once for each pair of home and entity."""
-        ids = entities.dictionary.take(entities.indices)
-        if chosen is not None and not pc.any(chosen).as_py():
-            return ids
-        width = len(entities.dictionary)
-        pairs = pc.add(pc.multiply(home.cast(pa.int64()), width), entities.indices.cast(pa.int64()))
-        if chosen is not None:
-            pairs = pairs.filter(chosen)
-        pairs = pairs.dictionary_encode()
-        keys, uploaded = homes.to_pylist(), entities.dictionary.to_pylist()
-        names = [self.entity(keys[pair // width], uploaded[pair % width]) for pair in pairs.dictionary.to_pylist()]
-        replaced = pa.array(names, pa.string()).take(pairs.indices)
-        return replaced if chosen is None else pc.replace_with_mask(ids, chosen, replaced)
+    def _private(self, types: pa.Array, entity: pa.DictionaryArray) -> Mask:
+        # The id is asked too: a row may have been stored before the rules for types were what they are.
+        by_id = np.array([self._is_private(entity_id) for entity_id in entity.dictionary.to_pylist()], np.bool_)
+        kind = _encoded(types)
+        by_type = np.array([name in PRIVATE_TYPES for name in kind.dictionary.to_pylist()], np.bool_)
+        return by_id[_codes(entity)] | by_type[_codes(kind)]
+
+    def _is_private(self, entity_id: str) -> bool:
+        found = self._privacy.get(entity_id)
+        if found is None:
+            found = self._privacy[entity_id] = identify(entity_id)[0] in PRIVATE_TYPES
+        return found
+
+    def _named(self, homes: list[str], home: pa.DictionaryArray, entity: pa.DictionaryArray, chosen: Mask) -> pa.DictionaryArray:
+        """The entity ids, with those of the chosen rows replaced: once for each pair of home and entity."""
+        uploaded = entity.dictionary.to_pylist()
+        pairs, codes = np.unique((_codes(home) * len(uploaded) + _codes(entity))[chosen], return_inverse=True)
+        names = [self.entity(homes[pair // len(uploaded)], uploaded[pair % len(uploaded)]) for pair in pairs.tolist()]
+        return _replaced(entity, chosen, names, codes)
 
     def _digest(self, *parts: str) -> str:
         message = "\0".join(parts).encode("utf-8", "surrogatepass")
@@ -164,16 +174,33 @@ class Redactor:
 _whole_number: Final[Callable[[str], object]] = re.compile(r"[0-9]{1,9}").fullmatch
 
 
-def _private(types: pa.StringArray, entities: pa.DictionaryArray) -> pa.BooleanArray:
-    # The id is asked again: a row may have been stored before the rules for types were what they are.
-    by_id = pa.array([identify(entity_id)[0] in PRIVATE_TYPES for entity_id in entities.dictionary.to_pylist()], pa.bool_())
-    return pc.or_(by_id.take(entities.indices), pc.is_in(types, pa.array(sorted(PRIVATE_TYPES))))
+def _free_text(state: pa.DictionaryArray, types: pa.Array, private: Mask) -> Mask:
+    """Which private rows have a state that is neither Home Assistant's own word nor a zone's number of persons."""
+    told = private.copy()
+    rows = np.flatnonzero(private)
+    states = state.take(pa.array(rows)).to_pylist()
+    kinds = _encoded(types).take(pa.array(rows)).to_pylist()
+    told[rows] = [
+        text not in KNOWN_STATES and not (kind == "zone" and _whole_number(text))
+        for text, kind in zip(states, kinds, strict=True)
+    ]
+    return told
 
 
-def _worded(states: pa.StringArray, types: pa.StringArray) -> pa.BooleanArray:
-    """Which states are Home Assistant's own words, or a zone's number of persons."""
-    codes = states.dictionary_encode()
-    unique = codes.dictionary.to_pylist()
-    known = pa.array([state in KNOWN_STATES for state in unique], pa.bool_()).take(codes.indices)
-    counts = pa.array([_whole_number(state) is not None for state in unique], pa.bool_()).take(codes.indices)
-    return pc.or_(known, pc.and_(counts, pc.equal(types, "zone")))
+def _replaced(column: pa.DictionaryArray, chosen: Mask, texts: list[str], places: npt.NDArray[np.int64]) -> pa.DictionaryArray:
+    """The column with `texts[places]` in the chosen rows."""
+    codes = _codes(column).copy()
+    codes[chosen] = len(column.dictionary) + places
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes.astype(np.int32)), pa.concat_arrays([column.dictionary, pa.array(texts, pa.string())])
+    )
+
+
+def _encoded(column: pa.Array) -> pa.DictionaryArray:
+    if pa.types.is_dictionary(column.type):
+        return column
+    return column.cast(pa.string()).dictionary_encode()
+
+
+def _codes(column: pa.DictionaryArray) -> npt.NDArray[np.int64]:
+    return column.indices.to_numpy().astype(np.int64)

@@ -10,13 +10,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from isal import isal_zlib
 from stream_zip import ZIP_32, ZIP_64, stream_zip
 
 MODE: Final = 0o100644
-READ_AHEAD_BYTES: Final = 16 << 20
+READ_AHEAD_BYTES: Final = 8 << 20
+
+Chunk = TypeVar("Chunk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,15 @@ def _noted(name: str, chunks: Iterable[bytes], written: list[Written]) -> Iterat
     written.append(Written(name, size, digest.hexdigest()))
 
 
-def read_ahead(chunks: Iterable[bytes], max_bytes: int = READ_AHEAD_BYTES) -> Generator[bytes]:
+def read_ahead(
+    chunks: Iterable[Chunk], max_bytes: int = READ_AHEAD_BYTES, size_of: Callable[[Chunk], int] = len  # type: ignore[assignment]
+) -> Generator[Chunk]:
     """The same chunks, made in a thread that runs ahead by at most `max_bytes` and the chunk that it is making.
 
     The thread starts with the first chunk asked for. What it raises is raised here. When this iterator is closed, the thread
     finishes the chunk that it is making, closes `chunks`, and is joined.
     """
-    ahead = _Ahead(max_bytes)
+    ahead = _Ahead(max_bytes, size_of)
     thread = threading.Thread(target=ahead.fill, args=(chunks,), name="read-ahead", daemon=True)
     thread.start()
     try:
@@ -100,17 +104,18 @@ def read_ahead(chunks: Iterable[bytes], max_bytes: int = READ_AHEAD_BYTES) -> Ge
         thread.join()
 
 
-class _Ahead:
+class _Ahead(Generic[Chunk]):
     """The chunks between the thread that makes them and the one that takes them."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, size_of: Callable[[Chunk], int]) -> None:
+        self._size_of = size_of
         self._changed = threading.Condition()
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[Chunk] = deque()
         self._room = max_bytes
         self._ended = self._stopped = False
         self._fault: BaseException | None = None
 
-    def fill(self, chunks: Iterable[bytes]) -> None:
+    def fill(self, chunks: Iterable[Chunk]) -> None:
         try:
             iterator = iter(chunks)
             try:
@@ -125,25 +130,25 @@ class _Ahead:
             self._ended = True
             self._changed.notify_all()
 
-    def _put(self, chunk: bytes | None) -> bool:
+    def _put(self, chunk: Chunk | None) -> bool:
         """Whether another chunk is wanted. Waits for room."""
         if chunk is None:
             return False
         with self._changed:
             self._chunks.append(chunk)
-            self._room -= len(chunk)
+            self._room -= self._size_of(chunk)
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._room > 0 or self._stopped)
             return not self._stopped
 
-    def drain(self) -> Iterator[bytes]:
+    def drain(self) -> Iterator[Chunk]:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._chunks or self._ended)
                 if not self._chunks:
                     break
                 chunk = self._chunks.popleft()
-                self._room += len(chunk)
+                self._room += self._size_of(chunk)
                 self._changed.notify_all()
             yield chunk
         if self._fault is not None:

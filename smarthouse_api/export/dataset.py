@@ -13,18 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from smarthouse_api.export.archive import Member, Written, archive
+from smarthouse_api.export.archive import Member, Written, archive, read_ahead
 from smarthouse_api.export.formats import FORMATS
 from smarthouse_api.export.metadata import Extract, ckan_package, data_package
+from smarthouse_api.export.order import ordered
 from smarthouse_api.homes import Homes
 from smarthouse_api.keyring import Keyring
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.lake.engines import EmbeddedEngine
 from smarthouse_api.lake.query import Filters, parts, select_groups, select_rows
-from smarthouse_api.lake.schema import ROWS
 from smarthouse_api.lake.table import READERS, StatesTable
 from smarthouse_api.leases import Lease, Leases
 from smarthouse_api.privacy import Redactor
+
+_READ_AHEAD_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Rows:
 
     def is_empty(self) -> bool:
         """Whether there is no row. The work of finding the first is not done twice."""
-        batches = self._batches()
+        batches = self._ahead()
         first = next(batches, None)
         if first is None:
             return True
@@ -158,30 +160,35 @@ class Rows:
         return False
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        batches, self._first = self._first or self._batches(), None
+        batches, self._first = self._first or self._ahead(), None
         return batches
 
+    def _ahead(self) -> Iterator[pa.RecordBatch]:
+        """The batches, read and made private in a thread of their own while those before are encoded."""
+        return read_ahead(self._batches(), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
+
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        """Batches of schema `ROWS`; counts them anew. Raises `LeaseLost` when this export was broken off."""
+        """The published rows, part by part; counts them anew. Raises `LeaseLost` when this export was broken off."""
         self.count = 0
         for part in self._parts if self._groups != [] else ():
             query = select_rows(part, self._filters, self._homes.hidden(), self._groups)
-            for batch in self._engine.stream(self._snapshot, query):
-                visible = self._without_hidden(batch)
-                if visible.num_rows:
-                    self.count += visible.num_rows
-                    yield self._redactor(visible)
+            rows = ordered(self._engine.stream(self._snapshot, query))
+            visible = None if rows is None else self._without_hidden(rows)
+            if visible is not None and visible.num_rows:
+                self.count += visible.num_rows
+                yield self._redactor(visible)
 
-    def _without_hidden(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch without homes that were forgotten since the query began. Their mark goes only after this lease is broken,
+    def _without_hidden(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows but for homes that were forgotten since the query began. Their mark goes only after this lease is broken,
         so that one who finds neither has nothing to hide.
         """
         hidden = self._homes.hidden()
         self._lease.check()
         if not hidden:
-            return batch
-        plain = batch.cast(ROWS)  # the engine's string views cannot be filtered
-        return plain.filter(pc.invert(pc.is_in(plain.column("home"), pa.array(sorted(hidden), pa.string()))))
+            return rows
+        home = rows.column("home")
+        of_hidden = pc.is_in(home.dictionary, pa.array(sorted(hidden), pa.string()))
+        return rows.filter(pc.invert(of_hidden.take(home.indices)))
 
     def _published_groups(self, min_homes: int) -> list[tuple[str, str | None]]:
         query = select_groups(self._filters, self._homes.hidden(), min_homes)

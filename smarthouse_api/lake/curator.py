@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from itertools import accumulate, takewhile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,8 +29,17 @@ from smarthouse_api.uploads import Pending, Uploads
 
 LEASE = "lake"
 _READ_AHEAD = 1000
+_DAY_US = 86_400_000_000
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch ready to be committed. sequences: of its payloads in the log, ascending. rows: of schema `STATES`, if it has any."""
+
+    sequences: list[int]
+    rows: pa.Table | None
 
 
 class Curator:
@@ -61,28 +72,35 @@ class Curator:
             finally:
                 lease.release()
 
-    def curate(self, lease: Lease, target: int | None = None) -> int:
-        """Bring what is pending, up to `target`, into the lake; how many payloads. For the holder of `LEASE`."""
-        committed, done = self._table.committed(), 0
-        while batch := self._next_batch(target):
-            fresh = [pending for pending in batch if pending.sequence > committed]
-            if rows := self._rows(fresh):
-                lease.check()
-                self._table.append(rows, fresh[-1].sequence)
-            self._uploads.drop(pending.sequence for pending in batch)
-            done += len(batch)
-        return done
+    def curate(self, lease: Lease, target: int | None = None) -> None:
+        """Bring what is pending, up to `target`, into the lake. For the holder of `LEASE`."""
+        committed = self._table.committed()
+        # Writing releases the GIL: the next batch is decoded meanwhile.
+        with ThreadPoolExecutor(1, "decoding") as decoding:
+            ahead = decoding.submit(self._prepare, committed, target)
+            while (prepared := ahead.result()).sequences:
+                ahead = decoding.submit(self._prepare, prepared.sequences[-1], target)
+                if prepared.rows is not None:
+                    lease.check()
+                    self._table.append(prepared.rows, prepared.sequences[-1])
+                self._uploads.drop(prepared.sequences)
+        self._uploads.drop(pending.sequence for pending in self._uploads.pending() if pending.sequence <= committed)
+        pa.default_memory_pool().release_unused()
 
-    def _next_batch(self, target: int | None) -> list[Pending]:
-        ahead = [pending for pending in self._uploads.pending(limit=_READ_AHEAD) if target is None or pending.sequence <= target]
-        before = accumulate((pending.size_bytes for pending in ahead), initial=0)
-        return [pending for pending, _ in takewhile(lambda pair: pair[1] < self._batch_bytes, zip(ahead, before, strict=False))]
+    def _prepare(self, after: int, target: int | None) -> Prepared:
+        """The next batch of payloads above the sequence `after`, decoded."""
+        ahead = self._uploads.pending(after, _READ_AHEAD)
+        wanted = [pending for pending in ahead if target is None or pending.sequence <= target]
+        before = accumulate((pending.size_bytes for pending in wanted), initial=0)
+        batch = [pending for pending, size in zip(wanted, before, strict=False) if size < self._batch_bytes]
+        return Prepared([pending.sequence for pending in batch], self._rows(batch))
 
     def _rows(self, batch: Sequence[Pending]) -> pa.Table | None:
         """The batch as rows of `STATES`; payloads of homes that are being forgotten, or are gone, give none."""
-        hidden = set(self._homes.hidden())
+        hidden = self._homes.hidden()
         kept, bodies = [], []
-        for pending in batch:
+        # In the order of an export, but for the entities of a payload: the lake is sorted without sorting its rows.
+        for pending in sorted(batch, key=lambda pending: (pending.received_us // _DAY_US, bucket_of(pending.home), pending.home)):
             if pending.home not in hidden:
                 try:
                     bodies.append((self._uploads.body(pending), pending.encoding))
@@ -96,7 +114,7 @@ class Curator:
 
 
 def states(payloads: Sequence[Pending], decoded: Decoded) -> pa.Table:
-    """Records of several payloads as rows of `STATES`, sorted as an export reads them."""
+    """Records of several payloads as rows of `STATES`."""
     records = decoded.table
 
     def of_payload(values: list[object], type_: pa.DataType) -> pa.Array:
@@ -111,5 +129,4 @@ def states(payloads: Sequence[Pending], decoded: Decoded) -> pa.Table:
         "received": received,
         "time": pc.coalesce(records["last_changed"], records["last_updated"], received),
     }
-    rows = pa.table([columns[name] for name in STATES.names], schema=STATES)
-    return rows.sort_by([(name, "ascending") for name in ("bucket", "home", "entity_id", "time")])
+    return pa.table([columns[name] for name in STATES.names], schema=STATES)

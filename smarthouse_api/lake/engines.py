@@ -27,7 +27,7 @@ class EmbeddedEngine:
     """DataFusion, in this process."""
 
     # Large batches: what follows has a cost for each batch in Python.
-    SESSION = {"datafusion.execution.batch_size": "32768"}  # noqa: RUF012
+    SESSION = {"datafusion.execution.batch_size": "8192"}  # noqa: RUF012
 
     def stream(self, table: DeltaTable, query: exp.Select) -> Iterator[pa.RecordBatch]:
         """The result of `query`, in which the snapshot `table` is called `states`, batch by batch."""

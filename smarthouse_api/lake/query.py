@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from typing import TypeVar
 
 import pyarrow as pa
 from sqlglot import exp
 
 from smarthouse_api.lake.schema import ROWS
 
-MAX_SORTED_ROWS = 250_000
-MAX_SORTED_BYTES = 16 << 20
+MAX_SORTED_ROWS = 65_536
+MAX_SORTED_BYTES = 6 << 20
+
+Ordered = TypeVar("Ordered", date, int)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,24 +52,24 @@ class Filters:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that are sorted together, which bounds an export's memory: a day, a bucket of it, or a range of that one's homes.
+    """Rows that are sorted together, which bounds an export's memory: whole days, buckets of one day, or homes of one bucket.
 
-    homes: the first internal key that belongs to the part, and the first that no longer does.
+    days, buckets: the first and the last. homes: the first internal key that belongs to the part, and the first that does not.
     """
 
-    day: date
-    bucket: int | None = None
+    days: tuple[date, date]
+    buckets: tuple[int, int] | None = None
     homes: tuple[str, str] | None = None
 
     def condition(self) -> exp.Expression:
-        wanted: list[exp.Expression] = [
-            exp.EQ(this=exp.column("day"), expression=exp.cast(exp.Literal.string(self.day.isoformat()), "date"))
-        ]
-        if self.bucket is not None:
-            wanted.append(exp.EQ(this=exp.column("bucket"), expression=exp.Literal.number(self.bucket)))
+        first, last = (exp.cast(exp.Literal.string(day.isoformat()), "date") for day in self.days)
+        wanted = [exp.Between(this=exp.column("day"), low=first, high=last)]
+        if self.buckets is not None:
+            low, high = (exp.Literal.number(bucket) for bucket in self.buckets)
+            wanted.append(exp.Between(this=exp.column("bucket"), low=low, high=high))
         if self.homes is not None:
-            first, end = (exp.Literal.string(key) for key in self.homes)
-            wanted += [exp.GTE(this=exp.column("home"), expression=first), exp.LT(this=exp.column("home"), expression=end)]
+            begin, end = (exp.Literal.string(key) for key in self.homes)
+            wanted += [exp.GTE(this=exp.column("home"), expression=begin), exp.LT(this=exp.column("home"), expression=end)]
         return exp.and_(*wanted)
 
 
@@ -74,35 +78,54 @@ def parts(files: pa.Table, filters: Filters) -> Iterator[Part]:
 
     files: `DeltaTable.get_add_actions(flatten=True)`.
     """
-    by_day: dict[date, dict[int, tuple[int, int]]] = {}
+    shares: dict[date, dict[int, float]] = {}
     for file in files.to_pylist():
         if _can_match(file, filters):
-            buckets = by_day.setdefault(file["partition.day"], {})
-            rows, size = buckets.get(file["partition.bucket"], (0, 0))
-            buckets[file["partition.bucket"]] = (rows + file["num_records"], size + file["size_bytes"])
-    for day, buckets in sorted(by_day.items()):
-        rows, size = (sum(values) for values in zip(*buckets.values(), strict=True))
-        if rows <= MAX_SORTED_ROWS and size <= MAX_SORTED_BYTES:
-            yield Part(day)
-        else:
-            for bucket, (rows, size) in sorted(buckets.items()):
-                yield from _ranges(day, bucket, max(-(-rows // MAX_SORTED_ROWS), -(-size // MAX_SORTED_BYTES)))
+            share = max(file["num_records"] / MAX_SORTED_ROWS, file["size_bytes"] / MAX_SORTED_BYTES)
+            buckets = shares.setdefault(file["partition.day"], {})
+            buckets[file["partition.bucket"]] = buckets.get(file["partition.bucket"], 0.0) + share
+    for days in _packed({day: sum(buckets.values()) for day, buckets in shares.items()}):
+        if sum(sum(shares[day].values()) for day in days) <= 1:
+            yield Part((days[0], days[-1]))
+            continue
+        (day,) = days
+        for some in _packed(shares[day]):
+            span = (some[0], some[-1])
+            yield from _ranges((day, day), span, math.ceil(sum(shares[day][bucket] for bucket in some)))
+
+
+def _packed(shares: Mapping[Ordered, float]) -> Iterator[list[Ordered]]:
+    """The keys in order, as many together as have shares of at most 1 in all; one with more comes alone."""
+    pack: list[Ordered] = []
+    held = 0.0
+    for key, share in sorted(shares.items()):
+        if pack and held + share > 1:
+            yield pack
+            pack, held = [], 0.0
+        pack.append(key)
+        held += share
+    if pack:
+        yield pack
+
+
+def _ranges(days: tuple[date, date], buckets: tuple[int, int], count: int) -> Iterator[Part]:
+    """Buckets of a day in `count` parts of about one size: internal keys are random, so equal ranges hold equal shares."""
+    if count == 1:
+        yield Part(days, buckets)
+        return
+    bounds = [f"{(i << 32) // count:08x}" for i in range(count)] + ["g"]
+    yield from (Part(days, buckets, (begin, end)) for begin, end in pairwise(bounds))
 
 
 def select_rows(part: Part, filters: Filters, hidden: Iterable[str], groups: Sequence[tuple[str, str | None]] | None) -> exp.Select:
-    """The rows of one part in the order of an export: bucket, home, entity, time.
+    """The rows of one part, in no order: the columns of `ROWS`, with the home's internal key, and `time`.
 
     hidden: homes to leave out. groups: the only (type, unit) pairs to publish; None for all.
     """
     wanted = [part.condition(), filters.condition(), *([exp.not_(_one_of("home", homes))] if (homes := sorted(hidden)) else [])]
     if groups is not None:
         wanted.append(exp.or_(*(_group(type_, unit) for type_, unit in groups)))
-    return (
-        exp.select(*(exp.column(name) for name in ROWS.names))
-        .from_("states")
-        .where(*wanted)
-        .order_by(*(exp.column(name) for name in ("bucket", "home", "entity_id", "time", "received", "state")))
-    )
+    return exp.select(*(exp.column(name) for name in (*ROWS.names, "time"))).from_("states").where(*wanted)
 
 
 def select_groups(filters: Filters, hidden: Iterable[str], min_homes: int) -> exp.Select:
@@ -116,15 +139,6 @@ def select_groups(filters: Filters, hidden: Iterable[str], min_homes: int) -> ex
         .group_by(exp.column("type"), exp.column("unit"))
         .having(exp.GTE(this=homes_seen, expression=exp.Literal.number(min_homes)))
     )
-
-
-def _ranges(day: date, bucket: int, count: int) -> Iterator[Part]:
-    """A bucket of a day in `count` parts of about one size: internal keys are random, so equal ranges hold equal shares."""
-    if count <= 1:
-        yield Part(day, bucket)
-        return
-    bounds = [f"{(i << 32) // count:08x}" for i in range(count)] + ["g"]
-    yield from (Part(day, bucket, (first, end)) for first, end in pairwise(bounds))
 
 
 def _group(type_: str, unit: str | None) -> exp.Expression:
