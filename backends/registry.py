@@ -34,12 +34,14 @@ class UnknownScheme(ValueError):
 
 def open_state(url: str) -> StateStore:
     """The state store for `url`: `memory://`, or `sqlite://` and a path (`sqlite:///srv/state.db`, `sqlite://var/state.db`)."""
-    return _load(STATE_BACKENDS, url)(url)
+    store: StateStore = _load(STATE_BACKENDS, url)(url)
+    return store
 
 
 def open_objects(url: str) -> ObjectStore:
     """The object store for `url`: `memory://`, or `file://` and a path (`file:///srv/objects`, `file://var/objects`)."""
-    return _load(OBJECT_BACKENDS, url)(url)
+    store: ObjectStore = _load(OBJECT_BACKENDS, url)(url)
+    return store
 
 
 def faults(urls: StoreUrls) -> list[str]:

@@ -83,7 +83,9 @@ class Settings:
     objects_url: str = _text("file://{data_dir}/objects", "Object store: raw payloads and the lake's files.")
     engine_url: str = _text("embedded", "Query engine of exports; `embedded` is DataFusion, inside the process.")
     secret_key: str = _text(
-        "", "Key of every pseudonym. Empty: one is made at first use and kept in the state store.", validate=validate.Length(max=512)
+        "",
+        "Key of every pseudonym. Empty: one is made at first use and kept in the state store.",
+        validate=validate.Length(max=512),
     )
     workers: int = _count(2, "gunicorn worker processes.")
     threads: int = _count(16, "Threads of each worker: requests that it serves at once.")
@@ -101,26 +103,36 @@ class Settings:
     max_records: int = _count(1_000_000, "Records of one request (413).")
 
     ingest_strict: bool = _switch(False, "Answer 400 to a body that cannot be decoded, and keep nothing of it.")
-    ingest_rate_home: str = _rate("240/hour", "Uploads and deletions of one home; each worker counts for itself. Empty: no limit.")
+    ingest_rate_home: str = _rate(
+        "240/hour", "Uploads and deletions of one home; each worker counts for itself. Empty: no limit."
+    )
     ingest_rate_address: str = _rate("6000/minute", "The same for one client address, which many homes may share.")
     export_rate_address: str = _rate("600/minute", "Exports asked for by one client address.")
     idempotency_hours: float = _seconds(24.0, "How long an `Idempotency-Key` is remembered, in hours.")
 
     cors_origins: tuple[str, ...] = _setting(_Words(), ("*",), "Origins that may call Ingest and Export from a browser.")
 
-    export_privacy: str = _choice("standard", "`strict` also replaces every object part and hides small groups.", "standard", "strict")
+    export_privacy: str = _choice(
+        "standard", "`strict` also replaces every object part and hides small groups.", "standard", "strict"
+    )
     export_pseudonyms: str = _choice("stable", "`rotating`: a home has another pseudonym in each export.", "stable", "rotating")
     export_min_homes: int = _count(5, "Homes from which on `strict` privacy publishes a type and unit.")
     export_license: str = _text("cc-zero", "CKAN licence id of the datasets.", validate=validate.Length(min=1))
     export_author: str = _text("SmartHouse", "Author of the datasets.", validate=validate.Length(min=1))
 
-    curate_interval_seconds: float = _seconds(15.0, "Longest wait of a payload for the background curator; an export does not wait for it.", 0.05)
+    curate_interval_seconds: float = _seconds(
+        15.0, "Longest wait of a payload for the background curator; an export does not wait for it.", 0.05
+    )
     curate_batch_bytes: int = _count(2 * MIB, "Raw bytes that one commit to the lake takes in, about.")
     lake_compact_files: int = _count(8, "Files in one partition from which on it is compacted.", minimum=2)
     lease_seconds: float = _seconds(4.0, "After so long without a sign of life a curator or an export counts as dead.", 0.5)
     flush_timeout_seconds: float = _seconds(30.0, "Longest wait of an export for what is pending (503).", 0.1)
-    purge_wait_seconds: float = _seconds(10.0, "How long forgetting a home waits for exports under way; then they are broken off.")
-    purge_delay_seconds: float = _seconds(0.0, "0: a forgotten home's bytes go before the answer; else in the background, so much later.")
+    purge_wait_seconds: float = _seconds(
+        10.0, "How long forgetting a home waits for exports under way; then they are broken off."
+    )
+    purge_delay_seconds: float = _seconds(
+        0.0, "0: a forgotten home's bytes go before the answer; else in the background, so much later."
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, *rules: Rule) -> Settings:
@@ -136,7 +148,7 @@ class Settings:
             values = _schema().load(given)
         except ValidationError as error:
             faults += [f"{PREFIX}{name.upper()}: {' '.join(told)}" for name, told in error.messages_dict.items()]
-            values = {name: value for name, value in (error.valid_data or {}).items() if name not in error.messages_dict}
+            values = {name: value for name, value in _valid(error).items() if name not in error.messages_dict}
         preset = PRESETS.get(values.get("env", "embedded"), {})
         settings = cls(**{**preset, **values}).placed()
         faults += [fault for rule in (*RULES, *rules) for fault in rule(settings)]
@@ -172,6 +184,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def _schema() -> Schema:
     return Schema.from_dict({f.name: f.metadata["field"] for f in dataclasses.fields(Settings)})(unknown=EXCLUDE)
+
+
+def _valid(error: ValidationError) -> dict[str, Any]:
+    return error.valid_data if isinstance(error.valid_data, dict) else {}
 
 
 def _unknown_names(given: Mapping[str, str]) -> list[str]:

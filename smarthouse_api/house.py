@@ -17,7 +17,7 @@ from smarthouse_api.housekeeping import Housekeeper
 from smarthouse_api.keyring import Keyring
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.lake.engines import open_engine
-from smarthouse_api.lake.payload import Limits
+from smarthouse_api.lake.compression import Limits
 from smarthouse_api.lake.table import NAME, StatesTable
 from smarthouse_api.leases import Leases
 from smarthouse_api.rates import Rates

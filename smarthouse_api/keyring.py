@@ -13,7 +13,7 @@ SPACE = "installation"
 
 
 class Keyring:
-    """Keys derived from the configured secret or, without one, from a random one that is made once and kept in the state store."""
+    """Keys derived from the configured secret, or else from a random one that is made once and kept in the state store."""
 
     def __init__(self, state: StateStore, configured: str) -> None:
         self._state, self._secret = state, configured.encode()

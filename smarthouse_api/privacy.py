@@ -159,7 +159,9 @@ class Redactor:
             found = self._privacy[entity_id] = identify(entity_id)[0] in PRIVATE_TYPES
         return found
 
-    def _named(self, homes: list[str], home: pa.DictionaryArray, entity: pa.DictionaryArray, chosen: Mask) -> pa.DictionaryArray:
+    def _named(
+        self, homes: list[str], home: pa.DictionaryArray, entity: pa.DictionaryArray, chosen: Mask
+    ) -> pa.DictionaryArray:
         """The entity ids, with those of the chosen rows replaced: once for each pair of home and entity."""
         uploaded = entity.dictionary.to_pylist()
         pairs, codes = np.unique((_codes(home) * len(uploaded) + _codes(entity))[chosen], return_inverse=True)
@@ -203,4 +205,5 @@ def _encoded(column: pa.Array) -> pa.DictionaryArray:
 
 
 def _codes(column: pa.DictionaryArray) -> npt.NDArray[np.int64]:
-    return column.indices.to_numpy().astype(np.int64)
+    codes: npt.NDArray[np.int64] = column.indices.to_numpy().astype(np.int64)
+    return codes

@@ -22,7 +22,8 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore
 from smarthouse_api.errors import Invalid, KeyReused, Unavailable
 from smarthouse_api.homes import SPACE, Home, Homes
-from smarthouse_api.lake.payload import Decoded, Inspection, Limits, inspect, to_table
+from smarthouse_api.lake.compression import Limits
+from smarthouse_api.lake.payload import Decoded, Inspection, inspect, to_table
 
 PENDING = "pending"
 MESSAGE = "Data successfully uploaded"
@@ -194,7 +195,9 @@ class Uploads:
         with suppress(Conflict):
             self._state.commit(SPACE, Change(expect={home.name: home.version, **{put.key: ABSENT for put in puts}}, puts=puts))
 
-    def _replies(self, home: Home, digest: str, upload: Upload, receipt: Receipt, *, duplicate: bool = False) -> tuple[Put, ...]:
+    def _replies(
+        self, home: Home, digest: str, upload: Upload, receipt: Receipt, *, duplicate: bool = False
+    ) -> tuple[Put, ...]:
         if upload.idempotency_key is None:
             return ()
         reply = msgspec.json.encode(_Reply(digest, receipt, duplicate))

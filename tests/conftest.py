@@ -86,7 +86,9 @@ def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
     return make_client()
 
 
-def state(entity_id: str = "sensor.kitchen", value: str = "21.5", at: str = "2026-03-01T12:00:00+00:00", **attributes: object) -> Any:
+def state(
+    entity_id: str = "sensor.kitchen", value: str = "21.5", at: str = "2026-03-01T12:00:00+00:00", **attributes: object
+) -> Any:
     """A state as Home Assistant writes it."""
     return {"entity_id": entity_id, "state": value, "attributes": attributes, "last_changed": at, "last_updated": at}
 

@@ -48,7 +48,9 @@ def test_a_real_upload_is_counted_however_it_is_packed(client: FlaskClient, pack
     assert set(answer.json) == {"message", "id", "records", "ignored", "duplicate"}
 
 
-@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-www-form-urlencoded", "text/plain", "", "x"])
+@pytest.mark.parametrize(
+    "content_type", ["application/octet-stream", "application/x-www-form-urlencoded", "text/plain", "", "x"]
+)
 def test_any_content_type_is_taken(client: FlaskClient, content_type: str) -> None:
     answer = client.post(URL, data=payload(state()), headers=BY_HOME, content_type=content_type)
     assert answer.json is not None
@@ -155,7 +157,9 @@ def test_one_address_is_counted_over_all_its_homes(make_client: Callable[..., Fl
 
 
 @pytest.mark.parametrize("fault", [StoreUnavailable("down"), StoreFull("full")])
-def test_a_storage_outage_is_a_503_that_says_when(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+def test_a_storage_outage_is_a_503_that_says_when(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
     def fail(*_: Any) -> None:
         raise fault
 
@@ -198,7 +202,11 @@ def test_a_browser_elsewhere_may_call_and_read_the_headers(client: FlaskClient) 
 
 
 def test_a_preflight_lets_the_home_header_through(client: FlaskClient) -> None:
-    asked = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "home-uuid"}
+    asked = {
+        "Origin": "https://example.org",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "home-uuid",
+    }
     answer = client.options(URL, headers=asked)
     assert "home-uuid" in answer.headers["Access-Control-Allow-Headers"].lower()
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
@@ -206,7 +214,9 @@ def test_a_preflight_lets_the_home_header_through(client: FlaskClient) -> None:
 
 def test_an_origin_that_is_not_listed_gets_no_leave(make_client: Callable[..., FlaskClient]) -> None:
     client = make_client(cors_origins="https://one.example, https://two.example")
-    assert "Access-Control-Allow-Origin" not in client.delete(URL, headers={**BY_HOME, "Origin": "https://three.example"}).headers
+    assert (
+        "Access-Control-Allow-Origin" not in client.delete(URL, headers={**BY_HOME, "Origin": "https://three.example"}).headers
+    )
 
 
 def test_the_same_states_twice_in_one_upload_are_all_counted(client: FlaskClient) -> None:

@@ -167,7 +167,8 @@ def test_a_uuid_in_any_case_and_version_is_normalised(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", f"{{{HOME}}}", f"urn:uuid:{HOME}", HOME.replace("-", ""), HOME[:-1], HOME + "0", HOME.replace("1", "١", 1)]
+    "text",
+    ["", "x", f"{{{HOME}}}", f"urn:uuid:{HOME}", HOME.replace("-", ""), HOME[:-1], HOME + "0", HOME.replace("1", "١", 1)],
 )
 def test_what_is_no_uuid_is_refused_without_being_repeated(text: str) -> None:
     with pytest.raises(Invalid) as told:

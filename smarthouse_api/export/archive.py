@@ -87,7 +87,9 @@ def _noted(name: str, chunks: Iterable[bytes], written: list[Written]) -> Iterat
 
 
 def read_ahead(
-    chunks: Iterable[Chunk], max_bytes: int = READ_AHEAD_BYTES, size_of: Callable[[Chunk], int] = len  # type: ignore[assignment]
+    chunks: Iterable[Chunk],
+    max_bytes: int = READ_AHEAD_BYTES,
+    size_of: Callable[[Chunk], int] = len,  # type: ignore[assignment]
 ) -> Generator[Chunk]:
     """The same chunks, made in a thread that runs ahead by at most `max_bytes` and the chunk that it is making.
 

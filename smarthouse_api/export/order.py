@@ -46,7 +46,7 @@ def _encoded(column: pa.ChunkedArray) -> pa.Array:
 def _order(home: pa.DictionaryArray, entity: pa.DictionaryArray, received: pa.Array, time: pa.Array) -> pa.Array | None:
     """The place of each row, in order; None when they stand in order already."""
     keys = home.dictionary.to_pylist()
-    by_bucket = np.argsort(np.lexsort((np.array(keys), [bucket_of(key) for key in keys])))
+    by_bucket = np.argsort(np.lexsort((np.array(keys), np.array([bucket_of(key) for key in keys]))))
     entities = np.argsort(pc.array_sort_indices(entity.dictionary).to_numpy())
     at, arrived = _microseconds(time), _microseconds(received)
     group = arrived // _DAY_US
@@ -63,4 +63,5 @@ def _order(home: pa.DictionaryArray, entity: pa.DictionaryArray, received: pa.Ar
 
 
 def _microseconds(times: pa.Array) -> Codes:
-    return times.cast(pa.int64()).to_numpy()
+    microseconds: Codes = times.cast(pa.int64()).to_numpy()
+    return microseconds

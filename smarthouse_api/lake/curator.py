@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch ready to be committed. sequences: of its payloads in the log, ascending. rows: of schema `STATES`, if it has any."""
+    """A batch ready to be committed. sequences: of its payloads in the log, ascending. rows: of `STATES`, if it has any."""
 
     sequences: list[int]
     rows: pa.Table | None
@@ -100,7 +100,9 @@ class Curator:
         hidden = self._homes.hidden()
         kept, bodies = [], []
         # In the order of an export, but for the entities of a payload: the lake is sorted without sorting its rows.
-        for pending in sorted(batch, key=lambda pending: (pending.received_us // _DAY_US, bucket_of(pending.home), pending.home)):
+        for pending in sorted(
+            batch, key=lambda pending: (pending.received_us // _DAY_US, bucket_of(pending.home), pending.home)
+        ):
             if pending.home not in hidden:
                 try:
                     bodies.append((self._uploads.body(pending), pending.encoding))

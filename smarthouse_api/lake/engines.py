@@ -14,7 +14,7 @@ from sqlglot.dialects.postgres import Postgres
 class DataFusion(Postgres):
     """The SQL of the engine inside `deltalake`: PostgreSQL's, with timestamps beyond the nanosecond range."""
 
-    class Generator(Postgres.Generator):
+    class Generator(Postgres.Generator):  # type: ignore[misc, valid-type] # sqlglot names its generators at run time
         TRANSFORMS = {  # noqa: RUF012 - the dialect's own way to say it
             **Postgres.Generator.TRANSFORMS,
             exp.UnixToTime: lambda self, node: (

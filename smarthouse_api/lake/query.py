@@ -36,9 +36,9 @@ class Filters:
     units: tuple[str, ...] = ()
     time_field: str = "changed"
 
-    def condition(self) -> exp.Expression:
+    def condition(self) -> exp.Condition:
         column = exp.column("received" if self.time_field == "received" else "time")
-        wanted: list[exp.Expression] = []
+        wanted: list[exp.Condition] = []
         if self.since is not None:
             wanted.append(exp.GTE(this=column, expression=_instant(datetime.combine(self.since, time.min, UTC))))
         if self.until is not None:
@@ -61,9 +61,9 @@ class Part:
     buckets: tuple[int, int] | None = None
     homes: tuple[str, str] | None = None
 
-    def condition(self) -> exp.Expression:
+    def condition(self) -> exp.Condition:
         first, last = (exp.cast(exp.Literal.string(day.isoformat()), "date") for day in self.days)
-        wanted = [exp.Between(this=exp.column("day"), low=first, high=last)]
+        wanted: list[exp.Condition] = [exp.Between(this=exp.column("day"), low=first, high=last)]
         if self.buckets is not None:
             low, high = (exp.Literal.number(bucket) for bucket in self.buckets)
             wanted.append(exp.Between(this=exp.column("bucket"), low=low, high=high))
@@ -117,7 +117,9 @@ def _ranges(days: tuple[date, date], buckets: tuple[int, int], count: int) -> It
     yield from (Part(days, buckets, (begin, end)) for begin, end in pairwise(bounds))
 
 
-def select_rows(part: Part, filters: Filters, hidden: Iterable[str], groups: Sequence[tuple[str, str | None]] | None) -> exp.Select:
+def select_rows(
+    part: Part, filters: Filters, hidden: Iterable[str], groups: Sequence[tuple[str, str | None]] | None
+) -> exp.Select:
     """The rows of one part, in no order: the columns of `ROWS`, with the home's internal key, and `time`.
 
     hidden: homes to leave out. groups: the only (type, unit) pairs to publish; None for all.
@@ -141,7 +143,7 @@ def select_groups(filters: Filters, hidden: Iterable[str], min_homes: int) -> ex
     )
 
 
-def _group(type_: str, unit: str | None) -> exp.Expression:
+def _group(type_: str, unit: str | None) -> exp.Condition:
     of_type = exp.EQ(this=exp.column("type"), expression=exp.Literal.string(type_))
     unit_column = exp.column("unit")
     of_unit = (
@@ -152,11 +154,11 @@ def _group(type_: str, unit: str | None) -> exp.Expression:
     return exp.and_(of_type, of_unit)
 
 
-def _one_of(column: str, values: Iterable[str]) -> exp.Expression:
+def _one_of(column: str, values: Iterable[str]) -> exp.Condition:
     return exp.In(this=exp.column(column), expressions=[exp.Literal.string(value) for value in values])
 
 
-def _instant(moment: datetime) -> exp.Expression:
+def _instant(moment: datetime) -> exp.Condition:
     """A microsecond timestamp in UTC, exact for every year that a date can have."""
     microseconds = (moment - _EPOCH) // timedelta(microseconds=1)
     return exp.UnixToTime(this=exp.Literal.number(microseconds), scale=exp.Literal.number(6))

@@ -57,9 +57,7 @@ def test_a_second_flush_adds_nothing(house: House) -> None:
     assert values(house) == ["1"]
 
 
-@pytest.mark.parametrize(
-    "step", ["before the commit", "after the commit", "before the drop", "after the drop"]
-)
+@pytest.mark.parametrize("step", ["before the commit", "after the commit", "before the drop", "after the drop"])
 def test_a_crash_at_any_step_neither_loses_nor_doubles(house: House, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     when, what = step.split(" the ")
     owner, name = (StatesTable, "append") if what == "commit" else (type(house.uploads), "drop")
