@@ -1,4 +1,5 @@
-# make run: set up and serve. make test: set up and run all tests. make bench: measure. make check: style, types, imports.
+# make run: set up and serve. make test: set up and run all tests. make check: style, types, imports. make bench: measure.
+# ARGS goes to what is run: make test ARGS="-k export", make bench ARGS="upload --quick".
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -6,17 +7,15 @@ export HOST PORT
 
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test bench check clean
+.PHONY: run test check bench clean
 
 run: $(VENV)/.run
-	exec $(BIN)/gunicorn -c config/gunicorn.py wsgi:app
+	exec $(BIN)/python -m gunicorn -c config/gunicorn.py wsgi:app
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
-
-bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -24,21 +23,29 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
 clean:
 	rm -rf $(VENV) build *.egg-info
 
-$(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv $(VENV)
+# A mark for each step that went to its end: what was broken off is done again, what was done asks no registry any more.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo 'This Python cannot make virtual environments; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
 
-$(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
-	touch $@
+$(VENV)/.run: setup.cfg pyproject.toml $(VENV)/.made
+	$(INSTALL) --editable .
+	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	touch $@
+	$(INSTALL) --editable '.[test]'
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	touch $@
+	$(INSTALL) --editable '.[bench]'
+	@touch $@
