@@ -82,11 +82,6 @@ class Settings:
     state_url: str = _text("sqlite://{data_dir}/state.db", "State store: documents, logs, leases.")
     objects_url: str = _text("file://{data_dir}/objects", "Object store: raw payloads and the lake's files.")
     engine_url: str = _text("embedded", "Query engine of exports; `embedded` is DataFusion, inside the process.")
-    secret_key: str = _text(
-        "",
-        "Key of every pseudonym. Empty: one is made at first use and kept in the state store.",
-        validate=validate.Length(max=512),
-    )
     workers: int = _count(2, "gunicorn worker processes.")
     threads: int = _count(16, "Threads of each worker: requests that it serves at once.")
     reload: bool = _switch(False, "Restart workers when the source changes.")

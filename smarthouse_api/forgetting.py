@@ -42,7 +42,10 @@ class Forgetting:
         Raises `Unavailable` or `StoreError` when that failed; the home stays hidden, and the call can be repeated.
         """
         self._homes.hide(uuid)
-        if not self._delay_seconds and self.is_due():
+        if self._delay_seconds:
+            # An export that has read rows of the home may still be sending them.
+            self._leases.break_shared(READERS, self._wait_seconds if self._homes.hidden() else 0)
+        elif self.is_due():
             try:
                 with self._leases.hold(LEASE, self._wait_seconds) as lease:
                     self.purge(lease)

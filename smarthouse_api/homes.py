@@ -54,6 +54,10 @@ class Homes:
         """A name for the home that says nothing of its UUID."""
         return hmac.new(self._keyring.key("home"), uuid.encode(), hashlib.sha256).hexdigest()
 
+    def installation(self) -> str:
+        """A name for this installation that says nothing of its secret."""
+        return self._keyring.key("installation").hex()[:16]
+
     def find(self, uuid: str) -> Home | None:
         name = f"home/{self.tag(uuid)}"
         found = self._state.get(SPACE, name)

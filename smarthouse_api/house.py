@@ -15,9 +15,9 @@ from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.homes import Homes
 from smarthouse_api.housekeeping import Housekeeper
 from smarthouse_api.keyring import Keyring
+from smarthouse_api.lake.compression import Limits
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.lake.engines import open_engine
-from smarthouse_api.lake.compression import Limits
 from smarthouse_api.lake.table import NAME, StatesTable
 from smarthouse_api.leases import Leases
 from smarthouse_api.rates import Rates
@@ -42,7 +42,7 @@ class House:
     @classmethod
     def from_settings(cls, settings: Settings) -> House:
         state, objects = open_state(settings.state_url), open_objects(settings.objects_url)
-        keyring = Keyring(state, settings.secret_key)
+        keyring = Keyring(state)
         leases = Leases(state, settings.lease_seconds)
         table = StatesTable(objects.table_location(NAME))
         homes = Homes(state, keyring)

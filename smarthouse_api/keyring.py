@@ -13,10 +13,10 @@ SPACE = "installation"
 
 
 class Keyring:
-    """Keys derived from the configured secret, or else from a random one that is made once and kept in the state store."""
+    """Keys derived from a random secret that is made once and kept in the state store, beside what depends on it."""
 
-    def __init__(self, state: StateStore, configured: str) -> None:
-        self._state, self._secret = state, configured.encode()
+    def __init__(self, state: StateStore) -> None:
+        self._state, self._secret = state, b""
 
     def key(self, purpose: str) -> bytes:
         """32 bytes for one purpose, the same in every process and after every restart."""

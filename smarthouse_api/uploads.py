@@ -117,6 +117,10 @@ class Uploads:
         """The sequence of the payload that was acknowledged last."""
         return self._state.last_sequence(SPACE, PENDING)
 
+    def log_id(self) -> str:
+        """A name for the log that no other installation's has, and none that is begun anew."""
+        return f"uploads-{self._homes.installation()}"
+
     def body(self, pending: Pending) -> bytes:
         """A pending payload's bytes. Raises `backends.ports.NoSuchObject` once its home is being purged."""
         return self._objects.get(pending.object)

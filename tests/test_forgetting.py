@@ -172,20 +172,20 @@ def test_a_delayed_purge_hides_at_once_and_erases_later(make_house: Callable[...
     assert list(house.objects.list("raw/"))
 
 
-def test_an_export_under_way_shows_nothing_more_of_a_home_once_it_is_hidden(make_house: Callable[..., House]) -> None:
-    house = make_house(purge_delay_seconds=3600)
+def test_an_export_under_way_shows_nothing_more_of_a_home_once_it_is_hidden(house: House) -> None:
     upload(house)
     upload(house, "other", OTHER_HOME)
     export = house.exports.open(["csv", "json"], Filters())
     assert export is not None
-    house.forgetting.forget(HOME)
+    house.homes.hide(HOME)
     body = b"".join(export)
     export.close()
     assert [row["state"] for row in rows(body)] == ["other"]
 
 
-def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., House]) -> None:
-    house = make_house(purge_wait_seconds=0)
+@pytest.mark.parametrize("delay", [0, 3600])
+def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., House], delay: int) -> None:
+    house = make_house(purge_wait_seconds=0, purge_delay_seconds=delay)
     upload(house)
     export = house.exports.open(["csv", "json"], Filters())
     assert export is not None

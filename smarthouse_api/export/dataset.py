@@ -50,7 +50,9 @@ class Export:
         self._chunks, self._lease = chunks, lease
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._chunks
+        for chunk in self._chunks:
+            self._lease.check()  # what was read ahead of a forgetting must not be sent after it
+            yield chunk
 
     def close(self) -> None:
         if hasattr(self._chunks, "close"):

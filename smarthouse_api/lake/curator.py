@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake.exceptions import CommitFailedError
 
-from backends.ports import NoSuchObject
+from backends.ports import NoSuchObject, StoreUnavailable
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.homes import Homes
 from smarthouse_api.lake.payload import Decoded
@@ -73,8 +73,15 @@ class Curator:
                 lease.release()
 
     def curate(self, lease: Lease, target: int | None = None) -> None:
-        """Bring what is pending, up to `target`, into the lake. For the holder of `LEASE`."""
-        committed = self._table.committed()
+        """Bring what is pending, up to `target`, into the lake. For the holder of `LEASE`.
+
+        Raises `StoreUnavailable`, among others when the lake holds sequences that the log has not given yet: the next payloads
+        would be taken for ones that it holds.
+        """
+        application = self._uploads.log_id()
+        committed = self._table.committed(application)
+        if committed > self._uploads.last_acknowledged():
+            raise StoreUnavailable("the state store is older than the lake; restore both from the same backup")
         # Writing releases the GIL: the next batch is decoded meanwhile.
         with ThreadPoolExecutor(1, "decoding") as decoding:
             ahead = decoding.submit(self._prepare, committed, target)
@@ -82,7 +89,7 @@ class Curator:
                 ahead = decoding.submit(self._prepare, prepared.sequences[-1], target)
                 if prepared.rows is not None:
                     lease.check()
-                    self._table.append(prepared.rows, prepared.sequences[-1])
+                    self._table.append(prepared.rows, application, prepared.sequences[-1])
                 self._uploads.drop(prepared.sequences)
         self._uploads.drop(pending.sequence for pending in self._uploads.pending() if pending.sequence <= committed)
         pa.default_memory_pool().release_unused()

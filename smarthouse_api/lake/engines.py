@@ -10,6 +10,8 @@ from deltalake import DeltaTable, QueryBuilder
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 
+from smarthouse_api.lake.table import lake_faults
+
 
 class DataFusion(Postgres):
     """The SQL of the engine inside `deltalake`: PostgreSQL's, with timestamps beyond the nanosecond range."""
@@ -31,9 +33,10 @@ class EmbeddedEngine:
 
     def stream(self, table: DeltaTable, query: exp.Select) -> Iterator[pa.RecordBatch]:
         """The result of `query`, in which the snapshot `table` is called `states`, batch by batch."""
-        builder = QueryBuilder(self.SESSION).register("states", table)
-        # Iterating the result itself holds the GIL; the reader over its C stream does not.
-        yield from pa.RecordBatchReader.from_stream(builder.execute(query.sql(DataFusion)))
+        with lake_faults():
+            builder = QueryBuilder(self.SESSION).register("states", table)
+            # Iterating the result itself holds the GIL; the reader over its C stream does not.
+            yield from pa.RecordBatchReader.from_stream(builder.execute(query.sql(DataFusion)))
 
 
 def open_engine(url: str) -> Any:

@@ -1,21 +1,24 @@
 """The Delta table of states: every write to it, and the snapshot that a reader gets.
 
 Only whoever holds the lake's lease calls what writes. A batch is committed with its last log sequence as the Delta
-transaction version of `APPLICATION`, so that whether it was committed can be asked, and two writers who both believe that
+transaction version of its log, so that whether it was committed can be asked, and two writers who both believe that
 they hold the lease exclude each other: delta-rs refuses a second concurrent commit of one application.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from backends.ports import TableLocation
+from backends.ports import StoreUnavailable, TableLocation
 from smarthouse_api.lake.schema import STATES, bucket_of
 
 NAME = "lake/states"
-APPLICATION = "curator"
 READERS = "lake"
 """Name of the lease that whoever reads a snapshot shares: `erase_history` breaks the snapshots that are open."""
 
@@ -31,6 +34,20 @@ CONFIGURATION = {
 WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=128 * 1024)
 
 
+_ATTEMPTS = 10
+
+
+@contextmanager
+def lake_faults() -> Iterator[None]:
+    """Turns what `deltalake` and Arrow raise into `StoreUnavailable`, but for a commit that another one forestalled."""
+    try:
+        yield
+    except CommitFailedError:
+        raise
+    except (DeltaError, pa.ArrowException, OSError) as fault:
+        raise StoreUnavailable(f"the lake: {type(fault).__name__}") from fault
+
+
 class StatesTable:
     """The table at one location. Holds no open handle, so that it can be made before a fork."""
 
@@ -39,34 +56,43 @@ class StatesTable:
 
     def open(self) -> DeltaTable | None:
         """The latest snapshot; None before the first row was ever written."""
-        try:
-            return DeltaTable(self._location.uri, storage_options=self._location.storage_options)
-        except TableNotFoundError:
-            return None
+        with lake_faults():
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    return DeltaTable(self._location.uri, storage_options=self._location.storage_options)
+                except TableNotFoundError:
+                    return None
+                except DeltaError:
+                    if attempt == _ATTEMPTS:
+                        raise
+                    time.sleep(0.02)  # another process is cleaning up the log that we were reading
+        return None
 
-    def committed(self) -> int:
-        """The log sequence up to which the table holds everything; 0 when it holds nothing."""
+    def committed(self, application: str) -> int:
+        """The sequence up to which the table holds everything of a log; 0 when it holds nothing."""
         table = self.open()
-        return 0 if table is None else table.transaction_version(APPLICATION) or 0
+        return 0 if table is None else table.transaction_version(application) or 0
 
-    def append(self, rows: pa.Table, sequence: int) -> None:
-        """Commit `rows` (schema `STATES`) as everything up to `sequence`.
+    def append(self, rows: pa.Table, application: str, sequence: int) -> None:
+        """Commit `rows` (schema `STATES`) as everything up to `sequence` of the log that `application` names.
 
         Raises `deltalake.exceptions.CommitFailedError` when another committed meanwhile; then nothing was.
         """
-        write_deltalake(
-            self.open() or self._create(),
-            rows,
-            mode="append",
-            writer_properties=WRITER,
-            commit_properties=CommitProperties(app_transactions=[Transaction(APPLICATION, sequence)]),
-        )
+        with lake_faults():
+            write_deltalake(
+                self.open() or self._create(),
+                rows,
+                mode="append",
+                writer_properties=WRITER,
+                commit_properties=CommitProperties(app_transactions=[Transaction(application, sequence)]),
+            )
 
     def delete_home(self, home: str) -> None:
         """Remove a home's rows from the table; their bytes stay until `erase_history`."""
         table = self.open()
         if table is not None:
-            table.delete(f"bucket = {bucket_of(home)} AND home = '{home}'", writer_properties=WRITER)
+            with lake_faults():
+                table.delete(f"bucket = {bucket_of(home)} AND home = '{home}'", writer_properties=WRITER)
 
     def erase_history(self) -> None:
         """Remove every file and log entry that the latest snapshot does not need, those of crashed writers included.
@@ -75,18 +101,20 @@ class StatesTable:
         """
         table = self.open()
         if table is not None:
-            table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
-            table.create_checkpoint()
-            table.cleanup_metadata()
+            with lake_faults():
+                table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
+                table.create_checkpoint()
+                table.cleanup_metadata()
 
     def compact(self, least_files: int) -> bool:
         """Merge the small files of partitions that have gathered too many; whether there was anything to merge."""
         table = self.open()
         crowded = [] if table is None else _crowded(table, least_files)
-        for day, bucket in crowded:
-            table.optimize.compact(  # type: ignore[union-attr]
-                partition_filters=[("day", "=", str(day)), ("bucket", "=", str(bucket))], writer_properties=WRITER
-            )
+        with lake_faults():
+            for day, bucket in crowded:
+                table.optimize.compact(  # type: ignore[union-attr]
+                    partition_filters=[("day", "=", str(day)), ("bucket", "=", str(bucket))], writer_properties=WRITER
+                )
         return bool(crowded)
 
     def _create(self) -> DeltaTable:

@@ -90,18 +90,18 @@ def test_a_curator_that_lost_its_lease_writes_nothing(house: House, monkeypatch:
     upload(house, 1)
     append, slept = StatesTable.append, []
 
-    def sleep_first(self: StatesTable, rows: pa.Table, sequence: int) -> None:
+    def sleep_first(self: StatesTable, *commit: Any) -> None:
         if not slept:
             slept.append(True)
             stale = self.open() or self._create()
-            append(self, rows, sequence)  # the other one's commit
+            append(self, *commit)  # the other one's commit
             monkeypatch.setattr(StatesTable, "open", lambda _: stale)
             try:
-                append(self, rows, sequence)
+                append(self, *commit)
             finally:
                 monkeypatch.undo()
         else:
-            append(self, rows, sequence)
+            append(self, *commit)
 
     monkeypatch.setattr(StatesTable, "append", sleep_first)
     house.curator.flush()
