@@ -6,10 +6,12 @@ import logging
 import re
 import time
 import uuid
+from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 from prometheus_client import Counter, Histogram
 
+_UUID = re.compile("-?".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 EXPOSED_HEADERS = [
     "Content-Disposition",
@@ -45,5 +47,10 @@ def _end(response: Response) -> Response:
     REQUESTS.labels(route, request.method, response.status_code).inc()
     SECONDS.labels(route, request.method).observe(seconds)
     # The path, never the query or a header: those hold what a caller may not want kept.
-    log.info("%s %s %d %.1fms %s", request.method, request.path, response.status_code, seconds * 1000, g.request_id)
+    log.info("%s %s %d %.1fms %s", request.method, _path(), response.status_code, seconds * 1000, g.request_id)
     return response
+
+
+def _path() -> str:
+    """The path on one line, without the UUID that somebody may have put there."""
+    return _UUID.sub("{uuid}", quote(request.path[:512]))

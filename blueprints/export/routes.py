@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from blueprints.export.schemas import DatasetSchema, FiltersSchema, known_formats
+from blueprints.export.schemas import FORMAT, DatasetSchema, FiltersSchema, known_formats
 from smarthouse_api.house import house
 from smarthouse_api.lake.query import Filters
 
@@ -37,10 +37,8 @@ def dataset(query: dict[str, Any]) -> Response:
     return _download(query["formats"], query["filters"], query["metadata"])
 
 
-@blueprint.route("/<format>")
+@blueprint.route("/<format>", parameters=[FORMAT])
 @blueprint.arguments(FiltersSchema, location="query", error_status_code=400)
-@blueprint.doc(parameters=[{"name": "format", "in": "path", "required": True, "schema": {"type": "string"}, "example": "csv",
-                            "description": "json, csv, xml, jsonl or parquet, in any case"}])
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
 @blueprint.alt_response(400, "BAD_REQUEST")

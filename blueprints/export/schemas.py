@@ -13,6 +13,14 @@ from smarthouse_api.errors import Invalid
 from smarthouse_api.export.formats import FORMATS
 from smarthouse_api.lake.query import Filters
 
+FORMAT = {
+    "name": "format",
+    "in": "path",
+    "required": True,
+    "description": f"{', '.join(FORMATS)}; in any case",
+    "schema": {"type": "string"},
+    "example": "csv",
+}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d+)?)([Zz]|[+ -]\d{2}:\d{2})", re.ASCII)
 _ACCEPTED = "use YYYY-MM-DD or an RFC 3339 time such as 2026-03-01T00:00:00Z"
@@ -34,7 +42,7 @@ class Day(fields.Field[date]):
         raise ValidationError(f"Bad date format: {value[:64]!r}; {_ACCEPTED}")
 
 
-class Words(fields.List):
+class Words(fields.List[str]):
     """Texts given repeatedly, parted by commas, or under `name[]`."""
 
     def __init__(self, description: str, example: list[str]) -> None:
@@ -54,7 +62,12 @@ class FiltersSchema(Schema):
         },
     )
     date_to = Day(
-        metadata={"type": "string", "format": "date", "description": "Last UTC day, inclusive; likewise", "example": "2030-12-31"}
+        metadata={
+            "type": "string",
+            "format": "date",
+            "description": "Last UTC day, inclusive; likewise",
+            "example": "2030-12-31",
+        }
     )
     types = Words("Home Assistant domains, exact, in any case", [])
     units = Words("Units of measurement, exact, in their own case", [])
@@ -67,8 +80,11 @@ class FiltersSchema(Schema):
 
     @pre_load
     def gather(self, data: Any, **_: Any) -> dict[str, Any]:
-        return {name: _listed(data, name) if isinstance(field, Words) else data[name]
-                for name, field in self.fields.items() if name in data or f"{name}[]" in data}
+        return {
+            name: _listed(data, name) if isinstance(field, Words) else data[name]
+            for name, field in self.fields.items()
+            if name in data or f"{name}[]" in data
+        }
 
     @post_load
     def filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from blueprints.ingest.schemas import BODY, HOME_UUID, IDEMPOTENCY_KEY, ForgottenSchema, ReceiptSchema, home_uuid
+from blueprints.ingest.schemas import BODY, HOME_UUID, IDEMPOTENCY_KEY, ForgottenSchema, ReceiptSchema, home_uuid, whole_body
 from smarthouse_api.house import house
 from smarthouse_api.uploads import MESSAGE, Upload
 
@@ -28,7 +28,7 @@ class Data(MethodView):
 
         The bytes are kept as they come; what is recognised in them is counted. A `200` means that they are durable.
         """
-        upload = Upload(_counted_home(), request.get_data(cache=False), _encoding(), request.headers.get("Idempotency-Key"))
+        upload = Upload(_counted_home(), whole_body(), _encoding(), request.headers.get("Idempotency-Key"))
         answer = house().uploads.receive(upload)
         told = {"message": MESSAGE, "duplicate": answer.duplicate, **answer.receipt.told()}
         return told, {"Idempotency-Replayed": "true"} if answer.replayed else {}
