@@ -43,7 +43,7 @@ STATES: Final = pa.schema(
         pa.field("time", TIMESTAMP, nullable=False),
     ]
 )
-"""The Delta table `lake/states`, partitioned by `day` (of arrival, UTC) and `bucket` (of homes).
+"""The Delta table `states`, partitioned by `day` (of arrival, UTC) and `bucket` (of homes).
 
 home: the home's internal key, random, unrelated to its UUID. time: the record's own time, that is `last_changed`, else
 `last_updated`, else `received`.

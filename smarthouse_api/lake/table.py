@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from backends.ports import StoreUnavailable, TableLocation
 from smarthouse_api.lake.schema import STATES, bucket_of
 
-NAME = "lake/states"
+NAME = "states"
 READERS = "lake"
 """Name of the lease that whoever reads a snapshot shares: `erase_history` breaks the snapshots that are open."""
 
