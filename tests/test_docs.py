@@ -1,0 +1,279 @@
+"""The documents say what the service does, work when tried, and need nothing from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+from flask.testing import FlaskClient
+from openapi_spec_validator import validate
+
+from config.settings import Settings
+from smarthouse_api.export.formats import FORMATS
+from tests.conftest import Environment
+
+DOCUMENTS = ("/api/ingest/openapi.json", "/api/export/openapi.json", "/docs/openapi.json")
+PAGES = ("/api/ingest/ui", "/api/export/ui", "/docs")
+WHOLE = "/docs/openapi.json"
+DOCUMENTATION = re.compile(r".*/(ui|openapi\.json)|/docs.*")
+LIMITS = ("max_body_bytes", "max_decoded_bytes", "max_compression_ratio", "max_json_depth", "max_records")
+
+
+@pytest.fixture
+def environment(memory_pair: Environment) -> Environment:
+    """One pair of stores is enough: no document depends on it."""
+    return memory_pair
+
+
+def document(client: FlaskClient, url: str = WHOLE) -> dict[str, Any]:
+    found = client.get(url).get_json()
+    assert isinstance(found, dict)
+    return found
+
+
+def operations(spec: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, method and description of each operation, the path's own parameters included, without references."""
+    for path, item in spec["paths"].items():
+        shared = item.get("parameters", [])
+        for method, operation in item.items():
+            if method != "parameters":
+                yield path, method, resolved({**operation, "parameters": shared + operation.get("parameters", [])}, spec)
+
+
+def resolved(part: Any, spec: dict[str, Any]) -> Any:
+    if isinstance(part, list):
+        return [resolved(one, spec) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        found: Any = spec
+        for name in part["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        return resolved(found, spec)
+    return {name: resolved(one, spec) for name, one in part.items()}
+
+
+def operation(client: FlaskClient, path: str, method: str) -> dict[str, Any]:
+    return next(found for where, how, found in operations(document(client)) if (where, how) == (path, method))
+
+
+# The documents
+
+
+@pytest.mark.parametrize("url", DOCUMENTS)
+def test_a_document_is_valid(client: FlaskClient, url: str) -> None:
+    spec = document(client, url)
+    validate(spec)
+    assert spec["openapi"].startswith("3.")
+    assert spec["paths"]
+
+
+def test_the_whole_document_holds_every_other(client: FlaskClient) -> None:
+    whole = document(client)
+    for url in DOCUMENTS[:2]:
+        assert document(client, url)["paths"].items() <= whole["paths"].items()
+    assert {tag["name"] for tag in whole["tags"]} >= {"Ingest", "Export"}
+
+
+def test_every_route_is_documented_with_every_method(client: FlaskClient) -> None:
+    served = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in client.application.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if not DOCUMENTATION.fullmatch(rule.rule)
+    }
+    assert ("/api/export/{format}", "get") in served
+    assert {(path, method) for path, method, _ in operations(document(client))} == served
+
+
+def test_every_operation_has_a_summary_and_an_outcome(client: FlaskClient) -> None:
+    for path, method, found in operations(document(client)):
+        assert found["summary"].endswith("."), (path, method)
+        assert "200" in found["responses"], (path, method)
+
+
+@pytest.mark.parametrize("method", ["post", "delete"])
+def test_the_home_is_a_required_header(client: FlaskClient, method: str) -> None:
+    (header,) = [one for one in operation(client, "/api/ingest/data", method)["parameters"] if one["required"]]
+    assert (header["name"], header["in"], header["schema"]["format"]) == ("Home-UUID", "header", "uuid")
+    assert "Home_UUID" in header["description"]
+
+
+def test_an_uploads_body_may_be_binary(client: FlaskClient) -> None:
+    content = operation(client, "/api/ingest/data", "post")["requestBody"]["content"]
+    assert content["application/octet-stream"]["schema"] == {"type": "string", "format": "binary"}
+
+
+@pytest.mark.parametrize("path", ["/api/export/{format}", "/api/export/dataset"])
+def test_an_export_is_a_binary_zip_or_nothing(client: FlaskClient, path: str) -> None:
+    responses = operation(client, path, "get")["responses"]
+    assert responses["200"]["content"] == {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
+    assert "Content-Disposition" in responses["200"]["headers"]
+    assert "content" not in responses["204"]
+    assert "X-Empty-Reason" in responses["204"]["headers"]
+
+
+@pytest.mark.parametrize("path", ["/api/export/{format}", "/api/export/dataset"])
+def test_every_filter_of_an_export_is_documented(client: FlaskClient, path: str) -> None:
+    names = {one["name"] for one in operation(client, path, "get")["parameters"]}
+    assert names >= {"date_from", "date_to", "types", "units", "time_field", "metadata"}
+    assert ("format" in names, "formats" in names) == (True, path.endswith("dataset"))
+
+
+def test_every_format_is_named(client: FlaskClient) -> None:
+    (parameter,) = [one for one in operation(client, "/api/export/{format}", "get")["parameters"] if one["in"] == "path"]
+    assert [name for name in FORMATS if name not in parameter["description"]] == []
+
+
+def test_errors_are_documented_as_what_they_are(client: FlaskClient) -> None:
+    errors = [
+        (path, status, response)
+        for path, _, found in operations(document(client))
+        for status, response in found["responses"].items()
+        if path.startswith("/api/") and (status == "default" or int(status) >= 400)
+    ]
+    assert {status for _, status, _ in errors} == {"400", "409", "413", "429", "503", "default"}
+    for path, status, response in errors:
+        assert list(response["content"]) == ["application/problem+json"], (path, status)
+        schema = response["content"]["application/problem+json"]["schema"]
+        assert set(schema["properties"]) == {"type", "title", "status", "detail"}
+        assert ("Retry-After" in response.get("headers", {})) == (status in ("429", "503"))
+
+
+def test_an_errors_example_is_of_that_error(client: FlaskClient) -> None:
+    responses = operation(client, "/api/ingest/data", "post")["responses"]
+    for status in ("400", "409", "413", "429", "503"):
+        assert responses[status]["content"]["application/problem+json"]["example"]["status"] == int(status)
+
+
+@pytest.mark.parametrize("url", DOCUMENTS)
+def test_nothing_is_described_that_nothing_refers_to(client: FlaskClient, url: str) -> None:
+    spec = document(client, url)
+    described = {f"#/components/{kind}/{name}" for kind, parts in spec["components"].items() for name in parts}
+    assert described == set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(spec)))
+
+
+def test_the_limits_in_force_are_documented(make_client: Callable[..., FlaskClient]) -> None:
+    changes = {name: 4_000_017 + number for number, name in enumerate(LIMITS)}
+    rates = {"ingest_rate_home": "11/hour", "ingest_rate_address": "12/minute", "export_rate_address": "13/day"}
+    client = make_client(**changes, **rates)
+    ingest, export = (document(client, url)["info"]["description"] for url in DOCUMENTS[:2])
+    told = [str(value) for value in changes.values()] + ["11/hour", "12/minute"]
+    assert [value for value in told if value not in ingest] == []
+    assert "13/day" in export
+    whole = document(client)["info"]["description"]
+    assert [value for value in [*told, "13/day"] if value not in whole] == []
+
+
+def test_a_limit_that_is_not_set_is_documented_as_none(make_client: Callable[..., FlaskClient]) -> None:
+    description = document(make_client(export_rate_address=""), DOCUMENTS[1])["info"]["description"]
+    assert "any number" in description
+    assert Settings().export_rate_address not in description
+
+
+# Trying it out
+
+
+def request_of(path: str, found: dict[str, Any], content_type: str | None) -> dict[str, Any]:
+    """The request that "Try it out" makes of the examples as they stand."""
+    query: list[tuple[str, str]] = []
+    headers: dict[str, str] = {}
+    for parameter in found["parameters"]:
+        schema = parameter["schema"]
+        given = parameter.get("example", schema.get("example", schema.get("default")))
+        if given is None:
+            assert not parameter["required"], parameter["name"]
+            continue
+        texts = [
+            str(one).lower() if isinstance(one, bool) else str(one) for one in (given if isinstance(given, list) else [given])
+        ]
+        match parameter["in"]:
+            case "path":
+                path = path.replace(f"{{{parameter['name']}}}", texts[0])
+            case "query":
+                query += [(parameter["name"], text) for text in texts]
+            case "header":
+                headers[parameter["name"]] = texts[0]
+    assert "{" not in path
+    made: dict[str, Any] = {"path": path, "query_string": query, "headers": headers}
+    if content_type:
+        made |= {"data": json.dumps(found["requestBody"]["content"][content_type]["example"]), "content_type": content_type}
+    return made
+
+
+def test_every_example_works_as_it_stands(client: FlaskClient) -> None:
+    done = set()
+    for path, method, found in operations(document(client)):
+        bodies = found.get("requestBody", {}).get("content", {None: {"example": None}})
+        for content_type in [name for name, content in bodies.items() if "example" in content]:
+            answer = client.open(method=method.upper(), buffered=True, **request_of(path, found, content_type))
+            # Deleting the example's home comes after uploading it, and before exporting it.
+            assert answer.status_code in ((200, 204) if path.startswith("/api/export/") else (200,)), (
+                path,
+                method,
+                answer.text,
+            )
+            done.add((path, method))
+    assert done == {(path, method) for path, method, _ in operations(document(client))}
+
+
+@pytest.mark.parametrize("path", ["/api/export/{format}", "/api/export/dataset"])
+def test_the_example_of_an_export_finds_the_example_of_an_upload(client: FlaskClient, path: str) -> None:
+    upload = operation(client, "/api/ingest/data", "post")
+    told = client.post(**request_of("/api/ingest/data", upload, "application/json"), buffered=True)
+    assert told.get_json()["records"] >= 1
+    answer = client.get(**request_of(path, operation(client, path, "get"), None), buffered=True)
+    assert (answer.status_code, answer.content_type) == (200, "application/zip")
+
+
+def test_the_answer_of_an_upload_is_documented_in_full(client: FlaskClient) -> None:
+    upload = operation(client, "/api/ingest/data", "post")
+    documented = upload["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
+    told = client.post(
+        "/api/ingest/data", data=b"\xff", headers={"Home-UUID": "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11"}
+    ).get_json()
+    assert set(told) == set(documented)
+
+
+# The pages
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_and_all_that_it_loads_come_from_the_application(client: FlaskClient, page: str) -> None:
+    text = client.get(page).text
+    links = re.findall(r'(?:src|href)="([^"]+)"', text) + re.findall(r'url: "([^"]+)"', text)
+    assert len(links) >= 4
+    for link in links:
+        assert not re.match(r"\w+:|//", link)
+        with client.get(urljoin(page, link)) as answer:
+            assert (answer.status_code, bool(answer.data)) == (200, True), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_no_other_host(client: FlaskClient, page: str) -> None:
+    assert re.findall(r"(?:https?:)?//[\w.-]+\.\w+", client.get(page).text) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_does_not_send_the_document_to_a_validator_elsewhere(client: FlaskClient, page: str) -> None:
+    # Swagger UI asks validator.swagger.io about any document that is not on localhost, unless it is told not to.
+    text = client.get(page).text
+    assert re.search(r""""validatorUrl": null""", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"), [("swagger-ui.css", "text/css"), ("swagger-ui-bundle.js", "text/javascript")]
+)
+def test_an_asset_has_its_type_and_may_be_kept(client: FlaskClient, name: str, content_type: str) -> None:
+    with client.get(f"/docs/assets/{name}") as answer:
+        assert answer.mimetype == content_type
+        assert "max-age" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("name", ["../__init__.py", "%2e%2e/__init__.py", "..%2f__init__.py", "nothing.js", "/etc/passwd"])
+def test_nothing_but_assets_is_served(client: FlaskClient, name: str) -> None:
+    assert client.get(f"/docs/assets/{name}", follow_redirects=True).status_code == 404

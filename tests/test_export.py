@@ -1,0 +1,796 @@
+"""Export over HTTP: the datasets, their filters, what they tell of a home, and what they never do."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import xmltodict
+from flask.testing import FlaskClient
+
+from backends.ports import StoreUnavailable
+from smarthouse_api.house import House
+from smarthouse_api.lake import engines
+from smarthouse_api.lake import table as lake_table
+from smarthouse_api.lake.engines import EmbeddedEngine
+from smarthouse_api.lake.table import READERS
+from smarthouse_api.leases import Leases
+from smarthouse_api.uploads import Upload
+from tests.conftest import HOME, OTHER_HOME, payload, rows, state, unzipped
+from tests.export.readers import READERS as READ
+from tests.test_ingest import assert_problem
+
+FORMATS = ("csv", "json", "jsonl", "xml", "parquet")
+COLUMNS = [
+    "home",
+    "entity_id",
+    "type",
+    "state",
+    "value",
+    "unit",
+    "device_class",
+    "last_changed",
+    "last_updated",
+    "received",
+    "attributes",
+]
+EVERYTHING = f"/api/export/dataset?formats={','.join(FORMATS)}"
+Clients = Callable[..., FlaskClient]
+
+
+def fetch(client: FlaskClient, url: str) -> Any:
+    """The answer, read to its end and closed, as a server does it."""
+    return client.get(url, buffered=True)
+
+
+def send(client: FlaskClient, *states: Any, home: str = HOME) -> None:
+    answer = client.post("/api/ingest/data", data=payload(*states), headers={"Home-UUID": home})
+    assert answer.json is not None
+    assert answer.json["records"] == len(states)
+
+
+def exported(client: FlaskClient, query: str = "") -> list[dict[str, Any]]:
+    """The rows of a JSON export; none for a 204."""
+    answer = fetch(client, f"/api/export/json{query}")
+    assert answer.status_code in (200, 204), answer.text
+    return rows(answer.data) if answer.status_code == 200 else []
+
+
+def told(client: FlaskClient, query: str = "") -> list[str]:
+    """The states that an export holds, sorted."""
+    return sorted(row["state"] for row in exported(client, query))
+
+
+def house_of(client: FlaskClient) -> House:
+    found = client.application.extensions["smarthouse"]
+    assert isinstance(found, House)
+    return found
+
+
+def readers_there_are(client: FlaskClient) -> set[str]:
+    return Leases(house_of(client).state, 4).shared(READERS)
+
+
+def extras(client: FlaskClient, query: str = "") -> dict[str, str]:
+    found = json.loads(unzipped(fetch(client, f"/api/export/json{query}").data)["metadata.json"])["extras"]
+    return {extra["key"]: extra["value"] for extra in found}
+
+
+# Formats
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper, str.title])
+@pytest.mark.parametrize("format_", FORMATS)
+def test_every_format_comes_in_any_case_as_a_zip_named_by_the_day(
+    client: FlaskClient, format_: str, case: Callable[[str], str]
+) -> None:
+    send(client, state(value="21.5"))
+    before = datetime.now(UTC).date()
+    answer = fetch(client, f"/api/export/{case(format_)}")
+    days = {f"{day:%Y-%m-%d}" for day in (before, datetime.now(UTC).date())}
+    assert (answer.status_code, answer.content_type) == (200, "application/zip")
+    names = zipfile.ZipFile(io.BytesIO(answer.data)).namelist()
+    assert names[0] in {f"smarthouse_extract_{day}.{format_}" for day in days}
+    assert answer.headers["Content-Disposition"] == f"attachment; filename={names[0].rpartition('.')[0]}.zip"
+    assert [row["state"] for row in READ[format_](unzipped(answer.data)[format_])] == ["21.5"]
+
+
+@pytest.mark.parametrize("url", ["/api/export/yaml", "/api/export/dataset?formats=json,yaml", "/api/export/jso"])
+def test_an_unknown_format_is_a_400_that_names_the_accepted_ones(client: FlaskClient, url: str) -> None:
+    answer = fetch(client, url)
+    for format_ in FORMATS:
+        assert_problem(answer, 400, format_)
+    assert_problem(answer, 400, "yaml" if "yaml" in url else "jso")
+
+
+def test_an_unknown_format_is_a_400_even_where_there_is_no_data(client: FlaskClient) -> None:
+    assert fetch(client, "/api/export/yaml").status_code == 400
+
+
+@pytest.mark.parametrize("query", ["", "?formats=", "?formats=,", "?format="])
+def test_a_dataset_of_no_format_is_a_400_that_names_the_accepted_ones(client: FlaskClient, query: str) -> None:
+    assert_problem(fetch(client, f"/api/export/dataset{query}"), 400, ", ".join(FORMATS))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("formats=json&formats=csv", ["json", "csv"]),
+        ("formats=csv,json", ["csv", "json"]),
+        ("formats[]=csv&formats[]=xml", ["csv", "xml"]),
+        ("format=XML", ["xml"]),
+        ("formats=csv&format=json", ["csv", "json"]),
+        ("formats=JSON,csv&formats=json&format=Csv", ["json", "csv"]),
+        ("formats=jsonl,parquet", ["jsonl", "parquet"]),
+    ],
+)
+def test_a_dataset_holds_each_format_once_in_the_order_asked_for_and_then_the_metadata(
+    client: FlaskClient, query: str, expected: list[str]
+) -> None:
+    send(client, state())
+    answer = fetch(client, f"/api/export/dataset?{query}")
+    assert list(unzipped(answer.data)) == [*expected, "metadata.json", "datapackage.json"]
+
+
+def test_all_formats_of_a_dataset_hold_the_same_rows(client: FlaskClient) -> None:
+    send(client, *(state(f"sensor.s{number}", str(number), unit_of_measurement="°C", min=number) for number in range(20)))
+    found = {name: data for name, data in unzipped(fetch(client, EVERYTHING).data).items() if name in FORMATS}
+    tables = {name: READ[name](data) for name, data in found.items()}
+    for table in tables.values():
+        for row in table:
+            row["attributes"] = row["attributes"] if isinstance(row["attributes"], dict) else json.loads(row["attributes"])
+    assert len(tables["csv"]) == 20
+    assert all(table == tables["csv"] for table in tables.values())
+
+
+def test_the_formats_of_the_first_generation_are_told_as_it_told_them(client: FlaskClient) -> None:
+    answer = fetch(client, "/api/export/formats")
+    assert (answer.status_code, answer.data, answer.mimetype) == (200, b"json, csv, xml", "text/plain")
+
+
+# Filters
+
+
+@pytest.mark.parametrize("query", ["types=sensor", "types=SENSOR", "types=sensor,sensor", "types[]=Sensor", "types= sensor "])
+def test_a_type_is_exact_and_in_any_case(client: FlaskClient, query: str) -> None:
+    send(client, state("sensor.a", "1"), state("binary_sensor.a", "on"), state("sensors.a", "x"))
+    assert told(client, f"?{query}") == ["1"]
+
+
+@pytest.mark.parametrize("query", ["types=sensor&types=light", "types=sensor,light", "types[]=sensor&types[]=light"])
+def test_types_come_repeated_parted_by_commas_or_with_brackets(client: FlaskClient, query: str) -> None:
+    send(client, state("sensor.a", "1"), state("light.a", "on"), state("switch.a", "off"))
+    assert told(client, f"?{query}") == ["1", "on"]
+
+
+def test_a_unit_is_exact_in_its_own_case(client: FlaskClient) -> None:
+    send(client, state("sensor.a", "1", unit_of_measurement="mW"), state("sensor.b", "2", unit_of_measurement="MW"))
+    assert told(client, "?units=mW") == ["1"]
+    assert told(client, "?units=MW") == ["2"]
+    assert told(client, "?units=mw") == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "query"), [("°C", "%C2%B0C"), ("%", "%25"), ("%", "%"), ("m³", "m%C2%B3"), ("kWh/100 km", "kWh/100+km")]
+)
+def test_a_unit_of_any_characters_is_found(client: FlaskClient, unit: str, query: str) -> None:
+    send(client, state("sensor.a", "1", unit_of_measurement=unit), state("sensor.b", "2", unit_of_measurement="K"))
+    assert told(client, f"?units={query}") == ["1"]
+
+
+@pytest.mark.parametrize("query", ["units=K&units=%25", "units=K,%25", "units[]=K&units[]=%25"])
+def test_units_come_repeated_parted_by_commas_or_with_brackets(client: FlaskClient, query: str) -> None:
+    send(
+        client,
+        *(state(f"sensor.{name}", name, unit_of_measurement=unit) for name, unit in (("a", "K"), ("b", "%"), ("c", "V"))),
+    )
+    assert told(client, f"?{query}") == ["a", "b"]
+
+
+@pytest.mark.parametrize("units", ["' OR 1=1 --", "K')", "\\", '"'])
+def test_a_filter_is_never_read_as_a_query(client: FlaskClient, units: str) -> None:
+    send(client, state("sensor.a", "1", unit_of_measurement="K"))
+    answer = client.get("/api/export/json", query_string={"units": units, "types": units})
+    assert answer.status_code == 204
+
+
+def test_filters_narrow_each_other(client: FlaskClient) -> None:
+    send(
+        client,
+        state("sensor.a", "wanted", "2026-03-01T12:00:00+00:00", unit_of_measurement="K"),
+        state("number.a", "another type", "2026-03-01T12:00:00+00:00", unit_of_measurement="K"),
+        state("sensor.b", "another unit", "2026-03-01T12:00:00+00:00", unit_of_measurement="V"),
+        state("sensor.c", "another day", "2026-03-02T12:00:00+00:00", unit_of_measurement="K"),
+    )
+    assert told(client, "?types=sensor&units=K&date_to=2026-03-01") == ["wanted"]
+
+
+# Dates
+
+TIMES = {
+    "before": "2026-02-28T23:59:59.999999+00:00",
+    "first": "2026-03-01T00:00:00+00:00",
+    "offset": "2026-03-03T00:30:00+01:00",
+    "last": "2026-03-02T23:59:59.999999+00:00",
+    "after": "2026-03-03T00:00:00+00:00",
+}
+
+
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [
+        ("2026-03-01", "2026-03-02"),
+        ("2026-03-01T15:00:00Z", "2026-03-02T00:00:00Z"),
+        ("2026-03-02T01:00:00%2B02:00", "2026-03-02T23:00:00.123456-00:30"),
+        ("2026-03-02T01:00:00+02:00", "2026-03-03T01:00:00+02:00"),
+        ("2026-03-01t00:00:00z", "2026-03-02%2023:59:59Z"),
+    ],
+)
+def test_both_ends_are_inclusive_utc_days(client: FlaskClient, since: str, until: str) -> None:
+    send(client, *(state(f"sensor.{name}", name, at) for name, at in TIMES.items()))
+    assert told(client, f"?date_from={since}&date_to={until}") == ["first", "last", "offset"]
+
+
+def test_one_end_leaves_the_other_open(client: FlaskClient) -> None:
+    send(client, *(state(f"sensor.{name}", name, at) for name, at in TIMES.items()))
+    assert told(client, "?date_from=2026-03-03") == ["after"]
+    assert told(client, "?date_to=2026-02-28") == ["before"]
+
+
+BAD_DATES = [
+    "yesterday",
+    "2026-3-1",
+    "20260301",
+    "01-03-2026",
+    "2026-02-30",
+    "2026-13-01",
+    "0000-01-01",
+    "10000-01-01",
+    "2026-03-01T12",
+    "2026-03-01T12:00Z",
+    "2026-03-01T12:00:00",
+    "2026-03-01T25:00:00Z",
+    "2026-03-01T12:00:00%2B25:00",
+    "2026-03-01%00",
+    "٢٠٢٦-٠٣-٠١",
+    "2026-W09-7",
+    "-2026-03-01",
+    "1772323200",
+]
+
+
+@pytest.mark.parametrize("name", ["date_from", "date_to"])
+@pytest.mark.parametrize("given", ["", "%20", *BAD_DATES])
+def test_what_is_no_date_is_a_400_that_names_the_parameter(client: FlaskClient, name: str, given: str) -> None:
+    answer = fetch(client, f"/api/export/json?{name}={given}")
+    assert_problem(answer, 400, f"{name}: Bad date format")
+    assert_problem(answer, 400, "YYYY-MM-DD")
+
+
+def test_all_bad_parameters_are_told_together(client: FlaskClient) -> None:
+    answer = fetch(client, "/api/export/json?date_from=x&date_to=y&time_field=z")
+    for name in ("date_from", "date_to", "time_field"):
+        assert_problem(answer, 400, f"{name}: ")
+
+
+def test_a_very_long_bad_date_is_not_repeated_in_full(client: FlaskClient) -> None:
+    assert len(fetch(client, f"/api/export/json?date_from={'9' * 5000}").data) < 500
+
+
+@pytest.mark.parametrize(
+    ("day", "at"),
+    [
+        ("0001-01-01", "0001-01-01T00:00:00+00:00"),
+        ("1969-12-31", "1969-12-31T23:59:59.500000+00:00"),
+        ("1970-01-01", "1970-01-01T00:00:00+00:00"),
+        ("9999-12-31", "9999-12-31T23:59:59.999999+00:00"),
+    ],
+)
+def test_the_whole_calendar_can_be_asked_for(client: FlaskClient, day: str, at: str) -> None:
+    send(client, state("sensor.far", "far", at), state("sensor.near", "near"))
+    (row,) = exported(client, f"?date_from={day}&date_to={day}")
+    assert row["state"] == "far"
+    assert datetime.fromisoformat(row["last_changed"]) == datetime.fromisoformat(at)
+
+
+def test_a_time_after_9999_counts_as_unknown_and_the_arrival_stands_for_it(client: FlaskClient) -> None:
+    send(client, state(at="10000-01-01T00:00:00+00:00"))
+    (row,) = exported(client, "?date_from=2026-01-01")
+    assert (row["last_changed"], row["last_updated"]) == (None, None)
+
+
+def test_a_record_goes_by_its_last_change_else_its_last_update_else_its_arrival(client: FlaskClient) -> None:
+    both = {"last_changed": "2026-01-01T00:00:00+00:00", "last_updated": "2026-01-02T00:00:00+00:00"}
+    send(
+        client,
+        state("sensor.changed", "changed") | both,
+        state("sensor.updated", "updated") | both | {"last_changed": None},
+        state("sensor.arrived", "arrived") | {"last_changed": None, "last_updated": None},
+    )
+    assert told(client, "?date_to=2026-01-01") == ["changed"]
+    assert told(client, "?date_from=2026-01-02&date_to=2026-01-02") == ["updated"]
+    assert told(client, "?date_from=2026-01-03") == ["arrived"]
+
+
+def test_the_dates_go_by_the_arrival_where_that_is_asked_for(client: FlaskClient) -> None:
+    for day in (1, 2, 3):
+        upload = Upload(HOME, payload(state(value=f"arrived on {day}", at="2026-01-01T00:00:00+00:00")))
+        house_of(client).uploads.receive(upload, datetime(2026, 5, day, 23, 59, 59, 999_999, UTC))
+    assert told(client, "?time_field=received&date_from=2026-05-02&date_to=2026-05-02") == ["arrived on 2"]
+    assert told(client, "?date_from=2026-05-02&date_to=2026-05-02") == []
+    assert len(told(client, "?time_field=changed&date_from=2026-01-01&date_to=2026-01-01")) == 3
+
+
+@pytest.mark.parametrize("given", ["", "CHANGED", "arrival", "time"])
+def test_another_time_field_is_a_400_that_names_both(client: FlaskClient, given: str) -> None:
+    assert_problem(fetch(client, f"/api/export/json?time_field={given}"), 400, "time_field: Must be one of: changed, received")
+
+
+# Nothing to export
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?types=light", "?units=V", "?date_from=2026-03-02", "?date_from=2026-03-02&date_to=2026-02-01"]
+)
+@pytest.mark.parametrize("route", ["json", "parquet", "dataset"])
+def test_no_row_is_a_204_that_says_why_and_nothing_else(client: FlaskClient, route: str, query: str) -> None:
+    if query:
+        send(client, state())
+    query = f"{query or '?'}&formats=csv" if route == "dataset" else query
+    answer = fetch(client, f"/api/export/{route}{query}")
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert answer.headers["X-Empty-Reason"]
+    assert not {"Content-Type", "Content-Disposition", "Content-Length"} & set(answer.headers.keys())
+
+
+def test_a_payload_without_records_is_no_row(client: FlaskClient) -> None:
+    client.post("/api/ingest/data", data=b"\xff\x00", headers={"Home-UUID": HOME})
+    assert fetch(client, "/api/export/csv").status_code == 204
+
+
+# Metadata
+
+
+@pytest.mark.parametrize("given", ["false", "0", "False"])
+def test_the_metadata_can_be_left_out(client: FlaskClient, given: str) -> None:
+    send(client, state())
+    assert list(unzipped(fetch(client, f"/api/export/csv?metadata={given}").data)) == ["csv"]
+
+
+def test_what_is_neither_true_nor_false_is_a_400(client: FlaskClient) -> None:
+    assert_problem(fetch(client, "/api/export/csv?metadata=perhaps"), 400, "metadata: ")
+
+
+def test_the_metadata_tells_the_effective_filters(client: FlaskClient) -> None:
+    send(client, state("sensor.a", "1", unit_of_measurement="°C"), state("sensor.b", "2", unit_of_measurement="°C"))
+    query = "?date_from=2026-03-01T23:00:00-02:00&date_to=2026-03-09&types=SENSOR,sensor&types[]=Light&units=%C2%B0C"
+    assert fetch(client, f"/api/export/json{query}").status_code == 204
+    found = extras(client, query.replace("T23:00:00-02:00", ""))
+    assert found | {"generated_at": ""} == {
+        "date_from": "2026-03-01",
+        "date_to": "2026-03-09",
+        "types": '["sensor","light"]',
+        "units": '["°C"]',
+        "time_field": "changed",
+        "formats": '["json"]',
+        "privacy": "standard",
+        "pseudonyms": "stable",
+        "rows": "2",
+        "generated_at": "",
+    }
+
+
+def test_the_metadata_says_so_where_nothing_was_filtered(client: FlaskClient) -> None:
+    send(client, state())
+    found = extras(client, "?time_field=received")
+    assert {found[name] for name in ("date_from", "date_to", "types", "units")} == {"all"}
+    assert found["time_field"] == "received"
+
+
+def test_the_metadata_describes_the_files_that_are_there(client: FlaskClient) -> None:
+    send(client, *(state(f"sensor.s{number}") for number in range(50)))
+    body = fetch(client, EVERYTHING).data
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    package = json.loads(files[next(name for name in files if name.endswith("_metadata.json"))])
+    assert [resource["name"] for resource in package["resources"]] == list(files)[:5]
+    for resource in package["resources"]:
+        data = files[resource["name"]]
+        assert (resource["size"], resource["hash"]) == (len(data), hashlib.sha256(data).hexdigest())
+        assert resource["format"] == resource["name"].rpartition(".")[2].upper()
+        assert "/" in resource["mimetype"]
+    frictionless = json.loads(files["datapackage.json"])
+    assert [resource["path"] for resource in frictionless["resources"]] == list(files)[:5]
+    assert [field["name"] for field in frictionless["resources"][0]["schema"]["fields"]] == COLUMNS
+
+
+def test_two_exports_have_two_names_that_ckan_takes(client: FlaskClient) -> None:
+    send(client, state())
+    names = [json.loads(unzipped(fetch(client, "/api/export/csv").data)["metadata.json"])["name"] for _ in range(2)]
+    assert names[0] != names[1]
+    assert all(re.fullmatch(r"[a-z0-9_-]{2,100}", name) for name in names)
+
+
+# Rows
+
+
+def test_a_row_says_what_was_uploaded(client: FlaskClient) -> None:
+    before = datetime.now(UTC)
+    one = state("sensor.kitchen", "21.50", "2026-03-01T13:00:00.5+01:00", unit_of_measurement="°C", device_class="temperature")
+    send(client, one | {"last_updated": "2026-03-01T12:00:01+00:00"})
+    (row,) = exported(client)
+    assert list(row) == COLUMNS
+    assert re.fullmatch("home_[0-9a-f]+", row.pop("home"))
+    assert before <= datetime.fromisoformat(row.pop("received")) <= datetime.now(UTC)
+    assert row == {
+        "entity_id": "sensor.kitchen",
+        "type": "sensor",
+        "state": "21.50",
+        "value": 21.5,
+        "unit": "°C",
+        "device_class": "temperature",
+        "last_changed": "2026-03-01T12:00:00.500000Z",
+        "last_updated": "2026-03-01T12:00:01.000000Z",
+        "attributes": {"unit_of_measurement": "°C", "device_class": "temperature"},
+    }
+
+
+@pytest.mark.parametrize("told_as", ["on", "unavailable", "", "nan", "inf", "-Infinity", "1e999", "1_000", "0x10"])
+def test_what_is_no_finite_number_has_no_value(client: FlaskClient, told_as: str) -> None:
+    send(client, state(value=told_as))
+    (row,) = exported(client)
+    assert (row["state"], row["value"], row["unit"], row["device_class"]) == (told_as, None, None, None)
+
+
+def test_the_sanitised_dot_of_an_entity_is_put_back(client: FlaskClient) -> None:
+    send(client, state("sensor_kitchen"))
+    (row,) = exported(client)
+    assert (row["entity_id"], row["type"]) == ("sensor.kitchen", "sensor")
+
+
+@pytest.mark.parametrize("entity_id", ["", "thermostat", "Küche 1", "a.b.c", "😀", "../../etc/passwd", "x" * 5000])
+def test_an_entity_that_is_not_home_assistants_is_exported_all_the_same(client: FlaskClient, entity_id: str) -> None:
+    send(client, state(entity_id))
+    (row,) = exported(client)
+    assert row["entity_id"] == entity_id
+
+
+def test_rows_are_sorted_and_each_home_is_in_one_piece(client: FlaskClient) -> None:
+    homes = [f"00000000-0000-4000-8000-{number:012x}" for number in range(12)]
+    for night in range(3):
+        for home in homes:
+            times = [f"2026-03-01T{hour:02}:00:00+00:00" for hour in (3 * night + 2, 3 * night, 3 * night + 1)]
+            body = payload(*(state(f"sensor.{name}", f"{night}", at) for name in "zam" for at in times))
+            house_of(client).uploads.receive(Upload(home, body), datetime(2026, 3, 2, tzinfo=UTC))
+    found = exported(client)
+    assert len(found) == 12 * 27
+    assert len([home for home, _ in groupby(found, key=lambda row: row["home"])]) == 12
+    for _, of_home in groupby(found, key=lambda row: row["home"]):
+        keys = [(row["entity_id"], row["last_changed"]) for row in of_home]
+        assert keys == sorted(keys)
+
+
+# Homes
+
+
+def test_a_home_has_one_pseudonym_in_every_export(client: FlaskClient) -> None:
+    send(client, state(value="1"))
+    send(client, state(value="2"), home=OTHER_HOME)
+    first, second = ({row["state"]: row["home"] for row in exported(client)} for _ in range(2))
+    assert first == second
+    assert first["1"] != first["2"]
+
+
+def test_rotating_pseudonyms_are_others_in_each_export(make_client: Clients) -> None:
+    client = make_client(export_pseudonyms="rotating")
+    send(client, state("sensor.a"), state("sensor.b"))
+    first, second = ({row["home"] for row in exported(client)} for _ in range(2))
+    assert len(first) == len(second) == 1
+    assert first != second
+    assert extras(client)["pseudonyms"] == "rotating"
+
+
+def test_rotating_pseudonyms_join_the_files_of_one_export(make_client: Clients) -> None:
+    client = make_client(export_pseudonyms="rotating")
+    send(client, state())
+    found = unzipped(fetch(client, "/api/export/dataset?formats=json,jsonl").data)
+    assert json.loads(found["json"])[0]["home"] == json.loads(found["jsonl"])["home"]
+
+
+def test_a_home_that_was_forgotten_and_came_back_is_another(client: FlaskClient) -> None:
+    send(client, state())
+    before = exported(client)[0]["home"]
+    assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
+    assert exported(client) == []
+    send(client, state())
+    assert exported(client)[0]["home"] != before
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"export_privacy": "strict", "export_min_homes": 1}, {"export_pseudonyms": "rotating"}]
+)
+def test_no_name_of_a_home_but_its_pseudonym_is_in_an_export(make_client: Clients, changes: dict[str, Any]) -> None:
+    client = make_client(**changes)
+    send(client, state(), state("person.ann", "home"))
+    home = house_of(client).homes.find(HOME)
+    assert home is not None
+    body = fetch(client, EVERYTHING).data
+    whole = b"".join(unzipped(body).values()) + body
+    assert b"home_" in whole
+    for secret in (HOME, HOME.replace("-", ""), home.key, house_of(client).homes.tag(HOME)):
+        assert secret.encode() not in whole.lower()
+
+
+# Privacy
+
+
+@pytest.mark.parametrize("kind", ["person", "device_tracker", "zone", "camera", "calendar"])
+def test_names_and_free_states_of_people_and_places_are_replaced(client: FlaskClient, kind: str) -> None:
+    send(client, state(f"{kind}.ann_smith", "St Mary's Hospital"))
+    whole = b"".join(unzipped(fetch(client, EVERYTHING).data).values())
+    assert b"ann_smith" not in whole
+    assert b"Mary" not in whole
+    (row,) = exported(client)
+    assert (row["type"], row["state"]) == (kind, "redacted")
+    assert row["entity_id"].startswith(f"{kind}.")
+
+
+def test_only_allow_listed_attributes_are_published(client: FlaskClient) -> None:
+    kept = {"unit_of_measurement": "K", "device_class": "power", "state_class": "measurement", "options": ["a", "b"], "min": 1}
+    private = "user_id latitude longitude gps_accuracy ip_address mac ssid serial access_token entity_picture friendly_name x"
+    send(client, state("sensor.a", **kept, **dict.fromkeys(private.split(), "hidden"), nested={"latitude": "hidden"}))
+    assert exported(client)[0]["attributes"] == kept
+    assert b"hidden" not in b"".join(unzipped(fetch(client, EVERYTHING).data).values())
+
+
+def test_a_strict_house_replaces_every_object_part_and_joins_them_within_a_home(make_client: Clients) -> None:
+    client = make_client(export_privacy="strict", export_min_homes=2)
+    for home in (HOME, OTHER_HOME):
+        send(client, state("sensor.ann", "1"), state("sensor.ann", "2"), state("sensor.bob", "3"), home=home)
+    found = exported(client)
+    assert all(re.fullmatch(r"sensor\.[0-9a-f]+", row["entity_id"]) for row in found)
+    by_state = {(row["home"], row["state"]): row["entity_id"] for row in found}
+    assert len(found) == len(by_state) == 6
+    assert len(set(by_state.values())) == 4
+    assert all(by_state[home, "1"] == by_state[home, "2"] != by_state[home, "3"] for home, _ in by_state)
+    assert extras(client)["privacy"] == "strict"
+
+
+def test_a_strict_house_publishes_a_type_and_unit_only_from_so_many_homes_on(make_client: Clients) -> None:
+    client = make_client(export_privacy="strict", export_min_homes=2)
+    send(client, state("sensor.a", "shared", unit_of_measurement="K"), state("sensor.b", "alone", unit_of_measurement="V"))
+    send(client, state("sensor.a", "shared", unit_of_measurement="K"), state("light.a", "alone"), home=OTHER_HOME)
+    assert told(client) == ["shared", "shared"]
+    assert fetch(client, "/api/export/json?types=light").status_code == 204
+
+
+def test_a_strict_house_counts_the_homes_that_pass_the_filters(make_client: Clients) -> None:
+    client = make_client(export_privacy="strict", export_min_homes=2)
+    send(client, state(value="1", at="2026-03-01T12:00:00+00:00"))
+    send(client, state(value="2", at="2026-03-02T12:00:00+00:00"), home=OTHER_HOME)
+    assert len(exported(client)) == 2
+    assert fetch(client, "/api/export/json?date_to=2026-03-01").status_code == 204
+
+
+def test_a_strict_house_counts_no_home_that_was_forgotten(make_client: Clients) -> None:
+    client = make_client(export_privacy="strict", export_min_homes=2, purge_delay_seconds=3600)
+    send(client, state())
+    send(client, state(), home=OTHER_HOME)
+    assert len(exported(client)) == 2
+    client.delete("/api/ingest/data", headers={"Home-UUID": OTHER_HOME})
+    assert fetch(client, "/api/export/json").status_code == 204
+
+
+# The stream
+
+
+def test_an_export_holds_what_was_acknowledged_before_it(client: FlaskClient) -> None:
+    send(client, state(value="1"))
+    assert house_of(client).uploads.pending()
+    assert told(client) == ["1"]
+    assert house_of(client).uploads.pending() == []
+    send(client, state(value="2"))
+    assert told(client) == ["1", "2"]
+
+
+def test_a_head_says_the_same_without_a_body_and_holds_nothing(client: FlaskClient) -> None:
+    send(client, state())
+    answer = client.head("/api/export/csv", buffered=True)
+    assert (answer.status_code, answer.data, answer.content_type) == (200, b"", "application/zip")
+    assert ".zip" in answer.headers["Content-Disposition"]
+    assert readers_there_are(client) == set()
+
+
+def test_the_lease_goes_when_the_export_was_read(client: FlaskClient) -> None:
+    send(client, state())
+    answer = client.get("/api/export/json", buffered=False)
+    assert len(readers_there_are(client)) == 1
+    assert rows(answer.data)
+    answer.close()
+    assert readers_there_are(client) == set()
+
+
+def test_the_lease_and_the_threads_go_when_the_reader_does(client: FlaskClient) -> None:
+    send(client, *(state(f"sensor.s{number}", str(number)) for number in range(200)))
+    threads = set(threading.enumerate())
+    answer = client.get(EVERYTHING, buffered=False)
+    next(iter(answer.response))
+    assert len(readers_there_are(client)) == 1
+    answer.close()
+    assert readers_there_are(client) == set()
+    assert set(threading.enumerate()) <= threads
+
+
+def test_an_empty_export_holds_no_lease(client: FlaskClient) -> None:
+    send(client, state())
+    assert fetch(client, "/api/export/json?types=light").status_code == 204
+    assert readers_there_are(client) == set()
+
+
+def test_a_fault_in_the_middle_breaks_the_stream_before_it_looks_like_a_zip(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, *(state(f"sensor.s{number}", str(number)) for number in range(50)))
+    stream = EmbeddedEngine.stream
+    asked: list[Any] = []
+
+    def fail_after_the_first(*args: Any) -> Iterator[Any]:
+        asked.append(args)
+        if len(asked) > 1:
+            raise OSError("the disk is gone")
+        return stream(*args)
+
+    monkeypatch.setattr(EmbeddedEngine, "stream", fail_after_the_first)
+    answer = client.get("/api/export/dataset?formats=json,csv", buffered=False)
+    assert answer.status_code == 200
+    came = io.BytesIO()
+    with pytest.raises(OSError, match="the disk is gone"):
+        came.writelines(answer.response)
+    answer.close()
+    assert came.getvalue()
+    assert not zipfile.is_zipfile(came)
+    assert readers_there_are(client) == set()
+
+
+@pytest.mark.parametrize("method", ["last_sequence", "scan"])
+def test_an_outage_of_the_state_store_is_a_503_that_says_when(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    send(client, state())
+    assert exported(client)
+
+    def fail(*_: Any) -> None:
+        raise StoreUnavailable("down")
+
+    monkeypatch.setattr(house_of(client).state, method, fail)
+    answer = fetch(client, "/api/export/json")
+    monkeypatch.undo()
+    assert_problem(answer, 503, "later")
+    assert answer.headers["Retry-After"]
+    assert readers_there_are(client) == set()
+
+
+def test_an_outage_of_the_lakes_own_store_is_a_503_that_says_when(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(client, state())
+    assert exported(client)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("Generic S3 error: connection refused")  # what deltalake raises
+
+    monkeypatch.setattr(lake_table, "DeltaTable", fail)
+    answer = fetch(client, "/api/export/json")
+    monkeypatch.undo()
+    assert_problem(answer, 503, "later")
+    assert answer.headers["Retry-After"]
+    assert readers_there_are(client) == set()
+
+
+def test_an_outage_at_the_first_row_is_a_503_that_says_when(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(client, state())
+    assert exported(client)
+
+    def fail(*_: Any) -> None:
+        raise OSError("Generic S3 error: connection refused")
+
+    monkeypatch.setattr(engines, "QueryBuilder", fail)
+    answer = fetch(client, "/api/export/json")
+    monkeypatch.undo()
+    assert_problem(answer, 503, "later")
+    assert readers_there_are(client) == set()
+
+
+def test_asking_too_often_is_a_429_that_says_when(make_client: Clients) -> None:
+    client = make_client(export_rate_address="2/hour")
+    assert [fetch(client, "/api/export/csv").status_code for _ in range(2)] == [204, 204]
+    answer = fetch(client, "/api/export/dataset?formats=csv")
+    assert_problem(answer, 429, "2 per 1 hour")
+    assert 0 < int(answer.headers["Retry-After"]) <= 3600
+
+
+# States that break files
+
+NASTY = {
+    "control": "a\x00b\x01c\x1fd\x7fe\x85f",
+    "breaks": "one\r\ntwo\nthree\rfour\u2028five",
+    "emoji": "👩‍👩‍👧 😀 \U0010ffff",
+    "non-characters": "\ufffe\uffff",
+    "long": " ".join(map(str, range(170_000))),
+    "formula": "=cmd()|'/C calc'!A1",
+    "at": "@SUM(1+1)",
+    "cdata": "]]></state><row/><![CDATA[&amp;",
+    "quotes": '"a","b";\'c\'\t\\"\\u0000',
+    "null": "null",
+    "na": "NA",
+    "spaces": "  around  ",
+    "right to left": "\u202eabc\ufeff",
+}
+
+
+@pytest.fixture
+def nasty(client: FlaskClient) -> FlaskClient:
+    """A client of a house that holds the nasty states, each as an entity of that name, with attributes likewise."""
+    deep = {"device_class": {"a": [{"b": None}]}, "nested": {"<b>": [1, {"c": "]]>"}]}, "options": [*NASTY.values()][5:]}
+    send(client, *(state(f"sensor.{name}", value, state_class="=1+1", **deep) for name, value in NASTY.items()))
+    return client
+
+
+def states_by_name(found: list[dict[str, Any]]) -> dict[str, str]:
+    return {row["entity_id"].removeprefix("sensor."): row["state"] for row in found}
+
+
+def attributes_of(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [json.loads(row["attributes"]) if isinstance(row["attributes"], str) else row["attributes"] for row in found]
+
+
+PUBLISHED = {"state_class": "=1+1", "options": [*NASTY.values()][5:]}
+
+
+def test_a_megabyte_of_one_character_is_a_state_and_no_bomb(client: FlaskClient) -> None:
+    send(client, state(value="x" * (1 << 20)))
+    assert told(client) == ["x" * (1 << 20)]
+
+
+def test_nasty_states_come_back_from_json(nasty: FlaskClient) -> None:
+    found = exported(nasty)
+    assert states_by_name(found) == NASTY
+    assert attributes_of(found) == [PUBLISHED] * len(NASTY)
+
+
+def test_nasty_states_come_back_from_jsonl(nasty: FlaskClient) -> None:
+    lines = unzipped(fetch(nasty, "/api/export/jsonl").data)["jsonl"].split(b"\n")
+    assert lines.pop() == b""
+    found = [json.loads(line) for line in lines]
+    assert states_by_name(found) == NASTY
+    assert attributes_of(found) == [PUBLISHED] * len(NASTY)
+
+
+def test_nasty_states_come_back_from_csv_by_pandas(nasty: FlaskClient) -> None:
+    data = unzipped(fetch(nasty, "/api/export/csv").data)["csv"]
+    found = pd.read_csv(io.BytesIO(data), keep_default_na=False, dtype=str, lineterminator="\n").to_dict("records")
+    assert states_by_name(found) == NASTY
+    assert attributes_of(found) == [PUBLISHED] * len(NASTY)
+
+
+def test_nasty_states_come_back_from_parquet(nasty: FlaskClient) -> None:
+    found = pq.read_table(io.BytesIO(unzipped(fetch(nasty, "/api/export/parquet").data)["parquet"])).to_pylist()
+    assert states_by_name(found) == NASTY
+    assert attributes_of(found) == [PUBLISHED] * len(NASTY)
+
+
+def test_nasty_states_come_back_from_xml_but_for_characters_that_it_forbids(nasty: FlaskClient) -> None:
+    data = unzipped(fetch(nasty, "/api/export/xml").data)["xml"]
+    found = xmltodict.parse(data, strip_whitespace=False)["data"]["row"]
+    forbidden = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+    assert states_by_name(found) == {name: forbidden.sub("\ufffd", value) for name, value in NASTY.items()}
+    assert len(attributes_of(found)) == len(NASTY)
