@@ -27,7 +27,8 @@ graceful_timeout = int(settings.request_timeout_seconds)
 timeout = 60
 keepalive = 5
 control_socket_disable = True
-loglevel = settings.log_level
+# gunicorn's own debug log holds the paths of requests as they came, with whatever secret somebody put there.
+loglevel = "info" if settings.log_level == "debug" else settings.log_level
 
 # Generated clients send `Home_UUID`, a spelling that gunicorn drops in silence. This lets exactly that one header through, from
 # whoever sends it, and believes nobody about anything else. Headers of proxies are the business of TRUSTED_PROXIES.

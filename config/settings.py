@@ -93,7 +93,7 @@ class Settings:
 
     max_body_bytes: int = _count(32 * MIB, "Largest request body, as sent (413).")
     max_decoded_bytes: int = _count(256 * MIB, "Largest body after decompression (413).")
-    max_compression_ratio: int = _count(200, "Decoded size over sent size from which a body of over 1 MiB is a bomb (413).")
+    max_compression_ratio: int = _count(200, "Decoded size over sent size from which a body of over 4 MiB is a bomb (413).")
     max_json_depth: int = _count(64, "Deepest nesting of JSON.")
     max_records: int = _count(1_000_000, "Records of one request (413).")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from functools import cached_property
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
@@ -18,14 +19,18 @@ class Rates:
 
     def __init__(self, limits: Mapping[str, str]) -> None:
         self._items: dict[str, RateLimitItem] = {name: parse(rate) for name, rate in limits.items() if rate}
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
     def count(self, name: str, caller: str) -> None:
         """Count one request of `caller` against the limit `name`. Raises `TooMany`."""
         item = self._items.get(name)
-        if item is not None and not self._limiter.hit(item, name, caller):
-            reset_at = self._limiter.get_window_stats(item, name, caller).reset_time
+        if item is not None and not self._windows.hit(item, name, caller):
+            reset_at = self._windows.get_window_stats(item, name, caller).reset_time
             raise TooMany(f"More than {item} for this {_WHOSE[name]}", max(1, math.ceil(reset_at - time.time())))
+
+    @cached_property
+    def _windows(self) -> FixedWindowRateLimiter:
+        # Made on first use: the storage starts a thread.
+        return FixedWindowRateLimiter(MemoryStorage())
 
 
 _WHOSE = {"home": "home", "ingest": "address", "export": "address"}

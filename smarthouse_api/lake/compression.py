@@ -16,7 +16,7 @@ BOM: Final = b"\xef\xbb\xbf"
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
-RATIO_FLOOR: Final = 1 << 20
+RATIO_FLOOR: Final = 4 << 20
 """Decoded bytes below which no ratio is asked for: a short upload of a quiet home may repeat itself as it likes."""
 
 _CHUNK: Final = 1 << 20
