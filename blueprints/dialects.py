@@ -39,6 +39,14 @@ def problem(fault: Fault) -> Response:
     return Response(msgspec.json.encode(body), fault.status, fault.headers, content_type="application/problem+json")
 
 
+def problems(blueprint: Any, *statuses: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Document that a view may answer one of these problems. Costs a request less than a decorator for each."""
+    documented: Callable[[Callable[..., Any]], Callable[..., Any]] = blueprint.doc(
+        responses={str(status): HTTPStatus(status).name for status in statuses}
+    )
+    return documented
+
+
 DIALECTS: dict[str, Callable[[Fault], Response]] = {}
 """Path prefix -> dialect, for the APIs that do not speak `problem`."""
 

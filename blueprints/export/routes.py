@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
+from blueprints.dialects import problems
 from blueprints.export.schemas import FORMAT, DatasetSchema, FiltersSchema, known_formats
 from smarthouse_api.house import house
 from smarthouse_api.lake.query import Filters
@@ -29,9 +30,7 @@ def formats() -> Response:
 @blueprint.arguments(DatasetSchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@blueprint.alt_response(400, "BAD_REQUEST")
-@blueprint.alt_response(429, "TOO_MANY_REQUESTS")
-@blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+@problems(blueprint, 400, 429, 503)
 def dataset(query: dict[str, Any]) -> Response:
     """Download a dataset in one or several formats."""
     return _download(query["formats"], query["filters"], query["metadata"])
@@ -41,9 +40,7 @@ def dataset(query: dict[str, Any]) -> Response:
 @blueprint.arguments(FiltersSchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@blueprint.alt_response(400, "BAD_REQUEST")
-@blueprint.alt_response(429, "TOO_MANY_REQUESTS")
-@blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+@problems(blueprint, 400, 429, 503)
 def one_format(query: dict[str, Any], format: str) -> Response:
     """Download a dataset in one format."""
     return _download([format], query["filters"], query["metadata"])

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from blueprints.dialects import problems
 from blueprints.ingest.schemas import BODY, HOME_UUID, IDEMPOTENCY_KEY, ForgottenSchema, ReceiptSchema, home_uuid, whole_body
 from smarthouse_api.house import house
 from smarthouse_api.uploads import MESSAGE, Upload
@@ -18,26 +19,20 @@ blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description=
 class Data(MethodView):
     @blueprint.doc(parameters=[HOME_UUID, IDEMPOTENCY_KEY], requestBody=BODY)
     @blueprint.response(200, ReceiptSchema)
-    @blueprint.alt_response(400, "BAD_REQUEST")
-    @blueprint.alt_response(409, "CONFLICT")
-    @blueprint.alt_response(413, "REQUEST_ENTITY_TOO_LARGE")
-    @blueprint.alt_response(429, "TOO_MANY_REQUESTS")
-    @blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+    @problems(blueprint, 400, 409, 413, 429, 503)
     def post(self) -> ResponseReturnValue:
         """Upload a home's data.
 
         The bytes are kept as they come; what is recognised in them is counted. A `200` means that they are durable.
         """
-        upload = Upload(_counted_home(), whole_body(), _encoding(), request.headers.get("Idempotency-Key"))
+        upload = Upload(_counted_home(), whole_body(), request.content_encoding, request.headers.get("Idempotency-Key"))
         answer = house().uploads.receive(upload)
         told = {"message": MESSAGE, "duplicate": answer.duplicate, **answer.receipt.told()}
         return told, {"Idempotency-Replayed": "true"} if answer.replayed else {}
 
     @blueprint.doc(parameters=[HOME_UUID])
     @blueprint.response(200, ForgottenSchema)
-    @blueprint.alt_response(400, "BAD_REQUEST")
-    @blueprint.alt_response(429, "TOO_MANY_REQUESTS")
-    @blueprint.alt_response(503, "SERVICE_UNAVAILABLE")
+    @problems(blueprint, 400, 429, 503)
     def delete(self) -> ResponseReturnValue:
         """Forget a home: delete all that was ever uploaded under its UUID.
 
@@ -52,7 +47,3 @@ def _counted_home() -> str:
     uuid = home_uuid()
     house().rates.count("home", house().homes.tag(uuid))
     return uuid
-
-
-def _encoding() -> str | None:
-    return request.headers.get("Content-Encoding")

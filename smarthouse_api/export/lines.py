@@ -61,6 +61,8 @@ def _encoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
         return column.indices, column.dictionary
+    if len(column.dictionary) <= len(column) and column.dictionary.nbytes <= TEXT_BYTES:
+        return column.indices, column.dictionary
     # The dictionary may be far larger than what the slice uses of it.
     used = column.indices.dictionary_encode()
     return used.indices, column.dictionary.take(used.dictionary)
