@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
 from functools import cached_property
@@ -19,12 +20,18 @@ class Rates:
 
     def __init__(self, limits: Mapping[str, str]) -> None:
         self._items: dict[str, RateLimitItem] = {name: parse(rate) for name, rate in limits.items() if rate}
+        self._turn = threading.Lock()
 
     def count(self, name: str, caller: str) -> None:
         """Count one request of `caller` against the limit `name`. Raises `TooMany`."""
         item = self._items.get(name)
-        if item is not None and not self._windows.hit(item, name, caller):
-            reset_at = self._windows.get_window_stats(item, name, caller).reset_time
+        if item is None:
+            return
+        # Two threads in the storage at once may both start its timer, and one of them fails.
+        with self._turn:
+            allowed = self._windows.hit(item, name, caller)
+            reset_at = 0.0 if allowed else self._windows.get_window_stats(item, name, caller).reset_time
+        if not allowed:
             raise TooMany(f"More than {item} for this {_WHOSE[name]}", max(1, math.ceil(reset_at - time.time())))
 
     @cached_property
