@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -85,8 +86,9 @@ def inspect(body: bytes, content_encoding: str | None, limits: Limits) -> Inspec
         states, ignored = _read(unpack(body, content_encoding, limits), limits)
     except Undecodable as error:
         return Inspection(0, 0, str(error), error.fault)
-    kept, _, _ = _attributes(_lines(states), limits)
-    records = int(np.count_nonzero(kept))
+    counts = Counter([bytes(state.attributes) for state in states])
+    allowed = limits.max_depth - _ABOVE
+    records = sum(count for raw, count in counts.items() if _is_readable(raw, allowed))
     return Inspection(records, ignored + len(states) - records)
 
 
@@ -251,10 +253,21 @@ def _read_lines(lines: pa.LargeBinaryArray, allowed: int) -> list[Any]:
             return read_lines(text)
         except ValueError:
             pass
-    return [
-        None if suspect and depth_of(line) > allowed else _read_line(line)
-        for line, suspect in zip(lines.to_pylist(), suspicious.tolist(), strict=True)
-    ]
+    return [_read_shallow(line, allowed) for line in lines.to_pylist()]
+
+
+def _is_readable(raw: bytes, allowed: int) -> bool:
+    """Whether attributes can be read, without reading them where that cannot fail: an object whose keys hold no escape."""
+    if raw.startswith(b"{") and b"\\" not in raw and raw.count(b"{") + raw.count(b"[") <= allowed:
+        return True
+    return _read_shallow(raw + b"\n", allowed) is not None
+
+
+def _read_shallow(line: bytes, allowed: int) -> Any:
+    """What a line says; None where it is no object, or nests deeper than allowed. Few brackets cannot be deep."""
+    if line.count(b"{") + line.count(b"[") > allowed and depth_of(line) > allowed:
+        return None
+    return _read_line(line)
 
 
 def _read_line(line: bytes) -> Any:
