@@ -12,7 +12,17 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from smarthouse_api.errors import Invalid, KeyReused, Refused, StoreError, StoreFull, TooLarge, TooMany, Unavailable
+from smarthouse_api.errors import (
+    Invalid,
+    KeyReused,
+    Refused,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    TooLarge,
+    TooMany,
+    Unavailable,
+)
 
 RETRY_AFTER_SECONDS = 5
 
@@ -75,7 +85,8 @@ def _fault(error: Exception) -> Fault:
     if isinstance(error, Refused):
         return Fault(_status(error), error.detail, error.title, _retry(error))
     if isinstance(error, StoreError):
-        log.error("storage failed: %s", error)
+        # An object's key holds its home's: only an outage tells its own words.
+        log.error("storage failed: %s", error if isinstance(error, StoreUnavailable) else type(error).__name__)
         detail = "The storage is full" if isinstance(error, StoreFull) else "The storage does not answer"
         return Fault(503, f"{detail}; repeat the request later", None, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     if isinstance(error, HTTPException) and error.code is not None:

@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 from prometheus_client import Counter, Histogram
 
 _UUID = re.compile("-?".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 EXPOSED_HEADERS = [
     "Content-Disposition",
@@ -44,8 +45,9 @@ def _end(response: Response) -> Response:
     seconds = time.perf_counter() - g.began_at
     route = request.url_rule.rule if request.url_rule else "none"
     response.headers["X-Request-ID"] = g.request_id
-    REQUESTS.labels(route, request.method, response.status_code).inc()
-    SECONDS.labels(route, request.method).observe(seconds)
+    method = request.method if request.method in _METHODS else "other"
+    REQUESTS.labels(route, method, response.status_code).inc()
+    SECONDS.labels(route, method).observe(seconds)
     # The path, never the query or a header: those hold what a caller may not want kept.
     log.info("%s %s %d %.1fms %s", request.method, _path(), response.status_code, seconds * 1000, g.request_id)
     return response

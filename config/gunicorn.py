@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -39,9 +38,14 @@ secure_scheme_headers: dict[str, str] = {}
 # Arrow's own allocator keeps what an export is done with: a quarter less memory at the peak, for a twentieth more time.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-# The counters of all workers meet in a folder, made before the metrics library is first imported.
-_metrics_folder = tempfile.mkdtemp(prefix="smarthouse-metrics-")
+# The counters of all workers meet in a folder, which the metrics library asks for when it is first imported.
+_metrics_folder = os.path.abspath(os.path.join(settings.data_dir, f"metrics-{os.environ.get('PORT', '8000')}"))
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+
+
+def on_starting(server: Any) -> None:
+    shutil.rmtree(_metrics_folder, ignore_errors=True)  # of a master that was killed
+    os.makedirs(_metrics_folder)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -91,8 +91,9 @@ class Settings:
     )
     log_level: str = _choice("info", "Least severe log record that is written.", "debug", "info", "warning", "error")
 
-    max_body_bytes: int = _count(32 * MIB, "Largest request body, as sent (413).")
-    max_decoded_bytes: int = _count(256 * MIB, "Largest body after decompression (413).")
+    exports_at_once: int = _count(8, "Exports that one worker makes at a time (503).")
+    max_body_bytes: int = _count(16 * MIB, "Largest request body, as sent (413).")
+    max_decoded_bytes: int = _count(64 * MIB, "Largest body after decompression (413).")
     max_compression_ratio: int = _count(200, "Decoded size over sent size from which a body of over 4 MiB is a bomb (413).")
     max_json_depth: int = _count(64, "Deepest nesting of JSON.")
     max_records: int = _count(1_000_000, "Records of one request (413).")
@@ -118,7 +119,7 @@ class Settings:
     curate_interval_seconds: float = _seconds(
         15.0, "Longest wait of a payload for the background curator; an export does not wait for it.", 0.05
     )
-    curate_batch_bytes: int = _count(2 * MIB, "Raw bytes that one commit to the lake takes in, about.")
+    curate_batch_bytes: int = _count(32 * MIB, "Decoded bytes that one commit to the lake takes in, about.")
     lake_compact_files: int = _count(8, "Files in one partition from which on it is compacted.", minimum=2)
     lease_seconds: float = _seconds(4.0, "After so long without a sign of life a curator or an export counts as dead.", 0.5)
     flush_timeout_seconds: float = _seconds(30.0, "Longest wait of an export for what is pending (503).", 0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backends.ports import StoreError as StoreError
 from backends.ports import StoreFull as StoreFull
+from backends.ports import StoreUnavailable as StoreUnavailable
 
 
 class Refused(Exception):

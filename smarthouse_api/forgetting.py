@@ -12,7 +12,8 @@ from smarthouse_api.lake.table import NAME, READERS, StatesTable
 from smarthouse_api.leases import Lease, Leases
 from smarthouse_api.uploads import Uploads
 
-_SCRUB = "scrub"
+_DUE = "purge-due"
+_AFTERMATH_SECONDS = 60.0
 
 
 class Forgetting:
@@ -39,38 +40,56 @@ class Forgetting:
     def forget(self, uuid: str) -> None:
         """Hide the home; then, unless purging is delayed, purge it and whatever an earlier purge that failed has left.
 
-        Raises `Unavailable` or `StoreError` when that failed; the home stays hidden, and the call can be repeated.
+        Once this returns, nothing of the home is read or sent any more. Raises `Unavailable` or `StoreError` when that failed;
+        the home stays hidden, and the call can be repeated.
         """
-        self._homes.hide(uuid)
-        if self._delay_seconds:
+        if self._homes.hide(uuid) and self._delay_seconds:
             # An export that has read rows of the home may still be sending them.
-            self._leases.break_shared(READERS, self._wait_seconds if self._homes.hidden() else 0)
-        elif self.is_due():
-            try:
-                with self._leases.hold(LEASE, self._wait_seconds) as lease:
+            self._leases.break_shared(READERS, self._wait_seconds)
+        if self._delay_seconds or not self.is_due():
+            return
+        try:
+            with self._leases.hold(LEASE, self._wait_seconds) as lease:
+                if self.is_due():  # another may have purged it meanwhile, with its own
                     self.purge(lease)
-            except TimeoutError:
-                raise Unavailable("The home is hidden, but its data is not removed yet; repeat the request") from None
+        except TimeoutError:
+            raise Unavailable("The home is hidden, but its data is not removed yet; repeat the request") from None
 
     def is_due(self) -> bool:
         """Whether there is a home to purge by now, or a purge to finish."""
         before = time.time() - self._delay_seconds
-        return any(at <= before for at in self._homes.hidden().values()) or self._state.get(SPACE, _SCRUB) is not None
+        if any(at <= before for at in self._homes.hidden().values()):
+            return True
+        mark = self._state.get(SPACE, _DUE)
+        return mark is not None and float(mark.value) <= time.time()
 
     def purge(self, lease: Lease) -> None:
-        """Remove every byte of the hidden homes. For the holder of the lake's lease; repeatable after a crash at any step."""
+        """Remove every byte of the hidden homes. For the holder of the lake's lease; repeatable after a crash at any step.
+
+        What was on its way into a store meanwhile is removed by another purge a minute later, which the first asks for.
+        """
         hidden = sorted(self._homes.hidden())
+        if not hidden and self._leases.shared(READERS):
+            return  # no one waits for an aftermath: not worth an export
+        # The mark must outlive the homes' names, which the scrub is to erase.
+        self._due_at(time.time())
+        self._table.fence(self._uploads.log_id())
         for key in hidden:
             self._uploads.purge(key)
             self._table.delete_home(key)
-        if hidden:
-            self._objects.sweep()
-            self._leases.break_shared(READERS, self._wait_seconds)
-            lease.check()
-            self._objects.sweep_table(NAME)
-            self._table.erase_history()
-            # The mark of an unfinished scrub must outlive the homes' names, which the scrub is to erase.
-            self._state.put(SPACE, _SCRUB, b"")
-            self._state.commit(SPACE, Change(deletes=tuple(f"forgotten/{key}" for key in hidden)))
+        if not hidden:
+            self._uploads.sweep()
+        self._objects.sweep()
+        self._leases.break_shared(READERS, self._wait_seconds)
+        self._objects.sweep_table(NAME)
+        lease.check()
+        self._table.erase_history()
+        self._state.commit(SPACE, Change(deletes=tuple(f"forgotten/{key}" for key in hidden)))
         self._state.scrub()
-        self._state.commit(SPACE, Change(deletes=(_SCRUB,)))
+        if hidden:
+            self._due_at(time.time() + _AFTERMATH_SECONDS)
+        else:
+            self._state.commit(SPACE, Change(deletes=(_DUE,)))
+
+    def _due_at(self, when: float) -> None:
+        self._state.put(SPACE, _DUE, str(when).encode())

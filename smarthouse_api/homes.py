@@ -70,12 +70,18 @@ class Homes:
                 self._state.put(SPACE, f"home/{self.tag(uuid)}", secrets.token_hex(16).encode(), expect=ABSENT)
         return home
 
-    def hide(self, uuid: str) -> None:
-        """Hide all that the home ever sent, at once and from every reader; what its UUID sends from now on is a new home's."""
+    def hide(self, uuid: str) -> bool:
+        """Hide all that the home ever sent, at once and from every reader; what its UUID sends from now on is a new home's.
+
+        Whether there was a home to hide.
+        """
+        hid = False
         while (home := self.find(uuid)) is not None:
             hidden = Put(f"forgotten/{home.key}", str(time.time()).encode())
             with suppress(Conflict):
                 self._state.commit(SPACE, Change(expect={home.name: home.version}, puts=(hidden,), deletes=(home.name,)))
+                hid = True
+        return hid
 
     def hidden(self) -> dict[str, float]:
         """Homes that are hidden and not purged yet: internal key -> when it was hidden, in seconds since 1970."""

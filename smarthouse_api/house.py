@@ -18,7 +18,7 @@ from smarthouse_api.keyring import Keyring
 from smarthouse_api.lake.compression import Limits
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.lake.engines import open_engine
-from smarthouse_api.lake.table import NAME, StatesTable
+from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.leases import Leases
 from smarthouse_api.rates import Rates
 from smarthouse_api.uploads import Uploads
@@ -44,7 +44,7 @@ class House:
         state, objects = open_state(settings.state_url), open_objects(settings.objects_url)
         keyring = Keyring(state)
         leases = Leases(state, settings.lease_seconds)
-        table = StatesTable(objects.table_location(NAME))
+        table = StatesTable(objects)
         homes = Homes(state, keyring)
         uploads = Uploads(
             state,
@@ -98,6 +98,7 @@ class House:
                     min_homes=settings.export_min_homes,
                     license_id=settings.export_license,
                     author=settings.export_author,
+                    at_once=settings.exports_at_once,
                 ),
             ),
             housekeeper=Housekeeper(

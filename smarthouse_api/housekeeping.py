@@ -9,8 +9,6 @@ import logging
 import threading
 import time
 
-from deltalake.exceptions import DeltaError
-
 from backends.ports import ObjectStore, StoreError
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.curator import LEASE, Curator
@@ -45,6 +43,7 @@ class Housekeeper:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._tidied_at = self._swept_at = float("-inf")
+        self._replaced = False
 
     def start(self) -> None:
         """Keep house in a thread of this process until `stop`."""
@@ -60,24 +59,26 @@ class Housekeeper:
     def run(self) -> None:
         while not self._stop.wait(self._interval_seconds):
             try:
-                self.round()
-            except (StoreError, DeltaError, LeaseLost, OSError) as fault:
-                log.warning("housekeeping failed and will be tried again: %s", type(fault).__name__)
+                self.keep()
             except Exception:
                 log.exception("housekeeping failed and will be tried again")
 
-    def round(self) -> None:
-        """One round of everything that is due, if nobody else is at it."""
+    def keep(self) -> None:
+        """Do once all that is due, if nobody else is at it. A chore that fails does not keep the others from their turn."""
         if not self._is_anything_due() or (lease := self._leases.try_hold(LEASE)) is None:
             return
         try:
-            self._curator.curate(lease)
-            if self._forgetting.is_due():
-                self._forgetting.purge(lease)
-            self._tidy(lease)
-            self._sweep(lease)
+            for chore in (self._purge, self._curator.curate, self._tidy, self._sweep):
+                try:
+                    chore(lease)
+                except (StoreError, LeaseLost) as fault:
+                    log.warning("housekeeping failed and will be tried again: %s", fault)
         finally:
             lease.release()
+
+    def _purge(self, lease: Lease) -> None:
+        if self._forgetting.is_due():
+            self._forgetting.purge(lease)
 
     def _is_anything_due(self) -> bool:
         now = time.monotonic()
@@ -89,12 +90,14 @@ class Housekeeper:
         )
 
     def _tidy(self, lease: Lease) -> None:
-        """Compact the lake and drop what compaction replaced, unless an export may still be reading it."""
+        """Compact the lake, and drop what compaction replaced as soon as no export can be reading it."""
         if time.monotonic() - self._tidied_at >= _TIDY_SECONDS:
             lease.check()
-            if self._table.compact(self._compact_files) and not self._leases.shared(READERS):
+            self._replaced = self._table.compact(self._compact_files) or self._replaced
+            if self._replaced and not self._leases.shared(READERS):
                 lease.check()
                 self._table.erase_history()
+                self._replaced = False
             self._tidied_at = time.monotonic()
 
     def _sweep(self, lease: Lease) -> None:

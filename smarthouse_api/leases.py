@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from backends.ports import ABSENT, Change, Conflict, StateStore, StoreUnavailable
+from smarthouse_api.errors import Unavailable
 
 SPACE = "leases"
 
 
-class LeaseLost(Exception):
+class LeaseLost(Unavailable):
     """The lease timed out or was broken off; what it protected may be another's by now."""
 
 
@@ -37,7 +38,7 @@ class Lease:
         with self._beating:
             held = self._state.get(SPACE, self._key)
             if held is None or held.version != self._version:
-                raise LeaseLost(f"the lease {self._key.split('/')[1]} was lost")
+                raise LeaseLost("The work was broken off, because the lake was needed for another; repeat the request")
 
     def release(self) -> None:
         self._ended.set()

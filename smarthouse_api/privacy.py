@@ -26,6 +26,8 @@ KNOWN_STATES: Final = frozenset(
 
 REDACTED: Final = "redacted"
 
+_MOST_REMEMBERED: Final = 100_000
+
 Mask = npt.NDArray[np.bool_]
 
 _TEXT = """
@@ -133,6 +135,9 @@ class Redactor:
         """The columns of `ROWS`, of which `home`, `entity_id` and `state` come dictionary-encoded: what is replaced is
         replaced once for each value. batch: at least those columns, `home` holding internal keys.
         """
+        if len(self._entities) + len(self._privacy) > _MOST_REMEMBERED:
+            self._entities.clear()
+            self._privacy.clear()
         columns = {name: batch.column(name) for name in ROWS.names}
         home, entity, state = (_encoded(columns[name]) for name in ("home", "entity_id", "state"))
         names = [self.home(key) for key in home.dictionary.to_pylist()]

@@ -14,12 +14,12 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore
+from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore, StoreFull
 from smarthouse_api.errors import Invalid, KeyReused, Unavailable
 from smarthouse_api.homes import SPACE, Home, Homes
 from smarthouse_api.lake.compression import Limits
@@ -28,7 +28,13 @@ from smarthouse_api.lake.payload import Decoded, Inspection, inspect, to_table
 PENDING = "pending"
 MESSAGE = "Data successfully uploaded"
 _ATTEMPTS = 16
+_ANY = 1 << 62
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
+
+
+Body = tuple[bytes, str | None]
+"""A payload's bytes, and their `Content-Encoding`."""
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,7 +57,7 @@ class Pending(msgspec.Struct, frozen=True):
     home: str
     object: str
     received_us: int
-    size_bytes: int
+    decoded_bytes: int
     encoding: str | None
 
 
@@ -95,8 +101,13 @@ class Uploads:
         received_at: now, but for those who fill a lake with the past. Raises `Invalid` (an empty body; in strict mode an
         undecodable one), `TooLarge`, `KeyReused`: then nothing was kept.
         """
+        self._check(upload)
+        # Of the coding too: the same bytes mean another thing under another.
+        digest = hashlib.sha256((upload.encoding or "").encode() + b"\0" + upload.body).hexdigest()
+        home = self._homes.find(upload.uuid)
+        if home is not None and (answer := self._earlier(home, digest, upload)) is not None:
+            return answer
         inspection = self._inspect(upload)
-        digest = hashlib.sha256(upload.body).hexdigest()
         for _ in range(_ATTEMPTS):
             home = self._homes.find_or_add(upload.uuid)
             answer = self._earlier(home, digest, upload) or self._keep(
@@ -125,13 +136,15 @@ class Uploads:
         """A pending payload's bytes. Raises `backends.ports.NoSuchObject` once its home is being purged."""
         return self._objects.get(pending.object)
 
-    def decode(self, bodies: Sequence[tuple[bytes, str | None]]) -> Decoded:
+    def decode(self, bodies: Sequence[Body]) -> Decoded:
         """The records of bodies, each with its `Content-Encoding`: as many as their receipts say."""
-        return to_table(bodies, self._limits)
+        # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
+        return to_table(bodies, replace(self._limits, max_decoded_bytes=_ANY, max_ratio=_ANY, max_records=_ANY))
 
     def drop(self, sequences: Iterable[int]) -> None:
         """The lake holds these, or never will."""
-        self._state.commit(SPACE, Change(drops=tuple((PENDING, sequence) for sequence in sequences)))
+        if drops := tuple((PENDING, sequence) for sequence in sequences):
+            self._state.commit(SPACE, Change(drops=drops))
 
     def purge(self, home_key: str) -> None:
         """Remove every payload, receipt and reply of a hidden home; repeatable."""
@@ -146,14 +159,17 @@ class Uploads:
 
     def sweep(self) -> None:
         """Remove raw payloads of no home: of uploads that died while their home was being forgotten."""
-        known = self._homes.known()
-        self._objects.delete(info.key for info in self._objects.list("raw/") if info.key.split("/")[1] not in known)
+        listed = [info.key for info in self._objects.list("raw/")]
+        known = self._homes.known()  # after the listing: a home is known before any byte of it is kept
+        self._objects.delete(key for key in listed if key.split("/")[1] not in known)
 
-    def _inspect(self, upload: Upload) -> Inspection:
+    def _check(self, upload: Upload) -> None:
         if not upload.body:
             raise Invalid("The body is empty; send the home's data: JSON, compressed with zlib, gzip or zstd, or plain")
         if upload.idempotency_key is not None and not 0 < len(upload.idempotency_key) <= 255:
             raise Invalid("Idempotency-Key must have 1 to 255 characters")
+
+    def _inspect(self, upload: Upload) -> Inspection:
         inspection = inspect(upload.body, upload.encoding, self._limits)
         if self._strict and inspection.fault is not None:
             raise Invalid(inspection.detail or "", _TITLES[inspection.fault])
@@ -184,13 +200,16 @@ class Uploads:
         change = Change(
             expect={home.name: home.version, **{put.key: ABSENT for put in puts}},
             puts=puts,
-            appends=((PENDING, _queued(home, key, upload, received_at)),) if receipt.records else (),
+            appends=((PENDING, _queued(home, key, upload, inspection.decoded_bytes, received_at)),) if receipt.records else (),
         )
         try:
             self._state.commit(SPACE, change)
         except Conflict:
             self._objects.delete([key])
             return None
+        except StoreFull:
+            self._objects.delete([key])
+            raise
         return Answer(receipt)
 
     def _remember(self, home: Home, digest: str, upload: Upload, receipt: Receipt) -> None:
@@ -212,6 +231,6 @@ def _reply_name(home: Home, idempotency_key: str) -> str:
     return f"reply/{home.key}/{hashlib.sha256(idempotency_key.encode()).hexdigest()}"
 
 
-def _queued(home: Home, key: str, upload: Upload, received_at: datetime) -> bytes:
-    received_us = int(received_at.timestamp()) * 1_000_000 + received_at.microsecond
-    return msgspec.json.encode(Pending(0, home.key, key, received_us, len(upload.body), upload.encoding))
+def _queued(home: Home, key: str, upload: Upload, decoded_bytes: int, received_at: datetime) -> bytes:
+    received_us = (received_at - _EPOCH) // timedelta(microseconds=1)
+    return msgspec.json.encode(Pending(0, home.key, key, received_us, decoded_bytes, upload.encoding))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backends.ports import StoreUnavailable
+from config.settings import Settings
 from smarthouse_api.homes import SPACE
 from smarthouse_api.house import House
 from smarthouse_api.lake.query import Filters
@@ -92,8 +95,6 @@ def test_the_same_bytes_are_no_duplicate_after_forgetting(house: House) -> None:
 def test_no_byte_of_the_home_is_left_in_any_file(
     embedded_pair: dict[str, str], request: pytest.FixtureRequest, curated: bool
 ) -> None:
-    from config.settings import Settings
-
     house = House.from_settings(Settings.from_env(embedded_pair))
     folder = Path(embedded_pair["SMARTHOUSE_DATA_DIR"])
     raw = f'{{"sensor.mark": [{{"entity_id": "sensor.mark", "state": "{MARK}"}}]}}'.encode()
@@ -117,10 +118,10 @@ def test_hiding_comes_first_and_a_failed_purge_can_be_repeated(house: House, mon
     house.curator.flush()
 
     def fail(*_: Any) -> None:
-        raise OSError("the disk is gone")
+        raise StoreUnavailable("the disk is gone")
 
     monkeypatch.setattr(StatesTable, "delete_home", fail)
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(StoreUnavailable, match="disk"):
         house.forgetting.forget(HOME)
     monkeypatch.undo()
     assert exported(house) == []
@@ -142,7 +143,7 @@ def test_a_purge_that_died_is_finished_by_the_housekeeper(house: House, monkeypa
     with pytest.raises(KeyboardInterrupt):
         house.forgetting.forget(HOME)
     monkeypatch.undo()
-    house.housekeeper.round()
+    house.housekeeper.keep()
     assert not house.forgetting.is_due()
     assert exported(house) == []
 
@@ -158,7 +159,7 @@ def test_a_scrub_that_died_is_still_owed(house: House, monkeypatch: pytest.Monke
         house.forgetting.forget(HOME)
     monkeypatch.undo()
     assert house.forgetting.is_due()
-    house.housekeeper.round()
+    house.housekeeper.keep()
     assert not house.forgetting.is_due()
 
 
@@ -190,6 +191,61 @@ def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., Ho
     export = house.exports.open(["csv", "json"], Filters())
     assert export is not None
     house.forgetting.forget(HOME)
-    with pytest.raises(Exception, match=r"lost|not found"):
+    with pytest.raises(Exception, match=r"broken off|the lake"):
         list(export)
     export.close()
+
+
+def test_what_was_on_its_way_during_a_purge_is_swept_up_by_the_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(house)
+    stray = f"raw/{key_of(house)}/2026-03-01/late"
+    house.forgetting.forget(HOME)
+    house.objects.put(stray, [MARK.encode()])
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert house.forgetting.is_due()
+    house.housekeeper.keep()
+    assert list(house.objects.list("raw/")) == []
+    assert not house.forgetting.is_due()
+
+
+def test_forgetting_an_unknown_home_breaks_no_export(make_house: Callable[..., House]) -> None:
+    house = make_house(purge_delay_seconds=3600, purge_wait_seconds=0)
+    upload(house)
+    export = house.exports.open(["json"], Filters())
+    assert export is not None
+    house.forgetting.forget(OTHER_HOME)
+    assert rows(b"".join(export))
+    export.close()
+
+
+def test_a_purge_is_not_kept_from_its_turn_by_a_curator_that_fails(
+    make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(purge_delay_seconds=0.001, purge_wait_seconds=0)
+    upload(house)
+    house.curator.flush()
+    house.forgetting.forget(HOME)
+
+    def fail(*_: Any) -> None:
+        raise StoreUnavailable("the lake is down")
+
+    monkeypatch.setattr(type(house.curator), "curate", fail)
+    while not house.forgetting.is_due():
+        time.sleep(0.001)
+    house.housekeeper.keep()
+    assert not house.homes.hidden()
+
+
+def test_a_new_homes_first_upload_survives_a_sweep_at_the_same_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = house.homes.known
+
+    def upload_first() -> set[str]:
+        monkeypatch.undo()
+        before = known()
+        upload(house)
+        return before
+
+    monkeypatch.setattr(house.homes, "known", upload_first)
+    house.uploads.sweep()
+    assert exported(house) == [MARK]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
+from smarthouse_api.errors import Unavailable
 from smarthouse_api.export.archive import Member, Written, archive, read_ahead
 from smarthouse_api.export.formats import FORMATS
 from smarthouse_api.export.metadata import Extract, ckan_package, data_package
@@ -22,7 +25,7 @@ from smarthouse_api.keyring import Keyring
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.lake.engines import EmbeddedEngine
 from smarthouse_api.lake.query import Filters, parts, select_groups, select_rows
-from smarthouse_api.lake.table import READERS, StatesTable
+from smarthouse_api.lake.table import READERS, StatesTable, files_of
 from smarthouse_api.leases import Lease, Leases
 from smarthouse_api.privacy import Redactor
 
@@ -32,7 +35,7 @@ _READ_AHEAD_BYTES = 8 << 20
 @dataclass(frozen=True)
 class Policy:
     """strict: replace every object part, and publish a type and unit only from `min_homes` homes on. rotating: a home has
-    another pseudonym in each export. license_id: one of CKAN's.
+    another pseudonym in each export. license_id: one of CKAN's. at_once: exports that one process makes at a time.
     """
 
     strict: bool = False
@@ -40,14 +43,15 @@ class Policy:
     min_homes: int = 5
     license_id: str = "cc-zero"
     author: str = ""
+    at_once: int = 8
 
 
 class Export:
     """The zip, to be iterated once and closed; the readers' lease of the lake is held until then."""
 
-    def __init__(self, file_name: str, chunks: Iterator[bytes], lease: Lease) -> None:
+    def __init__(self, file_name: str, chunks: Iterator[bytes], lease: Lease, ending: ExitStack) -> None:
         self.file_name = file_name
-        self._chunks, self._lease = chunks, lease
+        self._chunks, self._lease, self._ending = chunks, lease, ending
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
@@ -55,9 +59,7 @@ class Export:
             yield chunk
 
     def close(self) -> None:
-        if hasattr(self._chunks, "close"):
-            self._chunks.close()
-        self._lease.release()
+        self._ending.close()
 
 
 class Exports:
@@ -75,19 +77,24 @@ class Exports:
     ) -> None:
         self._curator, self._homes, self._table, self._engine = curator, homes, table, engine
         self._leases, self._keyring, self._policy = leases, keyring, policy
+        self._slots = threading.BoundedSemaphore(policy.at_once)
 
     def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True) -> Export | None:
         """Everything acknowledged before the call that passes `filters`, in each of `formats`; None for no row.
 
         A fault while it is read is raised there, before the zip's end.
         """
-        self._curator.flush()
-        lease = self._leases.share(READERS)
-        try:
+        with ExitStack() as ending:
+            if not self._slots.acquire(blocking=False):
+                raise Unavailable("This worker makes as many exports as it can at once; ask again")
+            ending.callback(self._slots.release)
+            self._curator.flush()
+            lease = self._leases.share(READERS)
+            ending.callback(lease.release)
             rows = self._rows(filters, lease)
             if rows is None:
-                lease.release()
                 return None
+            ending.callback(rows.close)
             made_at = datetime.now(UTC)
             stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
             chunks = archive(
@@ -95,10 +102,8 @@ class Exports:
                 modified_at=made_at,
                 trailer=(lambda files: self._describe(stem, made_at, filters, rows, files)) if metadata else None,
             )
-            return Export(f"{stem}.zip", chunks, lease)
-        except BaseException:
-            lease.release()
-            raise
+            ending.callback(chunks.close)
+            return Export(f"{stem}.zip", chunks, lease, ending.pop_all())
 
     def _rows(self, filters: Filters, lease: Lease) -> Rows | None:
         snapshot = self._table.open()
@@ -147,9 +152,9 @@ class Rows:
     ) -> None:
         self._snapshot, self._filters, self._engine = snapshot, filters, engine
         self._homes, self._lease, self._redactor = homes, lease, redactor
-        self._parts = list(parts(pa.table(snapshot.get_add_actions(flatten=True)), filters))
+        self._parts = list(parts(files_of(snapshot), filters))
         self._groups = self._published_groups(policy.min_homes) if policy.strict else None
-        self._first: Iterator[pa.RecordBatch] | None = None
+        self._first: Generator[pa.RecordBatch | None] | None = None
         self.count = 0
 
     def is_empty(self) -> bool:
@@ -159,13 +164,19 @@ class Rows:
         if first is None:
             return True
         self._first = _chained(first, batches)
+        next(self._first)
         return False
+
+    def close(self) -> None:
+        """Stop reading ahead, if nobody began to read."""
+        if self._first is not None:
+            self._first.close()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         batches, self._first = self._first or self._ahead(), None
         return batches
 
-    def _ahead(self) -> Iterator[pa.RecordBatch]:
+    def _ahead(self) -> Generator[pa.RecordBatch]:
         """The batches, read and made private in a thread of their own while those before are encoded."""
         return read_ahead(self._batches(), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
 
@@ -202,6 +213,9 @@ def _member(file_name: str, format_: str, rows: Rows) -> Member:
     return Member(file_name, form.encode(rows), form.packed)
 
 
-def _chained(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
+def _chained(first: pa.RecordBatch, rest: Generator[pa.RecordBatch]) -> Generator[pa.RecordBatch | None]:
+    """None, then `first` and the `rest`: once begun, closing it closes the rest."""
+    with closing(rest):
+        yield None
+        yield first
+        yield from rest

@@ -61,7 +61,7 @@ def _encoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
         return column.indices, column.dictionary
-    if len(column.dictionary) <= len(column) and column.dictionary.nbytes <= TEXT_BYTES:
+    if len(column.dictionary) < len(column) and column.dictionary.nbytes <= TEXT_BYTES:
         return column.indices, column.dictionary
     # The dictionary may be far larger than what the slice uses of it.
     used = column.indices.dictionary_encode()
@@ -91,7 +91,7 @@ def _taken(texts: pa.StringArray, codes: pa.Array, null: str) -> pa.StringArray:
         codes = pc.fill_null(codes, pa.scalar(len(texts), codes.type))
         texts = pa.concat_arrays([texts, pa.array([null])])
     elif len(codes) == len(texts):
-        return texts  # every value is its own: the indices count up from 0
+        return texts  # only a fresh encoding can have as many: every value is its own, and the indices count up from 0
     return texts.take(codes)
 
 

@@ -38,9 +38,10 @@ def ordered(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch | None:
 
 def _encoded(column: pa.ChunkedArray) -> pa.Array:
     """A column in one piece: its texts only as often as they differ."""
-    if pa.types.is_string_view(column.type):
-        column = column.cast(pa.string())
-    return (column.dictionary_encode() if pa.types.is_string(column.type) else column).combine_chunks()
+    if not pa.types.is_string(column.type) and not pa.types.is_string_view(column.type):
+        return column.combine_chunks()
+    encoded = column.dictionary_encode().combine_chunks()
+    return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.cast(pa.string()))
 
 
 def _order(home: pa.DictionaryArray, entity: pa.DictionaryArray, received: pa.Array, time: pa.Array) -> pa.Array | None:

@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake.exceptions import CommitFailedError
 
-from backends.ports import NoSuchObject, StoreUnavailable
+from backends.ports import NoSuchObject, StoreError, StoreUnavailable
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.homes import Homes
 from smarthouse_api.lake.payload import Decoded
 from smarthouse_api.lake.schema import STATES, TIMESTAMP, bucket_of
-from smarthouse_api.lake.table import StatesTable
+from smarthouse_api.lake.table import Forestalled, StatesTable
 from smarthouse_api.leases import Lease, LeaseLost, Leases
-from smarthouse_api.uploads import Pending, Uploads
+from smarthouse_api.uploads import Body, Pending, Uploads
 
 LEASE = "lake"
 _READ_AHEAD = 1000
 _DAY_US = 86_400_000_000
+
+EMPTY = (b"{}", None)
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Prepared:
 
 
 class Curator:
-    """batch_bytes: raw bytes that one commit takes in, about. flush_seconds: longest wait of a flush."""
+    """batch_bytes: decoded bytes that one commit takes in, about. flush_seconds: longest wait of a flush."""
 
     def __init__(
         self, uploads: Uploads, homes: Homes, table: StatesTable, leases: Leases, *, batch_bytes: int, flush_seconds: float
@@ -67,8 +68,8 @@ class Curator:
                 continue
             try:
                 self.curate(lease, target)
-            except (CommitFailedError, LeaseLost):
-                log.warning("another curator committed first; looking again")
+            except (Forestalled, LeaseLost):
+                log.warning("another took over the lake; looking again")
             finally:
                 lease.release()
 
@@ -78,8 +79,8 @@ class Curator:
         Raises `StoreUnavailable`, among others when the lake holds sequences that the log has not given yet: the next payloads
         would be taken for ones that it holds.
         """
-        application = self._uploads.log_id()
-        committed = self._table.committed(application)
+        name, snapshot = self._uploads.log_id(), self._table.open_or_create()
+        committed = self._table.committed(snapshot, name)
         if committed > self._uploads.last_acknowledged():
             raise StoreUnavailable("the state store is older than the lake; restore both from the same backup")
         # Writing releases the GIL: the next batch is decoded meanwhile.
@@ -89,16 +90,16 @@ class Curator:
                 ahead = decoding.submit(self._prepare, prepared.sequences[-1], target)
                 if prepared.rows is not None:
                     lease.check()
-                    self._table.append(prepared.rows, application, prepared.sequences[-1])
+                    self._table.append(snapshot, prepared.rows, name, prepared.sequences[-1])
                 self._uploads.drop(prepared.sequences)
-        self._uploads.drop(pending.sequence for pending in self._uploads.pending() if pending.sequence <= committed)
+        self._uploads.drop([pending.sequence for pending in self._uploads.pending() if pending.sequence <= committed])
         pa.default_memory_pool().release_unused()
 
     def _prepare(self, after: int, target: int | None) -> Prepared:
         """The next batch of payloads above the sequence `after`, decoded."""
         ahead = self._uploads.pending(after, _READ_AHEAD)
         wanted = [pending for pending in ahead if target is None or pending.sequence <= target]
-        before = accumulate((pending.size_bytes for pending in wanted), initial=0)
+        before = accumulate((pending.decoded_bytes for pending in wanted), initial=0)
         batch = [pending for pending, size in zip(wanted, before, strict=False) if size < self._batch_bytes]
         return Prepared([pending.sequence for pending in batch], self._rows(batch))
 
@@ -116,10 +117,22 @@ class Curator:
                     kept.append(pending)
                 except NoSuchObject:
                     log.info("a queued payload is gone: its home is being forgotten")
-        decoded = self._uploads.decode(bodies)
-        for place, fault in decoded.faults.items():
-            log.error("payload %s was acknowledged and cannot be decoded any more: %s", kept[place].sequence, fault)
-        return states(kept, decoded) if decoded.table.num_rows else None
+        tables = [states(kept, decoded) for decoded in self._decoded(kept, bodies) if decoded.table.num_rows]
+        return pa.concat_tables(tables) if tables else None
+
+    def _decoded(self, kept: list[Pending], bodies: list[Body]) -> Iterator[Decoded]:
+        """The bodies decoded together; or, when one of them proves impossible, each apart and without that one."""
+        try:
+            yield self._uploads.decode(bodies)
+        except (StoreError, MemoryError):
+            raise
+        except Exception:
+            log.exception("a batch cannot be decoded; trying its payloads one by one")
+            for place, pending in enumerate(kept):
+                try:
+                    yield self._uploads.decode([body if at == place else EMPTY for at, body in enumerate(bodies)])
+                except Exception:
+                    log.exception("payload %d is set aside: it stays raw, and gives no rows", pending.sequence)
 
 
 def states(payloads: Sequence[Pending], decoded: Decoded) -> pa.Table:

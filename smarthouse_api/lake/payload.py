@@ -60,10 +60,14 @@ _write = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a body holds. detail: why it holds no records where it cannot be decoded, else None; fault: as in Undecodable."""
+    """What a body holds. detail: why it holds no records where it cannot be decoded, else None; fault: as in Undecodable.
+
+    decoded_bytes: of its text.
+    """
 
     records: int
     ignored: int
+    decoded_bytes: int = 0
     detail: str | None = None
     fault: str | None = None
 
@@ -83,13 +87,14 @@ class Decoded:
 def inspect(body: bytes, content_encoding: str | None, limits: Limits) -> Inspection:
     """Counts what `to_table` would make of the body. Raises TooLarge."""
     try:
-        states, ignored = _read(unpack(body, content_encoding, limits), limits)
+        text = unpack(body, content_encoding, limits)
+        states, ignored = _read(text, limits)
     except Undecodable as error:
-        return Inspection(0, 0, str(error), error.fault)
+        return Inspection(0, 0, 0, str(error), error.fault)
     counts = Counter([bytes(state.attributes) for state in states])
     allowed = limits.max_depth - _ABOVE
     records = sum(count for raw, count in counts.items() if _is_readable(raw, allowed))
-    return Inspection(records, ignored + len(states) - records)
+    return Inspection(records, ignored + len(states) - records, len(text))
 
 
 def to_table(uploads: Iterable[Upload], limits: Limits) -> Decoded:
@@ -157,6 +162,8 @@ def _read(text: bytes, limits: Limits) -> tuple[list[_State], int]:
     if len(states) + ignored > limits.max_records:
         raise _too_many(limits)
     if None in [state.entity_id for state in states]:
+        if sum(len(key) * len(found) for key, found in body.items()) > limits.max_decoded_bytes:
+            raise TooLarge(f"The entity ids of the body's states have more than {limits.max_decoded_bytes} characters in all.")
         for key, found in body.items():
             for state in found:
                 state.entity_id = key if state.entity_id is None else state.entity_id

@@ -1,8 +1,8 @@
 """The Delta table of states: every write to it, and the snapshot that a reader gets.
 
-Only whoever holds the lake's lease calls what writes. A batch is committed with its last log sequence as the Delta
-transaction version of its log, so that whether it was committed can be asked, and two writers who both believe that
-they hold the lease exclude each other: delta-rs refuses a second concurrent commit of one application.
+Only whoever holds the lake's lease calls what writes. Should one who has lost it try all the same, nothing comes of it: a batch
+is committed on the snapshot that its writer began with, under the name of the log and its last sequence, and so is the
+fence that every forgetting begins with; delta-rs refuses a commit of one name on a snapshot older than another's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from backends.ports import StoreUnavailable, TableLocation
+from backends.ports import ObjectStore, StoreUnavailable
 from smarthouse_api.lake.schema import STATES, bucket_of
 
 NAME = "states"
@@ -37,29 +37,34 @@ WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group
 _ATTEMPTS = 10
 
 
+class Forestalled(StoreUnavailable):
+    """Another writer committed first; nothing was committed."""
+
+
 @contextmanager
 def lake_faults() -> Iterator[None]:
-    """Turns what `deltalake` and Arrow raise into `StoreUnavailable`, but for a commit that another one forestalled."""
+    """Turns what `deltalake` and Arrow raise into `StoreUnavailable`."""
     try:
         yield
-    except CommitFailedError:
-        raise
+    except CommitFailedError as fault:
+        raise Forestalled("the lake: another writer committed first") from fault
     except (DeltaError, pa.ArrowException, OSError) as fault:
         raise StoreUnavailable(f"the lake: {type(fault).__name__}") from fault
 
 
 class StatesTable:
-    """The table at one location. Holds no open handle, so that it can be made before a fork."""
+    """The table in one object store. Holds no open handle, so that it can be made before a fork."""
 
-    def __init__(self, location: TableLocation) -> None:
-        self._location = location
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
 
     def open(self) -> DeltaTable | None:
         """The latest snapshot; None before the first row was ever written."""
+        location = self._objects.table_location(NAME)
         with lake_faults():
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    return DeltaTable(self._location.uri, storage_options=self._location.storage_options)
+                    return DeltaTable(location.uri, storage_options=location.storage_options)
                 except TableNotFoundError:
                     return None
                 except DeltaError:
@@ -68,24 +73,33 @@ class StatesTable:
                     time.sleep(0.02)  # another process is cleaning up the log that we were reading
         return None
 
-    def committed(self, application: str) -> int:
-        """The sequence up to which the table holds everything of a log; 0 when it holds nothing."""
-        table = self.open()
-        return 0 if table is None else table.transaction_version(application) or 0
+    def open_or_create(self) -> DeltaTable:
+        """The latest snapshot, to be written to."""
+        return self.open() or self._create()
 
-    def append(self, rows: pa.Table, application: str, sequence: int) -> None:
-        """Commit `rows` (schema `STATES`) as everything up to `sequence` of the log that `application` names.
+    def committed(self, snapshot: DeltaTable, log: str) -> int:
+        """The sequence up to which a snapshot holds everything of a log; 0 when it holds nothing."""
+        with lake_faults():
+            return snapshot.transaction_version(log) or 0
 
-        Raises `deltalake.exceptions.CommitFailedError` when another committed meanwhile; then nothing was.
+    def append(self, snapshot: DeltaTable, rows: pa.Table, log: str, sequence: int) -> None:
+        """Commit `rows` (schema `STATES`) as everything up to `sequence` of `log`; `snapshot` then holds them.
+
+        Raises `Forestalled` when another wrote of the log since `snapshot`.
         """
         with lake_faults():
             write_deltalake(
-                self.open() or self._create(),
+                snapshot,
                 rows,
                 mode="append",
                 writer_properties=WRITER,
-                commit_properties=CommitProperties(app_transactions=[Transaction(application, sequence)]),
+                commit_properties=CommitProperties(app_transactions=[Transaction(log, sequence)]),
             )
+
+    def fence(self, log: str) -> None:
+        """From now on nobody commits what was prepared before: not rows of a home that is about to be deleted."""
+        snapshot = self.open_or_create()
+        self.append(snapshot, STATES.empty_table(), log, self.committed(snapshot, log))
 
     def delete_home(self, home: str) -> None:
         """Remove a home's rows from the table; their bytes stay until `erase_history`."""
@@ -118,14 +132,22 @@ class StatesTable:
         return bool(crowded)
 
     def _create(self) -> DeltaTable:
-        return DeltaTable.create(
-            self._location.uri,
-            STATES,
-            mode="ignore",
-            partition_by=["day", "bucket"],
-            configuration=CONFIGURATION,
-            storage_options=self._location.storage_options,
-        )
+        location = self._objects.table_location(NAME)
+        with lake_faults():
+            return DeltaTable.create(
+                location.uri,
+                STATES,
+                mode="ignore",
+                partition_by=["day", "bucket"],
+                configuration=CONFIGURATION,
+                storage_options=location.storage_options,
+            )
+
+
+def files_of(snapshot: DeltaTable) -> pa.Table:
+    """The files of a snapshot with their partitions, sizes and statistics."""
+    with lake_faults():
+        return pa.table(snapshot.get_add_actions(flatten=True))
 
 
 def _crowded(table: DeltaTable, least_files: int) -> list[tuple[str, int]]:
@@ -133,7 +155,7 @@ def _crowded(table: DeltaTable, least_files: int) -> list[tuple[str, int]]:
     a logarithmic number of times; or far too many files.
     """
     sizes: dict[tuple[str, int], list[int]] = {}
-    for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+    for file in files_of(table).to_pylist():
         sizes.setdefault((file["partition.day"], file["partition.bucket"]), []).append(file["size_bytes"])
     return [
         partition

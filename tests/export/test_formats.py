@@ -238,3 +238,11 @@ def test_a_fault_in_the_batches_is_raised_and_not_taken_for_the_end(name):
 
     with pytest.raises(OSError, match="disk"):
         list(FORMATS[name].encode(source()))
+
+
+def test_a_dictionary_as_long_as_its_column_is_still_looked_up_in() -> None:
+    plain = batch(row(), row(), row())
+    shuffled = pa.DictionaryArray.from_arrays(pa.array([2, 0, 0]), pa.array(["a", "b", "c"]))
+    columns = {name: shuffled if name == "state" else plain.column(name) for name in ROWS.names}
+    written = b"".join(FORMATS["jsonl"].encode([pa.RecordBatch.from_pydict(columns)]))
+    assert [json.loads(line)["state"] for line in written.splitlines()] == ["c", "a", "a"]

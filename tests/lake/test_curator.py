@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from backends.ports import Change, StoreUnavailable
+from config.settings import Settings
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.lake.curator import LEASE
 from smarthouse_api.lake.schema import STATES
-from smarthouse_api.lake.table import NAME, StatesTable
+from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.leases import Leases
 from smarthouse_api.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, payload, state
@@ -30,7 +33,7 @@ def upload(house: House, *values: object, home: str = HOME) -> None:
 
 
 def lake(house: House) -> pa.Table:
-    table = StatesTable(house.objects.table_location(NAME)).open()
+    table = StatesTable(house.objects).open()
     return STATES.empty_table() if table is None else table.to_pyarrow_table()
 
 
@@ -85,27 +88,69 @@ def test_small_batches_hold_what_one_large_batch_holds(make_house: Callable[...,
     assert values(house) == list("01234")
 
 
-def test_a_curator_that_lost_its_lease_writes_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It slept; meanwhile another took over and committed the same payloads."""
-    upload(house, 1)
-    append, slept = StatesTable.append, []
+def sleeping_before_its_commit(house: House, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Flush with a curator that sleeps through its lease between preparing a batch and committing it."""
+    append = StatesTable.append
 
     def sleep_first(self: StatesTable, *commit: Any) -> None:
-        if not slept:
-            slept.append(True)
-            stale = self.open() or self._create()
-            append(self, *commit)  # the other one's commit
-            monkeypatch.setattr(StatesTable, "open", lambda _: stale)
-            try:
-                append(self, *commit)
-            finally:
-                monkeypatch.undo()
-        else:
-            append(self, *commit)
+        monkeypatch.undo()
+        house.state.commit("leases", Change(deletes=("one/lake",)))
+        meanwhile()
+        append(self, *commit)
 
     monkeypatch.setattr(StatesTable, "append", sleep_first)
     house.curator.flush()
+
+
+def test_a_curator_that_slept_through_its_lease_doubles_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(house, 1)
+    sleeping_before_its_commit(house, monkeypatch, house.curator.flush)
     assert values(house) == ["1"]
+
+
+def test_a_curator_that_slept_through_a_forgetting_brings_nothing_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(house, "forgotten")
+    with suppress(StoreUnavailable):
+        sleeping_before_its_commit(house, monkeypatch, lambda: house.forgetting.forget(HOME))
+    assert values(house) == []
+
+
+def test_a_payload_that_cannot_be_decoded_is_set_aside_and_the_others_are_not(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = type(house.uploads).decode
+
+    def stumble(self: Any, bodies: Any) -> Any:
+        if any(body == payload(state(value="poison")) for body, _ in bodies):
+            raise TypeError("no such thing was thought of")
+        return decode(self, bodies)
+
+    monkeypatch.setattr(type(house.uploads), "decode", stumble)
+    upload(house, 1, "poison", 2)
+    house.curator.flush()
+    assert values(house) == ["1", "2"]
+    assert len(list(house.objects.list("raw/"))) == 3
+
+
+def test_what_was_acknowledged_is_decoded_under_limits_lowered_since(
+    embedded_pair: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = House.from_settings(Settings.from_env(embedded_pair))
+    first.uploads.receive(Upload(HOME, payload(*[state(value="1")] * 3)))
+    second = House.from_settings(Settings.from_env({**embedded_pair, "SMARTHOUSE_MAX_RECORDS": "1"}))
+    second.curator.flush()
+    assert values(second) == ["1", "1", "1"]
+    first.close()
+    second.close()
+
+
+def test_a_state_store_older_than_the_lake_is_told(house: House) -> None:
+    upload(house, 1)
+    house.curator.flush()
+    StatesTable(house.objects).append(StatesTable(house.objects).open_or_create(), lake(house), house.uploads.log_id(), 99)
+    upload(house, 2)
+    with pytest.raises(StoreUnavailable, match="older than the lake"):
+        house.curator.flush()
 
 
 def test_a_flush_that_cannot_get_the_lease_ends(make_house: Callable[..., House]) -> None:
@@ -144,9 +189,9 @@ def test_compaction_merges_files_and_keeps_rows(make_house: Callable[..., House]
     for value in range(4):
         upload(house, value)
         house.curator.flush()
-    table = StatesTable(house.objects.table_location(NAME))
+    table = StatesTable(house.objects)
     before = table.open()
-    house.housekeeper.round()
+    house.housekeeper.keep()
     after = table.open()
     assert before is not None
     assert after is not None
@@ -156,7 +201,7 @@ def test_compaction_merges_files_and_keeps_rows(make_house: Callable[..., House]
 
 def test_a_round_of_housekeeping_curates_what_is_pending(house: House) -> None:
     upload(house, 1)
-    house.housekeeper.round()
+    house.housekeeper.keep()
     assert values(house) == ["1"]
 
 
