@@ -315,12 +315,12 @@ def test_a_length_over_the_limit_is_refused_before_the_body_comes(shared_server:
         one.sendall(post_head(99_999_999_999))
         status, headers, body = answer_on(one)
     assert (status, headers["content-type"]) == (413, "application/problem+json")
-    assert "33554432 bytes" in json.loads(body)["detail"]
+    assert f"{Settings().max_body_bytes} bytes" in json.loads(body)["detail"]
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "in chunks"])
 def test_a_client_that_sends_too_much_is_told_so_and_may_go_on(shared_server: Server, chunked: bool) -> None:
-    too_much = bytes(34 << 20)
+    too_much = bytes(Settings().max_body_bytes + (2 << 20))
     body = (too_much[start : start + (1 << 20)] for start in range(0, len(too_much), 1 << 20)) if chunked else too_much
     answer = requests.post(f"{shared_server.url}/api/ingest/data", data=body, headers={"Home-UUID": HOME}, timeout=30)
     assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
