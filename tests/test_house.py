@@ -115,11 +115,13 @@ def ours(frame):
     return False
 
 def watch(event, arguments):
+    if not ours(sys._getframe(1)):
+        return  # what a library does when it is imported is its own affair
     if event in ("socket.connect", "socket.bind", "sqlite3.connect", "subprocess.Popen", "os.fork", "os.mkdir", "os.remove"):
         told.append(f"{event} {arguments}")
     elif event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
         told.append(f"writes {arguments[0]}")
-    elif event == "open" and ours(sys._getframe(1)) and not str(arguments[0]).endswith((".py", ".pyc")):
+    elif event == "open" and not str(arguments[0]).endswith((".py", ".pyc")):
         told.append(f"reads {arguments[0]}")
 
 sys.dont_write_bytecode = True
