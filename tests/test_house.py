@@ -98,10 +98,10 @@ def test_the_application_is_never_uploaded_by_accident() -> None:
 
 
 IMPORTING = """
-import importlib, os, sys, sysconfig, threading
+import importlib, os, sys, threading
 
-outside = [os.path.realpath(folder) for folder in {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values()}]
 told = []
+WATCHED = ("socket.connect", "socket.bind", "sqlite3.connect", "subprocess.Popen", "os.fork", "os.mkdir", "os.remove")
 
 def ours(frame):
     # Whether one of our modules is being imported, and no other module on its behalf.
@@ -115,13 +115,14 @@ def ours(frame):
     return False
 
 def watch(event, arguments):
-    if event.startswith("sys.") or not ours(sys._getframe(1)):
-        return  # what a library does when it is imported is its own affair
-    if event in ("socket.connect", "socket.bind", "sqlite3.connect", "subprocess.Popen", "os.fork", "os.mkdir", "os.remove"):
+    # Asked of few events only: to look at a frame is an event itself. What a library does when imported is its own affair.
+    if event != "open" and event not in WATCHED or not ours(sys._getframe(1)):
+        return
+    if event in WATCHED:
         told.append(f"{event} {arguments}")
-    elif event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+    elif isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
         told.append(f"writes {arguments[0]}")
-    elif event == "open" and not str(arguments[0]).endswith((".py", ".pyc")):
+    elif not str(arguments[0]).endswith((".py", ".pyc")):
         told.append(f"reads {arguments[0]}")
 
 sys.dont_write_bytecode = True
