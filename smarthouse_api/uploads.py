@@ -104,16 +104,14 @@ class Uploads:
         self._check(upload)
         # Of the coding too: the same bytes mean another thing under another.
         digest = hashlib.sha256((upload.encoding or "").encode() + b"\0" + upload.body).hexdigest()
-        home = self._homes.find(upload.uuid)
-        if home is not None and (answer := self._earlier(home, digest, upload)) is not None:
-            return answer
-        inspection = self._inspect(upload)
+        inspection = None
         for _ in range(_ATTEMPTS):
-            home = self._homes.find_or_add(upload.uuid)
-            answer = self._earlier(home, digest, upload) or self._keep(
-                home, digest, upload, inspection, received_at or datetime.now(UTC)
-            )
-            if answer is not None:
+            home = self._homes.find(upload.uuid)
+            if home is not None and (answer := self._earlier(home, digest, upload)) is not None:
+                return answer
+            inspection = inspection or self._inspect(upload)
+            home = home or self._homes.find_or_add(upload.uuid)
+            if (answer := self._keep(home, digest, upload, inspection, received_at or datetime.now(UTC))) is not None:
                 return answer
         raise Unavailable("This home is being written to from too many sides; send it again")
 
