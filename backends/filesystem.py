@@ -20,7 +20,7 @@ from backends.checks import begins_keys, check_key, check_range
 from backends.ports import NoSuchObject, ObjectInfo, ObjectStore, StoreFull, StoreUnavailable, TableLocation
 from backends.urls import chosen, path_and_options
 
-_OPTIONS = {"fsync": "1"}
+_OPTIONS = {"fsync": "0"}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Each try that fails has lost a race against a delete.
 _TRIES = 100
@@ -29,7 +29,7 @@ _HALF_WRITTEN = re.compile(r".*#\d+|_commit_.*\.json\.tmp")
 
 
 class FilesystemObjects(ObjectStore):
-    """`file://path?fsync=1`: whether a put waits for the disk (`1`) or may be lost with the machine's power (`0`)."""
+    """`file://path?fsync=0`: whether a put waits for the disk (`1`) or may be lost with the machine's power (`0`)."""
 
     def __init__(self, url: str) -> None:
         root, options = path_and_options(url, _OPTIONS)

@@ -19,7 +19,7 @@ from backends.ports import ABSENT, Change, Committed, Conflict, Document, Entry,
 from backends.sqlite_connections import Connections, close_before_forks
 from backends.urls import chosen, path_and_options
 
-_OPTIONS = {"timeout_seconds": "5", "synchronous": "full"}
+_OPTIONS = {"timeout_seconds": "5", "synchronous": "normal"}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spaces (space TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents (
@@ -66,7 +66,7 @@ class _Asked:
 
 
 class SqliteState(StateStore):
-    """`sqlite://path?timeout_seconds=5&synchronous=full`: how long to wait for another process that writes, and whether a
+    """`sqlite://path?timeout_seconds=5&synchronous=normal`: how long to wait for another process that writes, and whether a
     commit waits for the disk (`full`) or may be lost with the machine's power, though not with its processes (`normal`).
     """
 

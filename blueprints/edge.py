@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 
 _UUID = re.compile("-?".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_NO_HEXADECIMAL = re.compile(r"[^0-9a-f]", re.ASCII)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 EXPOSED_HEADERS = [
     "Content-Disposition",
@@ -37,7 +38,7 @@ def register(app: Flask) -> None:
 
 def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    g.request_id = given if _SANE_ID.fullmatch(given) and not _names_the_home(given) else uuid.uuid4().hex
     g.began_at = time.perf_counter()
 
 
@@ -51,6 +52,12 @@ def _end(response: Response) -> Response:
     # The path, never the query or a header: those hold what a caller may not want kept.
     log.info("%s %s %d %.1fms %s", request.method, _path(), response.status_code, seconds * 1000, g.request_id)
     return response
+
+
+def _names_the_home(request_id: str) -> bool:
+    """Whether the id is the home's UUID, however it is punctuated: it is to be in no log and no answer."""
+    home = _NO_HEXADECIMAL.sub("", request.headers.get("Home-UUID", "").lower())
+    return bool(home) and home in _NO_HEXADECIMAL.sub("", request_id.lower())
 
 
 def _path() -> str:

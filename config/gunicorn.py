@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -38,14 +39,21 @@ secure_scheme_headers: dict[str, str] = {}
 # Arrow's own allocator keeps what an export is done with: a quarter less memory at the peak, for a twentieth more time.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-# The counters of all workers meet in a folder, which the metrics library asks for when it is first imported.
-_metrics_folder = os.path.abspath(os.path.join(settings.data_dir, f"metrics-{os.environ.get('PORT', '8000')}"))
+# The data is the homes': nobody else on this machine is to read it.
+os.umask(0o077)
+
+# The counters of all workers meet in a folder, which the metrics library asks for when it is first imported. It maps files
+# there into memory, and a full disk under those would kill every worker: so not beside the data, and in memory if possible.
+# Whoever has made a folder of this name before is found out when it is made.
+_shared_memory = "/dev/shm"  # noqa: S108
+_folder_of_folders = _shared_memory if os.path.isdir(_shared_memory) else tempfile.gettempdir()
+_metrics_folder = os.path.join(_folder_of_folders, f"smarthouse-metrics-{os.getuid()}-{os.environ.get('PORT', '8000')}")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
 
 def on_starting(server: Any) -> None:
     shutil.rmtree(_metrics_folder, ignore_errors=True)  # of a master that was killed
-    os.makedirs(_metrics_folder)
+    os.mkdir(_metrics_folder)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import time
 from http import HTTPStatus
 from typing import Any
@@ -24,12 +26,22 @@ _STATUSES = {
 }
 
 
+_STALLED_SECONDS = 60
 _YIELD_SECONDS = 0.00025
 _MOST_YIELDS = 8
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
-    """gunicorn's threaded worker, but for two of its habits."""
+    """gunicorn's threaded worker, but for three of its habits."""
+
+    def run(self) -> None:
+        """Give up on a client that neither sends nor takes a byte for a minute: it holds a thread. Connections inherit it from
+        the socket that they are accepted on.
+        """
+        for listener in self.sockets:
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                listener.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _STALLED_SECONDS, 0))
+        super().run()
 
     def accept(self, listener: Any) -> None:
         """Let a worker with fewer connections go first: all are woken for each, and one would often take every one of them

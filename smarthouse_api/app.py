@@ -41,5 +41,7 @@ def _log_to_stderr(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )
+    # No line says in which thread it was written, and finding that out costs as much as writing it.
+    logging.logThreads = logging.logMultiprocessing = False
     # Its debug log shows the state of every connection, headers included.
     logging.getLogger("flask_cors").setLevel(logging.WARNING)

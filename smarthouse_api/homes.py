@@ -11,7 +11,6 @@ The UUID itself is never stored. In the state store, space `homes`:
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -52,7 +51,7 @@ class Homes:
 
     def tag(self, uuid: str) -> str:
         """A name for the home that says nothing of its UUID."""
-        return hmac.new(self._keyring.key("home"), uuid.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._keyring.key("home"), uuid.encode(), "sha256").hex()
 
     def installation(self) -> str:
         """A name for this installation that says nothing of its secret."""

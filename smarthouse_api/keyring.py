@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from contextlib import suppress
@@ -17,12 +16,14 @@ class Keyring:
 
     def __init__(self, state: StateStore) -> None:
         self._state, self._secret = state, b""
+        self._keys: dict[str, bytes] = {}
 
     def key(self, purpose: str) -> bytes:
         """32 bytes for one purpose, the same in every process and after every restart."""
-        if not self._secret:
-            self._secret = self._kept()
-        return hmac.new(self._secret, purpose.encode(), hashlib.sha256).digest()
+        if purpose not in self._keys:
+            self._secret = self._secret or self._kept()
+            self._keys[purpose] = hmac.digest(self._secret, purpose.encode(), "sha256")
+        return self._keys[purpose]
 
     def _kept(self) -> bytes:
         with suppress(Conflict):

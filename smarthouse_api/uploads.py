@@ -11,9 +11,10 @@ touches the home too:
 from __future__ import annotations
 
 import hashlib
+import threading
 import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +30,7 @@ PENDING = "pending"
 MESSAGE = "Data successfully uploaded"
 _ATTEMPTS = 16
 _ANY = 1 << 62
+_LARGE_BYTES = 256 << 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
 
@@ -94,6 +96,7 @@ class Uploads:
     ) -> None:
         self._state, self._objects, self._homes, self._limits = state, objects, homes, limits
         self._strict, self._reply_seconds = strict, reply_seconds
+        self._large = threading.Lock()
 
     def receive(self, upload: Upload, received_at: datetime | None = None) -> Answer:
         """Keep an upload and queue it for the lake; durable once this returns.
@@ -168,7 +171,9 @@ class Uploads:
             raise Invalid("Idempotency-Key must have 1 to 255 characters")
 
     def _inspect(self, upload: Upload) -> Inspection:
-        inspection = inspect(upload.body, upload.encoding, self._limits)
+        # Decoding takes up many times a body's size: the large ones go one after another.
+        with self._large if len(upload.body) > _LARGE_BYTES else nullcontext():
+            inspection = inspect(upload.body, upload.encoding, self._limits)
         if self._strict and inspection.fault is not None:
             raise Invalid(inspection.detail or "", _TITLES[inspection.fault])
         return inspection

@@ -741,3 +741,26 @@ def test_faults_of_the_settings_end_the_start_at_once_and_are_told_by_name() -> 
     assert "mongodb://localhost" not in out
     assert "Traceback" not in out + err
     assert "hunter2" not in out + err
+
+
+def test_an_upload_that_breaks_off_is_not_taken_for_whole(shared_server: Server) -> None:
+    whole = payload(state(value="whole"))
+    with socket_to(shared_server.port) as one:
+        one.sendall(post_head(len(whole)) + whole[:-10])
+        one.shutdown(socket.SHUT_WR)
+        status, headers, body = answer_on(one)
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+    assert "Content-Length" in json.loads(body)["detail"]
+
+
+def test_a_chunk_that_is_none_is_a_400(shared_server: Server) -> None:
+    head = f"POST /api/ingest/data HTTP/1.1\r\nHost: x\r\nHome-UUID: {HOME}\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"
+    with socket_to(shared_server.port) as one:
+        one.sendall(head.encode())
+        assert answer_on(one)[0] == 400
+
+
+def test_a_home_that_is_its_own_request_id_stays_out_of_the_answer(shared_server: Server) -> None:
+    for request_id in (HOME, HOME.replace("-", ""), HOME.replace("-", "_").upper()):
+        answer = shared_server.upload(HOME, payload(state()), **{"X-Request-ID": request_id})
+        assert answer.headers["X-Request-ID"] != request_id

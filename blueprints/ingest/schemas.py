@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flask import request
+from gunicorn.http.errors import ParseException
 from marshmallow import Schema, fields
+from werkzeug.exceptions import ClientDisconnected
 
 from smarthouse_api.errors import Invalid, TooLarge
 from smarthouse_api.homes import normalised_uuid
@@ -77,14 +79,19 @@ def home_uuid() -> str:
 
 
 def whole_body() -> bytes:
-    """The request's body as it came. Raises `TooLarge`.
+    """The request's body as it came, all of it. Raises `TooLarge`, or `Invalid` for one that broke off.
 
     Werkzeug cuts a body without a length short at the limit and calls it whole; so one byte more is let in, and refused here.
     """
-    limit = request.max_content_length
-    if limit is not None and request.content_length is None:
+    limit, length = request.max_content_length, request.content_length
+    if limit is not None and length is None:
         request.max_content_length = limit + 1
-    body = request.get_data(cache=False)
+    try:
+        body = request.get_data(cache=False)
+    except (ParseException, ClientDisconnected, OSError) as fault:
+        raise Invalid("The body could not be read to its end; send it again, whole and with sound chunks") from fault
     if limit is not None and len(body) > limit:
         raise TooLarge(f"The body is larger than {limit} bytes")
+    if length is not None and len(body) != length:
+        raise Invalid(f"The body ended after {len(body)} of the {length} bytes that Content-Length announced; send it again")
     return body

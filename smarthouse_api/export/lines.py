@@ -90,8 +90,6 @@ def _taken(texts: pa.StringArray, codes: pa.Array, null: str) -> pa.StringArray:
     if codes.null_count:
         codes = pc.fill_null(codes, pa.scalar(len(texts), codes.type))
         texts = pa.concat_arrays([texts, pa.array([null])])
-    elif len(codes) == len(texts):
-        return texts  # only a fresh encoding can have as many: every value is its own, and the indices count up from 0
     return texts.take(codes)
 
 

@@ -28,9 +28,9 @@ class Column:
 COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
     {
         "home": Column("Home", "string", "Pseudonym of the home. It cannot be turned back into the home's id.", required=True),
-        "entity_id": Column("Entity", "string", "Home Assistant's id of the entity, as it was uploaded.", required=True),
+        "entity_id": Column("Entity", "string", "Home Assistant's id of the entity; its name may be replaced by a pseudonym."),
         "type": Column("Type", "string", "Home Assistant's domain of the entity, such as sensor or light.", required=True),
-        "state": Column("State", "string", "The state as text, as it was uploaded. It may be empty."),
+        "state": Column("State", "string", "The state as text; `redacted` where it may not be published. It may be empty."),
         "value": Column("Value", "number", "The state as a number; null where it is not a finite number."),
         "unit": Column("Unit", "string", "Unit of measurement of the state; null where the entity has none."),
         "device_class": Column("Device class", "string", "Home Assistant's device class; null where the entity has none."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -50,6 +52,8 @@ class _LooseState(msgspec.Struct, gc=False):
 
 
 _body = msgspec.json.Decoder(dict[str, list[_State]]).decode
+_entity_id = attrgetter("entity_id")
+_raw_attributes = attrgetter("attributes")
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _states = msgspec.json.Decoder(list[_State]).decode
 _entries = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -91,7 +95,7 @@ def inspect(body: bytes, content_encoding: str | None, limits: Limits) -> Inspec
         states, ignored = _read(text, limits)
     except Undecodable as error:
         return Inspection(0, 0, 0, str(error), error.fault)
-    counts = Counter([bytes(state.attributes) for state in states])
+    counts = Counter(map(bytes, map(_raw_attributes, states)))
     allowed = limits.max_depth - _ABOVE
     records = sum(count for raw, count in counts.items() if _is_readable(raw, allowed))
     return Inspection(records, ignored + len(states) - records, len(text))
@@ -158,10 +162,10 @@ def _read(text: bytes, limits: Limits) -> tuple[list[_State], int]:
         body, ignored = _body(text), 0
     except (msgspec.DecodeError, RecursionError):
         body, ignored = _read_piecewise(text, limits)
-    states = [state for found in body.values() for state in found]
+    states = list(chain.from_iterable(body.values()))
     if len(states) + ignored > limits.max_records:
         raise _too_many(limits)
-    if None in [state.entity_id for state in states]:
+    if None in map(_entity_id, states):
         if sum(len(key) * len(found) for key, found in body.items()) > limits.max_decoded_bytes:
             raise TooLarge(f"The entity ids of the body's states have more than {limits.max_decoded_bytes} characters in all.")
         for key, found in body.items():
@@ -265,7 +269,8 @@ def _read_lines(lines: pa.LargeBinaryArray, allowed: int) -> list[Any]:
 
 def _is_readable(raw: bytes, allowed: int) -> bool:
     """Whether attributes can be read, without reading them where that cannot fail: an object whose keys hold no escape."""
-    if raw.startswith(b"{") and b"\\" not in raw and raw.count(b"{") + raw.count(b"[") <= allowed:
+    shallow = len(raw) <= 2 * allowed or raw.count(b"{") + raw.count(b"[") <= allowed
+    if shallow and raw.startswith(b"{") and b"\\" not in raw:
         return True
     return _read_shallow(raw + b"\n", allowed) is not None
 

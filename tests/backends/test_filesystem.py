@@ -55,7 +55,7 @@ def test_the_path_is_taken_letter_by_letter(tmp_path, monkeypatch, name):
     assert (tmp_path / name).is_dir()
 
 
-@pytest.mark.parametrize(("option", "waits"), [("", True), ("?fsync=1", True), ("?fsync=0", False)])
+@pytest.mark.parametrize(("option", "waits"), [("", False), ("?fsync=1", True), ("?fsync=0", False)])
 def test_the_disk_is_waited_for_as_the_option_says(tmp_path, monkeypatch, option, waits):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(os.readlink(f"/proc/self/fd/{handle}"))))

@@ -56,7 +56,7 @@ def test_the_path_is_taken_letter_by_letter(tmp_path, monkeypatch, name):
     store.close()
 
 
-@pytest.mark.parametrize(("option", "level"), [("", 2), ("?synchronous=full", 2), ("?synchronous=normal", 1)])
+@pytest.mark.parametrize(("option", "level"), [("", 1), ("?synchronous=full", 2), ("?synchronous=normal", 1)])
 def test_the_disk_is_waited_for_as_the_option_says(path, monkeypatch, option, level):
     made = []
     connect = sqlite3.connect

@@ -175,7 +175,7 @@ def test_the_schema_describes_every_column():
 
 def test_a_column_that_may_be_null_or_empty_is_not_required():
     required = {field["name"] for field in table_schema()["fields"] if field.get("constraints")}
-    assert required == {"home", "entity_id", "type", "received"}
+    assert required == {"home", "type", "received"}
 
 
 def unzipped(folder, names) -> None:
