@@ -12,7 +12,7 @@ import psutil
 RSS_EVERY_SECONDS: Final = 0.02
 EVERY_TENTH: Final = 10
 MEGABYTE: Final = 1_000_000
-CALM_SECONDS: Final = 7
+CALM_SECONDS: Final = 17
 """More than the service's `curate_interval_seconds`."""
 
 CALM_CORE: Final = 0.05
