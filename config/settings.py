@@ -119,7 +119,7 @@ class Settings:
     curate_interval_seconds: float = _seconds(
         15.0, "Longest wait of a payload for the background curator; an export does not wait for it.", 0.05
     )
-    curate_batch_bytes: int = _count(32 * MIB, "Decoded bytes that one commit to the lake takes in, about.")
+    curate_batch_bytes: int = _count(16 * MIB, "Decoded bytes that one commit to the lake takes in, about.")
     lake_compact_files: int = _count(8, "Files in one partition from which on it is compacted.", minimum=2)
     lease_seconds: float = _seconds(4.0, "After so long without a sign of life a curator or an export counts as dead.", 0.5)
     flush_timeout_seconds: float = _seconds(30.0, "Longest wait of an export for what is pending (503).", 0.1)
