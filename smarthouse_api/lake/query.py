@@ -16,6 +16,7 @@ from smarthouse_api.lake.schema import ROWS
 
 MAX_SORTED_ROWS = 65_536
 MAX_SORTED_BYTES = 6 << 20
+_ROWS_PER_ROW_OF_A_UNIT = 4
 
 Ordered = TypeVar("Ordered", date, int)
 
@@ -78,10 +79,12 @@ def parts(files: pa.Table, filters: Filters) -> Iterator[Part]:
 
     files: `DeltaTable.get_add_actions(flatten=True)`.
     """
+    # Few rows have one of some units: larger parts, and fewer queries, then hold no more.
+    thinned = _ROWS_PER_ROW_OF_A_UNIT if filters.units else 1
     shares: dict[date, dict[int, float]] = {}
     for file in files.to_pylist():
         if _can_match(file, filters):
-            share = max(file["num_records"] / MAX_SORTED_ROWS, file["size_bytes"] / MAX_SORTED_BYTES)
+            share = max(file["num_records"] / MAX_SORTED_ROWS, file["size_bytes"] / MAX_SORTED_BYTES) / thinned
             buckets = shares.setdefault(file["partition.day"], {})
             buckets[file["partition.bucket"]] = buckets.get(file["partition.bucket"], 0.0) + share
     for days in _packed({day: sum(buckets.values()) for day, buckets in shares.items()}):
