@@ -8,7 +8,7 @@ from backends.ports import Change
 
 _SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._=-]{1,200}"
 _KEY = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*", re.ASCII)
-_PREFIX = re.compile(r"(?:[A-Za-z0-9._=-]{1,200}/)*[A-Za-z0-9._=-]{0,200}", re.ASCII)
+_PREFIX = re.compile(rf"(?:{_SEGMENT}/)*[A-Za-z0-9._=-]{{0,200}}", re.ASCII)
 _LONGEST_KEY = 900
 _LONGEST_NAME_BYTES = 512
 

@@ -1,7 +1,6 @@
 """Objects as files below one folder.
 
-A key's last segment names a file, those before it folders with a `+` at the end, so that `a` and `a/b` are two objects. The
-three folders below the root hold `objects`, the `tables` of deltalake, and what is being `written`.
+A key is a path. The three folders below the root hold `objects`, the `tables` of deltalake, and what is being `written`.
 """
 
 from __future__ import annotations
@@ -11,17 +10,19 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from backends.checks import begins_keys, check_key, check_range
-from backends.ports import NoSuchObject, ObjectInfo, ObjectStore, StoreFull, StoreUnavailable, TableLocation
+from backends.ports import Conflict, NoSuchObject, ObjectInfo, ObjectStore, StoreFull, StoreUnavailable, TableLocation
 from backends.urls import chosen, path_and_options
 
 _OPTIONS = {"fsync": "0"}
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_FILE = (FileNotFoundError, IsADirectoryError)
 # Each try that fails has lost a race against a delete.
 _TRIES = 100
 # How object_store names a file until it is whole, and delta-rs a commit until it has its number.
@@ -38,8 +39,8 @@ class FilesystemObjects(ObjectStore):
         self._written = os.path.join(root, "written")
         self._tables = os.path.join(root, "tables")
 
-    def put(self, key: str, chunks: Iterable[bytes]) -> int:
-        target = _path(self._objects, check_key(key))
+    def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
+        target = os.path.join(self._objects, check_key(key))
         with _translated():
             handle, temporary = self._begin()
         try:
@@ -50,7 +51,7 @@ class FilesystemObjects(ObjectStore):
                 with _translated():
                     _write(handle, chunk)
             with _translated():
-                self._finish(handle, temporary, target)
+                self._finish(handle, temporary, target, if_absent)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary)
@@ -60,16 +61,16 @@ class FilesystemObjects(ObjectStore):
         return size_bytes
 
     def get(self, key: str) -> bytes:
-        path = _path(self._objects, check_key(key))
+        path = os.path.join(self._objects, check_key(key))
         with _translated(key):
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            handle = _open(path)
         return b"".join(_chunks(handle, 0, None, 1 << 30))
 
     def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         check_range(start, length, chunk_bytes)
-        path = _path(self._objects, check_key(key))
+        path = os.path.join(self._objects, check_key(key))
         with _translated(key):
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            handle = _open(path)
         chunks = _chunks(handle, start, length, chunk_bytes)
         next(chunks)  # From here on the generator closes the file, even if nobody asks it for a chunk.
         return chunks
@@ -80,10 +81,10 @@ class FilesystemObjects(ObjectStore):
             yield from self._walk(f"{folder}/" if folder else "", prefix)
 
     def delete(self, keys: Iterable[str]) -> None:
-        paths = [_path(self._objects, check_key(key)) for key in keys]
+        paths = [os.path.join(self._objects, check_key(key)) for key in keys]
         with _translated():
             for path in paths:
-                with suppress(FileNotFoundError):
+                with suppress(*_NO_FILE):
                     os.unlink(path)
             for folder in sorted({os.path.dirname(path) for path in paths}, reverse=True):
                 self._sync(folder)
@@ -109,13 +110,16 @@ class FilesystemObjects(ObjectStore):
             return f"{shutil.disk_usage(self._written).free >> 20} MiB are free"
 
     def table_location(self, name: str) -> TableLocation:
-        return TableLocation(Path(_path(self._tables, check_key(name))).as_uri())
+        return TableLocation(Path(os.path.join(self._tables, check_key(name))).as_uri())
 
-    def sweep_table(self, name: str) -> int:
+    def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
         with _translated():
+            for path in dead:
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(os.path.join(self._tables, check_key(name)), path))
             half_written = [
                 os.path.join(folder, name)
-                for folder, _, names in os.walk(_path(self._tables, check_key(name)), onerror=_raise_unless_missing)
+                for folder, _, names in os.walk(os.path.join(self._tables, check_key(name)), onerror=_raise_unless_missing)
                 for name in names
                 if _HALF_WRITTEN.fullmatch(name)
             ]
@@ -144,14 +148,20 @@ class FilesystemObjects(ObjectStore):
             os.close(handle)
         raise FileNotFoundError(errno.ENOENT, "no file can be begun", self._written)
 
-    def _finish(self, handle: int, temporary: str, target: str) -> None:
+    def _finish(self, handle: int, temporary: str, target: str, if_absent: bool) -> None:
         if self._fsync:
             os.fsync(handle)
         folder = os.path.dirname(target)
         for _ in range(_TRIES):
             try:
-                os.rename(temporary, target)
+                if if_absent:
+                    os.link(temporary, target)
+                    os.unlink(temporary)
+                else:
+                    os.rename(temporary, target)
                 break
+            except FileExistsError:
+                raise Conflict(f"there is an object already: {os.path.relpath(target, self._objects)!r}") from None
             except FileNotFoundError:
                 # The folder is new, or was pruned by a delete.
                 self._make(folder)
@@ -200,18 +210,22 @@ class FilesystemObjects(ObjectStore):
                 continue
             with suppress(NoSuchObject):
                 with _translated(key):
-                    status = os.stat(_path(self._objects, key))
+                    status = os.stat(os.path.join(self._objects, key))
                 yield ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def _names(self, above: str) -> Iterable[str]:
         """The last segments of the keys right below `above`, with the folders' as `name/`: as they sort within whole keys."""
-        with _translated(), suppress(FileNotFoundError), os.scandir(_path(self._objects, above)) as entries:
-            return sorted(f"{entry.name[:-1]}/" if entry.name.endswith("+") else entry.name for entry in entries)
+        with _translated(), suppress(FileNotFoundError), os.scandir(os.path.join(self._objects, above)) as entries:
+            return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
         return ()
 
 
-def _path(folder: str, key: str) -> str:
-    return f"{folder}/{key.replace('/', '+/')}"
+def _open(path: str) -> int:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if stat.S_ISDIR(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return handle
 
 
 def _write(handle: int, chunk: bytes) -> None:
@@ -269,6 +283,6 @@ class _translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, OSError):
             return
-        if isinstance(error, FileNotFoundError) and self._key is not None:
+        if isinstance(error, _NO_FILE) and self._key is not None:
             raise NoSuchObject(self._key) from error
         raise (StoreFull if error.errno in _FULL else StoreUnavailable)(str(error)) from error

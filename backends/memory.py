@@ -126,10 +126,12 @@ class MemoryObjects(ObjectStore):
         self._objects: dict[str, tuple[bytes, datetime]] = {}
         self._tables: TemporaryDirectory[str] | None = None
 
-    def put(self, key: str, chunks: Iterable[bytes]) -> int:
+    def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
         check_key(key)
         data = b"".join(chunks)
         with self._lock:
+            if if_absent and key in self._objects:
+                raise Conflict(f"there is an object {key!r} already")
             self._objects[key] = (data, datetime.now(UTC))
         return len(data)
 
@@ -164,14 +166,17 @@ class MemoryObjects(ObjectStore):
         return "in memory"
 
     def table_location(self, name: str) -> TableLocation:
-        folder = check_key(name).replace("/", "+/")
+        check_key(name)
         with self._lock:
             if self._tables is None:
                 self._tables = TemporaryDirectory(prefix="smarthouse-tables-")
-            return TableLocation(Path(self._tables.name, folder).as_uri())
+            return TableLocation(Path(self._tables.name, name).as_uri())
 
-    def sweep_table(self, name: str) -> int:
+    def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
         check_key(name)
+        if self._tables is not None:
+            for path in dead:
+                Path(self._tables.name, name, path).unlink(missing_ok=True)
         return 0
 
     def close(self) -> None:

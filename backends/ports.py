@@ -29,8 +29,12 @@ class StoreFull(StoreUnavailable):
     """The store has no room for the write; reads and the deletion of objects still work."""
 
 
+class StoreUnfit(StoreUnavailable):
+    """The store answers, but is set up so that it cannot keep a promise; the message says what must be changed."""
+
+
 class Conflict(StoreError):
-    """A condition of a commit did not hold; nothing of the commit was stored."""
+    """A condition of a commit or a put did not hold; nothing of it was stored."""
 
 
 class NoSuchObject(StoreError):
@@ -140,12 +144,17 @@ class StateStore(ABC):
         """Erase for good: after it returns, no file of the store holds a byte of any value that was deleted, dropped,
         overwritten or timed out before it was called.
 
-        Raises `StoreUnavailable` when that could not be done now (a reader holds on to the past); it can be repeated.
+        The store rewrites all that it holds, which may take minutes: not for a request that somebody waits for, but on the
+        smallest stores. Raises `StoreUnavailable` when that could not be done now (a reader holds on to the past, or it takes
+        too long); it can be repeated.
         """
 
     @abstractmethod
     def check(self) -> str:
-        """One line on the store's condition, for readiness; raises `StoreUnavailable` when it cannot be written to."""
+        """One line on the store's condition, for readiness, with a warning in words when it may lose what it was given.
+
+        Raises `StoreUnavailable` when it cannot be written to, `StoreUnfit` when it is set up so that it should not be.
+        """
 
     def scan_all(self, space: str, prefix: str = "") -> Iterator[tuple[str, Document]]:
         """Every live document under `prefix`, page by page."""
@@ -176,15 +185,18 @@ class ObjectStore(ABC):
     """Bytes of any size under a key.
 
     A key is one or more segments joined by `/`; a segment is 1 to 200 characters of `A-Z a-z 0-9 . _ = -` and not `.` or
-    `..`; the whole is at most 900. Anything else is a `ValueError` before the store is asked.
+    `..`; the whole is at most 900. Anything else is a `ValueError` before the store is asked. No key continues another's:
+    beside an object `a`, none is put under `a/b`, which some stores cannot hold.
     """
 
     @abstractmethod
-    def put(self, key: str, chunks: Iterable[bytes]) -> int:
+    def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
         """Store the concatenation of `chunks` under `key`, replacing what was there; its size in bytes.
 
         A reader sees the old object, or none, or the whole new one, never a part, whatever dies when. Once it returns, the
         object survives a `kill -9` of every process. When `chunks` raises, nothing is stored and the exception passes.
+        if_absent: of several who put an object so, one succeeds; the others, like one who finds an object there, get
+        `Conflict`, and what is there stays.
         """
 
     @abstractmethod
@@ -209,33 +221,52 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def sweep(self) -> int:
-        """Remove what writers that died left behind and nobody can read; how many pieces. A living writer loses nothing."""
+        """Remove what writers that died left behind and nobody can read; how many pieces. A living writer loses nothing: a
+        store that cannot tell waits until a writer would be impossibly old.
+        """
 
     @abstractmethod
     def check(self) -> str:
-        """One line on the store's condition, for readiness; raises `StoreUnavailable` when it cannot be written to."""
+        """One line on the store's condition, for readiness.
+
+        Raises `StoreUnavailable` when it cannot be written to, `StoreUnfit` when it is set up so that it should not be: it
+        keeps what is deleted.
+        """
 
     @abstractmethod
     def table_location(self, name: str) -> TableLocation:
         """Where `deltalake` keeps the table `name` (a key) in this store; the same in every process that shares the store.
 
-        No table is inside another, though its name may begin with the other's, and `list` shows no file of a table.
+        As with keys, no name continues another's. `list` shows no file of a table.
         """
 
     @abstractmethod
-    def sweep_table(self, name: str) -> int:
-        """Remove the half-written files that `deltalake` leaves in the table when it dies and that its vacuum does not see.
+    def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
+        """Remove from the table the files `dead`, and the half-written ones that `deltalake` leaves when it dies and that its
+        vacuum does not see; how many half-written ones there were.
 
-        Only for the one who may write the table: a living writer's files look the same. How many were removed.
+        dead: paths relative to the table, as `DeltaTable.vacuum` lists them; one that is not there is fine. Only for the one
+        who may write the table: a living writer's half-written files look the same.
         """
 
     def close(self) -> None:  # noqa: B027
         """Release connections. The store opens them again when it is next used."""
 
 
+class SignsUrls(ABC):
+    """A power that some object stores have: whoever holds the URL gets the object from the store itself, without a key."""
+
+    @abstractmethod
+    def signed_url(self, key: str, seconds: float, file_name: str | None = None) -> str | None:
+        """An absolute URL under which the object can be fetched for so long; None where no endpoint for clients is configured.
+
+        Asks no server, so that the object need not exist. file_name: what a browser saves it as.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class TableLocation:
-    """A table URI and the storage options that `deltalake` opens it with."""
+    """A table URI and the storage options, secrets among them, that `deltalake` opens it with."""
 
     uri: str
-    storage_options: dict[str, str] = field(default_factory=dict)
+    storage_options: dict[str, str] = field(default_factory=dict, repr=False)

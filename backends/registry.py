@@ -11,10 +11,17 @@ from backends.ports import ObjectStore, StateStore
 STATE_BACKENDS = {
     "memory": "backends.memory:MemoryState",
     "sqlite": "backends.sqlite:SqliteState",
+    "redis": "backends.redis:RedisState",
+    "rediss": "backends.redis:RedisState",
+    "redis+cluster": "backends.redis:RedisState",
+    "rediss+cluster": "backends.redis:RedisState",
+    "redis+sentinel": "backends.redis:RedisState",
+    "rediss+sentinel": "backends.redis:RedisState",
 }
 OBJECT_BACKENDS = {
     "memory": "backends.memory:MemoryObjects",
     "file": "backends.filesystem:FilesystemObjects",
+    "minio": "backends.minio:MinioObjects",
 }
 
 

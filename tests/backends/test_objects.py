@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -9,20 +10,20 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from backends.ports import NoSuchObject, StoreError
+from backends.ports import Conflict, NoSuchObject, StoreError
 
 # In this order and another: `-` and `.` come before `/`, digits and letters after it.
 KEYS = [
     "a",
     "a-b",
-    "a-b/c",
+    "a-c/d",
     "a.c",
-    "a.c/d",
-    "a/-",
-    "a/b",
-    "a/b-c",
-    "a/b/c",
-    "a/b0",
+    "a.d/e",
+    "b/-",
+    "b/b",
+    "b/b-c",
+    "b/c/d",
+    "b/c0",
     "a0",
     "a=b",
     "a_b",
@@ -86,14 +87,14 @@ def test_a_put_replaces_what_was_there(objects):
 
 def test_an_object_that_is_not_there_is_named(objects):
     objects.put("a/b", [b""])
-    for key in ("a", "b", "a/b/c", "a/c"):
+    for key in ("a", "b", "a/c"):
         with pytest.raises(NoSuchObject, match=key):
             objects.get(key)
         with pytest.raises(NoSuchObject, match=key):
             objects.stream(key)
 
 
-def test_a_key_may_continue_another(filled):
+def test_keys_that_begin_alike_are_each_their_own(filled):
     assert [filled.get(key) for key in KEYS] == [key.encode() for key in KEYS]
 
 
@@ -180,7 +181,7 @@ def test_a_list_goes_by_the_byte_order_of_whole_keys(filled):
 
 @pytest.mark.parametrize(
     "prefix",
-    ["a", "a/", "a/b", "a/b/", "a/b/c", "a-", "a.", "b/", "b/.", ".", "Z", "zz", "/", "..", "../", "a//", "*", "x" * 999],
+    ["a", "b/", "b/b", "b/c/", "b/c", "a-", "a.", "b/.", ".", "Z", "zz", "/", "..", "../", "a//", "*", "x" * 999],
 )
 def test_a_list_holds_the_keys_with_the_prefix(filled, prefix):
     assert keys_of(filled.list(prefix)) == sorted(key for key in KEYS if key.startswith(prefix))
@@ -213,17 +214,17 @@ def test_a_put_that_is_not_finished_is_neither_listed_nor_read(objects):
 
 
 def test_deleted_objects_are_gone_and_others_stay(filled):
-    filled.delete(iter(["a", "a/b", "a/b/c", "never/there", "a-b/c"]))
-    assert keys_of(filled.list()) == sorted(set(KEYS) - {"a", "a/b", "a/b/c", "a-b/c"})
+    filled.delete(iter(["a", "b/b", "b/c/d", "never/there", "a-c/d"]))
+    assert keys_of(filled.list()) == sorted(set(KEYS) - {"a", "b/b", "b/c/d", "a-c/d"})
     with pytest.raises(NoSuchObject):
-        filled.get("a/b")
+        filled.get("b/b")
 
 
 def test_what_was_deleted_can_be_put_again(filled):
     filled.delete(KEYS)
     assert list(filled.list()) == []
-    filled.put("a/b/c", [b"again"])
-    assert filled.get("a/b/c") == b"again"
+    filled.put("b/c/d", [b"again"])
+    assert filled.get("b/c/d") == b"again"
 
 
 def test_the_bytes_of_a_deleted_object_are_gone(objects_backend):
@@ -265,16 +266,53 @@ def test_a_table_can_be_written_and_read_where_the_store_puts_it(objects):
     assert list(objects.list()) == []
 
 
-def test_a_table_is_never_inside_another(objects):
-    for name in ("lake", "lake/states"):
+def test_a_table_whose_name_begins_like_anothers_is_none_of_its_files(objects):
+    for name in ("lake", "lake-2"):
         location = objects.table_location(name)
         write_deltalake(location.uri, pa.table({"x": [1]}), storage_options=location.storage_options)
-    outer, inner = (objects.table_location(name) for name in ("lake", "lake/states"))
-    DeltaTable(outer.uri, storage_options=outer.storage_options).vacuum(
+    one, other = (objects.table_location(name) for name in ("lake", "lake-2"))
+    DeltaTable(one.uri, storage_options=one.storage_options).vacuum(
         retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True
     )
-    assert DeltaTable(inner.uri, storage_options=inner.storage_options).to_pyarrow_table().num_rows == 1
+    assert DeltaTable(other.uri, storage_options=other.storage_options).to_pyarrow_table().num_rows == 1
 
 
 def test_a_table_that_is_not_there_has_nothing_to_sweep(objects):
     assert objects.sweep_table("lake/never") == 0
+
+
+def test_a_table_is_rid_of_its_dead_files_and_of_no_others(objects):
+    location = objects.table_location("lake/states")
+    for number in (1, 2):
+        write_deltalake(location.uri, pa.table({"x": [number]}), mode="overwrite", storage_options=location.storage_options)
+    table = DeltaTable(location.uri, storage_options=location.storage_options)
+    dead = table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)
+    assert len(dead) == 1
+    objects.sweep_table("lake/states", [*dead, "never-there.parquet"])
+    assert table.to_pyarrow_table()["x"].to_pylist() == [2]
+    table.load_as_version(0)
+    with pytest.raises(FileNotFoundError):
+        table.to_pyarrow_table()
+
+
+def test_a_put_of_what_must_not_be_there_leaves_what_is_there(objects):
+    assert objects.put("a/key", [b"first"], if_absent=True) == 5
+    with pytest.raises(Conflict):
+        objects.put("a/key", [b"second"], if_absent=True)
+    assert objects.get("a/key") == b"first"
+    objects.delete(["a/key"])
+    objects.put("a/key", [b"third"], if_absent=True)
+    assert objects.get("a/key") == b"third"
+    assert objects.sweep() == 0
+
+
+def test_of_many_who_put_what_must_not_be_there_one_succeeds(objects):
+    def put(number):
+        with suppress(Conflict):
+            objects.put("key", [b"%d" % number * 10_000], if_absent=True)
+            return number
+        return None
+
+    with ThreadPoolExecutor(8) as pool:
+        (winner,) = [number for number in pool.map(put, range(8)) if number is not None]
+    assert objects.get("key") == b"%d" % winner * 10_000
