@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from backends.ports import ObjectStore, StateStore
+from backends.ports import ObjectStore, StateStore, StoreError, StoreUnfit
 
 STATE_BACKENDS = {
     "memory": "backends.memory:MemoryState",
@@ -60,6 +60,21 @@ def faults(urls: StoreUrls) -> list[str]:
                 open_store(url)
         except ValueError as fault:
             told.append(f"SMARTHOUSE_{name.upper()}: {fault}")
+    return told
+
+
+def unfit(urls: StoreUrls) -> list[str]:
+    """A line for each store that is set up so that it would break a promise. One that does not answer may yet be fit."""
+    told = []
+    for name, store in (("state_url", open_state(urls.state_url)), ("objects_url", open_objects(urls.objects_url))):
+        try:
+            store.check()
+        except StoreUnfit as fault:
+            told.append(f"SMARTHOUSE_{name.upper()}: {fault}")
+        except StoreError:
+            pass
+        finally:
+            store.close()
     return told
 
 

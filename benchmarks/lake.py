@@ -13,7 +13,6 @@ from benchmarks.homes import Payload
 from config.settings import Settings
 from smarthouse_api.house import House
 from smarthouse_api.lake.schema import ROWS
-from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.uploads import Upload
 
 FLUSH_SECONDS: Final = 600.0
@@ -40,7 +39,7 @@ def curate(data_dir: Path) -> None:
 
 def table(data_dir: Path) -> DeltaTable:
     """The lake's table of states. RuntimeError when nothing was ever curated into it."""
-    opened = StatesTable(house(data_dir).objects).open()
+    opened = house(data_dir).table.open()
     if opened is None:
         raise RuntimeError("the lake has no table")
     return opened

@@ -10,7 +10,7 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from backends.registry import faults
+from backends.registry import faults, unfit
 from config.settings import Settings, SettingsError
 
 try:
@@ -52,12 +52,15 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
 
 def on_starting(server: Any) -> None:
+    if told := unfit(settings):
+        sys.exit("\n".join(told))
     shutil.rmtree(_metrics_folder, ignore_errors=True)  # of a master that was killed
     os.mkdir(_metrics_folder)
 
 
 def post_worker_init(worker: Any) -> None:
-    worker.wsgi.extensions["smarthouse"].housekeeper.start()
+    if settings.housekeeping == "api":
+        worker.wsgi.extensions["smarthouse"].housekeeper.start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:

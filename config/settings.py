@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from limits import parse
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
@@ -36,12 +37,17 @@ class _Words(fields.String):
         return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _setting(field: fields.Field[Any], default: Any, doc: str) -> Any:
-    return dataclasses.field(default=default, metadata={"field": field, "doc": doc})
+def _setting(field: fields.Field[Any], default: Any, doc: str, **options: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"field": field, "doc": doc}, **options)
 
 
 def _text(default: str, doc: str, **options: Any) -> Any:
     return _setting(fields.String(**options), default, doc)
+
+
+def _secret_url(default: str, doc: str) -> Any:
+    """A URL that may hold a password, and so is not shown."""
+    return _setting(fields.String(), default, doc, repr=False)
 
 
 def _count(default: int, doc: str, minimum: int = 1) -> Any:
@@ -79,9 +85,12 @@ class Settings:
 
     env: str = _choice("embedded", "Preset that the other settings start from.", "development", "embedded", "production")
     data_dir: str = _text("./var", "Folder of the embedded stores; `{data_dir}` in a URL stands for it.")
-    state_url: str = _text("sqlite://{data_dir}/state.db", "State store: documents, logs, leases.")
-    objects_url: str = _text("file://{data_dir}/objects", "Object store: raw payloads and the lake's files.")
-    engine_url: str = _text("embedded", "Query engine of exports; `embedded` is DataFusion, inside the process.")
+    state_url: str = _secret_url("sqlite://{data_dir}/state.db", "State store: documents, logs, leases.")
+    objects_url: str = _secret_url("file://{data_dir}/objects", "Object store: raw payloads and the lake's files.")
+    engine_url: str = _secret_url(
+        "embedded",
+        "Query engine of exports: `embedded`, DataFusion inside the process, or `sc://host:port`, a Spark Connect endpoint.",
+    )
     workers: int = _count(2, "gunicorn worker processes.")
     threads: int = _count(16, "Threads of each worker: requests that it serves at once.")
     reload: bool = _switch(False, "Restart workers when the source changes.")
@@ -116,6 +125,9 @@ class Settings:
     export_license: str = _text("cc-zero", "CKAN licence id of the datasets.", validate=validate.Length(min=1))
     export_author: str = _text("SmartHouse", "Author of the datasets.", validate=validate.Length(min=1))
 
+    housekeeping: str = _choice(
+        "api", "Who curates and erases: the processes that serve, or `smarthouse worker` alone.", "api", "worker"
+    )
     curate_interval_seconds: float = _seconds(
         15.0, "Longest wait of a payload for the background curator; an export does not wait for it.", 0.05
     )
@@ -172,6 +184,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "objects_url": "",
         "workers": 4,
         "ingest_strict": True,
+        "housekeeping": "worker",
+        "curate_interval_seconds": 2.0,
         "purge_delay_seconds": 60.0,
     },
 }
@@ -224,9 +238,9 @@ def _decoded_holds_a_body(settings: Settings) -> list[str]:
 
 
 def _engine_is_known(settings: Settings) -> list[str]:
-    if settings.engine_url == "embedded":
+    if settings.engine_url == "embedded" or urlsplit(settings.engine_url).scheme == "sc":
         return []
-    return [f"{PREFIX}ENGINE_URL: unknown engine {settings.engine_url!r}; there is embedded"]
+    return [f"{PREFIX}ENGINE_URL: no such engine; there are embedded, and sc://host:port for a Spark Connect endpoint"]
 
 
 RULES: tuple[Rule, ...] = (

@@ -17,7 +17,7 @@ def create_app(settings: Settings) -> Flask:
     """The WSGI application. Opens no store and starts no thread; `House.housekeeper` is for whoever serves it to start."""
     from blueprints import dialects, docs, edge, export, health, ingest
 
-    _log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level)
     app = Flask("smarthouse_api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -37,7 +37,8 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
-def _log_to_stderr(level: str) -> None:
+def log_to_stderr(level: str) -> None:
+    """Write log records of at least this level to the standard error."""
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )

@@ -1,18 +1,25 @@
-"""A home forgotten: hidden at once, its bytes purged from every store."""
+"""A home forgotten: hidden at once, its bytes purged from every store.
+
+What a backup brings back must be forgotten again. So each forgotten home leaves a note, the object `forgotten/<digest>`, empty:
+the digest of its internal key, which is random, says nothing of the home to whoever has not the data itself.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Iterable
 
 from backends.ports import Change, ObjectStore, StateStore
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.homes import SPACE, Homes
-from smarthouse_api.lake.curator import LEASE
-from smarthouse_api.lake.table import NAME, READERS, StatesTable
+from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.leases import Lease, Leases
 from smarthouse_api.uploads import Uploads
 
+_LEASE = "purge"
 _DUE = "purge-due"
+_NOTES = "forgotten/"
 _AFTERMATH_SECONDS = 60.0
 
 
@@ -43,17 +50,33 @@ class Forgetting:
         Once this returns, nothing of the home is read or sent any more. Raises `Unavailable` or `StoreError` when that failed;
         the home stays hidden, and the call can be repeated.
         """
-        if self._homes.hide(uuid) and self._delay_seconds:
+        hid = self._homes.hide(uuid)
+        self.note(map(digest_of, self._homes.hidden()))
+        if hid and self._delay_seconds:
             # An export that has read rows of the home may still be sending them.
-            self._leases.break_shared(READERS, self._wait_seconds)
-        if self._delay_seconds or not self.is_due():
+            self._table.break_readers(self._wait_seconds)
+        if not self._delay_seconds:
+            self.finish()
+
+    def finish(self) -> None:
+        """Purge what is due now, whoever asked for it. Raises `Unavailable` when the lake or another purge takes too long."""
+        if not self.is_due():
             return
         try:
-            with self._leases.hold(LEASE, self._wait_seconds) as lease:
+            with self._leases.hold(_LEASE, self._wait_seconds) as lease:
                 if self.is_due():  # another may have purged it meanwhile, with its own
                     self.purge(lease)
         except TimeoutError:
             raise Unavailable("The home is hidden, but its data is not removed yet; repeat the request") from None
+
+    def note(self, digests: Iterable[str]) -> None:
+        """Remember that these homes were forgotten."""
+        for digest in digests:
+            self._objects.put(f"{_NOTES}{digest}", [b""])
+
+    def noted(self) -> set[str]:
+        """The digests of all homes that were ever forgotten."""
+        return {info.key.removeprefix(_NOTES) for info in self._objects.list(_NOTES)}
 
     def is_due(self) -> bool:
         """Whether there is a home to purge by now, or a purge to finish."""
@@ -63,33 +86,54 @@ class Forgetting:
         mark = self._state.get(SPACE, _DUE)
         return mark is not None and float(mark.value) <= time.time()
 
-    def purge(self, lease: Lease) -> None:
-        """Remove every byte of the hidden homes. For the holder of the lake's lease; repeatable after a crash at any step.
+    def try_purge(self) -> None:
+        """Purge if it is time and nobody else is at it. Raises as `purge`."""
+        if self.is_due() and (lease := self._leases.try_hold(_LEASE)) is not None:
+            try:
+                self.purge(lease)
+            finally:
+                lease.release()
 
-        What was on its way into a store meanwhile is removed by another purge a minute later, which the first asks for.
+    def purge(self, lease: Lease) -> None:
+        """Remove every byte of the hidden homes; repeatable after a crash at any step.
+
+        lease: of those who purge. What was on its way into a store meanwhile is removed by another purge a minute later, which
+        the first asks for. Raises `TimeoutError` when the lake's writer takes too long.
         """
         hidden = sorted(self._homes.hidden())
-        if not hidden and self._leases.shared(READERS):
+        if not hidden and self._table.is_read():
             return  # no one waits for an aftermath: not worth an export
         # The mark must outlive the homes' names, which the scrub is to erase.
         self._due_at(time.time())
-        self._table.fence(self._uploads.log_id())
-        for key in hidden:
-            self._uploads.purge(key)
-            self._table.delete_home(key)
-        if not hidden:
-            self._uploads.sweep()
-        self._objects.sweep()
-        self._leases.break_shared(READERS, self._wait_seconds)
-        self._objects.sweep_table(NAME)
+        self.note(map(digest_of, hidden))
+        with self._table.writing(self._wait_seconds) as writing:
+            self._purge_lake(hidden, writing)
         lease.check()
-        self._table.erase_history()
         self._state.commit(SPACE, Change(deletes=tuple(f"forgotten/{key}" for key in hidden)))
+        # Without the lake's lease: it may take long, and exports and curators need not wait for it.
         self._state.scrub()
         if hidden:
             self._due_at(time.time() + _AFTERMATH_SECONDS)
         else:
             self._state.commit(SPACE, Change(deletes=(_DUE,)))
 
+    def _purge_lake(self, hidden: list[str], writing: Lease) -> None:
+        log = self._uploads.log_id()
+        self._table.fence(log)
+        for key in hidden:
+            self._uploads.purge(key)
+            writing.check()
+            self._table.delete_home(key)
+        if not hidden:
+            self._uploads.sweep()
+        self._objects.sweep()
+        self._table.break_readers(self._wait_seconds)
+        self._table.erase_history(writing, log)
+
     def _due_at(self, when: float) -> None:
         self._state.put(SPACE, _DUE, str(when).encode())
+
+
+def digest_of(home_key: str) -> str:
+    """What a note calls a home."""
+    return hashlib.sha256(home_key.encode()).hexdigest()

@@ -82,6 +82,14 @@ class Homes:
                 hid = True
         return hid
 
+    def hide_keys(self, keys: set[str]) -> None:
+        """Hide homes by their internal keys, whether they have a name or not, and let them be purged without delay."""
+        for name, document in self._state.scan_all(SPACE, "home/"):
+            if document.value.decode() in keys:
+                self._state.commit(SPACE, Change(expect={name: document.version}, deletes=(name,)))
+        for key in sorted(keys):
+            self._state.put(SPACE, f"forgotten/{key}", b"0")
+
     def hidden(self) -> dict[str, float]:
         """Homes that are hidden and not purged yet: internal key -> when it was hidden, in seconds since 1970."""
         return {name.partition("/")[2]: float(document.value) for name, document in self._state.scan_all(SPACE, "forgotten/")}

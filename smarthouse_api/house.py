@@ -7,7 +7,7 @@ from typing import cast
 
 from flask import current_app
 
-from backends.ports import ObjectStore, StateStore, StoreError
+from backends.ports import ObjectStore, StateStore, StoreError, StoreUnfit
 from backends.registry import open_objects, open_state
 from config.settings import Settings
 from smarthouse_api.export.dataset import Exports, Policy
@@ -21,6 +21,7 @@ from smarthouse_api.lake.engines import open_engine
 from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.leases import Leases
 from smarthouse_api.rates import Rates
+from smarthouse_api.restoring import Restoring
 from smarthouse_api.uploads import Uploads
 
 
@@ -31,10 +32,13 @@ class House:
     settings: Settings
     state: StateStore
     objects: ObjectStore
+    leases: Leases
+    table: StatesTable
     homes: Homes
     uploads: Uploads
     curator: Curator
     forgetting: Forgetting
+    restoring: Restoring
     exports: Exports
     housekeeper: Housekeeper
     rates: Rates
@@ -44,7 +48,7 @@ class House:
         state, objects = open_state(settings.state_url), open_objects(settings.objects_url)
         keyring = Keyring(state)
         leases = Leases(state, settings.lease_seconds)
-        table = StatesTable(objects)
+        table = StatesTable(objects, leases)
         homes = Homes(state, keyring)
         uploads = Uploads(
             state,
@@ -63,7 +67,6 @@ class House:
             uploads,
             homes,
             table,
-            leases,
             batch_bytes=settings.curate_batch_bytes,
             flush_seconds=settings.flush_timeout_seconds,
         )
@@ -81,16 +84,18 @@ class House:
             settings=settings,
             state=state,
             objects=objects,
+            leases=leases,
+            table=table,
             homes=homes,
             uploads=uploads,
             curator=curator,
             forgetting=forgetting,
+            restoring=Restoring(homes, uploads, table, forgetting),
             exports=Exports(
                 curator,
                 homes,
                 table,
                 open_engine(settings.engine_url),
-                leases,
                 keyring,
                 Policy(
                     strict=settings.export_privacy == "strict",
@@ -127,14 +132,24 @@ class House:
         self.objects.close()
 
     def health(self) -> tuple[dict[str, str], bool]:
-        """Each backend's condition in words, and whether one of them fails."""
+        """Each backend's condition in words, the workers', and whether a backend fails."""
         told, failed = {}, False
         for name, store in (("state", self.state), ("objects", self.objects)):
             try:
                 told[name] = store.check()
+            except StoreUnfit as fault:
+                told[name], failed = f"unfit: {fault}", True
             except StoreError as fault:
                 told[name], failed = f"unavailable: {type(fault).__name__}", True
+        if self.settings.housekeeping == "worker" and not failed:
+            told["workers"] = _workers_in_words(self.housekeeper.present())
         return told, failed
+
+
+def _workers_in_words(count: int) -> str:
+    if not count:
+        return "warning: none runs, so that nothing is erased and exports wait for their uploads; start `smarthouse worker`"
+    return f"{count} running"
 
 
 def house() -> House:

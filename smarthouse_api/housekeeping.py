@@ -1,6 +1,7 @@
-"""What goes on without a request: curating, purging, compaction, sweeping up after crashes.
+"""What goes on without a request: purging, curating, compaction, sweeping up after crashes.
 
-Any number of housekeepers may run; whoever gets the lake's lease works.
+Any number of housekeepers may run, in the processes that serve or in `smarthouse worker`; each chore has a lease, and whoever
+gets it works. One that dies is followed by another as soon as its lease is over.
 """
 
 from __future__ import annotations
@@ -8,14 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from backends.ports import ObjectStore, StoreError
+from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
-from smarthouse_api.lake.curator import LEASE, Curator
-from smarthouse_api.lake.table import NAME, READERS, StatesTable
+from smarthouse_api.lake.curator import Curator
+from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.leases import Lease, LeaseLost, Leases
 from smarthouse_api.uploads import Uploads
 
+_PRESENCE = "worker"
+_BREATH_SECONDS = 0.05
+_TURN_SECONDS = 5.0
 _TIDY_SECONDS = 60.0
 _SWEEP_SECONDS = 24 * 3600.0
 
@@ -40,10 +46,11 @@ class Housekeeper:
         self._objects, self._uploads, self._curator, self._forgetting = objects, uploads, curator, forgetting
         self._table, self._leases = table, leases
         self._interval_seconds, self._compact_files = interval_seconds, compact_files
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._tidied_at = self._swept_at = float("-inf")
-        self._replaced = False
+        self._presence: Lease | None = None
+        self._tidied_at = float("-inf")
+        self._replaced = self._turn_was_short = False
 
     def start(self) -> None:
         """Keep house in a thread of this process until `stop`."""
@@ -51,59 +58,88 @@ class Housekeeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step at hand."""
-        self._stop.set()
+        """End after the step at hand: a batch, a partition, a purge."""
+        self.ask_to_stop()
         if self._thread is not None:
             self._thread.join()
 
-    def run(self) -> None:
-        while not self._stop.wait(self._interval_seconds):
+    def ask_to_stop(self) -> None:
+        """The same, without waiting; for a signal's handler."""
+        self._stopping.set()
+
+    def run(self, announced: bool = False) -> None:
+        """Keep house until asked to stop. announced: counted by `present`."""
+        busy = False
+        while not self._stopping.wait(_BREATH_SECONDS if busy else self._interval_seconds):
             try:
-                self.keep()
+                if announced:
+                    self._be_present()
+                busy = self.keep()
+            except (StoreError, Unavailable) as fault:
+                log.warning("housekeeping failed and will be tried again: %s", fault)
             except Exception:
                 log.exception("housekeeping failed and will be tried again")
+        if self._presence is not None:
+            self._presence.release()
 
-    def keep(self) -> None:
-        """Do once all that is due, if nobody else is at it. A chore that fails does not keep the others from their turn."""
-        if not self._is_anything_due() or (lease := self._leases.try_hold(LEASE)) is None:
-            return
+    def present(self) -> int:
+        """How many announced housekeepers run, in all processes."""
+        return len(self._leases.shared(_PRESENCE))
+
+    def keep(self) -> bool:
+        """Do once all that is due and that nobody else is at; whether there is more to do at once.
+
+        A chore that fails does not keep the others from their turn.
+        """
+        self._turn_was_short = False
+        for chore in (self._forgetting.try_purge, self._keep_lake, self._sweep):
+            if self._stopping.is_set():
+                break
+            try:
+                chore()
+            except (StoreError, Unavailable, TimeoutError) as fault:
+                log.warning("housekeeping failed and will be tried again: %s", fault)
+        return self._turn_was_short
+
+    def _be_present(self) -> None:
         try:
-            for chore in (self._purge, self._curator.curate, self._tidy, self._sweep):
-                try:
-                    chore(lease)
-                except (StoreError, LeaseLost) as fault:
-                    log.warning("housekeeping failed and will be tried again: %s", fault)
+            if self._presence is not None:
+                self._presence.check()
+                return
+        except LeaseLost:
+            log.info("this worker was not heard of for a while")
+        self._presence = self._leases.share(_PRESENCE)
+
+    def _keep_lake(self) -> None:
+        """One turn at the lake. It ends though work be left, so that a purge or an export that waits gets its own."""
+        is_untidy = time.monotonic() - self._tidied_at >= _TIDY_SECONDS
+        if not (is_untidy or self._uploads.pending(limit=1)) or (lease := self._table.try_write()) is None:
+            return
+        ends_at = time.monotonic() + _TURN_SECONDS
+
+        def is_over() -> bool:
+            return self._stopping.is_set() or time.monotonic() > ends_at
+
+        try:
+            self._curator.curate(lease, interrupted=is_over)
+            if is_untidy and not is_over():
+                self._tidy(lease, is_over)
         finally:
             lease.release()
+        self._turn_was_short = is_over()
 
-    def _purge(self, lease: Lease) -> None:
-        if self._forgetting.is_due():
-            self._forgetting.purge(lease)
-
-    def _is_anything_due(self) -> bool:
-        now = time.monotonic()
-        return (
-            now - self._tidied_at >= _TIDY_SECONDS
-            or now - self._swept_at >= _SWEEP_SECONDS
-            or bool(self._uploads.pending(limit=1))
-            or self._forgetting.is_due()
-        )
-
-    def _tidy(self, lease: Lease) -> None:
+    def _tidy(self, lease: Lease, is_over: Callable[[], bool]) -> None:
         """Compact the lake, and drop what compaction replaced as soon as no export can be reading it."""
-        if time.monotonic() - self._tidied_at >= _TIDY_SECONDS:
-            lease.check()
-            self._replaced = self._table.compact(self._compact_files) or self._replaced
-            if self._replaced and not self._leases.shared(READERS):
-                lease.check()
-                self._table.erase_history()
-                self._replaced = False
-            self._tidied_at = time.monotonic()
+        self._replaced = self._table.compact(lease, self._compact_files, is_over) or self._replaced
+        if is_over():
+            return
+        if self._replaced and not self._table.is_read():
+            self._table.erase_history(lease, self._uploads.log_id())
+            self._replaced = False
+        self._tidied_at = time.monotonic()
 
-    def _sweep(self, lease: Lease) -> None:
-        if time.monotonic() - self._swept_at >= _SWEEP_SECONDS:
+    def _sweep(self) -> None:
+        if self._leases.claim("sweep", _SWEEP_SECONDS):
             self._uploads.sweep()
             self._objects.sweep()
-            lease.check()
-            self._objects.sweep_table(NAME)
-            self._swept_at = time.monotonic()
+            self._replaced = True  # what crashed writers have left in the lake goes with the next erasing

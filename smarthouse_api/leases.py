@@ -81,6 +81,14 @@ class Leases:
         finally:
             lease.release()
 
+    def claim(self, name: str, seconds: float) -> bool:
+        """Whether the caller is the first within so long; nothing is to be released."""
+        try:
+            self._state.put(SPACE, f"claimed/{name}", b"", expect=ABSENT, ttl_seconds=seconds)
+        except Conflict:
+            return False
+        return True
+
     def share(self, name: str) -> Lease:
         """A reader's lease of `name`; any number may be held at once."""
         return Lease(self._state, f"shared/{name}/{uuid.uuid4().hex}", self._seconds)

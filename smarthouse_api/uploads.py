@@ -29,6 +29,7 @@ from smarthouse_api.lake.payload import Decoded, Inspection, inspect, to_table
 PENDING = "pending"
 MESSAGE = "Data successfully uploaded"
 _ATTEMPTS = 16
+_PAGE = 1000
 _ANY = 1 << 62
 _LARGE_BYTES = 256 << 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -146,6 +147,23 @@ class Uploads:
         """The lake holds these, or never will."""
         if drops := tuple((PENDING, sequence) for sequence in sequences):
             self._state.commit(SPACE, Change(drops=drops))
+
+    def requeue(self, payloads: Iterable[Pending]) -> None:
+        """Move payloads to the end of the log, one by one."""
+        for pending in payloads:
+            drops = ((PENDING, pending.sequence),)
+            self._state.commit(SPACE, Change(appends=((PENDING, msgspec.json.encode(pending)),), drops=drops))
+
+    def go_on_after(self, sequence: int) -> None:
+        """Give the next payload a sequence above this one; while nobody uploads."""
+        while (last := self.last_acknowledged()) < sequence:
+            passed = range(last + 1, min(sequence, last + _PAGE) + 1)
+            appends, drops = ((PENDING, b""),) * len(passed), tuple((PENDING, one) for one in passed)
+            self._state.commit(SPACE, Change(appends=appends, drops=drops))
+
+    def homes(self) -> set[str]:
+        """Internal keys of all homes of which there are payloads."""
+        return {info.key.split("/")[1] for info in self._objects.list("raw/")}
 
     def purge(self, home_key: str) -> None:
         """Remove every payload, receipt and reply of a hidden home; repeatable."""

@@ -24,7 +24,7 @@ from smarthouse_api.house import House
 from smarthouse_api.lake import engines
 from smarthouse_api.lake import table as lake_table
 from smarthouse_api.lake.engines import EmbeddedEngine
-from smarthouse_api.lake.table import READERS
+from smarthouse_api.lake.table import LEASE
 from smarthouse_api.leases import Leases
 from smarthouse_api.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, payload, rows, state, unzipped
@@ -79,7 +79,7 @@ def house_of(client: FlaskClient) -> House:
 
 
 def readers_there_are(client: FlaskClient) -> set[str]:
-    return Leases(house_of(client).state, 4).shared(READERS)
+    return Leases(house_of(client).state, 4).shared(LEASE)
 
 
 def extras(client: FlaskClient, query: str = "") -> dict[str, str]:

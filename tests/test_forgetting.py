@@ -227,7 +227,7 @@ def test_a_purge_is_not_kept_from_its_turn_by_a_curator_that_fails(
     house.curator.flush()
     house.forgetting.forget(HOME)
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("the lake is down")
 
     monkeypatch.setattr(type(house.curator), "curate", fail)

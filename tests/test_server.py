@@ -31,7 +31,7 @@ import requests
 from backends.registry import open_state
 from config.settings import Settings
 from smarthouse_api.house import House
-from smarthouse_api.lake.table import READERS
+from smarthouse_api.lake.table import LEASE
 from smarthouse_api.leases import Leases
 from tests.conftest import HOME, OTHER_HOME, ROOT, Environment, Server, free_port, payload, rows, state
 
@@ -502,7 +502,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def readers(server: Server) -> set[str]:
     store = open_state(Settings.from_env(server.environment).state_url)
     try:
-        return Leases(store, 4).shared(READERS)
+        return Leases(store, 4).shared(LEASE)
     finally:
         store.close()
 

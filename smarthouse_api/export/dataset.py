@@ -25,8 +25,8 @@ from smarthouse_api.keyring import Keyring
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.lake.engines import EmbeddedEngine
 from smarthouse_api.lake.query import Filters, parts, select_groups, select_rows
-from smarthouse_api.lake.table import READERS, StatesTable, files_of
-from smarthouse_api.leases import Lease, Leases
+from smarthouse_api.lake.table import StatesTable, files_of
+from smarthouse_api.leases import Lease
 from smarthouse_api.privacy import Redactor
 
 _READ_AHEAD_BYTES = 8 << 20
@@ -71,12 +71,11 @@ class Exports:
         homes: Homes,
         table: StatesTable,
         engine: EmbeddedEngine,
-        leases: Leases,
         keyring: Keyring,
         policy: Policy,
     ) -> None:
         self._curator, self._homes, self._table, self._engine = curator, homes, table, engine
-        self._leases, self._keyring, self._policy = leases, keyring, policy
+        self._keyring, self._policy = keyring, policy
         self._slots = threading.BoundedSemaphore(policy.at_once)
 
     def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True) -> Export | None:
@@ -89,7 +88,7 @@ class Exports:
                 raise Unavailable("This worker makes as many exports as it can at once; ask again")
             ending.callback(self._slots.release)
             self._curator.flush()
-            lease = self._leases.share(READERS)
+            lease = self._table.reading()
             ending.callback(lease.release)
             rows = self._rows(filters, lease)
             if rows is None:

@@ -2,20 +2,22 @@
 
 One curator works at a time, under the lease of the lake. A batch is committed with the sequence of its last payload as the
 table's transaction version, and only then dropped from the log. A curator that dies in between leaves payloads that the
-table holds already; the next one sees by that version that it must drop them and not write them again.
+table holds already; the next one sees by that version, and by their times of arrival, that it must drop them and not write
+them again. The times matter when a state store has lost its last moments and then gave the same sequences anew.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import DeltaTable
 
 from backends.ports import NoSuchObject, StoreError, StoreUnavailable
 from smarthouse_api.errors import Unavailable
@@ -23,10 +25,9 @@ from smarthouse_api.homes import Homes
 from smarthouse_api.lake.payload import Decoded
 from smarthouse_api.lake.schema import STATES, TIMESTAMP, bucket_of
 from smarthouse_api.lake.table import Forestalled, StatesTable
-from smarthouse_api.leases import Lease, LeaseLost, Leases
+from smarthouse_api.leases import Lease, LeaseLost
 from smarthouse_api.uploads import Body, Pending, Uploads
 
-LEASE = "lake"
 _READ_AHEAD = 1000
 _DAY_US = 86_400_000_000
 
@@ -46,10 +47,8 @@ class Prepared:
 class Curator:
     """batch_bytes: decoded bytes that one commit takes in, about. flush_seconds: longest wait of a flush."""
 
-    def __init__(
-        self, uploads: Uploads, homes: Homes, table: StatesTable, leases: Leases, *, batch_bytes: int, flush_seconds: float
-    ) -> None:
-        self._uploads, self._homes, self._table, self._leases = uploads, homes, table, leases
+    def __init__(self, uploads: Uploads, homes: Homes, table: StatesTable, *, batch_bytes: int, flush_seconds: float) -> None:
+        self._uploads, self._homes, self._table = uploads, homes, table
         self._batch_bytes, self._flush_seconds = batch_bytes, flush_seconds
 
     def flush(self) -> None:
@@ -62,7 +61,7 @@ class Curator:
         while (first := self._uploads.pending(limit=1)) and first[0].sequence <= target:
             if time.monotonic() > deadline:
                 raise Unavailable("The lake is still taking in what was uploaded; ask again")
-            lease = self._leases.try_hold(LEASE)
+            lease = self._table.try_write()
             if lease is None:
                 time.sleep(0.01)
                 continue
@@ -73,8 +72,10 @@ class Curator:
             finally:
                 lease.release()
 
-    def curate(self, lease: Lease, target: int | None = None) -> None:
-        """Bring what is pending, up to `target`, into the lake. For the holder of `LEASE`.
+    def curate(self, lease: Lease, target: int | None = None, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Bring what is pending, up to `target`, into the lake.
+
+        lease: the writer's. interrupted: asked between batches; the rest stays pending.
 
         Raises `StoreUnavailable`, among others when the lake holds sequences that the log has not given yet: the next payloads
         would be taken for ones that it holds.
@@ -82,18 +83,32 @@ class Curator:
         name, snapshot = self._uploads.log_id(), self._table.open_or_create()
         committed = self._table.committed(snapshot, name)
         if committed > self._uploads.last_acknowledged():
-            raise StoreUnavailable("the state store is older than the lake; restore both from the same backup")
+            raise StoreUnavailable("the state store is older than the lake; see `smarthouse restore --help`")
+        if self._settle(snapshot, committed):
+            target = None  # what was asked for has moved to the end of the log
         # Writing releases the GIL: the next batch is decoded meanwhile.
         with ThreadPoolExecutor(1, "decoding") as decoding:
             ahead = decoding.submit(self._prepare, committed, target)
-            while (prepared := ahead.result()).sequences:
+            while (prepared := ahead.result()).sequences and not interrupted():
                 ahead = decoding.submit(self._prepare, prepared.sequences[-1], target)
                 if prepared.rows is not None:
                     lease.check()
                     self._table.append(snapshot, prepared.rows, name, prepared.sequences[-1])
                 self._uploads.drop(prepared.sequences)
-        self._uploads.drop([pending.sequence for pending in self._uploads.pending() if pending.sequence <= committed])
         pa.default_memory_pool().release_unused()
+
+    def _settle(self, snapshot: DeltaTable, committed: int) -> bool:
+        """Drop from the log what a curator that died has committed; whether there was something under the same sequences that
+        the table does not hold, and that is now queued again.
+        """
+        requeued = False
+        while left := [pending for pending in self._uploads.pending() if pending.sequence <= committed]:
+            held = self._table.arrivals(snapshot, {pending.home for pending in left})
+            missing = [pending for pending in left if (pending.home, pending.received_us) not in held]
+            self._uploads.requeue(missing)
+            self._uploads.drop(pending.sequence for pending in left if pending not in missing)
+            requeued = requeued or bool(missing)
+        return requeued
 
     def _prepare(self, after: int, target: int | None) -> Prepared:
         """The next batch of payloads above the sequence `after`, decoded."""

@@ -1,26 +1,29 @@
 """The Delta table of states: every write to it, and the snapshot that a reader gets.
 
-Only whoever holds the lake's lease calls what writes. Should one who has lost it try all the same, nothing comes of it: a batch
-is committed on the snapshot that its writer began with, under the name of the log and its last sequence, and so is the
-fence that every forgetting begins with; delta-rs refuses a commit of one name on a snapshot older than another's.
+Only whoever holds the writer's lease calls what writes. Should one who has lost it try all the same, as a process may that was
+suspended, nothing comes of it. A batch is committed on the snapshot that its writer began with, under the name of the log
+and its last sequence, and so is the fence that every forgetting begins with; delta-rs refuses a commit of one name on a
+snapshot older than another's. And what is removed was found to be dead while the lease was surely held.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from backends.ports import ObjectStore, StoreUnavailable
 from smarthouse_api.lake.schema import STATES, bucket_of
+from smarthouse_api.leases import Lease, Leases
 
 NAME = "states"
-READERS = "lake"
-"""Name of the lease that whoever reads a snapshot shares: `erase_history` breaks the snapshots that are open."""
+LEASE = "lake"
+"""Name of the lease that one writer holds, and of the one that whoever reads a snapshot shares."""
 
 # Only `time` has statistics: those of an identifying column would keep a forgotten home's values in the log. Expired log
 # entries and removed files go as soon as they are asked to, which is what forgetting needs.
@@ -55,8 +58,27 @@ def lake_faults() -> Iterator[None]:
 class StatesTable:
     """The table in one object store. Holds no open handle, so that it can be made before a fork."""
 
-    def __init__(self, objects: ObjectStore) -> None:
-        self._objects = objects
+    def __init__(self, objects: ObjectStore, leases: Leases) -> None:
+        self._objects, self._leases = objects, leases
+
+    def try_write(self) -> Lease | None:
+        """The writer's lease, to be released; None while another writes."""
+        return self._leases.try_hold(LEASE)
+
+    def writing(self, wait_seconds: float) -> AbstractContextManager[Lease]:
+        """Hold the writer's lease, waiting for another at most so long. Raises `TimeoutError`."""
+        return self._leases.hold(LEASE, wait_seconds)
+
+    def reading(self) -> Lease:
+        """A reader's lease, to be released: it is waited for before the files of its snapshot go."""
+        return self._leases.share(LEASE)
+
+    def is_read(self) -> bool:
+        return bool(self._leases.shared(LEASE))
+
+    def break_readers(self, wait_seconds: float) -> None:
+        """Wait for the readers that are there, at most so long, then break them off."""
+        self._leases.break_shared(LEASE, wait_seconds)
 
     def open(self) -> DeltaTable | None:
         """The latest snapshot; None before the first row was ever written."""
@@ -81,6 +103,28 @@ class StatesTable:
         """The sequence up to which a snapshot holds everything of a log; 0 when it holds nothing."""
         with lake_faults():
             return snapshot.transaction_version(log) or 0
+
+    def last_committed(self, log: str) -> int:
+        """The same of the latest snapshot."""
+        table = self.open()
+        return 0 if table is None else self.committed(table, log)
+
+    def homes(self) -> set[str]:
+        """Internal keys of all homes that have rows."""
+        table = self.open()
+        if table is None:
+            return set()
+        with lake_faults():
+            batches = table.to_pyarrow_dataset().to_batches(columns=["home"])
+            return {home for batch in batches for home in batch.column("home").unique().to_pylist()}
+
+    def arrivals(self, snapshot: DeltaTable, homes: set[str]) -> set[tuple[str, int]]:
+        """What a snapshot holds of these homes: pairs of internal key and time of arrival, in microseconds since 1970."""
+        of_homes = pc.field("home").isin(sorted(homes)) & pc.field("bucket").isin(sorted({bucket_of(home) for home in homes}))
+        with lake_faults():
+            found = snapshot.to_pyarrow_dataset().to_table(columns=["home", "received"], filter=of_homes)
+        arrived = found.group_by(["home", "received"]).aggregate([])
+        return set(zip(arrived["home"].to_pylist(), arrived["received"].cast(pa.int64()).to_pylist(), strict=True))
 
     def append(self, snapshot: DeltaTable, rows: pa.Table, log: str, sequence: int) -> None:
         """Commit `rows` (schema `STATES`) as everything up to `sequence` of `log`; `snapshot` then holds them.
@@ -108,28 +152,42 @@ class StatesTable:
             with lake_faults():
                 table.delete(f"bucket = {bucket_of(home)} AND home = '{home}'", writer_properties=WRITER)
 
-    def erase_history(self) -> None:
+    def erase_history(self, lease: Lease, log: str) -> None:
         """Remove every file and log entry that the latest snapshot does not need, those of crashed writers included.
 
-        Whoever still reads an older snapshot fails.
+        lease: the writer's. log: as of `fence`. Whoever still reads an older snapshot fails.
+        """
+        if self.open() is None:
+            return
+        # The newest log entry stays: let it be one that says nothing.
+        self.fence(log)
+        table = self.open_or_create()
+        with lake_faults():
+            dead = table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)
+        # Nobody else has written since the snapshot was opened: what it does not hold is dead, however late it goes.
+        lease.check()
+        self._objects.sweep_table(NAME, dead)
+        with lake_faults():
+            table.create_checkpoint()
+            table.cleanup_metadata()
+
+    def compact(self, lease: Lease, least_files: int, interrupted: Callable[[], bool]) -> bool:
+        """Merge the small files of partitions that have gathered too many; whether any were merged.
+
+        lease: the writer's. interrupted: asked between partitions; the rest is left for another time.
         """
         table = self.open()
-        if table is not None:
+        merged = False
+        for day, bucket in [] if table is None else _crowded(table, least_files):
+            if interrupted():
+                break
+            lease.check()
             with lake_faults():
-                table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
-                table.create_checkpoint()
-                table.cleanup_metadata()
-
-    def compact(self, least_files: int) -> bool:
-        """Merge the small files of partitions that have gathered too many; whether there was anything to merge."""
-        table = self.open()
-        crowded = [] if table is None else _crowded(table, least_files)
-        with lake_faults():
-            for day, bucket in crowded:
                 table.optimize.compact(  # type: ignore[union-attr]
                     partition_filters=[("day", "=", str(day)), ("bucket", "=", str(bucket))], writer_properties=WRITER
                 )
-        return bool(crowded)
+            merged = True
+        return merged
 
     def _create(self) -> DeltaTable:
         location = self._objects.table_location(NAME)

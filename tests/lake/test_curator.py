@@ -15,9 +15,8 @@ from backends.ports import Change, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
-from smarthouse_api.lake.curator import LEASE
 from smarthouse_api.lake.schema import STATES
-from smarthouse_api.lake.table import StatesTable
+from smarthouse_api.lake.table import LEASE, StatesTable
 from smarthouse_api.leases import Leases
 from smarthouse_api.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, payload, state
@@ -33,7 +32,7 @@ def upload(house: House, *values: object, home: str = HOME) -> None:
 
 
 def lake(house: House) -> pa.Table:
-    table = StatesTable(house.objects).open()
+    table = house.table.open()
     return STATES.empty_table() if table is None else table.to_pyarrow_table()
 
 
@@ -147,7 +146,7 @@ def test_what_was_acknowledged_is_decoded_under_limits_lowered_since(
 def test_a_state_store_older_than_the_lake_is_told(house: House) -> None:
     upload(house, 1)
     house.curator.flush()
-    StatesTable(house.objects).append(StatesTable(house.objects).open_or_create(), lake(house), house.uploads.log_id(), 99)
+    house.table.append(house.table.open_or_create(), lake(house), house.uploads.log_id(), 99)
     upload(house, 2)
     with pytest.raises(StoreUnavailable, match="older than the lake"):
         house.curator.flush()
@@ -189,7 +188,7 @@ def test_compaction_merges_files_and_keeps_rows(make_house: Callable[..., House]
     for value in range(4):
         upload(house, value)
         house.curator.flush()
-    table = StatesTable(house.objects)
+    table = house.table
     before = table.open()
     house.housekeeper.keep()
     after = table.open()

@@ -1,0 +1,107 @@
+"""`smarthouse ...`: what an operator does besides serving. The settings are the service's own, `SMARTHOUSE_*` variables."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from smarthouse_api.house import House
+
+Answer = TypeVar("Answer")
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@click.group()
+def main() -> None:
+    """Operate a SmartHouse API installation. Settings come from the environment, as for the service."""
+    # As config/gunicorn.py does: the data is the homes', and Arrow's own allocator keeps what it is done with.
+    os.umask(0o077)
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
+
+@main.command()
+def worker() -> None:
+    """Curate uploads, compact the lake, erase forgotten homes, until SIGTERM or Ctrl-C.
+
+    Run as many as you like, on any machine: one works at a time, and another takes over when it dies.
+    """
+    with _house() as house:
+
+        def stop(*_: Any) -> None:
+            house.housekeeper.ask_to_stop()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        house.housekeeper.run(announced=True)
+
+
+@main.command()
+def forgotten() -> None:
+    """Print a line for each home that was ever forgotten, to be kept with every backup.
+
+    A line names nobody: it is the digest of a random key. `smarthouse restore` reads it.
+    """
+    with _house() as house:
+        for digest in sorted(_answered(house.forgetting.noted)):
+            click.echo(digest)
+
+
+@main.command()
+@click.argument("lists", nargs=-1, type=click.File(encoding="utf-8"), metavar="[LIST]...")
+def restore(lists: tuple[IO[str], ...]) -> None:
+    """Make a restored backup fit to be served: forget again every home that was forgotten since.
+
+    LIST: what `smarthouse forgotten` printed, the newer the better; `-` is the standard input. Stop the service and its workers
+    before. It can be repeated.
+    """
+    digests = {line.strip() for one in lists for line in one if line.strip()}
+    if faulty := [digest for digest in sorted(digests) if not _DIGEST.fullmatch(digest)]:
+        raise click.ClickException(f"{len(faulty)} lines are not of `smarthouse forgotten`: 64 hexadecimal digits each")
+    with _house() as house:
+        done = _answered(lambda: house.restoring.restore(digests))
+    click.echo(f"{done.forgotten} homes were forgotten again, {done.orphaned} without a name were erased")
+
+
+@contextmanager
+def _house() -> Iterator[House]:
+    """The house of the environment's settings; a fault in them is told and ends the program."""
+    # Here, so that `--help` is quick, and the environment is set before Arrow is imported.
+    from backends.registry import faults, unfit
+    from config.settings import Settings, SettingsError
+    from smarthouse_api.app import log_to_stderr
+    from smarthouse_api.house import House
+
+    try:
+        settings = Settings.from_env(None, faults)
+    except SettingsError as fault:
+        raise click.ClickException(str(fault)) from None
+    if told := unfit(settings):
+        raise click.ClickException("\n".join(told))
+    log_to_stderr(settings.log_level)
+    house = House.from_settings(settings)
+    try:
+        yield house
+    finally:
+        house.close()
+
+
+def _answered(ask: Callable[[], Answer]) -> Answer:
+    """What `ask` gives; a store that fails is told and ends the program."""
+    from smarthouse_api.errors import Refused, StoreError
+
+    try:
+        return ask()
+    except (Refused, StoreError) as fault:
+        raise click.ClickException(f"{type(fault).__name__}: {fault}") from None
+
+
+if __name__ == "__main__":
+    main(prog_name="smarthouse")

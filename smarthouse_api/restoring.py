@@ -1,0 +1,44 @@
+"""What a restored backup needs before it is served: the homes that were forgotten since are forgotten again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from smarthouse_api.forgetting import Forgetting, digest_of
+from smarthouse_api.homes import Homes
+from smarthouse_api.lake.table import StatesTable
+from smarthouse_api.uploads import Uploads
+
+
+@dataclass(frozen=True)
+class Restored:
+    """forgotten: homes that were forgotten again. orphaned: homes of which there was data but no name, so that nobody could
+    ever have had them forgotten; they are erased likewise.
+    """
+
+    forgotten: int
+    orphaned: int
+
+
+class Restoring:
+    """For one installation that nobody serves or uploads to meanwhile."""
+
+    def __init__(self, homes: Homes, uploads: Uploads, table: StatesTable, forgetting: Forgetting) -> None:
+        self._homes, self._uploads, self._table, self._forgetting = homes, uploads, table, forgetting
+
+    def restore(self, digests: Iterable[str]) -> Restored:
+        """Erase every home that was ever forgotten, by `digests` or by the notes among the objects; repeatable.
+
+        State and lake may be of different moments, the state of the earlier: the queue then goes on where the lake ends.
+        """
+        noted = self._forgetting.noted() | set(digests)
+        known = self._homes.known()
+        there = known | self._uploads.homes() | self._table.homes()
+        forgotten = {key for key in there if digest_of(key) in noted}
+        orphaned = there - known - forgotten
+        self._forgetting.note(noted)
+        self._uploads.go_on_after(self._table.last_committed(self._uploads.log_id()))
+        self._homes.hide_keys(forgotten | orphaned)
+        self._forgetting.finish()
+        return Restored(len(forgotten), len(orphaned))

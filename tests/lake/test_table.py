@@ -1,0 +1,139 @@
+"""The table of states: what a writer that lost its lease cannot do, and what an eraser leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from backends.ports import Change
+from smarthouse_api.house import House
+from smarthouse_api.leases import LeaseLost
+from smarthouse_api.uploads import Upload
+from tests.conftest import HOME, payload, state
+
+
+def upload_and_flush(house: House, *values: object) -> None:
+    for value in values:
+        house.uploads.receive(Upload(HOME, payload(state(value=str(value)))))
+        house.curator.flush()
+
+
+def values(house: House) -> list[str]:
+    table = house.table.open()
+    assert table is not None
+    return sorted(table.to_pyarrow_table()["state"].to_pylist())
+
+
+def lose_the_lease(house: House) -> None:
+    """What happens to a process that is suspended for longer than its lease."""
+    house.state.commit("leases", Change(deletes=("one/lake",)))
+
+
+def sleeping_around_its_listing(
+    house: House, monkeypatch: pytest.MonkeyPatch, before: Callable[[], object], after: Callable[[], object]
+) -> None:
+    """Erase the history by one who is suspended before and after it looks for dead files."""
+    vacuum = DeltaTable.vacuum
+
+    def suspended(self: DeltaTable, *arguments: Any, **options: Any) -> list[str]:
+        monkeypatch.undo()
+        before()
+        found = vacuum(self, *arguments, **options)
+        after()
+        return found
+
+    monkeypatch.setattr(DeltaTable, "vacuum", suspended)
+    lease = house.table.try_write()
+    assert lease is not None
+    try:
+        house.table.erase_history(lease, house.uploads.log_id())
+    finally:
+        lease.release()
+
+
+def test_one_who_slept_before_its_listing_removes_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_and_flush(house, 1)
+
+    def another_writes() -> None:
+        lose_the_lease(house)
+        upload_and_flush(house, 2)
+
+    with pytest.raises(LeaseLost):
+        sleeping_around_its_listing(house, monkeypatch, before=another_writes, after=lambda: None)
+    assert values(house) == ["1", "2"]
+
+
+def test_one_who_sleeps_after_its_check_removes_only_what_was_dead(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_and_flush(house, 1)
+    sweep = house.objects.sweep_table
+
+    def sleep_first(name: str, dead: Any = ()) -> int:
+        monkeypatch.undo()
+        lose_the_lease(house)
+        upload_and_flush(house, 2)
+        return sweep(name, dead)
+
+    monkeypatch.setattr(house.objects, "sweep_table", sleep_first)
+    lease = house.table.try_write()
+    assert lease is not None
+    house.table.erase_history(lease, house.uploads.log_id())
+    lease.release()
+    assert values(house) == ["1", "2"]
+
+
+def test_a_compaction_is_not_begun_without_the_lease(house: House) -> None:
+    upload_and_flush(house, 1, 2)
+    lease = house.table.try_write()
+    assert lease is not None
+    lose_the_lease(house)
+    with pytest.raises(LeaseLost):
+        house.table.compact(lease, 2, lambda: False)
+    lease.release()
+
+
+def test_a_compaction_that_is_interrupted_leaves_the_rest(house: House) -> None:
+    upload_and_flush(house, 1, 2)
+    lease = house.table.try_write()
+    assert lease is not None
+    assert not house.table.compact(lease, 2, lambda: True)
+    assert house.table.compact(lease, 2, lambda: False)
+    lease.release()
+    assert values(house) == ["1", "2"]
+
+
+def test_erasing_keeps_the_latest_snapshot_and_nothing_else(house: House) -> None:
+    upload_and_flush(house, 1, 2, 3)
+    lease = house.table.try_write()
+    assert lease is not None
+    house.table.compact(lease, 2, lambda: False)
+    house.table.erase_history(lease, house.uploads.log_id())
+    lease.release()
+    table = house.table.open()
+    assert isinstance(table, DeltaTable)
+    assert len(table.file_uris()) == 1
+    assert table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True) == []
+    assert values(house) == ["1", "2", "3"]
+
+
+def test_a_table_that_is_not_there_has_no_history_and_no_homes(house: House) -> None:
+    lease = house.table.try_write()
+    assert lease is not None
+    house.table.erase_history(lease, house.uploads.log_id())
+    lease.release()
+    assert house.table.open() is None
+    assert house.table.homes() == set()
+
+
+def test_the_arrivals_of_homes_are_those_of_their_rows(house: House) -> None:
+    upload_and_flush(house, 1, 2)
+    home = house.homes.find(HOME)
+    table = house.table.open()
+    assert home is not None
+    assert table is not None
+    received: pa.ChunkedArray = table.to_pyarrow_table()["received"].cast(pa.int64())
+    assert house.table.arrivals(table, {home.key}) == {(home.key, at) for at in received.to_pylist()}
+    assert house.table.arrivals(table, {"0" * 32}) == set()

@@ -1,0 +1,204 @@
+"""Backups: what a restored one must not bring back, and how the service goes on from it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from config.settings import Settings
+from smarthouse_api.cli import main
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.house import House
+from smarthouse_api.lake.query import Filters
+from smarthouse_api.uploads import Upload
+from tests.conftest import HOME, OTHER_HOME, Environment, payload, rows, state
+
+THIRD_HOME = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+
+
+@pytest.fixture
+def open_house(embedded_pair: Environment) -> Iterator[Callable[[], House]]:
+    """Opens the installation anew, as a process started now would."""
+    opened: list[House] = []
+
+    def open_() -> House:
+        opened.append(House.from_settings(Settings.from_env(embedded_pair)))
+        return opened[-1]
+
+    yield open_
+    for house in opened:
+        house.close()
+
+
+@pytest.fixture
+def data(embedded_pair: Environment) -> Path:
+    return Path(embedded_pair["SMARTHOUSE_DATA_DIR"])
+
+
+def upload(house: House, value: str, home: str) -> None:
+    house.uploads.receive(Upload(home, payload(state(value=value))))
+
+
+def exported(house: House) -> list[str]:
+    export = house.exports.open(["json"], Filters())
+    if export is None:
+        return []
+    try:
+        return sorted(row["state"] for row in rows(b"".join(export)))
+    finally:
+        export.close()
+
+
+def replace(data: Path, backup: Path, *names: str) -> None:
+    """Put back what the backup holds under these names, and nothing else."""
+    for name in names:
+        shutil.rmtree(data / name) if (data / name).is_dir() else (data / name).unlink()
+        copy = shutil.copytree if (backup / name).is_dir() else shutil.copy
+        copy(backup / name, data / name)
+
+
+def test_a_home_forgotten_after_the_backup_is_forgotten_again(open_house, data, tmp_path):
+    house = open_house()
+    for value, home in (("forgotten", HOME), ("kept", OTHER_HOME)):
+        upload(house, value, home)
+    house.curator.flush()
+    house.close()
+    shutil.copytree(data, tmp_path / "backup")
+    house.forgetting.forget(HOME)
+    noted = house.forgetting.noted()
+    house.close()
+    replace(data, tmp_path / "backup", "state.db", "objects")
+
+    restored = open_house()
+    assert exported(restored) == ["forgotten", "kept"]
+    assert restored.restoring.restore(noted).forgotten == 1
+    assert exported(restored) == ["kept"]
+    assert restored.homes.find(HOME) is None
+    assert restored.homes.find(OTHER_HOME) is not None
+    assert restored.forgetting.noted() == noted
+    assert len({info.key.split("/")[1] for info in restored.objects.list("raw/")}) == 1
+
+
+def test_the_notes_among_the_objects_are_enough_where_only_the_state_was_restored(open_house, data, tmp_path):
+    house = open_house()
+    upload(house, "forgotten", HOME)
+    house.close()
+    shutil.copytree(data, tmp_path / "backup")
+    house.forgetting.forget(HOME)
+    house.close()
+    replace(data, tmp_path / "backup", "state.db")
+    restored = open_house()
+    assert restored.restoring.restore([]).forgotten == 1
+    assert restored.homes.find(HOME) is None
+    assert exported(restored) == []
+
+
+def test_a_state_older_than_the_lake_goes_on_where_the_lake_ends(open_house, data, tmp_path):
+    house = open_house()
+    upload(house, "before", HOME)
+    house.curator.flush()
+    house.close()
+    shutil.copytree(data, tmp_path / "backup")
+    for number in range(5):
+        upload(house, f"after {number}", HOME)
+    house.curator.flush()
+    house.close()
+    replace(data, tmp_path / "backup", "state.db")
+    restored = open_house()
+    upload(restored, "new", HOME)
+    with pytest.raises(Exception, match="older than the lake"):
+        restored.curator.flush()
+    restored.restoring.restore([])
+    upload(restored, "newer", HOME)
+    assert exported(restored) == ["after 0", "after 1", "after 2", "after 3", "after 4", "before", "new", "newer"]
+
+
+def test_a_state_that_lost_its_last_moments_doubles_nothing_and_loses_nothing_new(open_house, data, tmp_path):
+    house = open_house()
+    upload(house, "before", HOME)
+    upload(house, "queued at the time", OTHER_HOME)
+    house.close()
+    shutil.copytree(data, tmp_path / "backup")
+    upload(house, "lost from the state", HOME)
+    house.curator.flush()
+    house.close()
+    replace(data, tmp_path / "backup", "state.db")
+    restored = open_house()
+    upload(restored, "with a sequence that was given before", HOME)
+    upload(restored, "with a new sequence", HOME)
+    assert exported(restored) == sorted(
+        ["before", "queued at the time", "lost from the state", "with a sequence that was given before", "with a new sequence"]
+    )
+    assert restored.uploads.pending() == []
+
+
+def test_data_of_a_home_whose_name_was_lost_is_erased(open_house, data, tmp_path):
+    house = open_house()
+    upload(house, "named", HOME)
+    house.curator.flush()
+    house.close()
+    shutil.copytree(data, tmp_path / "backup")
+    upload(house, "nameless", OTHER_HOME)
+    house.curator.flush()
+    upload(house, "nameless and only raw", THIRD_HOME)
+    house.close()
+    replace(data, tmp_path / "backup", "state.db")
+    restored = open_house()
+    assert restored.restoring.restore([]).orphaned == 2
+    assert exported(restored) == ["named"]
+    assert len(list(restored.objects.list("raw/"))) == 1
+
+
+def test_restoring_what_is_whole_changes_nothing(open_house):
+    house = open_house()
+    upload(house, "kept", HOME)
+    assert vars(house.restoring.restore(["0" * 64])) == {"forgotten": 0, "orphaned": 0}
+    assert exported(house) == ["kept"]
+
+
+def test_a_purge_that_fails_leaves_the_restore_to_be_repeated(open_house, monkeypatch):
+    house = open_house()
+    upload(house, "forgotten", HOME)
+    home = house.homes.find(HOME)
+    assert home is not None
+    house.homes.hide_keys({home.key})
+    held = house.table.try_write()
+    assert held is not None
+    house.forgetting._wait_seconds = 0.01
+    with pytest.raises(Unavailable):
+        house.restoring.restore([])
+    held.release()
+    house.restoring.restore([])
+    assert not house.homes.hidden()
+
+
+def test_the_commands_pass_the_list_on(embedded_pair, open_house, data, tmp_path):
+    house = open_house()
+    upload(house, "forgotten", HOME)
+    house.close()
+    shutil.copytree(data, tmp_path / "backup")
+    house.forgetting.forget(HOME)
+    house.close()
+    told = CliRunner().invoke(main, ["forgotten"], env=embedded_pair)
+    assert told.exit_code == 0
+    replace(data, tmp_path / "backup", "state.db", "objects")
+    done = CliRunner().invoke(main, ["restore", "-"], env=embedded_pair, input=told.output)
+    assert done.output == "1 homes were forgotten again, 0 without a name were erased\n"
+    assert exported(open_house()) == []
+
+
+def test_a_list_that_is_none_is_refused_without_being_repeated(embedded_pair):
+    told = CliRunner().invoke(main, ["restore", "-"], env=embedded_pair, input=f"{HOME}\n")
+    assert told.exit_code == 1
+    assert "64 hexadecimal digits" in told.output
+    assert HOME not in told.output
+
+
+def test_a_configuration_with_faults_is_told(embedded_pair):
+    told = CliRunner().invoke(main, ["forgotten"], env={**embedded_pair, "SMARTHOUSE_STATE_URL": "mongodb://x"})
+    assert told.exit_code == 1
+    assert "SMARTHOUSE_STATE_URL" in told.output
