@@ -1,4 +1,5 @@
 # make run: set up and serve. make test: set up and run all tests. make check: style, types, imports. make bench: measure.
+# make chaos: kill, hang and fill what the service depends on, for up to ten minutes.
 # ARGS goes to what is run: make test ARGS="-k export", make bench ARGS="upload --quick".
 PYTHON ?= python3
 HOST ?= 127.0.0.1
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test check bench clean
+.PHONY: run test chaos check bench clean
 
 run: $(VENV)/.run
 	exec $(BIN)/python -m gunicorn -c config/gunicorn.py wsgi:app

@@ -205,7 +205,7 @@ class StatesTable:
 def files_of(snapshot: DeltaTable) -> pa.Table:
     """The files of a snapshot with their partitions, sizes and statistics."""
     with lake_faults():
-        return pa.table(snapshot.get_add_actions(flatten=True))
+        return pa.RecordBatchReader.from_stream(snapshot.get_add_actions(flatten=True)).read_all()
 
 
 def _crowded(table: DeltaTable, least_files: int) -> list[tuple[str, int]]:
