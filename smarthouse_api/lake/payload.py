@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
@@ -19,7 +18,8 @@ from smarthouse_api.entities import identify
 from smarthouse_api.errors import TooLarge
 from smarthouse_api.lake.columns import numbers, timestamps
 from smarthouse_api.lake.compression import Limits, Undecodable, unpack
-from smarthouse_api.lake.mending import NOT_A_CHARACTER, depth_of, entries_of, marked, mend
+from smarthouse_api.lake.mending import depth_of
+from smarthouse_api.lake.reading import State, read_states
 from smarthouse_api.lake.schema import RECORDS
 from smarthouse_api.privacy import read_attributes, read_lines
 
@@ -32,33 +32,7 @@ _GROUP: Final = 8 << 20
 _ABOVE: Final = 3
 """A state's attributes lie in the state, in its entity's array, in the body's object."""
 
-_SMALLEST: Final = len('{"state":""},')
-
-
-class _State(msgspec.Struct, gc=False):
-    state: str
-    entity_id: str | None = None
-    attributes: msgspec.Raw = msgspec.Raw(b"{}")
-    last_changed: str | None = None
-    last_updated: str | None = None
-
-
-class _LooseState(msgspec.Struct, gc=False):
-    state: str
-    entity_id: str | None = None
-    attributes: msgspec.Raw = msgspec.Raw(b"{}")
-    last_changed: msgspec.Raw = msgspec.Raw(b"null")
-    last_updated: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_body = msgspec.json.Decoder(dict[str, list[_State]]).decode
-_entity_id = attrgetter("entity_id")
 _raw_attributes = attrgetter("attributes")
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_states = msgspec.json.Decoder(list[_State]).decode
-_entries = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_loose_state = msgspec.json.Decoder(_LooseState).decode
-_time = msgspec.json.Decoder(str | None).decode
 _write = msgspec.json.Encoder()
 
 
@@ -92,7 +66,7 @@ def inspect(body: bytes, content_encoding: str | None, limits: Limits) -> Inspec
     """Counts what `to_table` would make of the body. Raises TooLarge."""
     try:
         text = unpack(body, content_encoding, limits)
-        states, ignored = _read(text, limits)
+        states, ignored = read_states(text, limits)
     except Undecodable as error:
         return Inspection(0, 0, 0, str(error), error.fault)
     counts = Counter(map(bytes, map(_raw_attributes, states)))
@@ -128,7 +102,7 @@ def _grouped(
     for place, (body, content_encoding) in enumerate(uploads):
         try:
             text = unpack(body, content_encoding, limits)
-            states, _ = _read(text, limits)
+            states, _ = read_states(text, limits)
         except (TooLarge, Undecodable) as error:
             faults[place] = str(error)
             continue
@@ -142,7 +116,7 @@ def _grouped(
         yield group()
 
 
-def _texts(states: list[_State]) -> list[pa.Array]:
+def _texts(states: list[State]) -> list[pa.Array]:
     # At once for each body, while its objects are in the processor's cache, and gone before the next body needs theirs.
     return [
         pa.array([state.entity_id for state in states], pa.string()),
@@ -153,81 +127,7 @@ def _texts(states: list[_State]) -> list[pa.Array]:
     ]
 
 
-def _read(text: bytes, limits: Limits) -> tuple[list[_State], int]:
-    """The states of a body's text, each with its entity id, and the number of values that are none. Attributes stay unread."""
-    # A body may take up many times its size once decoded, so a suspicious one is counted before.
-    if len(text) > limits.max_records * _SMALLEST and entries_of(text) > 2 * limits.max_records:
-        raise _too_many(limits)
-    try:
-        body, ignored = _body(text), 0
-    except (msgspec.DecodeError, RecursionError):
-        body, ignored = _read_piecewise(text, limits)
-    states = list(chain.from_iterable(body.values()))
-    if len(states) + ignored > limits.max_records:
-        raise _too_many(limits)
-    if None in map(_entity_id, states):
-        if sum(len(key) * len(found) for key, found in body.items()) > limits.max_decoded_bytes:
-            raise TooLarge(f"The entity ids of the body's states have more than {limits.max_decoded_bytes} characters in all.")
-        for key, found in body.items():
-            for state in found:
-                state.entity_id = key if state.entity_id is None else state.entity_id
-    return states, ignored
-
-
-def _read_piecewise(text: bytes, limits: Limits) -> tuple[dict[str, list[_State]], int]:
-    """The same entity by entity, then state by state, each of which may fail by itself."""
-    if entries_of(text) > 2 * limits.max_records:
-        raise _too_many(limits)
-    try:
-        members = _members(mend(text, limits.max_depth))
-    except msgspec.ValidationError:
-        raise Undecodable("The JSON is not an object of entities, each with an array of states.", "structure") from None
-    except msgspec.DecodeError as error:
-        raise Undecodable(f"The body is not JSON: {error}.", "structure") from None
-    body: dict[str, list[_State]] = {}
-    ignored = 0
-    for key, value in members.items():
-        try:
-            found: Sequence[_State | None] = _states(value)
-        except msgspec.DecodeError:
-            found = _read_apart(value)
-        body[key] = [state for state in found if state is not None and not _is_marked(state, key)]
-        ignored += len(found) - len(body[key])
-    return body, ignored
-
-
-def _read_apart(value: msgspec.Raw) -> list[_State | None]:
-    try:
-        entries = _entries(value)
-    except msgspec.DecodeError:
-        return [None]
-    return [_read_alone(entry) for entry in entries]
-
-
-def _read_alone(entry: msgspec.Raw) -> _State | None:
-    try:
-        found = _loose_state(entry)
-    except msgspec.DecodeError:
-        return None
-    times = []
-    for raw in (found.last_changed, found.last_updated):
-        try:
-            times.append(_time(raw))
-        except msgspec.DecodeError:
-            times.append(None)
-    return _State(found.state, found.entity_id, found.attributes, *times)
-
-
-def _is_marked(state: _State, key: str) -> bool:
-    named = key if state.entity_id is None else state.entity_id
-    return NOT_A_CHARACTER in state.state or NOT_A_CHARACTER in named or marked(bytes(state.attributes))
-
-
-def _too_many(limits: Limits) -> TooLarge:
-    return TooLarge(f"The body holds more than {limits.max_records} records.")
-
-
-def _lines(states: list[_State]) -> pa.LargeBinaryArray:
+def _lines(states: list[State]) -> pa.LargeBinaryArray:
     """The attributes' JSON text, a line for each state."""
     raws = [state.attributes for state in states]
     # One copy of them all costs a third of a copy of each. A line end inside one stands between its tokens.

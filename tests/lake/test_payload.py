@@ -378,4 +378,4 @@ def test_whatever_is_sent_the_answer_counts_the_rows() -> None:
 
 @pytest.fixture
 def real_upload() -> bytes:
-    return (Path(__file__).parent / "home-assistant-upload.json").read_bytes()
+    return (Path(__file__).parent.parent / "data" / "home-assistant-upload.json").read_bytes()
