@@ -21,6 +21,7 @@ _LEASE = "purge"
 _DUE = "purge-due"
 _NOTES = "forgotten/"
 _AFTERMATH_SECONDS = 60.0
+_DECADE_SECONDS = 10 * 365 * 86400.0
 
 
 class Forgetting:
@@ -131,7 +132,8 @@ class Forgetting:
         self._table.erase_history(writing, log)
 
     def _due_at(self, when: float) -> None:
-        self._state.put(SPACE, _DUE, str(when).encode())
+        # Not for ever, because a full store takes only what passes; forgetting is what may make room.
+        self._state.put(SPACE, _DUE, str(when).encode(), ttl_seconds=_DECADE_SECONDS)
 
 
 def digest_of(home_key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from smarthouse_api.errors import Invalid
 from smarthouse_api.forgetting import Forgetting, digest_of
 from smarthouse_api.homes import Homes
 from smarthouse_api.lake.table import StatesTable
@@ -31,10 +32,14 @@ class Restoring:
         """Erase every home that was ever forgotten, by `digests` or by the notes among the objects; repeatable.
 
         State and lake may be of different moments, the state of the earlier: the queue then goes on where the lake ends.
+        Raises `Invalid`, and changes nothing, where the state knows no home of those that there is data of.
         """
         noted = self._forgetting.noted() | set(digests)
-        known = self._homes.known()
-        there = known | self._uploads.homes() | self._table.homes()
+        there = self._uploads.homes() | self._table.homes()
+        known, hidden = self._homes.known(), set(self._homes.hidden())
+        there = (there | known) - hidden
+        if there and not known:
+            raise Invalid(f"The state knows none of the {len(there)} homes that there is data of: it is empty, or another's")
         forgotten = {key for key in there if digest_of(key) in noted}
         orphaned = there - known - forgotten
         self._forgetting.note(noted)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from config.settings import Settings
 from smarthouse_api.cli import main
-from smarthouse_api.errors import Unavailable
+from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.lake.query import Filters
 from smarthouse_api.uploads import Upload
@@ -151,6 +151,18 @@ def test_data_of_a_home_whose_name_was_lost_is_erased(open_house, data, tmp_path
     assert restored.restoring.restore([]).orphaned == 2
     assert exported(restored) == ["named"]
     assert len(list(restored.objects.list("raw/"))) == 1
+
+
+def test_a_state_that_knows_no_home_is_refused_before_anything_is_erased(open_house, data):
+    house = open_house()
+    upload(house, "kept", HOME)
+    house.curator.flush()
+    house.close()
+    (data / "state.db").rename(data / "kept.db")
+    with pytest.raises(Invalid, match="none of the 1 homes"):
+        open_house().restoring.restore([])
+    (data / "kept.db").replace(data / "state.db")
+    assert exported(open_house()) == ["kept"]
 
 
 def test_restoring_what_is_whole_changes_nothing(open_house):
