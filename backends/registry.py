@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from backends.ports import ObjectStore, StateStore, StoreError, StoreUnfit
 
@@ -79,7 +78,7 @@ def unfit(urls: StoreUrls) -> list[str]:
 
 
 def _load(table: dict[str, str], url: str) -> Any:
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0] if "://" in url else ""
     if scheme not in table:
         known = ", ".join(f"{name}://" for name in sorted(table))
         raise UnknownScheme(f"no store for {scheme or 'a URL without a scheme'!r}; there are {known}")

@@ -7,10 +7,10 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
+import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,6 +26,7 @@ from flask.testing import FlaskClient
 from config.settings import Settings
 from smarthouse_api.app import create_app
 from smarthouse_api.house import House
+from tests.servers import MinioServer, RedisServer, free_port
 
 ROOT = Path(__file__).parent.parent
 HOME = "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11"
@@ -45,7 +46,31 @@ def embedded_pair(tmp_path: Path) -> Environment:
     return {"SMARTHOUSE_DATA_DIR": str(tmp_path / "data")}
 
 
-@pytest.fixture(params=["memory_pair", "embedded_pair"])
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server for tests that keep to a prefix of their own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    """A server for tests that keep to a bucket of their own."""
+    server = MinioServer(tmp_path_factory.mktemp("minio"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def production_pair(redis_server: RedisServer, minio_server: MinioServer) -> Environment:
+    own = f"test-{uuid.uuid4().hex}"
+    return {"SMARTHOUSE_STATE_URL": f"{redis_server.url}?prefix={own}", "SMARTHOUSE_OBJECTS_URL": minio_server.url(own)}
+
+
+@pytest.fixture(params=["memory_pair", "embedded_pair", "production_pair"])
 def environment(request: pytest.FixtureRequest) -> Environment:
     """The settings of every pair of stores, in turn."""
     return request.getfixturevalue(request.param)
@@ -111,12 +136,6 @@ def unzipped(body: bytes) -> dict[str, bytes]:
 def rows(body: bytes) -> list[dict[str, Any]]:
     """The rows of a JSON export."""
     return json.loads(unzipped(body)["json"])
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass

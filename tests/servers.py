@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 from urllib.error import HTTPError, URLError
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import redis
@@ -64,6 +65,10 @@ class Process:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -159,6 +164,10 @@ class MinioServer(Process):
             lambda: _ok(f"http://{self.endpoint}/minio/health/ready"),
             {**settings, **env},
         )
+
+    def url(self, bucket: str) -> str:
+        """Of an object store in the bucket."""
+        return f"minio://{quote(ACCESS_KEY, safe='')}:{quote(SECRET_KEY, safe='')}@{self.endpoint}/{bucket}?secure=0"
 
     @property
     def data(self) -> Path:

@@ -8,7 +8,9 @@ import pytest
 from backends.ports import ObjectStore, StateStore
 from backends.registry import OBJECT_BACKENDS, STATE_BACKENDS, UnknownScheme, open_objects, open_state
 
-URLS = {"memory": "memory://"}
+URLS = {"memory": "memory://"} | {
+    scheme: f"{scheme}://localhost/0" for scheme in ("redis", "rediss", "redis+cluster", "rediss+cluster")
+}
 
 
 @pytest.mark.parametrize("scheme", STATE_BACKENDS)

@@ -1,0 +1,188 @@
+"""Documents and logs in Redis: one server, a master that Sentinel names, or a Cluster.
+
+What belongs to a space is named `<prefix>:{<space>}:...`, so that a Cluster keeps it together; in the space's name `%`, `{` and
+`}` are written as `%25`, `%7B` and `%7D`:
+
+    :documents      hash, key -> `<version> <expires_us> <value>`
+    :index          sorted set of the keys, for scans
+    :expiries       sorted set of the keys that time out, by when: microseconds since 1970 of the server's clock
+    :counters       hash: `version` of the space, `log:<log>` the last sequence given
+    :dropped        set of logs that lost entries, which a scrub has to rebuild
+    :log:<log>      a stream; an entry's id is `<sequence>-0`, its value the field `v`
+
+Any client may read a log, through consumer groups too (XGROUP CREATE, XREADGROUP, XACK change nothing that is kept here);
+entries go when the service drops them. Nothing else may write to these keys.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+from backends.checks import check_change, check_names
+from backends.ports import Change, Committed, Conflict, Document, Entry, StateStore, StoreUnavailable
+from backends.redis_connections import Connections
+from backends.redis_scripts import COMMIT, EXPIRE, GET, REBUILD, SCAN
+from backends.redis_servers import condition, every_server, found, primaries, rewrite
+from backends.redis_urls import place_of
+
+_LARGEST = 2**63 - 1
+_LONGEST_US = 1 << 51
+_PAGE = 1000
+_PAGE_BYTES = 4 << 20
+_WITHIN_SPACE = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
+
+
+class RedisState(StateStore):
+    """`redis://[user:password@]host:port/database`, `redis+sentinel://[...]host:port,host:port/master/database`, or
+    `redis+cluster://[...]host:port,host:port`; each as `rediss...` over TLS.
+
+    Options after `?`: `prefix=smarthouse` of every key; `timeout_seconds=2` to connect and for each answer;
+    `scrub_seconds=120`; over TLS `ca`, and `cert` and `key` of this client, all paths of PEM files; with Sentinel
+    `sentinel_username` and `sentinel_password`. What is special in a password is written with `%`.
+
+    A commit is as durable as the server: it asks for `appendonly yes` with `appendfsync always`. Whatever replaces a master
+    is a replica that may not have the last commits yet, which are lost then. A full server (`maxmemory`, `noeviction`) refuses
+    commits that append, or that put more documents without a lifetime than they delete; all others pass.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._place = place_of(url)
+        self._connections = Connections(self._place)
+        self._run, self._ask = self._connections.run, self._connections.ask
+
+    def get(self, space: str, key: str) -> Document | None:
+        check_names(space, key)
+        packed = self._run(GET, [self._key(space, "documents")], key.encode())
+        return None if packed is None else _document(packed)
+
+    def scan(self, space: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[tuple[str, Document]]:
+        check_names(space)
+        keys = [self._key(space, name) for name in ("documents", "index")]
+        least, begun = prefix.encode(), after.encode()
+        low = b"(" + begun if begun >= least else b"[" + least
+        high = b"(" + least + b"\xff" if least else b"+"
+        documents: list[tuple[str, Document]] = []
+        while len(documents) < limit:
+            last, page = self._run(SCAN, keys, low, high, min(limit - len(documents), _PAGE), _PAGE_BYTES)
+            documents += [(key.decode(), _document(packed)) for key, packed in zip(page[::2], page[1::2], strict=True)]
+            if last is None:
+                break
+            low = b"(" + last
+        return documents
+
+    def read(self, space: str, log: str, after: int = 0, limit: int = 1000) -> list[Entry]:
+        check_names(space, log)
+        key, entries = self._key(space, f"log:{log}"), list[Entry]()
+        after = max(after, 0)
+        while len(entries) < limit and after < _LARGEST:
+            count = min(limit - len(entries), _PAGE)
+            page = self._ask("XRANGE", key, f"{after + 1}-0", "+", "COUNT", count)
+            entries += [Entry(int(id_.partition(b"-")[0]), fields[b"v"]) for id_, fields in page]
+            if len(page) < count:
+                break
+            after = entries[-1].sequence
+        return entries
+
+    def last_sequence(self, space: str, log: str) -> int:
+        check_names(space, log)
+        return int(self._ask("HGET", self._key(space, "counters"), f"log:{log}") or 0)
+
+    def commit(self, space: str, change: Change) -> Committed:
+        check_change(space, change)
+        logs = {log: number for number, log in enumerate(dict.fromkeys(_logs(change)), 1)}
+        before = self._key(space, "log:")
+        keys = [self._key(space, name) for name in ("documents", "index", "expiries", "counters", "dropped")]
+        version, *rest = self._run(
+            COMMIT, [*keys, *(before + log for log in logs)], *_arguments(change, logs, len(before.encode())), repeat=False
+        )
+        if not version:
+            key = rest[0].decode()
+            raise Conflict(f"{key!r} in {space!r} has version {int(rest[1])}, not {change.expect[key]}")
+        return Committed(version, tuple(rest))
+
+    def scrub(self) -> None:
+        deadline = time.monotonic() + self._place.scrub_seconds
+        with self._connections.translated(), every_server(self._place, self._connections.client()) as servers:
+            # A long log is rebuilt at about 10 µs an entry, and the server answers nobody meanwhile.
+            with closing(Connections(replace(self._place, timeout_seconds=self._place.scrub_seconds))) as patient:
+                for space, kind in found(servers, self._place.prefix):
+                    if kind == "expiries":
+                        self._expire(patient, space, deadline)
+                    elif kind == "dropped":
+                        self._rebuild(patient, space)
+            rewrite(servers, deadline)
+
+    def check(self) -> str:
+        try:
+            return self._condition()
+        except StoreUnavailable:
+            if self._place.kind != "cluster":
+                raise
+            self._connections.close()  # another server may have taken over, which nothing but a use would notice
+            return self._condition()
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _condition(self) -> str:
+        with self._connections.translated():
+            conditions = [condition(*one) for one in primaries(self._connections.client(), self._place.prefix)]
+        versions = " and ".join(dict.fromkeys(one.version for one in conditions))
+        warnings = dict.fromkeys(warning for one in conditions for warning in one.warnings)
+        return "; ".join([f"{versions} can be written to", *(f"warning: {warning}" for warning in warnings)])
+
+    def _expire(self, patient: Connections, space: bytes, deadline: float) -> None:
+        keys = [self._tagged(space, name) for name in ("documents", "index", "expiries")]
+        while patient.run(EXPIRE, keys):
+            if time.monotonic() > deadline:
+                raise StoreUnavailable("Redis: what is timed out is not removed in time")
+
+    def _rebuild(self, patient: Connections, space: bytes) -> None:
+        dropped = self._tagged(space, "dropped")
+        for log in patient.ask("SMEMBERS", dropped):
+            patient.run(REBUILD, [dropped, self._tagged(space, "log:") + log], log)
+
+    def _key(self, space: str, name: str) -> str:
+        return f"{self._place.prefix}:{{{space.translate(_WITHIN_SPACE)}}}:{name}"
+
+    def _tagged(self, space: bytes, name: str) -> bytes:
+        return b"%s:{%s}:%s" % (self._place.prefix.encode(), space, name.encode())
+
+
+def _document(packed: bytes) -> Document:
+    version, _, value = packed.split(b" ", 2)
+    return Document(value, int(version))
+
+
+def _logs(change: Change) -> Iterator[str]:
+    yield from (log for log, _ in change.appends)
+    yield from (log for log, _ in change.drops)
+
+
+def _arguments(change: Change, logs: dict[str, int], before: int) -> list[bytes | str | int]:
+    """The change as `COMMIT` takes it. A key that is put and deleted is only deleted."""
+    deletes = dict.fromkeys(change.deletes)
+    puts = [put for put in change.puts if put.key not in deletes]
+    drops: dict[int, list[str]] = {}
+    for log, sequence in change.drops:
+        if 0 < sequence <= _LARGEST:
+            drops.setdefault(logs[log], []).append(f"{sequence}-0")
+    told: list[bytes | str | int] = [before, len(change.expect), len(puts), len(deletes), len(change.appends), len(drops)]
+    for key, version in change.expect.items():
+        told += (key, f"{version:d}")
+    for put in puts:
+        told += (put.key, "" if put.ttl_seconds is None else _microseconds(put.ttl_seconds), put.value)
+    told += deletes
+    for log, value in change.appends:
+        told += (logs[log], value)
+    for number, ids in drops.items():
+        told += (number, len(ids), *ids)
+    return told
+
+
+def _microseconds(seconds: float) -> int:
+    return math.ceil(max(min(seconds * 1e6, _LONGEST_US), -_LONGEST_US))

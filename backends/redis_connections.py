@@ -1,0 +1,198 @@
+"""Clients of Redis: one for each process, made when it is first used, and none that repeats a write by itself."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisClusterException
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from backends.ports import StoreError, StoreFull, StoreUnavailable
+from backends.redis_scripts import Script
+from backends.redis_urls import Place
+
+Client = redis.Redis | RedisCluster
+Address = tuple[str, int]
+_MANY = 1 << 16
+
+
+class Connections:
+    """The clients of one store. Safe to use from any thread, and in a child beside its parent."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        # By process: a child leaves its parent's clients alone, whose locks other threads may have held at the fork.
+        self._here: dict[int, _Process] = {}
+
+    def ask(self, *words: bytes | str | float, repeat: bool = True) -> Any:
+        """The answer to one command; it is asked once more, if it may be, when the connection turns out to be broken."""
+        with self.translated():
+            client = self.client()
+            try:
+                return command(client, *words)
+            except redis.ConnectionError as error:
+                # Its subclasses are answers, and another would be the same.
+                if not repeat or type(error) is not redis.ConnectionError:
+                    raise
+                return command(client, *words)
+
+    def run(self, script: Script, keys: Sequence[bytes | str], *arguments: bytes | str | float, repeat: bool = True) -> Any:
+        """What the script answers. Only without `repeat` it is sure to be run at most once."""
+        try:
+            return self.ask("EVALSHA", script.sha, len(keys), *keys, *arguments, repeat=repeat)
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, NoScriptError):
+                raise
+        return self.ask("EVAL", script.text, len(keys), *keys, *arguments, repeat=repeat)
+
+    def client(self) -> Client:
+        """This process's client, connected where it must be to exist. Raises what the driver raises."""
+        here = self._here.get(os.getpid()) or self._here.setdefault(os.getpid(), _Process())
+        attempt = here.attempts
+        if here.client is None:
+            with here.making:
+                if here.client is None:
+                    if here.attempts > attempt and here.fault is not None:
+                        raise StoreUnavailable(str(here.fault))  # of the attempt that this one has waited for
+                    try:
+                        here.client = connect(self.place)
+                    except Exception as fault:
+                        here.fault = StoreUnavailable(_told(fault))
+                        raise
+                    finally:
+                        here.attempts += 1
+        return here.client
+
+    def close(self) -> None:
+        """Close what nobody uses, and leave the rest to who does."""
+        here = self._here.pop(os.getpid(), None)
+        if here is not None and here.client is not None:
+            for one in _clients(here.client):
+                one.connection_pool.disconnect(inuse_connections=False)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turns what the driver raises into what the port promises."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            if not isinstance(error, redis.RedisError | OSError):
+                # Of a cluster that it finds nowhere any more: the next use begins with the servers of the URL again.
+                self._here.pop(os.getpid(), None)
+            told = str(error)
+            full = isinstance(error, OutOfMemoryError) or ("MISCONF" in told and "No space left" in told)
+            secrets = filter(None, (self.place.password, self.place.sentinel_password))
+            cause = None if any(secret in told for secret in secrets) else error
+            raise (StoreFull if full else StoreUnavailable)(_told(error, hide=cause is None)) from cause
+
+
+class _Process:
+    """What one process has made."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()
+        self.client: Client | None = None
+        self.attempts = 0
+        self.fault: StoreUnavailable | None = None
+
+
+def connect(place: Place) -> Client:
+    """A client for `place`. A cluster's asks for the cluster's layout at once, the others do nothing before they are used."""
+    if place.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in place.servers]  # type: ignore[no-untyped-call]
+        cluster = RedisCluster(startup_nodes=nodes, retry=_once(), require_full_coverage=False, **_settings(place))
+        _look_alone(cluster)
+        return cluster
+    if place.kind == "sentinel":
+        master: redis.Redis = sentinel(place).master_for(  # type: ignore[no-untyped-call]
+            place.master, db=place.database, retry=_once(), **_settings(place)
+        )
+        return master
+    return client_of(place, place.servers[0])
+
+
+def _look_alone(cluster: RedisCluster) -> None:
+    """Have one thread at a time look at the cluster's layout anew, which takes long when no server answers.
+
+    redis-py makes every thread that lost a connection do so, one after another. Here the others report what they saw.
+    """
+    manager: Any = cluster.nodes_manager
+    look, looking = manager.initialize, threading.Lock()
+
+    def look_unless_another_does(*args: Any, **options: Any) -> None:
+        if looking.acquire(blocking=False):
+            try:
+                look(*args, **options)
+            finally:
+                looking.release()
+
+    manager.initialize = look_unless_another_does
+
+
+def command(client: Client, *words: bytes | str | float) -> Any:
+    """The server's answer. Raises what the driver raises."""
+    return client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+
+def client_of(place: Place, address: Address) -> redis.Redis:
+    """A client for that server alone."""
+    host, port = address
+    return redis.Redis(host=host, port=port, db=place.database, retry=_once(), **_settings(place))
+
+
+def sentinel(place: Place) -> Sentinel:
+    """The sentinels of `place`."""
+    login = {"username": place.sentinel_username, "password": place.sentinel_password}
+    sentinels: Any = Sentinel
+    made: Sentinel = sentinels(place.servers, sentinel_kwargs={**_settings(place), **login, "retry": _once()})
+    return made
+
+
+def _once() -> Retry:
+    # redis-py would repeat a command whose answer was lost: a second append of the same.
+    return Retry(NoBackoff(), 0)
+
+
+def _settings(place: Place) -> dict[str, Any]:
+    tls = {
+        "ssl": True,
+        "ssl_ca_certs": place.ca or None,
+        "ssl_certfile": place.cert or None,
+        "ssl_keyfile": place.key or None,
+        "ssl_check_hostname": True,
+    }
+    return {
+        "username": place.username,
+        "password": place.password,
+        "socket_timeout": place.timeout_seconds,
+        "socket_connect_timeout": place.timeout_seconds,
+        "socket_keepalive": True,
+        "max_connections": _MANY,  # as many as threads
+        "protocol": 2,  # whose connections are known to be broken when there is anything to read before a command
+        **(tls if place.tls else {}),
+    }
+
+
+def _clients(client: Client) -> list[redis.Redis]:
+    if isinstance(client, RedisCluster):
+        return [node.redis_connection for node in client.get_nodes() if node.redis_connection]  # type: ignore[no-untyped-call]
+    return [client]
+
+
+def _told(error: Exception, *, hide: bool = False) -> str:
+    """The error in words. What may repeat a command, which holds data, is left out."""
+    if isinstance(error, RedisClusterException) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    words = isinstance(error, redis.RedisError | OSError) and not hide
+    told = str(error).partition(", with args")[0].partition("\n")[0] if words else ""
+    return f"Redis: {told or type(error).__name__}"

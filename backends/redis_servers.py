@@ -1,0 +1,182 @@
+"""What is asked of the servers behind a store, one by one: how they are set up, and that they rewrite their files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import redis
+from redis.cluster import RedisCluster
+from redis.crc import key_slot
+
+from backends.ports import StoreUnavailable
+from backends.redis_connections import Address, Client, client_of, command, sentinel
+from backends.redis_urls import Place
+
+_CHECK_MS = 1000
+_PAUSE_SECONDS = 0.02
+_SCANNED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A server's name and version, and what is wrong with its setting, in words."""
+
+    version: str
+    warnings: tuple[str, ...]
+
+
+def primaries(client: Client, prefix: str) -> Iterator[tuple[redis.Redis, str]]:
+    """Each server that takes writes, with a key of no meaning that belongs to it. Of a cluster, those that hold slots."""
+    if not isinstance(client, RedisCluster):
+        yield client, f"{prefix}:check"
+        return
+    slots = dict(client.nodes_manager.slots_cache)
+    wanted = {nodes[0].name for nodes in slots.values()}
+    for number in count():
+        key = f"{prefix}:check:{number}"
+        nodes = slots.get(key_slot(key.encode()))
+        if nodes and nodes[0].name in wanted:
+            wanted.remove(nodes[0].name)
+            yield client.get_redis_connection(nodes[0]), key
+        if not wanted:
+            return
+
+
+def condition(server: redis.Redis, key: str) -> Condition:
+    """How the server is, after a write to it. Raises what the driver raises."""
+    command(server, "SET", key, b"", "PX", _CHECK_MS)
+    info = command(server, "INFO")
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    return Condition(f"{name} {info.get('valkey_version') or info['redis_version']}", tuple(_warnings(server, info)))
+
+
+def _warnings(server: redis.Redis, info: dict[str, Any]) -> Iterator[str]:
+    if not info.get("aof_enabled"):
+        yield "appendonly is off: a restart may lose everything since the last snapshot, or all there is"
+    elif (wait := _setting(server, "appendfsync")) not in (None, "always"):
+        yield f"appendfsync is {wait}, not always: a crash may lose the last seconds"
+    policy, most = str(info.get("maxmemory_policy", "")), int(info.get("maxmemory", 0))
+    if policy.startswith("allkeys"):
+        yield f"maxmemory-policy is {policy}, not noeviction: data is thrown away when memory is short"
+    if most and int(info["used_memory"]) > 0.9 * most:
+        yield "over 90 % of maxmemory is used"
+    for field, what in (
+        ("aof_last_write_status", "write to the append-only file"),
+        ("aof_last_bgrewrite_status", "rewrite of the append-only file"),
+        ("rdb_last_bgsave_status", "snapshot"),
+    ):
+        if info.get(field, "ok") != "ok":
+            yield f"the last {what} failed"
+
+
+def _setting(server: redis.Redis, name: str) -> str | None:
+    """A setting of the server, if it tells it: managed ones do not."""
+    try:
+        found = command(server, "CONFIG GET", name)
+    except redis.ResponseError:
+        return None
+    return found.get(name) if isinstance(found, dict) else None
+
+
+@contextmanager
+def every_server(place: Place, client: Client) -> Iterator[list[redis.Redis]]:
+    """A client for each server, replicas and those that are down included."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(client_of(place, address))) for address in _addresses(place, client)]
+
+
+def _addresses(place: Place, client: Client) -> list[Address]:
+    if place.kind == "sentinel":
+        guards = sentinel(place)
+        try:
+            master = guards.discover_master(place.master)  # type: ignore[no-untyped-call]
+            replicas = guards.sentinels[0].sentinel_slaves(place.master)  # of the one that has answered
+            return [master, *((one["ip"], int(one["port"])) for one in replicas)]
+        finally:
+            guards.close()
+    if isinstance(client, RedisCluster):
+        nodes = command(client, "CLUSTER NODES")
+        return [_address(name, place) for name, node in nodes.items() if "noaddr" not in node["flags"]]
+    info = command(client, "INFO", "replication")
+    return [place.servers[0], *((told["ip"], int(told["port"])) for name, told in info.items() if _names_replica(name, told))]
+
+
+def _address(name: str, place: Place) -> Address:
+    host, _, port = name.rpartition(":")
+    return host or place.servers[0][0], int(port)
+
+
+def _names_replica(name: str, told: object) -> bool:
+    return name.removeprefix("slave").isdigit() and isinstance(told, dict)
+
+
+def found(servers: list[redis.Redis], prefix: str) -> Iterator[tuple[bytes, str]]:
+    """The spaces under `prefix` and the kinds of keys that they have; any of them perhaps more than once."""
+    begin = f"{prefix}:{{".encode()
+    for server in servers:
+        if _info(server).get("role") == "slave":
+            continue
+        cursor = None
+        while cursor != 0:
+            cursor, keys = command(server, "SCAN", cursor or 0, "MATCH", begin + b"*", "COUNT", _SCANNED)
+            for key in keys:
+                space, _, kind = key.removeprefix(begin).partition(b"}:")
+                yield space, kind.decode(errors="replace")
+
+
+def rewrite(servers: list[redis.Redis], deadline: float) -> None:
+    """Have every server write its files anew, as the data is now, and remove the old ones.
+
+    A rewrite that was under way is waited for and followed by another. Both kinds of file are written, whatever the settings
+    are now: a snapshot may be left of other ones, or of a replica's first copy.
+    """
+    now = [_info(server) for server in servers]
+    written = {one["master_replid"]: int(one["master_repl_offset"]) for one in now if one.get("role") == "master"}
+    for server in servers:
+        _wait(server, lambda info: info.get("role") != "slave" or _has(info, written), deadline)
+        if _wait(server, _idle, deadline).get("aof_enabled"):
+            _write(server, "BGREWRITEAOF", "aof_last_bgrewrite_status", deadline)
+        _write(server, "BGSAVE", "rdb_last_bgsave_status", deadline)
+
+
+def _write(server: redis.Redis, order: str, status: str, deadline: float) -> None:
+    while True:
+        try:
+            command(server, order)
+            break
+        except redis.ResponseError as error:
+            # The server has begun one by itself.
+            if "progress" not in str(error):
+                raise
+        _wait(server, _idle, deadline)
+    if _wait(server, _idle, deadline).get(status, "ok") != "ok":
+        raise StoreUnavailable(f"Redis: its {order} failed")
+
+
+def _idle(info: dict[str, Any]) -> bool:
+    # When the server says that a rewrite is done, it has removed the names of the files that the new ones replace.
+    busy = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress", "loading")
+    return not any(info.get(name) for name in busy)
+
+
+def _has(info: dict[str, Any], written: dict[str, int]) -> bool:
+    """Whether the replica has all that its master had."""
+    return int(info.get("slave_repl_offset", 0)) >= written.get(info["master_replid"], 1 << 62)
+
+
+def _wait(server: redis.Redis, until: Callable[[dict[str, Any]], bool], deadline: float) -> dict[str, Any]:
+    while not until(info := _info(server)):
+        if time.monotonic() > deadline:
+            raise StoreUnavailable("Redis: the files are not rewritten in time")
+        time.sleep(_PAUSE_SECONDS)
+    return info
+
+
+def _info(server: redis.Redis) -> dict[str, Any]:
+    info: dict[str, Any] = command(server, "INFO")
+    return info

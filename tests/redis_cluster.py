@@ -1,0 +1,127 @@
+"""Redis as it runs where one server must not be enough: watched by Sentinel, or as a Cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+from tests.servers import READY_SECONDS, Process, RedisServer, free_port, program
+
+SLOTS = 16384
+
+
+class SentinelServer(Process):
+    """One that decides alone, and quickly. password: its own, not the servers'."""
+
+    def __init__(self, folder: Path, master: RedisServer, password: str) -> None:
+        self.port, self.password = free_port(), password
+        folder.mkdir(parents=True)
+        told = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"dir {folder}",
+            f"requirepass {password}",
+            f"sentinel monitor mymaster 127.0.0.1 {master.port} 1",
+            "sentinel down-after-milliseconds mymaster 300",
+            "sentinel failover-timeout mymaster 2000",
+        ]
+        if master.password:
+            told.append(f"sentinel auth-pass mymaster {master.password}")
+        (folder / "sentinel.conf").write_text("\n".join(told) + "\n")
+        binary = program("redis-server", "apt-get install redis-server")
+        super().__init__([binary, str(folder / "sentinel.conf"), "--sentinel"], folder, self._answers)
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, password=self.password, decode_responses=True)
+
+    def replicas(self) -> list[dict[str, object]]:
+        """What it knows of the master's replicas."""
+        with self.client() as client:
+            return client.sentinel_slaves("mymaster")
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+class Cluster:
+    """Primaries that share the slots, the first of which has a replica."""
+
+    def __init__(self, folder: Path, primaries: int = 3) -> None:
+        self.folder = folder
+        self.servers = [
+            RedisServer(
+                folder / str(number),
+                cluster_enabled="yes",
+                cluster_port=str(free_port()),
+                cluster_node_timeout="500",
+                cluster_config_file="nodes.conf",
+                cluster_replica_validity_factor="0",
+                repl_diskless_sync_delay="0",
+            )
+            for number in range(primaries + 1)
+        ]
+        self.primaries, self.replica = self.servers[:primaries], self.servers[-1]
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.primaries)
+
+    def start(self) -> None:
+        for server in self.servers:
+            server.start()
+        share = SLOTS // len(self.primaries) + 1
+        for number, server in enumerate(self.servers):
+            with server.client() as client:
+                client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+                if server is not self.replica:
+                    client.execute_command("CLUSTER ADDSLOTSRANGE", share * number, min(share * (number + 1), SLOTS) - 1)
+                client.execute_command("CLUSTER MEET", "127.0.0.1", self.servers[0].port, self._bus(self.servers[0]))
+        wait_until(lambda: all(self._knows(server, len(self.servers)) for server in self.servers))
+        with self.replica.client() as client, self.primaries[0].client() as primary:
+            client.execute_command("CLUSTER REPLICATE", primary.execute_command("CLUSTER MYID"))
+        self.wait_until_whole()
+
+    def wait_until_whole(self) -> None:
+        """Until every server that runs finds all slots served, and every replica its primary."""
+        wait_until(lambda: all(self._whole(server) for server in self.servers if server.running))
+
+    def owner(self, key: str) -> RedisServer:
+        """The server that has the key's slot now."""
+        with self.replica.client() as client:
+            slot = client.execute_command("CLUSTER KEYSLOT", key)
+            for low, high, (_, port, *_), *_ in client.execute_command("CLUSTER SLOTS"):
+                if low <= slot <= high:
+                    return next(server for server in self.servers if server.port == port)
+        raise AssertionError(f"nobody has {key}")
+
+    def kill(self) -> None:
+        for server in self.servers:
+            server.kill()
+
+    def _bus(self, server: RedisServer) -> int:
+        with server.client() as client:
+            return int(client.config_get("cluster-port")["cluster-port"])
+
+    def _knows(self, server: RedisServer, count: int) -> bool:
+        with server.client() as client:
+            return int(client.execute_command("CLUSTER INFO")["cluster_known_nodes"]) == count
+
+    def _whole(self, server: RedisServer) -> bool:
+        with server.client() as client:
+            info = client.info("replication")
+            linked = info["role"] == "master" or info["master_link_status"] == "up"
+            return linked and client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it does not come true"
+        time.sleep(0.02)
