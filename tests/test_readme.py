@@ -20,7 +20,7 @@ from smarthouse_api.lake.schema import ROWS
 from tests.conftest import MEMORY
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/running.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/running.md", "docs/production.md")
 FIELDS = {f"SMARTHOUSE_{field.name.upper()}": field.name for field in dataclasses.fields(Settings)}
 TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}
 README = TEXTS["README.md"]
@@ -132,10 +132,11 @@ def test_every_request_of_the_session_can_be_made(routes: MapAdapter) -> None:
 
 
 def test_every_store_is_documented_with_options_that_it_has() -> None:
-    table = {url.strip("`"): options for url, _, options in rows_after("| URL | store | options |")}
+    listed = [(re.findall(r"`([^`]+://[^`]*)`", urls), options) for urls, _, options in rows_after("| URL | store | options |")]
+    table = {url.replace("[", "").replace("]", "").replace(":port", ""): options for urls, options in listed for url in urls}
     assert {url.partition("://")[0] for url in table} == STATE_BACKENDS.keys() | OBJECT_BACKENDS.keys()
     for url, options in table.items():
-        given = "&".join(re.findall(r"`(\w+=\w+)`", options))
+        given = "&".join(re.findall(r"`(\w+=[\w-]+)`", options))
         for known, open_store in ((STATE_BACKENDS, open_state), (OBJECT_BACKENDS, open_objects)):
             if url.partition("://")[0] in known:
                 open_store(f"{url}?{given}" if given else url)
