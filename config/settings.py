@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from limits import parse
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 PREFIX = "SMARTHOUSE_"
 KIB, MIB = 1 << 10, 1 << 20
+_ENGINE = re.compile(r"sc://[^\s/:;?#@]+(:[0-9]+)?(/|$)|sc://\[[0-9A-Fa-f:.]+\](:[0-9]+)?(/|$)")
 
 
 Rule = Callable[["Settings"], list[str]]
@@ -238,9 +240,13 @@ def _decoded_holds_a_body(settings: Settings) -> list[str]:
 
 
 def _engine_is_known(settings: Settings) -> list[str]:
-    if settings.engine_url == "embedded" or urlsplit(settings.engine_url).scheme == "sc":
+    if settings.engine_url == "embedded":
         return []
-    return [f"{PREFIX}ENGINE_URL: no such engine; there are embedded, and sc://host:port for a Spark Connect endpoint"]
+    if not _ENGINE.match(settings.engine_url):
+        return [f"{PREFIX}ENGINE_URL: no such engine; there are embedded, and sc://host:port for a Spark Connect endpoint"]
+    if find_spec("pyspark") is None:
+        return [f"{PREFIX}ENGINE_URL: the client of Spark Connect is missing: pip install 'smarthouse-api[spark]'"]
+    return []
 
 
 RULES: tuple[Rule, ...] = (

@@ -17,7 +17,7 @@ from smarthouse_api.housekeeping import Housekeeper
 from smarthouse_api.keyring import Keyring
 from smarthouse_api.lake.compression import Limits
 from smarthouse_api.lake.curator import Curator
-from smarthouse_api.lake.engines import open_engine
+from smarthouse_api.lake.engines import Engine, open_engine
 from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.leases import Leases
 from smarthouse_api.rates import Rates
@@ -34,6 +34,7 @@ class House:
     objects: ObjectStore
     leases: Leases
     table: StatesTable
+    engine: Engine
     homes: Homes
     uploads: Uploads
     curator: Curator
@@ -49,6 +50,7 @@ class House:
         keyring = Keyring(state)
         leases = Leases(state, settings.lease_seconds)
         table = StatesTable(objects, leases)
+        engine = open_engine(settings.engine_url)
         homes = Homes(state, keyring)
         uploads = Uploads(
             state,
@@ -86,6 +88,7 @@ class House:
             objects=objects,
             leases=leases,
             table=table,
+            engine=engine,
             homes=homes,
             uploads=uploads,
             curator=curator,
@@ -95,7 +98,7 @@ class House:
                 curator,
                 homes,
                 table,
-                open_engine(settings.engine_url),
+                engine,
                 keyring,
                 Policy(
                     strict=settings.export_privacy == "strict",
@@ -128,6 +131,7 @@ class House:
     def close(self) -> None:
         """Stop the housekeeper and let go of the stores."""
         self.housekeeper.stop()
+        self.engine.close()
         self.state.close()
         self.objects.close()
 
@@ -141,6 +145,11 @@ class House:
                 told[name], failed = f"unfit: {fault}", True
             except StoreError as fault:
                 told[name], failed = f"unavailable: {type(fault).__name__}", True
+        if not failed:
+            try:
+                told["lake"] = self.table.condition()
+            except StoreError as fault:
+                told["lake"], failed = f"unavailable: {type(fault).__name__}", True
         if self.settings.housekeeping == "worker" and not failed:
             told["workers"] = _workers_in_words(self.housekeeper.present())
         return told, failed

@@ -32,14 +32,15 @@ class Restoring:
         """Erase every home that was ever forgotten, by `digests` or by the notes among the objects; repeatable.
 
         State and lake may be of different moments, the state of the earlier: the queue then goes on where the lake ends.
-        Raises `Invalid`, and changes nothing, where the state knows no home of those that there is data of.
+        Raises `Invalid`, and changes nothing, where the state knows none of the homes that there is data of.
         """
         noted = self._forgetting.noted() | set(digests)
-        there = self._uploads.homes() | self._table.homes()
+        with_data = self._uploads.homes() | self._table.homes()
         known, hidden = self._homes.known(), set(self._homes.hidden())
-        there = (there | known) - hidden
-        if there and not known:
-            raise Invalid(f"The state knows none of the {len(there)} homes that there is data of: it is empty, or another's")
+        with_data -= hidden
+        if with_data and not with_data & known:
+            raise Invalid(f"The state knows none of the {len(with_data)} homes that there is data of: it is empty or another's")
+        there = with_data | known
         forgotten = {key for key in there if digest_of(key) in noted}
         orphaned = there - known - forgotten
         self._forgetting.note(noted)

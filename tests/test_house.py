@@ -31,10 +31,12 @@ def listed(option: str) -> list[str]:
 
 
 def modules() -> list[str]:
-    """Every module of ours but wsgi, which is the application, and gunicorn's settings, which are an entry like it."""
+    """Every module of ours but wsgi, which is the application, gunicorn's settings, which are an entry like it, and the engine
+    that is imported when it is asked for, because pyspark cannot be by a program that has no file.
+    """
     files = [path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     names = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
-    return sorted(names - {"config.gunicorn"})
+    return sorted(names - {"config.gunicorn", "smarthouse_api.lake.spark"})
 
 
 def run(command: list[str], folder: Path = ROOT, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -663,7 +663,11 @@ def test_the_pages_work_under_a_script_name(embedded_pair: Environment) -> None:
 def test_a_process_that_answers_is_live_and_ready(shared_server: Server) -> None:
     assert requests.get(f"{shared_server.url}/health/live", timeout=10).json() == {"status": "ok"}
     ready = requests.get(f"{shared_server.url}/health/ready", timeout=10)
-    assert (ready.status_code, ready.json()["status"], set(ready.json()["backends"])) == (200, "ok", {"state", "objects"})
+    assert (ready.status_code, ready.json()["status"], set(ready.json()["backends"])) == (
+        200,
+        "ok",
+        {"state", "objects", "lake"},
+    )
 
 
 @pytest.mark.parametrize(("broken", "name"), [("state.db", "state"), ("objects", "objects")])

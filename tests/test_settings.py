@@ -51,6 +51,23 @@ def test_an_unknown_store_is_answered_with_those_that_exist(name: str) -> None:
         Settings.from_env({name: "mongodb://localhost"}, faults)
 
 
+@pytest.mark.parametrize("url", ["sc://spark:15002", "sc://[::1]:15002", "sc://spark/;token=secret", "embedded"])
+def test_an_engine_is_embedded_or_a_spark_connect_endpoint(url: str) -> None:
+    assert Settings.from_env({"SMARTHOUSE_ENGINE_URL": url}).engine_url == url
+
+
+@pytest.mark.parametrize("url", ["", "sc://", "sc://spark:port/;token=secret", "spark://spark", "sc://user:secret@spark"])
+def test_another_engine_is_refused_without_being_repeated(url: str) -> None:
+    with pytest.raises(SettingsError, match="SMARTHOUSE_ENGINE_URL: no such engine") as told:
+        Settings.from_env({"SMARTHOUSE_ENGINE_URL": url})
+    assert "secret" not in str(told.value)
+
+
+def test_no_password_of_a_store_is_shown() -> None:
+    given = {"SMARTHOUSE_STATE_URL": "redis://:secret@host/0", "SMARTHOUSE_OBJECTS_URL": "minio://key:secret@host/bucket"}
+    assert "secret" not in repr(Settings.from_env(given))
+
+
 @pytest.mark.parametrize("rate", ["often", "5/fortnight", "0/minute"])
 def test_a_rate_that_cannot_be_read_is_a_fault(rate: str) -> None:
     with pytest.raises(SettingsError, match="SMARTHOUSE_INGEST_RATE_HOME"):

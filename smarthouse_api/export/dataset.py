@@ -23,7 +23,7 @@ from smarthouse_api.export.order import ordered
 from smarthouse_api.homes import Homes
 from smarthouse_api.keyring import Keyring
 from smarthouse_api.lake.curator import Curator
-from smarthouse_api.lake.engines import EmbeddedEngine
+from smarthouse_api.lake.engines import Engine
 from smarthouse_api.lake.query import Filters, parts, select_groups, select_rows
 from smarthouse_api.lake.table import StatesTable, files_of
 from smarthouse_api.leases import Lease
@@ -70,7 +70,7 @@ class Exports:
         curator: Curator,
         homes: Homes,
         table: StatesTable,
-        engine: EmbeddedEngine,
+        engine: Engine,
         keyring: Keyring,
         policy: Policy,
     ) -> None:
@@ -143,7 +143,7 @@ class Rows:
         self,
         snapshot: DeltaTable,
         filters: Filters,
-        engine: EmbeddedEngine,
+        engine: Engine,
         homes: Homes,
         lease: Lease,
         redactor: Redactor,

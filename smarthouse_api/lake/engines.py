@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
@@ -11,6 +11,22 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 
 from smarthouse_api.lake.table import lake_faults
+
+
+class Engine(ABC):
+    """May be made before a fork and is used after it, by many threads at once."""
+
+    @abstractmethod
+    def stream(self, table: DeltaTable, query: exp.Select) -> Iterator[pa.RecordBatch]:
+        """The result of `query`, in which the snapshot `table` is called `states`, batch by batch, in no order.
+
+        Columns are called and typed as in `lake.schema`, but that a text may come as a `string_view`. To be read
+        without pausing, to its end or until closed, which stops the query. Raises `Unavailable` or `StoreUnavailable`, at the
+        first batch or at a later one: a result that ends is whole.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of connections. They are made again when the engine is next used."""
 
 
 class DataFusion(Postgres):
@@ -25,22 +41,30 @@ class DataFusion(Postgres):
         }
 
 
-class EmbeddedEngine:
+class EmbeddedEngine(Engine):
     """DataFusion, in this process."""
 
     # Large batches: what follows has a cost for each batch in Python.
     SESSION = {"datafusion.execution.batch_size": "8192"}  # noqa: RUF012
 
     def stream(self, table: DeltaTable, query: exp.Select) -> Iterator[pa.RecordBatch]:
-        """The result of `query`, in which the snapshot `table` is called `states`, batch by batch."""
         with lake_faults():
             builder = QueryBuilder(self.SESSION).register("states", table)
             # Iterating the result itself holds the GIL; the reader over its C stream does not.
             yield from pa.RecordBatchReader.from_stream(builder.execute(query.sql(DataFusion)))
 
 
-def open_engine(url: str) -> Any:
-    """The engine that `SMARTHOUSE_ENGINE_URL` names."""
-    if url != "embedded":
-        raise ValueError(f"unknown engine {url!r}; there is embedded")
-    return EmbeddedEngine()
+def open_engine(url: str) -> Engine:
+    """The engine that `SMARTHOUSE_ENGINE_URL` names: `embedded`, or a Spark Connect endpoint, `sc://host:port`.
+
+    Asks no server. Raises `ValueError`, which tells no secret of the URL, for any other, and where the client is missing.
+    """
+    if url == "embedded":
+        return EmbeddedEngine()
+    if not url.startswith("sc://"):
+        raise ValueError(f"unknown engine {url.partition(':')[0]!r}; there are embedded and sc://host:port")
+    try:
+        from smarthouse_api.lake.spark import SparkEngine
+    except ImportError as fault:
+        raise ValueError("an engine sc://host:port needs the client of Spark: install smarthouse-api[spark]") from fault
+    return SparkEngine(url)

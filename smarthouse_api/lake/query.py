@@ -129,7 +129,7 @@ def select_rows(
     """
     wanted = [part.condition(), filters.condition(), *([exp.not_(_one_of("home", homes))] if (homes := sorted(hidden)) else [])]
     if groups is not None:
-        wanted.append(exp.or_(*(_group(type_, unit) for type_, unit in groups)))
+        wanted.append(_one_of_the_groups(groups))
     return exp.select(*(exp.column(name) for name in (*ROWS.names, "time"))).from_("states").where(*wanted)
 
 
@@ -146,15 +146,21 @@ def select_groups(filters: Filters, hidden: Iterable[str], min_homes: int) -> ex
     )
 
 
-def _group(type_: str, unit: str | None) -> exp.Condition:
-    of_type = exp.EQ(this=exp.column("type"), expression=exp.Literal.string(type_))
-    unit_column = exp.column("unit")
-    of_unit = (
-        exp.Is(this=unit_column, expression=exp.null())
-        if unit is None
-        else exp.EQ(this=unit_column, expression=exp.Literal.string(unit))
-    )
-    return exp.and_(of_type, of_unit)
+def _one_of_the_groups(groups: Sequence[tuple[str, str | None]]) -> exp.Condition:
+    """A term for each type, not for each pair: engines take seconds to plan a hundred alternatives."""
+    units: dict[str, list[str | None]] = {}
+    for type_, unit in groups:
+        units.setdefault(type_, []).append(unit)
+    of_type = ((exp.EQ(this=exp.column("type"), expression=exp.Literal.string(type_)), some) for type_, some in units.items())
+    return exp.or_(*(exp.and_(condition, _has_one_of_the_units(some)) for condition, some in of_type))
+
+
+def _has_one_of_the_units(units: Sequence[str | None]) -> exp.Condition:
+    named = [unit for unit in units if unit is not None]
+    wanted: list[exp.Condition] = [_one_of("unit", named)] if named else []
+    if len(named) < len(units):
+        wanted.append(exp.Is(this=exp.column("unit"), expression=exp.null()))
+    return exp.or_(*wanted)
 
 
 def _one_of(column: str, values: Iterable[str]) -> exp.Condition:

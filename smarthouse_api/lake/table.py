@@ -26,12 +26,13 @@ LEASE = "lake"
 """Name of the lease that one writer holds, and of the one that whoever reads a snapshot shares."""
 
 # Only `time` has statistics: those of an identifying column would keep a forgotten home's values in the log. Expired log
-# entries and removed files go as soon as they are asked to, which is what forgetting needs.
+# entries and removed files go as soon as they are asked to, which is what forgetting needs, and not before: an engine that
+# opens the table by its version, in mid-export, needs the log of that version.
 CONFIGURATION = {
     "delta.dataSkippingStatsColumns": "time",
     "delta.logRetentionDuration": "interval 0 seconds",
     "delta.deletedFileRetentionDuration": "interval 0 seconds",
-    "delta.enableExpiredLogCleanup": "true",
+    "delta.enableExpiredLogCleanup": "false",
     "delta.checkpointInterval": "50",
 }
 WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=128 * 1024)
@@ -60,6 +61,11 @@ class StatesTable:
 
     def __init__(self, objects: ObjectStore, leases: Leases) -> None:
         self._objects, self._leases = objects, leases
+
+    def condition(self) -> str:
+        """One line for readiness; raises `StoreUnavailable` when the table cannot be read."""
+        table = self.open()
+        return "no table yet" if table is None else f"version {table.version()} can be read"
 
     def try_write(self) -> Lease | None:
         """The writer's lease, to be released; None while another writes."""

@@ -1,0 +1,238 @@
+"""A Spark Connect endpoint as the engine: Apache Spark 4 with Delta, or Sail.
+
+We speak its protocol with the messages that `pyspark` brings along, and leave pyspark's own session be: that retries for ten
+minutes, runs threads, and waits for ever; ours says within seconds that an engine does not answer.
+
+The endpoint reads the table itself, at the version that an export opened. It is told where, never with which key: our
+credentials for the store stay here, and its operator gives it its own, which need no more than to read. (For Sail those are
+`AWS_*` variables; for Spark `spark.hadoop.fs.s3a.*`.) A folder must be there under the same path, readable for its user.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+import pyarrow as pa
+from deltalake import DeltaTable
+from sqlglot import exp
+
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.lake.engines import Engine
+from smarthouse_api.lake.schema import STATES
+
+with warnings.catch_warnings():
+    # pyspark has not been tried with pandas 3 by its authors. It insists on importing pandas; we use none of it.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    import pyspark.sql.connect.proto as pb
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+    from pyspark.sql.connect.proto.base_pb2_grpc import SparkConnectServiceStub
+
+ANSWER_SECONDS = 5.0
+"""How long an endpoint may take to say that it is there. It is asked before each query, and so often while one runs."""
+
+QUERY_SECONDS = 120.0
+"""How long one query may take, from its start to its last row, of which an export wants some 65,000 at a time; it is also the
+longest wait for the first, of an endpoint that is there and works."""
+
+_URL = re.compile(r"sc://(\[[0-9A-Fa-f:.]+\]|[^\s/:;?#@\[\]]+)(:[0-9]+)?(/(;[^\s;=?#]+=[^\s;=?#]*)*)?")
+_CHANNEL = [
+    # A batch is as large as the engine makes it; a part of an export is held in memory anyway.
+    ("grpc.max_receive_message_length", -1),
+    # Else a new channel waits with the old one for its next try to connect, up to two minutes.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+log = logging.getLogger(__name__)
+
+
+class SparkEngine(Engine):
+    """url: `sc://host:port/;name=value...`, the values percent-encoded, in the notation of Spark's own clients.
+
+    `token` goes over TLS, but to `localhost`; `use_ssl=true` is TLS without one; there are `user_id` and `user_agent`; any
+    other name becomes a header.
+    """
+
+    def __init__(self, url: str, *, answer_seconds: float = ANSWER_SECONDS, query_seconds: float = QUERY_SECONDS) -> None:
+        try:
+            if not _URL.fullmatch(url):
+                raise ValueError
+            self._builder = DefaultChannelBuilder(url, _CHANNEL)
+        except ValueError:  # whose words may hold the token
+            form = "sc://host:port or sc://host:port/;token=...;use_ssl=true, the values percent-encoded"
+            raise ValueError(f"the engine's URL is malformed; write {form}") from None
+        self._answer_seconds, self._query_seconds = answer_seconds, query_seconds
+        self._lock = threading.Lock()
+        self._session: _Session | None = None
+
+    def stream(self, table: DeltaTable, query: exp.Select) -> Iterator[pa.RecordBatch]:
+        plan = _plan(table, query)
+        try:
+            yield from self._ready().run(plan, self._query_seconds)
+        except grpc.RpcError as fault:
+            raise self._unavailable(fault) from fault
+
+    def close(self) -> None:
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def _ready(self) -> _Session:
+        """A session that has just answered. One that had answered before may be gone with its server: then a new one."""
+        session = self._current()
+        try:
+            session.prepare()
+        except grpc.RpcError:
+            self._drop(session)
+            if not session.answered:
+                raise
+            session = self._current()
+            try:
+                session.prepare()
+            except grpc.RpcError:
+                self._drop(session)
+                raise
+        return session
+
+    def _current(self) -> _Session:
+        with self._lock:
+            if self._session is None:
+                self._session = _Session(self._builder, self._answer_seconds)
+            return self._session
+
+    def _drop(self, session: _Session) -> None:
+        """Use it no more. Queries of other threads may still run in it: the last of them closes its channel."""
+        with self._lock:
+            if self._session is session:
+                self._session = None
+
+    def _unavailable(self, fault: Any) -> Unavailable:
+        code = fault.code()
+        log.error("the query engine at %s failed: %s: %.1000s", self._builder.endpoint, code.name, fault.details())
+        told = {
+            grpc.StatusCode.UNAVAILABLE: "cannot be reached",
+            grpc.StatusCode.DEADLINE_EXCEEDED: "does not answer in time",
+            grpc.StatusCode.CANCELLED: "does not answer any more",
+        }.get(code, "failed to run the query")
+        return Unavailable(f"The query engine at {self._builder.endpoint} {told}; repeat the request later")
+
+
+class _Session:
+    """A session on the server over a channel of its own. Its id is of our making, so that nothing is asked to make it.
+
+    Every method but `close` raises `grpc.RpcError`.
+    """
+
+    def __init__(self, builder: DefaultChannelBuilder, answer_seconds: float) -> None:
+        self.answered = False
+        self._answer_seconds = answer_seconds
+        self._channel = builder.toChannel()
+        self._server = SparkConnectServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._headers = list(builder.metadata())
+        self._names: dict[str, Any] = {
+            "session_id": str(uuid.uuid4()),
+            "user_context": pb.UserContext(user_id=builder.userId or "smarthouse"),
+            "client_type": builder.userAgent,
+        }
+
+    def prepare(self) -> None:
+        """Find out that the server is there and hold it to UTC, which the results' times are in."""
+        zone = pb.ConfigRequest.Set(pairs=[pb.KeyValue(key="spark.sql.session.timeZone", value="UTC")])
+        request = pb.ConfigRequest(operation=pb.ConfigRequest.Operation(set=zone), **self._names)
+        self._server.Config(request, timeout=self._answer_seconds, metadata=self._headers)
+        self.answered = True
+
+    def run(self, plan: pb.Plan, seconds: float) -> Iterator[pa.RecordBatch]:
+        """The plan's result, one message of the server at a time. A query that is not read to its end is interrupted."""
+        operation = str(uuid.uuid4())
+        request = pb.ExecutePlanRequest(plan=plan, operation_id=operation, **self._names)
+        answers = self._server.ExecutePlan(request, timeout=seconds, metadata=self._headers)
+        whole, watch = False, _Watch(self, answers, self._answer_seconds)
+        watch.start()
+        try:
+            for answer in answers:
+                if answer.HasField("arrow_batch"):
+                    with pa.ipc.open_stream(answer.arrow_batch.data) as batches:
+                        yield from map(_typed, batches)
+            whole = True
+        finally:
+            watch.over.set()
+            if not whole:
+                answers.cancel()
+                if not watch.gave_up:
+                    self._interrupt(operation)
+
+    def close(self) -> None:
+        """Have the server forget the session, if it answers."""
+        with suppress(grpc.RpcError):
+            self._server.ReleaseSession(
+                pb.ReleaseSessionRequest(**self._names), timeout=self._answer_seconds, metadata=self._headers
+            )
+        self._channel.close()
+
+    def _interrupt(self, operation: str) -> None:
+        """Cancelling a call ends its answers alone: the server would go on with the work."""
+        kind = pb.InterruptRequest.INTERRUPT_TYPE_OPERATION_ID
+        request = pb.InterruptRequest(interrupt_type=kind, operation_id=operation, **self._names)
+        with suppress(grpc.RpcError, ValueError):  # the one of a server that is gone, the other of a closed channel
+            self._server.Interrupt(request, timeout=self._answer_seconds, metadata=self._headers)
+
+
+class _Watch(threading.Thread):
+    """Cancels a call once its server no longer answers anything: on its own it would wait for its deadline."""
+
+    def __init__(self, session: _Session, call: Any, seconds: float) -> None:
+        super().__init__(name="engine-watch", daemon=True)
+        self.over = threading.Event()
+        self.gave_up = False
+        self._session, self._call, self._seconds = session, call, seconds
+
+    def run(self) -> None:
+        while not self.over.wait(self._seconds) and not self.gave_up:
+            try:
+                self._session.prepare()
+            except (grpc.RpcError, ValueError):  # the one of a server that is gone, the other of a closed channel
+                self.gave_up = True
+                self._call.cancel()
+
+
+def _plan(table: DeltaTable, query: exp.Select) -> pb.Plan:
+    """`query` as Spark's SQL over the snapshot. Texts travel beside it, as values: Spark would unescape them, and put its own
+    settings and its server's environment in the place of `${...}`.
+    """
+    texts: dict[str, pb.Expression] = {}
+
+    def set_aside(node: exp.Expression) -> exp.Expression:
+        if not (isinstance(node, exp.Literal) and node.is_string):
+            return node
+        name = f"text{len(texts)}"
+        texts[name] = pb.Expression(literal=pb.Expression.Literal(string=node.this))
+        return exp.Placeholder(this=name)
+
+    sql = query.transform(set_aside).sql("spark", identify=True)
+    version = {"versionAsOf": str(table.version())}
+    source = pb.Read.DataSource(format="delta", paths=[_location(table.table_uri)], options=version)
+    states = pb.SubqueryAlias(input=pb.Relation(read=pb.Read(data_source=source)), alias="states")
+    whole = pb.WithRelations(
+        root=pb.Relation(common=pb.RelationCommon(plan_id=1), sql=pb.SQL(query=sql, named_arguments=texts)),
+        references=[pb.Relation(common=pb.RelationCommon(plan_id=2), subquery_alias=states)],
+    )
+    return pb.Plan(root=pb.Relation(common=pb.RelationCommon(plan_id=3), with_relations=whole))
+
+
+def _location(uri: str) -> str:
+    """A table's URI as Hadoop has it, below Spark: its paths are not escaped, and its S3 is `s3a`. Sail takes either."""
+    return re.sub("^s3://", "s3a://", unquote(uri))
+
+
+def _typed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.cast(pa.schema([(name, STATES.field(name).type) for name in batch.schema.names]))
