@@ -6,15 +6,21 @@ import errno
 import multiprocessing
 import os
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import pytest
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
 
+from backends import redis_connections, redis_servers
 from backends.ports import ObjectStore, StateStore
 from backends.registry import open_objects, open_state
+from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, MotoServer, RedisServer
 
 Store = TypeVar("Store", StateStore, ObjectStore)
 
@@ -23,8 +29,9 @@ Store = TypeVar("Store", StateStore, ObjectStore)
 class Backend(Generic[Store]):
     """A store under test, and what can be done to it from outside.
 
-    open: a further handle on the same data. files: all its bytes, wherever they rest. fill and break_driver: from now on
-    there is no room, or nothing answers; None where there is nothing that could fill up or break.
+    open: a further handle on the same data. open_later: one that takes whoever has written nothing since for dead. files: all
+    its bytes, wherever they rest. fill and break_driver: from now on there is no room, or nothing answers; None where there
+    is nothing that could fill up or break.
     """
 
     url: str
@@ -33,6 +40,7 @@ class Backend(Generic[Store]):
     files: Callable[[], bytes] | None = None
     fill: Callable[[], None] | None = None
     break_driver: Callable[[], None] | None = None
+    open_later: Callable[[], Store] | None = None
 
 
 @pytest.fixture
@@ -66,6 +74,53 @@ def sqlite_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ba
 
 
 @pytest.fixture
+def redis_state(redis_server: RedisServer) -> Iterator[Backend[StateStore]]:
+    handles = _Handles(open_state, f"{redis_server.url}?prefix={uuid.uuid4().hex}")
+    nowhere = _Handles(open_state, "redis://127.0.0.1:1/0")
+    opened = [handles]
+
+    def fill() -> None:
+        with redis_server.client() as client:
+            client.config_set("maxmemory", 1)
+
+    yield Backend(
+        handles.url,
+        lambda: opened[-1].open(),
+        files=lambda: _bytes_below(redis_server.folder),
+        fill=fill,
+        break_driver=lambda: opened.append(nowhere),
+    )
+    handles.close()
+    with redis_server.client() as client:
+        client.config_set("maxmemory", 0)
+
+
+@pytest.fixture
+def fakeredis_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend[StateStore]]:
+    """Redis in this process. It keeps no files, and what is asked of a server's files is answered for it."""
+    fakeredis = pytest.importorskip("fakeredis", reason="fakeredis is missing: pip install 'fakeredis[lua]'")
+    server = fakeredis.FakeServer()
+
+    class Fake(fakeredis.FakeRedis):
+        def execute_command(self, *words: Any, **options: Any) -> Any:
+            if words[0] == "INFO":
+                return {"redis_version": "fake", "role": "master", "master_replid": "", "master_repl_offset": 0}
+            return super().execute_command(*words, **options)
+
+    for place in ("connect", "client_of"):
+        monkeypatch.setattr(redis_connections, place, lambda *_: Fake(server=server))
+    monkeypatch.setattr(redis_servers, "client_of", lambda *_: Fake(server=server))
+    handles = _Handles(open_state, "redis://fake/0")
+    yield Backend(
+        handles.url,
+        handles.open,
+        shared_between_processes=False,
+        break_driver=lambda: setattr(server, "connected", False),
+    )
+    handles.close()
+
+
+@pytest.fixture
 def memory_objects() -> Iterator[Backend[ObjectStore]]:
     store = open_objects("memory://")
     yield Backend("memory://", lambda: store, shared_between_processes=False)
@@ -88,16 +143,81 @@ def file_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ba
             root.rename(tmp_path / "lost")
         root.write_bytes(b"no folder at all")
 
-    yield Backend(handles.url, handles.open, files=lambda: _bytes_below(tmp_path), fill=fill, break_driver=break_driver)
+    yield Backend(
+        handles.url,
+        handles.open,
+        files=lambda: _bytes_below(tmp_path),
+        fill=fill,
+        break_driver=break_driver,
+        open_later=handles.open,
+    )
     handles.close()
 
 
-@pytest.fixture(params=["memory_state", "sqlite_state"])
+@pytest.fixture(scope="session")
+def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    """A server for tests that keep to a bucket of their own."""
+    server = MinioServer(tmp_path_factory.mktemp("minio"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
+    server = MotoServer(tmp_path_factory.mktemp("moto"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def minio_objects(minio_server: MinioServer) -> Iterator[Backend[ObjectStore]]:
+    bucket = f"test-{uuid.uuid4().hex}"
+    credentials = StaticProvider(ACCESS_KEY, SECRET_KEY)
+
+    def fill() -> None:
+        MinioAdmin(endpoint=minio_server.endpoint, secure=False, credentials=credentials).bucket_quota_set(bucket, 1)
+
+    def files() -> bytes:
+        """But for MinIO's trash, which it empties for the first time when it has run for five minutes."""
+        system = minio_server.data / ".minio.sys"
+        waiting = {path for path in (system / "tmp").iterdir() if path.name != ".trash"}
+        return b"".join(map(_bytes_below, (minio_server.data / bucket, system / "multipart", *sorted(waiting))))
+
+    yield from _s3_objects(minio_server.endpoint, f"{bucket}/smart/house", files=files, fill=fill)
+
+
+@pytest.fixture
+def moto_objects(moto_server: MotoServer) -> Iterator[Backend[ObjectStore]]:
+    """The other S3. It keeps its bytes in memory, is never full, and says of every upload in parts that it began in 2010."""
+    yield from _s3_objects(moto_server.endpoint, f"test-{uuid.uuid4().hex}", "&abandoned_after_seconds=1e9")
+
+
+def _s3_objects(endpoint: str, place: str, options: str = "", **outside: Any) -> Iterator[Backend[ObjectStore]]:
+    login = f"{ACCESS_KEY}:{quote(SECRET_KEY, safe='')}"
+    here, later, nowhere = (
+        _Handles(open_objects, f"minio://{login}@{server}/{place}?secure=0{options}")
+        for server, options in ((endpoint, options), (endpoint, "&abandoned_after_seconds=0"), ("127.0.0.1:1", options))
+    )
+    opened = [here]
+    yield Backend(
+        here.url,
+        lambda: opened[-1].open(),
+        break_driver=lambda: opened.append(nowhere),
+        open_later=later.open,
+        **outside,
+    )
+    for handles in (here, later, nowhere):
+        handles.close()
+
+
+@pytest.fixture(params=["memory_state", "sqlite_state", "fakeredis_state", "redis_state"])
 def state_backend(request: pytest.FixtureRequest) -> Backend[StateStore]:
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(params=["memory_objects", "file_objects"])
+@pytest.fixture(params=["memory_objects", "file_objects", "minio_objects", "moto_objects"])
 def objects_backend(request: pytest.FixtureRequest) -> Backend[ObjectStore]:
     return request.getfixturevalue(request.param)
 
@@ -132,7 +252,7 @@ def shared_objects(objects_backend: Backend[ObjectStore]) -> Backend[ObjectStore
 def processes() -> Any:
     """Processes that are cheap to start and inherit nothing from this one."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "sqlite3"])
+    context.set_forkserver_preload(["pytest", "sqlite3", "redis", "minio"])
     return context
 
 

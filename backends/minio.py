@@ -1,0 +1,219 @@
+"""Objects in a bucket of MinIO, or of another server that speaks S3.
+
+In the bucket, below the URL's prefix: `objects/<key>`, `tables/<name>/...` and, for a moment, what a check writes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+from minio.deleteobjects import DeleteObject
+from minio.error import S3Error
+from urllib3 import BaseHTTPResponse
+
+from backends.checks import begins_keys, check_key, check_range
+from backends.minio_connections import Connections
+from backends.minio_faults import translated
+from backends.minio_uploads import Upload, parts, uploads
+from backends.minio_urls import place_of
+from backends.ports import ObjectInfo, ObjectStore, SignsUrls, StoreError, StoreUnavailable, TableLocation
+
+_LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
+# To deltalake a timeout is for a request with its whole body, which is a part of a file.
+_TABLE_TIMEOUTS = 3
+
+
+class MinioObjects(ObjectStore, SignsUrls):
+    """`minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`
+
+    secure: `1` TLS, `0` none. region: the bucket's. public_endpoint: `https://host[:port]` under which clients reach the
+    server; without it no URL is signed. timeout_seconds: how long an answer, or its next piece, is waited for.
+    abandoned_after_seconds: how old an upload in parts is when its writer is taken for dead.
+
+    Without credentials in the URL they are MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or AWS_ACCESS_KEY_ID and the like, or a
+    role that AWS's container and web identity variables ask for. SSL_CERT_FILE names the authorities to trust instead of the
+    system's. The bucket is made when it is missing.
+
+    A real MinIO lists only those uploads in parts that began since it was started, and expires all by itself, after the 24
+    hours of its `api stale_uploads_expiry`. What is deleted it moves aside on its disk, and erases every 5 minutes: its
+    `api delete_cleanup_interval`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._place = place_of(url)
+        self._objects = f"{self._place.prefix}objects/"
+        self._tables = f"{self._place.prefix}tables/"
+        self._connections = Connections(self._place)
+
+    def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
+        name = self._objects + check_key(key)
+        session = self._connections.open()
+        if if_absent:
+            session.heed_conditions()
+        upload, size_bytes = None, 0
+        try:
+            # What `chunks` raises is not the store's: only the requests are translated.
+            for part, is_last in parts(chunks):
+                size_bytes += len(part)
+                with self._translated(f"put {key!r}", key if if_absent else None):
+                    if is_last and upload is None:
+                        session.ask("PUT", name, body=part, if_absent=if_absent)
+                        return size_bytes
+                    upload = upload or Upload(session, name)
+                    upload.add(part)
+                    if is_last:
+                        upload.complete(if_absent)
+        except BaseException:
+            if upload is not None:
+                with suppress(StoreError), self._translated("abort an upload"):
+                    upload.abort()
+            raise
+        return size_bytes
+
+    def get(self, key: str) -> bytes:
+        return b"".join(self.stream(key, chunk_bytes=1 << 30))
+
+    def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        check_range(start, length, chunk_bytes)
+        name = self._objects + check_key(key)
+        session = self._connections.open()
+        with self._translated(f"get {key!r}", key):
+            # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
+            wanted = 0 if length is None else max(length, 1)
+            try:
+                answer = session.client.get_object(self._place.bucket, name, offset=start, length=wanted)
+            except S3Error as error:
+                if error.code == "InvalidRange":
+                    return iter(())
+                raise
+            chunks = self._chunks(key, answer, chunk_bytes)
+            next(chunks)  # From here on the generator gives the connection back, even if nobody asks it for a chunk.
+            if (start or wanted) and answer.status != 206:
+                raise StoreUnavailable(f"{self._place}: the server does not send parts of objects")
+        return iter(()) if length == 0 else chunks
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        if begins_keys(prefix):
+            session = self._connections.open()
+            folder, _, name = prefix.rpartition("/")
+            # MinIO refuses to list what begins with these, and some keys do.
+            asked = self._objects + (f"{folder}/" * bool(folder) if name in (".", "..") else prefix)
+            with self._translated("list objects"):
+                for found in session.client.list_objects(self._place.bucket, asked, recursive=True):
+                    key = str(found.object_name).removeprefix(self._objects)
+                    # What a console calls an empty folder is no object of ours.
+                    ours = key.startswith(prefix) and not key.endswith("/")
+                    if ours and found.size is not None and found.last_modified is not None:
+                        yield ObjectInfo(key, found.size, found.last_modified)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        self._remove([self._objects + check_key(key) for key in keys])
+
+    def sweep(self) -> int:
+        before = datetime.now(UTC) - timedelta(seconds=self._place.abandoned_after_seconds)
+        session, probes = self._connections.open(), f"{self._place.prefix}checks/"
+        with self._translated("sweep up"):
+            found = [*session.client.list_objects(self._place.bucket, probes, recursive=True)]
+        left = [str(one.object_name) for one in found if one.last_modified is not None and one.last_modified <= before]
+        self._remove(left)
+        return len(left) + self._abort_uploads(self._objects, before)
+
+    def check(self) -> str:
+        session = self._connections.session()
+        session.look(make=not session.fit)
+        session.probe()
+        return f"MinIO/S3 {self._place} can be written to"
+
+    def table_location(self, name: str) -> TableLocation:
+        place = self._place
+        path = self._tables + check_key(name)
+        with self._translated("find credentials"):
+            # Opened, so that the bucket is there: to deltalake a missing one is a fault, and not a table that is not there yet.
+            credentials = self._connections.open().provider.retrieve()
+        return TableLocation(
+            f"s3://{place.bucket}/{path}",
+            {
+                "aws_endpoint": place.url,
+                "aws_allow_http": str(not place.secure).lower(),
+                "aws_virtual_hosted_style_request": "false",
+                "aws_region": place.region,
+                "aws_access_key_id": credentials.access_key,
+                "aws_secret_access_key": credentials.secret_key,
+                # Also when it is empty: else deltalake takes what AWS's variables say.
+                "aws_session_token": credentials.session_token or "",
+                "aws_skip_signature": "false",
+                # Of two who commit the same version one fails, without a table of locks.
+                "aws_conditional_put": "etag",
+                "connect_timeout": f"{place.timeout_seconds:.3f}s",
+                "timeout": f"{place.timeout_seconds * _TABLE_TIMEOUTS:.3f}s",
+                "retry_timeout": f"{place.timeout_seconds:.3f}s",
+                "max_retries": "2",
+                "backoff_config.init_backoff": "100ms",
+            },
+        )
+
+    def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
+        folder = f"{self._tables}{check_key(name)}/"
+        self._remove(folder + path for path in dead)
+        return self._abort_uploads(folder, datetime.max.replace(tzinfo=UTC))
+
+    def signed_url(self, key: str, seconds: float, file_name: str | None = None) -> str | None:
+        """As promised, for at most seven days."""
+        name = self._objects + check_key(key)
+        if not 0 < seconds <= _LONGEST_SIGNATURE_SECONDS:
+            raise ValueError("a signed URL is for up to seven days")
+        public = self._connections.session().public
+        if public is None:
+            return None
+        told = {} if file_name is None else {"response-content-disposition": _attachment(file_name)}
+        with self._translated("sign a URL"):
+            return public.presigned_get_object(
+                self._place.bucket, name, timedelta(seconds=math.ceil(seconds)), response_headers={**told}
+            )
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _translated(self, asked: str, key: str | None = None) -> translated:
+        return translated(self._place, asked, key)
+
+    def _chunks(self, key: str, answer: BaseHTTPResponse, chunk_bytes: int) -> Iterator[bytes]:
+        try:
+            yield b""
+            while True:
+                with self._translated(f"get the rest of {key!r}"):
+                    chunk = answer.read(chunk_bytes)
+                if not chunk:
+                    return
+                yield chunk
+        finally:
+            answer.close()
+            answer.release_conn()
+
+    def _remove(self, names: Iterable[str]) -> None:
+        session = self._connections.open()
+        with self._translated("delete objects"):
+            # In batches of a thousand.
+            failed = [*session.client.remove_objects(self._place.bucket, (DeleteObject(name) for name in names))]
+        if failed:
+            raise StoreUnavailable(f"{self._place}: {len(failed)} objects could not be deleted, the first: {failed[0].code}")
+
+    def _abort_uploads(self, folder: str, before: datetime) -> int:
+        """Abort the uploads in parts into the folder that were begun until then; how many."""
+        aborted = 0
+        session = self._connections.open()
+        with self._translated("sweep up"):
+            for name, upload_id, begun_at in uploads(session):
+                if name.startswith(folder) and begun_at <= before:
+                    aborted += Upload(session, name, upload_id).abort()
+        return aborted
+
+
+def _attachment(file_name: str) -> str:
+    plain = re.sub(r"[^ !#-\[\]-~]", "_", file_name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"

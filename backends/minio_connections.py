@@ -1,0 +1,254 @@
+"""The clients of one bucket that each process has for itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self, cast
+from urllib.parse import quote, urlencode, urlsplit
+from uuid import uuid4
+from xml.etree.ElementTree import ParseError
+
+from minio import Minio
+from minio.credentials.providers import (
+    ChainedProvider,
+    EnvAWSProvider,
+    EnvMinioProvider,
+    IamAwsProvider,
+    Provider,
+    StaticProvider,
+)
+from minio.error import S3Error
+from minio.signer import sign_v4_s3
+from urllib3 import BaseHTTPResponse, PoolManager, Retry, Timeout
+from urllib3.connectionpool import ConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
+
+from backends.minio_faults import NOT_MET, translated
+from backends.minio_urls import Place
+from backends.ports import StoreUnfit
+
+_ASKS_FOR_IAM = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+_THREADS = 128
+_NOT_IMPLEMENTED = ("NotImplemented", "MethodNotAllowed")
+
+
+class Connections:
+    """One `Session` for each process: what a fork inherits stays its parent's, and is neither used nor closed here."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._sessions: dict[int, Session] = {}
+
+    def session(self) -> Session:
+        """This process's clients; nobody has looked at the bucket."""
+        return self._sessions.get(os.getpid()) or self._sessions.setdefault(os.getpid(), Session(self._place))
+
+    def open(self) -> Session:
+        """This process's clients, for a bucket that was made if need be and that keeps nothing that is deleted."""
+        session = self.session()
+        if not session.fit:
+            session.look(make=True)
+        return session
+
+    def close(self) -> None:
+        if (session := self._sessions.pop(os.getpid(), None)) is not None:
+            session.close()
+
+
+class Session:
+    """minio-py's client, and the requests that it has no method for."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self.fit = False
+        self._heeds_conditions = False
+        self._pools = PoolManager(
+            maxsize=_THREADS,
+            timeout=Timeout(connect=place.timeout_seconds, read=place.timeout_seconds),
+            retries=_REPEATED,
+            ssl_context=ssl.create_default_context() if place.secure else None,
+        )
+        self._pool = self._pools.connection_from_url(place.url)
+        self.provider = _provider(place, self._pools)
+        self.client = self._client(place.url)
+        self.public = self._client(place.public_endpoint) if place.public_endpoint else None
+
+    def ask(
+        self,
+        method: str,
+        name: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        if_absent: bool = False,
+    ) -> BaseHTTPResponse:
+        """Send a request for the object `name`, or for the bucket when that is empty; raises `S3Error` unless it is granted.
+
+        minio-py's own methods put under no condition and list no uploads. Its signer does, in every 7.x; its presigned URLs
+        would do too, but they leave signatures in the logs on the way.
+        """
+        path = f"/{quote(f'{self._place.bucket}/{name}')}"
+        if query:
+            path += f"?{urlencode(sorted(query.items()), quote_via=quote)}"
+        credentials, now = self.provider.retrieve(), datetime.now(UTC)
+        digest = "UNSIGNED-PAYLOAD" if self._place.secure else hashlib.sha256(body).hexdigest()
+        headers: dict[str, str | list[str] | tuple[str]] = {
+            "Host": self._place.endpoint,
+            "Content-Type": "application/octet-stream",
+            "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+            "x-amz-content-sha256": digest,
+        }
+        if credentials.session_token:
+            headers["x-amz-security-token"] = credentials.session_token
+        if if_absent:
+            headers["If-None-Match"] = "*"
+        signed = sign_v4_s3(
+            method=method,
+            url=urlsplit(f"{self._place.url}{path}"),
+            region=self._place.region,
+            headers=headers,
+            credentials=credentials,
+            content_sha256=digest,
+            date=now,
+        )
+        tries = _ONCE_IF_ABSENT if if_absent else _REPEATED
+        answer = self._pool.urlopen(method, path, body, cast(dict[str, str], signed), tries, redirect=False)
+        # The completion of a multipart upload may fail after the server has sent its 200.
+        if answer.status not in (200, 204) or b"<Error>" in answer.data[:200]:
+            raise _refusal(answer)
+        return answer
+
+    def look(self, *, make: bool) -> None:
+        """Raises `StoreUnfit` when the bucket keeps what is deleted: a locked one has versions too. make: it may be new."""
+        place = self._place
+        with translated(place, "look at it"):
+            try:
+                status = self._versioning()
+            except S3Error as error:
+                if error.code != "NoSuchBucket" or not make:
+                    raise
+                self._make()
+                status = self._versioning()
+        if status in ("Enabled", "Suspended"):
+            raise StoreUnfit(
+                f"{place} keeps what is deleted, for its versioning is {status.lower()}; "
+                "use a bucket that never had versioning or object locking"
+            )
+        self.fit = True
+
+    def probe(self) -> None:
+        """Write a small object, see that a put under a condition does not replace it, and delete it."""
+        place, name = self._place, f"{self._place.prefix}checks/{uuid4().hex}"
+        with translated(place, "write to it"):
+            try:
+                self.ask("PUT", name, body=b"check")
+                self.ask("PUT", name, body=b"check", if_absent=True)
+            except S3Error as error:
+                if error.code not in NOT_MET:
+                    raise
+            else:
+                raise StoreUnfit(f"{place}: the server replaces what it is asked not to (If-None-Match); use a newer one")
+            finally:
+                self.client.remove_object(place.bucket, name)
+        self._heeds_conditions = True
+
+    def heed_conditions(self) -> None:
+        """Raises `StoreUnfit` when the server ignores conditions; asks it once."""
+        if not self._heeds_conditions:
+            self.probe()
+
+    def close(self) -> None:
+        self._pools.clear()
+
+    def _client(self, url: str) -> Minio:
+        scheme, _, endpoint = url.partition("://")
+        return Minio(
+            endpoint,
+            secure=scheme == "https",
+            region=self._place.region,
+            credentials=self.provider,
+            http_client=self._pools,
+        )
+
+    def _versioning(self) -> str | None:
+        try:
+            return self.client.get_bucket_versioning(self._place.bucket).status
+        except S3Error as error:
+            if error.code == "AccessDenied":
+                raise StoreUnfit(
+                    f"{self._place}: it cannot be known whether it keeps what is deleted; allow s3:GetBucketVersioning"
+                ) from error
+            if error.code not in _NOT_IMPLEMENTED:
+                raise
+        if not self.client.bucket_exists(self._place.bucket):
+            self._make()
+        return None
+
+    def _make(self) -> None:
+        try:
+            self.client.make_bucket(self._place.bucket)
+        except S3Error as error:
+            if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise
+
+
+class _Retries(Retry):
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+def _tries(*, repeatable: bool) -> Retry:
+    """What broke off is tried once more, and twice what the server could not do just now; what timed out has taken its time.
+
+    repeatable: it may be done twice. A condition that was met, and whose answer was lost, would not be met again.
+    """
+    return _Retries(
+        total=2,
+        connect=0,
+        read=1 if repeatable else 0,
+        status=2,
+        other=0,
+        status_forcelist=(500, 502, 503, 504) if repeatable else (503,),
+        allowed_methods=None,
+        backoff_factor=0.2,
+        respect_retry_after_header=False,
+        raise_on_status=False,
+    )
+
+
+_REPEATED, _ONCE_IF_ABSENT = _tries(repeatable=True), _tries(repeatable=False)
+
+
+def _provider(place: Place, pools: PoolManager) -> Provider:
+    if place.keys is not None:
+        return StaticProvider(*place.keys)
+    providers: list[Provider] = [EnvMinioProvider(), EnvAWSProvider()]
+    if any(os.environ.get(name) for name in _ASKS_FOR_IAM):
+        providers.append(IamAwsProvider(http_client=pools))
+    return ChainedProvider(providers)
+
+
+def _refusal(answer: BaseHTTPResponse) -> Exception:
+    try:
+        return S3Error.fromxml(answer)
+    except (ParseError, UnicodeDecodeError):
+        return HTTPError(f"status {answer.status}")

@@ -1,0 +1,80 @@
+"""Uploads in parts: objects that are large, or of a length that is not known before their end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from html import escape, unescape
+
+from minio.datatypes import ListMultipartUploadsResult
+from minio.error import S3Error
+
+from backends.minio_connections import Session
+
+# S3 takes at most 10,000 parts, all but the last of one size on some servers: 160 GB.
+_PART_BYTES = 16 << 20
+_UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
+
+
+class Upload:
+    """An upload in parts, of which nobody sees anything until it is complete."""
+
+    def __init__(self, session: Session, name: str, upload_id: str | None = None) -> None:
+        self._session, self._name = session, name
+        self._etags: list[str] = []
+        self._id = upload_id or self._begin()
+
+    def add(self, part: bytes) -> None:
+        query = {"uploadId": self._id, "partNumber": str(len(self._etags) + 1)}
+        self._etags.append(self._session.ask("PUT", self._name, query, part).headers.get("ETag", ""))
+
+    def complete(self, if_absent: bool) -> None:
+        told = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(etag)}</ETag></Part>"
+            for number, etag in enumerate(self._etags, 1)
+        )
+        body = f"<CompleteMultipartUpload>{told}</CompleteMultipartUpload>".encode()
+        self._session.ask("POST", self._name, {"uploadId": self._id}, body, if_absent=if_absent)
+
+    def abort(self) -> bool:
+        """Whether there was something to abort."""
+        try:
+            self._session.ask("DELETE", self._name, {"uploadId": self._id})
+        except S3Error as error:
+            if error.code != "NoSuchUpload":
+                raise
+            return False
+        return True
+
+    def _begin(self) -> str:
+        found = _UPLOAD_ID.search(self._session.ask("POST", self._name, {"uploads": ""}).data)
+        if found is None:
+            raise ValueError("no upload was begun")
+        return unescape(found[1].decode())
+
+
+def uploads(session: Session) -> Iterator[tuple[str, str, datetime]]:
+    """Every upload in parts that is under way in the bucket: its object, its id and when it was begun."""
+    # Without a prefix: for MinIO that is the name of one object.
+    query = {"uploads": "", "prefix": ""}
+    while True:
+        page = ListMultipartUploadsResult(session.ask("GET", "", query))
+        for upload in page.uploads:
+            yield str(upload.object_name), str(upload.upload_id), upload.initiated_time or datetime.max.replace(tzinfo=UTC)
+        if not page.is_truncated or not page.uploads:
+            return
+        last = page.uploads[-1]
+        query |= {"key-marker": str(last.object_name), "upload-id-marker": str(last.upload_id)}
+
+
+def parts(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """The bytes of `chunks` in parts of one size, the last one shorter, and whether it is that one; at least one part."""
+    held = bytearray()
+    for chunk in chunks:
+        for at in range(0, len(chunk), _PART_BYTES):
+            held += memoryview(chunk)[at : at + _PART_BYTES]
+            if len(held) > _PART_BYTES:
+                yield bytes(memoryview(held)[:_PART_BYTES]), False
+                del held[:_PART_BYTES]
+    yield bytes(held), True
