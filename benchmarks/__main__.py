@@ -1,4 +1,4 @@
-"""`python -m benchmarks [upload|curate|export ...] [--size small|1m|6m] [--quick] [--keep]`: one table of ratios."""
+"""`python -m benchmarks [PART ...] [--size small|1m|6m] [--quick] [--keep]`: one table of ratios."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import time
 from typing import Final
 
 from benchmarks import table
+from benchmarks.paths import OUT
+from benchmarks.stores import Production
 
-PARTS: Final = ("upload", "curate", "export")
+PARTS: Final = ("upload", "curate", "export", "production", "growth")
+"""The last two against servers of Redis and MinIO, which they start."""
 
 
 def main() -> None:
     arguments = _arguments()
     size = "quick" if arguments.quick else arguments.size
+    if {"production", "growth"} & set(arguments.parts or PARTS):
+        Production(OUT)  # starts nothing, but raises when a server is missing: now, and not after the other parts
     rows: list[table.Row] = []
     for part in arguments.parts or PARTS:
         print(f"{part}, size {size}", flush=True)

@@ -22,6 +22,7 @@ from benchmarks import lake
 from benchmarks.homes import Payload, payloads
 from benchmarks.memory import PeakMemory
 from benchmarks.paths import ROOT, scratch
+from benchmarks.stores import Stores
 from benchmarks.table import Row, a_second, ratios
 
 TIMEOUT_SECONDS: Final = 1800
@@ -86,30 +87,35 @@ def decode(prepared: Sequence[Payload], kind: type[msgspec.Struct]) -> float:
     return states / seconds
 
 
-def _curated(prepared: Sequence[Payload]) -> tuple[float, PeakMemory]:
+def once(prepared: Sequence[Payload], stores: Stores) -> tuple[float, PeakMemory]:
     """States a second of the curator on a lake of its own, and its memory."""
-    with scratch("curate") as data_dir:
-        lake.receive(data_dir, prepared)
+    with lake.opened(stores) as house:
+        lake.receive(house, prepared)
         with PeakMemory(os.getpid()) as peak:
             started = time.perf_counter()
-            lake.curate(data_dir)
+            lake.curate(house)
             seconds = time.perf_counter() - started
-        rows = lake.rows(data_dir)
+        rows = lake.rows(house)
     expected = sum(payload.states for payload in prepared)
     if rows != expected:
         raise RuntimeError(f"{rows} rows were committed for {expected} states")
     return rows / seconds, peak
 
 
+def _embedded(prepared: Sequence[Payload]) -> tuple[float, PeakMemory]:
+    with scratch("curate") as data_dir:
+        return once(prepared, Stores(data_dir))
+
+
 def measure_here(plan: Plan) -> Outcome:
     """Every round in this process, decoding and curating in turn, after a small one that is not counted."""
     prepared = payloads(plan.homes, plan.days)
     decoded, decoded_raw, curated, peaks = [], [], [], []
-    _curated(prepared[: plan.homes])
+    _embedded(prepared[: plan.homes])
     for _ in range(plan.rounds):
         decoded.append(decode(prepared, State))
         decoded_raw.append(decode(prepared, RawState))
-        rate, peak = _curated(prepared)
+        rate, peak = _embedded(prepared)
         curated.append(rate)
         peaks.append((peak.process_mb, peak.tree_mb))
     states = sum(payload.states for payload in prepared)

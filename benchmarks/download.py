@@ -62,6 +62,15 @@ def _read(response: http.client.HTTPResponse, output: IO[bytes] | None, started:
     return Download(size, first, seconds)
 
 
+def check(port: int, fmt: str, query: dict[str, str], expected: int, archive: Path) -> None:
+    """One export that is not timed, into `archive`, counted and removed. RuntimeError unless it holds so many rows."""
+    download(port, fmt, query, archive)
+    found = rows_in(archive, fmt)
+    archive.unlink()
+    if found != expected:
+        raise RuntimeError(f"the export as {fmt} with {query or 'no filter'} holds {found} rows, not {expected}")
+
+
 def rows_in(archive: Path, fmt: str) -> int:
     """How many rows the zip's data file holds."""
     with zipfile.ZipFile(archive) as opened:

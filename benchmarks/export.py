@@ -16,6 +16,7 @@ from benchmarks import lake, memory, server, yardstick
 from benchmarks.download import Download, download, rows_in
 from benchmarks.homes import FIRST_DAY, Payload, celsius_states, payloads
 from benchmarks.paths import OUT, scratch
+from benchmarks.stores import Stores
 from benchmarks.table import Row, a_second, ratios
 
 DAYS: Final = 30
@@ -62,8 +63,9 @@ class Measured:
 def fill(data_dir: Path, prepared: Sequence[Payload]) -> None:
     """Put every payload into the lake of `data_dir`, each on its own day of arrival, and let the service tidy up after that."""
     shutil.rmtree(data_dir, ignore_errors=True)
-    lake.receive(data_dir, prepared)
-    lake.curate(data_dir)
+    with lake.opened(Stores(data_dir)) as house:
+        lake.receive(house, prepared)
+        lake.curate(house)
     with server.service(data_dir) as running:
         memory.settle(running.pid, FILL_SECONDS)
 
@@ -77,8 +79,9 @@ def measure(size: str, keep: bool = False) -> list[Row]:
 def _measure(plan: Plan, keep: bool) -> Measured:
     with scratch("export") as folder:
         data_dir = _lake(plan, OUT / f"lake-{plan.homes}" if keep else folder / "data")
-        lake.to_parquet(data_dir, folder / "rows")
-        rows = lake.rows(data_dir)
+        with lake.opened(Stores(data_dir)) as house:
+            lake.to_parquet(house, folder / "rows")
+            rows = lake.rows(house)
         expected = sum(payload.states for payload in payloads(plan.homes, DAYS))
         if rows != expected:
             raise RuntimeError(f"the lake holds {rows} rows, uploaded were {expected}")

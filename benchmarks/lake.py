@@ -1,8 +1,11 @@
-"""The service's own functions on a data folder, without HTTP: payloads received in the past, curated, counted."""
+"""The service's own functions on a pair of stores, without HTTP: payloads received in the past, curated, tidied up, counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -10,48 +13,80 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from benchmarks.homes import Payload
+from benchmarks.stores import Stores
 from config.settings import Settings
 from smarthouse_api.house import House
 from smarthouse_api.lake.schema import ROWS
+from smarthouse_api.lake.table import files_of
 from smarthouse_api.uploads import Upload
 
-FLUSH_SECONDS: Final = 600.0
+FLUSH_SECONDS: Final = 1800
 ROW_GROUP: Final = 122_880
 """DuckDB's own, so that each of its threads has something to read."""
 
 
-def house(data_dir: Path) -> House:
-    """The service's parts on the embedded stores of `data_dir`, with the defaults of every setting but the flush's patience."""
-    return House.from_settings(Settings(data_dir=str(data_dir), flush_timeout_seconds=FLUSH_SECONDS).placed())
+@contextmanager
+def opened(stores: Stores, **settings: str) -> Iterator[House]:
+    """The service's parts on the stores, with the defaults of every setting but the flush's patience and the given ones."""
+    patience = {"data_dir": str(stores.data_dir), "flush_timeout_seconds": str(FLUSH_SECONDS)}
+    told = {f"SMARTHOUSE_{name.upper()}": value for name, value in {**patience, **settings}.items()}
+    house = House.from_settings(Settings.from_env({**told, **stores.settings}))
+    try:
+        yield house
+    finally:
+        house.close()
 
 
-def receive(data_dir: Path, prepared: Sequence[Payload]) -> None:
+def receive(house: House, prepared: Sequence[Payload]) -> None:
     """Store the payloads as acknowledged uploads, each at its own time of arrival, that nobody has curated yet."""
-    uploads = house(data_dir).uploads
     for payload in prepared:
-        uploads.receive(Upload(payload.home, payload.path.read_bytes()), payload.arrived_at)
+        house.uploads.receive(Upload(payload.home, payload.path.read_bytes()), payload.arrived_at)
 
 
-def curate(data_dir: Path) -> None:
+def curate(house: House) -> None:
     """Bring everything that is pending into the lake."""
-    house(data_dir).curator.flush()
+    house.curator.flush()
 
 
-def table(data_dir: Path) -> DeltaTable:
+def tidy(house: House) -> None:
+    """What the housekeeper does now and then: merge the small files, drop what that replaced and the log of how it came."""
+    with house.table.writing(FLUSH_SECONDS) as lease:
+        house.table.compact(lease, house.settings.lake_compact_files, lambda: False)
+        house.table.erase_history(lease, house.uploads.log_id())
+
+
+def fill(stores: Stores, prepared: Sequence[Payload], name: str, **settings: str) -> None:
+    """All of that, and print how long it took."""
+    times = []
+    with opened(stores, **settings) as house:
+        times.append(time.perf_counter())
+        receive(house, prepared)
+        times.append(time.perf_counter())
+        curate(house)
+        times.append(time.perf_counter())
+        tidy(house)
+        times.append(time.perf_counter())
+        files, states = files_of(table(house)).num_rows, rows(house)
+    received, curated, tidied = (after - before for before, after in pairwise(times))
+    took = f"received in {received:.0f} s, curated in {curated:.0f} s, tidied up in {tidied:.1f} s"
+    print(f"  {name}: {states} states in {files} files, {took}", flush=True)
+
+
+def table(house: House) -> DeltaTable:
     """The lake's table of states. RuntimeError when nothing was ever curated into it."""
-    opened = house(data_dir).table.open()
-    if opened is None:
+    found = house.table.open()
+    if found is None:
         raise RuntimeError("the lake has no table")
-    return opened
+    return found
 
 
-def rows(data_dir: Path) -> int:
-    return table(data_dir).to_pyarrow_dataset().count_rows()
+def rows(house: House) -> int:
+    return int(table(house).to_pyarrow_dataset().count_rows())
 
 
-def to_parquet(data_dir: Path, folder: Path) -> None:
+def to_parquet(house: House, folder: Path) -> None:
     """Write the lake's rows, with an export's columns, as Parquet into `folder`."""
-    batches = table(data_dir).to_pyarrow_dataset().scanner(columns=ROWS.names).to_reader()
+    batches = table(house).to_pyarrow_dataset().scanner(columns=ROWS.names).to_reader()
     folder.mkdir()
     with pq.ParquetWriter(folder / "rows.parquet", batches.schema) as writer:
         for batch in batches:

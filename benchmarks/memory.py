@@ -1,4 +1,4 @@
-"""Peak memory of a whole process tree, sampled while something runs."""
+"""What a whole process tree takes: its peak memory, sampled while something runs, and its processor time."""
 
 from __future__ import annotations
 
@@ -87,15 +87,18 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return times.user + times.system
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that the processes of the tree, as far as they live, have had so far."""
+    return float(sum(_or_zero(_cpu_seconds, process) for process in processes(psutil.Process(pid))))
+
+
 def settle(pid: int, timeout_seconds: float = 120) -> bool:
     """Wait until the tree of `pid` has been calm for longer than its background work ever pauses; False if not in time."""
-    root = psutil.Process(pid)
     calm, deadline = 0, time.monotonic() + timeout_seconds
     while calm < CALM_SECONDS:
         if time.monotonic() > deadline:
             return False
-        before = sum(_or_zero(_cpu_seconds, process) for process in processes(root))
+        before = cpu_seconds(pid)
         time.sleep(1)
-        after = sum(_or_zero(_cpu_seconds, process) for process in processes(root))
-        calm = calm + 1 if after - before < CALM_CORE else 0
+        calm = calm + 1 if cpu_seconds(pid) - before < CALM_CORE else 0
     return True

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from benchmarks.paths import ROOT
+from benchmarks.stores import Stores
 
 HOST: Final = "127.0.0.1"
 CONFIG: Final = "config/gunicorn.py"
@@ -26,6 +27,8 @@ LIMITS: Final = {
     "SMARTHOUSE_INGEST_RATE_ADDRESS": "1000000/minute",
 }
 """The limiter works as in production, it only never says no."""
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,14 @@ class Server:
 def service(data_dir: Path, settings: dict[str, str] | None = None) -> AbstractContextManager[Server]:
     """Our service on `data_dir`, with `settings` over the benchmark's rate limits."""
     return _gunicorn("wsgi:app", data_dir, {**LIMITS, **(settings or {})})
+
+
+@contextmanager
+def undisturbed(pairs: Mapping[Name, Stores]) -> Iterator[dict[Name, Server]]:
+    """A service on each of the pairs, all at once. None keeps house, which on few cores would be most of what is timed."""
+    with ExitStack() as stack:
+        nobody = {"SMARTHOUSE_HOUSEKEEPING": "worker"}
+        yield {name: stack.enter_context(service(one.data_dir, {**one.settings, **nobody})) for name, one in pairs.items()}
 
 
 def bare(data_dir: Path) -> AbstractContextManager[Server]:
