@@ -60,7 +60,7 @@ class MinioObjects(ObjectStore, SignsUrls):
             # What `chunks` raises is not the store's: only the requests are translated.
             for part, is_last in parts(chunks):
                 size_bytes += len(part)
-                with self._translated(f"put {key!r}", key if if_absent else None):
+                with self._translated("put an object", key if if_absent else None):
                     if is_last and upload is None:
                         session.ask("PUT", name, body=part, if_absent=if_absent)
                         return size_bytes
@@ -82,7 +82,7 @@ class MinioObjects(ObjectStore, SignsUrls):
         check_range(start, length, chunk_bytes)
         name = self._objects + check_key(key)
         session = self._connections.open()
-        with self._translated(f"get {key!r}", key):
+        with self._translated("get an object", key):
             # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
             wanted = 0 if length is None else max(length, 1)
             try:
@@ -186,7 +186,7 @@ class MinioObjects(ObjectStore, SignsUrls):
         try:
             yield b""
             while True:
-                with self._translated(f"get the rest of {key!r}"):
+                with self._translated("get the rest of an object"):
                     chunk = answer.read(chunk_bytes)
                 if not chunk:
                     return

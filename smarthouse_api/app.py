@@ -44,5 +44,7 @@ def log_to_stderr(level: str) -> None:
     )
     # No line says in which thread it was written, and finding that out costs as much as writing it.
     logging.logThreads = logging.logMultiprocessing = False
+    # Its warnings of what it repeats name whom an object belongs to.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     # Its debug log shows the state of every connection, headers included.
     logging.getLogger("flask_cors").setLevel(logging.WARNING)

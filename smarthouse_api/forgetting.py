@@ -51,13 +51,12 @@ class Forgetting:
         Once this returns, nothing of the home is read or sent any more. Raises `Unavailable` or `StoreError` when that failed;
         the home stays hidden, and the call can be repeated.
         """
-        hid = self._homes.hide(uuid)
+        self._homes.hide(uuid)
         self.note(map(digest_of, self._homes.hidden()))
-        if hid and self._delay_seconds:
-            # An export that has read rows of the home may still be sending them.
-            self._table.break_readers(self._wait_seconds)
         if not self._delay_seconds:
             self.finish()
+        elif self._homes.unbroken():
+            self._break_readers()
 
     def finish(self) -> None:
         """Purge what is due now, whoever asked for it. Raises `Unavailable` when the lake or another purge takes too long."""
@@ -78,6 +77,10 @@ class Forgetting:
     def noted(self) -> set[str]:
         """The digests of all homes that were ever forgotten."""
         return {info.key.removeprefix(_NOTES) for info in self._objects.list(_NOTES)}
+
+    def is_purging(self) -> bool:
+        """Whether a purge is under way, so that nobody else should replace files of the lake."""
+        return self._leases.is_held(_LEASE)
 
     def is_due(self) -> bool:
         """Whether there is a home to purge by now, or a purge to finish."""
@@ -107,8 +110,21 @@ class Forgetting:
         # The mark must outlive the homes' names, which the scrub is to erase.
         self._due_at(time.time())
         self.note(map(digest_of, hidden))
+        log = self._uploads.log_id()
         with self._table.writing(self._wait_seconds) as writing:
-            self._purge_lake(hidden, writing)
+            self._table.fence(log)
+            for key in hidden:
+                writing.check()
+                self._table.delete_home(key)
+        for key in hidden:
+            self._uploads.purge(key)
+        if not hidden:
+            self._uploads.sweep()
+        self._objects.sweep()
+        # Without the writer's lease, which new exports want. What those read stays: nobody replaces files during a purge.
+        self._break_readers()
+        with self._table.writing(self._wait_seconds) as writing:
+            self._table.erase_history(writing, log)
         lease.check()
         self._state.commit(SPACE, Change(deletes=tuple(f"forgotten/{key}" for key in hidden)))
         # Without the lake's lease: it may take long, and exports and curators need not wait for it.
@@ -118,18 +134,11 @@ class Forgetting:
         else:
             self._state.commit(SPACE, Change(deletes=(_DUE,)))
 
-    def _purge_lake(self, hidden: list[str], writing: Lease) -> None:
-        log = self._uploads.log_id()
-        self._table.fence(log)
-        for key in hidden:
-            self._uploads.purge(key)
-            writing.check()
-            self._table.delete_home(key)
-        if not hidden:
-            self._uploads.sweep()
-        self._objects.sweep()
+    def _break_readers(self) -> None:
+        """Wait for exports that may still send rows of a home that was hidden since they began, then break them off."""
+        unbroken = self._homes.unbroken()
         self._table.break_readers(self._wait_seconds)
-        self._table.erase_history(writing, log)
+        self._state.commit(SPACE, Change(deletes=tuple(unbroken)))
 
     def _due_at(self, when: float) -> None:
         # Not for ever, because a full store takes only what passes; forgetting is what may make room.

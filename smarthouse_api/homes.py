@@ -5,6 +5,7 @@ The UUID itself is never stored. In the state store, space `homes`:
 
     home/<tag>          the home's internal key
     forgotten/<key>     a home that is hidden and whose bytes are still to be purged
+    unbroken/<key>      the same, while an export that began before may still send rows of it
     upload/<key>/...    see `smarthouse_api.uploads`
     reply/<key>/...     likewise
 """
@@ -23,6 +24,7 @@ from smarthouse_api.errors import Invalid
 from smarthouse_api.keyring import Keyring
 
 SPACE = "homes"
+_UNBROKEN_SECONDS = 86400.0
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -69,18 +71,15 @@ class Homes:
                 self._state.put(SPACE, f"home/{self.tag(uuid)}", secrets.token_hex(16).encode(), expect=ABSENT)
         return home
 
-    def hide(self, uuid: str) -> bool:
-        """Hide all that the home ever sent, at once and from every reader; what its UUID sends from now on is a new home's.
-
-        Whether there was a home to hide.
-        """
-        hid = False
+    def hide(self, uuid: str) -> None:
+        """Hide all that the home ever sent, at once, from every new reader; what its UUID sends from now on is a new home's."""
         while (home := self.find(uuid)) is not None:
-            hidden = Put(f"forgotten/{home.key}", str(time.time()).encode())
+            hidden = (
+                Put(f"forgotten/{home.key}", str(time.time()).encode()),
+                Put(f"unbroken/{home.key}", b"", ttl_seconds=_UNBROKEN_SECONDS),
+            )
             with suppress(Conflict):
-                self._state.commit(SPACE, Change(expect={home.name: home.version}, puts=(hidden,), deletes=(home.name,)))
-                hid = True
-        return hid
+                self._state.commit(SPACE, Change(expect={home.name: home.version}, puts=hidden, deletes=(home.name,)))
 
     def hide_keys(self, keys: set[str]) -> None:
         """Hide homes by their internal keys, whether they have a name or not, and let them be purged without delay."""
@@ -93,6 +92,10 @@ class Homes:
     def hidden(self) -> dict[str, float]:
         """Homes that are hidden and not purged yet: internal key -> when it was hidden, in seconds since 1970."""
         return {name.partition("/")[2]: float(document.value) for name, document in self._state.scan_all(SPACE, "forgotten/")}
+
+    def unbroken(self) -> list[str]:
+        """The names of the documents that tell of older readers."""
+        return [name for name, _ in self._state.scan_all(SPACE, "unbroken/")]
 
     def known(self) -> set[str]:
         """Internal keys of all homes that are not hidden."""

@@ -21,7 +21,7 @@ from smarthouse_api.uploads import Uploads
 
 _PRESENCE = "worker"
 _BREATH_SECONDS = 0.05
-_TURN_SECONDS = 5.0
+_TURN_SECONDS = 1.0
 _TIDY_SECONDS = 60.0
 _SWEEP_SECONDS = 24 * 3600.0
 
@@ -122,7 +122,7 @@ class Housekeeper:
 
         try:
             self._curator.curate(lease, interrupted=is_over)
-            if is_untidy and not is_over():
+            if is_untidy and not is_over() and not self._forgetting.is_purging():
                 self._tidy(lease, is_over)
         finally:
             lease.release()

@@ -81,6 +81,9 @@ class Leases:
         finally:
             lease.release()
 
+    def is_held(self, name: str) -> bool:
+        return self._state.get(SPACE, f"one/{name}") is not None
+
     def claim(self, name: str, seconds: float) -> bool:
         """Whether the caller is the first within so long; nothing is to be released."""
         try:

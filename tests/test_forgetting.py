@@ -196,6 +196,45 @@ def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., Ho
     export.close()
 
 
+def test_a_repeated_delete_breaks_off_the_exports_that_the_first_could_not(
+    make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(purge_wait_seconds=0, purge_delay_seconds=3600)
+    upload(house)
+    export = house.exports.open(["csv", "json"], Filters())
+    assert export is not None
+
+    def fail(*_: Any) -> None:
+        raise StoreUnavailable("the store is gone")
+
+    monkeypatch.setattr(StatesTable, "break_readers", fail)
+    with pytest.raises(StoreUnavailable):
+        house.forgetting.forget(HOME)
+    monkeypatch.undo()
+    house.forgetting.forget(HOME)
+    with pytest.raises(Exception, match=r"broken off|the lake"):
+        list(export)
+    export.close()
+
+
+def test_the_lake_is_free_for_exports_while_a_purge_waits_for_older_ones(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(house)
+    upload(house, "other", OTHER_HOME)
+    export = house.exports.open(["csv", "json"], Filters())
+    assert export is not None
+    seen: list[list[str]] = []
+
+    def export_another(*_: Any) -> None:
+        upload(house, "new", OTHER_HOME)
+        seen.append(sorted(exported(house)))
+        export.close()
+
+    monkeypatch.setattr(StatesTable, "break_readers", export_another)
+    house.forgetting.forget(HOME)
+    assert seen == [["new", "other"]]
+    assert sorted(exported(house)) == ["new", "other"]
+
+
 def test_what_was_on_its_way_during_a_purge_is_swept_up_by_the_next(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(house)
     stray = f"raw/{key_of(house)}/2026-03-01/late"

@@ -604,6 +604,37 @@ def test_a_header_that_is_none_is_repeated_neither_in_the_answer_nor_in_the_log(
     assert HOME not in captured.out + captured.err
 
 
+# Clients that do not behave
+
+
+def test_a_client_that_does_not_hang_up_holds_up_nobody(start: Callable[..., Server]) -> None:
+    server = start(workers=1)
+    with socket_to(server.port) as one:
+        one.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer_on(one)[0] == 200
+        assert answers(f"{server.url}/health/live", seconds=1.5)
+
+
+def test_an_export_that_is_broken_off_costs_the_worker_nothing(start: Callable[..., Server]) -> None:
+    server = start(workers=1, purge_wait_seconds=0)
+    for number in range(4):
+        texts = [state(f"input_text.large{place}", os.urandom(1 << 18).hex()) for place in range(8)]
+        assert server.upload(home(number), payload(*texts)).status_code == 200
+    before = server.workers()
+    for number in range(3):
+        with connected(server) as one:
+            one.request("GET", "/api/export/json")
+            answer = one.getresponse()
+            answer.read(1 << 16)
+            by_home = {"Home-UUID": home(number)}
+            assert requests.delete(f"{server.url}/api/ingest/data", headers=by_home, timeout=60).status_code == 200
+            with pytest.raises((http.client.HTTPException, OSError)):
+                answer.read()
+        assert live(server.port)
+    assert len(stored_rows(server)) == 8
+    assert server.workers() == before
+
+
 # Behind a proxy
 
 

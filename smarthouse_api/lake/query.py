@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlglot import exp
 
 from smarthouse_api.lake.schema import ROWS
@@ -20,6 +21,7 @@ _ROWS_PER_ROW_OF_A_UNIT = 4
 
 Ordered = TypeVar("Ordered", date, int)
 
+_OF_A_FILE = ["partition.day", "partition.bucket", "num_records", "size_bytes"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -82,11 +84,10 @@ def parts(files: pa.Table, filters: Filters) -> Iterator[Part]:
     # Few rows have one of some units: larger parts, and fewer queries, then hold no more.
     thinned = _ROWS_PER_ROW_OF_A_UNIT if filters.units else 1
     shares: dict[date, dict[int, float]] = {}
-    for file in files.to_pylist():
-        if _can_match(file, filters):
-            share = max(file["num_records"] / MAX_SORTED_ROWS, file["size_bytes"] / MAX_SORTED_BYTES) / thinned
-            buckets = shares.setdefault(file["partition.day"], {})
-            buckets[file["partition.bucket"]] = buckets.get(file["partition.bucket"], 0.0) + share
+    for file in _that_can_match(files, filters).select(_OF_A_FILE).to_pylist():
+        share = max(file["num_records"] / MAX_SORTED_ROWS, file["size_bytes"] / MAX_SORTED_BYTES) / thinned
+        buckets = shares.setdefault(file["partition.day"], {})
+        buckets[file["partition.bucket"]] = buckets.get(file["partition.bucket"], 0.0) + share
     for days in _packed({day: sum(buckets.values()) for day, buckets in shares.items()}):
         if sum(sum(shares[day].values()) for day in days) <= 1:
             yield Part((days[0], days[-1]))
@@ -173,13 +174,18 @@ def _instant(moment: datetime) -> exp.Condition:
     return exp.UnixToTime(this=exp.Literal.number(microseconds), scale=exp.Literal.number(6))
 
 
-def _can_match(file: dict[str, object], filters: Filters) -> bool:
-    """Whether a file's statistics allow a wanted row: its day of arrival, or the span of its records' own times."""
-    if filters.time_field == "received":
-        first = last = file["partition.day"]
-    else:
-        low, high = file.get("min.time"), file.get("max.time")
-        if not isinstance(low, datetime) or not isinstance(high, datetime):
-            return True
-        first, last = low.date(), high.date()
-    return (filters.since is None or last >= filters.since) and (filters.until is None or first <= filters.until)  # type: ignore[operator]
+def _that_can_match(files: pa.Table, filters: Filters) -> pa.Table:
+    """The files whose statistics allow a wanted row: their day of arrival, or the span of their records' own times."""
+    first, last = ("partition.day",) * 2 if filters.time_field == "received" else ("min.time", "max.time")
+    if not {first, last} <= set(files.column_names):
+        return files
+    possible = pc.scalar(True)
+    if filters.since is not None:
+        possible &= pc.coalesce(_day(last) >= pa.scalar(filters.since, pa.date32()), True)
+    if filters.until is not None:
+        possible &= pc.coalesce(_day(first) <= pa.scalar(filters.until, pa.date32()), True)
+    return files.filter(possible)
+
+
+def _day(column: str) -> pc.Expression:
+    return pc.field(column).cast(pa.date32(), safe=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -184,7 +185,7 @@ class StatesTable:
         """
         table = self.open()
         merged = False
-        for day, bucket in [] if table is None else _crowded(table, least_files):
+        for day, bucket in [] if table is None else _crowded(files_of(table), least_files, datetime.now(UTC).date()):
             if interrupted():
                 break
             lease.check()
@@ -214,15 +215,18 @@ def files_of(snapshot: DeltaTable) -> pa.Table:
         return pa.RecordBatchReader.from_stream(snapshot.get_add_actions(flatten=True)).read_all()
 
 
-def _crowded(table: DeltaTable, least_files: int) -> list[tuple[str, int]]:
-    """Partitions worth merging: many files, of which the largest is no longer most of the bytes, so that a row is rewritten
-    a logarithmic number of times; or far too many files.
+def _crowded(files: pa.Table, least_files: int, today: date) -> list[tuple[date, int]]:
+    """Partitions worth merging. Of a day that is over, those with more than one file: hardly anything will be added to them.
+    Of today, those with many files, of which the largest is no longer most of the bytes, so that a row is rewritten a
+    logarithmic number of times; or with far too many files.
     """
-    sizes: dict[tuple[str, int], list[int]] = {}
-    for file in files_of(table).to_pylist():
-        sizes.setdefault((file["partition.day"], file["partition.bucket"]), []).append(file["size_bytes"])
-    return [
-        partition
-        for partition, bytes_ in sorted(sizes.items())
-        if len(bytes_) >= least_files and (2 * max(bytes_) <= sum(bytes_) or len(bytes_) >= 8 * least_files)
-    ]
+    counted = files.group_by(["partition.day", "partition.bucket"]).aggregate(
+        [("size_bytes", "count"), ("size_bytes", "max"), ("size_bytes", "sum")]
+    )
+    crowded = []
+    for one in counted.to_pylist():
+        count, is_spread = one["size_bytes_count"], 2 * one["size_bytes_max"] <= one["size_bytes_sum"]
+        is_over = one["partition.day"] < today
+        if (is_over and count > 1) or (count >= least_files and (is_spread or count >= 8 * least_files)):
+            crowded.append((one["partition.day"], one["partition.bucket"]))
+    return sorted(crowded)

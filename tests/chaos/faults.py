@@ -1,0 +1,160 @@
+"""The table of faults: each strikes when it is entered and heals when it is left."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import psutil
+
+from tests.chaos.cast import LEASE_SECONDS, OBJECTS_SECONDS, STATE_SECONDS, Cast
+from tests.servers import Process
+
+Strike = Callable[[Cast, random.Random], AbstractContextManager[None]]
+
+_TIMEOUTS = {"redis": STATE_SECONDS, "minio": OBJECTS_SECONDS}
+_START_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Fault:
+    """seconds: shortest and longest time that it lasts. kills_api: connections may be cut. bites: some upload must fail of it;
+    False: none may. short: it is part of the suite's short form.
+    """
+
+    pair: str
+    name: str
+    strike: Strike
+    seconds: tuple[float, float]
+    bites: bool | None = True
+    kills_api: bool = False
+    short: bool = False
+
+
+def _soon(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "what was struck did not start again"
+        time.sleep(0.02)
+
+
+@contextmanager
+def _api_worker_killed(cast: Cast, chance: random.Random) -> Iterator[None]:
+    api = chance.choice(cast.apis)
+    os.kill(chance.choice(api.worker_pids()), signal.SIGKILL)
+    yield
+    _soon(api.is_live)
+
+
+@contextmanager
+def _killed(choose: Callable[[Cast], list[Process]], cast: Cast, chance: random.Random) -> Iterator[None]:
+    process = chance.choice(choose(cast))
+    process.kill()
+    yield
+    process.start()
+
+
+@contextmanager
+def _frozen(choose: Callable[[Cast], list[Process]], cast: Cast, chance: random.Random) -> Iterator[None]:
+    processes = choose(cast)
+    for process in processes:
+        process.pause()
+    yield
+    for process in processes:
+        process.resume()
+
+
+@contextmanager
+def _proxied(store: str, mode: str, cast: Cast, chance: random.Random) -> Iterator[None]:
+    cast.proxies[store].order(mode)
+    yield
+    cast.proxies[store].order("pass")
+
+
+@contextmanager
+def _redis_full(cast: Cast, chance: random.Random) -> Iterator[None]:
+    assert cast.redis is not None
+    with cast.redis.client() as client:
+        client.config_set("maxmemory", 1)
+        yield
+        client.config_set("maxmemory", 0)
+
+
+@contextmanager
+def _disk_full(name: str, cast: Cast, chance: random.Random) -> Iterator[None]:
+    users: list[Process] = [cast.minio] if cast.minio else [*cast.apis]
+    cast.disks[name].fill([one for user in users for one in (psutil.Process(user.pid), *psutil.Process(user.pid).children())])
+    yield
+    cast.disks[name].free()
+
+
+@contextmanager
+def _sqlite_locked(cast: Cast, chance: random.Random) -> Iterator[None]:
+    connection = sqlite3.connect(cast.disks["state"].folder / "state.db", isolation_level=None, timeout=5)
+    connection.execute("BEGIN IMMEDIATE")
+    yield
+    connection.execute("ROLLBACK")
+    connection.close()
+
+
+def _proxied_faults(store: str) -> list[Fault]:
+    """Of the way to one store. Each lasts longer than the store is waited for, that a slow answer is due to no limit."""
+    timeout = _TIMEOUTS[store]
+    lasting = (1.2 * timeout, 1.2 * timeout + 1.5)
+    modes = {
+        "is silent": ("silent", True),
+        "stops in the middle of an answer": ("half", True),
+        "answers slowly": (f"slow {0.1 * timeout}", False),
+        "answers too slowly": (f"slow {1.5 * timeout}", True),
+        "resets connections": ("reset", True),
+        "refuses connections": ("refuse", True),
+    }
+    return [
+        Fault("production", f"{store} {name}", partial(_proxied, store, mode), lasting, bites)
+        for name, (mode, bites) in modes.items()
+    ]
+
+
+def _apis(cast: Cast) -> list[Process]:
+    return [*cast.apis]
+
+
+def _housekeepers(cast: Cast) -> list[Process]:
+    return [*cast.housekeepers]
+
+
+def _redis(cast: Cast) -> list[Process]:
+    return [cast.redis] if cast.redis else []
+
+
+def _minio(cast: Cast) -> list[Process]:
+    return [cast.minio] if cast.minio else []
+
+
+FAULTS = [
+    Fault("embedded", "an API worker is killed", _api_worker_killed, (0.1, 1.0), bites=None, kills_api=True),
+    Fault("embedded", "the API is killed", partial(_killed, _apis), (0.1, 0.5), kills_api=True),
+    # SQLite goes on for a while in the room that its log has already.
+    Fault("embedded", "the state's disk is full", partial(_disk_full, "state"), (1.0, 2.0), bites=None),
+    Fault("embedded", "the objects' disk is full", partial(_disk_full, "objects"), (1.0, 2.0), short=True),
+    Fault("embedded", "the state is locked", _sqlite_locked, (1.5 * STATE_SECONDS, 3 * STATE_SECONDS)),
+    Fault("production", "redis is killed", partial(_killed, _redis), (0.2, 1.5), short=True),
+    Fault("production", "minio is killed", partial(_killed, _minio), (0.2, 1.5)),
+    Fault("production", "an API worker is killed", _api_worker_killed, (0.1, 1.0), bites=None, kills_api=True),
+    Fault("production", "an API is killed", partial(_killed, _apis), (0.1, 0.5), kills_api=True),
+    Fault("production", "a housekeeper is killed", partial(_killed, _housekeepers), (0.1, 1.0), bites=False),
+    Fault(
+        "production", "the housekeepers are frozen", partial(_frozen, _housekeepers), (LEASE_SECONDS, 2 * LEASE_SECONDS), False
+    ),
+    Fault("production", "redis is full", _redis_full, (1.0, 2.0)),
+    Fault("production", "minio is full", partial(_disk_full, "minio"), (1.0, 2.0)),
+    *_proxied_faults("redis"),
+    *_proxied_faults("minio"),
+]
