@@ -113,13 +113,14 @@ class FilesystemObjects(ObjectStore):
         return TableLocation(Path(os.path.join(self._tables, check_key(name))).as_uri())
 
     def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
+        table = os.path.join(self._tables, check_key(name))
         with _translated():
             for path in dead:
                 with suppress(FileNotFoundError):
-                    os.unlink(os.path.join(os.path.join(self._tables, check_key(name)), path))
+                    os.unlink(os.path.join(table, path))
             half_written = [
                 os.path.join(folder, name)
-                for folder, _, names in os.walk(os.path.join(self._tables, check_key(name)), onerror=_raise_unless_missing)
+                for folder, _, names in os.walk(table, onerror=_raise_unless_missing)
                 for name in names
                 if _HALF_WRITTEN.fullmatch(name)
             ]

@@ -92,7 +92,7 @@ class Connections:
             told = str(error)
             full = isinstance(error, OutOfMemoryError) or ("MISCONF" in told and "No space left" in told)
             secrets = filter(None, (self.place.password, self.place.sentinel_password))
-            cause = None if any(secret in told for secret in secrets) else error
+            cause = None if any(secret in told for secret in secrets) and not isinstance(error, NoScriptError) else error
             raise (StoreFull if full else StoreUnavailable)(_told(error, hide=cause is None)) from cause
 
 

@@ -109,7 +109,7 @@ def _decoded(scheme: str, text: str) -> str | None:
 def _options(scheme: str, query: str, defaults: dict[str, str]) -> dict[str, str]:
     known = ", ".join(sorted(defaults))
     try:
-        given = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+        given = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=bool(query)))
     except ValueError:
         raise ValueError(f"{scheme}:// has options that cannot be read; they are name=value, joined by &: {known}") from None
     if given.keys() - defaults.keys():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -36,7 +37,8 @@ def worker() -> None:
     with _house() as house:
 
         def stop(*_: Any) -> None:
-            house.housekeeper.ask_to_stop()
+            # In a thread: the signal may have come while this one holds the lock that asking needs.
+            threading.Thread(target=house.housekeeper.ask_to_stop).start()
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
@@ -66,6 +68,8 @@ def restore(lists: tuple[IO[str], ...]) -> None:
     if faulty := [digest for digest in sorted(digests) if not _DIGEST.fullmatch(digest)]:
         raise click.ClickException(f"{len(faulty)} lines are not of `smarthouse forgotten`: 64 hexadecimal digits each")
     with _house() as house:
+        if _answered(house.housekeeper.present):
+            raise click.ClickException("A worker runs; stop all workers and the service, wait some seconds, and repeat this")
         done = _answered(lambda: house.restoring.restore(digests))
     click.echo(f"{done.forgotten} homes were forgotten again, {done.orphaned} without a name were erased")
 

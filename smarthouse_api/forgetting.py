@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Iterable
 
-from backends.ports import Change, ObjectStore, StateStore
+from backends.ports import Change, ObjectStore, StateStore, StoreUnavailable
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.homes import SPACE, Homes
 from smarthouse_api.lake.table import StatesTable
@@ -21,6 +21,7 @@ _LEASE = "purge"
 _DUE = "purge-due"
 _NOTES = "forgotten/"
 _AFTERMATH_SECONDS = 60.0
+_PATIENCE_SECONDS = 900.0
 _DECADE_SECONDS = 10 * 365 * 86400.0
 
 
@@ -105,40 +106,57 @@ class Forgetting:
         the first asks for. Raises `TimeoutError` when the lake's writer takes too long.
         """
         hidden = sorted(self._homes.hidden())
-        if not hidden and self._table.is_read():
+        if not hidden and self._table.is_read() and not self._is_overdue():
             return  # no one waits for an aftermath: not worth an export
         # The mark must outlive the homes' names, which the scrub is to erase.
         self._due_at(time.time())
         self.note(map(digest_of, hidden))
-        log = self._uploads.log_id()
         with self._table.writing(self._wait_seconds) as writing:
-            self._table.fence(log)
+            self._table.fence()
             for key in hidden:
                 writing.check()
+                self._uploads.purge(key)
                 self._table.delete_home(key)
-        for key in hidden:
-            self._uploads.purge(key)
         if not hidden:
-            self._uploads.sweep()
+            self.sweep()
         self._objects.sweep()
         # Without the writer's lease, which new exports want. What those read stays: nobody replaces files during a purge.
         self._break_readers()
         with self._table.writing(self._wait_seconds) as writing:
-            self._table.erase_history(writing, log)
+            self._table.erase_history(writing)
         lease.check()
         self._state.commit(SPACE, Change(deletes=tuple(f"forgotten/{key}" for key in hidden)))
         # Without the lake's lease: it may take long, and exports and curators need not wait for it.
-        self._state.scrub()
+        try:
+            self._state.scrub()
+        except StoreUnavailable:
+            self._due_at(time.time() + _AFTERMATH_SECONDS)  # the lake is purged: not again and again for this
+            raise
         if hidden:
             self._due_at(time.time() + _AFTERMATH_SECONDS)
         else:
             self._state.commit(SPACE, Change(deletes=(_DUE,)))
+
+    def sweep(self) -> None:
+        """Remove what came of forgotten homes after their purge: payloads whose upload died meanwhile.
+
+        Of homes with a note alone. One that the state merely does not know may be known to another, or was lost with the
+        state's last moments: that is for `Restoring`.
+        """
+        noted = self.noted()
+        for key in self._uploads.homes() - self._homes.known():
+            if digest_of(key) in noted:
+                self._uploads.purge(key)
 
     def _break_readers(self) -> None:
         """Wait for exports that may still send rows of a home that was hidden since they began, then break them off."""
         unbroken = self._homes.unbroken()
         self._table.break_readers(self._wait_seconds)
         self._state.commit(SPACE, Change(deletes=tuple(unbroken)))
+
+    def _is_overdue(self) -> bool:
+        mark = self._state.get(SPACE, _DUE)
+        return mark is not None and float(mark.value) + _PATIENCE_SECONDS <= time.time()
 
     def _due_at(self, when: float) -> None:
         # Not for ever, because a full store takes only what passes; forgetting is what may make room.

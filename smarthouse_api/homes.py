@@ -6,6 +6,7 @@ The UUID itself is never stored. In the state store, space `homes`:
     home/<tag>          the home's internal key
     forgotten/<key>     a home that is hidden and whose bytes are still to be purged
     unbroken/<key>      the same, while an export that began before may still send rows of it
+    turn                whose turn it is to work on the queue, see `smarthouse_api.uploads`
     upload/<key>/...    see `smarthouse_api.uploads`
     reply/<key>/...     likewise
 """

@@ -23,6 +23,7 @@ _PRESENCE = "worker"
 _BREATH_SECONDS = 0.05
 _TURN_SECONDS = 1.0
 _TIDY_SECONDS = 60.0
+_RETRY_SECONDS = 600.0
 _SWEEP_SECONDS = 24 * 3600.0
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,8 @@ class Housekeeper:
                 chore()
             except (StoreError, Unavailable, TimeoutError) as fault:
                 log.warning("housekeeping failed and will be tried again: %s", fault)
+            except Exception:
+                log.exception("housekeeping failed and will be tried again")
         return self._turn_was_short
 
     def _be_present(self) -> None:
@@ -134,12 +137,13 @@ class Housekeeper:
         if is_over():
             return
         if self._replaced and not self._table.is_read():
-            self._table.erase_history(lease, self._uploads.log_id())
+            self._table.erase_history(lease)
             self._replaced = False
         self._tidied_at = time.monotonic()
 
     def _sweep(self) -> None:
-        if self._leases.claim("sweep", _SWEEP_SECONDS):
-            self._uploads.sweep()
+        if self._leases.claim("sweep", _RETRY_SECONDS):
+            self._forgetting.sweep()
             self._objects.sweep()
+            self._leases.prolong("sweep", _SWEEP_SECONDS)
             self._replaced = True  # what crashed writers have left in the lake goes with the next erasing

@@ -1,7 +1,7 @@
 """Leases over the state store: one holder of a name, or several readers whom a writer may wait for and break off.
 
-A lease is a document that times out by the store's own clock. Its version is the fencing token: whoever has lost the
-lease finds another version, or none, and must stop.
+A lease is a document that times out by the store's own clock and holds its holder's random name: whoever has lost the lease
+finds another name, or none, and must stop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Lease:
 
     def __init__(self, state: StateStore, key: str, seconds: float) -> None:
         self._state, self._key, self._seconds = state, key, seconds
-        self._version = state.put(SPACE, key, b"", expect=ABSENT, ttl_seconds=seconds)
+        self._holder = uuid.uuid4().bytes
+        self._version = state.put(SPACE, key, self._holder, expect=ABSENT, ttl_seconds=seconds)
         self._beating = threading.Lock()
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name=f"lease {key.split('/')[0]}", daemon=True)
@@ -37,7 +38,7 @@ class Lease:
         """Raises `LeaseLost` unless the lease is held now."""
         with self._beating:
             held = self._state.get(SPACE, self._key)
-            if held is None or held.version != self._version:
+            if held is None or held.value != self._holder:
                 raise LeaseLost("The work was broken off, because the lake was needed for another; repeat the request")
 
     def release(self) -> None:
@@ -50,9 +51,14 @@ class Lease:
         while not self._ended.wait(self._seconds / 4):
             with self._beating, suppress(StoreUnavailable):
                 try:
-                    self._version = self._state.put(SPACE, self._key, b"", expect=self._version, ttl_seconds=self._seconds)
+                    self._version = self._state.put(
+                        SPACE, self._key, self._holder, expect=self._version, ttl_seconds=self._seconds
+                    )
                 except Conflict:
-                    return
+                    held = self._state.get(SPACE, self._key)
+                    if held is None or held.value != self._holder:
+                        return
+                    self._version = held.version  # of a beat whose answer was lost
 
 
 class Leases:
@@ -85,12 +91,16 @@ class Leases:
         return self._state.get(SPACE, f"one/{name}") is not None
 
     def claim(self, name: str, seconds: float) -> bool:
-        """Whether the caller is the first within so long; nothing is to be released."""
+        """Whether the caller is the first within so long; nothing is to be released, but it may be prolonged."""
         try:
             self._state.put(SPACE, f"claimed/{name}", b"", expect=ABSENT, ttl_seconds=seconds)
         except Conflict:
             return False
         return True
+
+    def prolong(self, name: str, seconds: float) -> None:
+        """Keep what was claimed for so long from now on."""
+        self._state.put(SPACE, f"claimed/{name}", b"", ttl_seconds=seconds)
 
     def share(self, name: str) -> Lease:
         """A reader's lease of `name`; any number may be held at once."""

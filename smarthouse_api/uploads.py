@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,6 +28,8 @@ from smarthouse_api.lake.compression import Limits
 from smarthouse_api.lake.payload import Decoded, Inspection, inspect, to_table
 
 PENDING = "pending"
+_TURN = "turn"
+_TURN_SECONDS = 86400.0
 MESSAGE = "Data successfully uploaded"
 _ATTEMPTS = 16
 _PAGE = 1000
@@ -62,6 +65,17 @@ class Pending(msgspec.Struct, frozen=True):
     received_us: int
     decoded_bytes: int
     encoding: str | None
+
+
+class Turn(NamedTuple):
+    """At the log. version: of the document that says whose turn it is. last: the sequence acknowledged last before.
+
+    A state store that fails over to one without the last commits gives their sequences anew. Whatever it lost up to `last`
+    was older than the turn, which then is lost too.
+    """
+
+    version: int
+    last: int
 
 
 class _Reply(msgspec.Struct, frozen=True):
@@ -143,16 +157,22 @@ class Uploads:
         # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
         return to_table(bodies, replace(self._limits, max_decoded_bytes=_ANY, max_ratio=_ANY, max_records=_ANY))
 
-    def drop(self, sequences: Iterable[int]) -> None:
-        """The lake holds these, or never will."""
-        if drops := tuple((PENDING, sequence) for sequence in sequences):
-            self._state.commit(SPACE, Change(drops=drops))
+    def take_turn(self) -> Turn:
+        """Begin to work on the log; ends the turn of whoever did so before."""
+        last = self.last_acknowledged()
+        # Not for ever, because a full store takes only what passes.
+        return Turn(self._state.put(SPACE, _TURN, b"", ttl_seconds=_TURN_SECONDS), last)
 
-    def requeue(self, payloads: Iterable[Pending]) -> None:
-        """Move payloads to the end of the log, one by one."""
+    def drop(self, sequences: Iterable[int], turn: Turn) -> None:
+        """The lake holds these, or never will. Raises `Conflict` when the turn is over."""
+        if drops := tuple((PENDING, sequence) for sequence in sequences):
+            self._state.commit(SPACE, Change(expect={_TURN: turn.version}, drops=drops))
+
+    def requeue(self, payloads: Iterable[Pending], turn: Turn) -> None:
+        """Move payloads to the end of the log, one by one. Raises `Conflict` when the turn is over."""
         for pending in payloads:
-            drops = ((PENDING, pending.sequence),)
-            self._state.commit(SPACE, Change(appends=((PENDING, msgspec.json.encode(pending)),), drops=drops))
+            appends, drops = ((PENDING, msgspec.json.encode(pending)),), ((PENDING, pending.sequence),)
+            self._state.commit(SPACE, Change(expect={_TURN: turn.version}, appends=appends, drops=drops))
 
     def go_on_after(self, sequence: int) -> None:
         """Give the next payload a sequence above this one; while nobody uploads."""
@@ -171,16 +191,10 @@ class Uploads:
         for kind in ("upload", "reply"):
             while page := self._state.scan(SPACE, f"{kind}/{home_key}/"):
                 self._state.commit(SPACE, Change(deletes=tuple(name for name, _ in page)))
-        after = 0
+        after, turn = 0, self.take_turn()
         while queued := self.pending(after):
-            self.drop(pending.sequence for pending in queued if pending.home == home_key)
+            self.drop((pending.sequence for pending in queued if pending.home == home_key), turn)
             after = queued[-1].sequence
-
-    def sweep(self) -> None:
-        """Remove raw payloads of no home: of uploads that died while their home was being forgotten."""
-        listed = [info.key for info in self._objects.list("raw/")]
-        known = self._homes.known()  # after the listing: a home is known before any byte of it is kept
-        self._objects.delete(key for key in listed if key.split("/")[1] not in known)
 
     def _check(self, upload: Upload) -> None:
         if not upload.body:

@@ -286,5 +286,5 @@ def test_a_new_homes_first_upload_survives_a_sweep_at_the_same_time(house: House
         return before
 
     monkeypatch.setattr(house.homes, "known", upload_first)
-    house.uploads.sweep()
+    house.forgetting.sweep()
     assert exported(house) == [MARK]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from smarthouse_api.house import House
@@ -88,3 +90,24 @@ def test_a_readers_lease_is_no_holders(leases: Leases) -> None:
     assert held is not None
     held.release()
     reader.release()
+
+
+def test_a_beat_whose_answer_was_lost_does_not_lose_the_lease(house: House) -> None:
+    lease = Leases(house.state, seconds=0.2).try_hold("lake")
+    assert lease is not None
+    found = house.state.get("leases", "one/lake")
+    assert found is not None
+    house.state.put("leases", "one/lake", found.value, ttl_seconds=0.4)  # what such a beat leaves
+    deadline = time.monotonic() + 0.6
+    while time.monotonic() < deadline:
+        lease.check()
+        time.sleep(0.01)
+    lease.release()
+    assert house.state.get("leases", "one/lake") is None
+
+
+def test_what_was_claimed_is_anothers_only_after_its_time(leases: Leases) -> None:
+    assert leases.claim("sweep", 30)
+    assert not leases.claim("sweep", 30)
+    leases.prolong("sweep", 0)
+    assert leases.claim("sweep", 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ from smarthouse_api.cli import main
 from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.lake.query import Filters
+from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.uploads import Upload
-from tests.conftest import HOME, OTHER_HOME, Environment, payload, rows, state
+from tests.conftest import HOME, MEMORY, OTHER_HOME, Environment, payload, rows, state
 
 THIRD_HOME = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
@@ -136,6 +138,26 @@ def test_a_state_that_lost_its_last_moments_doubles_nothing_and_loses_nothing_ne
     assert restored.uploads.pending() == []
 
 
+def test_a_failover_in_the_midst_of_curating_loses_nothing_that_was_acknowledged_after_it(monkeypatch):
+    house = House.from_settings(Settings.from_env(MEMORY))
+    upload(house, "before", HOME)
+    house.curator.flush()
+    replica = copy.deepcopy(house.state._spaces)
+    upload(house, "lost from the state", HOME)
+    append = StatesTable.append
+
+    def fail_over(self, *commit):
+        monkeypatch.undo()
+        house.state._spaces = replica
+        upload(house, "under the same sequence", HOME)
+        append(self, *commit)
+
+    monkeypatch.setattr(StatesTable, "append", fail_over)
+    assert exported(house) == ["before", "lost from the state", "under the same sequence"]
+    assert house.uploads.pending() == []
+    house.close()
+
+
 def test_data_of_a_home_whose_name_was_lost_is_erased(open_house, data, tmp_path):
     house = open_house()
     upload(house, "named", HOME)
@@ -201,6 +223,15 @@ def test_the_commands_pass_the_list_on(embedded_pair, open_house, data, tmp_path
     done = CliRunner().invoke(main, ["restore", "-"], env=embedded_pair, input=told.output)
     assert done.output == "1 homes were forgotten again, 0 without a name were erased\n"
     assert exported(open_house()) == []
+
+
+def test_a_restore_beside_a_worker_is_refused(embedded_pair, open_house):
+    house = open_house()
+    presence = house.leases.share("worker")
+    told = CliRunner().invoke(main, ["restore"], env=embedded_pair)
+    presence.release()
+    assert told.exit_code == 1
+    assert "A worker runs" in told.output
 
 
 def test_a_list_that_is_none_is_refused_without_being_repeated(embedded_pair):

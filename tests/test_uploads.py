@@ -11,6 +11,7 @@ import pytest
 
 from backends.ports import Conflict
 from smarthouse_api.errors import Invalid, KeyReused
+from smarthouse_api.forgetting import digest_of
 from smarthouse_api.homes import SPACE, normalised_uuid
 from smarthouse_api.house import House
 from smarthouse_api.uploads import Upload
@@ -146,13 +147,13 @@ def _dies_at(house: House, prefix: str) -> Callable[..., Any]:
     return dying
 
 
-def test_payloads_of_no_home_are_swept_up(house: House) -> None:
-    house.objects.put(f"raw/{'0' * 32}/2026-03-01/stray", [b"of a home forgotten meanwhile"])
-    house.uploads.receive(Upload(HOME, payload(state())))
-    house.uploads.sweep()
-    found = house.homes.find(HOME)
-    assert found is not None
-    assert [key.split("/")[1] for key in raw_objects(house)] == [found.key]
+def test_payloads_of_forgotten_homes_are_swept_up_and_of_unknown_ones_are_not(house: House) -> None:
+    forgotten, unknown = "0" * 32, "1" * 32
+    house.forgetting.note([digest_of(forgotten)])
+    for key in (forgotten, unknown):
+        house.objects.put(f"raw/{key}/2026-03-01/stray", [b"of no home"])
+    house.forgetting.sweep()
+    assert [key.split("/")[1] for key in raw_objects(house)] == [unknown]
 
 
 def test_the_uuid_is_nowhere_in_the_state_store(house: House) -> None:

@@ -11,21 +11,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import requests
 
+from backends.ports import Change
 from config.settings import Settings
 from smarthouse_api.house import House
+from smarthouse_api.uploads import Pending
 from tests.conftest import HOME, OTHER_HOME, ROOT, Environment, Server, payload, rows, state
 
 Worker = subprocess.Popen[bytes]
 
 
-@pytest.fixture
-def apart(embedded_pair: Environment) -> Environment:
+@pytest.fixture(params=["embedded_pair", "production_pair"])
+def apart(request: pytest.FixtureRequest) -> Environment:
     """Settings of a service whose workers are processes of their own."""
     return {
-        **embedded_pair,
+        **request.getfixturevalue(request.param),
         "SMARTHOUSE_HOUSEKEEPING": "worker",
         "SMARTHOUSE_CURATE_INTERVAL_SECONDS": "0.1",
         "SMARTHOUSE_LEASE_SECONDS": "1",
@@ -134,17 +137,28 @@ def test_a_worker_whose_settings_have_faults_says_which_and_ends(apart, start_wo
     assert b"SMARTHOUSE_STATE_URL" in told
 
 
-def test_a_worker_goes_on_when_the_store_is_back(apart, watcher, api, start_worker):
-    worker = start_worker()
+@pytest.mark.parametrize("apart", ["embedded_pair"], indirect=True)
+def test_a_worker_goes_on_when_the_store_is_back(apart, watcher, api, start_worker, tmp_path):
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        worker = start_worker(stderr=output)
     soon(watcher.housekeeper.present)
     data = Path(apart["SMARTHOUSE_DATA_DIR"])
     assert api.upload(HOME, one(1)).status_code == 200
     soon(lambda: not watcher.uploads.pending())
     (data / "objects").rename(data / "gone")
     (data / "objects").write_text("no folder")
-    time.sleep(0.3)  # rounds that fail
+    watcher.state.commit("homes", Change(appends=(("pending", queued_once(data)),)))
+    soon(lambda: b"will be tried again" in log.read_bytes())
     (data / "objects").unlink()
     (data / "gone").rename(data / "objects")
     assert api.upload(HOME, one(2)).status_code == 200
     soon(lambda: not watcher.uploads.pending())
     assert worker.poll() is None
+
+
+def queued_once(data: Path) -> bytes:
+    """An entry of the queue for the payload that is there."""
+    (raw,) = (path for path in (data / "gone/objects/raw").rglob("*") if path.is_file())
+    key = raw.relative_to(data / "gone/objects").as_posix()
+    return msgspec.json.encode(Pending(0, key.split("/")[1], key, 1_700_000_000_000_000, 100, None))

@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from backends.ports import NoSuchObject, StoreError, StoreUnavailable
+from backends.ports import Conflict, NoSuchObject, StoreError, StoreUnavailable
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.homes import Homes
 from smarthouse_api.lake.payload import Decoded
 from smarthouse_api.lake.schema import STATES, TIMESTAMP, bucket_of
 from smarthouse_api.lake.table import Forestalled, StatesTable
 from smarthouse_api.leases import Lease, LeaseLost
-from smarthouse_api.uploads import Body, Pending, Uploads
+from smarthouse_api.uploads import Body, Pending, Turn, Uploads
 
 _READ_AHEAD = 1000
 _DAY_US = 86_400_000_000
@@ -66,8 +66,8 @@ class Curator:
                 time.sleep(0.01)
                 continue
             try:
-                self.curate(lease, target)
-            except (Forestalled, LeaseLost):
+                self.curate(lease, target, lambda: time.monotonic() > deadline)
+            except (Conflict, Forestalled, LeaseLost):
                 log.warning("another took over the lake; looking again")
             finally:
                 lease.release()
@@ -82,10 +82,12 @@ class Curator:
         """
         name, snapshot = self._uploads.log_id(), self._table.open_or_create()
         committed = self._table.committed(snapshot, name)
-        if committed > self._uploads.last_acknowledged():
+        turn = self._uploads.take_turn()
+        if committed > turn.last:
             raise StoreUnavailable("the state store is older than the lake; see `smarthouse restore --help`")
-        if self._settle(snapshot, committed):
-            target = None  # what was asked for has moved to the end of the log
+        if self._settle(snapshot, committed, turn):
+            target, turn = None, self._uploads.take_turn()  # what was asked for has moved to the end of the log
+        target = turn.last if target is None else min(target, turn.last)
         # Writing releases the GIL: the next batch is decoded meanwhile.
         with ThreadPoolExecutor(1, "decoding") as decoding:
             ahead = decoding.submit(self._prepare, committed, target)
@@ -94,26 +96,28 @@ class Curator:
                 if prepared.rows is not None:
                     lease.check()
                     self._table.append(snapshot, prepared.rows, name, prepared.sequences[-1])
-                self._uploads.drop(prepared.sequences)
+                    # Behind another's erasing, a commit that was late may stand where nobody looks.
+                    lease.check()
+                self._uploads.drop(prepared.sequences, turn)
         pa.default_memory_pool().release_unused()
 
-    def _settle(self, snapshot: DeltaTable, committed: int) -> bool:
+    def _settle(self, snapshot: DeltaTable, committed: int, turn: Turn) -> bool:
         """Drop from the log what a curator that died has committed; whether there was something under the same sequences that
         the table does not hold, and that is now queued again.
         """
         requeued = False
         while left := [pending for pending in self._uploads.pending() if pending.sequence <= committed]:
-            held = self._table.arrivals(snapshot, {pending.home for pending in left})
+            held = self._table.arrivals(snapshot, {(pending.home, pending.received_us) for pending in left})
             missing = [pending for pending in left if (pending.home, pending.received_us) not in held]
-            self._uploads.requeue(missing)
-            self._uploads.drop(pending.sequence for pending in left if pending not in missing)
+            self._uploads.requeue(missing, turn)
+            self._uploads.drop((pending.sequence for pending in left if pending not in missing), turn)
             requeued = requeued or bool(missing)
         return requeued
 
-    def _prepare(self, after: int, target: int | None) -> Prepared:
+    def _prepare(self, after: int, target: int) -> Prepared:
         """The next batch of payloads above the sequence `after`, decoded."""
         ahead = self._uploads.pending(after, _READ_AHEAD)
-        wanted = [pending for pending in ahead if target is None or pending.sequence <= target]
+        wanted = [pending for pending in ahead if pending.sequence <= target]
         before = accumulate((pending.decoded_bytes for pending in wanted), initial=0)
         batch = [pending for pending, size in zip(wanted, before, strict=False) if size < self._batch_bytes]
         return Prepared([pending.sequence for pending in batch], self._rows(batch))
@@ -121,7 +125,7 @@ class Curator:
     def _rows(self, batch: Sequence[Pending]) -> pa.Table | None:
         """The batch as rows of `STATES`; payloads of homes that are being forgotten, or are gone, give none."""
         hidden = self._homes.hidden()
-        kept, bodies = [], []
+        kept, bodies, missing = list[Pending](), list[Body](), set[str]()
         # In the order of an export, but for the entities of a payload: the lake is sorted without sorting its rows.
         for pending in sorted(
             batch, key=lambda pending: (pending.received_us // _DAY_US, bucket_of(pending.home), pending.home)
@@ -131,7 +135,11 @@ class Curator:
                     bodies.append((self._uploads.body(pending), pending.encoding))
                     kept.append(pending)
                 except NoSuchObject:
-                    log.info("a queued payload is gone: its home is being forgotten")
+                    missing.add(pending.home)
+        if missing and not kept and missing & self._homes.known():
+            raise StoreUnavailable("no queued payload is in the object store: it is another's, or was emptied")
+        if missing:
+            log.warning("queued payloads of %d homes are gone; are the homes being forgotten?", len(missing))
         tables = [states(kept, decoded) for decoded in self._decoded(kept, bodies) if decoded.table.num_rows]
         return pa.concat_tables(tables) if tables else None
 

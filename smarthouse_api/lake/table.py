@@ -19,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, WriterPropertie
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from backends.ports import ObjectStore, StoreUnavailable
-from smarthouse_api.lake.schema import STATES, bucket_of
+from smarthouse_api.lake.schema import STATES, TIMESTAMP, bucket_of
 from smarthouse_api.leases import Lease, Leases
 
 NAME = "states"
@@ -125,9 +125,18 @@ class StatesTable:
             batches = table.to_pyarrow_dataset().to_batches(columns=["home"])
             return {home for batch in batches for home in batch.column("home").unique().to_pylist()}
 
-    def arrivals(self, snapshot: DeltaTable, homes: set[str]) -> set[tuple[str, int]]:
-        """What a snapshot holds of these homes: pairs of internal key and time of arrival, in microseconds since 1970."""
-        of_homes = pc.field("home").isin(sorted(homes)) & pc.field("bucket").isin(sorted({bucket_of(home) for home in homes}))
+    def arrivals(self, snapshot: DeltaTable, payloads: set[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Which of these a snapshot holds, and perhaps others: pairs of internal key and time of arrival, in microseconds
+        since 1970.
+        """
+        homes = {home for home, _ in payloads}
+        received = pa.array({at for _, at in payloads}, pa.int64()).cast(TIMESTAMP)
+        of_homes = (
+            pc.field("day").isin(received.cast(pa.date32()).unique())
+            & pc.field("bucket").isin(sorted({bucket_of(home) for home in homes}))
+            & pc.field("home").isin(sorted(homes))
+            & pc.field("received").isin(received)
+        )
         with lake_faults():
             found = snapshot.to_pyarrow_dataset().to_table(columns=["home", "received"], filter=of_homes)
         arrived = found.group_by(["home", "received"]).aggregate([])
@@ -147,10 +156,12 @@ class StatesTable:
                 commit_properties=CommitProperties(app_transactions=[Transaction(log, sequence)]),
             )
 
-    def fence(self, log: str) -> None:
-        """From now on nobody commits what was prepared before: not rows of a home that is about to be deleted."""
-        snapshot = self.open_or_create()
-        self.append(snapshot, STATES.empty_table(), log, self.committed(snapshot, log))
+    def fence(self) -> None:
+        """From now on nobody commits what was prepared before: neither rows of a home that is about to be deleted, nor a
+        compaction, whose file an erasing takes for dead. delta-rs checks a compaction's commit against changed metadata alone.
+        """
+        with lake_faults():
+            self.open_or_create().alter.set_table_description("States of homes")
 
     def delete_home(self, home: str) -> None:
         """Remove a home's rows from the table; their bytes stay until `erase_history`."""
@@ -159,15 +170,15 @@ class StatesTable:
             with lake_faults():
                 table.delete(f"bucket = {bucket_of(home)} AND home = '{home}'", writer_properties=WRITER)
 
-    def erase_history(self, lease: Lease, log: str) -> None:
+    def erase_history(self, lease: Lease) -> None:
         """Remove every file and log entry that the latest snapshot does not need, those of crashed writers included.
 
-        lease: the writer's. log: as of `fence`. Whoever still reads an older snapshot fails.
+        lease: the writer's. Whoever still reads an older snapshot fails.
         """
         if self.open() is None:
             return
         # The newest log entry stays: let it be one that says nothing.
-        self.fence(log)
+        self.fence()
         table = self.open_or_create()
         with lake_faults():
             dead = table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)

@@ -155,15 +155,6 @@ def file_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ba
 
 
 @pytest.fixture(scope="session")
-def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
-    """A server for tests that keep to a bucket of their own."""
-    server = MinioServer(tmp_path_factory.mktemp("minio"))
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="session")
 def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
     server = MotoServer(tmp_path_factory.mktemp("moto"))
     server.start()

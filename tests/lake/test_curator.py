@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from backends.ports import Change, StoreUnavailable
+from backends.ports import Change, Conflict, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
@@ -196,6 +197,47 @@ def test_compaction_merges_files_and_keeps_rows(make_house: Callable[..., House]
     assert after is not None
     assert (len(before.file_uris()), len(after.file_uris())) == (4, 1)
     assert values(house) == list("0123")
+
+
+def test_an_object_store_that_holds_none_of_the_queue_keeps_the_queue(house: House) -> None:
+    upload(house, 1)
+    house.objects.delete([info.key for info in house.objects.list("raw/")])
+    with pytest.raises(StoreUnavailable, match="no queued payload"):
+        house.curator.flush()
+    assert len(house.uploads.pending()) == 1
+
+
+def test_one_payload_that_is_gone_costs_itself_alone(house: House) -> None:
+    upload(house, 1)
+    house.objects.delete([info.key for info in house.objects.list("raw/")])
+    upload(house, 2)
+    house.curator.flush()
+    assert values(house) == ["2"]
+    assert house.uploads.pending() == []
+
+
+def test_a_flush_that_takes_too_long_ends_between_batches(make_house: Callable[..., House], monkeypatch: Any) -> None:
+    house = make_house(flush_timeout_seconds=0.1, curate_batch_bytes=1)
+    upload(house, *range(50))
+    append = StatesTable.append
+
+    def slowly(self: StatesTable, *commit: Any) -> None:
+        time.sleep(0.06)
+        append(self, *commit)
+
+    monkeypatch.setattr(StatesTable, "append", slowly)
+    with pytest.raises(Unavailable):
+        house.curator.flush()
+    assert 0 < len(house.uploads.pending()) < 50
+
+
+def test_whoever_has_lost_its_turn_at_the_queue_drops_nothing(house: House) -> None:
+    upload(house, 1)
+    first = house.uploads.take_turn()
+    house.uploads.take_turn()
+    with pytest.raises(Conflict):
+        house.uploads.drop([1], first)
+    assert len(house.uploads.pending()) == 1
 
 
 def test_a_round_of_housekeeping_curates_what_is_pending(house: House) -> None:

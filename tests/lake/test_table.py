@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 
 from backends.ports import Change
 from smarthouse_api.house import House
@@ -50,7 +51,7 @@ def sleeping_around_its_listing(
     lease = house.table.try_write()
     assert lease is not None
     try:
-        house.table.erase_history(lease, house.uploads.log_id())
+        house.table.erase_history(lease)
     finally:
         lease.release()
 
@@ -80,8 +81,19 @@ def test_one_who_sleeps_after_its_check_removes_only_what_was_dead(house: House,
     monkeypatch.setattr(house.objects, "sweep_table", sleep_first)
     lease = house.table.try_write()
     assert lease is not None
-    house.table.erase_history(lease, house.uploads.log_id())
+    house.table.erase_history(lease)
     lease.release()
+    assert values(house) == ["1", "2"]
+
+
+@pytest.mark.parametrize("late", [lambda table: table.optimize.compact(), lambda table: table.delete("bucket >= 0")])
+def test_what_was_prepared_before_a_fence_cannot_be_committed_after_it(house: House, late: Callable[[DeltaTable], Any]) -> None:
+    upload_and_flush(house, 1, 2)
+    before = house.table.open()
+    assert before is not None
+    house.table.fence()
+    with pytest.raises(CommitFailedError):
+        late(before)
     assert values(house) == ["1", "2"]
 
 
@@ -110,7 +122,7 @@ def test_erasing_keeps_the_latest_snapshot_and_nothing_else(house: House) -> Non
     lease = house.table.try_write()
     assert lease is not None
     house.table.compact(lease, 2, lambda: False)
-    house.table.erase_history(lease, house.uploads.log_id())
+    house.table.erase_history(lease)
     lease.release()
     table = house.table.open()
     assert isinstance(table, DeltaTable)
@@ -122,7 +134,7 @@ def test_erasing_keeps_the_latest_snapshot_and_nothing_else(house: House) -> Non
 def test_a_table_that_is_not_there_has_no_history_and_no_homes(house: House) -> None:
     lease = house.table.try_write()
     assert lease is not None
-    house.table.erase_history(lease, house.uploads.log_id())
+    house.table.erase_history(lease)
     lease.release()
     assert house.table.open() is None
     assert house.table.homes() == set()
@@ -135,5 +147,6 @@ def test_the_arrivals_of_homes_are_those_of_their_rows(house: House) -> None:
     assert home is not None
     assert table is not None
     received: pa.ChunkedArray = table.to_pyarrow_table()["received"].cast(pa.int64())
-    assert house.table.arrivals(table, {home.key}) == {(home.key, at) for at in received.to_pylist()}
-    assert house.table.arrivals(table, {"0" * 32}) == set()
+    wanted = {(home.key, at) for at in received.to_pylist()}
+    assert house.table.arrivals(table, wanted) == wanted
+    assert house.table.arrivals(table, {("0" * 32, 0)}) == set()
