@@ -25,7 +25,8 @@ from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStor
 from smarthouse_api.errors import Invalid, KeyReused, Unavailable
 from smarthouse_api.homes import SPACE, Home, Homes
 from smarthouse_api.lake.compression import Limits
-from smarthouse_api.lake.payload import Decoded, Inspection, inspect, to_table
+from smarthouse_api.lake.payload import Body, Decoded, Inspection, inspect, to_table
+from smarthouse_api.lake.schema import EPOCH
 
 PENDING = "pending"
 _TURN = "turn"
@@ -35,12 +36,7 @@ _ATTEMPTS = 16
 _PAGE = 1000
 _ANY = 1 << 62
 _LARGE_BYTES = 256 << 10
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
-
-
-Body = tuple[bytes, str | None]
-"""A payload's bytes, and their `Content-Encoding`."""
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -267,5 +263,5 @@ def _reply_name(home: Home, idempotency_key: str) -> str:
 
 
 def _queued(home: Home, key: str, upload: Upload, decoded_bytes: int, received_at: datetime) -> bytes:
-    received_us = (received_at - _EPOCH) // timedelta(microseconds=1)
+    received_us = (received_at - EPOCH) // timedelta(microseconds=1)
     return msgspec.json.encode(Pending(0, home.key, key, received_us, decoded_bytes, upload.encoding))

@@ -16,14 +16,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.lake.schema import ROWS, TIMESTAMP
+from smarthouse_api.lake.schema import DAY_US, ROWS, TIMESTAMP
 
 TEXT_BYTES: Final = 4 << 20
 """The text in one slice of rows, before escaping (which makes it at most six times longer), unless one row alone has more."""
 
 SLICE_ROWS: Final = 16_384
 
-_DAY_US: Final = 86_400_000_000
 _FIRST_DAY: Final = int(np.datetime64("0001-01-01", "D").astype("int64"))
 _LAST_DAY: Final = int(np.datetime64("9999-12-31", "D").astype("int64"))
 _TIME: Final = np.dtype([("date", "S10"), ("t", "S1"), ("clock", "S9"), ("milli", "S3"), ("micro", "S3"), ("z", "S1")])
@@ -114,10 +113,10 @@ def rfc3339(times: pa.TimestampArray) -> pa.StringArray:
     """
     clock, digits = _clock()
     us = times.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    days = us // _DAY_US
+    days = us // DAY_US
     void = (days < _FIRST_DAY) | (days > _LAST_DAY) | times.is_null().to_numpy(zero_copy_only=False)
     days = np.where(void, 0, days)
-    within = us % _DAY_US
+    within = us % DAY_US
     seconds = within // 1_000_000
     fraction = within - seconds * 1_000_000
     dates = pa.array(days).dictionary_encode()

@@ -16,9 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.lake.schema import ROWS, bucket_of
+from smarthouse_api.lake.schema import DAY_US, ROWS, bucket_of
 
-_DAY_US = 86_400_000_000
 _BEFORE_ALL_TIMES = -1 << 62  # and so little that the distance to any of them is a number too
 
 _TIE_BREAKERS = ("received", "last_updated", "state", "attributes", "last_changed", "unit", "device_class", "value", "type")
@@ -59,7 +58,7 @@ def _order(columns: Mapping[str, pa.Array], time: pa.Array) -> pa.Array | None:
     by_bucket = np.argsort(np.lexsort((np.array(keys), np.array([bucket_of(key) for key in keys]))))
     entities = np.argsort(pc.array_sort_indices(entity.dictionary).to_numpy())
     at = _microseconds(time)
-    group = _microseconds(columns["received"]) // _DAY_US
+    group = _microseconds(columns["received"]) // DAY_US
     group = (group - group.min()) * len(keys) + by_bucket[home.indices.to_numpy()]
     group = group * len(entities) + entities[entity.indices.to_numpy()]
     # The lake keeps rows nearly in order: long runs make this sort cheap, and most often it is all that is needed.

@@ -22,14 +22,13 @@ from deltalake import DeltaTable
 from backends.ports import Conflict, NoSuchObject, StoreError, StoreUnavailable
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.homes import Homes
-from smarthouse_api.lake.payload import Decoded
-from smarthouse_api.lake.schema import STATES, TIMESTAMP, bucket_of
+from smarthouse_api.lake.payload import Body, Decoded
+from smarthouse_api.lake.schema import DAY_US, STATES, TIMESTAMP, bucket_of
 from smarthouse_api.lake.table import Forestalled, StatesTable
 from smarthouse_api.leases import Lease, LeaseLost
-from smarthouse_api.uploads import Body, Pending, Turn, Uploads
+from smarthouse_api.uploads import Pending, Turn, Uploads
 
 _READ_AHEAD = 1000
-_DAY_US = 86_400_000_000
 
 EMPTY = (b"{}", None)
 
@@ -128,7 +127,7 @@ class Curator:
         kept, bodies, missing = list[Pending](), list[Body](), set[str]()
         # In the order of an export, but for the entities of a payload: the lake is sorted without sorting its rows.
         for pending in sorted(
-            batch, key=lambda pending: (pending.received_us // _DAY_US, bucket_of(pending.home), pending.home)
+            batch, key=lambda pending: (pending.received_us // DAY_US, bucket_of(pending.home), pending.home)
         ):
             if pending.home not in hidden:
                 try:

@@ -23,7 +23,7 @@ from smarthouse_api.lake.reading import State, read_states
 from smarthouse_api.lake.schema import RECORDS
 from smarthouse_api.privacy import read_attributes, read_lines
 
-Upload = tuple[bytes, str | None]
+Body = tuple[bytes, str | None]
 """A body as received, and its Content-Encoding."""
 
 _GROUP: Final = 8 << 20
@@ -75,7 +75,7 @@ def inspect(body: bytes, content_encoding: str | None, limits: Limits) -> Inspec
     return Inspection(records, ignored + len(states) - records, len(text))
 
 
-def to_table(uploads: Iterable[Upload], limits: Limits) -> Decoded:
+def to_table(uploads: Iterable[Body], limits: Limits) -> Decoded:
     """The records of many bodies, as many of each as `inspect` counts. Never raises for what a body holds."""
     faults: dict[int, str] = {}
     batches: list[pa.RecordBatch] = []
@@ -88,7 +88,7 @@ def to_table(uploads: Iterable[Upload], limits: Limits) -> Decoded:
 
 
 def _grouped(
-    uploads: Iterable[Upload], limits: Limits, faults: dict[int, str]
+    uploads: Iterable[Body], limits: Limits, faults: dict[int, str]
 ) -> Iterator[tuple[list[pa.Array], npt.NDArray[np.int32]]]:
     """The columns of some bodies at a time, as text, and for each row the place of its body."""
     bodies: list[list[pa.Array]] = []

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from smarthouse_api.lake.schema import ROWS
+from smarthouse_api.lake.schema import EPOCH, ROWS
 
 MAX_SORTED_ROWS = 65_536
 MAX_SORTED_BYTES = 6 << 20
@@ -22,7 +22,6 @@ _ROWS_PER_ROW_OF_A_UNIT = 4
 Ordered = TypeVar("Ordered", date, int)
 
 _OF_A_FILE = ["partition.day", "partition.bucket", "num_records", "size_bytes"]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def _one_of(column: str, values: Iterable[str]) -> exp.Condition:
 
 def _instant(moment: datetime) -> exp.Condition:
     """A microsecond timestamp in UTC, exact for every year that a date can have."""
-    microseconds = (moment - _EPOCH) // timedelta(microseconds=1)
+    microseconds = (moment - EPOCH) // timedelta(microseconds=1)
     return exp.UnixToTime(this=exp.Literal.number(microseconds), scale=exp.Literal.number(6))
 
 

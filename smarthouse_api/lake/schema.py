@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 import pyarrow as pa
 
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+
+DAY_US: Final = 86_400_000_000
+"""A day in microseconds."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 RECORDS: Final = pa.schema(
     [
