@@ -26,6 +26,7 @@ from smarthouse_api.keyring import Keyring
 
 SPACE = "homes"
 _UNBROKEN_SECONDS = 86400.0
+_MOST_SEEN = 10_000
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -51,6 +52,7 @@ class Homes:
 
     def __init__(self, state: StateStore, keyring: Keyring) -> None:
         self._state, self._keyring = state, keyring
+        self._seen: dict[str, Home] = {}
 
     def tag(self, uuid: str) -> str:
         """A name for the home that says nothing of its UUID."""
@@ -60,10 +62,20 @@ class Homes:
         """A name for this installation that says nothing of its secret."""
         return self._keyring.key("installation").hex()[:16]
 
+    def recall(self, uuid: str) -> Home | None:
+        """The home as this process saw it last, which is for those who commit on its version; else as `find`."""
+        return self._seen.get(self.tag(uuid)) or self.find(uuid)
+
     def find(self, uuid: str) -> Home | None:
-        name = f"home/{self.tag(uuid)}"
-        found = self._state.get(SPACE, name)
-        return None if found is None else Home(name, found.version, found.value.decode())
+        tag = self.tag(uuid)
+        found = self._state.get(SPACE, f"home/{tag}")
+        if found is None:
+            self._seen.pop(tag, None)
+            return None
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        home = self._seen[tag] = Home(f"home/{tag}", found.version, found.value.decode())
+        return home
 
     def find_or_add(self, uuid: str) -> Home:
         """The home, made on first sight: before any byte of it is kept, so that forgetting finds whatever a crash leaves."""

@@ -119,9 +119,11 @@ class Uploads:
         # Of the coding too: the same bytes mean another thing under another.
         digest = hashlib.sha256((upload.encoding or "").encode() + b"\0" + upload.body).hexdigest()
         inspection = None
-        for _ in range(_ATTEMPTS):
-            home = self._homes.find(upload.uuid)
-            if home is not None and (answer := self._earlier(home, digest, upload)) is not None:
+        for attempt in range(_ATTEMPTS):
+            # Mostly the home is as it was and the bytes are new. If not, the commit says so, and the next attempt looks.
+            home = self._homes.find(upload.uuid) if attempt else self._homes.recall(upload.uuid)
+            is_repeat = attempt > 0 or upload.idempotency_key is not None
+            if home is not None and is_repeat and (answer := self._earlier(home, digest, upload)) is not None:
                 return answer
             inspection = inspection or self._inspect(upload)
             home = home or self._homes.find_or_add(upload.uuid)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backends.ports import Conflict
+from config.settings import Settings
 from smarthouse_api.errors import Invalid, KeyReused
 from smarthouse_api.forgetting import digest_of
 from smarthouse_api.homes import SPACE, normalised_uuid
@@ -186,3 +187,21 @@ def test_a_conflict_that_never_ends_is_told(house: House, monkeypatch: pytest.Mo
     monkeypatch.setattr(house.state, "commit", conflict)
     with pytest.raises(Exception, match="send it again"):
         house.uploads.receive(Upload(HOME, payload(state(value="2"))))
+
+
+@pytest.mark.parametrize("pair", ["embedded_pair", "production_pair"])
+def test_a_home_forgotten_by_another_process_is_a_new_home(pair: str, request: pytest.FixtureRequest) -> None:
+    settings = Settings.from_env(request.getfixturevalue(pair))
+    one, other = House.from_settings(settings), House.from_settings(settings)
+    one.uploads.receive(Upload(HOME, payload(state())))
+    before = one.homes.find(HOME)
+    other.forgetting.forget(HOME)
+    answer = one.uploads.receive(Upload(HOME, payload(state())))
+    after = other.homes.find(HOME)
+    assert before is not None
+    assert after is not None
+    assert not answer.duplicate
+    assert after.key != before.key
+    assert {key.split("/")[1] for key in raw_objects(one)} == {after.key}
+    one.close()
+    other.close()
