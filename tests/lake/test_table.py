@@ -150,3 +150,19 @@ def test_the_arrivals_of_homes_are_those_of_their_rows(house: House) -> None:
     wanted = {(home.key, at) for at in received.to_pylist()}
     assert house.table.arrivals(table, wanted) == wanted
     assert house.table.arrivals(table, {("0" * 32, 0)}) == set()
+
+
+def test_arrivals_are_found_in_files_that_a_delete_has_rewritten(house: House) -> None:
+    homes = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(16)]
+    for home in homes:
+        house.uploads.receive(Upload(home, payload(state())))
+    house.curator.flush()
+    for home in homes[::2]:
+        house.forgetting.forget(home)
+    table = house.table.open()
+    assert table is not None
+    rows = table.to_pyarrow_table()
+    there = set(zip(rows["home"].to_pylist(), rows["received"].cast(pa.int64()).to_pylist(), strict=True))
+    assert len(there) == 8
+    for home, at in there:
+        assert house.table.arrivals(table, {(home, at), (home, at + 1)}) == {(home, at)}
