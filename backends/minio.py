@@ -24,8 +24,6 @@ from backends.minio_urls import place_of
 from backends.ports import ObjectInfo, ObjectStore, SignsUrls, StoreError, StoreUnavailable, TableLocation
 
 _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
-# To deltalake a timeout is for a request with its whole body, which is a part of a file.
-_TABLE_TIMEOUTS = 3
 
 
 class MinioObjects(ObjectStore, SignsUrls):
@@ -150,7 +148,8 @@ class MinioObjects(ObjectStore, SignsUrls):
                 # Of two who commit the same version one fails, without a table of locks.
                 "aws_conditional_put": "etag",
                 "connect_timeout": f"{place.timeout_seconds:.3f}s",
-                "timeout": f"{place.timeout_seconds * _TABLE_TIMEOUTS:.3f}s",
+                # Of a request with its whole body, which is a piece of a file.
+                "timeout": f"{place.timeout_seconds:.3f}s",
                 "retry_timeout": f"{place.timeout_seconds:.3f}s",
                 "max_retries": "2",
                 "backoff_config.init_backoff": "100ms",

@@ -91,7 +91,7 @@ def _servers(scheme: str, kind: Kind, hosts: str) -> tuple[tuple[str, int], ...]
 
 def _database_and_master(scheme: str, kind: Kind, path: str) -> tuple[int, str]:
     master, _, database = path.partition("/") if kind == "sentinel" else ("", "", path)
-    if kind == "sentinel" and not master:
+    if kind == "sentinel" and (not master or master.isdigit()):
         raise ValueError(f"{scheme}:// names no master: it ends in /mymaster, or in /mymaster/0 with a database's number")
     if kind == "cluster" and path not in ("", "0"):
         raise ValueError(f"{scheme}:// names a database, but a cluster has none")

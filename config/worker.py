@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import struct
 import time
+import uuid
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -32,6 +34,11 @@ _YIELD_SECONDS = 0.00025
 _MOST_YIELDS = 8
 
 
+def _is_no_stall(record: logging.LogRecord) -> bool:
+    """Whether it is more than a client that was given up on, of which anybody may bring any number about."""
+    return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
+
+
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
     """gunicorn's threaded worker, but for four of its habits."""
 
@@ -39,6 +46,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         """Give up on a client that neither sends nor takes a byte for a minute: it holds a thread. Connections inherit it from
         the socket that they are accepted on.
         """
+        self.log.error_log.addFilter(_is_no_stall)
         for listener in self.sockets:
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 listener.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _STALLED_SECONDS, 0))
@@ -70,11 +78,12 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
             super().handle_error(req, client, addr, exc)
             return
         status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
-        self.log.warning("A request could not be read: %s", type(exc).__name__)
+        request_id = uuid.uuid4().hex
+        self.log.warning("A request could not be read: %s %s", type(exc).__name__, request_id)
         detail = "The request is not HTTP as it should be; check its first line and its headers"
         body = json.dumps({"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}).encode()
         head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nX-Request-ID: {request_id}\r\n"
             f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         try:

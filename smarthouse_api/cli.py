@@ -85,12 +85,12 @@ def _house() -> Iterator[House]:
 
     try:
         settings = Settings.from_env(None, faults)
+        house = House.from_settings(settings)
     except SettingsError as fault:
         raise click.ClickException(str(fault)) from None
     if told := unfit(settings):
         raise click.ClickException("\n".join(told))
     log_to_stderr(settings.log_level)
-    house = House.from_settings(settings)
     try:
         yield house
     finally:

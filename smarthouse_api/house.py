@@ -9,7 +9,8 @@ from flask import current_app
 
 from backends.ports import ObjectStore, StateStore, StoreError, StoreUnfit
 from backends.registry import open_objects, open_state
-from config.settings import Settings
+from config.settings import Settings, SettingsError
+from smarthouse_api.errors import Unavailable
 from smarthouse_api.export.dataset import Exports, Policy
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.homes import Homes
@@ -50,7 +51,10 @@ class House:
         keyring = Keyring(state)
         leases = Leases(state, settings.lease_seconds)
         table = StatesTable(objects, leases)
-        engine = open_engine(settings.engine_url)
+        try:
+            engine = open_engine(settings.engine_url)
+        except ValueError as fault:
+            raise SettingsError(f"SMARTHOUSE_ENGINE_URL: {fault}") from None
         homes = Homes(state, keyring)
         uploads = Uploads(
             state,
@@ -150,6 +154,11 @@ class House:
                 told["lake"] = self.table.condition()
             except StoreError as fault:
                 told["lake"], failed = f"unavailable: {type(fault).__name__}", True
+        if self.settings.engine_url != "embedded":
+            try:
+                told["engine"] = self.engine.check()
+            except Unavailable as fault:
+                told["engine"] = f"warning: {fault}"  # uploads go on without it
         if self.settings.housekeeping == "worker" and not failed:
             told["workers"] = _workers_in_words(self.housekeeper.present())
         return told, failed

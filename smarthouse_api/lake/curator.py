@@ -29,6 +29,7 @@ from smarthouse_api.leases import Lease, LeaseLost
 from smarthouse_api.uploads import Pending, Turn, Uploads
 
 _READ_AHEAD = 1000
+_PATIENCE_SECONDS = 1.0
 
 EMPTY = (b"{}", None)
 
@@ -57,11 +58,15 @@ class Curator:
         """
         target = self._uploads.last_acknowledged()
         deadline = time.monotonic() + self._flush_seconds
+        asks_at = time.monotonic() + _PATIENCE_SECONDS
         while (first := self._uploads.pending(limit=1)) and first[0].sequence <= target:
             if time.monotonic() > deadline:
                 raise Unavailable("The lake is still taking in what was uploaded; ask again")
             lease = self._table.try_write()
             if lease is None:
+                if time.monotonic() > asks_at:
+                    self._table.open()  # whoever holds the lake may be waiting for a store that does not answer
+                    asks_at = deadline
                 time.sleep(0.01)
                 continue
             try:

@@ -25,6 +25,10 @@ class Engine(ABC):
         first batch or at a later one: a result that ends is whole.
         """
 
+    @abstractmethod
+    def check(self) -> str:
+        """One line for readiness; raises `Unavailable` when it does not answer."""
+
     def close(self) -> None:  # noqa: B027
         """Let go of connections. They are made again when the engine is next used."""
 
@@ -52,6 +56,9 @@ class EmbeddedEngine(Engine):
             builder = QueryBuilder(self.SESSION).register("states", table)
             # Iterating the result itself holds the GIL; the reader over its C stream does not.
             yield from pa.RecordBatchReader.from_stream(builder.execute(query.sql(DataFusion)))
+
+    def check(self) -> str:
+        return "in the process"
 
 
 def open_engine(url: str) -> Engine:

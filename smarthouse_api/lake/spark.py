@@ -44,6 +44,7 @@ QUERY_SECONDS = 120.0
 longest wait for the first, of an endpoint that is there and works."""
 
 _URL = re.compile(r"sc://(\[[0-9A-Fa-f:.]+\]|[^\s/:;?#@\[\]]+)(:[0-9]+)?(/(;[^\s;=?#]+=[^\s;=?#]*)*)?")
+_SSL = re.compile(r";use_ssl=(?!(true|false)(;|$))")
 _CHANNEL = [
     # A batch is as large as the engine makes it; a part of an export is held in memory anyway.
     ("grpc.max_receive_message_length", -1),
@@ -63,7 +64,7 @@ class SparkEngine(Engine):
 
     def __init__(self, url: str, *, answer_seconds: float = ANSWER_SECONDS, query_seconds: float = QUERY_SECONDS) -> None:
         try:
-            if not _URL.fullmatch(url):
+            if not _URL.fullmatch(url) or _SSL.search(url):
                 raise ValueError
             self._builder = DefaultChannelBuilder(url, _CHANNEL)
         except ValueError:  # whose words may hold the token
@@ -79,6 +80,13 @@ class SparkEngine(Engine):
             yield from self._ready().run(plan, self._query_seconds)
         except grpc.RpcError as fault:
             raise self._unavailable(fault) from fault
+
+    def check(self) -> str:
+        try:
+            self._ready()
+        except grpc.RpcError as fault:
+            raise self._unavailable(fault) from fault
+        return f"Spark Connect at {self._builder.endpoint} answers"
 
     def close(self) -> None:
         with self._lock:

@@ -78,6 +78,7 @@ def test_a_url_says_where_and_how(url, told):
         "redis://:hunter2@host/0?prefix={hunter2}",
         "redis://:hunter2@host/0?hunter2=1",
         "redis+sentinel://:hunter2@host",
+        "redis+sentinel://:hunter2@host/0",
         "redis+sentinel://:hunter2@host/mymaster/zero",
         "redis+cluster://:hunter2@host/1",
         "unredis://:hunter2@host",
