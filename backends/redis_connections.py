@@ -85,7 +85,9 @@ class Connections:
             yield
         except StoreError:
             raise
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # RedisCluster also raises what is no error of Redis's: KeyError, AttributeError, RuntimeError
             if not isinstance(error, redis.RedisError | OSError):
                 # Of a cluster that it finds nowhere any more: the next use begins with the servers of the URL again.
                 self._here.pop(os.getpid(), None)
@@ -109,14 +111,12 @@ class _Process:
 def connect(place: Place) -> Client:
     """A client for `place`. A cluster's asks for the cluster's layout at once, the others do nothing before they are used."""
     if place.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in place.servers]  # type: ignore[no-untyped-call]
+        nodes = [ClusterNode(host, port) for host, port in place.servers]
         cluster = RedisCluster(startup_nodes=nodes, retry=_once(), require_full_coverage=False, **_settings(place))
         _look_alone(cluster)
         return cluster
     if place.kind == "sentinel":
-        master: redis.Redis = sentinel(place).master_for(  # type: ignore[no-untyped-call]
-            place.master, db=place.database, retry=_once(), **_settings(place)
-        )
+        master: redis.Redis = sentinel(place).master_for(place.master, db=place.database, retry=_once(), **_settings(place))
         return master
     return client_of(place, place.servers[0])
 
@@ -141,7 +141,7 @@ def _look_alone(cluster: RedisCluster) -> None:
 
 def command(client: Client, *words: bytes | str | float) -> Any:
     """The server's answer. Raises what the driver raises."""
-    return client.execute_command(*words)  # type: ignore[no-untyped-call]
+    return client.execute_command(*words)
 
 
 def client_of(place: Place, address: Address) -> redis.Redis:
@@ -185,7 +185,7 @@ def _settings(place: Place) -> dict[str, Any]:
 
 def _clients(client: Client) -> list[redis.Redis]:
     if isinstance(client, RedisCluster):
-        return [node.redis_connection for node in client.get_nodes() if node.redis_connection]  # type: ignore[no-untyped-call]
+        return [node.redis_connection for node in client.get_nodes() if node.redis_connection]
     return [client]
 
 

@@ -94,7 +94,7 @@ def _addresses(place: Place, client: Client) -> list[Address]:
     if place.kind == "sentinel":
         guards = sentinel(place)
         try:
-            master = guards.discover_master(place.master)  # type: ignore[no-untyped-call]
+            master = guards.discover_master(place.master)
             replicas = guards.sentinels[0].sentinel_slaves(place.master)  # of the one that has answered
             return [master, *((one["ip"], int(one["port"])) for one in replicas)]
         finally:

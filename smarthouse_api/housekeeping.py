@@ -100,7 +100,7 @@ class Housekeeper:
                 chore()
             except (StoreError, Unavailable, TimeoutError) as fault:
                 log.warning("housekeeping failed and will be tried again: %s", fault)
-            except Exception:
+            except Exception:  # a fault of ours in one chore must not end the others, and is told with its trace
                 log.exception("housekeeping failed and will be tried again")
         return self._turn_was_short
 

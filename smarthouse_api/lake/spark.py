@@ -144,7 +144,7 @@ class _Session:
         self.answered = False
         self._answer_seconds = answer_seconds
         self._channel = builder.toChannel()
-        self._server = SparkConnectServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._server = SparkConnectServiceStub(self._channel)
         self._headers = list(builder.metadata())
         self._names: dict[str, Any] = {
             "session_id": str(uuid.uuid4()),
