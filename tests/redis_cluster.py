@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import redis
 
+from backends.ports import StoreUnavailable
 from tests.servers import READY_SECONDS, Process, RedisServer, free_port, program
 
 SLOTS = 16384
+BACK_SECONDS = 5.0
 
 
 class SentinelServer(Process):
@@ -125,3 +128,15 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it does not come true"
         time.sleep(0.02)
+
+
+def back(ask: Callable[[], Any], seconds: float = BACK_SECONDS) -> Any:
+    """What it answers once the store is there again, which it must be in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except StoreUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -12,23 +12,10 @@ import pytest
 
 from backends.ports import Change, Conflict, Entry, Put, StoreUnavailable
 from backends.redis import RedisState
-from tests.redis_cluster import Cluster, SentinelServer, wait_until
+from tests.redis_cluster import Cluster, SentinelServer, back, wait_until
 from tests.servers import RedisServer
 
-BACK_SECONDS = 5
 SPACES = [f"space-{number}" for number in range(12)]
-
-
-def back(ask, seconds=BACK_SECONDS):
-    """What it answers once the store is there again, which it must be in time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return ask()
-        except StoreUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
 
 
 # --- Sentinel

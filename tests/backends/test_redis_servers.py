@@ -14,7 +14,7 @@ import pytest
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StoreFull, StoreUnavailable
 from backends.redis import RedisState
-from tests.redis_cluster import wait_until
+from tests.redis_cluster import back, wait_until
 from tests.servers import RedisServer, free_port
 
 PASSWORD, WRITTEN = "s/e:c@r?e#t+%", "s%2Fe%3Ac%40r%3Fe%23t+%25"
@@ -230,11 +230,11 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed_at_random(own_se
         try:
             version = own_store.commit("home", change).version
         except StoreUnavailable:
-            found = eventually(lambda: own_store.get("home", "count"))
+            found = back(lambda: own_store.get("home", "count"))
             made = int(found.value) if found else 0
             assert made in (number - 1, number)
             lost, number, version = lost + 1, made, found.version if found else ABSENT
-        assert eventually(lambda: own_store.last_sequence("home", "kept")) == number
+        assert back(lambda: own_store.last_sequence("home", "kept")) == number
     stop.set()
     killer.join()
     entries = own_store.read("home", "kept", limit=10**6)
@@ -242,18 +242,6 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed_at_random(own_se
     assert own_store.read("home", "dropped") == []
     assert own_store.last_sequence("home", "dropped") == number
     assert number > lost > 0
-
-
-def eventually(ask, seconds=5):
-    """What it answers once the store is there again."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return ask()
-        except StoreUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
 
 
 # --- erasing
