@@ -13,14 +13,19 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from smarthouse_api.errors import (
+    Forbidden,
+    InUse,
     Invalid,
+    InvalidData,
     KeyReused,
+    NotFound,
     Refused,
     StoreError,
     StoreFull,
     StoreUnavailable,
     TooLarge,
     TooMany,
+    Unauthorized,
     Unavailable,
 )
 
@@ -31,12 +36,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fault:
-    """An error before it is put into words: status, short title, detail for the caller, headers."""
+    """An error before it is put into words: status, short title, detail for the caller, headers, code for programs."""
 
     status: int
     detail: str
     title: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    reason: str | None = None
 
     @property
     def name(self) -> str:
@@ -61,6 +67,11 @@ DIALECTS: dict[str, Callable[[Fault], Response]] = {}
 """Path prefix -> dialect, for the APIs that do not speak `problem`."""
 
 _STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (
+    (Unauthorized, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (InvalidData, HTTPStatus.FORBIDDEN),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (InUse, HTTPStatus.CONFLICT),
     (KeyReused, HTTPStatus.CONFLICT),
     (Invalid, HTTPStatus.BAD_REQUEST),
     (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -83,7 +94,7 @@ def answer(error: Exception) -> Response:
 
 def _fault(error: Exception) -> Fault:
     if isinstance(error, Refused):
-        return Fault(_status(error), error.detail, error.title, _retry(error))
+        return Fault(_status(error), error.detail, error.title, _retry(error), error.reason)
     if isinstance(error, StoreError):
         # An object's key holds its home's: only an outage tells its own words.
         log.error("storage failed: %s", error if isinstance(error, StoreUnavailable) else type(error).__name__)

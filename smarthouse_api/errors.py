@@ -8,16 +8,40 @@ from backends.ports import StoreUnavailable as StoreUnavailable
 
 
 class Refused(Exception):
-    """A request that cannot be served as it stands. `detail` says what was wrong and what would be right."""
+    """A request that cannot be served as it stands. `detail` says what was wrong and what would be right.
 
-    def __init__(self, detail: str, title: str | None = None) -> None:
+    reason: a code for programs, in the dialects that have one; each has its own for the kinds of fault.
+    """
+
+    def __init__(self, detail: str, title: str | None = None, *, reason: str | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.title = title
+        self.reason = reason
 
 
 class Invalid(Refused):
     """The request is malformed."""
+
+
+class Unauthorized(Refused):
+    """The caller has shown no key that is good now."""
+
+
+class Forbidden(Refused):
+    """The caller's key does not open what was asked for."""
+
+
+class InvalidData(Refused):
+    """What was sent is well-formed, and cannot be: the dialect of streams has a status of its own for that."""
+
+
+class NotFound(Refused):
+    """What was named does not exist."""
+
+
+class InUse(Refused):
+    """What stands already, or another who is at it, does not allow the change."""
 
 
 class KeyReused(Refused):

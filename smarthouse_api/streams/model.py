@@ -1,0 +1,99 @@
+"""What a stream, a packet, a session and a metadata packet are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+LARGEST_INDEX: Final = 2**53 - 1
+"""The highest index of a packet: beyond it, JSON numbers of many clients are not exact."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whoever wrote something: the holder of a key. type: `user`, `project` or `admin`. id, name: of the key; no secret."""
+
+    type: str
+    id: str
+    name: str
+
+
+class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a stream keeps: its newest packets, at most so many, of so many bytes, so many seconds old. None: all."""
+
+    packets: int | None = None
+    bytes: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream that exists. key: its internal one, random, which another stream of the same name never has."""
+
+    home_id: int
+    module_id: str
+    name: str
+    key: str
+    home_key: str
+    created_at: datetime
+    retention: Retention = Retention()  # noqa: RUF009
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """packet_index: the highest ever given, -1 before the first. open_packet_index, owner: while a session is open."""
+
+    packet_index: int
+    last_packet_received_at: datetime | None
+    open_packet_index: int | None = None
+    owner: Owner | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A packet as it is stored."""
+
+    index: int
+    received_at: datetime
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewPacket:
+    """A packet to be stored, at `index` or, if that is None, at the next one."""
+
+    data: bytes
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The indexes of the first and the last packet. replayed: they are what the same `Idempotency-Key` was told before."""
+
+    start: int
+    stop: int
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A range of packets that somebody marked. stop: None while it is open and has no packet yet."""
+
+    id: str
+    start: int
+    stop: int | None
+    author: Owner
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataPacket:
+    """The JSON object that belongs to a packet. source: who wrote it last."""
+
+    packet_index: int
+    content: dict[str, Any]
+    received_at: datetime
+    updated_at: datetime
+    source: Owner
