@@ -1,0 +1,274 @@
+"""Packets appended: one after another for each stream, from however many writers, and durable when that is told."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from backends.ports import ABSENT, Conflict, Put, StateStore, StoreError
+from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused, TooLarge, Unavailable
+from smarthouse_api.streams.blocks import entries, microseconds
+from smarthouse_api.streams.catalogue import Catalogue, space_of
+from smarthouse_api.streams.heads import Draft, Heads, Seen
+from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Owner, RequestKey, Stream
+from smarthouse_api.streams.shelf import Shelf
+
+_ATTEMPTS: Final = 200
+_BATCH_BYTES: Final = 8 << 20
+_MOST_SEEN: Final = 10_000
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    digest: str
+    start: int
+    stop: int
+
+
+@dataclass
+class _Asked:
+    """An append that waits for its turn, and what became of it."""
+
+    stream: Stream
+    packets: Sequence[NewPacket]
+    owner: Owner
+    session_id: str | None
+    request_key: RequestKey | None
+    size: int = 0
+    outcome: Appended | Exception | None = None
+
+    @property
+    def reply_name(self) -> str | None:
+        return None if self.request_key is None else f"reply/{sha256(self.request_key.key.encode()).hexdigest()}"
+
+
+@dataclass
+class _Line:
+    """Those who append to one stream in this process."""
+
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    asked: deque[_Asked] = field(default_factory=deque)
+    present: int = 0
+
+
+class Appending:
+    """segment_bytes: from how many on new packets are worth a segment. packet_bytes: the largest packet. reply_seconds: how
+    long an `Idempotency-Key` is remembered.
+    """
+
+    def __init__(
+        self,
+        state: StateStore,
+        catalogue: Catalogue,
+        heads: Heads,
+        shelf: Shelf,
+        *,
+        segment_bytes: int,
+        packet_bytes: int,
+        reply_seconds: float,
+    ) -> None:
+        self._state, self._catalogue, self._heads, self._shelf = state, catalogue, heads, shelf
+        self._segment_bytes, self._packet_bytes, self._reply_seconds = segment_bytes, packet_bytes, reply_seconds
+        self._gate = threading.Lock()
+        self._lines: dict[str, _Line] = {}
+        self._seen: dict[str, Seen] = {}
+
+    def append(
+        self,
+        stream: Stream,
+        packets: Sequence[NewPacket],
+        owner: Owner,
+        *,
+        session_id: str | None = None,
+        request_key: RequestKey | None = None,
+    ) -> Appended:
+        """Store all the packets, or none; durable once this returns.
+
+        A packet without an index gets the one after that of the packet before it, the first the stream's next. One whose
+        index is taken already is a repeat if its bytes are the same.
+        session_id: the open session that they must belong to. Raises `InUse` (another owns the stream, other bytes stand at an
+        index, the named session is not open), `KeyReused`, `TooLarge`, `Invalid`, `NotFound`.
+        """
+        asked = _Asked(stream, packets, owner, session_id, request_key, self._checked_size(packets))
+        try:
+            return self._outcome(asked)
+        except NotFound:
+            # The caller may have recalled a stream that was deleted and made anew.
+            asked.stream, asked.outcome = self._catalogue.find(stream.home_id, stream.module_id, stream.name), None
+            if asked.stream.key == stream.key:
+                raise
+            return self._outcome(asked)
+
+    def _outcome(self, asked: _Asked) -> Appended:
+        with self._in_line(asked.stream.key) as line:
+            line.asked.append(asked)
+            # Whoever's turn it is commits for all who wait, so that they share one wait for the store.
+            with line.turn:
+                while asked.outcome is None:
+                    self._settle(list(_taken(line.asked)))
+        if isinstance(asked.outcome, Appended):
+            return asked.outcome
+        raise asked.outcome
+
+    def _checked_size(self, packets: Sequence[NewPacket]) -> int:
+        if not packets:
+            raise Invalid("There is no packet; send at least one")
+        largest = max(len(packet.data) for packet in packets)
+        if largest > self._packet_bytes:
+            raise TooLarge(f"A packet has {largest} bytes; at most {self._packet_bytes} are taken")
+        return sum(len(packet.data) for packet in packets)
+
+    @contextmanager
+    def _in_line(self, key: str) -> Iterator[_Line]:
+        with self._gate:
+            line = self._lines.setdefault(key, _Line())
+            line.present += 1
+        try:
+            yield line
+        finally:
+            with self._gate:
+                line.present -= 1
+                if not line.present:
+                    del self._lines[key]
+
+    def _settle(self, batch: list[_Asked]) -> None:
+        """Give each of the batch its outcome."""
+        try:
+            for attempt in range(_ATTEMPTS):
+                with suppress(Conflict):
+                    if not (left := [asked for asked in batch if asked.outcome is None]):
+                        return
+                    self._try(left, is_first=attempt == 0)
+                    continue
+                # Another process was first. It will be again, unless the two fall out of step.
+                time.sleep(random.uniform(0, 0.002))  # noqa: S311
+            outcome: Exception = Unavailable("This stream is being written to from too many sides; repeat the request")
+        except Exception as error:  # whatever it is, it is told to each who waits for it
+            outcome = error
+        for asked in batch:
+            asked.outcome = asked.outcome or _copy(outcome)
+
+    def _try(self, batch: list[_Asked], *, is_first: bool) -> None:
+        """One attempt at all of the batch, in one commit. Raises `Conflict` when another process was first."""
+        stream = batch[0].stream
+        # Mostly nobody else wrote meanwhile. If so, the commit says it, and the next attempt looks.
+        seen = self._seen.pop(stream.key, None) if is_first else None
+        is_fresh = seen is None
+        draft = Draft(seen or self._heads.look(stream))
+        planned = list[tuple[_Asked, Appended]]()
+        refused = list[tuple[_Asked, Refused]]()
+        received_us = microseconds(datetime.now(UTC))
+        for asked in batch:
+            try:
+                if (done := self._planned(draft, asked, received_us)) is not None:
+                    planned.append((asked, done))
+            except Refused as refusal:
+                refused.append((asked, refusal))
+        if refused and not is_fresh:
+            return  # on what may be over already
+        if not draft.is_idle:
+            self._commit(stream, draft)
+        for one, appended in planned:
+            one.outcome = appended
+        for one, fault in refused:
+            one.outcome = fault
+
+    def _commit(self, stream: Stream, draft: Draft) -> None:
+        seen = self._heads.commit(stream, draft)
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[stream.key] = seen
+        before, after = draft.seen.head.bytes // self._segment_bytes, seen.head.bytes // self._segment_bytes
+        if before != after:
+            with suppress(StoreError):  # the packets are durable; whoever keeps house finds them later all the same
+                self._catalogue.mark_full(stream)
+
+    def _planned(self, draft: Draft, asked: _Asked, received_us: int) -> Appended | None:
+        """What the request will be told once the draft is stored; None when it has to wait for the one before it."""
+        reply = asked.reply_name
+        if reply is not None:
+            if reply in draft.expect:
+                return None
+            if (earlier := self._earlier(asked.stream, reply, asked.request_key)) is not None:
+                return earlier
+        self._check_session(draft, asked)
+        draft.own(asked.owner)
+        head, placed = draft.head, _placed(asked.packets, draft.head.next)
+        new = [(index, data) for index, data in placed if index >= head.next]
+        self._check_repeats(draft, asked.stream, [(index, data) for index, data in placed if index < head.next])
+        appended = Appended(placed[0][0], placed[-1][0])
+        if new:
+            draft.append(new, entries(new, received_us), received_us)
+        if reply is not None and asked.request_key is not None:
+            told = _Reply(asked.request_key.digest, appended.start, appended.stop)
+            draft.expect[reply] = ABSENT
+            draft.puts.append(Put(reply, msgspec.json.encode(told), self._reply_seconds))
+        return appended
+
+    def _earlier(self, stream: Stream, name: str, request_key: RequestKey | None) -> Appended | None:
+        found = self._state.get(space_of(stream.key), name)
+        if found is None or request_key is None:
+            return None
+        reply = msgspec.json.decode(found.value, type=_Reply)
+        if reply.digest != request_key.digest:
+            raise KeyReused("This Idempotency-Key came before with another request; use a new key for new packets")
+        return Appended(reply.start, reply.stop, replayed=True)
+
+    def _check_session(self, draft: Draft, asked: _Asked) -> None:
+        if asked.session_id is not None and (draft.head.open is None or draft.head.open.id != asked.session_id):
+            raise InUse(
+                "The session is not open: it was closed, or timed out; open another to go on", reason="SESSION_NOT_OPEN"
+            )
+
+    def _check_repeats(self, draft: Draft, stream: Stream, repeats: Sequence[tuple[int, bytes]]) -> None:
+        """Raises `InUse` unless exactly these bytes stand at these indexes."""
+        waiting = draft.waiting
+        stored = self._shelf.at(stream, [index for index, _ in repeats if index not in waiting]) if repeats else {}
+        for index, data in repeats:
+            found = waiting.get(index, stored.get(index))
+            if found != data:
+                why = "nothing is kept there any more, or ever was" if found is None else "other bytes stand there"
+                raise InUse(
+                    f"Index {index} is below the next one, {draft.head.next}, and {why}; any from the next one on is free",
+                    reason="INDEX_TAKEN",
+                )
+
+
+def _taken(asked: deque[_Asked]) -> Iterator[_Asked]:
+    """Those who wait, as many as fit into one commit; at least one."""
+    size = 0
+    while asked and (size == 0 or size + asked[0].size <= _BATCH_BYTES):
+        size += max(asked[0].size, 1)
+        yield asked.popleft()
+
+
+def _placed(packets: Sequence[NewPacket], next_index: int) -> list[tuple[int, bytes]]:
+    """The packets, each with its index. Raises `InUse` when they have no order, or no index is left."""
+    placed, following = list[tuple[int, bytes]](), next_index
+    for packet in packets:
+        index = following if packet.index is None else packet.index
+        if placed and index <= placed[-1][0]:
+            raise Invalid(f"The indexes of a batch must rise; {index} comes after {placed[-1][0]}")
+        if index > LARGEST_INDEX:
+            raise InUse(f"The stream is full: no index is above {LARGEST_INDEX}", reason="STREAM_FULL")
+        placed.append((index, packet.data))
+        following = index + 1
+    return placed
+
+
+def _copy(error: Exception) -> Exception:
+    """Of its own for each who raises it: a traceback belongs to one thread."""
+    if isinstance(error, NotFound | Unavailable):
+        return type(error)(error.detail, error.title, reason=error.reason)
+    copy = type(error)(*error.args)
+    copy.__cause__ = error
+    return copy

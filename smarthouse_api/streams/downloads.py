@@ -1,0 +1,248 @@
+"""Downloads: a URL that gives one range of one stream to whoever has it, for a while, and what it gives."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from isal import isal_zlib
+from stream_zip import ZIP_64, stream_zip
+
+from backends.ports import ObjectStore, SignsUrls
+from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unavailable
+from smarthouse_api.keyring import Keyring
+from smarthouse_api.leases import Lease, Leases
+from smarthouse_api.streams.blocks import Block
+from smarthouse_api.streams.catalogue import Catalogue
+from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.sessions import downloads_of
+from smarthouse_api.streams.shelf import Piece, SegmentPiece, Shelf, object_name
+
+_MODE: Final = 0o100644
+_CHECKED_BYTES: Final = 4 << 20
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+_SIGNED: Final = ("stream", "start", "stop", "format", "expires")
+
+
+def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:
+    """A line for each packet: index, time, and its bytes in base64."""
+    for block in blocks:
+        times = np.datetime_as_string(block.times_us.astype("datetime64[us]"))
+        view, at, lines = memoryview(block.octets), 0, list[bytes]()
+        for index, size, received in zip(block.indexes.tolist(), block.sizes.tolist(), times.tolist(), strict=True):
+            data = base64.b64encode(view[at : at + size])
+            lines.append(b'{"index":%d,"time":"%sZ","data":"%s"}\n' % (index, received.encode(), data))
+            at += size
+        yield b"".join(lines)
+
+
+def _zip(blocks: Iterable[Block]) -> Iterator[bytes]:
+    """A file for each packet, called by its index."""
+
+    def members() -> Iterator[tuple[str, Any, int, Any, Iterable[bytes]]]:
+        for block in blocks:
+            for packet in block.packets():
+                yield f"{packet.index:016d}.bin", packet.received_at, _MODE, ZIP_64, (packet.data,)
+
+    def compressor() -> Any:
+        return isal_zlib.compressobj(level=1, wbits=-15)
+
+    yield from stream_zip(members(), get_compressobj=compressor)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """encode: None where the packets' bytes are all that there is to it."""
+
+    content_type: str
+    ending: str
+    encode: Callable[[Iterable[Block]], Iterator[bytes]] | None = None
+
+
+FORMATS: Final = {
+    "octets": Format("application/octet-stream", "bin"),
+    "ndjson": Format("application/x-ndjson", "ndjson", _ndjson),
+    "zip": Format("application/zip", "zip", _zip),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a range can be downloaded: at the object store's own `url`, or else at ours with `query`."""
+
+    url: str | None
+    query: dict[str, str]
+
+
+class Download:
+    """A range of packets, about to be sent. etag: the same for the same bytes. size_bytes: None if not known before.
+
+    It counts as running, and holds back what would remove its packets, until it is closed.
+    """
+
+    def __init__(self, pieces: list[Piece], format_: Format, names: tuple[str, str], lease: Lease, ended: Callable[[], None]):
+        self.content_type, self.file_name, self.etag = format_.content_type, *names
+        self.size_bytes = sum(piece.size for piece in pieces) if format_.encode is None else None
+        self._pieces, self._format, self._lease, self._ended = pieces, format_, lease, ended
+        self._closing = threading.Lock()
+        self._is_closed = False
+
+    def body(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+        """The bytes, or those from `first` to `last` where the size is known.
+
+        Raises `LeaseLost` when the stream is deleted, and whatever keeps it from being complete: never a silent end.
+        """
+        if self._format.encode is not None:
+            yield from self._format.encode(self._blocks())
+            return
+        length = (self.size_bytes or 0) - first if last is None else last - first + 1
+        for piece in self._pieces:
+            here = min(max(piece.size - first, 0), length)
+            if here:
+                yield from self._whole(piece.octets(first, here), here)
+            first, length = max(first - piece.size, 0), length - here
+
+    def close(self) -> None:
+        """The download is over, however it ended. Repeatable."""
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        try:
+            self._lease.release()
+        finally:
+            self._ended()
+
+    def _blocks(self) -> Iterator[Block]:
+        for piece in self._pieces:
+            count = 0
+            for block in piece.blocks():
+                self._lease.check()
+                count += len(block)
+                yield block
+            _check_complete(count, piece.packets)
+
+    def _whole(self, chunks: Iterator[bytes | memoryview], size: int) -> Iterator[bytes]:
+        sent, checked = 0, -_CHECKED_BYTES
+        for chunk in chunks:
+            if sent - checked >= _CHECKED_BYTES:
+                self._lease.check()
+                checked = sent
+            sent += len(chunk)
+            yield bytes(chunk)
+        _check_complete(sent, size)
+
+
+class Downloads:
+    """url_seconds: how long a URL is good for. at_once: downloads that this process sends at a time."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        catalogue: Catalogue,
+        shelf: Shelf,
+        leases: Leases,
+        keyring: Keyring,
+        *,
+        url_seconds: float,
+        at_once: int,
+    ) -> None:
+        self._objects, self._catalogue, self._shelf = objects, catalogue, shelf
+        self._leases, self._keyring, self._url_seconds = leases, keyring, url_seconds
+        self._free = threading.BoundedSemaphore(at_once)
+
+    def locate(self, stream: Stream, start: int, stop: int, format_: str) -> Located:
+        """Where the packets that have an index from `start` to `stop` by now can be downloaded, for a while.
+
+        Raises `NotFound` if there is none.
+        """
+        pieces = self._shelf.pieces(stream, start, stop)
+        if not pieces:
+            raise NotFound("No packet lies in this range", reason="NO_PACKETS")
+        first, last = pieces[0].first, pieces[-1].last
+        expires = str(int(time.time() + self._url_seconds) + 1)
+        query = dict(zip(_SIGNED, (stream.key, str(first), str(last), format_, expires), strict=True))
+        url = self._presigned(stream, pieces) if FORMATS[format_].encode is None else None
+        return Located(url, {**query, "signature": self._signature(query)})
+
+    def open(self, home_id: int, module_id: str, name: str, query: Mapping[str, str]) -> Download:
+        """What `locate` said, about to be sent; to be closed. Raises `Forbidden` for any other query, or when its time is over;
+        `NotFound` when the stream, or its packets, are gone; `Unavailable` when too many are under way.
+        """
+        self._check(query)
+        stream, format_ = self._catalogue.find(home_id, module_id, name), FORMATS[query["format"]]
+        if stream.key != query["stream"]:
+            raise NotFound("The stream was deleted since this URL was made", reason="STREAM_NOT_FOUND")
+        start, stop = int(query["start"]), int(query["stop"])
+        if not self._free.acquire(blocking=False):
+            raise Unavailable("Too many downloads are under way; repeat it later")
+        lease = None
+        try:
+            # Before the packets are looked for, so that nobody removes them in between.
+            lease = self._leases.share(f"{downloads_of(stream)}/{start}-{stop}")
+            pieces = self._shelf.pieces(stream, start, stop)
+            if not pieces:
+                raise NotFound("No packet lies in this range any more", reason="NO_PACKETS")
+            return Download(pieces, format_, _names(stream, pieces, query["format"]), lease, self._free.release)
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            self._free.release()
+            raise
+
+    def _presigned(self, stream: Stream, pieces: list[Piece]) -> str | None:
+        """A URL of the object store's own, if it signs any and the range is one of its objects."""
+        piece = pieces[0]
+        if (
+            not isinstance(self._objects, SignsUrls)
+            or len(pieces) > 1
+            or not isinstance(piece, SegmentPiece)
+            or not piece.is_whole
+        ):
+            return None
+        name = f"{object_name(stream, piece.segment.id)}.data"
+        return self._objects.signed_url(name, self._url_seconds, _file_name(stream, pieces, "octets"))
+
+    def _signature(self, query: Mapping[str, str]) -> str:
+        told = "\n".join(query[name] for name in _SIGNED)
+        return hmac.digest(self._keyring.key("downloads"), told.encode(), "sha256").hex()
+
+    def _check(self, query: Mapping[str, str]) -> None:
+        given = [query.get(name, "") for name in (*_SIGNED, "signature")]
+        wanted = self._signature({name: query.get(name, "") for name in _SIGNED}) if all(given) else ""
+        if not wanted or not hmac.compare_digest(wanted.encode(), given[-1].encode(errors="replace")):
+            raise Forbidden("The URL is not as it was made; ask the stream's data for a new one", reason="INVALID_SIGNATURE")
+        if not _NUMBER.fullmatch(query["expires"]) or int(query["expires"]) < time.time():
+            raise Forbidden("The URL's time is over; ask the stream's data for a new one", reason="URL_EXPIRED")
+
+
+def format_named(name: str) -> str:
+    """The format, in any case. Raises `Invalid`."""
+    if name.lower() not in FORMATS:
+        raise Invalid(f"format: must be one of {', '.join(FORMATS)}")
+    return name.lower()
+
+
+def _names(stream: Stream, pieces: list[Piece], format_: str) -> tuple[str, str]:
+    """The file's name and the ETag."""
+    told = (stream.key, format_, *(f"{piece.first}-{piece.last}-{piece.packets}" for piece in (pieces[0], pieces[-1])))
+    size = sum(piece.size for piece in pieces)
+    return _file_name(stream, pieces, format_), hashlib.sha256(f"{told}{size}".encode()).hexdigest()[:32]
+
+
+def _file_name(stream: Stream, pieces: list[Piece], format_: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", stream.name)[:80].strip("._") or "stream"
+    return f"{name}_{pieces[0].first}-{pieces[-1].last}.{FORMATS[format_].ending}"
+
+
+def _check_complete(count: int, wanted: int) -> None:
+    if count != wanted:
+        raise Unavailable("The packets changed while they were sent; repeat the download")

@@ -1,0 +1,220 @@
+"""Where a stream stands: its next index, and who owns it.
+
+In the stream's space: `head` stands for the stream, and `lease`, which times out by the store's own clock, for the owner's
+sign of life. Every commit asks that both still have the version that its plan was made on, so that of any number of writers,
+in any number of processes, one goes first, whatever their clocks say.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import msgspec
+
+from backends.ports import ABSENT, Change, Committed, Conflict, Put, StateStore
+from smarthouse_api.errors import InUse, NotFound, Unavailable
+from smarthouse_api.streams.blocks import time_of
+from smarthouse_api.streams.catalogue import BORN, space_of
+from smarthouse_api.streams.model import Owner, Session, Status, Stream
+
+HEAD: Final = "head"
+LEASE: Final = "lease"
+_ATTEMPTS: Final = 100
+
+Answer = TypeVar("Answer")
+
+
+class Open(msgspec.Struct, frozen=True):
+    """An open session. start: the index that was the next one when it was opened."""
+
+    id: str
+    start: int
+    owner: Owner
+    timeout_seconds: float
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """next: the index after the highest ever given. packets, bytes: ever appended. last_us: when the last came."""
+
+    next: int = 0
+    packets: int = 0
+    bytes: int = 0
+    last_us: int | None = None
+    open: Open | None = None
+
+
+class KeptSession(msgspec.Struct, frozen=True):
+    """A session's document, `session/<id>`."""
+
+    start: int
+    stop: int
+    author: Owner
+
+    def session(self, id_: str) -> Session:
+        return Session(id_, self.start, self.stop, self.author)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A stream as it was seen. born, head_version, lease_version: of the documents; `ABSENT` where there is none."""
+
+    born: int
+    head: Head
+    head_version: int
+    lease_version: int
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether its open session's owner gave a sign of life in time."""
+        return self.head.open is not None and self.lease_version != ABSENT
+
+    def status(self) -> Status:
+        head = self.head
+        time = None if head.last_us is None else time_of(head.last_us)
+        if head.open is None or not self.is_owned:
+            return Status(head.next - 1, time)
+        return Status(head.next - 1, time, head.open.start, head.open.owner)
+
+    def open_session(self) -> Session | None:
+        """The session at the stream's end: open, or timed out and not written down yet; None if it has no packet either."""
+        session = self.head.open
+        if session is None or not (self.is_owned or self.head.next > session.start):
+            return None
+        stop = self.head.next - 1 if self.head.next > session.start else None
+        return Session(session.id, session.start, stop, session.owner, is_open=self.is_owned)
+
+
+@dataclass
+class Draft:
+    """A change to a stream on the way: what was seen, the head that is to be, and what else is to be stored with it.
+
+    appends: entries of the log. waiting: the packets in them, by index.
+    """
+
+    seen: Seen
+    head: Head = field(init=False)
+    expect: dict[str, int] = field(default_factory=dict)
+    puts: list[Put] = field(default_factory=list)
+    appends: list[bytes] = field(default_factory=list)
+    waiting: dict[int, bytes] = field(default_factory=dict)
+    _renewed: bool = False
+    _ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.head = self.seen.head
+        if self.head.open is not None and not self.seen.is_owned:
+            self.end()
+
+    def own(self, owner: Owner) -> None:
+        """Ask for the stream on behalf of `owner`; of its owner it counts as a sign of life. Raises `InUse`."""
+        if self.head.open is None:
+            return
+        if self.head.open.owner.id != owner.id:
+            raise InUse(
+                "Another key owns the stream while its session is open; see streamOwner in the status",
+                reason="STREAM_OWNED",
+            )
+        self._renewed = True
+
+    def open(self, owner: Owner, timeout_seconds: float) -> Session:
+        """Open a session at the next index, or renew the one that this owner has open. Raises `InUse`."""
+        self.own(owner)
+        if self.head.open is None:
+            session = Open(new_session_id(self.head.next), self.head.next, owner, timeout_seconds)
+        else:
+            session = msgspec.structs.replace(self.head.open, timeout_seconds=timeout_seconds)
+        self.head = msgspec.structs.replace(self.head, open=session)
+        self._renewed = True
+        stop = self.head.next - 1 if self.head.next > session.start else None
+        return Session(session.id, session.start, stop, owner, is_open=True)
+
+    def append(self, packets: Sequence[tuple[int, bytes]], entries: Sequence[bytes], received_us: int) -> None:
+        """Add packets above all others, as entries of the log."""
+        head, size = self.head, sum(len(data) for _, data in packets)
+        self.head = msgspec.structs.replace(
+            head,
+            next=packets[-1][0] + 1,
+            packets=head.packets + len(packets),
+            bytes=head.bytes + size,
+            last_us=received_us,
+        )
+        self.appends += entries
+        self.waiting.update(packets)
+
+    def end(self) -> Session | None:
+        """Close the open session; None when it never had a packet, and so leaves nothing."""
+        session = self.head.open
+        if session is None:
+            return None
+        self.head = msgspec.structs.replace(self.head, open=None)
+        self._renewed, self._ended = False, True
+        if self.head.next == session.start:
+            return None
+        kept = KeptSession(session.start, self.head.next - 1, session.owner)
+        self.puts.append(Put(f"session/{session.id}", msgspec.json.encode(kept)))
+        return kept.session(session.id)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to be stored."""
+        return self.head == self.seen.head and not self.puts and not self._renewed
+
+    def change(self) -> Change:
+        expect = {BORN: self.seen.born, HEAD: self.seen.head_version, **self.expect}
+        puts = [Put(HEAD, msgspec.json.encode(self.head)), *self.puts]
+        if self.seen.head.open is not None or self.head.open is not None:
+            expect[LEASE] = self.seen.lease_version
+        if self._renewed and self.head.open is not None:
+            puts.append(Put(LEASE, self.head.open.id.encode(), self.head.open.timeout_seconds))
+        deletes = (LEASE,) if self._ended and not self._renewed else ()
+        return Change(expect, tuple(puts), deletes, tuple(("packets", value) for value in self.appends))
+
+    def after(self, committed: Committed) -> Seen:
+        """What the stream looks like once the change was made."""
+        lease = committed.version if self._renewed else ABSENT if self._ended else self.seen.lease_version
+        return Seen(self.seen.born, self.head, committed.version, lease)
+
+
+class Heads:
+    """The heads of all streams."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+
+    def look(self, stream: Stream) -> Seen:
+        """The stream as it is now. Raises `NotFound` when it was deleted."""
+        space = space_of(stream.key)
+        head = self._state.get(space, HEAD)
+        lease = self._state.get(space, LEASE) if head is not None else None
+        born = self._state.get(space, BORN)
+        if born is None:
+            raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
+        if head is None:
+            return Seen(born.version, Head(), ABSENT, ABSENT)
+        decoded = msgspec.json.decode(head.value, type=Head)
+        return Seen(born.version, decoded, head.version, ABSENT if lease is None else lease.version)
+
+    def commit(self, stream: Stream, draft: Draft) -> Seen:
+        """Make the change. Raises `Conflict` when the stream is not any more what the draft was made on."""
+        return draft.after(self._state.commit(space_of(stream.key), draft.change()))
+
+    def change(self, stream: Stream, plan: Callable[[Draft], Answer]) -> Answer:
+        """Have `plan` change the stream, however often another goes first. Raises what `plan` raises."""
+        for _ in range(_ATTEMPTS):
+            draft = Draft(self.look(stream))
+            answer = plan(draft)
+            if draft.is_idle:
+                return answer
+            with suppress(Conflict):
+                self.commit(stream, draft)
+                return answer
+        raise Unavailable("This stream is being written to from too many sides; repeat the request")
+
+
+def new_session_id(start: int) -> str:
+    """Random, and in the order of where sessions start."""
+    return f"{start:014x}{secrets.token_hex(9)}"

@@ -1,0 +1,95 @@
+"""Metadata: a JSON object for a packet, under `metadata/<index>` in the stream's space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from smarthouse_api.errors import InvalidData, NotFound, TooLarge, Unavailable
+from smarthouse_api.streams.catalogue import BORN, space_of
+from smarthouse_api.streams.heads import Heads
+from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket, Owner, Stream
+
+_PREFIX: Final = "metadata/"
+_ATTEMPTS: Final = 16
+_PAGE: Final = 1000
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    content: dict[str, Any]
+    received_at: datetime
+    updated_at: datetime
+    source: Owner
+
+    def packet(self, index: int) -> MetadataPacket:
+        return MetadataPacket(index, self.content, self.received_at, self.updated_at, self.source)
+
+
+class Metadata:
+    """content_bytes: of the largest object, as JSON."""
+
+    def __init__(self, state: StateStore, heads: Heads, *, content_bytes: int) -> None:
+        self._state, self._heads, self._content_bytes = state, heads, content_bytes
+
+    def within(self, stream: Stream, start: int, stop: int) -> list[MetadataPacket]:
+        """The metadata packets from `start` to `stop`, by index. Raises `NotFound` when the stream was deleted."""
+        found = [_decoded(name, value) for name, value in self._documents(stream, start, stop)]
+        if not found:
+            self._heads.look(stream)
+        return found
+
+    def find(self, stream: Stream, index: int) -> MetadataPacket:
+        """Raises `NotFound`."""
+        found = self._state.get(space_of(stream.key), _name(index)) if index <= LARGEST_INDEX else None
+        if found is None:
+            raise NotFound("There is no metadata for this index", reason="METADATA_NOT_FOUND")
+        return _decoded(_name(index), found.value)
+
+    def put(self, stream: Stream, index: int, content: dict[str, Any], source: Owner) -> tuple[MetadataPacket, bool]:
+        """Store, or replace, the object of a packet; what is stored now, and whether it is the first.
+
+        Raises `InvalidData` for an index above the stream's highest; `TooLarge`.
+        """
+        if (size := len(msgspec.json.encode(content))) > self._content_bytes:
+            raise TooLarge(f"The metadata has {size} bytes as JSON; at most {self._content_bytes} are taken")
+        space, name = space_of(stream.key), _name(index)
+        for _ in range(_ATTEMPTS):
+            seen = self._heads.look(stream)
+            if index >= seen.head.next:
+                raise InvalidData(f"There is no packet {index} yet: packetIndex is {seen.head.next - 1}", reason="INVALID_DATA")
+            found, now = self._state.get(space, name), datetime.now(UTC)
+            received_at = now if found is None else msgspec.json.decode(found.value, type=_Kept).received_at
+            kept = _Kept(content, received_at, now, source)
+            expect = {BORN: seen.born, name: ABSENT if found is None else found.version}
+            with suppress(Conflict):
+                self._state.commit(space, Change(expect=expect, puts=(Put(name, msgspec.json.encode(kept)),)))
+                return kept.packet(index), found is None
+        raise Unavailable("This metadata is being changed from too many sides; repeat the request")
+
+    def forget_below(self, stream: Stream, index: int) -> None:
+        """Remove what belongs to packets that are not kept any more."""
+        space = space_of(stream.key)
+        while page := [name for name, _ in self._state.scan(space, _PREFIX, limit=_PAGE) if name < _name(index)]:
+            self._state.commit(space, Change(deletes=tuple(page)))
+
+    def _documents(self, stream: Stream, start: int, stop: int) -> Iterator[tuple[str, bytes]]:
+        after, last = _name(start - 1) if start else "", _name(min(stop, LARGEST_INDEX))
+        while page := self._state.scan(space_of(stream.key), _PREFIX, after, _PAGE):
+            for name, document in page:
+                if name > last:
+                    return
+                yield name, document.value
+            after = page[-1][0]
+
+
+def _name(index: int) -> str:
+    return f"{_PREFIX}{min(index, LARGEST_INDEX):016d}"
+
+
+def _decoded(name: str, value: bytes) -> MetadataPacket:
+    return msgspec.json.decode(value, type=_Kept).packet(int(name.removeprefix(_PREFIX)))

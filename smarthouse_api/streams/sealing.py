@@ -1,0 +1,136 @@
+"""The newest packets, from the log into a segment."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from backends.ports import Change, Conflict, ObjectStore, Put, StateStore
+from smarthouse_api.streams.blocks import Block, block, index_bytes, joined, microseconds
+from smarthouse_api.streams.catalogue import BORN, space_of
+from smarthouse_api.streams.heads import Heads, Seen
+from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.shelf import LOG, REST, Found, Rest, Segment, Shelf, object_name
+
+_MOST_PACKETS: Final = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Entries of the log that make a segment. last: the sequence of the last of them."""
+
+    blocks: list[Block]
+    last: int
+
+    @property
+    def size(self) -> int:
+        return sum(len(one.octets) for one in self.blocks)
+
+
+class Sealing:
+    """segment_bytes: about how large a segment is. tail_seconds: how old a packet gets in the log if it does not fill one."""
+
+    def __init__(
+        self,
+        state: StateStore,
+        objects: ObjectStore,
+        heads: Heads,
+        shelf: Shelf,
+        *,
+        segment_bytes: int,
+        tail_seconds: float,
+    ) -> None:
+        self._state, self._objects, self._heads, self._shelf = state, objects, heads, shelf
+        self._segment_bytes, self._tail_seconds = segment_bytes, tail_seconds
+
+    def is_due(self, stream: Stream, seen: Seen, rest: Rest) -> bool:
+        """Whether the log holds enough for a segment, or packets that are old enough."""
+        if seen.head.bytes - rest.bytes >= self._segment_bytes:
+            return True
+        oldest = self._state.read(space_of(stream.key), LOG, rest.sequence, 1) if seen.head.next > rest.next else []
+        before = datetime.now(UTC) - timedelta(seconds=self._tail_seconds)
+        return bool(oldest) and int(block(oldest).times_us[0]) <= microseconds(before)
+
+    def seal(self, stream: Stream, seen: Seen, found: Found) -> bool:
+        """Make a segment of the oldest packets of the log; whether it was done.
+
+        For one at a time for each stream; of two, one fails and leaves nothing. A crash leaves objects that nobody refers to,
+        or entries that are sealed already, which the next visit drops.
+        """
+        run = self._run(stream, found.rest)
+        if run is None:
+            return False
+        merged = self._merged(found.rest)
+        index = joined([self._shelf.index(stream, merged), *run.blocks] if merged else run.blocks)
+        segment = _segment(index)
+        name = object_name(stream, segment.id)
+        self._objects.put(f"{name}.data", self._octets(stream, merged, run))
+        self._objects.put(f"{name}.index", [index_bytes(index)])
+        rest = _after(found.rest, run, segment, merged)
+        puts = (Put(segment.name, msgspec.json.encode(segment)), Put(REST, msgspec.json.encode(rest)))
+        deletes = (merged.name,) if merged else ()
+        expect = {BORN: seen.born, REST: found.version}
+        try:
+            self._state.commit(space_of(stream.key), Change(expect=expect, puts=puts, deletes=deletes))
+        except Conflict:
+            self._objects.delete([f"{name}.data", f"{name}.index"])
+            return False
+        self._shelf.drop(stream, found.rest.sequence, rest.sequence)
+        return True
+
+    def drop_sealed(self, stream: Stream, rest: Rest) -> None:
+        """Drop entries that are sealed, of which a crash may have left some."""
+        space = space_of(stream.key)
+        while (page := self._state.read(space, LOG, 0, 1)) and page[0].sequence <= rest.sequence:
+            self._shelf.drop(stream, page[0].sequence - 1, rest.sequence)
+
+    def _run(self, stream: Stream, rest: Rest) -> _Run | None:
+        blocks, last, size, packets = list[Block](), 0, 0, 0
+        for page in self._shelf.entries(stream, rest.sequence):
+            blocks.append(block(page))
+            last, size, packets = page[-1].sequence, size + len(blocks[-1].octets), packets + len(blocks[-1])
+            if size >= self._segment_bytes or packets >= _MOST_PACKETS:
+                break
+        return _Run(blocks, last) if blocks else None
+
+    def _merged(self, rest: Rest) -> Segment | None:
+        """The newest segment, if it is so small that the new one had better hold its packets too."""
+        newest = rest.newest
+        if newest is None or newest.first < rest.floor:
+            return None
+        return newest if newest.bytes * 2 < self._segment_bytes and newest.packets * 2 < _MOST_PACKETS else None
+
+    def _octets(self, stream: Stream, merged: Segment | None, run: _Run) -> Iterator[bytes]:
+        if merged is not None:
+            yield from self._shelf.data(stream, merged, 0, merged.bytes)
+        yield from (bytes(one.octets) for one in run.blocks)
+
+
+def _segment(index: Block) -> Segment:
+    return Segment(
+        id=secrets.token_hex(12),
+        first=index.first,
+        last=index.last,
+        packets=len(index),
+        bytes=int(index.sizes.sum()),
+        from_us=int(index.times_us[0]),
+        to_us=int(index.times_us[-1]),
+    )
+
+
+def _after(rest: Rest, run: _Run, segment: Segment, merged: Segment | None) -> Rest:
+    now = datetime.now(UTC).timestamp()
+    return msgspec.structs.replace(
+        rest,
+        sequence=run.last,
+        next=segment.last + 1,
+        packets=rest.packets + sum(map(len, run.blocks)),
+        bytes=rest.bytes + run.size,
+        newest=segment,
+        trash={**rest.trash, merged.id: now} if merged else rest.trash,
+    )

@@ -1,0 +1,97 @@
+"""The Stream Data Store: its parts, wired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.ports import ObjectStore, StateStore
+from smarthouse_api.keyring import Keyring
+from smarthouse_api.leases import Leases
+from smarthouse_api.streams.appending import Appending
+from smarthouse_api.streams.catalogue import Catalogue
+from smarthouse_api.streams.downloads import Downloads
+from smarthouse_api.streams.heads import Heads
+from smarthouse_api.streams.keeping import Keeping
+from smarthouse_api.streams.metadata import Metadata
+from smarthouse_api.streams.model import Status, Stream
+from smarthouse_api.streams.retention import Retaining
+from smarthouse_api.streams.sealing import Sealing
+from smarthouse_api.streams.sessions import Sessions
+from smarthouse_api.streams.shelf import Shelf
+from smarthouse_api.streams.tail import Tail
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the settings say of streams; see there."""
+
+    segment_bytes: int
+    tail_seconds: float
+    packet_bytes: int
+    metadata_bytes: int
+    session_seconds: float
+    reply_seconds: float
+    url_seconds: float
+    downloads_at_once: int
+    followers: int
+    follow_seconds: float
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The streams of one installation."""
+
+    catalogue: Catalogue
+    heads: Heads
+    appending: Appending
+    sessions: Sessions
+    metadata: Metadata
+    downloads: Downloads
+    tail: Tail
+    keeping: Keeping
+
+    @classmethod
+    def on(cls, state: StateStore, objects: ObjectStore, keyring: Keyring, leases: Leases, limits: Limits) -> Streams:
+        catalogue, heads, shelf = Catalogue(state), Heads(state), Shelf(state, objects)
+        sessions = Sessions(state, heads, leases, timeout_seconds=limits.session_seconds, reply_seconds=limits.reply_seconds)
+        metadata = Metadata(state, heads, content_bytes=limits.metadata_bytes)
+        sealing = Sealing(state, objects, heads, shelf, segment_bytes=limits.segment_bytes, tail_seconds=limits.tail_seconds)
+        return cls(
+            catalogue=catalogue,
+            heads=heads,
+            appending=Appending(
+                state,
+                catalogue,
+                heads,
+                shelf,
+                segment_bytes=limits.segment_bytes,
+                packet_bytes=limits.packet_bytes,
+                reply_seconds=limits.reply_seconds,
+            ),
+            sessions=sessions,
+            metadata=metadata,
+            downloads=Downloads(
+                objects,
+                catalogue,
+                shelf,
+                leases,
+                keyring,
+                url_seconds=limits.url_seconds,
+                at_once=limits.downloads_at_once,
+            ),
+            tail=Tail(heads, shelf, seconds=limits.follow_seconds, at_once=limits.followers),
+            keeping=Keeping(
+                state,
+                objects,
+                catalogue,
+                heads,
+                shelf,
+                sealing,
+                Retaining(state, shelf, sessions, metadata),
+                leases,
+            ),
+        )
+
+    def status(self, stream: Stream) -> Status:
+        """Where the stream stands now. Raises `NotFound` when it was deleted."""
+        return self.heads.look(stream).status()

@@ -1,0 +1,247 @@
+"""Sessions: ranges of a stream's packets that somebody marked, or is writing now.
+
+In the stream's space:
+
+    session/<id>                a closed session; an open one is in the stream's head
+    hold/<id>/<key's id>        somebody asked that it be kept
+    reply/<...>                 what a request with an `Idempotency-Key` was told
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from smarthouse_api.errors import InUse, Invalid, InvalidData, KeyReused, NotFound, Unavailable
+from smarthouse_api.leases import Leases
+from smarthouse_api.streams.catalogue import BORN, space_of
+from smarthouse_api.streams.heads import Draft, Heads, KeptSession, new_session_id
+from smarthouse_api.streams.model import LARGEST_INDEX, Owner, RequestKey, Session, Stream
+
+_ATTEMPTS: Final = 16
+_LONGEST_TIMEOUT_SECONDS: Final = 86400.0
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    digest: str
+    session_id: str
+    session: KeptSession
+
+
+class Sessions:
+    """timeout_seconds: after so long without a sign of its owner an open session counts as closed, unless it says another."""
+
+    def __init__(
+        self, state: StateStore, heads: Heads, leases: Leases, *, timeout_seconds: float, reply_seconds: float
+    ) -> None:
+        self._state, self._heads, self._leases = state, heads, leases
+        self._timeout_seconds, self._reply_seconds = timeout_seconds, reply_seconds
+
+    def within(self, stream: Stream, start: int, stop: int) -> list[Session]:
+        """The sessions that have a packet from `start` to `stop`, by where they start."""
+        found = [session for session in self._closed(stream, stop) if (session.stop or 0) >= start]
+        last = self._heads.look(stream).open_session()
+        if last is not None and last.stop is not None and last.start <= stop and last.stop >= start:
+            found = [session for session in found if session.id != last.id]
+            found.append(last)
+        return sorted(found, key=lambda session: session.id)
+
+    def find(self, stream: Stream, session_id: str) -> Session:
+        """Raises `NotFound`."""
+        last = self._heads.look(stream).open_session()
+        if last is not None and last.id == session_id:
+            return last
+        return self._kept(stream, session_id)[0]
+
+    def add(
+        self, stream: Stream, start: int, stop: int, author: Owner, request_key: RequestKey | None = None
+    ) -> tuple[Session, bool]:
+        """Mark a range; the session, and whether it is what the same `Idempotency-Key` was told before.
+
+        Raises `InvalidData` unless 0 <= start <= stop <= the stream's highest index; `KeyReused`.
+        """
+        for _ in range(_ATTEMPTS):
+            if request_key is not None and (earlier := self._earlier(stream, request_key)) is not None:
+                return earlier, True
+            seen = self._heads.look(stream)
+            if not 0 <= start <= stop < seen.head.next:
+                raise InvalidData(
+                    f"start and stop must be 0 <= start <= stop <= packetIndex, which is {seen.head.next - 1}",
+                    reason="INVALID_DATA",
+                )
+            id_, kept = new_session_id(start), KeptSession(start, stop, author)
+            puts = (Put(f"session/{id_}", msgspec.json.encode(kept)), *self._reply(request_key, id_, kept))
+            expect = {BORN: seen.born, **{put.key: ABSENT for put in puts}}
+            with suppress(Conflict):
+                self._state.commit(space_of(stream.key), Change(expect=expect, puts=puts))
+                return kept.session(id_), False
+        raise Unavailable("This stream is being changed from too many sides; repeat the request")
+
+    def delete(self, stream: Stream, session_id: str) -> None:
+        """Remove the mark; the packets stay. Raises `NotFound`, or `InUse` while it is open, held, or being downloaded."""
+        space = space_of(stream.key)
+        for _ in range(_ATTEMPTS):
+            self._settle(stream)
+            session = self.find(stream, session_id)
+            if session.is_open:
+                raise InUse("The session is open; close it before", reason="SESSION_OPEN")
+            session, version = self._kept(stream, session_id)
+            if self._state.scan(space, f"hold/{session_id}/", limit=1):
+                raise InUse("The session is held; whoever holds it has to release it before", reason="SESSION_HELD")
+            if any(start <= (session.stop or 0) and session.start <= stop for start, stop in self.downloads(stream)):
+                raise InUse("Packets of the session are being downloaded; repeat it later", reason="SESSION_DOWNLOADED")
+            name = f"session/{session_id}"
+            with suppress(Conflict):
+                self._state.commit(space, Change(expect={name: version}, deletes=(name,)))
+                return
+        raise Unavailable("This session is being changed from too many sides; repeat the request")
+
+    def open(self, stream: Stream, owner: Owner, timeout_seconds: float | None = None) -> tuple[Session, bool]:
+        """Own the stream: from here on only this key may append, until it closes the session or gives no sign for so long.
+
+        The session, which begins at the next index, and whether it is new: an owner who asks again has its own renewed.
+        Raises `InUse` while another owns the stream; `Invalid`.
+        """
+        seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        if not 0 < seconds <= _LONGEST_TIMEOUT_SECONDS:
+            raise Invalid(f"timeoutSeconds: a number above 0, and at most {_LONGEST_TIMEOUT_SECONDS:g}")
+
+        def plan(draft: Draft) -> tuple[Session, bool]:
+            was_open = draft.head.open is not None
+            return draft.open(owner, seconds), not was_open
+
+        return self._heads.change(stream, plan)
+
+    def close(self, stream: Stream, session_id: str, owner: Owner) -> Session | None:
+        """Close an open session at its last packet, and give the stream free; the session, or None if it never had a packet.
+
+        It can be repeated. An administrator may close anybody's. Raises `NotFound`, and `InUse` for another's session.
+        """
+
+        def plan(draft: Draft) -> tuple[bool, Session | None]:
+            session = draft.seen.head.open
+            if session is None or session.id != session_id:
+                return False, None
+            _check_owner(session.owner, owner)
+            # One that had timed out is closed by the draft itself.
+            closed = draft.end() if draft.head.open is not None else draft.seen.open_session()
+            return True, closed
+
+        was_last, closed = self._heads.change(stream, plan)
+        if was_last:
+            return None if closed is None else Session(closed.id, closed.start, closed.stop, closed.author)
+        session, _ = self._kept(stream, session_id)
+        _check_owner(session.author, owner)
+        return session
+
+    def hold(self, stream: Stream, session_id: str, owner: Owner) -> None:
+        """Keep the session, and its packets, from being removed until the same key releases it. Raises `NotFound`."""
+        space, hold = space_of(stream.key), Put(f"hold/{session_id}/{owner.id}", b"")
+        for _ in range(_ATTEMPTS):
+            self._settle(stream)
+            seen = self._heads.look(stream)
+            with suppress(Conflict):
+                if seen.head.open is not None and seen.head.open.id == session_id:
+                    self._state.commit(space, Change(expect={"head": seen.head_version}, puts=(hold,)))
+                else:
+                    # Written anew, so that of a hold and a deletion one fails.
+                    session, version = self._kept(stream, session_id)
+                    put = Put(f"session/{session_id}", _encoded(session))
+                    self._state.commit(space, Change(expect={put.key: version}, puts=(put, hold)))
+                return
+        raise Unavailable("This session is being changed from too many sides; repeat the request")
+
+    def release(self, stream: Stream, session_id: str, owner: Owner) -> None:
+        """Take back the hold of this key; an administrator takes back all. Repeatable. Raises `NotFound`."""
+        self.find(stream, session_id)
+        space = space_of(stream.key)
+        whose = "" if owner.type == "admin" else owner.id
+        holds = [name for name, _ in self._state.scan_all(space, f"hold/{session_id}/{whose}")]
+        self._state.commit(space, Change(deletes=tuple(holds)))
+
+    def held(self, stream: Stream) -> list[Session]:
+        """The sessions that somebody holds."""
+        ids = {name.split("/")[1] for name, _ in self._state.scan_all(space_of(stream.key), "hold/")}
+        found = []
+        for session_id in ids:
+            with suppress(NotFound):
+                found.append(self.find(stream, session_id))
+        return found
+
+    def downloads(self, stream: Stream) -> list[tuple[int, int]]:
+        """The ranges that are being downloaded now."""
+        names = [name.split("/")[-2] for name in self._leases.shared(downloads_of(stream))]
+        return [(int(start), int(stop)) for start, _, stop in (name.partition("-") for name in names)]
+
+    def forget_below(self, stream: Stream, index: int) -> None:
+        """Remove sessions all of whose packets are below, and are kept no more."""
+        ended = [session for session in self._closed(stream, index) if (session.stop or 0) < index]
+        for session in ended:
+            with suppress(InUse, NotFound):
+                self.delete(stream, session.id)
+
+    def _settle(self, stream: Stream) -> None:
+        """Write down a session that timed out."""
+        self._heads.change(stream, lambda draft: None)
+
+    def _closed(self, stream: Stream, stop: int) -> Iterator[Session]:
+        """Those that start at `stop` or before."""
+        beyond = f"session/{min(stop, LARGEST_INDEX) + 1:014x}"
+        for name, document in self._state.scan_all(space_of(stream.key), "session/"):
+            if name >= beyond:
+                return
+            yield _decoded(name, document.value)
+
+    def _kept(self, stream: Stream, session_id: str) -> tuple[Session, int]:
+        """A closed session, and its document's version. Raises `NotFound`."""
+        name = f"session/{session_id}"
+        found = self._state.get(space_of(stream.key), name) if _is_id(session_id) else None
+        if found is None:
+            raise NotFound("There is no such session in this stream", reason="SESSION_NOT_FOUND")
+        return _decoded(name, found.value), found.version
+
+    def _earlier(self, stream: Stream, request_key: RequestKey) -> Session | None:
+        found = self._state.get(space_of(stream.key), _reply_name(request_key))
+        if found is None:
+            return None
+        reply = msgspec.json.decode(found.value, type=_Reply)
+        if reply.digest != request_key.digest:
+            raise KeyReused("This Idempotency-Key came before with another request; use a new key for a new session")
+        return reply.session.session(reply.session_id)
+
+    def _reply(self, request_key: RequestKey | None, session_id: str, kept: KeptSession) -> tuple[Put, ...]:
+        if request_key is None:
+            return ()
+        reply = msgspec.json.encode(_Reply(request_key.digest, session_id, kept))
+        return (Put(_reply_name(request_key), reply, self._reply_seconds),)
+
+
+def downloads_of(stream: Stream) -> str:
+    """What downloads of a stream hold leases of, with their range."""
+    return f"packets/{stream.key}"
+
+
+def _check_owner(owner: Owner, caller: Owner) -> None:
+    if owner.id != caller.id and caller.type != "admin":
+        raise InUse("The session belongs to another key", reason="STREAM_OWNED")
+
+
+def _reply_name(request_key: RequestKey) -> str:
+    return f"reply/{sha256(request_key.key.encode()).hexdigest()}"
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 32 and text.isascii() and text.isalnum()
+
+
+def _encoded(session: Session) -> bytes:
+    return msgspec.json.encode(KeptSession(session.start, session.stop or 0, session.author))
+
+
+def _decoded(name: str, value: bytes) -> Session:
+    return msgspec.json.decode(value, type=KeptSession).session(name.partition("/")[2])
