@@ -59,8 +59,21 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
+    house = worker.wsgi.extensions["smarthouse"]
+    if settings.env != "production":
+        _show_first_key(house.access, worker.log)  # before anything else of this process may touch the stores
     if settings.housekeeping == "api":
-        worker.wsgi.extensions["smarthouse"].housekeeper.start()
+        house.housekeeper.start()
+
+
+def _show_first_key(access: Any, log: Any) -> None:
+    """Print the first key of a new installation, past the log. Whatever fails here, the service is to start."""
+    try:
+        if key := access.first_key():
+            sys.stdout.write(f"An admin key, the first key of this installation, shown this once:\n{key}\n")
+            sys.stdout.flush()
+    except Exception as fault:
+        log.warning("No first key was shown: %s; `smarthouse keys create --admin` makes one", type(fault).__name__)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

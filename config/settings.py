@@ -127,6 +127,26 @@ class Settings:
     export_license: str = _text("cc-zero", "CKAN licence id of the datasets.", validate=validate.Length(min=1))
     export_author: str = _text("SmartHouse", "Author of the datasets.", validate=validate.Length(min=1))
 
+    stream_packet_bytes: int = _setting(
+        fields.Integer(validate=validate.Range(min=1, max=MIB)), 1_000_000, "Largest packet of a stream (413)."
+    )
+    stream_metadata_bytes: int = _setting(
+        fields.Integer(validate=validate.Range(min=2, max=MIB // 2)), 64 * KIB, "Largest metadata object, as JSON (413)."
+    )
+    stream_session_seconds: float = _seconds(
+        60.0,
+        "After so long without an append of its owner an open session counts as closed, unless it asked for another time.",
+        1,
+    )
+    stream_url_seconds: float = _setting(
+        fields.Float(validate=validate.Range(min=1, max=604800)), 300.0, "How long the URL of a download is good for."
+    )
+    stream_downloads_at_once: int = _count(8, "Downloads of packets that one worker sends at a time (503).")
+    stream_followers: int = _count(4, "Followers of streams that one worker serves at a time; each holds a thread (503).")
+    stream_follow_seconds: float = _seconds(300.0, "After so long a follower's answer ends, and it has to come back.", 1)
+    stream_segment_bytes: int = _count(16 * MIB, "About how many bytes of packets make one object.", 1024)
+    stream_tail_seconds: float = _seconds(600.0, "After so long packets become an object though they are few.")
+
     housekeeping: str = _choice(
         "api", "Who curates and erases: the processes that serve, or `smarthouse worker` alone.", "api", "worker"
     )

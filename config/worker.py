@@ -40,7 +40,7 @@ def _is_no_stall(record: logging.LogRecord) -> bool:
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
-    """gunicorn's threaded worker, but for four of its habits."""
+    """gunicorn's threaded worker, but for five of its habits."""
 
     def run(self) -> None:
         """Give up on a client that neither sends nor takes a byte for a minute: it holds a thread. Connections inherit it from
@@ -51,6 +51,12 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 listener.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _STALLED_SECONDS, 0))
         super().run()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Tell the application, which would otherwise let followers stay until the time for a stop is over."""
+        super().handle_exit(sig, frame)
+        if getattr(self, "wsgi", None) is not None:
+            self.wsgi.extensions["smarthouse"].ask_to_stop()
 
     def accept(self, listener: Any) -> None:
         """Let a worker with fewer connections go first: all are woken for each, and one would often take every one of them

@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterable
 
 from backends.ports import Change, ObjectStore, StateStore, StoreUnavailable
+from smarthouse_api.access import Access
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.homes import SPACE, Homes
 from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.leases import Lease, Leases
+from smarthouse_api.streams.service import Streams
 from smarthouse_api.uploads import Uploads
 
 _LEASE = "purge"
@@ -37,13 +39,15 @@ class Forgetting:
         homes: Homes,
         uploads: Uploads,
         table: StatesTable,
+        streams: Streams,
+        access: Access,
         leases: Leases,
         *,
         wait_seconds: float,
         delay_seconds: float,
     ) -> None:
         self._state, self._objects, self._homes, self._uploads = state, objects, homes, uploads
-        self._table, self._leases = table, leases
+        self._table, self._streams, self._access, self._leases = table, streams, access, leases
         self._wait_seconds, self._delay_seconds = wait_seconds, delay_seconds
 
     def forget(self, uuid: str) -> None:
@@ -52,12 +56,32 @@ class Forgetting:
         Once this returns, nothing of the home is read or sent any more. Raises `Unavailable` or `StoreError` when that failed;
         the home stays hidden, and the call can be repeated.
         """
+        if linked := self._homes.linked(uuid):
+            for home_id in linked:
+                self.forget_streams(home_id)
+            self._homes.unlink(uuid, linked)
         self._homes.hide(uuid)
         self.note(map(digest_of, self._homes.hidden()))
         if not self._delay_seconds:
             self.finish()
         elif self._homes.unbroken():
             self._break_readers()
+
+    def forget_streams(self, home_id: int) -> None:
+        """Hide all streams of a home; then, unless purging is delayed, remove every byte of them.
+
+        Its project is forgotten too. Keys that name the home go on to open whatever it gets from now on. Repeatable; raises as
+        `forget`.
+        """
+        self.note(map(digest_of, self._streams.catalogue.home_keys_of(home_id)))
+        self._access.unassign(home_id)
+        self._streams.catalogue.hide_home(home_id)
+        # Also for the aftermath: of what was on its way into a store meanwhile.
+        if self._state.get(SPACE, _DUE) is None:
+            self._due_at(time.time() + max(self._delay_seconds, _AFTERMATH_SECONDS))
+        if not self._delay_seconds:
+            self._purge_streams()
+            self._state.scrub()
 
     def finish(self) -> None:
         """Purge what is due now, whoever asked for it. Raises `Unavailable` when the lake or another purge takes too long."""
@@ -119,6 +143,7 @@ class Forgetting:
                 self._table.delete_home(key)
         if not hidden:
             self.sweep()
+        self._purge_streams()
         self._objects.sweep()
         # Without the writer's lease, which new exports want. What those read stays: nobody replaces files during a purge.
         self._break_readers()
@@ -147,6 +172,13 @@ class Forgetting:
         for key in self._uploads.homes() - self._homes.known():
             if digest_of(key) in noted:
                 self._uploads.purge(key)
+        self._streams.keeping.sweep_homes(lambda key: digest_of(key) in noted)
+
+    def _purge_streams(self) -> None:
+        try:
+            self._streams.keeping.purge(self._wait_seconds)
+        except TimeoutError:
+            raise Unavailable("The streams are hidden, but not removed yet; repeat the request") from None
 
     def _break_readers(self) -> None:
         """Wait for exports that may still send rows of a home that was hidden since they began, then break them off."""

@@ -6,6 +6,7 @@ The UUID itself is never stored. In the state store, space `homes`:
     home/<tag>          the home's internal key
     forgotten/<key>     a home that is hidden and whose bytes are still to be purged
     unbroken/<key>      the same, while an export that began before may still send rows of it
+    streams/<tag>/<id>  a home of the Stream Data Store that is the same home, and is forgotten with it
     turn                whose turn it is to work on the queue, see `smarthouse_api.uploads`
     upload/<key>/...    see `smarthouse_api.uploads`
     reply/<key>/...     likewise
@@ -17,6 +18,7 @@ import hmac
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -93,6 +95,20 @@ class Homes:
             )
             with suppress(Conflict):
                 self._state.commit(SPACE, Change(expect={home.name: home.version}, puts=hidden, deletes=(home.name,)))
+
+    def link(self, uuid: str, home_id: int) -> None:
+        """Have a home of the Stream Data Store forgotten with this one."""
+        self._state.put(SPACE, f"streams/{self.tag(uuid)}/{home_id}", b"")
+
+    def linked(self, uuid: str) -> list[int]:
+        """The homes of the Stream Data Store that are to be forgotten with this one."""
+        found = self._state.scan_all(SPACE, f"streams/{self.tag(uuid)}/")
+        return [int(name.rpartition("/")[2]) for name, _ in found]
+
+    def unlink(self, uuid: str, home_ids: Iterable[int]) -> None:
+        """They are forgotten."""
+        names = (f"streams/{self.tag(uuid)}/{home_id}" for home_id in home_ids)
+        self._state.commit(SPACE, Change(deletes=tuple(names)))
 
     def hide_keys(self, keys: set[str]) -> None:
         """Hide homes by their internal keys, whether they have a name or not, and let them be purged without delay."""

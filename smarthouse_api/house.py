@@ -10,6 +10,7 @@ from flask import current_app
 from backends.ports import ObjectStore, StateStore, StoreError, StoreUnfit
 from backends.registry import open_objects, open_state
 from config.settings import Settings, SettingsError
+from smarthouse_api.access import Access
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.export.dataset import Exports, Policy
 from smarthouse_api.forgetting import Forgetting
@@ -23,6 +24,8 @@ from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.leases import Leases
 from smarthouse_api.rates import Rates
 from smarthouse_api.restoring import Restoring
+from smarthouse_api.streams.service import Limits as StreamLimits
+from smarthouse_api.streams.service import Streams
 from smarthouse_api.uploads import Uploads
 
 
@@ -36,12 +39,14 @@ class House:
     leases: Leases
     table: StatesTable
     engine: Engine
+    access: Access
     homes: Homes
     uploads: Uploads
     curator: Curator
     forgetting: Forgetting
     restoring: Restoring
     exports: Exports
+    streams: Streams
     housekeeper: Housekeeper
     rates: Rates
 
@@ -76,12 +81,33 @@ class House:
             batch_bytes=settings.curate_batch_bytes,
             flush_seconds=settings.flush_timeout_seconds,
         )
+        access = Access(state)
+        streams = Streams.on(
+            state,
+            objects,
+            keyring,
+            leases,
+            StreamLimits(
+                segment_bytes=settings.stream_segment_bytes,
+                tail_seconds=settings.stream_tail_seconds,
+                packet_bytes=settings.stream_packet_bytes,
+                metadata_bytes=settings.stream_metadata_bytes,
+                session_seconds=settings.stream_session_seconds,
+                reply_seconds=settings.idempotency_hours * 3600,
+                url_seconds=settings.stream_url_seconds,
+                downloads_at_once=settings.stream_downloads_at_once,
+                followers=settings.stream_followers,
+                follow_seconds=settings.stream_follow_seconds,
+            ),
+        )
         forgetting = Forgetting(
             state,
             objects,
             homes,
             uploads,
             table,
+            streams,
+            access,
             leases,
             wait_seconds=settings.purge_wait_seconds,
             delay_seconds=settings.purge_delay_seconds,
@@ -93,11 +119,12 @@ class House:
             leases=leases,
             table=table,
             engine=engine,
+            access=access,
             homes=homes,
             uploads=uploads,
             curator=curator,
             forgetting=forgetting,
-            restoring=Restoring(homes, uploads, table, forgetting),
+            restoring=Restoring(homes, uploads, table, streams, forgetting),
             exports=Exports(
                 curator,
                 homes,
@@ -113,12 +140,14 @@ class House:
                     at_once=settings.exports_at_once,
                 ),
             ),
+            streams=streams,
             housekeeper=Housekeeper(
                 objects,
                 uploads,
                 curator,
                 forgetting,
                 table,
+                streams.keeping,
                 leases,
                 interval_seconds=settings.curate_interval_seconds,
                 compact_files=settings.lake_compact_files,
@@ -131,6 +160,10 @@ class House:
                 }
             ),
         )
+
+    def ask_to_stop(self) -> None:
+        """Send those away who would stay for long; for a signal's handler."""
+        self.streams.tail.end()
 
     def close(self) -> None:
         """Stop the housekeeper and let go of the stores."""

@@ -1,4 +1,4 @@
-"""What goes on without a request: purging, curating, compaction, sweeping up after crashes.
+"""What goes on without a request: purging, curating, compaction, sealing of packets, sweeping up after crashes.
 
 Any number of housekeepers may run, in the processes that serve or in `smarthouse worker`; each chore has a lease, and whoever
 gets it works. One that dies is followed by another as soon as its lease is over.
@@ -17,6 +17,7 @@ from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.leases import Lease, LeaseLost, Leases
+from smarthouse_api.streams.keeping import Keeping
 from smarthouse_api.uploads import Uploads
 
 _PRESENCE = "worker"
@@ -39,13 +40,14 @@ class Housekeeper:
         curator: Curator,
         forgetting: Forgetting,
         table: StatesTable,
+        streams: Keeping,
         leases: Leases,
         *,
         interval_seconds: float,
         compact_files: int,
     ) -> None:
         self._objects, self._uploads, self._curator, self._forgetting = objects, uploads, curator, forgetting
-        self._table, self._leases = table, leases
+        self._table, self._streams, self._leases = table, streams, leases
         self._interval_seconds, self._compact_files = interval_seconds, compact_files
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -93,7 +95,7 @@ class Housekeeper:
         A chore that fails does not keep the others from their turn.
         """
         self._turn_was_short = False
-        for chore in (self._forgetting.try_purge, self._keep_lake, self._sweep):
+        for chore in (self._forgetting.try_purge, self._keep_lake, self._keep_streams, self._sweep):
             if self._stopping.is_set():
                 break
             try:
@@ -118,11 +120,7 @@ class Housekeeper:
         is_untidy = time.monotonic() - self._tidied_at >= _TIDY_SECONDS
         if not (is_untidy or self._uploads.pending(limit=1)) or (lease := self._table.try_write()) is None:
             return
-        ends_at = time.monotonic() + _TURN_SECONDS
-
-        def is_over() -> bool:
-            return self._stopping.is_set() or time.monotonic() > ends_at
-
+        is_over = self._turn()
         try:
             self._curator.curate(lease, interrupted=is_over)
             if is_untidy and not is_over() and not self._forgetting.is_purging():
@@ -130,6 +128,16 @@ class Housekeeper:
         finally:
             lease.release()
         self._turn_was_short = is_over()
+
+    def _keep_streams(self) -> None:
+        is_over = self._turn()
+        self._streams.keep(is_over)
+        self._turn_was_short = self._turn_was_short or is_over()
+
+    def _turn(self) -> Callable[[], bool]:
+        """A turn that begins now; what it gives says whether it is over."""
+        ends_at = time.monotonic() + _TURN_SECONDS
+        return lambda: self._stopping.is_set() or time.monotonic() > ends_at
 
     def _tidy(self, lease: Lease, is_over: Callable[[], bool]) -> None:
         """Compact the lake, and drop what compaction replaced as soon as no export can be reading it."""
@@ -144,6 +152,7 @@ class Housekeeper:
     def _sweep(self) -> None:
         if self._leases.claim("sweep", _RETRY_SECONDS):
             self._forgetting.sweep()
+            self._streams.sweep()
             self._objects.sweep()
             self._leases.prolong("sweep", _SWEEP_SECONDS)
             self._replaced = True  # what crashed writers have left in the lake goes with the next erasing

@@ -9,6 +9,7 @@ from smarthouse_api.errors import Invalid
 from smarthouse_api.forgetting import Forgetting, digest_of
 from smarthouse_api.homes import Homes
 from smarthouse_api.lake.table import StatesTable
+from smarthouse_api.streams.service import Streams
 from smarthouse_api.uploads import Uploads
 
 
@@ -25,8 +26,9 @@ class Restored:
 class Restoring:
     """For one installation that nobody serves or uploads to meanwhile."""
 
-    def __init__(self, homes: Homes, uploads: Uploads, table: StatesTable, forgetting: Forgetting) -> None:
-        self._homes, self._uploads, self._table, self._forgetting = homes, uploads, table, forgetting
+    def __init__(self, homes: Homes, uploads: Uploads, table: StatesTable, streams: Streams, forgetting: Forgetting) -> None:
+        self._homes, self._uploads, self._table = homes, uploads, table
+        self._streams, self._forgetting = streams, forgetting
 
     def restore(self, digests: Iterable[str]) -> Restored:
         """Erase every home that was ever forgotten, by `digests` or by the notes among the objects; repeatable.
@@ -47,4 +49,7 @@ class Restoring:
         self._uploads.go_on_after(self._table.last_committed(self._uploads.log_id()))
         self._homes.hide_keys(forgotten | orphaned)
         self._forgetting.finish()
-        return Restored(len(forgotten), len(orphaned))
+        again = [home_id for home_id, key in self._streams.catalogue.home_keys().items() if digest_of(key) in noted]
+        for home_id in again:
+            self._forgetting.forget_streams(home_id)
+        return Restored(len(forgotten) + len(again), len(orphaned))

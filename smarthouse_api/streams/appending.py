@@ -177,6 +177,8 @@ class Appending:
             return  # on what may be over already
         if not draft.is_idle:
             self._commit(stream, draft)
+        elif not is_fresh:
+            return  # no commit tells whether the stream is still there
         for one, appended in planned:
             one.outcome = appended
         for one, fault in refused:

@@ -6,16 +6,12 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any
 
 import click
 
-if TYPE_CHECKING:
-    from smarthouse_api.house import House
-
-Answer = TypeVar("Answer")
+from smarthouse_api.cli import homes, keys
+from smarthouse_api.cli.opening import answered, opened_house
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -34,7 +30,7 @@ def worker() -> None:
 
     Run as many as you like, on any machine: one works at a time, and another takes over when it dies.
     """
-    with _house() as house:
+    with opened_house() as house:
 
         def stop(*_: Any) -> None:
             # In a thread: the signal may have come while this one holds the lock that asking needs.
@@ -51,8 +47,8 @@ def forgotten() -> None:
 
     A line names nobody: it is the digest of a random key. `smarthouse restore` reads it.
     """
-    with _house() as house:
-        for digest in sorted(_answered(house.forgetting.noted)):
+    with opened_house() as house:
+        for digest in sorted(answered(house.forgetting.noted)):
             click.echo(digest)
 
 
@@ -67,45 +63,12 @@ def restore(lists: tuple[IO[str], ...]) -> None:
     digests = {line.strip() for one in lists for line in one if line.strip()}
     if faulty := [digest for digest in sorted(digests) if not _DIGEST.fullmatch(digest)]:
         raise click.ClickException(f"{len(faulty)} lines are not of `smarthouse forgotten`: 64 hexadecimal digits each")
-    with _house() as house:
-        if _answered(house.housekeeper.present):
+    with opened_house() as house:
+        if answered(house.housekeeper.present):
             raise click.ClickException("A worker runs; stop all workers and the service, wait some seconds, and repeat this")
-        done = _answered(lambda: house.restoring.restore(digests))
+        done = answered(lambda: house.restoring.restore(digests))
     click.echo(f"{done.forgotten} homes were forgotten again, {done.orphaned} without a name were erased")
 
 
-@contextmanager
-def _house() -> Iterator[House]:
-    """The house of the environment's settings; a fault in them is told and ends the program."""
-    # Here, so that `--help` is quick, and the environment is set before Arrow is imported.
-    from backends.registry import faults, unfit
-    from config.settings import Settings, SettingsError
-    from smarthouse_api.app import log_to_stderr
-    from smarthouse_api.house import House
-
-    try:
-        settings = Settings.from_env(None, faults)
-        house = House.from_settings(settings)
-    except SettingsError as fault:
-        raise click.ClickException(str(fault)) from None
-    if told := unfit(settings):
-        raise click.ClickException("\n".join(told))
-    log_to_stderr(settings.log_level)
-    try:
-        yield house
-    finally:
-        house.close()
-
-
-def _answered(ask: Callable[[], Answer]) -> Answer:
-    """What `ask` gives; a store that fails is told and ends the program."""
-    from smarthouse_api.errors import Refused, StoreError
-
-    try:
-        return ask()
-    except (Refused, StoreError) as fault:
-        raise click.ClickException(f"{type(fault).__name__}: {fault}") from None
-
-
-if __name__ == "__main__":
-    main(prog_name="smarthouse")
+main.add_command(keys.group)
+main.add_command(homes.group)

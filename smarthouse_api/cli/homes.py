@@ -1,0 +1,77 @@
+"""`smarthouse homes ...`: which project a home belongs to, and a home forgotten."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from smarthouse_api.access import LARGEST_HOME
+from smarthouse_api.cli.opening import answered, opened_access, opened_house
+from smarthouse_api.cli.tables import echo_table
+from smarthouse_api.homes import normalised_uuid
+
+HOME = click.IntRange(0, LARGEST_HOME)
+
+
+@click.group("homes")
+def group() -> None:
+    """Assign homes to projects, whose keys open them; forget homes."""
+
+
+@group.command()
+@click.argument("homes", nargs=-1, required=True, type=HOME, metavar="HOME...")
+@click.option("--project", required=True, help="Where the homes belong from now on, instead of where they did before.")
+def assign(homes: tuple[int, ...], project: str) -> None:
+    """Make homes a project's. HOME: a home's id, an integer."""
+    with opened_access() as access:
+        answered(lambda: access.assign(homes, project))
+    click.echo(f"{_listed(homes)}: of the project {project}")
+
+
+@group.command()
+@click.argument("homes", nargs=-1, required=True, type=HOME, metavar="HOME...")
+def unassign(homes: tuple[int, ...]) -> None:
+    """Take homes from their projects, whose keys open them no more. HOME: a home's id, an integer."""
+    with opened_access() as access:
+        answered(lambda: access.assign(homes, None))
+    click.echo(f"{_listed(homes)}: of no project")
+
+
+@group.command()
+@click.argument("homes", nargs=-1, required=True, type=HOME, metavar="HOME...")
+@click.confirmation_option(prompt="All streams of these homes will be erased. Go on?", help="Do not ask.")
+def forget(homes: tuple[int, ...]) -> None:
+    """Erase all streams of homes, for good, and their place in a project. HOME: a home's id, an integer.
+
+    What was uploaded under a home's UUID is forgotten by a DELETE that bears it; see also `link`.
+    """
+    with opened_house() as house:
+        for home_id in homes:
+            answered(partial(house.forgetting.forget_streams, home_id))
+    click.echo(f"{_listed(homes)}: forgotten")
+
+
+@group.command()
+@click.argument("home", type=HOME)
+def link(home: int) -> None:
+    """Have a home's streams forgotten when the same home's uploads are. HOME: its id, an integer.
+
+    The home's UUID, its deletion secret, is asked for, or read from the standard input: it is never an argument.
+    """
+    uuid = click.prompt("Home-UUID", hide_input=True, err=True, prompt_suffix=": ")
+    with opened_house() as house:
+        answered(lambda: house.homes.link(normalised_uuid(uuid), home))
+    click.echo(f"{_listed((home,))}: forgotten with the home of that UUID from now on")
+
+
+@group.command("list")
+def list_() -> None:
+    """Print each home that is assigned, and its project."""
+    with opened_access() as access:
+        found = answered(access.assignments)
+    echo_table(("home", "project"), [(str(home_id), project) for home_id, project in found.items()])
+
+
+def _listed(homes: tuple[int, ...]) -> str:
+    return f"{'Home' if len(homes) == 1 else 'Homes'} {', '.join(map(str, homes))}"

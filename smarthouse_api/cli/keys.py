@@ -1,0 +1,129 @@
+"""`smarthouse keys ...`: who may do what."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from smarthouse_api.cli.homes import HOME
+from smarthouse_api.cli.opening import answered, opened_access
+from smarthouse_api.cli.tables import echo_table
+from smarthouse_api.keys import KeyRecord, id_in
+
+_DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@click.group("keys")
+def group() -> None:
+    """Make, list, revoke and rotate keys."""
+
+
+def _seconds(_: click.Context, __: click.Parameter, given: str | None) -> float | None:
+    if given is None:
+        return None
+    found = _DURATION.fullmatch(given)
+    if found is None:
+        raise click.BadParameter("it is no duration; write one such as 90d, 12h, 30m, 45s or 2w")
+    return float(found[1]) * _UNIT_SECONDS[found[2]]
+
+
+def _ids(_: click.Context, __: click.Parameter, given: Any) -> Any:
+    """One id or several, of ids or whole keys. What is neither is not repeated: it may nearly be a key."""
+    found = [id_in(one) for one in ([given] if isinstance(given, str) else given)]
+    if None in found:
+        raise click.BadParameter("an id is 12 hexadecimal digits, see `smarthouse keys list`")
+    return found[0] if isinstance(given, str) else list(dict.fromkeys(found))
+
+
+@group.command()
+@click.option("--name", required=True, help="Whose key it is; shown with what its holder writes.")
+@click.option("--project", help="Opens every home of this project.")
+@click.option("--home", "homes", multiple=True, type=HOME, help="Opens this home. May be repeated, as the two that follow.")
+@click.option("--datasource", "datasources", multiple=True, help="Opens this data source.")
+@click.option("--dataset", "datasets", multiple=True, help="Opens this dataset.")
+@click.option("--admin", is_flag=True, help="Opens everything.")
+@click.option(
+    "--expires", "expires_seconds", callback=_seconds, help="How long it works: 90d, 12h, 30m, 45s, 2w. Default: forever."
+)
+def create(**asked: Any) -> None:
+    """Make a key and print it, this once.
+
+    The key alone goes to the standard output; what it opens is told on the standard error.
+    """
+    with opened_access() as access:
+        record, text = answered(lambda: access.create(**asked))
+    click.echo(f"The key {record.id}, {record.name}, opens {_grants(record)}; expires: {_expiry(record)}", err=True)
+    click.echo(text)
+
+
+@group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each line instead of a table.")
+def list_(as_json: bool) -> None:
+    """Print what each key opens, the oldest key first."""
+    with opened_access() as access:
+        records = answered(access.list)
+    if as_json:
+        for record in records:
+            click.echo(msgspec.json.encode(record))
+        return
+    echo_table(("id", "name", "kind", "grants", "created", "expires"), [_cells(record) for record in records])
+
+
+@group.command()
+@click.argument("ids", nargs=-1, required=True, callback=_ids, metavar="ID...")
+def revoke(ids: list[str]) -> None:
+    """Make keys worthless, at once. ID: of a key; the whole key will do."""
+    with opened_access() as access:
+        unknown = answered(lambda: [id_ for id_ in ids if not access.revoke(id_)])
+    if revoked := [id_ for id_ in ids if id_ not in unknown]:
+        click.echo(f"Revoked: {', '.join(revoked)}")
+    if unknown:
+        raise click.ClickException(f"There is no key {', '.join(unknown)}")
+
+
+@group.command()
+@click.argument("id_", callback=_ids, metavar="ID")
+@click.option(
+    "--keep-old", "keep_old_seconds", callback=_seconds, help="How long the present secret still works: 1h, 7d. Default: not."
+)
+def rotate(id_: str, keep_old_seconds: float | None) -> None:
+    """Give a key a new secret and print it, this once.
+
+    ID: of a key; the whole key will do. The new key alone goes to the standard output. What it opens and when it expires stays.
+    """
+    with opened_access() as access:
+        text = answered(lambda: access.rotate(id_, keep_old_seconds or 0.0))
+    if text is None:
+        raise click.ClickException(f"There is no key {id_}")
+    click.echo(f"The key {id_} has a new secret", err=True)
+    click.echo(text)
+
+
+def _cells(record: KeyRecord) -> tuple[str, ...]:
+    return record.id, record.name, record.kind, _grants(record), _time(record.created_at), _expiry(record)
+
+
+def _grants(record: KeyRecord) -> str:
+    named = {
+        "project": [record.project] if record.project else [],
+        "homes": [str(home_id) for home_id in record.homes],
+        "datasources": record.datasources,
+        "datasets": record.datasets,
+    }
+    told = [f"{what} {', '.join(names)}" for what, names in named.items() if names]
+    return "; ".join(["everything", *told] if record.admin else told)
+
+
+def _expiry(record: KeyRecord) -> str:
+    if record.expires_at is None:
+        return "never"
+    return "expired" if record.is_expired(datetime.now(UTC)) else _time(record.expires_at)
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
