@@ -36,13 +36,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fault:
-    """An error before it is put into words: status, short title, detail for the caller, headers, code for programs."""
+    """An error before it is put into words: status, short title, detail for the caller, headers, code for programs, the rule's
+    own kind of refusal if it is one.
+    """
 
     status: int
     detail: str
     title: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     reason: str | None = None
+    kind: type[Refused] | None = None
 
     @property
     def name(self) -> str:
@@ -55,16 +58,41 @@ def problem(fault: Fault) -> Response:
     return Response(msgspec.json.encode(body), fault.status, fault.headers, content_type="application/problem+json")
 
 
-def problems(blueprint: Any, *statuses: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Document that a view may answer one of these problems. Costs a request less than a decorator for each."""
+def problems(blueprint: Any, *statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Document that a view may answer one of these problems, and what else is `described`. Costs a request less than a
+    decorator for each.
+    """
     documented: Callable[[Callable[..., Any]], Callable[..., Any]] = blueprint.doc(
-        responses={str(status): HTTPStatus(status).name for status in statuses}
+        responses={str(status): HTTPStatus(status).name for status in statuses}, **described
     )
     return documented
 
 
-DIALECTS: dict[str, Callable[[Fault], Response]] = {}
-"""Path prefix -> dialect, for the APIs that do not speak `problem`."""
+def reasoned(fault: Fault) -> Response:
+    """Streams: a code for programs, and the words."""
+    body = {"reason": fault.reason or reason_of(fault.status, fault.kind), "message": fault.detail}
+    headers = {**fault.headers, "WWW-Authenticate": "ModeCloud, Bearer"} if fault.status == 401 else fault.headers
+    return Response(msgspec.json.encode(body), fault.status, headers, content_type="application/json")
+
+
+def reason_of(status: int, kind: type[Refused] | None = None) -> str:
+    """The code of a fault that has none of its own."""
+    return _REASONS.get(kind) or _REASONS.get(status) or HTTPStatus(status).name
+
+
+_REASONS: dict[int | type[Refused] | None, str] = {
+    KeyReused: "IDEMPOTENCY_KEY_REUSED",
+    InvalidData: "INVALID_DATA",
+    400: "INVALID_PARAMETER",
+    413: "REQUEST_ENTITY_TOO_LARGE",  # Python renames this status and the next from time to time
+    414: "REQUEST_URI_TOO_LONG",
+    416: "RANGE_NOT_SATISFIABLE",
+    500: "INTERNAL_ERROR",
+    503: "UNAVAILABLE",
+}
+
+DIALECTS: dict[str, Callable[[Fault], Response]] = {"/homes": reasoned}
+"""Path -> dialect at it and below it, for the APIs that do not speak `problem`."""
 
 _STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (
     (Unauthorized, HTTPStatus.UNAUTHORIZED),
@@ -88,13 +116,14 @@ def register(app: Flask) -> None:
 def answer(error: Exception) -> Response:
     """The response to a fault, whichever part of the service raised it."""
     fault = _fault(error)
-    speak = next((dialect for prefix, dialect in DIALECTS.items() if request.path.startswith(prefix)), problem)
+    below = f"{request.path}/"
+    speak = next((dialect for path, dialect in DIALECTS.items() if below.startswith(f"{path}/")), problem)
     return speak(fault)
 
 
 def _fault(error: Exception) -> Fault:
     if isinstance(error, Refused):
-        return Fault(_status(error), error.detail, error.title, _retry(error), error.reason)
+        return Fault(_status(error), error.detail, error.title, _retry(error), error.reason, type(error))
     if isinstance(error, StoreError):
         # An object's key holds its home's: only an outage tells its own words.
         log.error("storage failed: %s", error if isinstance(error, StoreUnavailable) else type(error).__name__)

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from blueprints import dialects
 from smarthouse_api.house import House
+from smarthouse_api.streams.model import LARGEST_INDEX
 
 VERSION = "0.1.0"
 _SWAGGER_UI = Path(swagger_ui.__file__).parent / "static"
@@ -33,6 +34,16 @@ size; it holds at most {settings.max_records} records; beyond that, 413, and not
 Limits of this installation: requests of one address: {export_rate}; beyond that, 429. The data may be of any size: it is
 streamed, and a fault in the middle breaks the connection.
 """,
+    "Streams": """
+Every request needs the header `Authorization: ModeCloud <key>`, or `Bearer <key>`, but for those to the URLs that downloads are
+given. Limits of this installation: a packet has at most {settings.stream_packet_bytes} bytes, a request body at most
+{settings.max_body_bytes}, a batch at most {settings.max_records} packets, the metadata of a packet at most
+{settings.stream_metadata_bytes} bytes; beyond that, 413, and nothing is kept. JSON nests at most {settings.max_json_depth}
+deep. Indexes go up to {largest_index}. A download URL is good for {settings.stream_url_seconds:g} seconds, an open session for
+{settings.stream_session_seconds:g} seconds after its last packet or renewal, unless it says otherwise. Who follows a stream is
+sent away after {settings.stream_follow_seconds:g} seconds, to come back. Each worker sends {settings.stream_downloads_at_once}
+downloads at a time and serves {settings.stream_followers} followers; beyond that, 503.
+""",
 }
 """What each API's document says of its limits."""
 
@@ -43,6 +54,17 @@ _HEALTH = (
     ("/metrics", "Prometheus metrics of all worker processes together.", "text/plain", (200,)),
 )
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until it is worth another try"}}
+_ERROR_HEADERS = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "The schemes that a key may be sent with"}},
+    416: {"Content-Range": {"schema": {"type": "string"}, "description": "How many bytes there are"}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+_WHAT_WAS_WRONG = "What was wrong, and what would be right"
+_KEYS = {
+    "ModeCloud": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`ModeCloud <key>`"},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "The same key"},
+}
 
 
 class ProblemSchema(Schema):
@@ -54,30 +76,35 @@ class ProblemSchema(Schema):
     detail = fields.String(metadata={"description": "What was wrong, and what would be right"})
 
 
+class FaultSchema(Schema):
+    """An error of the Stream Data Store."""
+
+    reason = fields.String(metadata={"description": "A code for programs", "example": "INVALID_PARAMETER"})
+    message = fields.String(metadata={"description": "What was wrong, and what would be right"})
+
+
 class DocumentedApi(Api):  # type: ignore[misc]
     """One API's document. Its errors are the application's, not flask-smorest's."""
 
-    ERROR_SCHEMA = ProblemSchema
+    ERROR_SCHEMA: type[Schema] = ProblemSchema
+    ERROR_TYPE = "application/problem+json"
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         return dialects.answer(error)
 
     def _register_responses(self) -> None:
-        """Errors are `application/problem+json`, which is not what flask-smorest says of them."""
+        """Errors speak the API's dialect, which is not what flask-smorest says of them."""
         for status in (status for status in HTTPStatus if status >= 400):
             self._register_error(status.name, status, status.phrase)
         self._register_error("DEFAULT_ERROR", HTTPStatus.INTERNAL_SERVER_ERROR, "Any other error")
 
     def _register_error(self, name: str, status: HTTPStatus, description: str) -> None:
-        example = {
-            "type": "about:blank",
-            "title": status.phrase,
-            "status": status,
-            "detail": "What was wrong, and what would be right",
-        }
-        content = {"application/problem+json": {"schema": ProblemSchema, "example": example}}
-        headers = {"headers": _RETRY_AFTER} if status in (429, 503) else {}
+        content = {self.ERROR_TYPE: {"schema": self.ERROR_SCHEMA, "example": self._error_example(status)}}
+        headers = {"headers": _ERROR_HEADERS[status]} if status in _ERROR_HEADERS else {}
         self.spec.components.response(name, {"description": description, "content": content, **headers}, lazy=True)
+
+    def _error_example(self, status: HTTPStatus) -> dict[str, Any]:
+        return {"type": "about:blank", "title": status.phrase, "status": status, "detail": _WHAT_WAS_WRONG}
 
     def _register_pagination_header(self) -> None:
         """No API here pages in flask-smorest's way."""
@@ -86,14 +113,35 @@ class DocumentedApi(Api):  # type: ignore[misc]
         return jsonify(_served(self.spec.to_dict()))
 
 
+class StreamsApi(DocumentedApi):
+    """The Stream Data Store's, with its errors and its keys."""
+
+    ERROR_SCHEMA = FaultSchema
+    ERROR_TYPE = "application/json"
+
+    def _error_example(self, status: HTTPStatus) -> dict[str, Any]:
+        return {"reason": dialects.reason_of(status), "message": _WHAT_WAS_WRONG}
+
+    def _init_spec(self, **options: Any) -> None:
+        super()._init_spec(**options)
+        for name, scheme in _KEYS.items():
+            self.spec.components.security_scheme(name, scheme)
+
+
+_APIS: dict[str, type[DocumentedApi]] = {"Streams": StreamsApi}
+
+
 def register(app: Flask, blueprints: list[Any]) -> None:
-    """Register `blueprints`, each with its document and Swagger UI (`{prefix}/openapi.json`, `{prefix}/ui`), and `/docs`."""
-    specs = [_document(app, blueprint).spec for blueprint in blueprints]
+    """Register `blueprints`, each with its document and Swagger UI (`{prefix}/openapi.json`, `{prefix}/ui`), and `/docs`.
+
+    `{prefix}` is what all paths of the API begin with.
+    """
+    specs = {blueprint.name: _document(app, blueprint).spec for blueprint in blueprints}
     whole = Blueprint("docs", __name__, url_prefix="/docs")
 
     @whole.get("/openapi.json")
     def openapi() -> ResponseReturnValue:
-        return jsonify(_served(_with_health(_merged([spec.to_dict() for spec in specs]))))
+        return jsonify(_served(_with_health(_merged({name: spec.to_dict() for name, spec in specs.items()}))))
 
     @whole.get("")
     def page() -> ResponseReturnValue:
@@ -113,7 +161,7 @@ def register(app: Flask, blueprints: list[Any]) -> None:
 
 
 def _document(app: Flask, blueprint: Any) -> DocumentedApi:
-    prefix = blueprint.url_prefix
+    prefix = blueprint.url_prefix.partition("/<")[0]
     description = f"{blueprint.description}.\n{_limits(app.extensions['smarthouse'], blueprint.name)}"
     config = f"{blueprint.name.upper()}_"
     app.config.update(
@@ -128,7 +176,9 @@ def _document(app: Flask, blueprint: Any) -> DocumentedApi:
             f"{config}OPENAPI_SWAGGER_UI_URL": "../" * (prefix.count("/")) + "docs/assets/",
         }
     )
-    api = DocumentedApi(app, config_prefix=config, spec_kwargs={"info": {"description": description}})
+    api = _APIS.get(blueprint.name, DocumentedApi)(
+        app, config_prefix=config, spec_kwargs={"info": {"description": description}}
+    )
     api.register_blueprint(blueprint)
     return api
 
@@ -140,7 +190,8 @@ def _limits(house: House, name: str) -> str:
         "address_rate": settings.ingest_rate_address,
         "export_rate": settings.export_rate_address,
     }
-    return LIMITS[name].format(settings=settings, **{rate: text or "any number" for rate, text in rates.items()})
+    told = {rate: text or "any number" for rate, text in rates.items()}
+    return LIMITS[name].format(settings=settings, largest_index=LARGEST_INDEX, **told)
 
 
 def _served(spec: dict[str, Any]) -> dict[str, Any]:
@@ -148,21 +199,43 @@ def _served(spec: dict[str, Any]) -> dict[str, Any]:
     return {**spec, "servers": [{"url": request.script_root or "/"}]}
 
 
-def _merged(specs: list[dict[str, Any]]) -> dict[str, Any]:
+def _merged(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     whole: dict[str, Any] = {
-        "openapi": specs[0]["openapi"],
+        "openapi": "3.0.3",
         "info": {"title": "SmartHouse API", "version": VERSION, "description": "All APIs of the service in one document."},
         "paths": {},
         "tags": [],
         "components": {},
     }
-    for spec in specs:
-        whole["info"]["description"] += f"\n\n**{spec['tags'][0]['name']}.** {spec['info']['description']}"
+    for name, alone in specs.items():
+        spec = _with_names_of(name, alone)
+        whole["info"]["description"] += f"\n\n**{name}.** {spec['info']['description']}"
         whole["paths"] |= spec["paths"]
         whole["tags"] += spec.get("tags", [])
         for kind, parts in spec.get("components", {}).items():
             whole["components"].setdefault(kind, {}).update(parts)
     return whole
+
+
+def _with_names_of(api: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """The document with what is referred to named after its API: two APIs may call different things the same."""
+    components = {
+        kind: {name if kind == "securitySchemes" else f"{api}.{name}": part for name, part in parts.items()}
+        for kind, parts in spec.get("components", {}).items()
+    }
+    renamed: dict[str, Any] = _renamed({**spec, "components": components}, api)
+    return renamed
+
+
+def _renamed(part: Any, api: str) -> Any:
+    if isinstance(part, dict):
+        return {name: _reference(one, api) if name == "$ref" else _renamed(one, api) for name, one in part.items()}
+    return [_renamed(one, api) for one in part] if isinstance(part, list | tuple) else part
+
+
+def _reference(reference: str, api: str) -> str:
+    place, _, name = reference.rpartition("/")
+    return f"{place}/{api}.{name}"
 
 
 def _with_health(spec: dict[str, Any]) -> dict[str, Any]:

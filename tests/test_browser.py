@@ -102,7 +102,9 @@ def visit(browser: BrowserContext) -> Iterator[Visit]:
 
 
 @pytest.mark.parametrize(
-    ("path", "operations"), [("/api/ingest/ui", 2), ("/api/export/ui", 3), ("/docs", 8)], ids=["ingest", "export", "docs"]
+    ("path", "operations"),
+    [("/api/ingest/ui", 2), ("/api/export/ui", 3), ("/homes/ui", 19), ("/docs", 27)],
+    ids=["ingest", "export", "streams", "docs"],
 )
 def test_a_page_shows_every_operation(shared_server: Server, visit: Visit, path: str, operations: int) -> None:
     visit.page.goto(f"{shared_server.url}{path}")

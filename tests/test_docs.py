@@ -16,8 +16,9 @@ from config.settings import Settings
 from smarthouse_api.export.formats import FORMATS
 from tests.conftest import Environment
 
-DOCUMENTS = ("/api/ingest/openapi.json", "/api/export/openapi.json", "/docs/openapi.json")
-PAGES = ("/api/ingest/ui", "/api/export/ui", "/docs")
+DOCUMENTS = ("/api/ingest/openapi.json", "/api/export/openapi.json", "/homes/openapi.json", "/docs/openapi.json")
+PAGES = ("/api/ingest/ui", "/api/export/ui", "/homes/ui", "/docs")
+STREAMS = "/homes/{homeId}/smartModules/{moduleId}/streams"
 WHOLE = "/docs/openapi.json"
 DOCUMENTATION = re.compile(r".*/(ui|openapi\.json)|/docs.*")
 LIMITS = ("max_body_bytes", "max_decoded_bytes", "max_compression_ratio", "max_json_depth", "max_records")
@@ -74,9 +75,11 @@ def test_a_document_is_valid(client: FlaskClient, url: str) -> None:
 
 def test_the_whole_document_holds_every_other(client: FlaskClient) -> None:
     whole = document(client)
-    for url in DOCUMENTS[:2]:
-        assert document(client, url)["paths"].items() <= whole["paths"].items()
-    assert {tag["name"] for tag in whole["tags"]} >= {"Ingest", "Export"}
+    paths = resolved(whole["paths"], whole)
+    for url in DOCUMENTS[:-1]:
+        alone = document(client, url)
+        assert all(paths[path] == found for path, found in resolved(alone["paths"], alone).items())
+    assert {tag["name"] for tag in whole["tags"]} >= {"Ingest", "Export", "Streams"}
 
 
 def test_every_route_is_documented_with_every_method(client: FlaskClient) -> None:
@@ -93,7 +96,7 @@ def test_every_route_is_documented_with_every_method(client: FlaskClient) -> Non
 def test_every_operation_has_a_summary_and_an_outcome(client: FlaskClient) -> None:
     for path, method, found in operations(document(client)):
         assert found["summary"].endswith("."), (path, method)
-        assert "200" in found["responses"], (path, method)
+        assert {"200", "201", "204", "302"} & set(found["responses"]), (path, method)
 
 
 @pytest.mark.parametrize("method", ["post", "delete"])
@@ -153,8 +156,11 @@ def test_an_errors_example_is_of_that_error(client: FlaskClient) -> None:
 @pytest.mark.parametrize("url", DOCUMENTS)
 def test_nothing_is_described_that_nothing_refers_to(client: FlaskClient, url: str) -> None:
     spec = document(client, url)
+    schemes = spec["components"].pop("securitySchemes", {})
     described = {f"#/components/{kind}/{name}" for kind, parts in spec["components"].items() for name in parts}
     assert described == set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(spec)))
+    asked_for = [found.get("security", []) for _, _, found in operations(spec)]
+    assert set(schemes) == {name for choices in asked_for for choice in choices for name in choice}
 
 
 def test_the_limits_in_force_are_documented(make_client: Callable[..., FlaskClient]) -> None:
@@ -175,16 +181,73 @@ def test_a_limit_that_is_not_set_is_documented_as_none(make_client: Callable[...
     assert Settings().export_rate_address not in description
 
 
+# Streams
+
+
+def test_every_operation_of_streams_says_how_it_refuses(client: FlaskClient) -> None:
+    spec = document(client, "/homes/openapi.json")
+    assert len(spec["paths"]) == 12
+    for path, method, found in operations(spec):
+        is_open = path.endswith("/download")
+        assert found["security"] == ([] if is_open else [{"ModeCloud": []}, {"Bearer": []}])
+        assert set(found["responses"]) >= {"403", "500", "503", *(() if is_open else ("401",))}, (path, method)
+        for status, response in found["responses"].items():
+            if status == "default" or int(status) >= 400:
+                (content,) = [response["content"]["application/json"]]
+                assert set(content["schema"]["properties"]) == set(content["example"]) == {"reason", "message"}
+                assert ("Retry-After" in response.get("headers", {})) == (status == "503")
+                assert ("WWW-Authenticate" in response.get("headers", {})) == (status == "401")
+
+
+@pytest.mark.parametrize("url", ["/homes/openapi.json", WHOLE])
+def test_both_ways_to_send_a_key_are_documented(client: FlaskClient, url: str) -> None:
+    schemes = document(client, url)["components"]["securitySchemes"]
+    assert {name: (scheme["type"], scheme.get("in"), scheme.get("scheme")) for name, scheme in schemes.items()} == {
+        "ModeCloud": ("apiKey", "header", None),
+        "Bearer": ("http", None, "bearer"),
+    }
+
+
+def test_a_redirect_and_a_stream_of_events_are_documented(client: FlaskClient) -> None:
+    responses = operation(client, f"{STREAMS}/{{streamName}}/data", "get")["responses"]
+    assert responses["302"]["headers"]["Location"]["schema"] == {"type": "string", "format": "uri"}
+    assert list(responses["200"]["content"]) == ["text/event-stream"]
+
+
+def test_a_list_of_streams_says_where_in_the_list_it_lies(client: FlaskClient) -> None:
+    for path in (STREAMS, f"{STREAMS}/{{streamName}}/sessions", f"{STREAMS}/{{streamName}}/metadata"):
+        found = operation(client, path, "get")
+        assert "vnd.tinkermode.range" in found["responses"]["200"]["headers"]
+        assert {"skip", "limit"} <= {one["name"] for one in found["parameters"]}
+
+
+def test_the_limits_of_streams_are_documented(make_client: Callable[..., FlaskClient]) -> None:
+    changes = {
+        "max_body_bytes": 4_000_017,
+        "max_records": 4_000_018,
+        "max_json_depth": 73,
+        "stream_packet_bytes": 400_019,
+        "stream_metadata_bytes": 400_020,
+        "stream_url_seconds": 421,
+        "stream_session_seconds": 422,
+        "stream_follow_seconds": 423,
+        "stream_downloads_at_once": 424,
+        "stream_followers": 425,
+    }
+    description = document(make_client(**changes), "/homes/openapi.json")["info"]["description"]
+    assert [value for value in changes.values() if str(value) not in description] == []
+
+
 # Trying it out
 
 
-def request_of(path: str, found: dict[str, Any], content_type: str | None) -> dict[str, Any]:
-    """The request that "Try it out" makes of the examples as they stand."""
+def request_of(path: str, found: dict[str, Any], content_type: str | None, **instead: str) -> dict[str, Any]:
+    """The request that "Try it out" makes of the examples as they stand, but for what is given instead of one."""
     query: list[tuple[str, str]] = []
     headers: dict[str, str] = {}
     for parameter in found["parameters"]:
         schema = parameter["schema"]
-        given = parameter.get("example", schema.get("example", schema.get("default")))
+        given = instead.get(parameter["name"], parameter.get("example", schema.get("example", schema.get("default"))))
         if given is None:
             assert not parameter["required"], parameter["name"]
             continue
@@ -201,13 +264,15 @@ def request_of(path: str, found: dict[str, Any], content_type: str | None) -> di
     assert "{" not in path
     made: dict[str, Any] = {"path": path, "query_string": query, "headers": headers}
     if content_type:
-        made |= {"data": json.dumps(found["requestBody"]["content"][content_type]["example"]), "content_type": content_type}
+        example = found["requestBody"]["content"][content_type]["example"]
+        made |= {"data": example if isinstance(example, str) else json.dumps(example), "content_type": content_type}
     return made
 
 
 def test_every_example_works_as_it_stands(client: FlaskClient) -> None:
     done = set()
-    for path, method, found in operations(document(client)):
+    open_to_all = [one for one in operations(document(client)) if not one[0].startswith(STREAMS)]
+    for path, method, found in open_to_all:
         bodies = found.get("requestBody", {}).get("content", {None: {"example": None}})
         for content_type in [name for name, content in bodies.items() if "example" in content]:
             answer = client.open(method=method.upper(), buffered=True, **request_of(path, found, content_type))
@@ -218,7 +283,36 @@ def test_every_example_works_as_it_stands(client: FlaskClient) -> None:
                 answer.text,
             )
             done.add((path, method))
-    assert done == {(path, method) for path, method, _ in operations(document(client))}
+    assert done == {(path, method) for path, method, _ in open_to_all}
+
+
+def test_every_example_of_streams_works_as_it_stands_with_a_key(client: FlaskClient) -> None:
+    _, key = client.application.extensions["smarthouse"].access.create("try it out", admin=True)
+    found_at = {(path, method): found for path, method, found in operations(document(client)) if path.startswith(STREAMS)}
+    stream = f"{STREAMS}/{{streamName}}"
+    first = [(stream, "put"), (f"{stream}/data", "post"), (f"{stream}/metadata/{{packetIndex}}", "put")]
+    last = [
+        (f"{stream}/sessions/{{sessionId}}/hold", "delete"),
+        (f"{stream}/sessions/{{sessionId}}", "delete"),
+        (stream, "delete"),
+    ]
+    others = [one for one in found_at if one not in (*first, *last, (f"{stream}/sessions", "post"))]
+    session = ""
+    for path, method in (*first, (f"{stream}/sessions", "post"), *others, *last):
+        found = found_at.pop((path, method))
+        bodies = found.get("requestBody", {}).get("content", {None: {"example": None}})
+        (content_type,) = [name for name, content in bodies.items() if "example" in content]
+        asked = request_of(path, found, content_type, sessionId=session)
+        if found["security"]:
+            asked["headers"]["Authorization"] = f"ModeCloud {key}"
+        answer = client.open(method=method.upper(), **asked)
+        # Nobody can write a download's signature into an example.
+        wanted = (403,) if path.endswith("/download") else (200, 201, 204, 302)
+        assert answer.status_code in wanted, (path, method, answer.text)
+        assert str(answer.status_code) in found["responses"], (path, method)
+        if (path, method) == (f"{stream}/sessions", "post"):
+            session = answer.get_json()["id"]
+    assert found_at == {}
 
 
 @pytest.mark.parametrize("path", ["/api/export/{format}", "/api/export/dataset"])

@@ -20,7 +20,7 @@ from smarthouse_api.lake.schema import ROWS
 from tests.conftest import MEMORY
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/running.md", "docs/production.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/running.md", "docs/production.md", "docs/streams.md")
 FIELDS = {f"SMARTHOUSE_{field.name.upper()}": field.name for field in dataclasses.fields(Settings)}
 TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}
 README = TEXTS["README.md"]

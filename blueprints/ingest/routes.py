@@ -8,8 +8,9 @@ from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from blueprints.bodies import IDEMPOTENCY_KEY, whole_body
 from blueprints.dialects import problems
-from blueprints.ingest.schemas import BODY, HOME_UUID, IDEMPOTENCY_KEY, ForgottenSchema, ReceiptSchema, home_uuid, whole_body
+from blueprints.ingest.schemas import BODY, HOME_UUID, ForgottenSchema, ReceiptSchema, home_uuid
 from smarthouse_api.house import house
 from smarthouse_api.uploads import MESSAGE, Upload
 

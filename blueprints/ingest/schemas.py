@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flask import request
-from gunicorn.http.errors import ParseException
 from marshmallow import Schema, fields
-from werkzeug.exceptions import ClientDisconnected
 
-from smarthouse_api.errors import Invalid, TooLarge
+from smarthouse_api.errors import Invalid
 from smarthouse_api.homes import normalised_uuid
 from smarthouse_api.uploads import MESSAGE
 
@@ -38,13 +36,6 @@ HOME_UUID = {
     "description": "The home's UUID, its deletion secret. `Home_UUID` is accepted too.",
     "schema": {"type": "string", "format": "uuid"},
     "example": "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11",
-}
-IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "A repeat under the same key answers the first answer again, with `Idempotency-Replayed: true`.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 EXAMPLE: dict[str, list[dict[str, Any]]] = {
     "sensor.living_room_temperature": [
@@ -76,22 +67,3 @@ def home_uuid() -> str:
     if len(named) > 1:
         raise Invalid("Home-UUID and Home_UUID name different homes; send one of them, or the same in both")
     return named.pop()
-
-
-def whole_body() -> bytes:
-    """The request's body as it came, all of it. Raises `TooLarge`, or `Invalid` for one that broke off.
-
-    Werkzeug cuts a body without a length short at the limit and calls it whole; so one byte more is let in, and refused here.
-    """
-    limit, length = request.max_content_length, request.content_length
-    if limit is not None and length is None:
-        request.max_content_length = limit + 1
-    try:
-        body = request.get_data(cache=False)
-    except (ParseException, ClientDisconnected, OSError) as fault:
-        raise Invalid("The body could not be read to its end; send it again, whole and with sound chunks") from fault
-    if limit is not None and len(body) > limit:
-        raise TooLarge(f"The body is larger than {limit} bytes")
-    if length is not None and len(body) != length:
-        raise Invalid(f"The body ended after {len(body)} of the {length} bytes that Content-Length announced; send it again")
-    return body

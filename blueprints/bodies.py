@@ -1,0 +1,70 @@
+"""What every API does with a request's body: read all of it, within the limits, or refuse it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+from flask import request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
+
+from smarthouse_api.errors import Invalid, TooLarge
+from smarthouse_api.house import house
+from smarthouse_api.lake.mending import depth_of
+
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A repeat under the same key answers the first answer again, with `Idempotency-Replayed: true`.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
+def whole_body() -> bytes:
+    """The request's body as it came, all of it. Raises `TooLarge`, or `Invalid` for one that broke off.
+
+    Werkzeug cuts a body without a length short at the limit and calls it whole; so one byte more is let in, and refused here.
+    """
+    limit, length = request.max_content_length, request.content_length
+    if limit is not None and length is None:
+        request.max_content_length = limit + 1
+    try:
+        body = request.get_data(cache=False)
+    except (ParseException, ClientDisconnected, OSError) as fault:
+        raise Invalid("The body could not be read to its end; send it again, whole and with sound chunks") from fault
+    if limit is not None and len(body) > limit:
+        raise TooLarge(f"The body is larger than {limit} bytes")
+    if length is not None and len(body) != length:
+        raise Invalid(f"The body ended after {len(body)} of the {length} bytes that Content-Length announced; send it again")
+    return body
+
+
+def plain_body() -> bytes:
+    """The same, of an API that undoes no compression. Raises `UnsupportedMediaType` where that would be needed."""
+    coding = request.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not undone here; send the body without one")
+    return whole_body()
+
+
+def read_json(body: bytes) -> Any:
+    """What JSON text says. Raises `Invalid` for what is no JSON, or nests deeper than is allowed."""
+    limit = house().settings.max_json_depth
+    # Few brackets cannot be deep.
+    if body.count(b"{") + body.count(b"[") > limit and depth_of(body) > limit:
+        raise Invalid(f"The body nests deeper than the {limit} levels that are allowed")
+    try:
+        return msgspec.json.decode(body)
+    except UnicodeDecodeError as fault:
+        raise Invalid("The body is not UTF-8 text; JSON is") from fault
+    except (ValueError, RecursionError) as fault:
+        raise Invalid(f"The body is not JSON: {fault}" if body else "The body is empty; it must be JSON") from fault
+
+
+def digest_of(body: bytes) -> str:
+    """A digest of what a request says: its content type, query and body."""
+    parts = (request.headers.get("Content-Type", "").encode(), request.query_string, body)
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()

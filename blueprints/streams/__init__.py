@@ -1,0 +1,6 @@
+"""Stream Data Store, `/homes/{homeId}/smartModules/{moduleId}/streams`."""
+
+from blueprints.streams import data as data
+from blueprints.streams import routes as routes
+from blueprints.streams import sessions as sessions
+from blueprints.streams.entry import blueprint as blueprint

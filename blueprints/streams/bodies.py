@@ -1,0 +1,129 @@
+"""What the requests of the Stream Data Store hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from blueprints.bodies import plain_body, read_json
+from blueprints.streams.entry import Visit
+from smarthouse_api.errors import Invalid, InvalidData, TooLarge
+from smarthouse_api.house import house
+from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket, RequestKey, Retention
+
+Count = Annotated[int, Meta(gt=0, le=LARGEST_INDEX)]
+Seconds = Annotated[float, Meta(gt=0, le=1e12)]
+Read = TypeVar("Read")
+
+
+class _Kept(Struct, forbid_unknown_fields=True):
+    packets: Count | None = None
+    bytes: Count | None = None
+    seconds: Seconds | None = None
+
+
+class _Stream(Struct, forbid_unknown_fields=True):
+    retention: _Kept | None = None
+
+
+class _Open(Struct, forbid_unknown_fields=True, rename="camel"):
+    timeout_seconds: Seconds | None = None
+
+
+class _Line(Struct, forbid_unknown_fields=True):
+    data: bytes
+    index: Annotated[int, Meta(ge=0, le=LARGEST_INDEX)] | None = None
+
+
+_LINE = msgspec.json.Decoder(_Line)
+
+
+def new_retention() -> Retention | None:
+    """What a stream is to keep; None if the body does not say."""
+    kept = _optional(_Stream).retention
+    return None if kept is None else Retention(kept.packets, kept.bytes, kept.seconds)
+
+
+def timeout_seconds() -> float | None:
+    """How long a session is to stay open without a sign of its owner; None if the body does not say."""
+    return _optional(_Open).timeout_seconds
+
+
+def noted_content() -> dict[str, Any]:
+    """A JSON object. Raises `Invalid` for anything else."""
+    content = read_json(plain_body())
+    if not isinstance(content, dict):
+        raise Invalid("The body is not a JSON object, such as {}")
+    return content
+
+
+def new_bounds(visit: Visit, idempotency_key: str | None) -> tuple[tuple[int, int], RequestKey | None]:
+    """First and last index of a session to be, and what makes the request known again. Raises `InvalidData`."""
+    body = plain_body()
+    sent = read_json(body)
+    start, stop = (sent.get("start"), sent.get("stop")) if isinstance(sent, dict) else (None, None)
+    # Of JSON's true, Python says that it is an integer.
+    if type(start) is not int or type(stop) is not int:
+        raise InvalidData("The body must be an object with the integers start and stop", reason="INVALID_DATA")
+    return (start, stop), visit.repeat(idempotency_key, body)
+
+
+def new_packets(body: bytes, is_batch: bool, index: int | None) -> list[NewPacket]:
+    """The packets in a body: each of its lines, or all of it. Raises `Invalid`, `TooLarge`."""
+    if is_batch and index is not None:
+        raise Invalid("index: a batch names the index of a packet in its line, not in the query")
+    if is_batch:
+        return _batch(body)
+    if not body:
+        raise Invalid("The body is empty; a packet has at least one byte")
+    return [NewPacket(body, index)]
+
+
+def _batch(body: bytes) -> list[NewPacket]:
+    limit = house().settings.max_records
+    lines = _at_once(body) or _one_by_one(body)
+    if not lines:
+        raise Invalid("The batch is empty; send a line for each packet")
+    if len(lines) > limit:
+        raise TooLarge(f"The batch has {len(lines)} packets; at most {limit} are taken at once")
+    return [NewPacket(line.data, line.index) for line in lines]
+
+
+def _at_once(body: bytes) -> list[_Line]:
+    """All lines in a third of the time; none where one by one will tell what is wrong, or that a line is blank."""
+    try:
+        lines = _LINE.decode_lines(body)
+    except ValueError:
+        return []
+    is_line_by_line = len(lines) == body.count(b"\n") + (not body.endswith(b"\n")) and b"\n\n" not in body
+    return lines if is_line_by_line and all(line.data for line in lines) else []
+
+
+def _one_by_one(body: bytes) -> list[_Line]:
+    return [_line(number, text) for number, text in enumerate(body.split(b"\n"), 1) if text.strip(b" \t\r")]
+
+
+def _line(number: int, text: bytes) -> _Line:
+    try:
+        line = _LINE.decode(text)
+    except ValueError as fault:
+        raise Invalid(f'Line {number}: {_words(fault)}; a line is {{"data": "<base64>"}}, with "index" if need be') from fault
+    if not line.data:
+        raise Invalid(f"Line {number}: the data is empty; a packet has at least one byte")
+    return line
+
+
+def _optional(kind: type[Read]) -> Read:
+    """A body of this kind, or none. Raises `Invalid`."""
+    body = plain_body()
+    sent = read_json(body) if body.strip() else {}
+    try:
+        return msgspec.convert(sent, kind)
+    except msgspec.ValidationError as fault:
+        raise Invalid(f"The body does not fit: {fault}") from fault
+
+
+def _words(fault: ValueError) -> str:
+    return "it is not UTF-8 text" if isinstance(fault, UnicodeDecodeError) else str(fault)

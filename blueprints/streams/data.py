@@ -1,0 +1,148 @@
+"""Packets: appended, fetched, downloaded, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+from flask import Response, request, url_for
+from flask.views import MethodView
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+
+from blueprints.bodies import plain_body
+from blueprints.dialects import problems
+from blueprints.streams.bodies import new_packets
+from blueprints.streams.described import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS, REPLAYED_HEADERS
+from blueprints.streams.entry import Place, Visit, answers, blueprint, permission, route
+from blueprints.streams.objects import nothing, replay, time_text, told
+from blueprints.streams.schemas import (
+    AppendedSchema,
+    AppendSchema,
+    FetchSchema,
+    RepeatSchema,
+    ResumeSchema,
+    SignedSchema,
+)
+from smarthouse_api.house import house
+from smarthouse_api.streams.downloads import Download, Located
+from smarthouse_api.streams.model import Packet
+
+BINARY = {"type": "string", "format": "binary"}
+EVENTS = {"type": "string", "example": 'retry: 1000\n\nid: 0\ndata: {"index":0,"time":"...","data":"aGVsbG8="}\n\n:\n\n'}
+
+
+@route("/<segment:streamName>/data")
+class Data(MethodView):
+    @blueprint.arguments(FetchSchema(), location="query", error_status_code=400)
+    @blueprint.arguments(ResumeSchema(), location="headers", error_status_code=400)
+    @blueprint.response(302, description="Where the packets are", headers=FOUND_HEADERS)
+    @blueprint.alt_response(200, schema=EVENTS, content_type="text/event-stream", description="With `follow`: the packets")
+    @blueprint.alt_response(204, description="With `follow`: `Last-Event-ID` was the last packet that was asked for")
+    @answers(404)
+    def get(self, query: dict[str, Any], headers: dict[str, Any], visit: Visit) -> Response:
+        """Fetch data packets.
+
+        The answer sends the client on to a URL that yields the packets' bytes, works for a short time and needs no key. With
+        `follow`, it is the packets themselves as server-sent events, each with index, time and base64; a comment line is a sign
+        of life.
+        """
+        if query["follow"]:
+            return _followed(query, headers.get("last_event_id"), visit)
+        wanted = query["start"], query["stop"], query["format"]
+        return _found(house().streams.downloads.locate(visit.stream(), *wanted), visit)
+
+    @blueprint.arguments(AppendSchema(), location="query", error_status_code=400)
+    @blueprint.arguments(RepeatSchema(), location="headers", error_status_code=400)
+    @blueprint.response(201, AppendedSchema, headers=REPLAYED_HEADERS)
+    @answers(404, 409, 413, 415, requestBody=PACKETS_BODY)
+    def post(self, query: dict[str, Any], headers: dict[str, Any], visit: Visit) -> Response:
+        """Append data packets: all of them, durably, or none."""
+        body = plain_body()
+        packets = new_packets(body, request.mimetype == "application/x-ndjson", query.get("index"))
+        appended = house().streams.appending.append(
+            visit.stream_to_append_to(),
+            packets,
+            visit.owner,
+            session_id=query.get("session"),
+            request_key=visit.repeat(headers.get("idempotency_key"), body),
+        )
+        return told({"start": appended.start, "stop": appended.stop}, 201, replay(appended.replayed))
+
+
+@route("/<segment:streamName>/download")
+@blueprint.arguments(SignedSchema(), location="query", error_status_code=400)
+@blueprint.response(200, BINARY, content_type="application/octet-stream", headers=DOWNLOAD_HEADERS)
+@blueprint.alt_response(
+    206, schema=BINARY, content_type="application/octet-stream", description="A part of it", headers=PART_HEADERS
+)
+@problems(blueprint, 400, 403, 404, 416, 500, 503, security=[])
+def download(query: dict[str, str], place: Place) -> Response:
+    """Download packets, under a URL that was given for it.
+
+    The URL is the permission: it needs no key, and cannot be changed. One range of bytes may be asked for.
+    """
+    return _sent(house().streams.downloads.open(place.home_id, place.module_id, place.stream_name, query))
+
+
+def _found(located: Located, place: Place) -> Response:
+    url = located.url or url_for(".download", **place.names, **located.query, _external=True)
+    return nothing(302, {"Location": url, "Cache-Control": "no-store"})
+
+
+def _sent(download: Download) -> Response:
+    with ExitStack() as until_sent:
+        until_sent.callback(download.close)
+        etag, size = f'"{download.etag}"', download.size_bytes
+        first, last = (0, None) if size is None else _part(etag, size)
+        response = Response(download.body(first, last), content_type=download.content_type)
+        response.headers.set("Content-Disposition", "attachment", filename=download.file_name)
+        response.headers.update({"ETag": etag, "Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"})
+        response.headers["Accept-Ranges"] = "none" if size is None else "bytes"
+        if size is not None:
+            response.content_length = (size if last is None else last + 1) - first
+        if last is not None:
+            response.status_code = 206
+            response.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+        response.call_on_close(until_sent.pop_all().close)
+    return response
+
+
+def _part(etag: str, size: int) -> tuple[int, int | None]:
+    """First and last byte that were asked for; (0, None): all. Raises `RequestedRangeNotSatisfiable`."""
+    asked = request.range
+    is_other = request.headers.get("If-Range", etag) != etag
+    # Nobody asked for a part; for several parts, all is the simple answer.
+    if asked is None or asked.units != "bytes" or len(asked.ranges) > 1 or is_other or request.method != "GET":
+        return 0, None
+    first, end = asked.ranges[0]
+    first = max(first + size, 0) if first < 0 else first
+    if first >= size:
+        raise RequestedRangeNotSatisfiable(size, description=f"There are {size} bytes; ask for a part of those")
+    return first, min(end or size, size) - 1
+
+
+def _followed(query: dict[str, Any], last_event_id: int | None, visit: Visit) -> Response:
+    start, stop = query.get("start"), query.get("stop")
+    stream = visit.stream()
+    if last_event_id is not None:
+        start = last_event_id + 1
+    if start is not None and stop is not None and start > stop:
+        return nothing()  # which tells a browser not to come back
+    tail = house().streams.tail.follow(stream, start, stop, permission(visit.home_id))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    response = Response(_events(tail), headers=headers, content_type="text/event-stream")
+    response.call_on_close(tail.close)  # type: ignore[attr-defined]
+    return response
+
+
+def _events(tail: Iterator[Sequence[Packet]]) -> Iterator[bytes]:
+    yield b"retry: 1000\n\n"
+    for packets in tail:
+        yield b"".join(map(_event, packets)) or b":\n\n"
+
+
+def _event(packet: Packet) -> bytes:
+    told = {"index": packet.index, "time": time_text(packet.received_at), "data": packet.data}
+    return b"id: %d\ndata: %b\n\n" % (packet.index, msgspec.json.encode(told))

@@ -1,0 +1,88 @@
+"""The rules' objects as the world sees them, written directly: long lists would wait for a schema to dump them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Response
+
+from smarthouse_api.streams.model import MetadataPacket, Retention, Session, Status, Stream
+
+Item = TypeVar("Item")
+
+
+def told(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(body), status, headers, content_type="application/json")
+
+
+def replay(replayed: bool) -> dict[str, str]:
+    """The header of an answer that was given before."""
+    return {"Idempotency-Replayed": "true"} if replayed else {}
+
+
+def nothing(status: int = 204, headers: dict[str, str] | None = None) -> Response:
+    """An answer without a body."""
+    empty = Response(status=status, headers=headers)
+    del empty.headers["Content-Type"]
+    return empty
+
+
+def page(items: Sequence[Item], query: dict[str, Any], told_as: Callable[[Item], dict[str, Any]]) -> Response:
+    """The part of a list that was asked for, and where in it that lies."""
+    skip, limit = query["skip"], query["limit"]
+    part = items[skip : skip + limit] if limit else items[skip:]
+    answer = told([told_as(item) for item in part])
+    where = f"{skip}-{skip + len(part) - 1}" if part else "*"
+    answer.headers["vnd.tinkermode.range"] = f"{where}/{len(items)}"
+    return answer
+
+
+def stream_object(stream: Stream) -> dict[str, Any]:
+    return {"homeId": stream.home_id, "moduleId": stream.module_id, "name": stream.name}
+
+
+def whole_stream(stream: Stream) -> dict[str, Any]:
+    """The same, with what it keeps if that is not everything."""
+    kept = {} if stream.retention == Retention() else {"retention": stream.retention}
+    return stream_object(stream) | kept
+
+
+def status_object(status: Status) -> dict[str, Any]:
+    return _present(
+        packetIndex=status.packet_index,
+        lastPacketReceivedAt=status.last_packet_received_at and time_text(status.last_packet_received_at),
+        openPacketIndex=status.open_packet_index,
+        streamOwner=status.owner,
+    )
+
+
+def session_object(session: Session) -> dict[str, Any]:
+    return _present(
+        id=session.id,
+        start=session.start,
+        stop=session.stop,
+        author=session.author,
+        open=session.is_open or None,
+    )
+
+
+def metadata_object(packet: MetadataPacket) -> dict[str, Any]:
+    return {
+        "packetIndex": packet.packet_index,
+        "content": packet.content,
+        "receivedAt": time_text(packet.received_at),
+        "updatedAt": time_text(packet.updated_at),
+        "source": packet.source,
+    }
+
+
+def _present(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def time_text(at: datetime) -> str:
+    """RFC 3339, UTC, with microseconds even where there are none."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

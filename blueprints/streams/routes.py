@@ -1,0 +1,95 @@
+"""Streams, where they stand, and what is noted about their packets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, url_for
+from flask.views import MethodView
+
+from blueprints.streams.bodies import new_retention, noted_content
+from blueprints.streams.described import CONTENT_BODY, LOCATION_HEADERS, PAGE_HEADERS, RETENTION_BODY
+from blueprints.streams.entry import Visit, answers, blueprint, route
+from blueprints.streams.objects import metadata_object, nothing, page, status_object, stream_object, told, whole_stream
+from blueprints.streams.schemas import (
+    MetadataSchema,
+    PageSchema,
+    RangeSchema,
+    StatusSchema,
+    StreamSchema,
+    WholeStreamSchema,
+)
+from smarthouse_api.house import house
+
+
+@route("")
+@blueprint.arguments(PageSchema(), location="query", error_status_code=400)
+@blueprint.response(200, StreamSchema(many=True), headers=PAGE_HEADERS)
+@answers()
+def streams(query: dict[str, Any], visit: Visit) -> Response:
+    """Get the streams of a home."""
+    return page(house().streams.catalogue.list(visit.home_id, visit.module_id), query, stream_object)
+
+
+@route("/<segment:streamName>")
+class Stream(MethodView):
+    @blueprint.response(200, WholeStreamSchema)
+    @answers(400, 404)
+    def get(self, visit: Visit) -> Response:
+        """Get a stream."""
+        return told(whole_stream(visit.stream()))
+
+    @blueprint.response(201, WholeStreamSchema, description="The stream, which is new", headers=LOCATION_HEADERS)
+    @blueprint.alt_response(200, schema=WholeStreamSchema, description="The stream, which was there")
+    @answers(400, 413, 415, requestBody=RETENTION_BODY)
+    def put(self, visit: Visit) -> Response:
+        """Make a stream, or change what it keeps."""
+        retention = new_retention()
+        stream, is_new = house().streams.catalogue.create(visit.home_id, visit.module_id, visit.stream_name, retention)
+        if not is_new:
+            return told(whole_stream(stream))
+        return told(whole_stream(stream), 201, {"Location": url_for(".Stream", **visit.names)})
+
+    @blueprint.response(204, description="The stream and all that belongs to it is gone")
+    @answers(400, 404, 409)
+    def delete(self, visit: Visit) -> Response:
+        """Delete a stream with its packets, sessions and metadata."""
+        house().streams.catalogue.delete(visit.stream())
+        return nothing()
+
+
+@route("/<segment:streamName>/status")
+@blueprint.response(200, StatusSchema)
+@answers(400, 404)
+def status(visit: Visit) -> Response:
+    """Get the status of a stream."""
+    return told(status_object(house().streams.status(visit.stream())))
+
+
+@route("/<segment:streamName>/metadata")
+@blueprint.arguments(RangeSchema(), location="query", error_status_code=400)
+@blueprint.response(200, MetadataSchema(many=True), headers=PAGE_HEADERS)
+@answers()
+def metadata(query: dict[str, Any], visit: Visit) -> Response:
+    """Get the metadata of a range of packets."""
+    stream = visit.stream_if_any()
+    found = [] if stream is None else house().streams.metadata.within(stream, query["start"], query["stop"])
+    return page(found, query, metadata_object)
+
+
+@route("/<segment:streamName>/metadata/<segment:packetIndex>")
+class MetadataPacket(MethodView):
+    @blueprint.response(200, MetadataSchema)
+    @answers(400, 404)
+    def get(self, visit: Visit) -> Response:
+        """Get the metadata of a packet."""
+        return told(metadata_object(house().streams.metadata.find(visit.stream(), visit.packet_index)))
+
+    @blueprint.response(201, MetadataSchema, description="It is new")
+    @blueprint.alt_response(200, schema=MetadataSchema, description="It replaces what was there")
+    @answers(400, 404, 413, 415, requestBody=CONTENT_BODY)
+    def put(self, visit: Visit) -> Response:
+        """Note something about a packet, in place of what was noted before."""
+        content = noted_content()
+        packet, is_new = house().streams.metadata.put(visit.stream(), visit.packet_index, content, visit.owner)
+        return told(metadata_object(packet), 201 if is_new else 200)

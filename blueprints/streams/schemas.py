@@ -1,0 +1,230 @@
+"""What the Stream Data Store takes and gives."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
+
+from smarthouse_api.streams.downloads import FORMATS
+from smarthouse_api.streams.model import LARGEST_INDEX
+
+LARGEST: Final = 2**63 - 1
+_DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
+_TIME = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}
+SESSION_ID = "000000000000003f9c1d2e4b5a607182"
+
+
+def is_whole(text: str, maximum: int = LARGEST) -> bool:
+    """Whether it is a whole number from 0 on, in digits and nothing else."""
+    return _DIGITS.fullmatch(text) is not None and int(text) <= maximum
+
+
+class Whole(fields.Field[int]):
+    """A whole number from 0 on. noted: the same for the document."""
+
+    def __init__(self, description: str, example: int | None, maximum: int = LARGEST, **options: Any) -> None:
+        noted = {"type": "integer", "format": "int64", "minimum": 0, "maximum": maximum, "description": description}
+        missing = f"is missing; give a whole number from 0 to {maximum}."
+        super().__init__(
+            metadata=noted if example is None else {**noted, "example": example},
+            error_messages={"required": missing},
+            **options,
+        )
+        self._maximum = maximum
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not is_whole(value, self._maximum):
+            raise ValidationError(f"{value[:40]!r} is no whole number from 0 to {self._maximum}, written in digits.")
+        return int(value)
+
+
+class Format(fields.String):
+    """How packets are put into one download."""
+
+    def __init__(self) -> None:
+        described = (
+            "`octets`: the bytes alone, one packet after another; `ndjson`: a line for each, with index, time and base64; "
+            "`zip`: a file for each. In any case"
+        )
+        super().__init__(load_default="octets", metadata={"description": described, "enum": list(FORMATS)})
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = str(value).lower()
+        if text not in FORMATS:
+            raise ValidationError(f"{str(value)[:40]!r} is no format; there are {', '.join(FORMATS)}.")
+        return text
+
+
+class QuerySchema(Schema):
+    """A query: each parameter once, or repeatedly with the same value."""
+
+    @pre_load
+    def once(self, data: Any, **_: Any) -> Any:
+        repeated = [name for name in self.fields if len(set(data.getlist(name))) > 1]
+        if repeated:
+            raise ValidationError({name: ["is given with different values; give it once."] for name in repeated})
+        return data
+
+
+class PageSchema(QuerySchema):
+    """Which part of a list."""
+
+    skip = Whole("How many to leave out", None, load_default=0)
+    limit = Whole("If not zero, how many to give at most", None, load_default=0)
+
+
+def _check_order(query: dict[str, Any]) -> None:
+    start, stop = query.get("start"), query.get("stop")
+    if start is not None and stop is not None and start > stop:
+        raise ValidationError({"start": [f"{start} is above stop, {stop}; give a start that is not above stop."]})
+
+
+class RangeSchema(PageSchema):
+    """Which part of a list, and of the stream."""
+
+    start = Whole("First index of the range", 0, required=True)
+    stop = Whole("Last index of the range, inclusive", 100, required=True)
+
+    @validates_schema
+    def ordered(self, query: dict[str, Any], **_: Any) -> None:
+        _check_order(query)
+
+
+class FetchSchema(QuerySchema):
+    """Which packets, and how."""
+
+    start = Whole("Index of the first packet; with `follow`, absent: only what comes from now on", 0)
+    stop = Whole("Index of the last packet, inclusive; with `follow`, absent: no end", 100)
+    format = Format()
+    follow = fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false."},
+        metadata={"description": "Give the packets as server-sent events, and go on as new ones come", "example": False},
+    )
+
+    @validates_schema(skip_on_field_errors=True)
+    def bounded(self, query: dict[str, Any], **_: Any) -> None:
+        missing = [] if query["follow"] else [name for name in ("start", "stop") if name not in query]
+        if missing:
+            raise ValidationError({name: [f"is missing; give a whole number from 0 to {LARGEST}."] for name in missing})
+        _check_order(query)
+
+
+class ResumeSchema(Schema):
+    """Where a client that follows a stream left off."""
+
+    last_event_id = Whole("With `follow`: go on after this index, whatever `start` says", None, data_key="Last-Event-ID")
+
+
+class AppendSchema(QuerySchema):
+    """Where packets go."""
+
+    index = Whole("Index of the packet, at or above the next one; absent: the next one", None, LARGEST_INDEX)
+    session = fields.String(
+        validate=validate.Length(min=1, error="is empty; give the id of the open session, or leave it out."),
+        metadata={"description": "The open session that the packets must belong to; otherwise 409"},
+    )
+
+
+class RepeatSchema(Schema):
+    """The mark of a request that may be repeated."""
+
+    idempotency_key = fields.String(
+        data_key="Idempotency-Key",
+        validate=validate.Length(1, 255, error="must be 1 to 255 characters long."),
+        metadata={
+            "description": "A repeat under the same key answers the first answer again, with `Idempotency-Replayed: true`"
+        },
+    )
+
+
+def _given() -> fields.String:
+    return fields.String(metadata={"description": "As it was given"})
+
+
+class SignedSchema(Schema):
+    """The query of a download URL, as it was given. Nothing here is checked but the signature."""
+
+    stream = _given()
+    start = _given()
+    stop = _given()
+    format = _given()
+    expires = _given()
+    signature = _given()
+
+
+class OwnerSchema(Schema):
+    """Whose key something was done with."""
+
+    type = fields.String(metadata={"description": "`user`, `project` or `admin`", "example": "user"})
+    id = fields.String(metadata={"description": "Of the key; no secret", "example": "4f8a1c0e6d5b"})
+    name = fields.String(metadata={"description": "That the key was given", "example": "the gateway"})
+
+
+class RetentionSchema(Schema):
+    """What a stream keeps: its newest packets. Without a member, there is no such limit."""
+
+    packets = fields.Integer(metadata={"description": "At most so many", "minimum": 1, "example": 1_000_000})
+    bytes = fields.Integer(metadata={"description": "Of so many bytes together", "minimum": 1})
+    seconds = fields.Float(metadata={"description": "No older than this", "minimum": 0, "exclusiveMinimum": True})
+
+
+class StreamSchema(Schema):
+    """A stream."""
+
+    homeId = fields.Integer(metadata={"description": "The home that it belongs to", "example": 1})
+    moduleId = fields.String(metadata={"description": "The smart module that it belongs to", "example": "sds"})
+    name = fields.String(metadata={"description": "Unique in the module", "example": "camera"})
+
+
+class WholeStreamSchema(StreamSchema):
+    """A stream, with what it keeps."""
+
+    retention = fields.Nested(RetentionSchema, metadata={"description": "What it keeps; absent: everything"})
+
+
+class StatusSchema(Schema):
+    """Where a stream stands."""
+
+    packetIndex = fields.Integer(metadata={"description": "The highest index known; -1 before the first", "example": 41})
+    lastPacketReceivedAt = fields.String(
+        metadata={**_TIME, "description": "When the last packet came; absent before the first"}
+    )
+    openPacketIndex = fields.Integer(metadata={"description": "Where the open session begins; only while one is open"})
+    streamOwner = fields.Nested(OwnerSchema, metadata={"description": "Whose session is open; only while one is"})
+
+
+class SessionSchema(Schema):
+    """A range of packets that belong together."""
+
+    id = fields.String(metadata={"example": SESSION_ID})
+    start = fields.Integer(metadata={"description": "Index of its first packet", "example": 0})
+    stop = fields.Integer(metadata={"description": "Index of its last packet; absent while it has none", "example": 41})
+    author = fields.Nested(OwnerSchema, metadata={"description": "Who made it"})
+    open = fields.Boolean(metadata={"description": "`true` while it is open, else absent"})
+
+
+class MetadataSchema(Schema):
+    """What somebody noted about a packet."""
+
+    packetIndex = fields.Integer(metadata={"example": 0})
+    content = fields.Dict(metadata={"description": "Any JSON object", "example": {"light": "on"}})
+    receivedAt = fields.String(metadata={**_TIME, "description": "When the first content came"})
+    updatedAt = fields.String(metadata={**_TIME, "description": "When this content came"})
+    source = fields.Nested(OwnerSchema, metadata={"description": "Who wrote this content"})
+
+
+class AppendedSchema(Schema):
+    """Which indexes the packets got."""
+
+    start = fields.Integer(metadata={"description": "Of the first", "example": 42})
+    stop = fields.Integer(metadata={"description": "Of the last", "example": 42})
+
+
+class BoundsSchema(Schema):
+    """A new session: `0 <= start <= stop <= packetIndex`."""
+
+    start = fields.Integer(required=True, metadata={"minimum": 0, "example": 0})
+    stop = fields.Integer(required=True, metadata={"minimum": 0, "example": 0})

@@ -1,0 +1,103 @@
+"""Sessions: ranges of packets that somebody marked, or is writing now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, url_for
+from flask.views import MethodView
+
+from blueprints.streams.bodies import new_bounds, timeout_seconds
+from blueprints.streams.described import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, REPLAYED_HEADERS, TIMEOUT_BODY
+from blueprints.streams.entry import Place, Visit, answers, blueprint, route
+from blueprints.streams.objects import nothing, page, replay, session_object, told
+from blueprints.streams.schemas import (
+    RangeSchema,
+    RepeatSchema,
+    SessionSchema,
+)
+from smarthouse_api.house import house
+
+
+@route("/<segment:streamName>/sessions")
+class Sessions(MethodView):
+    @blueprint.arguments(RangeSchema(), location="query", error_status_code=400)
+    @blueprint.response(200, SessionSchema(many=True), headers=PAGE_HEADERS)
+    @answers()
+    def get(self, query: dict[str, Any], visit: Visit) -> Response:
+        """Get the sessions that have a packet in a range."""
+        stream = visit.stream_if_any()
+        found = [] if stream is None else house().streams.sessions.within(stream, query["start"], query["stop"])
+        return page(found, query, session_object)
+
+    @blueprint.arguments(RepeatSchema(), location="headers", error_status_code=400)
+    @blueprint.response(201, SessionSchema, headers={**LOCATION_HEADERS, **REPLAYED_HEADERS})
+    @answers(404, 409, 413, 415, requestBody=BOUNDS_BODY)
+    def post(self, headers: dict[str, Any], visit: Visit) -> Response:
+        """Add a session: mark a range of packets."""
+        bounds, repeat = new_bounds(visit, headers.get("idempotency_key"))
+        session, replayed = house().streams.sessions.add(visit.stream(), *bounds, visit.owner, repeat)
+        return told(session_object(session), 201, {"Location": _url_of(visit, session.id), **replay(replayed)})
+
+
+@route("/<segment:streamName>/sessions/open", methods=["POST"])
+@blueprint.response(201, SessionSchema, description="A new session", headers=LOCATION_HEADERS)
+@blueprint.alt_response(200, schema=SessionSchema, description="The session that this key had open, renewed")
+@answers(400, 404, 409, 413, 415, requestBody=TIMEOUT_BODY)
+def open_session(visit: Visit) -> Response:
+    """Open a session: own the stream, so that nobody else appends to it.
+
+    It stays open until it is closed, or until no packet and no renewal came for so long as it was given.
+    """
+    timeout = timeout_seconds()
+    session, is_new = house().streams.sessions.open(visit.stream(), visit.owner, timeout)
+    if not is_new:
+        return told(session_object(session))
+    return told(session_object(session), 201, {"Location": _url_of(visit, session.id)})
+
+
+@route("/<segment:streamName>/sessions/<segment:sessionId>")
+class Session(MethodView):
+    @blueprint.response(200, SessionSchema)
+    @answers(400, 404)
+    def get(self, visit: Visit) -> Response:
+        """Get a session."""
+        return told(session_object(house().streams.sessions.find(visit.stream(), visit.session_id)))
+
+    @blueprint.response(204, description="The session is gone; its packets stay")
+    @answers(400, 404, 409)
+    def delete(self, visit: Visit) -> Response:
+        """Delete a session."""
+        house().streams.sessions.delete(visit.stream(), visit.session_id)
+        return nothing()
+
+
+@route("/<segment:streamName>/sessions/<segment:sessionId>/close", methods=["POST"])
+@blueprint.response(200, SessionSchema, description="The closed session")
+@blueprint.alt_response(204, description="It had no packet, and is gone")
+@answers(400, 404, 409)
+def close_session(visit: Visit) -> Response:
+    """Close a session: let others append to the stream again."""
+    session = house().streams.sessions.close(visit.stream(), visit.session_id, visit.owner)
+    return nothing() if session is None else told(session_object(session))
+
+
+@route("/<segment:streamName>/sessions/<segment:sessionId>/hold")
+class Hold(MethodView):
+    @blueprint.response(204, description="It cannot be deleted now")
+    @answers(400, 404)
+    def put(self, visit: Visit) -> Response:
+        """Keep a session from being deleted."""
+        house().streams.sessions.hold(visit.stream(), visit.session_id, visit.owner)
+        return nothing()
+
+    @blueprint.response(204, description="This key does not keep it any more")
+    @answers(400, 404)
+    def delete(self, visit: Visit) -> Response:
+        """Let a session be deleted again."""
+        house().streams.sessions.release(visit.stream(), visit.session_id, visit.owner)
+        return nothing()
+
+
+def _url_of(place: Place, session_id: str) -> str:
+    return url_for(".Session", **place.names, sessionId=session_id)
