@@ -108,6 +108,11 @@ class MemoryState(StateStore):
                 here.logs[log].pop(sequence, None)
             return Committed(here.version, tuple(sequences))
 
+    def erase(self, space: str) -> None:
+        check_names(space)
+        with self._lock:
+            self._spaces.pop(space, None)
+
     def scrub(self) -> None:
         with self._lock:
             for space in self._spaces.values():

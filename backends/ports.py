@@ -140,6 +140,13 @@ class StateStore(ABC):
         """
 
     @abstractmethod
+    def erase(self, space: str) -> None:
+        """Remove all documents and logs of a space, and what the store remembers of it; repeatable.
+
+        For a space that is not used again: its versions and sequences would begin anew.
+        """
+
+    @abstractmethod
     def scrub(self) -> None:
         """Erase for good: after it returns, no file of the store holds a byte of any value that was deleted, dropped,
         overwritten or timed out before it was called.

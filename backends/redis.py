@@ -104,6 +104,15 @@ class RedisState(StateStore):
             raise Conflict(f"{key!r} in {space!r} has version {int(rest[1])}, not {change.expect[key]}")
         return Committed(version, tuple(rest))
 
+    def erase(self, space: str) -> None:
+        check_names(space)
+        counters = self._key(space, "counters")
+        logs = [name for name in self._ask("HKEYS", counters) if name.startswith(b"log:")]
+        names = ("documents", "index", "expiries", "dropped")
+        # The counters last: they tell which logs there are.
+        self._ask("UNLINK", *(self._key(space, name) for name in names), *(self._key(space, "").encode() + log for log in logs))
+        self._ask("UNLINK", counters)
+
     def scrub(self) -> None:
         deadline = time.monotonic() + self._place.scrub_seconds
         with self._connections.translated(), every_server(self._place, self._connections.client()) as servers:

@@ -108,11 +108,13 @@ local function makes_room()
     return more <= 0
 end
 
-local version = redis.pcall('HINCRBY', counters, 'version', 1)
+-- Microseconds, so that a server that takes over without the last commits gives other versions than those had.
+local step = text(math.max(1, time - tonumber(redis.call('HGET', counters, 'version') or '0')))
+local version = redis.pcall('HINCRBY', counters, 'version', step)
 if type(version) == 'table' then
     if not string.find(version.err, 'OOM', 1, true) or not makes_room() then return version end
     redis.call('HDEL', counters, '')
-    version = redis.call('HINCRBY', counters, 'version', 1)
+    version = redis.call('HINCRBY', counters, 'version', step)
 end
 expire(documents, index, expiries, time, 250)
 

@@ -50,6 +50,7 @@ _DROP = "DELETE FROM entries WHERE space = ? AND log = ? AND sequence = ?"
 _EXPIRE = """
 DELETE FROM documents WHERE (space, key) IN (SELECT space, key FROM documents WHERE expires_at <= ? LIMIT ?)
 """
+_ERASE = tuple(f"DELETE FROM {table} WHERE space = ?" for table in ("documents", "entries", "logs", "spaces"))  # noqa: S608
 _LARGEST = 2**63 - 1
 _EXPIRED_AT_ONCE = 256
 
@@ -111,6 +112,12 @@ class SqliteState(StateStore):
         if isinstance(asked.outcome, Committed):
             return asked.outcome
         raise asked.outcome or StoreUnavailable("the commit was interrupted")
+
+    def erase(self, space: str) -> None:
+        check_names(space)
+        with self._turn, _translated(), self._writing() as connection:
+            for statement in _ERASE:
+                connection.execute(statement, (space,))
 
     def scrub(self) -> None:
         deadline = time.monotonic() + self._timeout_seconds

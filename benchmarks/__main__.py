@@ -11,14 +11,15 @@ from benchmarks import table
 from benchmarks.paths import OUT
 from benchmarks.stores import Production
 
-PARTS: Final = ("upload", "curate", "export", "production", "growth")
-"""The last two against servers of Redis and MinIO, which they start."""
+PARTS: Final = ("upload", "curate", "export", "production", "growth", "streams")
+SERVED: Final = {"production", "growth", "streams"}
+"""The parts that start servers of Redis and MinIO."""
 
 
 def main() -> None:
     arguments = _arguments()
     size = "quick" if arguments.quick else arguments.size
-    if {"production", "growth"} & set(arguments.parts or PARTS):
+    if SERVED & set(arguments.parts or PARTS):
         Production(OUT)  # starts nothing, but raises when a server is missing: now, and not after the other parts
     rows: list[table.Row] = []
     for part in arguments.parts or PARTS:

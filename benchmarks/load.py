@@ -1,4 +1,4 @@
-"""The load generator: a process of its own that posts prepared uploads over a few kept-alive connections.
+"""The load generator: a process of its own that posts prepared requests over a few kept-alive connections.
 
 `python -m benchmarks.load`, with a `Load` as JSON on its standard input; the answer is an `Outcome` as JSON.
 """
@@ -14,10 +14,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.homes import Payload
 from benchmarks.paths import ROOT
@@ -29,18 +30,24 @@ ANSWER_SECONDS: Final = 60
 
 @dataclass(frozen=True)
 class Load:
-    """Post `uploads` (UUID and file) until they or the `seconds` have run out; with `again`, from the start once they have."""
+    """Post `requests`, each a head without its length and the file of the body, until they or the `seconds` have run out; with
+    `again`, from the start once they have; with `pinned`, each connection one of them all the time.
+
+    good: the answer that is wanted, one of `GOOD`.
+    """
 
     port: int
     seconds: float
-    uploads: list[tuple[str, str]]
+    requests: list[tuple[str, str]]
+    good: str
     connections: int = CONNECTIONS
     again: bool = False
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """good: answers 200 with records and no duplicate. busy: the share of a core that the generator itself took."""
+    """good: answers as they are wanted. busy: the share of a core that the generator itself took."""
 
     answers: int
     good: int
@@ -57,24 +64,40 @@ class Outcome:
 
 def run(port: int, payloads: Sequence[Payload], seconds: float, *, again: bool = False) -> Outcome:
     """Post `payloads` from a process of its own; `again` for a server that does not look for duplicates."""
-    load = Load(port, seconds, [(payload.home, str(payload.path)) for payload in payloads], again=again)
+    headers = {"Content-Type": "application/octet-stream"}
+    requests = [
+        (post_head("/api/ingest/data", {"Home-UUID": payload.home, **headers}), str(payload.path)) for payload in payloads
+    ]
+    return post(Load(port, seconds, requests, "upload", again=again))
+
+
+def post_head(path: str, headers: dict[str, str]) -> str:
+    """The head of a POST, but for the length of its body."""
+    told = "".join(f"{name}: {value}\r\n" for name, value in {"Host": HOST, **headers}.items())
+    return f"POST {path} HTTP/1.1\r\n{told}"
+
+
+def post(load: Load) -> Outcome:
+    """Post from a process of its own. RuntimeError unless all answers are as they are wanted."""
     command = [sys.executable, "-m", "benchmarks.load"]
     done = subprocess.run(
-        command, input=json.dumps(asdict(load)), text=True, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=seconds + 300
+        command,
+        input=json.dumps(asdict(load)),
+        text=True,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=load.seconds + 300,
     )
     outcome = Outcome(**json.loads(done.stdout))
     if outcome.good != outcome.answers:
-        raise RuntimeError(f"{outcome.answers - outcome.good} of {outcome.answers} uploads went wrong: {outcome.faults}")
+        raise RuntimeError(f"{outcome.answers - outcome.good} of {outcome.answers} requests went wrong: {outcome.faults}")
     return outcome
 
 
-def _request(home: str, path: str) -> bytes:
+def _request(begun: str, path: str) -> bytes:
     body = Path(path).read_bytes()
-    head = (
-        f"POST /api/ingest/data HTTP/1.1\r\nHost: {HOST}\r\nHome-UUID: {home}\r\n"
-        f"Content-Type: application/octet-stream\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    return f"{begun}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class _Connection:
@@ -87,11 +110,22 @@ class _Connection:
     def connect(self) -> None:
         self.socket = socket.create_connection((HOST, self.port), timeout=ANSWER_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
 
     def send(self, request: bytes) -> None:
-        self.received = b""
+        self.received, self.left = b"", memoryview(request)
         self.sent_at = time.perf_counter()
-        self.socket.sendall(request)
+        self.push()
+
+    def push(self) -> None:
+        """Send as much of the rest as the server takes now: it is not to keep the other connections waiting."""
+        with suppress(BlockingIOError):
+            while self.left:
+                self.left = self.left[self.socket.send(self.left) :]
+
+    @property
+    def awaits(self) -> int:
+        return selectors.EVENT_READ | selectors.EVENT_WRITE if self.left else selectors.EVENT_READ
 
     def answer(self) -> bytes | None:
         """The whole answer once it is here."""
@@ -111,59 +145,81 @@ def _content_length(head: bytes) -> int:
 def _post(load: Load, requests: list[bytes]) -> tuple[list[bytes], list[float], float]:
     """Every answer, every latency in seconds, and the time until the last answer."""
     selector = selectors.DefaultSelector()
-    waiting = itertools.cycle(requests) if load.again else iter(requests)
     answers: list[bytes] = []
     latencies: list[float] = []
+    waiting = dict(zip([_Connection(load.port) for _ in range(load.connections)], _sources(load, requests), strict=True))
     started = time.perf_counter()
     until, finished = started + load.seconds, started
-    for connection, request in zip([_Connection(load.port) for _ in range(load.connections)], waiting, strict=False):
-        selector.register(connection.socket, selectors.EVENT_READ, connection)
-        connection.send(request)
+    for connection, source in waiting.items():
+        if (request := next(source, None)) is not None:
+            _begin(selector, connection, request)
     while selector.get_map():
         events = selector.select(ANSWER_SECONDS)
         if not events:
             raise TimeoutError(f"no answer for {ANSWER_SECONDS} s")
-        for key, _ in events:
+        for key, mask in events:
             connection = key.data
-            answer = connection.answer()
+            if mask & selectors.EVENT_WRITE:
+                connection.push()
+                selector.modify(connection.socket, connection.awaits, connection)
+            answer = connection.answer() if mask & selectors.EVENT_READ else None
             if answer is None:
                 continue
             finished = time.perf_counter()
             answers.append(answer)
             latencies.append(finished - connection.sent_at)
-            _next(selector, connection, answer, next(waiting, None) if finished < until else None)
+            _next(selector, connection, answer, next(waiting[connection], None) if finished < until else None)
     return answers, latencies, finished - started
+
+
+def _sources(load: Load, requests: list[bytes]) -> list[Iterator[bytes]]:
+    """Where each connection gets its requests from."""
+    if load.pinned:
+        return [itertools.repeat(requests[number % len(requests)]) for number in range(load.connections)]
+    return [itertools.cycle(requests) if load.again else iter(requests)] * load.connections
+
+
+def _begin(selector: selectors.BaseSelector, connection: _Connection, request: bytes) -> None:
+    connection.send(request)
+    selector.register(connection.socket, connection.awaits, connection)
 
 
 def _next(selector: selectors.BaseSelector, connection: _Connection, answer: bytes, request: bytes | None) -> None:
     closed = b"connection: close" in answer[:1024].lower()
-    if request is None or closed:
-        selector.unregister(connection.socket)
-        connection.socket.close()
-    if request is None:
+    if request is not None and not closed:
+        connection.send(request)
+        if connection.left:
+            selector.modify(connection.socket, connection.awaits, connection)
         return
-    if closed:
+    selector.unregister(connection.socket)
+    connection.socket.close()
+    if request is not None:
         connection.connect()
-        selector.register(connection.socket, selectors.EVENT_READ, connection)
-    connection.send(request)
+        _begin(selector, connection, request)
 
 
-def _fault(answer: bytes) -> str | None:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status = head.split(b"\r\n", 1)[0].decode(errors="replace")
-    if not status.startswith("HTTP/1.1 200"):
-        return f"{status}: {body[:200]!r}"
-    said = json.loads(body)
-    return None if said["records"] > 0 and said["duplicate"] is False else f"records {said['records']}, {said['duplicate']=}"
+GOOD: Final[dict[str, tuple[int, Callable[[Any], bool]]]] = {
+    "upload": (200, lambda said: said["records"] > 0 and said["duplicate"] is False),
+    "packet": (201, lambda said: said["stop"] == said["start"]),
+    "batch": (201, lambda said: said["stop"] > said["start"]),
+}
+"""What an answer is to be: its status, and what must hold of the JSON in it."""
+
+
+def _fault(answer: bytes, good: str) -> str | None:
+    begun, _, body = answer.partition(b"\r\n\r\n")
+    status = begun.split(b"\r\n", 1)[0].decode(errors="replace")
+    wanted, is_good = GOOD[good]
+    return None if status.startswith(f"HTTP/1.1 {wanted} ") and is_good(json.loads(body)) else f"{status}: {body[:200]!r}"
 
 
 def main() -> None:
     load = Load(**json.load(sys.stdin))
-    requests = [_request(home, path) for home, path in load.uploads]
+    requests = [_request(*told) for told in load.requests]
     used = time.process_time()
     answers, latencies, seconds = _post(load, requests)
     used = time.process_time() - used
-    faults = Counter(filter(None, map(_fault, answers)))
+    faults = Counter(filter(None, (_fault(answer, load.good) for answer in answers)))
     centiles = statistics.quantiles(latencies, n=100) if len(latencies) > 1 else latencies * 99
     outcome = Outcome(
         answers=len(answers),

@@ -55,9 +55,9 @@ def undisturbed(pairs: Mapping[Name, Stores]) -> Iterator[dict[Name, Server]]:
         yield {name: stack.enter_context(service(one.data_dir, {**one.settings, **nobody})) for name, one in pairs.items()}
 
 
-def bare(data_dir: Path) -> AbstractContextManager[Server]:
-    """The bare view; `data_dir` only keeps the shared configuration's files apart."""
-    return _gunicorn("benchmarks.bare:app", data_dir, {})
+def bare(data_dir: Path, settings: dict[str, str] | None = None) -> AbstractContextManager[Server]:
+    """The bare views; the stores that `data_dir` and the settings name are only for the one that sends objects."""
+    return _gunicorn("benchmarks.bare:app", data_dir, settings or {})
 
 
 @contextmanager

@@ -46,6 +46,10 @@ class Production:
         """The servers' processes, by name."""
         return {"MinIO": self._minio.pid, **{f"Redis ({fsync})": one.pid for fsync, one in self._redis.items()}}
 
+    def redis(self, fsync: str) -> RedisServer:
+        """The server itself, for whoever goes past the service."""
+        return self._redis[fsync]
+
     def stores(self, name: str, fsync: str = FSYNCS[0]) -> Stores:
         """The pair called `name`, which nothing is in before it is used. name: also the bucket's."""
         login = f"{quote(ACCESS_KEY, safe='')}:{quote(SECRET_KEY, safe='')}"

@@ -37,7 +37,7 @@ streamed, and a fault in the middle breaks the connection.
     "Streams": """
 Every request needs the header `Authorization: ModeCloud <key>`, or `Bearer <key>`, but for those to the URLs that downloads are
 given. Limits of this installation: a packet has at most {settings.stream_packet_bytes} bytes, a request body at most
-{settings.max_body_bytes}, a batch at most {settings.max_records} packets, the metadata of a packet at most
+{settings.max_body_bytes}, a batch at most {settings.stream_batch_packets} packets, the metadata of a packet at most
 {settings.stream_metadata_bytes} bytes; beyond that, 413, and nothing is kept. JSON nests at most {settings.max_json_depth}
 deep. Indexes go up to {largest_index}. A download URL is good for {settings.stream_url_seconds:g} seconds, an open session for
 {settings.stream_session_seconds:g} seconds after its last packet or renewal, unless it says otherwise. Who follows a stream is

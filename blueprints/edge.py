@@ -12,9 +12,12 @@ from flask import Flask, Response, g, request
 from prometheus_client import Counter, Histogram
 
 _UUID = re.compile("-?".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
+_KEY = re.compile(r"shk_\w*")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _NO_HEXADECIMAL = re.compile(r"[^0-9a-f]", re.ASCII)
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_SANE_ID = re.compile(r"(?!.*shk_)[A-Za-z0-9._-]{1,128}", re.ASCII)
+"""What may be logged: also no key, nor a part of one."""
+
 EXPOSED_HEADERS = [
     "Content-Disposition",
     "ETag",
@@ -61,5 +64,5 @@ def _names_the_home(request_id: str) -> bool:
 
 
 def _path() -> str:
-    """The path on one line, without the UUID that somebody may have put there."""
-    return _UUID.sub("{uuid}", quote(request.path[:512]))
+    """The path on one line, without the UUID or the key that somebody may have put there."""
+    return _KEY.sub("{key}", _UUID.sub("{uuid}", quote(request.path[:512])))

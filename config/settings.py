@@ -130,6 +130,7 @@ class Settings:
     stream_packet_bytes: int = _setting(
         fields.Integer(validate=validate.Range(min=1, max=MIB)), 1_000_000, "Largest packet of a stream (413)."
     )
+    stream_batch_packets: int = _count(100_000, "Packets of one append (413).")
     stream_metadata_bytes: int = _setting(
         fields.Integer(validate=validate.Range(min=2, max=MIB // 2)), 64 * KIB, "Largest metadata object, as JSON (413)."
     )

@@ -7,10 +7,12 @@ the digest of its internal key, which is random, says nothing of the home to who
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
-from backends.ports import Change, ObjectStore, StateStore, StoreUnavailable
+from backends.ports import Change, Conflict, ObjectStore, StateStore, StoreUnavailable
 from smarthouse_api.access import Access
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.homes import SPACE, Homes
@@ -25,6 +27,7 @@ _NOTES = "forgotten/"
 _AFTERMATH_SECONDS = 60.0
 _PATIENCE_SECONDS = 900.0
 _DECADE_SECONDS = 10 * 365 * 86400.0
+_STREAMS_LEFT = "The home is hidden, but its streams are not removed yet; repeat the request"
 
 
 class Forgetting:
@@ -56,31 +59,30 @@ class Forgetting:
         Once this returns, nothing of the home is read or sent any more. Raises `Unavailable` or `StoreError` when that failed;
         the home stays hidden, and the call can be repeated.
         """
-        if linked := self._homes.linked(uuid):
-            for home_id in linked:
-                self.forget_streams(home_id)
-            self._homes.unlink(uuid, linked)
+        linked = self._homes.linked(uuid)
         self._homes.hide(uuid)
+        for home_id in linked:
+            self._hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id))
         self.note(map(digest_of, self._homes.hidden()))
+        is_purged = not linked or self._purge_streams()
         if not self._delay_seconds:
             self.finish()
         elif self._homes.unbroken():
             self._break_readers()
+        if not is_purged:
+            raise Unavailable(_STREAMS_LEFT)
 
-    def forget_streams(self, home_id: int) -> None:
-        """Hide all streams of a home; then, unless purging is delayed, remove every byte of them.
+    def forget_streams(self, home_id: int, keys: set[str] | None = None) -> None:
+        """Hide all streams of a home of the Stream Data Store, break off who reads them, and remove them.
 
-        Its project is forgotten too. Keys that name the home go on to open whatever it gets from now on. Repeatable; raises as
-        `forget`.
+        keys: only what is kept under these internal keys of it, which were an earlier home's of the same number. Its project is
+        forgotten too. Keys that name the home go on to open whatever it gets from now on. What the state store's files hold of
+        it goes now as well, unless purging is delayed. Repeatable; raises as `forget`.
         """
-        self.note(map(digest_of, self._streams.catalogue.home_keys_of(home_id)))
-        self._access.unassign(home_id)
-        self._streams.catalogue.hide_home(home_id)
-        # Also for the aftermath: of what was on its way into a store meanwhile.
-        if self._state.get(SPACE, _DUE) is None:
-            self._due_at(time.time() + max(self._delay_seconds, _AFTERMATH_SECONDS))
+        self._hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id) if keys is None else keys)
+        if not self._purge_streams():
+            raise Unavailable(_STREAMS_LEFT)
         if not self._delay_seconds:
-            self._purge_streams()
             self._state.scrub()
 
     def finish(self) -> None:
@@ -112,8 +114,7 @@ class Forgetting:
         before = time.time() - self._delay_seconds
         if any(at <= before for at in self._homes.hidden().values()):
             return True
-        mark = self._state.get(SPACE, _DUE)
-        return mark is not None and float(mark.value) <= time.time()
+        return self._due() <= time.time()
 
     def try_purge(self) -> None:
         """Purge if it is time and nobody else is at it. Raises as `purge`."""
@@ -133,7 +134,7 @@ class Forgetting:
         if not hidden and self._table.is_read() and not self._is_overdue():
             return  # no one waits for an aftermath: not worth an export
         # The mark must outlive the homes' names, which the scrub is to erase.
-        self._due_at(time.time())
+        due = self._due_at(time.time())
         self.note(map(digest_of, hidden))
         with self._table.writing(self._wait_seconds) as writing:
             self._table.fence()
@@ -143,7 +144,7 @@ class Forgetting:
                 self._table.delete_home(key)
         if not hidden:
             self.sweep()
-        self._purge_streams()
+        is_all = self._purge_streams()
         self._objects.sweep()
         # Without the writer's lease, which new exports want. What those read stays: nobody replaces files during a purge.
         self._break_readers()
@@ -157,10 +158,11 @@ class Forgetting:
         except StoreUnavailable:
             self._due_at(time.time() + _AFTERMATH_SECONDS)  # the lake is purged: not again and again for this
             raise
-        if hidden:
+        if hidden or not is_all:
             self._due_at(time.time() + _AFTERMATH_SECONDS)
         else:
-            self._state.commit(SPACE, Change(deletes=(_DUE,)))
+            with suppress(Conflict):  # of another who was forgotten meanwhile
+                self._state.commit(SPACE, Change(expect={_DUE: due}, deletes=(_DUE,)))
 
     def sweep(self) -> None:
         """Remove what came of forgotten homes after their purge: payloads whose upload died meanwhile.
@@ -172,13 +174,24 @@ class Forgetting:
         for key in self._uploads.homes() - self._homes.known():
             if digest_of(key) in noted:
                 self._uploads.purge(key)
-        self._streams.keeping.sweep_homes(lambda key: digest_of(key) in noted)
+        left = self._streams.keeping.places() - self._streams.catalogue.places()
+        self._streams.keeping.erase(place for place in left if digest_of(place[0]) in noted)
 
-    def _purge_streams(self) -> None:
+    def _hide_streams(self, home_id: int, keys: set[str]) -> None:
+        self.note(map(digest_of, keys))
+        # Before they are hidden, so that whatever dies now, the files of the stores are scrubbed once more.
+        self._due_at(min(self._due(), time.time() + max(self._delay_seconds, _AFTERMATH_SECONDS)))
+        self._access.unassign(home_id)
+        self._streams.catalogue.hide_home(home_id, keys)
+        self._homes.unlink(home_id)
+
+    def _purge_streams(self) -> bool:
+        """Remove the bytes of all streams that are gone; whether that was done, or another is at it for too long."""
         try:
             self._streams.keeping.purge(self._wait_seconds)
         except TimeoutError:
-            raise Unavailable("The streams are hidden, but not removed yet; repeat the request") from None
+            return False
+        return True
 
     def _break_readers(self) -> None:
         """Wait for exports that may still send rows of a home that was hidden since they began, then break them off."""
@@ -187,12 +200,17 @@ class Forgetting:
         self._state.commit(SPACE, Change(deletes=tuple(unbroken)))
 
     def _is_overdue(self) -> bool:
-        mark = self._state.get(SPACE, _DUE)
-        return mark is not None and float(mark.value) + _PATIENCE_SECONDS <= time.time()
+        return self._due() + _PATIENCE_SECONDS <= time.time()
 
-    def _due_at(self, when: float) -> None:
+    def _due(self) -> float:
+        """When a purge is due that somebody asked for; infinity if nobody did."""
+        mark = self._state.get(SPACE, _DUE)
+        return math.inf if mark is None else float(mark.value)
+
+    def _due_at(self, when: float) -> int:
+        """Ask for a purge; the version of what asks."""
         # Not for ever, because a full store takes only what passes; forgetting is what may make room.
-        self._state.put(SPACE, _DUE, str(when).encode(), ttl_seconds=_DECADE_SECONDS)
+        return self._state.put(SPACE, _DUE, str(when).encode(), ttl_seconds=_DECADE_SECONDS)
 
 
 def digest_of(home_key: str) -> str:

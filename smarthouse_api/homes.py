@@ -18,7 +18,6 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -105,9 +104,9 @@ class Homes:
         found = self._state.scan_all(SPACE, f"streams/{self.tag(uuid)}/")
         return [int(name.rpartition("/")[2]) for name, _ in found]
 
-    def unlink(self, uuid: str, home_ids: Iterable[int]) -> None:
-        """They are forgotten."""
-        names = (f"streams/{self.tag(uuid)}/{home_id}" for home_id in home_ids)
+    def unlink(self, home_id: int) -> None:
+        """The home of the Stream Data Store is nobody's any more; whoever gets its number next is another."""
+        names = [name for name, _ in self._state.scan_all(SPACE, "streams/") if name.rpartition("/")[2] == str(home_id)]
         self._state.commit(SPACE, Change(deletes=tuple(names)))
 
     def hide_keys(self, keys: set[str]) -> None:

@@ -40,8 +40,12 @@ class Restoring:
         with_data = self._uploads.homes() | self._table.homes()
         known, hidden = self._homes.known(), set(self._homes.hidden())
         with_data -= hidden
-        if with_data and not with_data & known:
-            raise Invalid(f"The state knows none of the {len(with_data)} homes that there is data of: it is empty or another's")
+        with_packets, with_names = self._streams.keeping.places(), self._streams.catalogue.places()
+        count = len(with_data) + len(with_packets)
+        if count and not with_data & known and not with_packets & with_names:
+            raise Invalid(
+                f"The state knows none of the {count} homes and streams that there is data of: it is empty or another's"
+            )
         there = with_data | known
         forgotten = {key for key in there if digest_of(key) in noted}
         orphaned = there - known - forgotten
@@ -49,7 +53,17 @@ class Restoring:
         self._uploads.go_on_after(self._table.last_committed(self._uploads.log_id()))
         self._homes.hide_keys(forgotten | orphaned)
         self._forgetting.finish()
-        again = [home_id for home_id, key in self._streams.catalogue.home_keys().items() if digest_of(key) in noted]
-        for home_id in again:
-            self._forgetting.forget_streams(home_id)
-        return Restored(len(forgotten) + len(again), len(orphaned))
+        again = self._forget_streams(noted)
+        nameless = with_packets - with_names
+        self._streams.keeping.erase(nameless)
+        unknown = {home for home, _ in nameless if digest_of(home) not in noted} - {home for home, _ in with_names}
+        return Restored(len(forgotten) + again, len(orphaned) + len(unknown))
+
+    def _forget_streams(self, noted: set[str]) -> int:
+        """Forget the streams of homes that were forgotten; of how many homes there were any."""
+        count = 0
+        for home_id, keys in self._streams.catalogue.homes().items():
+            if again := {key for key in keys if digest_of(key) in noted}:
+                self._forgetting.forget_streams(home_id, again)
+                count += 1
+        return count

@@ -224,7 +224,7 @@ def test_a_list_of_streams_says_where_in_the_list_it_lies(client: FlaskClient) -
 def test_the_limits_of_streams_are_documented(make_client: Callable[..., FlaskClient]) -> None:
     changes = {
         "max_body_bytes": 4_000_017,
-        "max_records": 4_000_018,
+        "stream_batch_packets": 4_000_018,
         "max_json_depth": 73,
         "stream_packet_bytes": 400_019,
         "stream_metadata_bytes": 400_020,

@@ -31,12 +31,17 @@ def nothing(status: int = 204, headers: dict[str, str] | None = None) -> Respons
 
 
 def page(items: Sequence[Item], query: dict[str, Any], told_as: Callable[[Item], dict[str, Any]]) -> Response:
-    """The part of a list that was asked for, and where in it that lies."""
+    """The part of a list that was asked for."""
     skip, limit = query["skip"], query["limit"]
-    part = items[skip : skip + limit] if limit else items[skip:]
-    answer = told([told_as(item) for item in part])
-    where = f"{skip}-{skip + len(part) - 1}" if part else "*"
-    answer.headers["vnd.tinkermode.range"] = f"{where}/{len(items)}"
+    some = items[skip : skip + limit] if limit else items[skip:]
+    return part([told_as(item) for item in some], skip, len(items))
+
+
+def part(objects: list[dict[str, Any]], skip: int, count: int) -> Response:
+    """Objects of a list, and where in it they lie. count: of all that are in it."""
+    answer = told(objects)
+    where = f"{skip}-{skip + len(objects) - 1}" if objects else "*"
+    answer.headers["vnd.tinkermode.range"] = f"{where}/{count}"
     return answer
 
 

@@ -10,7 +10,7 @@ from flask.views import MethodView
 from blueprints.streams.bodies import new_retention, noted_content
 from blueprints.streams.described import CONTENT_BODY, LOCATION_HEADERS, PAGE_HEADERS, RETENTION_BODY
 from blueprints.streams.entry import Visit, answers, blueprint, route
-from blueprints.streams.objects import metadata_object, nothing, page, status_object, stream_object, told, whole_stream
+from blueprints.streams.objects import metadata_object, nothing, page, part, status_object, stream_object, told, whole_stream
 from blueprints.streams.schemas import (
     MetadataSchema,
     PageSchema,
@@ -73,8 +73,8 @@ def status(visit: Visit) -> Response:
 def metadata(query: dict[str, Any], visit: Visit) -> Response:
     """Get the metadata of a range of packets."""
     stream = visit.stream_if_any()
-    found = [] if stream is None else house().streams.metadata.within(stream, query["start"], query["stop"])
-    return page(found, query, metadata_object)
+    found, count = ([], 0) if stream is None else house().streams.metadata.page(stream, **query)
+    return part(list(map(metadata_object, found)), query["skip"], count)
 
 
 @route("/<segment:streamName>/metadata/<segment:packetIndex>")

@@ -26,7 +26,7 @@ def main() -> None:
 
 @main.command()
 def worker() -> None:
-    """Curate uploads, compact the lake, erase forgotten homes, until SIGTERM or Ctrl-C.
+    """Curate uploads, compact the lake, move packets into objects, erase forgotten homes, until SIGTERM or Ctrl-C.
 
     Run as many as you like, on any machine: one works at a time, and another takes over when it dies.
     """

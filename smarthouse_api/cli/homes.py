@@ -65,6 +65,15 @@ def link(home: int) -> None:
     click.echo(f"{_listed((home,))}: forgotten with the home of that UUID from now on")
 
 
+@group.command()
+@click.argument("home", type=HOME)
+def unlink(home: int) -> None:
+    """Take back a `link`. HOME: its id, an integer."""
+    with opened_house() as house:
+        answered(lambda: house.homes.unlink(home))
+    click.echo(f"{_listed((home,))}: forgotten by command alone")
+
+
 @group.command("list")
 def list_() -> None:
     """Print each home that is assigned, and its project."""

@@ -77,7 +77,7 @@ def list_(as_json: bool) -> None:
 @group.command()
 @click.argument("ids", nargs=-1, required=True, callback=_ids, metavar="ID...")
 def revoke(ids: list[str]) -> None:
-    """Make keys worthless, at once. ID: of a key; the whole key will do."""
+    """Make keys worthless, at once. ID: of a key, see `list`."""
     with opened_access() as access:
         unknown = answered(lambda: [id_ for id_ in ids if not access.revoke(id_)])
     if revoked := [id_ for id_ in ids if id_ not in unknown]:
@@ -94,7 +94,7 @@ def revoke(ids: list[str]) -> None:
 def rotate(id_: str, keep_old_seconds: float | None) -> None:
     """Give a key a new secret and print it, this once.
 
-    ID: of a key; the whole key will do. The new key alone goes to the standard output. What it opens and when it expires stays.
+    ID: of a key, see `list`. The new key alone goes to the standard output. What it opens and when it expires stays.
     """
     with opened_access() as access:
         text = answered(lambda: access.rotate(id_, keep_old_seconds or 0.0))

@@ -15,13 +15,14 @@ from typing import Final
 
 import msgspec
 
-from backends.ports import ABSENT, Conflict, Put, StateStore, StoreError
+from backends.ports import ABSENT, Conflict, Put, StateStore, StoreError, StoreUnavailable
 from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused, TooLarge, Unavailable
 from smarthouse_api.streams.blocks import entries, microseconds
-from smarthouse_api.streams.catalogue import Catalogue, space_of
+from smarthouse_api.streams.catalogue import Catalogue
 from smarthouse_api.streams.heads import Draft, Heads, Seen
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Owner, RequestKey, Stream
 from smarthouse_api.streams.shelf import Shelf
+from smarthouse_api.streams.space import space_of
 
 _ATTEMPTS: Final = 200
 _BATCH_BYTES: Final = 8 << 20
@@ -142,6 +143,7 @@ class Appending:
 
     def _settle(self, batch: list[_Asked]) -> None:
         """Give each of the batch its outcome."""
+        outcome: Exception = StoreUnavailable("the append was interrupted")
         try:
             for attempt in range(_ATTEMPTS):
                 with suppress(Conflict):
@@ -151,11 +153,12 @@ class Appending:
                     continue
                 # Another process was first. It will be again, unless the two fall out of step.
                 time.sleep(random.uniform(0, 0.002))  # noqa: S311
-            outcome: Exception = Unavailable("This stream is being written to from too many sides; repeat the request")
+            outcome = Unavailable("This stream is being written to from too many sides; repeat the request")
         except Exception as error:  # whatever it is, it is told to each who waits for it
             outcome = error
-        for asked in batch:
-            asked.outcome = asked.outcome or _copy(outcome)
+        finally:
+            for asked in batch:
+                asked.outcome = asked.outcome or _copy(outcome)
 
     def _try(self, batch: list[_Asked], *, is_first: bool) -> None:
         """One attempt at all of the batch, in one commit. Raises `Conflict` when another process was first."""
@@ -178,7 +181,7 @@ class Appending:
         if not draft.is_idle:
             self._commit(stream, draft)
         elif not is_fresh:
-            return  # no commit tells whether the stream is still there
+            self._heads.look(stream)  # which no commit has told to be there still
         for one, appended in planned:
             one.outcome = appended
         for one, fault in refused:

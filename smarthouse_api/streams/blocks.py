@@ -25,6 +25,8 @@ _FORM: Final = 1
 _CONSECUTIVE, _NAMED = 0, 1
 _ENTRY_BYTES: Final = 256 << 10
 """About how large an entry is, unless one packet is larger."""
+_NUMBERS_BYTES: Final = 12
+"""What an entry holds of a packet besides its bytes, at most: an index, and a length."""
 
 Numbers = NDArray[np.int64]
 
@@ -43,11 +45,12 @@ def entries(packets: Sequence[tuple[int, bytes]], received_us: int) -> list[byte
     """The packets, each with its index, ascending, as values of a log."""
     values, part, size = [], list[tuple[int, bytes]](), 0
     for packet in packets:
-        if part and size + len(packet[1]) > _ENTRY_BYTES:
+        here = _NUMBERS_BYTES + len(packet[1])
+        if part and size + here > _ENTRY_BYTES:
             values.append(_entry(part, received_us))
             part, size = [], 0
         part.append(packet)
-        size += len(packet[1])
+        size += here
     return [*values, _entry(part, received_us)]
 
 

@@ -15,9 +15,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -25,11 +27,9 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from smarthouse_api.errors import Invalid, NotFound, Unavailable
 from smarthouse_api.streams.model import Retention, Stream
+from smarthouse_api.streams.space import BORN, HEAD, LEASE, Head, space_of
 
 SPACE: Final = "streams"
-BORN: Final = "stream"
-"""The document of a stream's own space that is there from its creation to its deletion, and never changes."""
-
 _LONGEST_NAME: Final = 512
 _ATTEMPTS: Final = 16
 _MOST_SEEN: Final = 10_000
@@ -43,23 +43,20 @@ class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     key: str
     home_key: str
+    born: int
     created_at: datetime
     retention: Retention = Retention()
 
     def stream(self, home_id: int) -> Stream:
-        return Stream(home_id, self.module, self.name, self.key, self.home_key, self.created_at, self.retention)
+        return Stream(home_id, self.module, self.name, self.key, self.home_key, self.born, self.created_at, self.retention)
 
 
-class Gone(msgspec.Struct, frozen=True):
-    """A deleted stream."""
+class Gone(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A deleted stream. purged_at: when its bytes were removed, in seconds since 1970."""
 
     home_key: str
     key: str
-
-
-def space_of(stream_key: str) -> str:
-    """The state space of one stream."""
-    return f"stream-{stream_key}"
+    purged_at: float | None = None
 
 
 class Catalogue:
@@ -130,7 +127,7 @@ class Catalogue:
 
     def close_to_writers(self, stream_key: str) -> None:
         """Let no commit to the stream pass any more."""
-        self._state.commit(space_of(stream_key), Change(deletes=(BORN, "head", "lease")))
+        self._state.commit(space_of(stream_key), Change(deletes=(BORN, HEAD, LEASE)))
 
     def everything(self) -> Iterator[Stream]:
         """All streams of all homes."""
@@ -141,9 +138,14 @@ class Catalogue:
         """Deleted streams that still have bytes."""
         return [msgspec.json.decode(document.value, type=Gone) for _, document in self._state.scan_all(SPACE, "gone/")]
 
-    def purged(self, stream_key: str) -> None:
-        """The deleted stream has no bytes any more."""
-        self._state.commit(SPACE, Change(deletes=(f"gone/{stream_key}", f"full/{stream_key}")))
+    def purged(self, gone: Gone, at: float) -> None:
+        """The deleted stream's bytes are removed, unless one who died meanwhile put some after."""
+        put = Put(f"gone/{gone.key}", msgspec.json.encode(msgspec.structs.replace(gone, purged_at=at)))
+        self._state.commit(SPACE, Change(puts=(put,), deletes=(f"full/{gone.key}",)))
+
+    def forget_gone(self, gone: Gone) -> None:
+        """Nothing can be left of the deleted stream."""
+        self._state.commit(SPACE, Change(deletes=(f"gone/{gone.key}",)))
 
     def mark_full(self, stream: Stream) -> None:
         """Have a segment made of the stream's newest packets soon. Without a lifetime it would need room that is not there."""
@@ -158,10 +160,22 @@ class Catalogue:
     def unmark(self, stream_key: str) -> None:
         self._state.commit(SPACE, Change(deletes=(f"full/{stream_key}",)))
 
-    def home_keys(self) -> dict[int, str]:
-        """The internal keys of all homes that ever had a stream and were not forgotten."""
-        found = self._state.scan_all(SPACE, "home/")
-        return {int(name.partition("/")[2]): document.value.decode() for name, document in found}
+    def homes(self) -> dict[int, set[str]]:
+        """All homes that have a stream or had one and were not forgotten, with the internal keys that they are kept under.
+
+        Mostly one; another is of a home that was being forgotten, and is to be.
+        """
+        keys = defaultdict[int, set[str]](set)
+        for name, document in self._state.scan_all(SPACE, "home/"):
+            keys[int(name.partition("/")[2])].add(document.value.decode())
+        for stream in self.everything():
+            keys[stream.home_id].add(stream.home_key)
+        return dict(keys)
+
+    def places(self) -> set[tuple[str, str]]:
+        """Home key and stream key of all streams, and of those that are deleted and not removed yet."""
+        there, gone = {(one.home_key, one.key) for one in self.everything()}, {(one.home_key, one.key) for one in self.gone()}
+        return there | gone
 
     def home_keys_of(self, home_id: int) -> set[str]:
         """The internal keys under which a home's packets are kept."""
@@ -169,17 +183,30 @@ class Catalogue:
         kept = {_decoded(document.value).home_key for _, document in self._state.scan_all(SPACE, f"stream/{home_id}/")}
         return kept if found is None else kept | {found.value.decode()}
 
-    def hide_home(self, home_id: int) -> None:
-        """Hide a home's streams from everybody; a stream made afterwards is a new home's. Repeatable."""
-        self._state.commit(SPACE, Change(deletes=(f"home/{home_id}",)))
+    def hide_home(self, home_id: int, keys: set[str]) -> None:
+        """Hide the streams that are kept under these internal keys of the home from everybody. Repeatable.
+
+        A stream that is made afterwards is a new home's, under another key.
+        """
+        name = f"home/{home_id}"
+        while (home := self._state.get(SPACE, name)) is not None and home.value.decode() in keys:
+            with suppress(Conflict):
+                self._state.commit(SPACE, Change(expect={name: home.version}, deletes=(name,)))
         # The home's document is gone first, so that every stream that was still added to it is found here.
-        while page := self._state.scan(SPACE, f"stream/{home_id}/", limit=_PAGE):
-            kept = [_decoded(document.value) for _, document in page]
-            puts = tuple(Put(f"gone/{one.key}", msgspec.json.encode(Gone(one.home_key, one.key))) for one in kept)
-            self._state.commit(SPACE, Change(puts=puts, deletes=tuple(name for name, _ in page)))
-            for one in kept:
-                self._seen.pop((home_id, one.module, one.name), None)
-                self.close_to_writers(one.key)
+        while found := self._kept_under(home_id, keys):
+            puts = tuple(Put(f"gone/{one.key}", msgspec.json.encode(Gone(one.home_key, one.key))) for _, _, one in found)
+            expect = {name: version for name, version, _ in found}
+            with suppress(Conflict):  # one of them was changed, deleted, or made anew meanwhile
+                self._state.commit(SPACE, Change(expect=expect, puts=puts, deletes=tuple(expect)))
+                for _, _, one in found:
+                    self._seen.pop((home_id, one.module, one.name), None)
+                    self.close_to_writers(one.key)
+
+    def _kept_under(self, home_id: int, keys: set[str]) -> Sequence[tuple[str, int, _Kept]]:
+        """Some of those streams: name, version and content of their documents."""
+        documents = self._state.scan_all(SPACE, f"stream/{home_id}/")
+        decoded = ((name, document.version, _decoded(document.value)) for name, document in documents)
+        return list(islice((one for one in decoded if one[2].home_key in keys), _PAGE))
 
     def _add(self, home_id: int, module_id: str, name: str, retention: Retention) -> Stream:
         home, found = f"home/{home_id}", self._state.get(SPACE, f"home/{home_id}")
@@ -188,12 +215,18 @@ class Catalogue:
             found = self._state.get(SPACE, home)
         if found is None:
             raise Conflict("the home was forgotten meanwhile")
-        kept = _Kept(module_id, name, secrets.token_hex(16), found.value.decode(), datetime.now(UTC), retention)
+        key = secrets.token_hex(16)
         # First, so that a stream that can be found can be written to.
-        self._state.put(space_of(kept.key), BORN, b"", expect=ABSENT)
+        puts = (Put(BORN, b""), Put(HEAD, msgspec.json.encode(Head())))
+        born = self._state.commit(space_of(key), Change(puts=puts)).version
+        kept = _Kept(module_id, name, key, found.value.decode(), born, datetime.now(UTC), retention)
         document = _document_of(home_id, module_id, name)
         expect = {home: found.version, document: ABSENT}
-        self._state.commit(SPACE, Change(expect=expect, puts=(Put(document, msgspec.json.encode(kept)),)))
+        try:
+            self._state.commit(SPACE, Change(expect=expect, puts=(Put(document, msgspec.json.encode(kept)),)))
+        except Conflict:
+            self.close_to_writers(kept.key)
+            raise
         return kept.stream(home_id)
 
     def _change(self, stream: Stream, retention: Retention) -> Stream:

@@ -27,21 +27,30 @@ from smarthouse_api.streams.sessions import downloads_of
 from smarthouse_api.streams.shelf import Piece, SegmentPiece, Shelf, object_name
 
 _MODE: Final = 0o100644
-_CHECKED_BYTES: Final = 4 << 20
+_MOST_IN_ZIP: Final = 200_000
+"""Packets in one zip, whose directory is in memory until its end: some 300 bytes for each."""
+
+_NOT_THERE: Final = "The stream that this URL was made for is not there, or not any more"
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _SIGNED: Final = ("stream", "start", "stop", "format", "expires")
 
 
 def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:
-    """A line for each packet: index, time, and its bytes in base64."""
+    """A line for each packet: index, time, and its bytes in base64.
+
+    The end of a line comes with the next one, or at the very end: what is broken off never ends with a whole line.
+    """
+    end = b""
     for block in blocks:
         times = np.datetime_as_string(block.times_us.astype("datetime64[us]"))
         view, at, lines = memoryview(block.octets), 0, list[bytes]()
         for index, size, received in zip(block.indexes.tolist(), block.sizes.tolist(), times.tolist(), strict=True):
             data = base64.b64encode(view[at : at + size])
-            lines.append(b'{"index":%d,"time":"%sZ","data":"%s"}\n' % (index, received.encode(), data))
+            lines.append(b'{"index":%d,"time":"%sZ","data":"%s"}' % (index, received.encode(), data))
             at += size
-        yield b"".join(lines)
+        yield end + b"\n".join(lines)
+        end = b"\n"
+    yield end
 
 
 def _zip(blocks: Iterable[Block]) -> Iterator[bytes]:
@@ -131,18 +140,18 @@ class Download:
             _check_complete(count, piece.packets)
 
     def _whole(self, chunks: Iterator[bytes | memoryview], size: int) -> Iterator[bytes]:
-        sent, checked = 0, -_CHECKED_BYTES
+        sent = 0
         for chunk in chunks:
-            if sent - checked >= _CHECKED_BYTES:
-                self._lease.check()
-                checked = sent
+            self._lease.check()
             sent += len(chunk)
             yield bytes(chunk)
         _check_complete(sent, size)
 
 
 class Downloads:
-    """url_seconds: how long a URL is good for. at_once: downloads that this process sends at a time."""
+    """url_seconds: how long a URL is good for. at_once: downloads that this process sends at a time. segment_bytes: about how
+    large a segment is.
+    """
 
     def __init__(
         self,
@@ -154,19 +163,24 @@ class Downloads:
         *,
         url_seconds: float,
         at_once: int,
+        segment_bytes: int,
     ) -> None:
         self._objects, self._catalogue, self._shelf = objects, catalogue, shelf
         self._leases, self._keyring, self._url_seconds = leases, keyring, url_seconds
+        self._segment_bytes = segment_bytes
         self._free = threading.BoundedSemaphore(at_once)
 
     def locate(self, stream: Stream, start: int, stop: int, format_: str) -> Located:
         """Where the packets that have an index from `start` to `stop` by now can be downloaded, for a while.
 
-        Raises `NotFound` if there is none.
+        Raises `NotFound` if there is none, `Invalid` if there are too many for the format.
         """
         pieces = self._shelf.pieces(stream, start, stop)
         if not pieces:
             raise NotFound("No packet lies in this range", reason="NO_PACKETS")
+        count = sum(piece.packets for piece in pieces)
+        if format_ == "zip" and count > _MOST_IN_ZIP:
+            raise Invalid(f"There are {count} packets in this range; a zip holds at most {_MOST_IN_ZIP}, ndjson any number")
         first, last = pieces[0].first, pieces[-1].last
         expires = str(int(time.time() + self._url_seconds) + 1)
         query = dict(zip(_SIGNED, (stream.key, str(first), str(last), format_, expires), strict=True))
@@ -178,9 +192,10 @@ class Downloads:
         `NotFound` when the stream, or its packets, are gone; `Unavailable` when too many are under way.
         """
         self._check(query)
-        stream, format_ = self._catalogue.find(home_id, module_id, name), FORMATS[query["format"]]
-        if stream.key != query["stream"]:
-            raise NotFound("The stream was deleted since this URL was made", reason="STREAM_NOT_FOUND")
+        stream, format_ = self._catalogue.get(home_id, module_id, name), FORMATS[query["format"]]
+        # In the same words: the URL of one stream tells nothing of another.
+        if stream is None or stream.key != query["stream"]:
+            raise NotFound(_NOT_THERE, reason="STREAM_NOT_FOUND")
         start, stop = int(query["start"]), int(query["stop"])
         if not self._free.acquire(blocking=False):
             raise Unavailable("Too many downloads are under way; repeat it later")
@@ -199,13 +214,14 @@ class Downloads:
             raise
 
     def _presigned(self, stream: Stream, pieces: list[Piece]) -> str | None:
-        """A URL of the object store's own, if it signs any and the range is one of its objects."""
+        """A URL of the object store's own, if it signs any and the range is one of its objects, which stays."""
         piece = pieces[0]
         if (
             not isinstance(self._objects, SignsUrls)
             or len(pieces) > 1
             or not isinstance(piece, SegmentPiece)
             or not piece.is_whole
+            or piece.segment.is_small(self._segment_bytes)
         ):
             return None
         name = f"{object_name(stream, piece.segment.id)}.data"
@@ -233,9 +249,9 @@ def format_named(name: str) -> str:
 
 def _names(stream: Stream, pieces: list[Piece], format_: str) -> tuple[str, str]:
     """The file's name and the ETag."""
-    told = (stream.key, format_, *(f"{piece.first}-{piece.last}-{piece.packets}" for piece in (pieces[0], pieces[-1])))
-    size = sum(piece.size for piece in pieces)
-    return _file_name(stream, pieces, format_), hashlib.sha256(f"{told}{size}".encode()).hexdigest()[:32]
+    told = [stream.key, format_, *((piece.first, piece.last) for piece in (pieces[0], pieces[-1])), pieces[-1].to_us]
+    told += [sum(piece.packets for piece in pieces), sum(piece.size for piece in pieces)]
+    return _file_name(stream, pieces, format_), hashlib.sha256(repr(told).encode()).hexdigest()[:32]
 
 
 def _file_name(stream: Stream, pieces: list[Piece], format_: str) -> str:

@@ -18,33 +18,12 @@ import msgspec
 from backends.ports import ABSENT, Change, Committed, Conflict, Put, StateStore
 from smarthouse_api.errors import InUse, NotFound, Unavailable
 from smarthouse_api.streams.blocks import time_of
-from smarthouse_api.streams.catalogue import BORN, space_of
 from smarthouse_api.streams.model import Owner, Session, Status, Stream
+from smarthouse_api.streams.space import HEAD, LEASE, Head, Open, space_of
 
-HEAD: Final = "head"
-LEASE: Final = "lease"
 _ATTEMPTS: Final = 100
 
 Answer = TypeVar("Answer")
-
-
-class Open(msgspec.Struct, frozen=True):
-    """An open session. start: the index that was the next one when it was opened."""
-
-    id: str
-    start: int
-    owner: Owner
-    timeout_seconds: float
-
-
-class Head(msgspec.Struct, frozen=True, array_like=True):
-    """next: the index after the highest ever given. packets, bytes: ever appended. last_us: when the last came."""
-
-    next: int = 0
-    packets: int = 0
-    bytes: int = 0
-    last_us: int | None = None
-    open: Open | None = None
 
 
 class KeptSession(msgspec.Struct, frozen=True):
@@ -60,9 +39,8 @@ class KeptSession(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A stream as it was seen. born, head_version, lease_version: of the documents; `ABSENT` where there is none."""
+    """A stream as it was seen. head_version, lease_version: of the documents; `ABSENT` where there is no lease."""
 
-    born: int
     head: Head
     head_version: int
     lease_version: int
@@ -164,7 +142,7 @@ class Draft:
         return self.head == self.seen.head and not self.puts and not self._renewed
 
     def change(self) -> Change:
-        expect = {BORN: self.seen.born, HEAD: self.seen.head_version, **self.expect}
+        expect = {HEAD: self.seen.head_version, **self.expect}
         puts = [Put(HEAD, msgspec.json.encode(self.head)), *self.puts]
         if self.seen.head.open is not None or self.head.open is not None:
             expect[LEASE] = self.seen.lease_version
@@ -176,7 +154,7 @@ class Draft:
     def after(self, committed: Committed) -> Seen:
         """What the stream looks like once the change was made."""
         lease = committed.version if self._renewed else ABSENT if self._ended else self.seen.lease_version
-        return Seen(self.seen.born, self.head, committed.version, lease)
+        return Seen(self.head, committed.version, lease)
 
 
 class Heads:
@@ -188,15 +166,12 @@ class Heads:
     def look(self, stream: Stream) -> Seen:
         """The stream as it is now. Raises `NotFound` when it was deleted."""
         space = space_of(stream.key)
-        head = self._state.get(space, HEAD)
-        lease = self._state.get(space, LEASE) if head is not None else None
-        born = self._state.get(space, BORN)
-        if born is None:
+        found = self._state.get(space, HEAD)
+        if found is None:
             raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
-        if head is None:
-            return Seen(born.version, Head(), ABSENT, ABSENT)
-        decoded = msgspec.json.decode(head.value, type=Head)
-        return Seen(born.version, decoded, head.version, ABSENT if lease is None else lease.version)
+        head = msgspec.json.decode(found.value, type=Head)
+        lease = None if head.open is None else self._state.get(space, LEASE)
+        return Seen(head, found.version, ABSENT if lease is None else lease.version)
 
     def commit(self, stream: Stream, draft: Draft) -> Seen:
         """Make the change. Raises `Conflict` when the stream is not any more what the draft was made on."""

@@ -7,29 +7,34 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from backends.ports import Change, Conflict, ObjectStore, Put, StateStore
+from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreUnavailable
 from smarthouse_api.errors import NotFound
-from smarthouse_api.leases import Leases
-from smarthouse_api.streams.catalogue import Catalogue, Gone, space_of
+from smarthouse_api.leases import Lease, LeaseLost, Leases
+from smarthouse_api.streams.catalogue import Catalogue, Gone
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.retention import Retaining
 from smarthouse_api.streams.sealing import Sealing
 from smarthouse_api.streams.sessions import downloads_of
-from smarthouse_api.streams.shelf import LOG, REST, Found, Shelf, object_name
+from smarthouse_api.streams.shelf import REST, Found, Shelf, object_name
+from smarthouse_api.streams.space import space_of
 
 _LEASE: Final = "streams"
 _ROUND_SECONDS: Final = 30.0
+_GRACE_SECONDS: Final = 3600.0
+"""How long what nobody refers to any more is kept, for a state that is an hour older: after a failover, in a backup."""
+
 _TRASH_SECONDS: Final = 86400.0
 _ORPHAN_DAYS: Final = 7
-_PAGE: Final = 1000
+
+One = TypeVar("One")
 
 log = logging.getLogger(__name__)
 
@@ -58,28 +63,36 @@ class Keeping:
         if (lease := self._leases.try_hold(_LEASE)) is None:
             return
         try:
-            for gone in self._catalogue.gone():
-                self._purge(gone)
-            self._seal_marked(is_over)
-            self._go_round(is_over)
+            _each(self._due(), self._purge, is_over)
+            _each(self._marked(), self.visit, is_over)
+            self._go_round(lease, is_over)
         finally:
             lease.release()
 
     def purge(self, wait_seconds: float) -> None:
-        """Remove the bytes of all that was deleted, now. Raises `TimeoutError` while another keeps the streams for so long."""
-        with self._leases.hold(_LEASE, wait_seconds):
-            for gone in self._catalogue.gone():
-                self._purge(gone)
+        """Break off who reads what was deleted, and remove its bytes, now.
 
-    def visit(self, stream: Stream) -> None:
-        """Do all that is due for one stream."""
+        Raises `TimeoutError` while another keeps the streams for so long.
+        """
+        due = self._due()
+        for gone in due:
+            self._leases.break_shared(f"packets/{gone.key}", 0)
+        if due:
+            with self._leases.hold(_LEASE, wait_seconds):
+                for gone in self._due():
+                    self._purge(gone)
+
+    def visit(self, stream: Stream, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Do what is due for one stream, until it `is_over`."""
         with suppress(NotFound):  # it may be deleted at any time
             seen, found = self._heads.look(stream), self._shelf.found(stream)
             self._sealing.drop_sealed(stream, found.rest)
             if self._retaining.apply(stream, seen, found):
                 found = self._shelf.found(stream)
-            while self._sealing.is_due(stream, seen, found.rest) and self._sealing.seal(stream, seen, found):
+            while self._sealing.is_due(stream, seen, found.rest) and self._sealing.seal(stream, found):
                 found = self._shelf.found(stream)
+                if is_over():
+                    break
             self._empty_trash(stream, found)
 
     def sweep(self) -> None:
@@ -91,31 +104,41 @@ class Keeping:
                 known = {segment.id for segment in self._shelf.segments(stream)} | self._shelf.found(stream).rest.trash.keys()
                 self._objects.delete(key for key in old if key.rpartition("/")[2].partition(".")[0] not in known)
 
-    def sweep_homes(self, is_forgotten: Callable[[str], bool]) -> None:
-        """Remove what came of forgotten homes after their purge. is_forgotten: of a home's internal key."""
-        there = {info.key.split("/")[1] for info in self._objects.list("packets/")}
-        for key in filter(is_forgotten, there - set(self._catalogue.home_keys().values())):
-            self._objects.delete(info.key for info in self._objects.list(f"packets/{key}/"))
+    def places(self) -> set[tuple[str, str]]:
+        """Home key and stream key of all that there are objects of."""
+        names = (info.key.split("/") for info in self._objects.list("packets/"))
+        return {(name[1], name[2]) for name in names}
 
-    def _seal_marked(self, is_over: Callable[[], bool]) -> None:
+    def erase(self, places: Iterable[tuple[str, str]]) -> None:
+        """Remove the objects of streams that nobody knows."""
+        for home_key, key in places:
+            self._objects.delete(info.key for info in self._objects.list(f"packets/{home_key}/{key}/"))
+
+    def _due(self) -> list[Gone]:
+        """What is to be purged: each deleted stream at once, and again when nobody can be at work on it any more."""
+        before = time.time() - _GRACE_SECONDS
+        return [gone for gone in self._catalogue.gone() if gone.purged_at is None or gone.purged_at < before]
+
+    def _marked(self) -> Iterator[Stream]:
         for key, stream in self._catalogue.full():
-            if is_over():
-                return
             self._catalogue.unmark(key)
             if stream is not None:
-                self.visit(stream)
+                yield stream
 
-    def _go_round(self, is_over: Callable[[], bool]) -> None:
+    def _go_round(self, lease: Lease, is_over: Callable[[], bool]) -> None:
         """Visit every stream now and then; a round may take several turns."""
         if self._round is None:
             if time.monotonic() - self._begun_at < _ROUND_SECONDS:
                 return
             self._begun_at, self._round = time.monotonic(), iter(self._catalogue.everything())
-        for stream in self._round:
-            self.visit(stream)
-            if is_over():
-                return
-        self._round = None
+        if _each(self._round, lambda stream, over: self._visit_anew(stream, lease, over), is_over):
+            self._round = None
+
+    def _visit_anew(self, stream: Stream, lease: Lease, is_over: Callable[[], bool]) -> None:
+        lease.check()
+        # What it keeps may have been changed since the round came by its document.
+        if (now := self._catalogue.get(stream.home_id, stream.module_id, stream.name)) is not None:
+            self.visit(now, is_over)
 
     def _empty_trash(self, stream: Stream, found: Found) -> None:
         """Delete segments that nobody can be reading any more."""
@@ -123,22 +146,38 @@ class Keeping:
         if not rest.trash:
             return
         # Whoever began before they became trash holds a lease; whoever began later does not know of them.
-        is_read, before = bool(self._leases.shared(downloads_of(stream))), time.time() - _TRASH_SECONDS
-        dead = [id_ for id_, since in rest.trash.items() if not is_read or since < before]
+        is_read = bool(self._leases.shared(downloads_of(stream)))
+        before = time.time() - (_TRASH_SECONDS if is_read else _GRACE_SECONDS)
+        dead = [id_ for id_, since in rest.trash.items() if since < before]
+        if not dead:
+            return
         self._objects.delete(f"{object_name(stream, id_)}.{ending}" for id_ in dead for ending in ("data", "index"))
         kept = msgspec.structs.replace(rest, trash={id_: at for id_, at in rest.trash.items() if id_ not in dead})
         with suppress(Conflict):
             change = Change(expect={REST: found.version}, puts=(Put(REST, msgspec.json.encode(kept)),))
             self._state.commit(space_of(stream.key), change)
 
-    def _purge(self, gone: Gone) -> None:
+    def _purge(self, gone: Gone, is_over: Callable[[], bool] = lambda: False) -> None:
         """Remove every byte of a deleted stream; repeatable after a crash at any step."""
-        space = space_of(gone.key)
         self._catalogue.close_to_writers(gone.key)
         self._leases.break_shared(f"packets/{gone.key}", 0)
-        self._objects.delete(info.key for info in self._objects.list(f"packets/{gone.home_key}/{gone.key}/"))
-        while page := self._state.scan(space, limit=_PAGE):
-            self._state.commit(space, Change(deletes=tuple(name for name, _ in page)))
-        while entries := self._state.read(space, LOG, 0, _PAGE):
-            self._state.commit(space, Change(drops=tuple((LOG, entry.sequence) for entry in entries)))
-        self._catalogue.purged(gone.key)
+        self.erase([(gone.home_key, gone.key)])
+        self._state.erase(space_of(gone.key))
+        if gone.purged_at is None:
+            self._catalogue.purged(gone, time.time())
+        else:
+            self._catalogue.forget_gone(gone)
+
+
+def _each(some: Iterable[One], act: Callable[[One, Callable[[], bool]], None], is_over: Callable[[], bool]) -> bool:
+    """Act on each until the turn is over; whether that was all. One that fails does not keep the others from theirs."""
+    for one in some:
+        try:
+            act(one, is_over)
+        except (StoreUnavailable, LeaseLost):
+            raise
+        except Exception:  # of one stream alone, and told with its trace
+            log.exception("a stream could not be kept and will be visited again")
+        if is_over():
+            return False
+    return True

@@ -11,9 +11,9 @@ import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from smarthouse_api.errors import InvalidData, NotFound, TooLarge, Unavailable
-from smarthouse_api.streams.catalogue import BORN, space_of
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket, Owner, Stream
+from smarthouse_api.streams.space import BORN, space_of
 
 _PREFIX: Final = "metadata/"
 _ATTEMPTS: Final = 16
@@ -38,10 +38,18 @@ class Metadata:
 
     def within(self, stream: Stream, start: int, stop: int) -> list[MetadataPacket]:
         """The metadata packets from `start` to `stop`, by index. Raises `NotFound` when the stream was deleted."""
-        found = [_decoded(name, value) for name, value in self._documents(stream, start, stop)]
-        if not found:
+        return self.page(stream, start, stop)[0]
+
+    def page(self, stream: Stream, start: int, stop: int, skip: int = 0, limit: int = 0) -> tuple[list[MetadataPacket], int]:
+        """The same without the first `skip`, at most `limit` if that is not 0; and how many there are in all."""
+        found, count, end = list[MetadataPacket](), 0, skip + limit if limit else LARGEST_INDEX
+        for name, value in self._documents(stream, start, stop):
+            if skip <= count < end:
+                found.append(_decoded(name, value))
+            count += 1
+        if not count:
             self._heads.look(stream)
-        return found
+        return found, count
 
     def find(self, stream: Stream, index: int) -> MetadataPacket:
         """Raises `NotFound`."""
@@ -65,7 +73,7 @@ class Metadata:
             found, now = self._state.get(space, name), datetime.now(UTC)
             received_at = now if found is None else msgspec.json.decode(found.value, type=_Kept).received_at
             kept = _Kept(content, received_at, now, source)
-            expect = {BORN: seen.born, name: ABSENT if found is None else found.version}
+            expect = {BORN: stream.born, name: ABSENT if found is None else found.version}
             with suppress(Conflict):
                 self._state.commit(space, Change(expect=expect, puts=(Put(name, msgspec.json.encode(kept)),)))
                 return kept.packet(index), found is None
@@ -73,9 +81,10 @@ class Metadata:
 
     def forget_below(self, stream: Stream, index: int) -> None:
         """Remove what belongs to packets that are not kept any more."""
-        space = space_of(stream.key)
-        while page := [name for name, _ in self._state.scan(space, _PREFIX, limit=_PAGE) if name < _name(index)]:
+        space, limit = space_of(stream.key), 1  # mostly there is none
+        while page := [name for name, _ in self._state.scan(space, _PREFIX, limit=limit) if name < _name(index)]:
             self._state.commit(space, Change(deletes=tuple(page)))
+            limit = _PAGE
 
     def _documents(self, stream: Stream, start: int, stop: int) -> Iterator[tuple[str, bytes]]:
         after, last = _name(start - 1) if start else "", _name(min(stop, LARGEST_INDEX))

@@ -30,13 +30,16 @@ class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream that exists. key: its internal one, random, which another stream of the same name never has."""
+    """A stream that exists. key: its internal one, random, which another stream of the same name never has. born: the version
+    of the document that is there until it is deleted, for commits that are to fail then.
+    """
 
     home_id: int
     module_id: str
     name: str
     key: str
     home_key: str
+    born: int
     created_at: datetime
     retention: Retention = Retention()  # noqa: RUF009
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -12,12 +13,12 @@ import numpy as np
 
 from backends.ports import Change, Conflict, Put, StateStore
 from smarthouse_api.streams.blocks import Block, block, microseconds
-from smarthouse_api.streams.catalogue import BORN, space_of
 from smarthouse_api.streams.heads import Seen
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, Retention, Stream
-from smarthouse_api.streams.sessions import Sessions
+from smarthouse_api.streams.sessions import HOLDS, Sessions
 from smarthouse_api.streams.shelf import REST, Found, Rest, Segment, Shelf
+from smarthouse_api.streams.space import BORN, space_of
 
 _SEGMENTS_AT_ONCE: Final = 500
 _NEVER_US: Final = -(1 << 62)
@@ -39,7 +40,7 @@ class _Excess:
         """Whether all of a segment is to go, as far as that shows without a look at its packets."""
         if segment.last >= self.protected:
             return False
-        return segment.packets <= self.packets or segment.bytes <= self.bytes or segment.to_us < self.before_us
+        return segment.packets <= self.packets or segment.bytes < self.bytes or segment.to_us < self.before_us
 
     def count(self, packets: Block) -> int:
         """How many of these packets are to go, from the first."""
@@ -59,12 +60,14 @@ class Retaining:
         """Hide the packets that are too many, large or old, and let go of their segments; whether there were any."""
         if stream.retention == Retention():
             return False
+        holds = self._sessions.holds_version(stream)
         excess = self._excess(stream, seen, found.rest)
         rest, dead = self._without(stream, found.rest, excess)
         if rest == found.rest:
+            self._forget_below(stream, rest.floor)  # what a crash has left
             return False
         change = Change(
-            expect={BORN: seen.born, REST: found.version},
+            expect={BORN: stream.born, REST: found.version, HOLDS: holds},
             puts=(Put(REST, msgspec.json.encode(rest)),),
             deletes=tuple(segment.name for segment in dead),
         )
@@ -73,18 +76,22 @@ class Retaining:
         except Conflict:
             return False  # another is at it
         self._shelf.drop(stream, found.rest.sequence, rest.sequence)
-        self._metadata.forget_below(stream, rest.floor)
-        self._sessions.forget_below(stream, rest.floor)
+        self._forget_below(stream, rest.floor)
         return True
+
+    def _forget_below(self, stream: Stream, floor: int) -> None:
+        if floor:
+            self._metadata.forget_below(stream, floor)
+            self._sessions.forget_below(stream, floor)
 
     def _excess(self, stream: Stream, seen: Seen, rest: Rest) -> _Excess:
         wanted, head = stream.retention, seen.head
         packets, size = head.packets - rest.dropped_packets, head.bytes - rest.dropped_bytes
-        before = datetime.now(UTC) - timedelta(seconds=wanted.seconds or 0)
+        before_us = microseconds(datetime.now(UTC)) - int((wanted.seconds or 0) * 1e6)
         return _Excess(
             packets=0 if wanted.packets is None else packets - wanted.packets,
             bytes=0 if wanted.bytes is None else size - wanted.bytes,
-            before_us=_NEVER_US if wanted.seconds is None else microseconds(before),
+            before_us=_NEVER_US if wanted.seconds is None else max(before_us, _NEVER_US),
             protected=self._protected(stream, seen),
         )
 
@@ -154,6 +161,6 @@ def _raised(rest: Rest, excess: _Excess, floor: int, packets: int, size: int) ->
 
 def _emptied(rest: Rest, dead: list[Segment]) -> Rest:
     """`rest` with the dead segments among the trash."""
-    ids, now = [segment.id for segment in dead], datetime.now(UTC).timestamp()
+    ids = [segment.id for segment in dead]
     newest = None if rest.newest is not None and rest.newest.id in ids else rest.newest
-    return msgspec.structs.replace(rest, newest=newest, trash={**rest.trash, **dict.fromkeys(ids, now)})
+    return msgspec.structs.replace(rest, newest=newest, trash={**rest.trash, **dict.fromkeys(ids, time.time())})

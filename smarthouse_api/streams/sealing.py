@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime
 
 import msgspec
 
-from backends.ports import Change, Conflict, ObjectStore, Put, StateStore
+from backends.ports import Change, Conflict, NoSuchObject, ObjectStore, Put, StateStore
 from smarthouse_api.streams.blocks import Block, block, index_bytes, joined, microseconds
-from smarthouse_api.streams.catalogue import BORN, space_of
 from smarthouse_api.streams.heads import Heads, Seen
 from smarthouse_api.streams.model import Stream
-from smarthouse_api.streams.shelf import LOG, REST, Found, Rest, Segment, Shelf, object_name
-
-_MOST_PACKETS: Final = 1 << 17
+from smarthouse_api.streams.shelf import LOG, MOST_PACKETS, REST, Found, Rest, Segment, Shelf, object_name
+from smarthouse_api.streams.space import BORN, space_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +52,10 @@ class Sealing:
         if seen.head.bytes - rest.bytes >= self._segment_bytes:
             return True
         oldest = self._state.read(space_of(stream.key), LOG, rest.sequence, 1) if seen.head.next > rest.next else []
-        before = datetime.now(UTC) - timedelta(seconds=self._tail_seconds)
-        return bool(oldest) and int(block(oldest).times_us[0]) <= microseconds(before)
+        before_us = microseconds(datetime.now(UTC)) - int(self._tail_seconds * 1e6)
+        return bool(oldest) and int(block(oldest).times_us[0]) <= before_us
 
-    def seal(self, stream: Stream, seen: Seen, found: Found) -> bool:
+    def seal(self, stream: Stream, found: Found) -> bool:
         """Make a segment of the oldest packets of the log; whether it was done.
 
         For one at a time for each stream; of two, one fails and leaves nothing. A crash leaves objects that nobody refers to,
@@ -65,8 +64,8 @@ class Sealing:
         run = self._run(stream, found.rest)
         if run is None:
             return False
-        merged = self._merged(found.rest)
-        index = joined([self._shelf.index(stream, merged), *run.blocks] if merged else run.blocks)
+        merged, before = self._merged(stream, found.rest)
+        index = joined([*before, *run.blocks])
         segment = _segment(index)
         name = object_name(stream, segment.id)
         self._objects.put(f"{name}.data", self._octets(stream, merged, run))
@@ -74,7 +73,7 @@ class Sealing:
         rest = _after(found.rest, run, segment, merged)
         puts = (Put(segment.name, msgspec.json.encode(segment)), Put(REST, msgspec.json.encode(rest)))
         deletes = (merged.name,) if merged else ()
-        expect = {BORN: seen.born, REST: found.version}
+        expect = {BORN: stream.born, REST: found.version}
         try:
             self._state.commit(space_of(stream.key), Change(expect=expect, puts=puts, deletes=deletes))
         except Conflict:
@@ -94,16 +93,18 @@ class Sealing:
         for page in self._shelf.entries(stream, rest.sequence):
             blocks.append(block(page))
             last, size, packets = page[-1].sequence, size + len(blocks[-1].octets), packets + len(blocks[-1])
-            if size >= self._segment_bytes or packets >= _MOST_PACKETS:
+            if size >= self._segment_bytes or packets >= MOST_PACKETS:
                 break
         return _Run(blocks, last) if blocks else None
 
-    def _merged(self, rest: Rest) -> Segment | None:
-        """The newest segment, if it is so small that the new one had better hold its packets too."""
+    def _merged(self, stream: Stream, rest: Rest) -> tuple[Segment | None, list[Block]]:
+        """The newest segment, if it is so small that the new one had better hold its packets too, and its index."""
         newest = rest.newest
-        if newest is None or newest.first < rest.floor:
-            return None
-        return newest if newest.bytes * 2 < self._segment_bytes and newest.packets * 2 < _MOST_PACKETS else None
+        if newest is not None and newest.first >= rest.floor and newest.is_small(self._segment_bytes):
+            # One whose objects are lost is no reason to let the log grow.
+            with suppress(NoSuchObject):
+                return newest, [self._shelf.index(stream, newest)]
+        return None, []
 
     def _octets(self, stream: Stream, merged: Segment | None, run: _Run) -> Iterator[bytes]:
         if merged is not None:
@@ -124,7 +125,6 @@ def _segment(index: Block) -> Segment:
 
 
 def _after(rest: Rest, run: _Run, segment: Segment, merged: Segment | None) -> Rest:
-    now = datetime.now(UTC).timestamp()
     return msgspec.structs.replace(
         rest,
         sequence=run.last,
@@ -132,5 +132,5 @@ def _after(rest: Rest, run: _Run, segment: Segment, merged: Segment | None) -> R
         packets=rest.packets + sum(map(len, run.blocks)),
         bytes=rest.bytes + run.size,
         newest=segment,
-        trash={**rest.trash, merged.id: now} if merged else rest.trash,
+        trash={**rest.trash, merged.id: time.time()} if merged else rest.trash,
     )

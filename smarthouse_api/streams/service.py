@@ -78,6 +78,7 @@ class Streams:
                 keyring,
                 url_seconds=limits.url_seconds,
                 at_once=limits.downloads_at_once,
+                segment_bytes=limits.segment_bytes,
             ),
             tail=Tail(heads, shelf, seconds=limits.follow_seconds, at_once=limits.followers),
             keeping=Keeping(

@@ -4,6 +4,7 @@ In the stream's space:
 
     session/<id>                a closed session; an open one is in the stream's head
     hold/<id>/<key's id>        somebody asked that it be kept
+    holds                       written anew by each who asks that
     reply/<...>                 what a request with an `Idempotency-Key` was told
 """
 
@@ -19,10 +20,11 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from smarthouse_api.errors import InUse, Invalid, InvalidData, KeyReused, NotFound, Unavailable
 from smarthouse_api.leases import Leases
-from smarthouse_api.streams.catalogue import BORN, space_of
 from smarthouse_api.streams.heads import Draft, Heads, KeptSession, new_session_id
 from smarthouse_api.streams.model import LARGEST_INDEX, Owner, RequestKey, Session, Stream
+from smarthouse_api.streams.space import BORN, space_of
 
+HOLDS: Final = "holds"
 _ATTEMPTS: Final = 16
 _LONGEST_TIMEOUT_SECONDS: Final = 86400.0
 
@@ -44,8 +46,8 @@ class Sessions:
 
     def within(self, stream: Stream, start: int, stop: int) -> list[Session]:
         """The sessions that have a packet from `start` to `stop`, by where they start."""
+        last = self._heads.look(stream).open_session()  # before it may be closed, and is among the others
         found = [session for session in self._closed(stream, stop) if (session.stop or 0) >= start]
-        last = self._heads.look(stream).open_session()
         if last is not None and last.stop is not None and last.start <= stop and last.stop >= start:
             found = [session for session in found if session.id != last.id]
             found.append(last)
@@ -76,7 +78,7 @@ class Sessions:
                 )
             id_, kept = new_session_id(start), KeptSession(start, stop, author)
             puts = (Put(f"session/{id_}", msgspec.json.encode(kept)), *self._reply(request_key, id_, kept))
-            expect = {BORN: seen.born, **{put.key: ABSENT for put in puts}}
+            expect = {BORN: stream.born, **{put.key: ABSENT for put in puts}}
             with suppress(Conflict):
                 self._state.commit(space_of(stream.key), Change(expect=expect, puts=puts))
                 return kept.session(id_), False
@@ -141,18 +143,18 @@ class Sessions:
 
     def hold(self, stream: Stream, session_id: str, owner: Owner) -> None:
         """Keep the session, and its packets, from being removed until the same key releases it. Raises `NotFound`."""
-        space, hold = space_of(stream.key), Put(f"hold/{session_id}/{owner.id}", b"")
+        space, holds = space_of(stream.key), (Put(f"hold/{session_id}/{owner.id}", b""), Put(HOLDS, b""))
         for _ in range(_ATTEMPTS):
             self._settle(stream)
             seen = self._heads.look(stream)
             with suppress(Conflict):
                 if seen.head.open is not None and seen.head.open.id == session_id:
-                    self._state.commit(space, Change(expect={"head": seen.head_version}, puts=(hold,)))
+                    self._state.commit(space, Change(expect={"head": seen.head_version}, puts=holds))
                 else:
                     # Written anew, so that of a hold and a deletion one fails.
                     session, version = self._kept(stream, session_id)
                     put = Put(f"session/{session_id}", _encoded(session))
-                    self._state.commit(space, Change(expect={put.key: version}, puts=(put, hold)))
+                    self._state.commit(space, Change(expect={put.key: version}, puts=(put, *holds)))
                 return
         raise Unavailable("This session is being changed from too many sides; repeat the request")
 
@@ -172,6 +174,11 @@ class Sessions:
             with suppress(NotFound):
                 found.append(self.find(stream, session_id))
         return found
+
+    def holds_version(self, stream: Stream) -> int:
+        """What a commit must expect of `HOLDS` that is to pass only if nobody else is held by then than `held` tells now."""
+        found = self._state.get(space_of(stream.key), HOLDS)
+        return ABSENT if found is None else found.version
 
     def downloads(self, stream: Stream) -> list[tuple[int, int]]:
         """The ranges that are being downloaded now."""

@@ -18,11 +18,11 @@ from typing import Final, Protocol
 import msgspec
 import numpy as np
 
-from backends.ports import ABSENT, Change, Entry, ObjectStore, StateStore
+from backends.ports import ABSENT, Change, Entry, NoSuchObject, ObjectStore, StateStore, StoreUnavailable
 from smarthouse_api.errors import NotFound, Unavailable
 from smarthouse_api.streams.blocks import Block, block, first_index, index_of
-from smarthouse_api.streams.catalogue import BORN, space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream
+from smarthouse_api.streams.space import BORN, space_of
 
 LOG: Final = "packets"
 REST: Final = "rest"
@@ -30,8 +30,11 @@ _PAGE_BYTES: Final = 4 << 20
 _FEWEST: Final = 8
 _MOST: Final = 1000
 _SHORT_LOG: Final = 64
+MOST_PACKETS: Final = 1 << 17
+"""Of one segment, about."""
 _ATTEMPTS: Final = 16
 _BLOCK_BYTES: Final = 2 << 20
+_FAR: Final = 100
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -48,6 +51,10 @@ class Segment(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         return segment_name(self.last)
+
+    def is_small(self, segment_bytes: int) -> bool:
+        """Whether packets that follow had better be in the same segment, which then replaces this one."""
+        return self.bytes * 2 < segment_bytes and self.packets * 2 < MOST_PACKETS
 
 
 class Rest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,7 +83,7 @@ class Found:
 
 
 class Piece(Protocol):
-    """Packets of one place: so many, with so many bytes, from index `first` to `last`."""
+    """Packets of one place: so many, with so many bytes, from index `first` to `last`, which came at `to_us`."""
 
     @property
     def first(self) -> int: ...
@@ -86,6 +93,8 @@ class Piece(Protocol):
     def packets(self) -> int: ...
     @property
     def size(self) -> int: ...
+    @property
+    def to_us(self) -> int: ...
 
     def octets(self, start: int, length: int) -> Iterator[bytes | memoryview]:
         """`length` of the packets' bytes from `start`."""
@@ -111,11 +120,16 @@ class Shelf:
         """
         for _ in range(_ATTEMPTS):
             found = self.found(stream)
-            low = max(start, found.rest.floor)
-            pieces: list[Piece] = list(self._sealed(stream, low, stop))
+            low, missing, pieces = max(start, found.rest.floor), None, list[Piece]()
+            try:
+                pieces += self._sealed(stream, low, stop)
+            except NoSuchObject as error:
+                missing = error  # of a segment that was merged meanwhile, if the next look tells so
             if stop >= found.rest.next:
                 pieces += self._waiting(stream, found.rest, low, stop)
             if self.found(stream).version == found.version:
+                if missing is not None:
+                    raise missing
                 if not pieces and self._state.get(space_of(stream.key), BORN) is None:
                     raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
                 return pieces
@@ -123,14 +137,22 @@ class Shelf:
 
     def blocks(self, stream: Stream, start: int, stop: int) -> Iterator[Block]:
         """The packets with an index from `start` to `stop`, a few MB at a time."""
-        for piece in self.pieces(stream, start, stop):
-            yield from piece.blocks()
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                for piece in self.pieces(stream, start, stop):
+                    for one in piece.blocks():
+                        yield one
+                        start = one.last + 1
+                return
+            except NoSuchObject:  # of a segment that was merged meanwhile, or is not kept any more
+                if attempt == _ATTEMPTS:
+                    raise
 
     def at(self, stream: Stream, indexes: Sequence[int]) -> dict[int, bytes]:
-        """The packets at these indexes, ascending, as far as there are any."""
+        """The packets at these indexes, ascending, as far as there are any. What is far between them is not read."""
         wanted, found = set(indexes), dict[int, bytes]()
-        if wanted:
-            for one in self.blocks(stream, min(wanted), max(wanted)):
+        for start, stop in _runs(indexes):
+            for one in self.blocks(stream, start, stop):
                 found |= {packet.index: packet.data for packet in one.packets() if packet.index in wanted}
         return found
 
@@ -173,33 +195,35 @@ class Shelf:
             if segment.first > stop:
                 return
             if start <= segment.first and segment.last <= stop:
-                yield SegmentPiece(self, stream, segment, segment.first, segment.last, segment.packets, 0, segment.bytes)
+                yield SegmentPiece(
+                    self, stream, segment, segment.first, segment.last, segment.packets, 0, segment.bytes, segment.to_us
+                )
             elif (part := self._part(stream, segment, start, stop)) is not None:
                 yield part
 
     def _part(self, stream: Stream, segment: Segment, start: int, stop: int) -> Piece | None:
         index = self.index(stream, segment)
         low, high = index.positions(start, stop)
-        if low == high:
+        if low >= high:
             return None
         begin, size = int(index.sizes[:low].sum()), int(index.sizes[low:high].sum())
         first, last = int(index.indexes[low]), int(index.indexes[high - 1])
-        return SegmentPiece(self, stream, segment, first, last, high - low, begin, size)
+        return SegmentPiece(self, stream, segment, first, last, high - low, begin, size, int(index.times_us[high - 1]))
 
     def _waiting(self, stream: Stream, rest: Rest, start: int, stop: int) -> Iterator[Piece]:
         """What of the range is in the log, as one piece."""
         after, first, last, packets, size = self._before(stream, rest, start), -1, -1, 0, 0
-        begin, end = 0, 0
+        begin, end, to_us = 0, 0, 0
         for page in self.entries(stream, after):
             if first_index(page[0]) > stop:
                 break
             part = block(page).within(start, stop)
             if len(part):
-                first, last = part.first if first < 0 else first, part.last
+                first, last, to_us = part.first if first < 0 else first, part.last, int(part.times_us[-1])
                 begin, end = begin or page[0].sequence, page[-1].sequence
                 packets, size = packets + len(part), size + int(part.sizes.sum())
         if packets:
-            yield LogPiece(self, stream, first, last, packets, size, begin, end)
+            yield LogPiece(self, stream, first, last, packets, size, begin, end, to_us)
 
     def _before(self, stream: Stream, rest: Rest, start: int) -> int:
         """A sequence of the log after which all packets from `start` are; not far before them."""
@@ -227,6 +251,7 @@ class SegmentPiece:
     packets: int
     begin: int
     size: int
+    to_us: int
 
     @property
     def is_whole(self) -> bool:
@@ -239,13 +264,21 @@ class SegmentPiece:
         index = self.shelf.index(self.stream, self.segment)
         low, high = index.positions(self.first, self.last)
         ends = np.cumsum(index.sizes[low:high])
-        done = 0
+        # One request for all, cut into blocks as it comes.
+        chunks, held, done = self.octets(0, self.size), b"", 0
         while done < high - low:
             begin = int(ends[done - 1]) if done else 0
             until = max(int(np.searchsorted(ends, begin + _BLOCK_BYTES, "right")), done + 1)
-            octets = b"".join(self.octets(begin, int(ends[until - 1]) - begin))
-            yield index.part(low + done, low + until, octets)
-            done = until
+            size = int(ends[until - 1]) - begin
+            parts, there = [held], len(held)
+            while there < size:
+                if not (chunk := next(chunks, b"")):
+                    raise StoreUnavailable("an object is shorter than it was when it was put")
+                parts.append(bytes(chunk))
+                there += len(chunk)
+            octets = b"".join(parts)
+            yield index.part(low + done, low + until, octets[:size])
+            held, done = octets[size:], until
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +293,7 @@ class LogPiece:
     size: int
     begin: int
     end: int
+    to_us: int
 
     def octets(self, start: int, length: int) -> Iterator[bytes | memoryview]:
         for one in self.blocks():
@@ -283,6 +317,15 @@ class LogPiece:
         if expected <= self.end:
             # They were sealed meanwhile.
             yield from self.shelf.blocks(self.stream, following, self.last)
+
+
+def _runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first and the last of those ascending indexes that are not far from each other."""
+    start = 0
+    for end in range(1, len(indexes) + 1):
+        if end == len(indexes) or indexes[end] - indexes[end - 1] > _FAR:
+            yield indexes[start], indexes[end - 1]
+            start = end
 
 
 def object_name(stream: Stream, segment_id: str) -> str:

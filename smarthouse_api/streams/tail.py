@@ -15,7 +15,9 @@ from smarthouse_api.streams.shelf import Shelf
 _LOOK_SECONDS: Final = 0.1
 _CHECK_SECONDS: Final = 1.0
 _HEARTBEAT_SECONDS: Final = 10.0
-_AT_ONCE: Final = 5000
+_AT_ONCE_BYTES: Final = 256 << 10
+_EVENT_BYTES: Final = 100
+"""About what an event holds besides its packet."""
 
 
 class Tail:
@@ -34,7 +36,8 @@ class Tail:
         Ends when the time is over, the stream is deleted, or `is_allowed`, asked every second, says no. It is to be closed.
         Raises `NotFound`, and `Unavailable` when too many follow.
         """
-        begin = self._heads.look(stream).head.next if start is None else start
+        following = self._heads.look(stream).head.next
+        begin = following if start is None else start
         if not self._free.acquire(blocking=False):
             raise Unavailable("Too many follow streams here; come back later, or ask for ranges")
         packets = self._followed(stream, begin, LARGEST_INDEX if stop is None else stop, is_allowed)
@@ -55,10 +58,15 @@ class Tail:
                     if not is_allowed():
                         return
                     asked_at = time.monotonic()
-                is_new = False
-                for packets in self._new(stream, begin, stop):
+                following, is_new = self._heads.look(stream).head.next, False
+                for packets in self._new(stream, begin, stop) if following > begin else ():
                     yield packets
                     begin, is_new, told_at = packets[-1].index + 1, True, time.monotonic()
+                    if self._ending.is_set() or time.monotonic() - asked_at >= _CHECK_SECONDS:
+                        break  # much more may be there
+                else:
+                    # Of the indexes up to there, none is still to come.
+                    begin = max(begin, min(following, stop + 1))
                 if not is_new and time.monotonic() - told_at >= _HEARTBEAT_SECONDS:
                     yield []
                     told_at = time.monotonic()
@@ -70,9 +78,13 @@ class Tail:
             self._free.release()
 
     def _new(self, stream: Stream, begin: int, stop: int) -> Iterator[list[Packet]]:
-        if self._heads.look(stream).head.next <= begin:
-            return
         for block in self._shelf.blocks(stream, begin, stop):
-            packets = list(block.packets())
-            for low in range(0, len(packets), _AT_ONCE):
-                yield packets[low : low + _AT_ONCE]
+            packets, size = list[Packet](), 0
+            for packet in block.packets():
+                packets.append(packet)
+                size += len(packet.data) + _EVENT_BYTES
+                if size >= _AT_ONCE_BYTES:
+                    yield packets
+                    packets, size = [], 0
+            if packets:
+                yield packets

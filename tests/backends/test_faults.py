@@ -15,6 +15,7 @@ STATE_CALLS = {
     "read": lambda store: store.read("home", "log"),
     "last_sequence": lambda store: store.last_sequence("home", "log"),
     "commit": lambda store: store.commit("home", Change(puts=(Put("key", b""),))),
+    "erase": lambda store: store.erase("home"),
     "scrub": lambda store: store.scrub(),
     "check": lambda store: store.check(),
 }

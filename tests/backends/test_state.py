@@ -50,6 +50,7 @@ def test_odd_names_are_each_their_own(state):
         lambda store, name: store.read(name, "log"),
         lambda store, name: store.read("home", name),
         lambda store, name: store.last_sequence("home", name),
+        lambda store, name: store.erase(name),
         lambda store, name: store.commit(name, Change()),
         lambda store, name: store.put("home", name, b""),
         lambda store, name: store.commit("home", Change(expect={name: ABSENT})),
@@ -239,3 +240,27 @@ def test_a_scrub_keeps_what_is_alive(state):
     assert state.scan("home") == before
     assert state.read("home", "log") == [Entry(1, b"entry")]
     assert state.commit("home", Change(appends=(("log", b""),))).sequences == (2,)
+
+
+def test_nothing_is_left_of_an_erased_space(state):
+    puts = (Put("key", b"value"), Put("brief", b"", 0), Put("later", b"", 60))
+    state.commit("home", Change(puts=puts, appends=(("log", b"entry"), ("other/log", b"entry"))))
+    state.commit("home", Change(drops=(("log", 1),)))
+    for _ in range(2):
+        state.erase("home")
+    assert state.scan("home") == []
+    assert [state.read("home", log) for log in ("log", "other/log")] == [[], []]
+    assert [state.last_sequence("home", log) for log in ("log", "other/log")] == [0, 0]
+
+
+def test_erasing_a_space_leaves_the_others(state):
+    for space in ("home", "home2", "hom"):
+        state.commit(space, Change(puts=(Put("key", b"value"),), appends=(("log", b"entry"),)))
+    state.erase("home")
+    for space in ("home2", "hom"):
+        assert state.get(space, "key").value == b"value"
+        assert state.read(space, "log") == [Entry(1, b"entry")]
+
+
+def test_an_erased_space_that_never_was_is_fine(state):
+    state.erase("never")

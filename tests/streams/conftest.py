@@ -14,11 +14,10 @@ import pytest
 from backends.ports import Change
 from config.settings import Settings
 from smarthouse_api.house import House
-from smarthouse_api.streams.catalogue import space_of
 from smarthouse_api.streams.downloads import Download
-from smarthouse_api.streams.heads import LEASE
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Owner, Retention, Session, Status, Stream
 from smarthouse_api.streams.shelf import LOG, Segment, Shelf
+from smarthouse_api.streams.space import LEASE, space_of
 
 ANNA = Owner("user", "a" * 12, "Anna")
 BEN = Owner("project", "b" * 12, "Ben")
@@ -147,9 +146,18 @@ def recorder(house: House) -> Recorder:
     return made(house)
 
 
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody refers to any more goes at the next visit, and what was purged is purged again at the next turn."""
+    monkeypatch.setattr("smarthouse_api.streams.keeping._GRACE_SECONDS", -1)
+
+
 @pytest.fixture
-def sealing(make_house: Callable[..., House]) -> Recorder:
-    """A new stream, all packets of which are sealed at each visit; segments of half a KiB and more are not merged."""
+def sealing(no_grace: None, make_house: Callable[..., House]) -> Recorder:
+    """A new stream, all packets of which are sealed at each visit; segments of half a KiB and more are not merged.
+
+    What merging and retention leave goes at the same visit.
+    """
     return made(make_house(stream_segment_bytes=1024, stream_tail_seconds=0))
 
 
@@ -213,9 +221,7 @@ class Steps:
         return counted
 
 
-def dying_at_each_step(
-    house: House, prepare: Callable[[], None], work: Callable[[], None], check: Callable[[], None]
-) -> int:
+def dying_at_each_step(house: House, prepare: Callable[[], None], work: Callable[[], None], check: Callable[[], None]) -> int:
     """Do the work again and again, and die at each of its steps in turn, before and after it; how many deaths there were.
 
     prepare: makes something to do. check: of what must hold after each death, and after work that nothing broke off.

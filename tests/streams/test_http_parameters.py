@@ -306,7 +306,7 @@ def test_a_body_over_the_limit_is_a_413(make_client: Callable[..., FlaskClient])
 
 
 def test_a_batch_over_the_limit_is_a_413(make_client: Callable[..., FlaskClient]) -> None:
-    caller = Caller.with_key(make_client(max_records=3)).filled()
+    caller = Caller.with_key(make_client(stream_batch_packets=3)).filled()
     lines = b'{"data": "YQ=="}\n' * 4
     answer = caller.post("/camera/data", data=lines, content_type=NDJSON)
     assert_refused(answer, 413, "REQUEST_ENTITY_TOO_LARGE", "at most 3")
