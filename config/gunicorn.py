@@ -26,6 +26,8 @@ reload = settings.reload
 graceful_timeout = int(settings.request_timeout_seconds)
 timeout = 60
 keepalive = 5
+# As long as it may be: names of streams may be long, and percent-encoded.
+limit_request_line = 8190
 control_socket_disable = True
 # gunicorn's own debug log holds the paths of requests as they came, with whatever secret somebody put there.
 loglevel = "info" if settings.log_level == "debug" else settings.log_level

@@ -54,7 +54,15 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Tell the application, which would otherwise let followers stay until the time for a stop is over."""
+        self._ask_to_stop()
         super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """The same: the process does not end before its threads."""
+        self._ask_to_stop()
+        super().handle_quit(sig, frame)
+
+    def _ask_to_stop(self) -> None:
         if getattr(self, "wsgi", None) is not None:
             self.wsgi.extensions["smarthouse"].ask_to_stop()
 

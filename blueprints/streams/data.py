@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -25,9 +27,12 @@ from blueprints.streams.schemas import (
     ResumeSchema,
     SignedSchema,
 )
+from smarthouse_api.errors import Invalid, Refused, StoreError
 from smarthouse_api.house import house
 from smarthouse_api.streams.downloads import Download, Located
 from smarthouse_api.streams.model import Packet
+
+log = logging.getLogger(__name__)
 
 BINARY = {"type": "string", "format": "binary"}
 EVENTS = {"type": "string", "example": 'retry: 1000\n\nid: 0\ndata: {"index":0,"time":"...","data":"aGVsbG8="}\n\n:\n\n'}
@@ -86,7 +91,18 @@ def download(query: dict[str, str], place: Place) -> Response:
     return _sent(house().streams.downloads.open(place.home_id, place.module_id, place.stream_name, query))
 
 
+def _until_broken(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks; what breaks them off is told in a line, and to the server as a connection that is over."""
+    try:
+        yield from chunks
+    except (Refused, StoreError) as fault:
+        log.warning("a download was broken off: %s", type(fault).__name__)
+        raise ConnectionResetError(errno.ECONNRESET, "the download was broken off") from fault
+
+
 def _found(located: Located, place: Place) -> Response:
+    if not request.host:
+        raise Invalid("The header Host does not name a host, so that the answer could not say where the packets are")
     url = located.url or url_for(".download", **place.names, **located.query, _external=True)
     return nothing(302, {"Location": url, "Cache-Control": "no-store"})
 
@@ -96,7 +112,7 @@ def _sent(download: Download) -> Response:
         until_sent.callback(download.close)
         etag, size = f'"{download.etag}"', download.size_bytes
         first, last = (0, None) if size is None else _part(etag, size)
-        response = Response(download.body(first, last), content_type=download.content_type)
+        response = Response(_until_broken(download.body(first, last)), content_type=download.content_type)
         response.headers.set("Content-Disposition", "attachment", filename=download.file_name)
         response.headers.update({"ETag": etag, "Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"})
         response.headers["Accept-Ranges"] = "none" if size is None else "bytes"

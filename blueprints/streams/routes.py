@@ -54,7 +54,7 @@ class Stream(MethodView):
     @answers(400, 404, 409)
     def delete(self, visit: Visit) -> Response:
         """Delete a stream with its packets, sessions and metadata."""
-        house().streams.catalogue.delete(visit.stream())
+        house().streams.delete(visit.stream())
         return nothing()
 
 

@@ -31,6 +31,9 @@ from smarthouse_api.streams.space import BORN, HEAD, LEASE, Head, space_of
 
 SPACE: Final = "streams"
 _LONGEST_NAME: Final = 512
+_LONGEST_NAME_BYTES: Final = 1024
+"""In UTF-8: with two names of this length, percent-encoded, the URL of a download is still short enough for gunicorn."""
+
 _ATTEMPTS: Final = 16
 _MOST_SEEN: Final = 10_000
 _PAGE: Final = 500
@@ -253,5 +256,9 @@ def _digest(name: str) -> str:
 
 def _check_name(what: str, name: str) -> None:
     is_text = not any(unicodedata.category(character) in ("Cc", "Cs") for character in name) and "\ufffd" not in name
-    if not (0 < len(name) <= _LONGEST_NAME and is_text and name not in (".", "..")):
-        raise Invalid(f"{what}: a name has 1 to {_LONGEST_NAME} characters, no control characters, and is not . or ..")
+    is_short = 0 < len(name) <= _LONGEST_NAME and len(name.encode(errors="surrogatepass")) <= _LONGEST_NAME_BYTES
+    if not (is_short and is_text and name not in (".", "..")):
+        raise Invalid(
+            f"{what}: a name has 1 to {_LONGEST_NAME} characters, of at most {_LONGEST_NAME_BYTES} bytes in UTF-8, no control "
+            "characters, and is not . or .."
+        )

@@ -202,7 +202,7 @@ class Downloads:
         lease = None
         try:
             # Before the packets are looked for, so that nobody removes them in between.
-            lease = self._leases.share(f"{downloads_of(stream)}/{start}-{stop}")
+            lease = self._leases.share(f"{downloads_of(stream.key)}/{start}-{stop}")
             pieces = self._shelf.pieces(stream, start, stop)
             if not pieces:
                 raise NotFound("No packet lies in this range any more", reason="NO_PACKETS")

@@ -76,11 +76,15 @@ class Keeping:
         """
         due = self._due()
         for gone in due:
-            self._leases.break_shared(f"packets/{gone.key}", 0)
+            self.break_off(gone.key)
         if due:
             with self._leases.hold(_LEASE, wait_seconds):
                 for gone in self._due():
                     self._purge(gone)
+
+    def break_off(self, stream_key: str) -> None:
+        """Break off downloads of the stream that are under way."""
+        self._leases.break_shared(downloads_of(stream_key), 0)
 
     def visit(self, stream: Stream, is_over: Callable[[], bool] = lambda: False) -> None:
         """Do what is due for one stream, until it `is_over`."""
@@ -146,7 +150,7 @@ class Keeping:
         if not rest.trash:
             return
         # Whoever began before they became trash holds a lease; whoever began later does not know of them.
-        is_read = bool(self._leases.shared(downloads_of(stream)))
+        is_read = bool(self._leases.shared(downloads_of(stream.key)))
         before = time.time() - (_TRASH_SECONDS if is_read else _GRACE_SECONDS)
         dead = [id_ for id_, since in rest.trash.items() if since < before]
         if not dead:
@@ -160,7 +164,7 @@ class Keeping:
     def _purge(self, gone: Gone, is_over: Callable[[], bool] = lambda: False) -> None:
         """Remove every byte of a deleted stream; repeatable after a crash at any step."""
         self._catalogue.close_to_writers(gone.key)
-        self._leases.break_shared(f"packets/{gone.key}", 0)
+        self.break_off(gone.key)
         self.erase([(gone.home_key, gone.key)])
         self._state.erase(space_of(gone.key))
         if gone.purged_at is None:

@@ -93,6 +93,11 @@ class Streams:
             ),
         )
 
+    def delete(self, stream: Stream) -> None:
+        """Delete a stream, and break off who downloads it. Raises `NotFound`."""
+        self.catalogue.delete(stream)
+        self.keeping.break_off(stream.key)
+
     def status(self, stream: Stream) -> Status:
         """Where the stream stands now. Raises `NotFound` when it was deleted."""
         return self.heads.look(stream).status()

@@ -122,7 +122,8 @@ class Sessions:
     def close(self, stream: Stream, session_id: str, owner: Owner) -> Session | None:
         """Close an open session at its last packet, and give the stream free; the session, or None if it never had a packet.
 
-        It can be repeated. An administrator may close anybody's. Raises `NotFound`, and `InUse` for another's session.
+        It can be repeated, if there is a session. An administrator may close anybody's. Raises `NotFound`, and `InUse` for
+        another's session.
         """
 
         def plan(draft: Draft) -> tuple[bool, Session | None]:
@@ -135,6 +136,8 @@ class Sessions:
             return True, closed
 
         was_last, closed = self._heads.change(stream, plan)
+        if was_last and closed is None:
+            self._forget_holds(stream, session_id)
         if was_last:
             return None if closed is None else Session(closed.id, closed.start, closed.stop, closed.author)
         session, _ = self._kept(stream, session_id)
@@ -161,10 +164,7 @@ class Sessions:
     def release(self, stream: Stream, session_id: str, owner: Owner) -> None:
         """Take back the hold of this key; an administrator takes back all. Repeatable. Raises `NotFound`."""
         self.find(stream, session_id)
-        space = space_of(stream.key)
-        whose = "" if owner.type == "admin" else owner.id
-        holds = [name for name, _ in self._state.scan_all(space, f"hold/{session_id}/{whose}")]
-        self._state.commit(space, Change(deletes=tuple(holds)))
+        self._forget_holds(stream, session_id, "" if owner.type == "admin" else owner.id)
 
     def held(self, stream: Stream) -> list[Session]:
         """The sessions that somebody holds."""
@@ -182,8 +182,13 @@ class Sessions:
 
     def downloads(self, stream: Stream) -> list[tuple[int, int]]:
         """The ranges that are being downloaded now."""
-        names = [name.split("/")[-2] for name in self._leases.shared(downloads_of(stream))]
+        names = [name.split("/")[-2] for name in self._leases.shared(downloads_of(stream.key))]
         return [(int(start), int(stop)) for start, _, stop in (name.partition("-") for name in names)]
+
+    def _forget_holds(self, stream: Stream, session_id: str, whose: str = "") -> None:
+        space = space_of(stream.key)
+        holds = [name for name, _ in self._state.scan_all(space, f"hold/{session_id}/{whose}")]
+        self._state.commit(space, Change(deletes=tuple(holds)))
 
     def forget_below(self, stream: Stream, index: int) -> None:
         """Remove sessions all of whose packets are below, and are kept no more."""
@@ -228,9 +233,9 @@ class Sessions:
         return (Put(_reply_name(request_key), reply, self._reply_seconds),)
 
 
-def downloads_of(stream: Stream) -> str:
+def downloads_of(stream_key: str) -> str:
     """What downloads of a stream hold leases of, with their range."""
-    return f"packets/{stream.key}"
+    return f"packets/{stream_key}"
 
 
 def _check_owner(owner: Owner, caller: Owner) -> None:

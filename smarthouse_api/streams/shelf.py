@@ -22,7 +22,7 @@ from backends.ports import ABSENT, Change, Entry, NoSuchObject, ObjectStore, Sta
 from smarthouse_api.errors import NotFound, Unavailable
 from smarthouse_api.streams.blocks import Block, block, first_index, index_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream
-from smarthouse_api.streams.space import BORN, space_of
+from smarthouse_api.streams.space import BORN, HEAD, Head, space_of
 
 LOG: Final = "packets"
 REST: Final = "rest"
@@ -212,6 +212,10 @@ class Shelf:
 
     def _waiting(self, stream: Stream, rest: Rest, start: int, stop: int) -> Iterator[Piece]:
         """What of the range is in the log, as one piece."""
+        log = self._log(stream, rest)
+        if log is None or (start <= log.first and log.last <= stop):
+            yield from () if log is None else (log,)
+            return
         after, first, last, packets, size = self._before(stream, rest, start), -1, -1, 0, 0
         begin, end, to_us = 0, 0, 0
         for page in self.entries(stream, after):
@@ -224,6 +228,19 @@ class Shelf:
                 packets, size = packets + len(part), size + int(part.sizes.sum())
         if packets:
             yield LogPiece(self, stream, first, last, packets, size, begin, end, to_us)
+
+    def _log(self, stream: Stream, rest: Rest) -> LogPiece | None:
+        """All of the log, by what the head counts: of the packets themselves, only the first entry is read."""
+        space = space_of(stream.key)
+        found = self._state.get(space, HEAD)
+        head = Head() if found is None else msgspec.json.decode(found.value, type=Head)
+        oldest = self._state.read(space, LOG, rest.sequence, 1) if head.next > rest.next else []
+        if not oldest:
+            return None
+        # Perhaps there are more by now, above the head's last; they are not of the piece.
+        end = self._state.last_sequence(space, LOG)
+        first, packets, size = first_index(oldest[0]), head.packets - rest.packets, head.bytes - rest.bytes
+        return LogPiece(self, stream, first, head.next - 1, packets, size, oldest[0].sequence, end, head.last_us or 0)
 
     def _before(self, stream: Stream, rest: Rest, start: int) -> int:
         """A sequence of the log after which all packets from `start` are; not far before them."""
