@@ -59,7 +59,7 @@ def noted_content() -> dict[str, Any]:
     return content
 
 
-def new_bounds(visit: Visit, idempotency_key: str | None) -> tuple[tuple[int, int], RequestKey | None]:
+def new_bounds(visit: Visit) -> tuple[tuple[int, int], RequestKey | None]:
     """First and last index of a session to be, and what makes the request known again. Raises `InvalidData`."""
     body = plain_body()
     sent = read_json(body)
@@ -67,7 +67,7 @@ def new_bounds(visit: Visit, idempotency_key: str | None) -> tuple[tuple[int, in
     # Of JSON's true, Python says that it is an integer.
     if type(start) is not int or type(stop) is not int:
         raise InvalidData("The body must be an object with the integers start and stop", reason="INVALID_DATA")
-    return (start, stop), visit.repeat(idempotency_key, body)
+    return (start, stop), visit.repeat(body)
 
 
 def new_packets(body: bytes, is_batch: bool, index: int | None) -> list[NewPacket]:

@@ -13,7 +13,7 @@ from flask import Response, request, url_for
 from flask.views import MethodView
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from blueprints.bodies import plain_body
+from blueprints.bodies import IDEMPOTENCY_KEY, plain_body
 from blueprints.dialects import problems
 from blueprints.streams.bodies import new_packets
 from blueprints.streams.described import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS, REPLAYED_HEADERS
@@ -23,7 +23,6 @@ from blueprints.streams.schemas import (
     AppendedSchema,
     AppendSchema,
     FetchSchema,
-    RepeatSchema,
     ResumeSchema,
     SignedSchema,
 )
@@ -59,10 +58,9 @@ class Data(MethodView):
         return _found(house().streams.downloads.locate(visit.stream(), *wanted), visit)
 
     @blueprint.arguments(AppendSchema(), location="query", error_status_code=400)
-    @blueprint.arguments(RepeatSchema(), location="headers", error_status_code=400)
     @blueprint.response(201, AppendedSchema, headers=REPLAYED_HEADERS)
-    @answers(404, 409, 413, 415, requestBody=PACKETS_BODY)
-    def post(self, query: dict[str, Any], headers: dict[str, Any], visit: Visit) -> Response:
+    @answers(404, 409, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=PACKETS_BODY)
+    def post(self, query: dict[str, Any], visit: Visit) -> Response:
         """Append data packets: all of them, durably, or none."""
         body = plain_body()
         packets = new_packets(body, request.mimetype == "application/x-ndjson", query.get("index"))
@@ -71,7 +69,7 @@ class Data(MethodView):
             packets,
             visit.owner,
             session_id=query.get("session"),
-            request_key=visit.repeat(headers.get("idempotency_key"), body),
+            request_key=visit.repeat(body),
         )
         return told({"start": appended.start, "stop": appended.stop}, 201, replay(appended.replayed))
 

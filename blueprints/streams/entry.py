@@ -66,10 +66,17 @@ class Visit(Place):
 
     owner: Owner
 
-    def repeat(self, key: str | None, body: bytes) -> RequestKey | None:
-        """What makes the request known again: its `Idempotency-Key`, who sent it and for what, and a digest of it."""
+    def repeat(self, body: bytes) -> RequestKey | None:
+        """What makes the request known again: its `Idempotency-Key`, who sent it and for what, and a digest of it.
+
+        Raises `Invalid` for a key that is none.
+        """
+        # Read directly: a schema would take a tenth of the time that an append takes.
+        key = request.headers.get("Idempotency-Key")
         if key is None:
             return None
+        if not 0 < len(key) <= 255:
+            raise Invalid("Idempotency-Key: must be 1 to 255 characters long")
         return RequestKey(f"{self.owner.id}/{request.method} {request.endpoint}/{key}", digest_of(body))
 
 

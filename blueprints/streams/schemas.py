@@ -128,18 +128,6 @@ class AppendSchema(QuerySchema):
     )
 
 
-class RepeatSchema(Schema):
-    """The mark of a request that may be repeated."""
-
-    idempotency_key = fields.String(
-        data_key="Idempotency-Key",
-        validate=validate.Length(1, 255, error="must be 1 to 255 characters long."),
-        metadata={
-            "description": "A repeat under the same key answers the first answer again, with `Idempotency-Replayed: true`"
-        },
-    )
-
-
 def _given() -> fields.String:
     return fields.String(metadata={"description": "As it was given"})
 

@@ -7,15 +7,12 @@ from typing import Any
 from flask import Response, url_for
 from flask.views import MethodView
 
+from blueprints.bodies import IDEMPOTENCY_KEY
 from blueprints.streams.bodies import new_bounds, timeout_seconds
 from blueprints.streams.described import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, REPLAYED_HEADERS, TIMEOUT_BODY
 from blueprints.streams.entry import Place, Visit, answers, blueprint, route
 from blueprints.streams.objects import nothing, page, replay, session_object, told
-from blueprints.streams.schemas import (
-    RangeSchema,
-    RepeatSchema,
-    SessionSchema,
-)
+from blueprints.streams.schemas import RangeSchema, SessionSchema
 from smarthouse_api.house import house
 
 
@@ -30,12 +27,11 @@ class Sessions(MethodView):
         found = [] if stream is None else house().streams.sessions.within(stream, query["start"], query["stop"])
         return page(found, query, session_object)
 
-    @blueprint.arguments(RepeatSchema(), location="headers", error_status_code=400)
     @blueprint.response(201, SessionSchema, headers={**LOCATION_HEADERS, **REPLAYED_HEADERS})
-    @answers(404, 409, 413, 415, requestBody=BOUNDS_BODY)
-    def post(self, headers: dict[str, Any], visit: Visit) -> Response:
+    @answers(400, 404, 409, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=BOUNDS_BODY)
+    def post(self, visit: Visit) -> Response:
         """Add a session: mark a range of packets."""
-        bounds, repeat = new_bounds(visit, headers.get("idempotency_key"))
+        bounds, repeat = new_bounds(visit)
         session, replayed = house().streams.sessions.add(visit.stream(), *bounds, visit.owner, repeat)
         return told(session_object(session), 201, {"Location": _url_of(visit, session.id), **replay(replayed)})
 
