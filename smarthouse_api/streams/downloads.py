@@ -27,6 +27,7 @@ from smarthouse_api.streams.sessions import downloads_of
 from smarthouse_api.streams.shelf import Piece, SegmentPiece, Shelf, object_name
 
 _MODE: Final = 0o100644
+_CHECKED_SECONDS: Final = 0.05
 _MOST_IN_ZIP: Final = 200_000
 """Packets in one zip, whose directory is in memory until its end: some 300 bytes for each."""
 
@@ -140,9 +141,11 @@ class Download:
             _check_complete(count, piece.packets)
 
     def _whole(self, chunks: Iterator[bytes | memoryview], size: int) -> Iterator[bytes]:
-        sent = 0
+        sent, checked_at = 0, float("-inf")
         for chunk in chunks:
-            self._lease.check()
+            if (now := time.monotonic()) - checked_at >= _CHECKED_SECONDS:
+                self._lease.check()
+                checked_at = now
             sent += len(chunk)
             yield bytes(chunk)
         _check_complete(sent, size)
