@@ -10,7 +10,7 @@ from threading import Barrier
 
 import pytest
 
-from backends.ports import Conflict, StateStore
+from backends.ports import Conflict, StateStore, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api import access as access_module
 from smarthouse_api.access import LARGEST_HOME, SPACE, Access
@@ -296,6 +296,32 @@ def test_two_who_rotate_at_once_each_get_a_key_and_the_last_one_works(house: Hou
     last = house.access.rotate(record.id)
     assert last is not None
     assert (opens(house.access, others[0]), opens(house.access, last)) == (False, True)
+
+
+def test_a_rotation_of_which_only_the_answer_was_lost_gives_the_new_secret(house: House, monkeypatch) -> None:
+    record, old = house.access.create("n", admin=True)
+    put = house.state.put
+
+    def lose_the_answer(*arguments, **options):
+        put(*arguments, **options)
+        raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(house.state, "put", lose_the_answer)
+    new = house.access.rotate(record.id, keep_old_seconds=60)
+    assert new is not None
+    assert (opens(house.access, old), opens(house.access, new)) == (True, True)
+
+
+def test_a_rotation_that_was_not_made_is_told_and_leaves_the_key_as_it_was(house: House, monkeypatch) -> None:
+    record, old = house.access.create("n", admin=True)
+
+    def fail(*_, **__):
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(house.state, "put", fail)
+    with pytest.raises(StoreUnavailable):
+        house.access.rotate(record.id)
+    assert opens(house.access, old)
 
 
 def test_a_key_that_is_revoked_while_it_is_rotated_stays_revoked(house: House, monkeypatch) -> None:

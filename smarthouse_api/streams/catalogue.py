@@ -25,7 +25,8 @@ from typing import Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
-from smarthouse_api.errors import Invalid, NotFound, Unavailable
+from smarthouse_api.errors import Invalid, NotFound
+from smarthouse_api.streams.attempts import until_settled
 from smarthouse_api.streams.model import Retention, Stream
 from smarthouse_api.streams.space import BORN, HEAD, LEASE, Head, space_of
 
@@ -34,7 +35,6 @@ _LONGEST_NAME: Final = 512
 _LONGEST_NAME_BYTES: Final = 1024
 """In UTF-8: with two names of this length, percent-encoded, the URL of a download is still short enough for gunicorn."""
 
-_ATTEMPTS: Final = 16
 _MOST_SEEN: Final = 10_000
 _PAGE: Final = 500
 
@@ -102,14 +102,15 @@ class Catalogue:
         """
         _check_name("moduleId", module_id)
         _check_name("streamName", name)
-        for _ in range(_ATTEMPTS):
-            with suppress(Conflict):
-                if (stream := self.get(home_id, module_id, name)) is None:
-                    return self._add(home_id, module_id, name, retention or Retention()), True
-                if retention is None or retention == stream.retention:
-                    return stream, False
-                return self._change(stream, retention), False
-        raise Unavailable("This stream is being changed from too many sides; repeat the request")
+
+        def attempt() -> tuple[Stream, bool]:
+            if (stream := self.get(home_id, module_id, name)) is None:
+                return self._add(home_id, module_id, name, retention or Retention()), True
+            if retention is None or retention == stream.retention:
+                return stream, False
+            return self._change(stream, retention), False
+
+        return until_settled(attempt, "stream")
 
     def delete(self, stream: Stream) -> None:
         """From here on nobody finds the stream and nobody appends to it; its bytes are removed later, by whoever keeps house.
@@ -117,16 +118,16 @@ class Catalogue:
         Raises `NotFound` when another stream bears the name by now, or none.
         """
         name = _document_of(stream.home_id, stream.module_id, stream.name)
-        for _ in range(_ATTEMPTS):
+
+        def attempt() -> None:
             found = self._state.get(SPACE, name)
             if found is None or _decoded(found.value).key != stream.key:
                 raise NotFound("The stream is deleted already", reason="STREAM_NOT_FOUND")
-            with suppress(Conflict):
-                put = Put(f"gone/{stream.key}", msgspec.json.encode(Gone(stream.home_key, stream.key)))
-                self._state.commit(SPACE, Change(expect={name: found.version}, puts=(put,), deletes=(name,)))
-                self.close_to_writers(stream.key)
-                return
-        raise Unavailable("This stream is being changed from too many sides; repeat the request")
+            put = Put(f"gone/{stream.key}", msgspec.json.encode(Gone(stream.home_key, stream.key)))
+            self._state.commit(SPACE, Change(expect={name: found.version}, puts=(put,), deletes=(name,)))
+
+        until_settled(attempt, "stream")
+        self.close_to_writers(stream.key)
 
     def close_to_writers(self, stream_key: str) -> None:
         """Let no commit to the stream pass any more."""

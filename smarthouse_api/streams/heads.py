@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Committed, Conflict, Put, StateStore
-from smarthouse_api.errors import InUse, NotFound, Unavailable
+from backends.ports import ABSENT, Change, Committed, Put, StateStore
+from smarthouse_api.errors import InUse, NotFound
+from smarthouse_api.streams.attempts import until_settled
 from smarthouse_api.streams.blocks import time_of
 from smarthouse_api.streams.model import Owner, Session, Status, Stream
 from smarthouse_api.streams.space import HEAD, LEASE, Head, Open, space_of
-
-_ATTEMPTS: Final = 100
 
 Answer = TypeVar("Answer")
 
@@ -179,15 +177,15 @@ class Heads:
 
     def change(self, stream: Stream, plan: Callable[[Draft], Answer]) -> Answer:
         """Have `plan` change the stream, however often another goes first. Raises what `plan` raises."""
-        for _ in range(_ATTEMPTS):
+
+        def attempt() -> Answer:
             draft = Draft(self.look(stream))
             answer = plan(draft)
-            if draft.is_idle:
-                return answer
-            with suppress(Conflict):
+            if not draft.is_idle:
                 self.commit(stream, draft)
-                return answer
-        raise Unavailable("This stream is being written to from too many sides; repeat the request")
+            return answer
+
+        return until_settled(attempt, "stream")
 
 
 def new_session_id(start: int) -> str:

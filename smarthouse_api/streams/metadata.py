@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, Put, StateStore
-from smarthouse_api.errors import InvalidData, NotFound, TooLarge, Unavailable
+from backends.ports import ABSENT, Change, Put, StateStore
+from smarthouse_api.errors import InvalidData, NotFound, TooLarge
+from smarthouse_api.streams.attempts import until_settled
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket, Owner, Stream
 from smarthouse_api.streams.space import BORN, space_of
 
 _PREFIX: Final = "metadata/"
-_ATTEMPTS: Final = 16
 _PAGE: Final = 1000
 
 
@@ -66,7 +65,8 @@ class Metadata:
         if (size := len(msgspec.json.encode(content))) > self._content_bytes:
             raise TooLarge(f"The metadata has {size} bytes as JSON; at most {self._content_bytes} are taken")
         space, name = space_of(stream.key), _name(index)
-        for _ in range(_ATTEMPTS):
+
+        def attempt() -> tuple[MetadataPacket, bool]:
             seen = self._heads.look(stream)
             if index >= seen.head.next:
                 raise InvalidData(f"There is no packet {index} yet: packetIndex is {seen.head.next - 1}", reason="INVALID_DATA")
@@ -74,10 +74,10 @@ class Metadata:
             received_at = now if found is None else msgspec.json.decode(found.value, type=_Kept).received_at
             kept = _Kept(content, received_at, now, source)
             expect = {BORN: stream.born, name: ABSENT if found is None else found.version}
-            with suppress(Conflict):
-                self._state.commit(space, Change(expect=expect, puts=(Put(name, msgspec.json.encode(kept)),)))
-                return kept.packet(index), found is None
-        raise Unavailable("This metadata is being changed from too many sides; repeat the request")
+            self._state.commit(space, Change(expect=expect, puts=(Put(name, msgspec.json.encode(kept)),)))
+            return kept.packet(index), found is None
+
+        return until_settled(attempt, "metadata")
 
     def forget_below(self, stream: Stream, index: int) -> None:
         """Remove what belongs to packets that are not kept any more."""

@@ -17,15 +17,15 @@ from typing import Final
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, Put, StateStore
-from smarthouse_api.errors import InUse, Invalid, InvalidData, KeyReused, NotFound, Unavailable
+from backends.ports import ABSENT, Change, Put, StateStore
+from smarthouse_api.errors import InUse, Invalid, InvalidData, KeyReused, NotFound
 from smarthouse_api.leases import Leases
+from smarthouse_api.streams.attempts import until_settled
 from smarthouse_api.streams.heads import Draft, Heads, KeptSession, new_session_id
 from smarthouse_api.streams.model import LARGEST_INDEX, Owner, RequestKey, Session, Stream
-from smarthouse_api.streams.space import BORN, space_of
+from smarthouse_api.streams.space import BORN, HEAD, space_of
 
 HOLDS: Final = "holds"
-_ATTEMPTS: Final = 16
 _LONGEST_TIMEOUT_SECONDS: Final = 86400.0
 
 
@@ -67,7 +67,8 @@ class Sessions:
 
         Raises `InvalidData` unless 0 <= start <= stop <= the stream's highest index; `KeyReused`.
         """
-        for _ in range(_ATTEMPTS):
+
+        def attempt() -> tuple[Session, bool]:
             if request_key is not None and (earlier := self._earlier(stream, request_key)) is not None:
                 return earlier, True
             seen = self._heads.look(stream)
@@ -79,29 +80,14 @@ class Sessions:
             id_, kept = new_session_id(start), KeptSession(start, stop, author)
             puts = (Put(f"session/{id_}", msgspec.json.encode(kept)), *self._reply(request_key, id_, kept))
             expect = {BORN: stream.born, **{put.key: ABSENT for put in puts}}
-            with suppress(Conflict):
-                self._state.commit(space_of(stream.key), Change(expect=expect, puts=puts))
-                return kept.session(id_), False
-        raise Unavailable("This stream is being changed from too many sides; repeat the request")
+            self._state.commit(space_of(stream.key), Change(expect=expect, puts=puts))
+            return kept.session(id_), False
+
+        return until_settled(attempt, "stream")
 
     def delete(self, stream: Stream, session_id: str) -> None:
         """Remove the mark; the packets stay. Raises `NotFound`, or `InUse` while it is open, held, or being downloaded."""
-        space = space_of(stream.key)
-        for _ in range(_ATTEMPTS):
-            self._settle(stream)
-            session = self.find(stream, session_id)
-            if session.is_open:
-                raise InUse("The session is open; close it before", reason="SESSION_OPEN")
-            session, version = self._kept(stream, session_id)
-            if self._state.scan(space, f"hold/{session_id}/", limit=1):
-                raise InUse("The session is held; whoever holds it has to release it before", reason="SESSION_HELD")
-            if any(start <= (session.stop or 0) and session.start <= stop for start, stop in self.downloads(stream)):
-                raise InUse("Packets of the session are being downloaded; repeat it later", reason="SESSION_DOWNLOADED")
-            name = f"session/{session_id}"
-            with suppress(Conflict):
-                self._state.commit(space, Change(expect={name: version}, deletes=(name,)))
-                return
-        raise Unavailable("This session is being changed from too many sides; repeat the request")
+        until_settled(lambda: self._delete(stream, session_id), "session")
 
     def open(self, stream: Stream, owner: Owner, timeout_seconds: float | None = None) -> tuple[Session, bool]:
         """Own the stream: from here on only this key may append, until it closes the session or gives no sign for so long.
@@ -146,20 +132,7 @@ class Sessions:
 
     def hold(self, stream: Stream, session_id: str, owner: Owner) -> None:
         """Keep the session, and its packets, from being removed until the same key releases it. Raises `NotFound`."""
-        space, holds = space_of(stream.key), (Put(f"hold/{session_id}/{owner.id}", b""), Put(HOLDS, b""))
-        for _ in range(_ATTEMPTS):
-            self._settle(stream)
-            seen = self._heads.look(stream)
-            with suppress(Conflict):
-                if seen.head.open is not None and seen.head.open.id == session_id:
-                    self._state.commit(space, Change(expect={"head": seen.head_version}, puts=holds))
-                else:
-                    # Written anew, so that of a hold and a deletion one fails.
-                    session, version = self._kept(stream, session_id)
-                    put = Put(f"session/{session_id}", _encoded(session))
-                    self._state.commit(space, Change(expect={put.key: version}, puts=(put, *holds)))
-                return
-        raise Unavailable("This session is being changed from too many sides; repeat the request")
+        until_settled(lambda: self._hold(stream, session_id, owner), "session")
 
     def release(self, stream: Stream, session_id: str, owner: Owner) -> None:
         """Take back the hold of this key; an administrator takes back all. Repeatable. Raises `NotFound`."""
@@ -184,6 +157,30 @@ class Sessions:
         """The ranges that are being downloaded now."""
         names = [name.split("/")[-2] for name in self._leases.shared(downloads_of(stream.key))]
         return [(int(start), int(stop)) for start, _, stop in (name.partition("-") for name in names)]
+
+    def _delete(self, stream: Stream, session_id: str) -> None:
+        self._settle(stream)
+        if self.find(stream, session_id).is_open:
+            raise InUse("The session is open; close it before", reason="SESSION_OPEN")
+        space, (session, version) = space_of(stream.key), self._kept(stream, session_id)
+        if self._state.scan(space, f"hold/{session_id}/", limit=1):
+            raise InUse("The session is held; whoever holds it has to release it before", reason="SESSION_HELD")
+        if any(start <= (session.stop or 0) and session.start <= stop for start, stop in self.downloads(stream)):
+            raise InUse("Packets of the session are being downloaded; repeat it later", reason="SESSION_DOWNLOADED")
+        name = f"session/{session_id}"
+        self._state.commit(space, Change(expect={name: version}, deletes=(name,)))
+
+    def _hold(self, stream: Stream, session_id: str, owner: Owner) -> None:
+        self._settle(stream)
+        space, holds = space_of(stream.key), (Put(f"hold/{session_id}/{owner.id}", b""), Put(HOLDS, b""))
+        seen = self._heads.look(stream)
+        if seen.head.open is not None and seen.head.open.id == session_id:
+            self._state.commit(space, Change(expect={HEAD: seen.head_version}, puts=holds))
+            return
+        # Written anew, so that of a hold and a deletion one fails.
+        session, version = self._kept(stream, session_id)
+        put = Put(f"session/{session_id}", _encoded(session))
+        self._state.commit(space, Change(expect={put.key: version}, puts=(put, *holds)))
 
     def _forget_holds(self, stream: Stream, session_id: str, whose: str = "") -> None:
         space = space_of(stream.key)

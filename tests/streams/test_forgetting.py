@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from backends.ports import Change, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.cli import main
-from smarthouse_api.errors import Forbidden, NotFound, Refused, StoreError
+from smarthouse_api.errors import Forbidden, Invalid, NotFound, Refused, StoreError, Unavailable
+from smarthouse_api.forgetting import digest_of
 from smarthouse_api.house import House
+from smarthouse_api.lake.query import Filters
+from smarthouse_api.leases import Lease
+from smarthouse_api.streams.catalogue import SPACE
 from smarthouse_api.streams.model import NewPacket, Owner, Retention, Stream
 from smarthouse_api.streams.space import space_of
-from tests.conftest import HOME, OTHER_HOME, Environment
+from smarthouse_api.uploads import Upload
+from tests.conftest import HOME, OTHER_HOME, Environment, payload, rows, state
+from tests.test_restoring import replace
 
 ANNA = Owner("user", "a" * 12, "Anna")
 MARK = b"a-packet-that-only-this-home-ever-had"
@@ -158,6 +167,167 @@ def test_another_homes_uuid_forgets_nothing(house: House) -> None:
     assert len(house.streams.catalogue.list(7, "sds")) == 1
 
 
+# While others are at work, and after a crash
+
+
+@pytest.fixture
+def impatient(make_house: Callable[..., House]) -> House:
+    """A house that waits for nobody."""
+    return make_house(purge_wait_seconds=0, stream_tail_seconds=0)
+
+
+@pytest.fixture
+def busy(impatient: House) -> Iterator[Lease]:
+    """The lease of another, who keeps the streams of that house."""
+    lease = impatient.leases.try_hold("streams")
+    assert lease is not None
+    yield lease
+    lease.release()
+
+
+def upload(house: House, home: str = HOME) -> None:
+    house.uploads.receive(Upload(home, payload(state(value=home))))
+
+
+def exported(house: House) -> list[str]:
+    export = house.exports.open(["json"], Filters())
+    if export is None:
+        return []
+    try:
+        return [row["state"] for row in rows(b"".join(export))]
+    finally:
+        export.close()
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + seconds)
+
+
+def test_uploads_are_hidden_though_another_keeps_the_streams_for_too_long(impatient: House, busy: Lease) -> None:
+    upload(impatient)
+    upload(impatient, OTHER_HOME)
+    stream_with(impatient)
+    impatient.homes.link(HOME, 7)
+    with pytest.raises(Unavailable, match="repeat the request"):
+        impatient.forgetting.forget(HOME)
+    assert exported(impatient) == [OTHER_HOME]
+    assert impatient.streams.catalogue.list(7, "sds") == []
+
+
+def test_streams_that_another_kept_for_too_long_are_removed_by_whoever_keeps_house(impatient: House, busy: Lease) -> None:
+    upload(impatient)
+    stream = stream_with(impatient)
+    seal(impatient, stream)
+    impatient.homes.link(HOME, 7)
+    with pytest.raises(Unavailable):
+        impatient.forgetting.forget(HOME)
+    busy.release()
+    impatient.housekeeper.keep()
+    assert list(impatient.objects.list("packets/")) == []
+    assert list(impatient.state.scan_all(space_of(stream.key))) == []
+
+
+def test_a_home_without_streams_is_forgotten_whoever_keeps_the_streams(impatient: House, busy: Lease) -> None:
+    impatient.streams.catalogue.delete(stream_with(impatient))
+    upload(impatient)
+    impatient.forgetting.forget(HOME)
+    assert exported(impatient) == []
+    assert not impatient.homes.hidden()
+
+
+def test_a_home_that_is_forgotten_during_a_purge_is_not_forgotten_by_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(house)
+    house.forgetting.forget(HOME)
+    pass_time(monkeypatch, 61)
+    scrub = house.state.scrub
+
+    def forget_another() -> None:
+        monkeypatch.setattr(house.state, "scrub", scrub)
+        house.forgetting.forget_streams(7)
+        scrub()
+
+    monkeypatch.setattr(house.state, "scrub", forget_another)
+    house.housekeeper.keep()
+    pass_time(monkeypatch, 61)
+    assert house.forgetting.is_due()
+
+
+def test_a_delay_of_purges_delays_neither_the_end_of_downloads_nor_that_of_objects(make_house: Callable[..., House]) -> None:
+    house = make_house(purge_delay_seconds=3600, stream_tail_seconds=0)
+    stream = stream_with(house)
+    seal(house, stream)
+    house.streams.appending.append(stream, [NewPacket(MARK)], ANNA)
+    query = house.streams.downloads.locate(stream, 0, 1, "octets").query
+    download = house.streams.downloads.open(7, "sds", "camera", query)
+    body = download.body()
+    next(body)
+    house.forgetting.forget_streams(7)
+    assert list(house.objects.list("packets/")) == []
+    with pytest.raises((Refused, StoreError)):
+        list(body)
+    download.close()
+
+
+@pytest.mark.parametrize("method", ["close_to_writers", "gone", "purged"])
+def test_a_crash_while_a_home_is_forgotten_leaves_its_purge_due(
+    house: House, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    stream = stream_with(house)
+
+    def die(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.streams.catalogue, method, die)
+        with pytest.raises(StoreUnavailable):
+            house.forgetting.forget_streams(7)
+    assert house.streams.catalogue.list(7, "sds") == []
+    pass_time(monkeypatch, 61)
+    assert house.forgetting.is_due()
+    house.housekeeper.keep()
+    assert list(house.state.scan_all(space_of(stream.key))) == []
+    assert not house.forgetting.is_due()
+
+
+def test_a_scrub_that_fails_when_streams_are_forgotten_is_made_up_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream_with(house)
+    scrub, scrubbed = house.state.scrub, list[bool]()
+
+    def die() -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(house.state, "scrub", die)
+    with pytest.raises(StoreUnavailable):
+        house.forgetting.forget_streams(7)
+    monkeypatch.setattr(house.state, "scrub", lambda: scrubbed.append(scrub() is None))
+    pass_time(monkeypatch, 61)
+    house.housekeeper.keep()
+    assert scrubbed == [True]
+
+
+# Links
+
+
+def test_who_gets_the_number_of_a_forgotten_home_is_not_forgotten_with_it(house: House) -> None:
+    house.homes.link(HOME, 7)
+    house.homes.link(OTHER_HOME, 7)
+    house.homes.link(HOME, 77)
+    stream_with(house)
+    house.forgetting.forget_streams(7)
+    stream_with(house)
+    house.forgetting.forget(HOME)
+    house.forgetting.forget(OTHER_HOME)
+    assert len(house.streams.catalogue.list(7, "sds")) == 1
+
+
+def test_a_link_to_another_number_stays_when_a_home_is_forgotten(house: House) -> None:
+    for home_id in (7, 77):
+        house.homes.link(HOME, home_id)
+    house.forgetting.forget_streams(7)
+    assert house.homes.linked(HOME) == [77]
+
+
 # Backups
 
 
@@ -191,6 +361,96 @@ def test_a_restored_backup_brings_no_forgotten_stream_back(
     assert restored.restoring.restore(noted).forgotten == 1
     assert restored.streams.catalogue.list(7, "sds") == []
     assert len(restored.streams.catalogue.list(8, "sds")) == 1
+
+
+@pytest.fixture
+def restored(open_house: Callable[[], House], embedded_pair: Environment, tmp_path: Path) -> Callable[..., House]:
+    """Has the house of a moment ago do something, and opens it with the state that it had before."""
+    data = Path(embedded_pair["SMARTHOUSE_DATA_DIR"])
+
+    def restore(house: House, *works: Callable[[House], object]) -> House:
+        house.close()
+        shutil.copytree(data, tmp_path / "backup")
+        for work in works:
+            work(house)
+        house.close()
+        replace(data, tmp_path / "backup", "state.db")
+        return open_house()
+
+    return restore
+
+
+def places(house: House) -> list[bytes]:
+    """What the objects of all streams hold, besides their indexes."""
+    return [house.objects.get(info.key) for info in house.objects.list("packets/") if info.key.endswith(".data")]
+
+
+def sealed_with(house: House, data: bytes, **names: Any) -> Stream:
+    stream = stream_with(house, data, **names)
+    house.streams.keeping._sealing.seal(stream, house.streams.keeping._shelf.found(stream))
+    return stream
+
+
+def test_objects_of_homes_that_the_restored_state_does_not_know_are_erased_and_counted(
+    open_house: Callable[[], House], restored: Callable[..., House]
+) -> None:
+    house = open_house()
+    known = sealed_with(house, b"known")
+    later = restored(
+        house,
+        lambda house: sealed_with(house, b"unknown", home_id=8),
+        lambda house: sealed_with(house, b"of the same home", home_id=8, name="another"),
+        lambda house: sealed_with(house, b"of a third", home_id=9),
+    )
+    assert vars(later.restoring.restore([])) == {"forgotten": 0, "orphaned": 2}
+    assert places(later) == [b"known"]
+    assert later.streams.status(known).packet_index == 0
+
+
+def test_objects_of_a_stream_that_the_restored_state_does_not_know_are_erased_though_it_knows_the_home(
+    open_house: Callable[[], House], restored: Callable[..., House]
+) -> None:
+    house = open_house()
+    sealed_with(house, b"known")
+    later = restored(house, lambda house: sealed_with(house, b"unknown", name="another"))
+    assert later.restoring.restore([]).orphaned == 0
+    assert places(later) == [b"known"]
+
+
+def test_streams_of_a_forgotten_home_are_forgotten_though_the_home_itself_is_gone_already(
+    open_house: Callable[[], House],
+) -> None:
+    house = open_house()
+    stream = sealed_with(house, MARK)
+    house.state.commit(SPACE, Change(deletes=("home/7",)))
+    assert house.restoring.restore([digest_of(stream.home_key)]).forgotten == 1
+    assert house.streams.catalogue.list(7, "sds") == []
+    assert places(house) == []
+
+
+def test_a_new_home_of_the_number_of_a_forgotten_one_keeps_its_streams(open_house: Callable[[], House]) -> None:
+    house = open_house()
+    old = sealed_with(house, MARK)
+    house.state.commit(SPACE, Change(deletes=("home/7",)))
+    new = sealed_with(house, b"new", name="another")
+    assert house.restoring.restore([digest_of(old.home_key)]).forgotten == 1
+    assert house.streams.catalogue.list(7, "sds") == [new]
+    assert places(house) == [b"new"]
+
+
+@pytest.mark.parametrize("is_empty", [True, False], ids=["empty", "another's"])
+def test_a_state_that_knows_no_stream_is_refused_before_anything_is_changed(
+    open_house: Callable[[], House], restored: Callable[..., House], is_empty: bool
+) -> None:
+    house = open_house()
+    house.access.create("operator", admin=True)
+    if not is_empty:
+        stream_with(house, home_id=8)
+    later = restored(house, lambda house: sealed_with(house, MARK))
+    with pytest.raises(Invalid, match="none of the 1 homes and streams"):
+        later.restoring.restore(["0" * 64])
+    assert places(later) == [MARK]
+    assert later.forgetting.noted() == set()
 
 
 # The command line
@@ -228,3 +488,25 @@ def test_a_home_is_linked_without_its_uuid_being_shown(smarthouse: Callable[...,
 
 def test_what_is_no_uuid_is_not_linked(smarthouse: Callable[..., str]) -> None:
     assert "8-4-4-4-12" in smarthouse("homes", "link", "7", given="6f1b1a52\n", fails=True)
+
+
+def test_a_link_is_taken_back_by_command(smarthouse: Callable[..., str], open_house: Callable[[], House]) -> None:
+    house = open_house()
+    stream_with(house)
+    for home_id in (7, 77):
+        house.homes.link(HOME, home_id)
+    assert smarthouse("homes", "unlink", "7") == "Home 7: forgotten by command alone\n"
+    assert house.homes.linked(HOME) == [77]
+    house.forgetting.forget(HOME)
+    assert len(house.streams.catalogue.list(7, "sds")) == 1
+
+
+def test_a_home_that_is_forgotten_by_command_takes_its_links_along(
+    smarthouse: Callable[..., str], open_house: Callable[[], House]
+) -> None:
+    smarthouse("homes", "link", "7", given=f"{HOME}\n")
+    smarthouse("homes", "forget", "7", "--yes")
+    house = open_house()
+    stream_with(house)
+    house.forgetting.forget(HOME)
+    assert len(house.streams.catalogue.list(7, "sds")) == 1

@@ -61,6 +61,21 @@ def test_the_object_stores_own_url_is_given_where_it_has_one(caller: Caller, mon
     assert caller.get("/camera/data?start=0&stop=2").headers["Location"] == there
 
 
+@pytest.mark.parametrize("host", ["", "a b", "house.example/x", "[::1", "house.example:port", "@"])
+def test_a_host_that_is_none_is_a_400_where_it_would_be_told(caller: Caller, host: str) -> None:
+    answer = caller.get("/camera/data?start=0&stop=2", environ_overrides={"HTTP_HOST": host})
+    assert_refused(answer, 400, "INVALID_PARAMETER", "Host")
+
+
+def test_more_packets_than_a_zip_holds_are_a_400_that_names_what_holds_them(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_MOST_IN_ZIP", 2)
+    assert_refused(caller.get("/camera/data?start=0&stop=2&format=zip"), 400, "INVALID_PARAMETER", "ndjson")
+    assert caller.get("/camera/data?start=0&stop=2&format=ndjson").status_code == 302
+    assert caller.get("/camera/data?start=1&stop=2&format=zip").status_code == 302
+
+
 # The URL
 
 
@@ -91,6 +106,14 @@ def test_a_url_gives_nothing_of_another_stream(caller: Caller, url: str) -> None
     caller.filled(b"other", name="other")
     assert_refused(caller.client.get(url.replace("/camera/", "/other/")), 404, "STREAM_NOT_FOUND")
     assert_refused(caller.client.get(url.replace("/homes/1/", "/homes/2/")), 404, "STREAM_NOT_FOUND")
+
+
+def test_a_url_does_not_tell_whether_another_stream_exists(caller: Caller, url: str) -> None:
+    caller.filled(b"other", name="other")
+    answers = [caller.client.get(url.replace("/camera/", f"/{name}/")) for name in ("other", "nothing")]
+    told = [(one.status, one.data, {**one.headers, "X-Request-ID": ""}) for one in answers]
+    assert_refused(answers[0], 404, "STREAM_NOT_FOUND")
+    assert told[0] == told[1]
 
 
 def test_a_url_is_good_for_a_while(caller: Caller, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,32 @@ def test_the_log_keeps_a_path_on_one_line(caller: Caller, caplog: pytest.LogCapt
     assert line.isprintable()
 
 
+KEYS = [f"shk_{'0' * 12}_{'ab' * 32}", f"shk_{'0' * 12}_{'ab' * 31}", "shk_abab"]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=["whole", "cut", "begun"])
+@pytest.mark.parametrize("around", ["{}", "x-{}", "{}.1"])
+def test_a_key_for_a_request_id_is_neither_logged_nor_repeated(
+    caller: Caller, caplog: pytest.LogCaptureFixture, key: str, around: str
+) -> None:
+    with caplog.at_level("INFO"):
+        answer = caller.get(headers={"X-Request-ID": around.format(key)})
+    assert "abab" not in answer.headers["X-Request-ID"]
+    assert answer.headers["X-Request-ID"] in caplog.text
+    assert "abab" not in caplog.text
+
+
+@pytest.mark.parametrize("key", [KEYS[0], KEYS[2]], ids=["whole", "begun"])
+@pytest.mark.parametrize("path", ["/homes/{}", "/homes/1/smartModules/{}/streams", "/homes/1/smartModules/sds/streams/{}/data"])
+def test_a_key_in_a_path_is_not_logged(caller: Caller, caplog: pytest.LogCaptureFixture, path: str, key: str) -> None:
+    with caplog.at_level("INFO"):
+        for spelled in (key, f"x{key}y", key.replace("_", "%5F"), key.replace("s", "%73", 1)):
+            caller.client.get(path.format(spelled), headers={"Authorization": f"Bearer {caller.key}"})
+    assert len([record for record in caplog.records if record.name == "smarthouse.access"]) == 4
+    assert "{key}" in caplog.text
+    assert "abab" not in caplog.text
+
+
 # As servers tell of them
 
 
@@ -212,6 +238,23 @@ def test_an_empty_name_is_none_and_leads_nowhere(echo: Flask, path: str) -> None
 
 def test_other_paths_are_left_alone(echo: Flask) -> None:
     assert answered(echo, "/other/50%", RAW_URI="/other/50%25")[1]["names"] == ["50%"]
+
+
+LONGEST = ["x" * 512, "ü" * 512, "🏠" * 256, "€" * 341 + "x"]
+
+
+@pytest.mark.parametrize("name", LONGEST, ids=["ascii", "two bytes", "four bytes", "three bytes"])
+def test_a_name_may_have_512_characters_and_1024_bytes(caller: Caller, name: str) -> None:
+    there = caller.at(module=name)
+    assert there.put(f"/{quoted(name)}").status_code == 201
+    assert there.post(f"/{quoted(name)}/data", data=b"x").status_code == 201
+    assert caller.client.get(there.located("start=0&stop=0", quoted(name))).data == b"x"
+
+
+@pytest.mark.parametrize("name", ["x" * 513, "ü" * 511 + "€", "🏠" * 256 + "x"], ids=["513", "1025 bytes", "257"])
+def test_a_name_of_more_is_a_400(caller: Caller, name: str) -> None:
+    assert_refused(caller.put(f"/{quoted(name)}"), 400, "INVALID_PARAMETER", "streamName: ")
+    assert_refused(caller.at(module=name).put("/camera"), 400, "INVALID_PARAMETER", "moduleId: ")
 
 
 # Over a socket

@@ -10,6 +10,7 @@ import pytest
 
 from smarthouse_api.errors import InvalidData, NotFound, TooLarge
 from smarthouse_api.house import House
+from smarthouse_api.streams import metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket
 from tests.streams.conftest import ANNA, BEN, Recorder, made, now, numbered
 
@@ -86,6 +87,39 @@ def test_many_are_told_page_by_page(recorder: Recorder, monkeypatch: pytest.Monk
     assert indexes(recorder, 5, 90) == list(range(6, 91, 3))
     recorder.house.streams.metadata.forget_below(recorder.stream, 51)
     assert indexes(recorder, 0, 99) == list(range(51, 100, 3))
+
+
+@pytest.mark.parametrize("page", [3, 1000], ids=["many pages", "one page"])
+def test_a_part_of_a_list_is_that_part_and_tells_how_many_there_are(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr("smarthouse_api.streams.metadata._PAGE", page)
+    recorder.append((20, b"a"))
+    there = [0, 1, 4, 9, 10, 15, 20]
+    for index in there:
+        put(recorder, index, {"index": index})
+    for start, stop in ((0, 20), (1, 15), (2, 3), (16, 2**62)):
+        wanted = [index for index in there if start <= index <= stop]
+        for skip in range(9):
+            for limit in range(9):
+                told, count = recorder.house.streams.metadata.page(recorder.stream, start, stop, skip, limit)
+                assert [one.packet_index for one in told] == wanted[skip : skip + limit if limit else None]
+                assert [one.content["index"] for one in told] == [one.packet_index for one in told]
+                assert count == len(wanted)
+
+
+def test_of_a_list_only_the_part_is_decoded(ten: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(10):
+        put(ten, index, {})
+    decoded, names = metadata._decoded, list[str]()
+
+    def counted(name: str, value: bytes) -> MetadataPacket:
+        names.append(name)
+        return decoded(name, value)
+
+    monkeypatch.setattr(metadata, "_decoded", counted)
+    told, count = ten.house.streams.metadata.page(ten.stream, 0, 9, 4, 2)
+    assert ([one.packet_index for one in told], count, len(names)) == ([4, 5], 10, 2)
 
 
 def test_the_largest_object_is_kept_and_a_larger_one_refused(make_house: Callable[..., House]) -> None:

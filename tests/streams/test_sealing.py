@@ -39,6 +39,21 @@ def test_packets_that_got_old_in_the_log_are_sealed(recorder: Recorder, monkeypa
     assert recorder.packets() == {0: b"a"}
 
 
+@pytest.mark.parametrize("seconds", [1e12, 1e300])
+def test_a_time_longer_than_the_worlds_keeps_no_stream_from_being_sealed(
+    make_house: Callable[..., House], seconds: float
+) -> None:
+    recorder = made(make_house(stream_segment_bytes=1024, stream_tail_seconds=seconds), seconds=seconds)
+    recorder.append(b"a")
+    recorder.visit()
+    assert recorder.segments() == []
+    recorder.append(b"b" * 1024)
+    recorder.visit()
+    assert recorder.log() == []
+    recorder.visit()
+    assert recorder.packets() == {0: b"a", 1: b"b" * 1024}
+
+
 def test_a_segment_holds_the_packets_bytes_one_after_another(sealing: Recorder) -> None:
     sealing.append(b"one", b"", b"two")
     sealing.append((9, b"three"))

@@ -423,6 +423,14 @@ def test_a_session_without_a_packet_leaves_nothing(ten: Recorder) -> None:
     assert ten.sessions() == []
 
 
+def test_holds_of_a_session_without_a_packet_leave_nothing(ten: Recorder) -> None:
+    session = ten.open()
+    for owner in (ANNA, BEN):
+        hold(ten, session, owner)
+    assert ten.close(session) is None
+    assert list(ten.house.state.scan_all(ten.space, "hold/")) == []
+
+
 def test_a_session_whose_only_packets_were_repeats_leaves_nothing(ten: Recorder) -> None:
     session = ten.open()
     ten.append((3, b"3;"))
