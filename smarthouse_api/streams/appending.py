@@ -10,27 +10,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Final
 
 import msgspec
 
-from backends.ports import ABSENT, Conflict, Put, StateStore, StoreError, StoreUnavailable
-from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused, TooLarge, Unavailable
+from backends.ports import ABSENT, Conflict, StoreError, StoreUnavailable
+from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable
 from smarthouse_api.streams.blocks import entries, microseconds
 from smarthouse_api.streams.catalogue import Catalogue
 from smarthouse_api.streams.heads import Draft, Heads, Seen
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Owner, RequestKey, Stream
+from smarthouse_api.streams.replies import Replies, name_of
 from smarthouse_api.streams.shelf import Shelf
-from smarthouse_api.streams.space import space_of
 
 _ATTEMPTS: Final = 200
 _BATCH_BYTES: Final = 8 << 20
 _MOST_SEEN: Final = 10_000
 
 
-class _Reply(msgspec.Struct, frozen=True):
-    digest: str
+class _Told(msgspec.Struct, frozen=True):
+    """The answer that an `Idempotency-Key` remembers."""
+
     start: int
     stop: int
 
@@ -47,10 +47,6 @@ class _Asked:
     size: int = 0
     outcome: Appended | Exception | None = None
 
-    @property
-    def reply_name(self) -> str | None:
-        return None if self.request_key is None else f"reply/{sha256(self.request_key.key.encode()).hexdigest()}"
-
 
 @dataclass
 class _Line:
@@ -62,23 +58,20 @@ class _Line:
 
 
 class Appending:
-    """segment_bytes: from how many on new packets are worth a segment. packet_bytes: the largest packet. reply_seconds: how
-    long an `Idempotency-Key` is remembered.
-    """
+    """segment_bytes: from how many on new packets are worth a segment. packet_bytes: the largest packet."""
 
     def __init__(
         self,
-        state: StateStore,
         catalogue: Catalogue,
         heads: Heads,
         shelf: Shelf,
+        replies: Replies,
         *,
         segment_bytes: int,
         packet_bytes: int,
-        reply_seconds: float,
     ) -> None:
-        self._state, self._catalogue, self._heads, self._shelf = state, catalogue, heads, shelf
-        self._segment_bytes, self._packet_bytes, self._reply_seconds = segment_bytes, packet_bytes, reply_seconds
+        self._catalogue, self._heads, self._shelf = catalogue, heads, shelf
+        self._replies, self._segment_bytes, self._packet_bytes = replies, segment_bytes, packet_bytes
         self._gate = threading.Lock()
         self._lines: dict[str, _Line] = {}
         self._seen: dict[str, Seen] = {}
@@ -199,12 +192,11 @@ class Appending:
 
     def _planned(self, draft: Draft, asked: _Asked, received_us: int) -> Appended | None:
         """What the request will be told once the draft is stored; None when it has to wait for the one before it."""
-        reply = asked.reply_name
-        if reply is not None:
-            if reply in draft.expect:
+        if asked.request_key is not None:
+            if name_of(asked.request_key) in draft.expect:
                 return None
-            if (earlier := self._earlier(asked.stream, reply, asked.request_key)) is not None:
-                return earlier
+            if (earlier := self._replies.earlier(asked.stream, asked.request_key, _Told)) is not None:
+                return Appended(earlier.start, earlier.stop, replayed=True)
         self._check_session(draft, asked)
         draft.own(asked.owner)
         head, placed = draft.head, _placed(asked.packets, draft.head.next)
@@ -213,20 +205,11 @@ class Appending:
         appended = Appended(placed[0][0], placed[-1][0])
         if new:
             draft.append(new, entries(new, received_us), received_us)
-        if reply is not None and asked.request_key is not None:
-            told = _Reply(asked.request_key.digest, appended.start, appended.stop)
-            draft.expect[reply] = ABSENT
-            draft.puts.append(Put(reply, msgspec.json.encode(told), self._reply_seconds))
+        if asked.request_key is not None:
+            put = self._replies.put(asked.request_key, _Told(appended.start, appended.stop))
+            draft.expect[put.key] = ABSENT
+            draft.puts.append(put)
         return appended
-
-    def _earlier(self, stream: Stream, name: str, request_key: RequestKey | None) -> Appended | None:
-        found = self._state.get(space_of(stream.key), name)
-        if found is None or request_key is None:
-            return None
-        reply = msgspec.json.decode(found.value, type=_Reply)
-        if reply.digest != request_key.digest:
-            raise KeyReused("This Idempotency-Key came before with another request; use a new key for new packets")
-        return Appended(reply.start, reply.stop, replayed=True)
 
     def _check_session(self, draft: Draft, asked: _Asked) -> None:
         if asked.session_id is not None and (draft.head.open is None or draft.head.open.id != asked.session_id):

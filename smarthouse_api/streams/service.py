@@ -14,6 +14,7 @@ from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.keeping import Keeping
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import Status, Stream
+from smarthouse_api.streams.replies import Replies
 from smarthouse_api.streams.retention import Retaining
 from smarthouse_api.streams.sealing import Sealing
 from smarthouse_api.streams.sessions import Sessions
@@ -53,20 +54,20 @@ class Streams:
     @classmethod
     def on(cls, state: StateStore, objects: ObjectStore, keyring: Keyring, leases: Leases, limits: Limits) -> Streams:
         catalogue, heads, shelf = Catalogue(state), Heads(state), Shelf(state, objects)
-        sessions = Sessions(state, heads, leases, timeout_seconds=limits.session_seconds, reply_seconds=limits.reply_seconds)
+        replies = Replies(state, limits.reply_seconds)
+        sessions = Sessions(state, heads, leases, replies, timeout_seconds=limits.session_seconds)
         metadata = Metadata(state, heads, content_bytes=limits.metadata_bytes)
         sealing = Sealing(state, objects, heads, shelf, segment_bytes=limits.segment_bytes, tail_seconds=limits.tail_seconds)
         return cls(
             catalogue=catalogue,
             heads=heads,
             appending=Appending(
-                state,
                 catalogue,
                 heads,
                 shelf,
+                replies,
                 segment_bytes=limits.segment_bytes,
                 packet_bytes=limits.packet_bytes,
-                reply_seconds=limits.reply_seconds,
             ),
             sessions=sessions,
             metadata=metadata,

@@ -5,44 +5,42 @@ In the stream's space:
     session/<id>                a closed session; an open one is in the stream's head
     hold/<id>/<key's id>        somebody asked that it be kept
     holds                       written anew by each who asks that
-    reply/<...>                 what a request with an `Idempotency-Key` was told
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from hashlib import sha256
 from typing import Final
 
 import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
-from smarthouse_api.errors import InUse, Invalid, InvalidData, KeyReused, NotFound
+from smarthouse_api.errors import InUse, Invalid, InvalidData, NotFound
 from smarthouse_api.leases import Leases
 from smarthouse_api.streams.attempts import until_settled
 from smarthouse_api.streams.heads import Draft, Heads, KeptSession, new_session_id
 from smarthouse_api.streams.model import LARGEST_INDEX, Owner, RequestKey, Session, Stream
+from smarthouse_api.streams.replies import Replies
 from smarthouse_api.streams.space import BORN, HEAD, space_of
 
 HOLDS: Final = "holds"
 _LONGEST_TIMEOUT_SECONDS: Final = 86400.0
 
 
-class _Reply(msgspec.Struct, frozen=True):
-    digest: str
-    session_id: str
+class _Told(msgspec.Struct, frozen=True):
+    """The answer that an `Idempotency-Key` remembers."""
+
+    id: str
     session: KeptSession
 
 
 class Sessions:
     """timeout_seconds: after so long without a sign of its owner an open session counts as closed, unless it says another."""
 
-    def __init__(
-        self, state: StateStore, heads: Heads, leases: Leases, *, timeout_seconds: float, reply_seconds: float
-    ) -> None:
+    def __init__(self, state: StateStore, heads: Heads, leases: Leases, replies: Replies, *, timeout_seconds: float) -> None:
         self._state, self._heads, self._leases = state, heads, leases
-        self._timeout_seconds, self._reply_seconds = timeout_seconds, reply_seconds
+        self._replies, self._timeout_seconds = replies, timeout_seconds
 
     def within(self, stream: Stream, start: int, stop: int) -> list[Session]:
         """The sessions that have a packet from `start` to `stop`, by where they start."""
@@ -69,8 +67,8 @@ class Sessions:
         """
 
         def attempt() -> tuple[Session, bool]:
-            if request_key is not None and (earlier := self._earlier(stream, request_key)) is not None:
-                return earlier, True
+            if request_key is not None and (earlier := self._replies.earlier(stream, request_key, _Told)) is not None:
+                return earlier.session.session(earlier.id), True
             seen = self._heads.look(stream)
             if not 0 <= start <= stop < seen.head.next:
                 raise InvalidData(
@@ -78,9 +76,11 @@ class Sessions:
                     reason="INVALID_DATA",
                 )
             id_, kept = new_session_id(start), KeptSession(start, stop, author)
-            puts = (Put(f"session/{id_}", msgspec.json.encode(kept)), *self._reply(request_key, id_, kept))
+            puts = [Put(f"session/{id_}", msgspec.json.encode(kept))]
+            if request_key is not None:
+                puts.append(self._replies.put(request_key, _Told(id_, kept)))
             expect = {BORN: stream.born, **{put.key: ABSENT for put in puts}}
-            self._state.commit(space_of(stream.key), Change(expect=expect, puts=puts))
+            self._state.commit(space_of(stream.key), Change(expect=expect, puts=tuple(puts)))
             return kept.session(id_), False
 
         return until_settled(attempt, "stream")
@@ -214,21 +214,6 @@ class Sessions:
             raise NotFound("There is no such session in this stream", reason="SESSION_NOT_FOUND")
         return _decoded(name, found.value), found.version
 
-    def _earlier(self, stream: Stream, request_key: RequestKey) -> Session | None:
-        found = self._state.get(space_of(stream.key), _reply_name(request_key))
-        if found is None:
-            return None
-        reply = msgspec.json.decode(found.value, type=_Reply)
-        if reply.digest != request_key.digest:
-            raise KeyReused("This Idempotency-Key came before with another request; use a new key for a new session")
-        return reply.session.session(reply.session_id)
-
-    def _reply(self, request_key: RequestKey | None, session_id: str, kept: KeptSession) -> tuple[Put, ...]:
-        if request_key is None:
-            return ()
-        reply = msgspec.json.encode(_Reply(request_key.digest, session_id, kept))
-        return (Put(_reply_name(request_key), reply, self._reply_seconds),)
-
 
 def downloads_of(stream_key: str) -> str:
     """What downloads of a stream hold leases of, with their range."""
@@ -238,10 +223,6 @@ def downloads_of(stream_key: str) -> str:
 def _check_owner(owner: Owner, caller: Owner) -> None:
     if owner.id != caller.id and caller.type != "admin":
         raise InUse("The session belongs to another key", reason="STREAM_OWNED")
-
-
-def _reply_name(request_key: RequestKey) -> str:
-    return f"reply/{sha256(request_key.key.encode()).hexdigest()}"
 
 
 def _is_id(text: str) -> bool:
