@@ -23,8 +23,10 @@ from smarthouse_api.leases import Lease, Leases
 from smarthouse_api.streams.blocks import Block
 from smarthouse_api.streams.catalogue import Catalogue
 from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.pieces import Piece, SegmentPiece
+from smarthouse_api.streams.segments import object_name
 from smarthouse_api.streams.sessions import downloads_of
-from smarthouse_api.streams.shelf import Piece, SegmentPiece, Shelf, object_name
+from smarthouse_api.streams.shelf import Shelf
 
 _MODE: Final = 0o100644
 _CHECKED_SECONDS: Final = 0.05

@@ -22,8 +22,9 @@ from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.retention import Retaining
 from smarthouse_api.streams.sealing import Sealing
+from smarthouse_api.streams.segments import REST, Found, object_name
 from smarthouse_api.streams.sessions import downloads_of
-from smarthouse_api.streams.shelf import REST, Found, Shelf, object_name
+from smarthouse_api.streams.shelf import Shelf
 from smarthouse_api.streams.space import space_of
 
 _LEASE: Final = "streams"

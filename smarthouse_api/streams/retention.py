@@ -16,8 +16,9 @@ from smarthouse_api.streams.blocks import Block, block, microseconds
 from smarthouse_api.streams.heads import Seen
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, Retention, Stream
+from smarthouse_api.streams.segments import REST, Found, Rest, Segment
 from smarthouse_api.streams.sessions import HOLDS, Sessions
-from smarthouse_api.streams.shelf import REST, Found, Rest, Segment, Shelf
+from smarthouse_api.streams.shelf import Shelf
 from smarthouse_api.streams.space import BORN, space_of
 
 _SEGMENTS_AT_ONCE: Final = 500

@@ -15,7 +15,8 @@ from backends.ports import Change, Conflict, NoSuchObject, ObjectStore, Put, Sta
 from smarthouse_api.streams.blocks import Block, block, index_bytes, joined, microseconds
 from smarthouse_api.streams.heads import Heads, Seen
 from smarthouse_api.streams.model import Stream
-from smarthouse_api.streams.shelf import LOG, MOST_PACKETS, REST, Found, Rest, Segment, Shelf, object_name
+from smarthouse_api.streams.segments import LOG, MOST_PACKETS, REST, Found, Rest, Segment, object_name
+from smarthouse_api.streams.shelf import Shelf
 from smarthouse_api.streams.space import BORN, space_of
 
 

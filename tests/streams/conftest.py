@@ -16,7 +16,8 @@ from config.settings import Settings
 from smarthouse_api.house import House
 from smarthouse_api.streams.downloads import Download
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Owner, Retention, Session, Status, Stream
-from smarthouse_api.streams.shelf import LOG, Segment, Shelf
+from smarthouse_api.streams.segments import LOG, Segment
+from smarthouse_api.streams.shelf import Shelf
 from smarthouse_api.streams.space import LEASE, space_of
 
 ANNA = Owner("user", "a" * 12, "Anna")

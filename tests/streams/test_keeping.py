@@ -20,7 +20,7 @@ from smarthouse_api.streams import keeping
 from smarthouse_api.streams.catalogue import SPACE
 from smarthouse_api.streams.keeping import Keeping
 from smarthouse_api.streams.model import LARGEST_INDEX, RequestKey, Retention, Stream
-from smarthouse_api.streams.shelf import LOG, object_name
+from smarthouse_api.streams.segments import LOG, object_name
 from smarthouse_api.streams.space import space_of
 from tests.servers import RedisServer
 from tests.streams.conftest import ANNA, BEN, Recorder, dying_at_each_step, made, numbered
