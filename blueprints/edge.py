@@ -65,4 +65,4 @@ def _names_the_home(request_id: str) -> bool:
 
 def _path() -> str:
     """The path on one line, without the UUID or the key that somebody may have put there."""
-    return _KEY.sub("{key}", _UUID.sub("{uuid}", quote(request.path[:512])))
+    return _UUID.sub("{uuid}", _KEY.sub("{key}", quote(request.path[:512])))

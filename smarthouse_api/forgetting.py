@@ -71,6 +71,9 @@ class Forgetting:
             self._break_readers()
         if not is_purged:
             raise Unavailable(_STREAMS_LEFT)
+        # At the end: as long as it is not, a repeat finds what there is to be done.
+        for home_id in linked:
+            self._homes.unlink(home_id)
 
     def forget_streams(self, home_id: int, keys: set[str] | None = None) -> None:
         """Hide all streams of a home of the Stream Data Store, break off who reads them, and remove them.
@@ -82,6 +85,7 @@ class Forgetting:
         self._hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id) if keys is None else keys)
         if not self._purge_streams():
             raise Unavailable(_STREAMS_LEFT)
+        self._homes.unlink(home_id)
         if not self._delay_seconds:
             self._state.scrub()
 
@@ -144,7 +148,7 @@ class Forgetting:
                 self._table.delete_home(key)
         if not hidden:
             self.sweep()
-        is_all = self._purge_streams()
+        is_all = self._purge_streams(0)  # whose own home waits for them has done so
         self._objects.sweep()
         # Without the writer's lease, which new exports want. What those read stays: nobody replaces files during a purge.
         self._break_readers()
@@ -183,12 +187,11 @@ class Forgetting:
         self._due_at(min(self._due(), time.time() + max(self._delay_seconds, _AFTERMATH_SECONDS)))
         self._access.unassign(home_id)
         self._streams.catalogue.hide_home(home_id, keys)
-        self._homes.unlink(home_id)
 
-    def _purge_streams(self) -> bool:
+    def _purge_streams(self, wait_seconds: float | None = None) -> bool:
         """Remove the bytes of all streams that are gone; whether that was done, or another is at it for too long."""
         try:
-            self._streams.keeping.purge(self._wait_seconds)
+            self._streams.keeping.purge(self._wait_seconds if wait_seconds is None else wait_seconds)
         except TimeoutError:
             return False
         return True

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 
 import msgspec
 
@@ -65,11 +66,11 @@ class Sealing:
         run = self._run(stream, found.rest)
         if run is None:
             return False
-        merged, before = self._merged(stream, found.rest)
+        merged, before, octets = self._merged(stream, found.rest)
         index = joined([*before, *run.blocks])
         segment = _segment(index)
         name = object_name(stream, segment.id)
-        self._objects.put(f"{name}.data", self._octets(stream, merged, run))
+        self._objects.put(f"{name}.data", chain(octets, (bytes(one.octets) for one in run.blocks)))
         self._objects.put(f"{name}.index", [index_bytes(index)])
         rest = _after(found.rest, run, segment, merged)
         puts = (Put(segment.name, msgspec.json.encode(segment)), Put(REST, msgspec.json.encode(rest)))
@@ -98,19 +99,14 @@ class Sealing:
                 break
         return _Run(blocks, last) if blocks else None
 
-    def _merged(self, stream: Stream, rest: Rest) -> tuple[Segment | None, list[Block]]:
-        """The newest segment, if it is so small that the new one had better hold its packets too, and its index."""
+    def _merged(self, stream: Stream, rest: Rest) -> tuple[Segment | None, list[Block], Iterator[bytes]]:
+        """The newest segment, if it is so small that the new one had better hold its packets too, with its index and bytes."""
         newest = rest.newest
         if newest is not None and newest.first >= rest.floor and newest.is_small(self._segment_bytes):
             # One whose objects are lost is no reason to let the log grow.
             with suppress(NoSuchObject):
-                return newest, [self._shelf.index(stream, newest)]
-        return None, []
-
-    def _octets(self, stream: Stream, merged: Segment | None, run: _Run) -> Iterator[bytes]:
-        if merged is not None:
-            yield from self._shelf.data(stream, merged, 0, merged.bytes)
-        yield from (bytes(one.octets) for one in run.blocks)
+                return newest, [self._shelf.index(stream, newest)], self._shelf.data(stream, newest, 0, newest.bytes)
+        return None, [], iter(())
 
 
 def _segment(index: Block) -> Segment:

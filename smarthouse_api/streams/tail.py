@@ -26,7 +26,7 @@ class Tail:
     def __init__(self, heads: Heads, shelf: Shelf, *, seconds: float, at_once: int) -> None:
         self._heads, self._shelf, self._seconds = heads, shelf, seconds
         self._free = threading.BoundedSemaphore(at_once)
-        self._ending = threading.Event()
+        self._is_ending = False  # no Event: a signal's handler may not wait for a lock that it interrupted
 
     def follow(
         self, stream: Stream, start: int | None, stop: int | None, is_allowed: Callable[[], bool]
@@ -46,7 +46,7 @@ class Tail:
 
     def end(self) -> None:
         """Send all followers away, and whoever comes: the process is about to stop."""
-        self._ending.set()
+        self._is_ending = True
 
     def _followed(self, stream: Stream, begin: int, stop: int, is_allowed: Callable[[], bool]) -> Iterator[list[Packet]]:
         try:
@@ -62,7 +62,7 @@ class Tail:
                 for packets in self._new(stream, begin, stop) if following > begin else ():
                     yield packets
                     begin, is_new, told_at = packets[-1].index + 1, True, time.monotonic()
-                    if self._ending.is_set() or time.monotonic() - asked_at >= _CHECK_SECONDS:
+                    if self._is_ending or time.monotonic() - asked_at >= _CHECK_SECONDS:
                         break  # much more may be there
                 else:
                     # Of the indexes up to there, none is still to come.
@@ -70,8 +70,10 @@ class Tail:
                 if not is_new and time.monotonic() - told_at >= _HEARTBEAT_SECONDS:
                     yield []
                     told_at = time.monotonic()
-                if self._ending.wait(0 if is_new else _LOOK_SECONDS):
+                if self._is_ending:
                     return
+                if not is_new:
+                    time.sleep(_LOOK_SECONDS)
         except NotFound:
             return
         finally:

@@ -510,3 +510,23 @@ def test_a_home_that_is_forgotten_by_command_takes_its_links_along(
     stream_with(house)
     house.forgetting.forget(HOME)
     assert len(house.streams.catalogue.list(7, "sds")) == 1
+
+
+def test_a_repeat_removes_the_streams_that_the_first_request_could_not(impatient: House, busy: Lease) -> None:
+    upload(impatient)
+    seal(impatient, stream_with(impatient))
+    impatient.homes.link(HOME, 7)
+    with pytest.raises(Unavailable):
+        impatient.forgetting.forget(HOME)
+    busy.release()
+    impatient.forgetting.forget(HOME)
+    assert list(impatient.objects.list("packets/")) == []
+
+
+def test_a_repeat_is_told_that_the_streams_are_not_removed_yet(impatient: House, busy: Lease) -> None:
+    upload(impatient)
+    seal(impatient, stream_with(impatient))
+    impatient.homes.link(HOME, 7)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            impatient.forgetting.forget(HOME)

@@ -332,3 +332,12 @@ def test_names_work_where_the_server_is_told_its_path(embedded_pair: Environment
         path = "/smart/homes/1/smartModules/s%2Fd%25/streams/a%2Fb%25"
         status, location, told = exchanged(Server({}, port), "PUT", path, headers)
         assert (status, location, told["moduleId"], told["name"]) == (201, path, "s/d%", "a/b%")
+
+
+@pytest.mark.parametrize("digits", [62, 63, 65, 90])
+def test_a_key_in_a_path_that_was_mistyped_is_not_logged(caller: Caller, caplog: pytest.LogCaptureFixture, digits: int) -> None:
+    key = f"shk_{'0' * 12}_{('ab' * 64)[:digits]}"
+    with caplog.at_level("INFO"):
+        caller.get(f"/{key}")
+    assert "{key}" in caplog.text
+    assert "abab" not in caplog.text

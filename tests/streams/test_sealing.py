@@ -9,6 +9,7 @@ import pytest
 from backends.ports import StoreUnavailable
 from smarthouse_api.house import House
 from smarthouse_api.streams import keeping
+from smarthouse_api.streams.segments import object_name
 from tests.streams.conftest import Recorder, clock_ahead_by, dying_at_each_step, made, numbered
 
 
@@ -258,3 +259,14 @@ def test_an_object_store_that_fails_leaves_the_packets_in_the_log(sealing: Recor
     assert len(sealing.packets()) == 10
     sealing.visit()
     sealing.assert_tidy()
+
+
+def test_a_segment_whose_bytes_alone_are_lost_does_not_keep_the_log_from_being_sealed(sealing: Recorder) -> None:
+    sealing.append(b"a")
+    sealing.visit()
+    (segment,) = sealing.segments()
+    sealing.house.objects.delete([f"{object_name(sealing.stream, segment.id)}.data"])
+    sealing.append(b"b")
+    sealing.visit()
+    assert sealing.log() == []
+    assert sealing.packets(1) == {1: b"b"}
