@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from functools import lru_cache
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
@@ -65,4 +66,9 @@ def _names_the_home(request_id: str) -> bool:
 
 def _path() -> str:
     """The path on one line, without the UUID or the key that somebody may have put there."""
-    return _UUID.sub("{uuid}", _KEY.sub("{key}", quote(request.path[:512])))
+    return _masked(request.path[:512])
+
+
+@lru_cache(1000)
+def _masked(path: str) -> str:
+    return _UUID.sub("{uuid}", _KEY.sub("{key}", quote(path)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import request
 from flask_smorest import Blueprint
+from webargs.flaskparser import FlaskParser
 
 from blueprints.bodies import digest_of
 from blueprints.dialects import problems
@@ -23,7 +24,28 @@ SECURITY: list[dict[str, list[str]]] = [{"ModeCloud": []}, {"Bearer": []}]
 """The schemes that the document names; one of them is enough."""
 
 _CANONICAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-blueprint = Blueprint(
+
+
+class _Parser(FlaskParser):
+    """Asks a schema about a request without a query once: the answer is always the same, and appends need not wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_nothing: dict[Any, dict[str, Any]] = {}
+
+    def parse(self, argmap: Any, req: Any = None, *, location: str | None = None, **options: Any) -> Any:
+        if location != "query" or request.query_string:
+            return super().parse(argmap, req, location=location, **options)
+        if argmap not in self._of_nothing:
+            self._of_nothing[argmap] = super().parse(argmap, req, location=location, **options)
+        return dict(self._of_nothing[argmap])
+
+
+class _Blueprint(Blueprint):  # type: ignore[misc] # flask-smorest is not typed
+    ARGUMENTS_PARSER = _Parser()
+
+
+blueprint = _Blueprint(
     "Streams",
     __name__,
     url_prefix=f"{ROOT}/<segment:homeId>/smartModules/<segment:moduleId>/streams",
