@@ -74,7 +74,7 @@ def _show_first_key(access: Any, log: Any) -> None:
         if key := access.first_key():
             sys.stdout.write(f"An admin key, the first key of this installation, shown this once:\n{key}\n")
             sys.stdout.flush()
-    except Exception as fault:
+    except Exception as fault:  # of whatever kind: a key can be made by command, and a worker that ends here would end for ever
         log.warning("No first key was shown: %s; `smarthouse keys create --admin` makes one", type(fault).__name__)
 
 

@@ -147,7 +147,7 @@ def _followed(query: dict[str, Any], last_event_id: int | None, visit: Visit) ->
     tail = house().streams.tail.follow(stream, start, stop, permission(visit.home_id))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     response = Response(_events(tail), headers=headers, content_type="text/event-stream")
-    response.call_on_close(tail.close)  # type: ignore[attr-defined]
+    response.call_on_close(tail.close)
     return response
 
 

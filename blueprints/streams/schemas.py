@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
-from smarthouse_api.streams.downloads import FORMATS
+from smarthouse_api.streams.downloads import FORMATS, format_named
 from smarthouse_api.streams.model import LARGEST_INDEX
 
 LARGEST: Final = 2**63 - 1
@@ -51,10 +51,7 @@ class Format(fields.String):
         super().__init__(load_default="octets", metadata={"description": described, "enum": list(FORMATS)})
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        text = str(value).lower()
-        if text not in FORMATS:
-            raise ValidationError(f"{str(value)[:40]!r} is no format; there are {', '.join(FORMATS)}.")
-        return text
+        return format_named(str(value))
 
 
 class QuerySchema(Schema):

@@ -248,7 +248,7 @@ class Downloads:
 def format_named(name: str) -> str:
     """The format, in any case. Raises `Invalid`."""
     if name.lower() not in FORMATS:
-        raise Invalid(f"format: must be one of {', '.join(FORMATS)}")
+        raise Invalid(f"format: {name[:40]!r} is no format; there are {', '.join(FORMATS)}.")
     return name.lower()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 from smarthouse_api.errors import NotFound, Unavailable
@@ -30,7 +30,7 @@ class Tail:
 
     def follow(
         self, stream: Stream, start: int | None, stop: int | None, is_allowed: Callable[[], bool]
-    ) -> Iterator[list[Packet]]:
+    ) -> Generator[list[Packet]]:
         """Packets from `start` (None: those to come) to `stop` (None: without end), some at a time; an empty list now and then.
 
         Ends when the time is over, the stream is deleted, or `is_allowed`, asked every second, says no. It is to be closed.
@@ -48,7 +48,7 @@ class Tail:
         """Send all followers away, and whoever comes: the process is about to stop."""
         self._is_ending = True
 
-    def _followed(self, stream: Stream, begin: int, stop: int, is_allowed: Callable[[], bool]) -> Iterator[list[Packet]]:
+    def _followed(self, stream: Stream, begin: int, stop: int, is_allowed: Callable[[], bool]) -> Generator[list[Packet]]:
         try:
             yield []
             ends_at = time.monotonic() + self._seconds
