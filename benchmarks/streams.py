@@ -29,8 +29,11 @@ from benchmarks.packets import BATCH, MEGABYTE, PACKET_BYTES, Fetched, Writer, f
 from benchmarks.paths import scratch
 from benchmarks.stores import FSYNCS, Production, Stores
 from benchmarks.table import Row, a_second, ratios
+from config.settings import Settings
 
 CONNECTIONS: Final = load.CONNECTIONS
+AT_ONCE: Final = Settings().workers * Settings().threads
+"""Connections that send single packets: as many as the service's default settings serve at once."""
 WARMING: Final = 4
 SQLITE: Final = "SQLite"
 BARE: Final = "bare"
@@ -102,33 +105,36 @@ class _Appends:
 
     def singles(self) -> list[Row]:
         fsync = FSYNCS[0]
-        kinds = {SQLITE: SQLITE, f"Redis ({fsync})": fsync}
-        ours = {told: self._posted(name, "packet") for told, name in kinds.items()}
-        shared = {f"{told}, all to one stream": self._posted(name, "packet", streams=1) for told, name in kinds.items()}
-        yardsticks = {BARE: self._posted(BARE, "packet"), "XADD": self._added(fsync, 1)}
+        kinds = {SQLITE: SQLITE, **{f"Redis ({fsync})": fsync for fsync in FSYNCS}}
+        ours = {told: self._posted(name, "packet", AT_ONCE) for told, name in kinds.items()}
+        shared = {
+            f"{told}, all to one stream": self._posted(name, "packet", AT_ONCE, streams=1) for told, name in kinds.items()
+        }
+        yardsticks = {BARE: self._posted(BARE, "packet", AT_ONCE), "XADD": self._added(fsync, 1, AT_ONCE)}
         rates = _rounds(self._plan.rounds, "single packets", {**ours, **shared, **yardsticks})
-        what = f"one packet of 1 KB in one POST, durable, {CONNECTIONS} connections: {{}} over {{}}"
+        what = f"one packet of 1 KB in one POST, durable, {AT_ONCE} connections: {{}} over {{}}"
         return [
             *(_row(what.format(told, "a bare view"), "packets", rates[told], rates[BARE], 0.25) for told in ours),
             *(_row(what.format(told, "a bare view"), "packets", rates[told], rates[BARE]) for told in shared),
             _row(what.format(f"Redis ({fsync})", "XADD"), "packets", rates[f"Redis ({fsync})"], rates["XADD"]),
         ]
 
-    def _posted(self, name: str, kind: str, streams: int = CONNECTIONS) -> Round:
+    def _posted(self, name: str, kind: str, connections: int = CONNECTIONS, streams: int | None = None) -> Round:
+        streams = streams or connections
         one = self._bare if name == BARE else self._services[name]
         writer = self._writers[SQLITE if name == BARE else name]
         told = f"{name}, {streams} {'streams' if streams > 1 else 'stream'}"
 
         def turn(number: int) -> float:
             with writer.requests(kind, streams) as requests:
-                outcome = load.post(load.Load(one.port, self._plan.seconds, requests, kind, CONNECTIONS, pinned=True))
+                outcome = load.post(load.Load(one.port, self._plan.seconds, requests, kind, connections, pinned=True))
             upload.tell(number, **{told: outcome})
             return outcome.a_second * (BATCH if kind == "batch" else 1)
 
         return turn
 
-    def _added(self, fsync: str, batch: int) -> Round:
-        wanted = xadd.Load(self._redis[fsync], self._plan.seconds, batch, PACKET_BYTES, CONNECTIONS)
+    def _added(self, fsync: str, batch: int, connections: int = CONNECTIONS) -> Round:
+        wanted = xadd.Load(self._redis[fsync], self._plan.seconds, batch, PACKET_BYTES, connections)
         return lambda number: xadd.run(wanted).a_second
 
 

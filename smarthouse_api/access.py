@@ -21,6 +21,7 @@ from smarthouse_api.errors import Forbidden, Invalid, Unauthorized
 from smarthouse_api.keyring import SPACE as INSTALLATION
 from smarthouse_api.keys import KeyRecord as KeyRecord
 from smarthouse_api.keys import Principal as Principal
+from smarthouse_api.singleflight import SingleFlight
 
 SPACE = "access"
 LARGEST_HOME: Final = 2**63 - 1
@@ -34,6 +35,7 @@ class Access:
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
+        self._looks = SingleFlight[Document | None]()
 
     def authenticate(self, authorization: str | None) -> Principal:
         """Whose key the value of an `Authorization` header holds. Raises `Unauthorized`, which repeats nothing of the value.
@@ -41,7 +43,7 @@ class Access:
         The store is asked each time: what was revoked in one process is to be worthless in every other at once.
         """
         id_, secret = keys.key_in(authorization)
-        found = self._find(id_)
+        found = self._looks.ask(id_, lambda: self._find(id_))
         # A key that does not exist takes the same way as one that does, so that the time it takes tells nothing.
         kept = keys.decoded(keys.NOBODYS if found is None else found.value)
         if not kept.opens(secret, _now()):
