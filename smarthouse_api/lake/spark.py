@@ -188,11 +188,14 @@ class _Session:
         self._channel.close()
 
     def _interrupt(self, operation: str) -> None:
-        """Cancelling a call ends its answers alone: the server would go on with the work."""
+        """Cancelling a call ends its answers alone: the server would go on with the work.
+
+        It is not waited for, because a server whose threads are all at work may take long to see it.
+        """
         kind = pb.InterruptRequest.INTERRUPT_TYPE_OPERATION_ID
         request = pb.InterruptRequest(interrupt_type=kind, operation_id=operation, **self._names)
-        with suppress(grpc.RpcError, ValueError):  # the one of a server that is gone, the other of a closed channel
-            self._server.Interrupt(request, timeout=self._answer_seconds, metadata=self._headers)
+        with suppress(ValueError):  # of a closed channel
+            self._server.Interrupt.future(request, timeout=QUERY_SECONDS, metadata=self._headers)
 
 
 class _Watch(threading.Thread):

@@ -437,7 +437,7 @@ def test_an_engine_without_access_to_the_table_is_unavailable_and_its_words_are_
 def test_a_query_that_takes_too_long_is_given_up_and_stopped(crowded: DeltaTable, sail: SailServer) -> None:
     from smarthouse_api.lake.spark import SparkEngine
 
-    with closing(SparkEngine(sail.url, query_seconds=0.5)) as engine:
+    with closing(SparkEngine(sail.url, query_seconds=2)) as engine:
         with pytest.raises(Unavailable, match=f"{sail.endpoint} does not answer in time"):
             list(engine.stream(crowded, LABORIOUS))
         assert comes_to_rest(sail)
