@@ -27,6 +27,7 @@ from smarthouse_api.errors import (
     TooMany,
     Unauthorized,
     Unavailable,
+    Unprocessable,
 )
 
 RETRY_AFTER_SECONDS = 5
@@ -102,6 +103,7 @@ _STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (
     (InUse, HTTPStatus.CONFLICT),
     (KeyReused, HTTPStatus.CONFLICT),
     (Invalid, HTTPStatus.BAD_REQUEST),
+    (Unprocessable, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),

@@ -48,6 +48,10 @@ class KeyReused(Refused):
     """An `Idempotency-Key` came again with another request."""
 
 
+class Unprocessable(Refused):
+    """What was sent is well-formed, and breaks a rule that its receiver has set."""
+
+
 class TooLarge(Refused):
     """The request passes one of the limits."""
 

@@ -17,7 +17,8 @@ from blueprints.streams.described import PATH
 from blueprints.streams.schemas import LARGEST, is_whole
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized
 from smarthouse_api.house import house
-from smarthouse_api.streams.model import Owner, RequestKey, Stream
+from smarthouse_api.replies import RequestKey
+from smarthouse_api.streams.model import Owner, Stream
 
 ROOT = "/homes"
 SECURITY: list[dict[str, list[str]]] = [{"ModeCloud": []}, {"Bearer": []}]

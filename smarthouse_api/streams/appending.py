@@ -16,12 +16,13 @@ import msgspec
 
 from backends.ports import ABSENT, Conflict, StoreError, StoreUnavailable
 from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable
+from smarthouse_api.replies import Replies, RequestKey, name_of
 from smarthouse_api.streams.blocks import entries, microseconds
 from smarthouse_api.streams.catalogue import Catalogue
 from smarthouse_api.streams.heads import Draft, Heads, Seen
-from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Owner, RequestKey, Stream
-from smarthouse_api.streams.replies import Replies, name_of
+from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Owner, Stream
 from smarthouse_api.streams.shelf import Shelf
+from smarthouse_api.streams.space import space_of
 
 _ATTEMPTS: Final = 200
 _BATCH_BYTES: Final = 8 << 20
@@ -195,7 +196,7 @@ class Appending:
         if asked.request_key is not None:
             if name_of(asked.request_key) in draft.expect:
                 return None
-            if (earlier := self._replies.earlier(asked.stream, asked.request_key, _Told)) is not None:
+            if (earlier := self._replies.earlier(space_of(asked.stream.key), asked.request_key, _Told)) is not None:
                 return Appended(earlier.start, earlier.stop, replayed=True)
         self._check_session(draft, asked)
         draft.own(asked.owner)

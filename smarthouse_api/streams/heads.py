@@ -15,8 +15,8 @@ from typing import TypeVar
 import msgspec
 
 from backends.ports import ABSENT, Change, Committed, Put, StateStore
+from smarthouse_api.attempts import until_settled
 from smarthouse_api.errors import InUse, NotFound
-from smarthouse_api.streams.attempts import until_settled
 from smarthouse_api.streams.blocks import time_of
 from smarthouse_api.streams.model import Owner, Session, Status, Stream
 from smarthouse_api.streams.space import HEAD, LEASE, Head, Open, space_of

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
+from smarthouse_api.attempts import until_settled
 from smarthouse_api.errors import InvalidData, NotFound, TooLarge
-from smarthouse_api.streams.attempts import until_settled
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket, Owner, Stream
 from smarthouse_api.streams.space import BORN, space_of

@@ -100,11 +100,3 @@ class MetadataPacket:
     received_at: datetime
     updated_at: datetime
     source: Owner
-
-
-@dataclass(frozen=True, slots=True)
-class RequestKey:
-    """An `Idempotency-Key`. key: with who sent it, and for what. digest: of the request, which a repeat must have too."""
-
-    key: str
-    digest: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from backends.ports import ObjectStore, StateStore
 from smarthouse_api.keyring import Keyring
 from smarthouse_api.leases import Leases
+from smarthouse_api.replies import Replies
 from smarthouse_api.streams.appending import Appending
 from smarthouse_api.streams.catalogue import Catalogue
 from smarthouse_api.streams.downloads import Downloads
@@ -14,7 +15,6 @@ from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.keeping import Keeping
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import Status, Stream
-from smarthouse_api.streams.replies import Replies
 from smarthouse_api.streams.retention import Retaining
 from smarthouse_api.streams.sealing import Sealing
 from smarthouse_api.streams.sessions import Sessions

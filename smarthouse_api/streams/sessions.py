@@ -16,12 +16,12 @@ from typing import Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
+from smarthouse_api.attempts import until_settled
 from smarthouse_api.errors import InUse, Invalid, InvalidData, NotFound
 from smarthouse_api.leases import Leases
-from smarthouse_api.streams.attempts import until_settled
+from smarthouse_api.replies import Replies, RequestKey
 from smarthouse_api.streams.heads import Draft, Heads, KeptSession, new_session_id
-from smarthouse_api.streams.model import LARGEST_INDEX, Owner, RequestKey, Session, Stream
-from smarthouse_api.streams.replies import Replies
+from smarthouse_api.streams.model import LARGEST_INDEX, Owner, Session, Stream
 from smarthouse_api.streams.space import BORN, HEAD, space_of
 
 HOLDS: Final = "holds"
@@ -67,7 +67,10 @@ class Sessions:
         """
 
         def attempt() -> tuple[Session, bool]:
-            if request_key is not None and (earlier := self._replies.earlier(stream, request_key, _Told)) is not None:
+            if (
+                request_key is not None
+                and (earlier := self._replies.earlier(space_of(stream.key), request_key, _Told)) is not None
+            ):
                 return earlier.session.session(earlier.id), True
             seen = self._heads.look(stream)
             if not 0 <= start <= stop < seen.head.next:

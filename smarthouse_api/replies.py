@@ -1,7 +1,8 @@
-"""What requests with an `Idempotency-Key` were told, for a while: `reply/<digest>` in a stream's space."""
+"""What requests with an `Idempotency-Key` were told, for a while: `reply/<digest>` in the space of what they changed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TypeVar
 
@@ -9,10 +10,16 @@ import msgspec
 
 from backends.ports import Put, StateStore
 from smarthouse_api.errors import KeyReused
-from smarthouse_api.streams.model import RequestKey, Stream
-from smarthouse_api.streams.space import space_of
 
 Told = TypeVar("Told")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """An `Idempotency-Key`. key: with who sent it, and for what. digest: of the request, which a repeat must have too."""
+
+    key: str
+    digest: str
 
 
 class Replies:
@@ -21,9 +28,9 @@ class Replies:
     def __init__(self, state: StateStore, seconds: float) -> None:
         self._state, self._seconds = state, seconds
 
-    def earlier(self, stream: Stream, request_key: RequestKey, kind: type[Told]) -> Told | None:
+    def earlier(self, space: str, request_key: RequestKey, kind: type[Told]) -> Told | None:
         """What the same request was told before. Raises `KeyReused` when it was another under the same key."""
-        found = self._state.get(space_of(stream.key), name_of(request_key))
+        found = self._state.get(space, name_of(request_key))
         if found is None:
             return None
         digest, told = msgspec.json.decode(found.value)
