@@ -123,24 +123,28 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in batches:
-        for piece in slices(batch):
-            waiting.append(piece.cast(ROWS))
-            rows, size = rows + len(piece), size + waiting[-1].nbytes
-            if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
-                yield pa.Table.from_batches(waiting)
-                waiting, rows, size = [], 0, 0
+        waiting.append(batch)
+        rows, size = rows + len(batch), size + batch.nbytes
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            yield pa.Table.from_batches(waiting)
+            waiting, rows, size = [], 0, 0
     if waiting:
         yield pa.Table.from_batches(waiting)
 
 
-def parquet(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
-    """Parquet with zstd, a chunk for each row group."""
+def parquet_file(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:
+    """Parquet with zstd, a chunk for each row group. batches: small ones, of this schema."""
     sink = _Sink()
-    with pq.ParquetWriter(sink, ROWS, compression="zstd") as writer:
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for group in _groups(batches):
             writer.write_table(group, row_group_size=len(group))
             yield sink.drain()
     yield sink.drain()
+
+
+def parquet(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+    """Parquet with zstd, a chunk for each row group."""
+    return parquet_file((piece.cast(ROWS) for batch in batches for piece in slices(batch)), ROWS)
 
 
 FORMATS: Final[Mapping[str, Format]] = MappingProxyType(

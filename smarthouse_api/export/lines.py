@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,9 +51,14 @@ def _lines(batch: pa.RecordBatch, cells: list[Cell], separator: str) -> bytes:
             texts = _texts(uniques)
         column = this
         columns.append(_taken(_wrapped(texts, cell), codes, cell.null))
-    lines = pc.binary_join_element_wise(*columns, separator)
-    _, offsets, text = lines.buffers()
-    return bytes(text.slice(0, int(np.frombuffer(offsets, np.int32)[len(lines)])))
+    return flat(pc.binary_join_element_wise(*columns, separator))
+
+
+def flat(texts: pa.StringArray) -> bytes:
+    """The texts, one after the other."""
+    _, offsets, text = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)
+    return bytes(text[int(ends[texts.offset]) : int(ends[texts.offset + len(texts)])]) if text else b""
 
 
 def _encoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -149,23 +155,37 @@ def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     if batch.schema.names != ROWS.names:
         raise ValueError(f"Not the columns of an export's rows: {batch.schema.names}")
     columns = [_shared(column) for column in batch.columns]
-    sizes = np.zeros(batch.num_rows, np.int64)
-    for column in columns:
-        if pa.types.is_dictionary(column.type):
-            lengths = pc.binary_length(column.dictionary).take(column.indices)
-        elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            lengths = pc.binary_length(column)
-        else:
-            continue
-        sizes += lengths.fill_null(0).to_numpy(zero_copy_only=False)
-    ends = np.cumsum(sizes)
     whole = pa.RecordBatch.from_arrays(columns, names=ROWS.names)
+    sizes = sum(map(lengths, columns), np.zeros(batch.num_rows, np.int64))
+    for start, length in spans(sizes):
+        yield whole.slice(start, length)
+
+
+def lengths(column: pa.Array) -> npt.NDArray[np.int64]:
+    """The bytes of text in each row; none where the column is not of text."""
+    if pa.types.is_dictionary(column.type):
+        found = pc.binary_length(column.dictionary).take(column.indices)
+    elif pa.types.is_string_view(column.type):
+        # Arrow has no kernel for these. A view is 16 bytes, the first four its length.
+        views = np.frombuffer(column.buffers()[1], np.int32)[::4]
+        found = pc.if_else(column.is_valid(), pa.array(views[column.offset : column.offset + len(column)]), 0)
+    elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        found = pc.binary_length(column)
+    else:
+        return np.zeros(len(column), np.int64)
+    sizes: npt.NDArray[np.int64] = found.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return sizes
+
+
+def spans(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Start and length of runs of rows that are small enough for one slice. sizes: bytes of each row."""
+    ends = np.cumsum(sizes)
     start = 0
     while start < len(ends):
         before = ends[start - 1] if start else 0
         end = int(np.searchsorted(ends, before + TEXT_BYTES, "right"))
         end = min(max(end, start + 1), start + SLICE_ROWS)
-        yield whole.slice(start, end - start)
+        yield start, end - start
         start = end
 
 
