@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
@@ -17,10 +17,10 @@ class Engine(ABC):
     """May be made before a fork and is used after it, by many threads at once."""
 
     @abstractmethod
-    def stream(self, table: DeltaTable, query: exp.Select) -> Iterator[pa.RecordBatch]:
-        """The result of `query`, in which the snapshot `table` is called `states`, batch by batch, in no order.
+    def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
+        """The result of `query`, whose FROM is the snapshot `table`, batch by batch, in no order.
 
-        Columns are called and typed as in `lake.schema`, but that a text may come as a `string_view`. To be read
+        Columns are called and typed as in the table, but that a text may come as a `string_view`. To be read
         without pausing, to its end or until closed, which stops the query. Raises `Unavailable` or `StoreUnavailable`, at the
         first batch or at a later one: a result that ends is whole.
         """
@@ -51,14 +51,19 @@ class EmbeddedEngine(Engine):
     # Large batches: what follows has a cost for each batch in Python.
     SESSION = {"datafusion.execution.batch_size": "8192"}  # noqa: RUF012
 
-    def stream(self, table: DeltaTable, query: exp.Select) -> Iterator[pa.RecordBatch]:
+    def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
         with lake_faults():
-            builder = QueryBuilder(self.SESSION).register("states", table)
+            builder = QueryBuilder(self.SESSION).register(name_of_source(query), table)
             # Iterating the result itself holds the GIL; the reader over its C stream does not.
             yield from pa.RecordBatchReader.from_stream(builder.execute(query.sql(DataFusion)))
 
     def check(self) -> str:
         return "in the process"
+
+
+def name_of_source(query: exp.Select) -> str:
+    """What a query calls the table that it reads; something else for one that reads none."""
+    return next((source.name for source in query.find_all(exp.Table) if source.name), "table")
 
 
 def open_engine(url: str) -> Engine:

@@ -15,7 +15,7 @@ import re
 import threading
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
@@ -26,8 +26,7 @@ from deltalake import DeltaTable
 from sqlglot import exp
 
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.engines import Engine
-from smarthouse_api.lake.schema import STATES
+from smarthouse_api.lake.engines import Engine, name_of_source
 
 with warnings.catch_warnings():
     # pyspark has not been tried with pandas 3 by its authors. It insists on importing pandas; we use none of it.
@@ -74,10 +73,10 @@ class SparkEngine(Engine):
         self._lock = threading.Lock()
         self._session: _Session | None = None
 
-    def stream(self, table: DeltaTable, query: exp.Select) -> Iterator[pa.RecordBatch]:
-        plan = _plan(table, query)
+    def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
+        plan, schema = _plan(table, query), pa.schema(table.schema().to_arrow())
         try:
-            yield from self._ready().run(plan, self._query_seconds)
+            yield from self._ready().run(plan, schema, self._query_seconds)
         except grpc.RpcError as fault:
             raise self._unavailable(fault) from fault
 
@@ -159,8 +158,11 @@ class _Session:
         self._server.Config(request, timeout=self._answer_seconds, metadata=self._headers)
         self.answered = True
 
-    def run(self, plan: pb.Plan, seconds: float) -> Iterator[pa.RecordBatch]:
-        """The plan's result, one message of the server at a time. A query that is not read to its end is interrupted."""
+    def run(self, plan: pb.Plan, schema: pa.Schema, seconds: float) -> Iterator[pa.RecordBatch]:
+        """The plan's result, one message of the server at a time. A query that is not read to its end is interrupted.
+
+        schema: has the types that the columns are to have, by their names.
+        """
         operation = str(uuid.uuid4())
         request = pb.ExecutePlanRequest(plan=plan, operation_id=operation, **self._names)
         answers = self._server.ExecutePlan(request, timeout=seconds, metadata=self._headers)
@@ -170,7 +172,8 @@ class _Session:
             for answer in answers:
                 if answer.HasField("arrow_batch"):
                     with pa.ipc.open_stream(answer.arrow_batch.data) as batches:
-                        yield from map(_typed, batches)
+                        for batch in batches:
+                            yield _typed(batch, schema)
             whole = True
         finally:
             watch.over.set()
@@ -232,10 +235,10 @@ def _plan(table: DeltaTable, query: exp.Select) -> pb.Plan:
     sql = query.transform(set_aside).sql("spark", identify=True)
     version = {"versionAsOf": str(table.version())}
     source = pb.Read.DataSource(format="delta", paths=[_location(table.table_uri)], options=version)
-    states = pb.SubqueryAlias(input=pb.Relation(read=pb.Read(data_source=source)), alias="states")
+    whole_table = pb.SubqueryAlias(input=pb.Relation(read=pb.Read(data_source=source)), alias=name_of_source(query))
     whole = pb.WithRelations(
         root=pb.Relation(common=pb.RelationCommon(plan_id=1), sql=pb.SQL(query=sql, named_arguments=texts)),
-        references=[pb.Relation(common=pb.RelationCommon(plan_id=2), subquery_alias=states)],
+        references=[pb.Relation(common=pb.RelationCommon(plan_id=2), subquery_alias=whole_table)],
     )
     return pb.Plan(root=pb.Relation(common=pb.RelationCommon(plan_id=3), with_relations=whole))
 
@@ -245,5 +248,6 @@ def _location(uri: str) -> str:
     return re.sub("^s3://", "s3a://", unquote(uri))
 
 
-def _typed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return batch.cast(pa.schema([(name, STATES.field(name).type) for name in batch.schema.names]))
+def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with the types that its columns have in the table."""
+    return batch.cast(pa.schema([(name, schema.field(name).type) for name in batch.schema.names]))

@@ -1,4 +1,4 @@
-"""The Delta table of states: every write to it, and the snapshot that a reader gets.
+"""A Delta table of the lake: every write to it, and the snapshot that a reader gets. And that of states.
 
 Only whoever holds the writer's lease calls what writes. Should one who has lost it try all the same, as a process may that was
 suspended, nothing comes of it. A batch is committed on the snapshot that its writer began with, under the name of the log
@@ -9,9 +9,11 @@ snapshot older than another's. And what is removed was found to be dead while th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,8 +28,8 @@ NAME = "states"
 LEASE = "lake"
 """Name of the lease that one writer holds, and of the one that whoever reads a snapshot shares."""
 
-# Only `time` has statistics: those of an identifying column would keep a forgotten home's values in the log. Expired log
-# entries and removed files go as soon as they are asked to, which is what forgetting needs, and not before: an engine that
+# Only what is named has statistics: those of an identifying column would keep a forgotten home's values in the log. Expired
+# log entries and removed files go as soon as they are asked to, which is what forgetting needs, and not before: an engine that
 # opens the table by its version, in mid-export, needs the log of that version.
 CONFIGURATION = {
     "delta.dataSkippingStatsColumns": "time",
@@ -37,7 +39,6 @@ CONFIGURATION = {
     "delta.checkpointInterval": "50",
 }
 WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=128 * 1024)
-
 
 _ATTEMPTS = 10
 
@@ -57,11 +58,28 @@ def lake_faults() -> Iterator[None]:
         raise StoreUnavailable(f"the lake: {type(fault).__name__}") from fault
 
 
-class StatesTable:
-    """The table in one object store. Holds no open handle, so that it can be made before a fork."""
+@dataclass(frozen=True)
+class Layout:
+    """What a table is. name: in the object store. lease: of its writer, and of its readers. partitions: the columns by which
+    its files are parted, `day` (of arrival, UTC) among them. statistics: the columns that whole files can be passed over by.
+    """
 
-    def __init__(self, objects: ObjectStore, leases: Leases) -> None:
-        self._objects, self._leases = objects, leases
+    name: str
+    lease: str
+    schema: pa.Schema
+    partitions: tuple[str, ...]
+    statistics: tuple[str, ...]
+    description: str
+
+
+LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time",), "States of homes")
+
+
+class LakeTable:
+    """A table in one object store. Holds no open handle, so that it can be made before a fork."""
+
+    def __init__(self, objects: ObjectStore, leases: Leases, layout: Layout, writer: WriterProperties = WRITER) -> None:
+        self._objects, self._leases, self._layout, self._writer = objects, leases, layout, writer
 
     def condition(self) -> str:
         """One line for readiness; raises `StoreUnavailable` when the table cannot be read."""
@@ -70,26 +88,26 @@ class StatesTable:
 
     def try_write(self) -> Lease | None:
         """The writer's lease, to be released; None while another writes."""
-        return self._leases.try_hold(LEASE)
+        return self._leases.try_hold(self._layout.lease)
 
     def writing(self, wait_seconds: float) -> AbstractContextManager[Lease]:
         """Hold the writer's lease, waiting for another at most so long. Raises `TimeoutError`."""
-        return self._leases.hold(LEASE, wait_seconds)
+        return self._leases.hold(self._layout.lease, wait_seconds)
 
     def reading(self) -> Lease:
         """A reader's lease, to be released: it is waited for before the files of its snapshot go."""
-        return self._leases.share(LEASE)
+        return self._leases.share(self._layout.lease)
 
     def is_read(self) -> bool:
-        return bool(self._leases.shared(LEASE))
+        return bool(self._leases.shared(self._layout.lease))
 
     def break_readers(self, wait_seconds: float) -> None:
         """Wait for the readers that are there, at most so long, then break them off."""
-        self._leases.break_shared(LEASE, wait_seconds)
+        self._leases.break_shared(self._layout.lease, wait_seconds)
 
     def open(self) -> DeltaTable | None:
         """The latest snapshot; None before the first row was ever written."""
-        location = self._objects.table_location(NAME)
+        location = self._objects.table_location(self._layout.name)
         with lake_faults():
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
@@ -115,6 +133,91 @@ class StatesTable:
         """The same of the latest snapshot."""
         table = self.open()
         return 0 if table is None else self.committed(table, log)
+
+    def commit(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
+        """Commit `rows` as everything up to a sequence of each of the logs; `snapshot` then holds them.
+
+        Raises `Forestalled` when another wrote of one of the logs since `snapshot`.
+        """
+        with lake_faults():
+            write_deltalake(
+                snapshot,
+                rows,
+                mode="append",
+                writer_properties=self._writer,
+                commit_properties=CommitProperties(app_transactions=[Transaction(*log) for log in logs.items()]),
+            )
+
+    def fence(self) -> None:
+        """From now on nobody commits what was prepared before: neither rows of what is about to be deleted, nor a compaction,
+        whose file an erasing takes for dead. delta-rs checks a compaction's commit against changed metadata alone.
+        """
+        with lake_faults():
+            self.open_or_create().alter.set_table_description(self._layout.description)
+
+    def delete(self, predicate: str) -> None:
+        """Remove the rows from the table; their bytes stay until `erase_history`. predicate: SQL, of nothing that came."""
+        table = self.open()
+        if table is not None:
+            with lake_faults():
+                table.delete(predicate, writer_properties=self._writer)
+
+    def erase_history(self, lease: Lease) -> None:
+        """Remove every file and log entry that the latest snapshot does not need, those of crashed writers included.
+
+        lease: the writer's. Whoever still reads an older snapshot fails.
+        """
+        if self.open() is None:
+            return
+        # The newest log entry stays: let it be one that says nothing.
+        self.fence()
+        table = self.open_or_create()
+        with lake_faults():
+            dead = table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)
+        # Nobody else has written since the snapshot was opened: what it does not hold is dead, however late it goes.
+        lease.check()
+        self._objects.sweep_table(self._layout.name, dead)
+        with lake_faults():
+            table.create_checkpoint()
+            table.cleanup_metadata()
+
+    def compact(self, lease: Lease, least_files: int, interrupted: Callable[[], bool]) -> bool:
+        """Merge the small files of partitions that have gathered too many; whether any were merged.
+
+        lease: the writer's. interrupted: asked between partitions; the rest is left for another time.
+        """
+        table = self.open()
+        merged = False
+        if table is None:
+            return merged
+        for partition in _crowded(files_of(table), self._layout.partitions, least_files, datetime.now(UTC).date()):
+            if interrupted():
+                break
+            lease.check()
+            of_it = [(name, "=", str(value)) for name, value in zip(self._layout.partitions, partition, strict=True)]
+            with lake_faults():
+                table.optimize.compact(partition_filters=of_it, writer_properties=self._writer)
+            merged = True
+        return merged
+
+    def _create(self) -> DeltaTable:
+        location = self._objects.table_location(self._layout.name)
+        with lake_faults():
+            return DeltaTable.create(
+                location.uri,
+                self._layout.schema,
+                mode="ignore",
+                partition_by=list(self._layout.partitions),
+                configuration={**CONFIGURATION, "delta.dataSkippingStatsColumns": ",".join(self._layout.statistics)},
+                storage_options=location.storage_options,
+            )
+
+
+class StatesTable(LakeTable):
+    """The table of states."""
+
+    def __init__(self, objects: ObjectStore, leases: Leases) -> None:
+        super().__init__(objects, leases, LAYOUT)
 
     def homes(self) -> set[str]:
         """Internal keys of all homes that have rows."""
@@ -146,77 +249,11 @@ class StatesTable:
 
         Raises `Forestalled` when another wrote of the log since `snapshot`.
         """
-        with lake_faults():
-            write_deltalake(
-                snapshot,
-                rows,
-                mode="append",
-                writer_properties=WRITER,
-                commit_properties=CommitProperties(app_transactions=[Transaction(log, sequence)]),
-            )
-
-    def fence(self) -> None:
-        """From now on nobody commits what was prepared before: neither rows of a home that is about to be deleted, nor a
-        compaction, whose file an erasing takes for dead. delta-rs checks a compaction's commit against changed metadata alone.
-        """
-        with lake_faults():
-            self.open_or_create().alter.set_table_description("States of homes")
+        self.commit(snapshot, rows, {log: sequence})
 
     def delete_home(self, home: str) -> None:
         """Remove a home's rows from the table; their bytes stay until `erase_history`."""
-        table = self.open()
-        if table is not None:
-            with lake_faults():
-                table.delete(f"bucket = {bucket_of(home)} AND home = '{home}'", writer_properties=WRITER)
-
-    def erase_history(self, lease: Lease) -> None:
-        """Remove every file and log entry that the latest snapshot does not need, those of crashed writers included.
-
-        lease: the writer's. Whoever still reads an older snapshot fails.
-        """
-        if self.open() is None:
-            return
-        # The newest log entry stays: let it be one that says nothing.
-        self.fence()
-        table = self.open_or_create()
-        with lake_faults():
-            dead = table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)
-        # Nobody else has written since the snapshot was opened: what it does not hold is dead, however late it goes.
-        lease.check()
-        self._objects.sweep_table(NAME, dead)
-        with lake_faults():
-            table.create_checkpoint()
-            table.cleanup_metadata()
-
-    def compact(self, lease: Lease, least_files: int, interrupted: Callable[[], bool]) -> bool:
-        """Merge the small files of partitions that have gathered too many; whether any were merged.
-
-        lease: the writer's. interrupted: asked between partitions; the rest is left for another time.
-        """
-        table = self.open()
-        merged = False
-        for day, bucket in [] if table is None else _crowded(files_of(table), least_files, datetime.now(UTC).date()):
-            if interrupted():
-                break
-            lease.check()
-            with lake_faults():
-                table.optimize.compact(  # type: ignore[union-attr]
-                    partition_filters=[("day", "=", str(day)), ("bucket", "=", str(bucket))], writer_properties=WRITER
-                )
-            merged = True
-        return merged
-
-    def _create(self) -> DeltaTable:
-        location = self._objects.table_location(NAME)
-        with lake_faults():
-            return DeltaTable.create(
-                location.uri,
-                STATES,
-                mode="ignore",
-                partition_by=["day", "bucket"],
-                configuration=CONFIGURATION,
-                storage_options=location.storage_options,
-            )
+        self.delete(f"bucket = {bucket_of(home)} AND home = '{home}'")
 
 
 def files_of(snapshot: DeltaTable) -> pa.Table:
@@ -225,18 +262,17 @@ def files_of(snapshot: DeltaTable) -> pa.Table:
         return pa.RecordBatchReader.from_stream(snapshot.get_add_actions(flatten=True)).read_all()
 
 
-def _crowded(files: pa.Table, least_files: int, today: date) -> list[tuple[date, int]]:
+def _crowded(files: pa.Table, partitions: tuple[str, ...], least_files: int, today: date) -> list[tuple[Any, ...]]:
     """Partitions worth merging. Of a day that is over, those with more than one file: hardly anything will be added to them.
     Of today, those with many files, of which the largest is no longer most of the bytes, so that a row is rewritten a
     logarithmic number of times; or with far too many files.
     """
-    counted = files.group_by(["partition.day", "partition.bucket"]).aggregate(
-        [("size_bytes", "count"), ("size_bytes", "max"), ("size_bytes", "sum")]
-    )
+    names = [f"partition.{name}" for name in partitions]
+    sizes: list[tuple[str, str]] = [("size_bytes", "count"), ("size_bytes", "max"), ("size_bytes", "sum")]
     crowded = []
-    for one in counted.to_pylist():
+    for one in files.group_by(names).aggregate(sizes).to_pylist():
         count, is_spread = one["size_bytes_count"], 2 * one["size_bytes_max"] <= one["size_bytes_sum"]
         is_over = one["partition.day"] < today
         if (is_over and count > 1) or (count >= least_files and (is_spread or count >= 8 * least_files)):
-            crowded.append((one["partition.day"], one["partition.bucket"]))
+            crowded.append(tuple(one[name] for name in names))
     return sorted(crowded)
