@@ -179,6 +179,14 @@ class StateStore(ABC):
         """Release connections. The store opens them again when it is next used."""
 
 
+class NamesLogs(ABC):
+    """A power that some state stores have: any client of the store itself can read a log, under a name that it has there."""
+
+    @abstractmethod
+    def log_name(self, space: str, log: str) -> str:
+        """The log's name in the store. Asks no server."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """An object's key, its size in bytes, and when it was last written (UTC)."""

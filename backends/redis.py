@@ -23,7 +23,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from backends.checks import check_change, check_names
-from backends.ports import Change, Committed, Conflict, Document, Entry, StateStore, StoreUnavailable
+from backends.ports import Change, Committed, Conflict, Document, Entry, NamesLogs, StateStore, StoreUnavailable
 from backends.redis_connections import Connections
 from backends.redis_scripts import COMMIT, EXPIRE, GET, REBUILD, SCAN
 from backends.redis_servers import condition, every_server, found, primaries, rewrite
@@ -36,7 +36,7 @@ _PAGE_BYTES = 4 << 20
 _WITHIN_SPACE = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
 
-class RedisState(StateStore):
+class RedisState(StateStore, NamesLogs):
     """`redis://[user:password@]host:port/database`, `redis+sentinel://[...]host:port,host:port/master/database`, or
     `redis+cluster://[...]host:port,host:port`; each as `rediss...` over TLS.
 
@@ -90,6 +90,10 @@ class RedisState(StateStore):
     def last_sequence(self, space: str, log: str) -> int:
         check_names(space, log)
         return int(self._ask("HGET", self._key(space, "counters"), f"log:{log}") or 0)
+
+    def log_name(self, space: str, log: str) -> str:
+        check_names(space, log)
+        return self._key(space, f"log:{log}")
 
     def commit(self, space: str, change: Change) -> Committed:
         check_change(space, change)

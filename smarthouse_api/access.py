@@ -17,6 +17,7 @@ from typing import Final
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore, StoreUnavailable
 from smarthouse_api import keys
+from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import Forbidden, Invalid, Unauthorized
 from smarthouse_api.keyring import SPACE as INSTALLATION
 from smarthouse_api.keys import KeyRecord as KeyRecord
@@ -56,6 +57,16 @@ class Access:
             return
         if principal.project is None or principal.project != self._project_of(home_id):
             raise Forbidden("The key does not open this home; use a key of the home, or of the project that it belongs to")
+
+    def require_collection(self, principal: Principal, collection: Collection | None) -> None:
+        """Raises `Forbidden` unless the collection is open to them; for one that does not exist in the same words."""
+        if not (principal.is_admin or (collection is not None and opens(principal, collection.id))):
+            raise Forbidden("The key does not open this collection; use one that names its id, or ask for such a key")
+
+    def require_admin(self, principal: Principal) -> None:
+        """Raises `Forbidden` for any other."""
+        if not principal.is_admin:
+            raise Forbidden("This is for the operator; use an admin key")
 
     def create(
         self,
@@ -162,6 +173,11 @@ class Access:
         puts = (Put(name, keys.document(record, secret).encoded()), Put(_BEGUN, b""))
         self._state.commit(SPACE, Change(expect={name: ABSENT, **(expect or {})}, puts=puts))
         return keys.text(record.id, secret)
+
+
+def opens(grants: Principal | KeyRecord, collection_id: str) -> bool:
+    """Whether the collection is named among the grants: a data source and a dataset of one id are the same."""
+    return collection_id in grants.datasources or collection_id in grants.datasets
 
 
 def _now() -> datetime:

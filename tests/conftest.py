@@ -162,7 +162,7 @@ class Server:
             try:
                 if requests.get(f"{self.url}/health/ready", timeout=5).ok:
                     return self
-            except requests.ConnectionError:
+            except requests.RequestException:
                 time.sleep(0.05)
         raise AssertionError("the server did not become ready")
 

@@ -51,12 +51,12 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collection(Definition, frozen=True, kw_only=True):
-    """A collection that stands. key: random; what the stores call it. version: of its definition in the state store."""
+    """A collection that stands. key: random; what the stores call it. born: version of what lets it be written to."""
 
     key: str
     created_at: datetime
     updated_at: datetime
-    version: int = 0
+    born: int = 0
 
     @property
     def space(self) -> str:

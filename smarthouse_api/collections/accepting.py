@@ -1,0 +1,159 @@
+"""Records that come: checked against the collection's own rules, and durable, all or none, when that is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+
+from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from smarthouse_api.attempts import until_settled
+from smarthouse_api.collections.aside import Aside
+from smarthouse_api.collections.catalogue import BORN, look_for
+from smarthouse_api.collections.checkers import Checkers
+from smarthouse_api.collections.checking import normalized, uniformity
+from smarthouse_api.collections.entries import Request, entries
+from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection
+from smarthouse_api.collections.seen import Seen
+from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
+from smarthouse_api.replies import Replies, RequestKey
+
+_TOLD: Final = 3
+_KINDS: Final = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a text", list: "an array"}
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What became of a request. id: of the answer, a UUID. stored, aside: how many records were.
+
+    is_duplicate: nothing of it was new. replayed: this is the first answer to the same `Idempotency-Key`.
+    """
+
+    id: str
+    at: datetime
+    stored: int
+    aside: int = 0
+    warnings: tuple[str, ...] = ()
+    is_duplicate: bool = False
+    replayed: bool = False
+
+
+@dataclass
+class _Asked:
+    """A request on its way. faults: by index in `records`. has_failed: a commit did, so that something may be there already."""
+
+    collection: Collection
+    records: list[dict[str, Any]]
+    message_id: str | None
+    request_key: RequestKey | None
+    faults: dict[int, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    has_failed: bool = False
+
+
+class Accepting:
+    """most_records: of one request. record_bytes: the largest record, as JSON."""
+
+    def __init__(
+        self,
+        state: StateStore,
+        replies: Replies,
+        seen: Seen,
+        aside: Aside,
+        checkers: Checkers,
+        *,
+        most_records: int,
+        record_bytes: int,
+    ) -> None:
+        self._state, self._replies, self._seen, self._aside, self._checkers = state, replies, seen, aside, checkers
+        self._most_records, self._record_bytes = most_records, record_bytes
+
+    def accept(
+        self,
+        collection: Collection,
+        records: list[Any],
+        *,
+        message_id: str | None = None,
+        refuse_faulty: bool = False,
+        request_key: RequestKey | None = None,
+    ) -> Accepted:
+        """Store the records, all or none; durable once this returns.
+
+        refuse_faulty: as a data source does, which brings times to UTC, warns of what is amiss, and in strict mode refuses what
+        does not follow its schema; a dataset sets that aside. message_id: `params.msgid`, for collections that go by it.
+
+        Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile).
+        """
+        self._check(records)
+        asked = _Asked(collection, records, message_id, request_key)
+        if refuse_faulty:
+            asked.records, asked.warnings = normalized(records, collection.timestamp_field)
+            self._hold_to_one_shape(asked)
+        if collection.mode != OFF:
+            asked.faults = self._checkers.faults_of(collection, asked.records)
+            if refuse_faulty:
+                self._tell_faults(asked)
+        return until_settled(lambda: self._try(asked), "collection")
+
+    def _check(self, records: list[Any]) -> None:
+        if not records:
+            raise Invalid("data: there is no record; send at least one")
+        if len(records) > self._most_records:
+            raise TooLarge(f"data: there are {len(records)} records; at most {self._most_records} are taken in one request")
+        for index, record in enumerate(records):
+            if type(record) is not dict:
+                raise Invalid(f"data[{index}]: a record must be an object, and this is {_KINDS[type(record)]}")
+
+    def _hold_to_one_shape(self, asked: _Asked) -> None:
+        told = uniformity(asked.records)
+        if told and asked.collection.mode == STRICT and asked.collection.schema is None:
+            raise Unprocessable(f"All records of a request must follow the same schema: {'; '.join(told[:_TOLD])}")
+        asked.warnings += told
+
+    def _tell_faults(self, asked: _Asked) -> None:
+        some = [f"data[{index}]: {fault}" for index, fault in list(asked.faults.items())[:_TOLD]]
+        if left := len(asked.faults) - len(some):
+            some.append(f"{left} more records do not follow the schema")
+        if some and asked.collection.mode == STRICT:
+            raise Unprocessable(f"The records do not follow the data source's schema: {'; '.join(some)}")
+        asked.warnings += some
+
+    def _try(self, asked: _Asked) -> Accepted:
+        """One attempt, in one commit. Raises `Conflict` when something of it is there already."""
+        collection = asked.collection
+        if asked.request_key is not None:
+            earlier = self._replies.earlier(collection.space, asked.request_key, Accepted)
+            if earlier is not None:
+                return msgspec.structs.replace(earlier, replayed=True)
+        if asked.has_failed:
+            look_for(self._state, collection)
+        new = self._seen.new(collection, asked.records, asked.message_id, look=asked.has_failed)
+        apart = [index for index in new.indexes if index in asked.faults] if collection.mode == STRICT else []
+        good = [index for index in new.indexes if index not in asked.faults] if apart else new.indexes
+        told = Accepted(
+            str(uuid4()), datetime.now(UTC), len(good), len(apart), tuple(asked.warnings), is_duplicate=not new.indexes
+        )
+        try:
+            self._state.commit(collection.space, self._change(asked, new.marks, good, apart, told))
+        except Conflict:
+            asked.has_failed = True
+            raise
+        return told
+
+    def _change(self, asked: _Asked, marks: Sequence[Put], good: Sequence[int], apart: Sequence[int], told: Accepted) -> Change:
+        request = Request(told.id, asked.collection.id, told.at, asked.message_id)
+        new = [*marks]
+        if asked.request_key is not None:
+            new.append(self._replies.put(asked.request_key, told))
+        is_all = len(good) == len(asked.records)
+        records = asked.records if is_all else [asked.records[index] for index in good]
+        faults = asked.faults if is_all else {at: asked.faults[index] for at, index in enumerate(good) if index in asked.faults}
+        aside = (self._aside.put(request, index, asked.records[index], asked.faults[index]) for index in apart)
+        return Change(
+            expect={BORN: asked.collection.born, **{put.key: ABSENT for put in new}},
+            puts=(*new, *aside),
+            appends=tuple((TOPIC, entry) for entry in entries(request, records, faults, self._record_bytes)),
+        )

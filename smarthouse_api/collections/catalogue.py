@@ -1,0 +1,203 @@
+"""Which collections there are. In the state store, space `collections`:
+
+    id/<id>             the collection
+    alias/<alias>       the id that it stands for; ids and aliases are names of one kind
+    gone/<key>          a deleted collection whose bytes are still to be removed
+
+and in each collection's own space the empty document `born`, without which nothing is written there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
+from smarthouse_api.attempts import until_settled
+from smarthouse_api.collections.definitions import check, is_name
+from smarthouse_api.collections.model import Collection, Definition, space_of
+from smarthouse_api.errors import InUse, Invalid, NotFound
+from smarthouse_api.replies import Replies, RequestKey
+from smarthouse_api.singleflight import SingleFlight
+
+SPACE: Final = "collections"
+BORN: Final = "born"
+_MEMBERS: Final = frozenset(Definition.__struct_fields__)
+_UNKNOWN: Final = "There is no such collection"
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """A deleted collection. at: seconds since 1970."""
+
+    key: str
+    id: str
+    at: float
+
+    @property
+    def space(self) -> str:
+        return space_of(self.id, self.key)
+
+
+@dataclass(frozen=True)
+class Created:
+    """replayed: it was created by the same request before."""
+
+    collection: Collection
+    replayed: bool = False
+
+
+class Catalogue:
+    """The collections of one installation."""
+
+    def __init__(self, state: StateStore, replies: Replies) -> None:
+        self._state, self._replies = state, replies
+        self._looks = SingleFlight[Document | None]()
+
+    def get(self, name: str) -> Collection | None:
+        """The collection with this id or alias."""
+        found = self._found(name)
+        return None if found is None else found[0]
+
+    def find(self, name: str) -> Collection:
+        """The same; raises `NotFound`."""
+        if (found := self.get(name)) is None:
+            raise NotFound(_UNKNOWN)
+        return found
+
+    def everything(self) -> Iterator[Collection]:
+        """All collections, by id."""
+        for _, document in self._state.scan_all(SPACE, "id/"):
+            yield _decoded(document)
+
+    def create(self, definition: Definition, request_key: RequestKey | None = None) -> Created:
+        """Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
+        check(definition)
+        if (earlier := self._earlier(request_key)) is not None:
+            return earlier
+        key, now = secrets.token_hex(12), datetime.now(UTC)
+        space = space_of(definition.id, key)
+        born = self._state.put(space, BORN, b"", expect=ABSENT)
+        members = {name: getattr(definition, name) for name in _MEMBERS}
+        collection = Collection(**members, key=key, created_at=now, updated_at=now, born=born)
+        puts = [Put(f"id/{collection.id}", msgspec.json.encode(collection)), *_alias(collection)]
+        names = [collection.id, *([collection.alias] if collection.alias else [])]
+        expect = {f"{kind}/{name}": ABSENT for name in names for kind in ("id", "alias")}
+        if request_key is not None:
+            told = self._replies.put(request_key, collection)
+            puts.append(told)
+            expect[told.key] = ABSENT
+        try:
+            self._state.commit(SPACE, Change(expect=expect, puts=tuple(puts)))
+        except Conflict:
+            self._state.erase(space)
+            if (earlier := self._earlier(request_key)) is not None:
+                return earlier
+            raise InUse(
+                f"One of the names {', '.join(names)} is a collection's already; choose another, or change that one",
+                reason="EXISTS",
+            ) from None
+        return Created(collection)
+
+    def update(self, name: str, changes: dict[str, Any]) -> Collection:
+        """Change members of the definition. Raises `Invalid`, `NotFound`, and `InUse` (`EXISTS`) for an alias that is taken."""
+        if unknown := sorted(set(changes) - (_MEMBERS - {"id"})):
+            raise Invalid(f"{', '.join(unknown)}: cannot be changed; what can is {', '.join(sorted(_MEMBERS - {'id'}))}")
+        return until_settled(lambda: self._update(name, changes), "collection")
+
+    def delete(self, name: str) -> Gone:
+        """From now on it is neither written to nor read; whoever keeps house removes its bytes. Raises `NotFound`."""
+        gone = until_settled(lambda: self._delete(name), "collection")
+        self.close_to_writers(gone)
+        return gone
+
+    def gone(self) -> list[Gone]:
+        """What was deleted, and not purged yet."""
+        return [msgspec.json.decode(document.value, type=Gone) for _, document in self._state.scan_all(SPACE, "gone/")]
+
+    def close_to_writers(self, gone: Gone) -> None:
+        """Let nobody write to a deleted collection who found it before."""
+        self._state.commit(gone.space, Change(deletes=(BORN,)))
+
+    def forget_gone(self, gone: Gone) -> None:
+        """It is purged."""
+        self._state.commit(SPACE, Change(deletes=(f"gone/{gone.key}",)))
+
+    def _found(self, name: str) -> tuple[Collection, int] | None:
+        """The collection and the version of its document."""
+        if not is_name(name):
+            return None
+        found = self._look(f"id/{name}")
+        if found is None and (alias := self._look(f"alias/{name}")) is not None:
+            found = self._look(f"id/{alias.value.decode()}")
+            # An alias that has moved on meanwhile is another's.
+            if found is not None and _decoded(found).alias != name:
+                found = None
+        return None if found is None else (_decoded(found), found.version)
+
+    def _look(self, key: str) -> Document | None:
+        return self._looks.ask(key, lambda: self._state.get(SPACE, key))
+
+    def _earlier(self, request_key: RequestKey | None) -> Created | None:
+        if request_key is None or (told := self._replies.earlier(SPACE, request_key, Collection)) is None:
+            return None
+        return Created(told, replayed=True)
+
+    def _update(self, name: str, changes: dict[str, Any]) -> Collection:
+        if (found := self._found(name)) is None:
+            raise NotFound(_UNKNOWN)
+        before, version = found
+        now = datetime.now(UTC)
+        try:
+            # Converted, for the types of what came from outside.
+            members = {**msgspec.structs.asdict(before), **changes, "updated_at": now}
+            after = msgspec.convert(members, Collection, from_attributes=True)
+        except msgspec.ValidationError as fault:
+            raise Invalid(f"The definition is malformed: {fault}") from None
+        check(after)
+        expect, deletes = {f"id/{before.id}": version}, list[str]()
+        if after.alias != before.alias:
+            deletes += [f"alias/{before.alias}"] if before.alias else []
+            expect |= {f"{kind}/{after.alias}": ABSENT for kind in ("id", "alias") if after.alias}
+        puts = (Put(f"id/{before.id}", msgspec.json.encode(after)), *_alias(after))
+        try:
+            self._state.commit(SPACE, Change(expect=expect, puts=puts, deletes=tuple(deletes)))
+        except Conflict:
+            if after.alias and after.alias != before.alias and self._found(after.alias) is not None:
+                raise InUse(f"The alias {after.alias} is a collection's already; choose another", reason="EXISTS") from None
+            raise
+        return after
+
+    def _delete(self, name: str) -> Gone:
+        if (found := self._found(name)) is None:
+            raise NotFound(_UNKNOWN)
+        one, version = found
+        gone = Gone(one.key, one.id, time.time())
+        deletes = (f"id/{one.id}", *(put.key for put in _alias(one)))
+        put = Put(f"gone/{one.key}", msgspec.json.encode(gone))
+        self._state.commit(SPACE, Change(expect={f"id/{one.id}": version}, deletes=deletes, puts=(put,)))
+        return gone
+
+    def list(self) -> list[Collection]:
+        """All collections, by id."""
+        return [*self.everything()]
+
+
+def look_for(state: StateStore, collection: Collection) -> None:
+    """Raises `NotFound` when it was deleted since it was found."""
+    born = state.get(collection.space, BORN)
+    if born is None or born.version != collection.born:
+        raise NotFound("The collection was deleted meanwhile")
+
+
+def _alias(collection: Collection) -> tuple[Put, ...]:
+    return (Put(f"alias/{collection.alias}", collection.id.encode()),) if collection.alias else ()
+
+
+def _decoded(document: Document) -> Collection:
+    return msgspec.json.decode(document.value, type=Collection)

@@ -1,0 +1,239 @@
+"""What is looked at in records besides their schema: their times, and whether those of one request are of one shape."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from math import isfinite
+from operator import itemgetter
+from types import NoneType
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smarthouse_api.lake.schema import TIMESTAMP
+
+Record = dict[str, Any]
+
+_FIRST: Final = -62_135_596_800_000_000
+_LAST: Final = 253_402_300_799_999_999
+"""The years 1 to 9999, in microseconds since 1970."""
+
+_EPOCH: Final = datetime(1970, 1, 1)
+_TIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ]((?:[01]\d|2[0-3]):[0-5]\d)(?:(:[0-5]\d)(\.\d{1,9})?)?"
+    r"(?:([Zz])|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?)?",
+    re.ASCII,
+)
+_CHUNK: Final = 1_000
+_FEW: Final = 50
+"""Below so many, to look at each is quicker than to call Arrow."""
+
+_NAMED: Final = 3
+_SHAPES: Final = 4
+_NAIVE: Final = "has no offset; it was taken as UTC"
+_DAY: Final = "has no time of day; it was taken as midnight UTC"
+_NO_TIME: Final = "is no time; it was kept as it is"
+
+_TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
+
+
+def read_time(value: Any) -> int | None:
+    """The instant that a value names, in microseconds since 1970, of the years 1 to 9999; None: it names none. Never raises.
+
+    A text is a date-time of RFC 3339 (with `T` or a space, seconds or none, a fraction of up to nine digits, of which six
+    count, an offset such as `Z`, `+02:00`, `+0200`, `+02`, or none for UTC) or a date, which is its midnight in UTC.
+    A number is seconds since 1970 below 1e11, milliseconds below 1e14, microseconds below 1e17, nanoseconds from there on.
+    """
+    if isinstance(value, str):
+        found = _TIME.fullmatch(value)
+        at = None if found is None else _instant(found)
+        if at is None or found is None:
+            return None
+        since = at - _EPOCH
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + _micros(found[4])
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _of_number(value)
+    return None
+
+
+def normalized(records: list[Record], timestamp_field: str | None) -> tuple[list[Record], list[str]]:
+    """The records with their times in UTC, as `2025-01-01T12:00:00Z`, and warnings about those that were not clear.
+
+    Records that change are copied; the others, and numbers, stay what they are. A time without an offset is taken as UTC.
+    """
+    if timestamp_field is None or not records:
+        return records, []
+    values = [record.get(timestamp_field) for record in records]
+    changes: dict[int, str] = {}
+    unclear: dict[str, list[int]] = {}
+    for start in range(0, len(values), _CHUNK):
+        chunk = values[start : start + _CHUNK]
+        if not _is_clear(chunk):
+            _normalize(chunk, start, changes, unclear)
+    warnings = list(_warnings(timestamp_field, values, unclear))
+    if changes:
+        records = records.copy()
+        for index, text in changes.items():
+            records[index] = {**records[index], timestamp_field: text}
+    return records, warnings
+
+
+def uniformity(records: Sequence[Record]) -> list[str]:
+    """Warnings where records differ from the first in their members' names, or in the JSON type that a member had before.
+
+    A null is of every type. At most five warnings; the last one counts the rest.
+    """
+    if len(records) < 2 or _is_uniform(records):
+        return []
+    differing = list(_differing(records).items())
+    warnings = [f"data[{first}]{_and_more(count)}: {difference}" for difference, (first, count) in differing[:_SHAPES]]
+    if rest := sum(count for _, (_, count) in differing[_SHAPES:]):
+        warnings.append(f"data[{differing[_SHAPES][1][0]}]{_and_more(rest)}: different in other ways")
+    return warnings
+
+
+def _instant(found: re.Match[str]) -> datetime | None:
+    """The time in UTC, without its fraction; None for a day that is not, or beyond the years 1 to 9999."""
+    day, clock, seconds, _, _, sign, hours, minutes = found.groups()
+    try:
+        at = datetime.fromisoformat(f"{day}T{clock or '00:00'}{seconds or ':00'}")
+        if sign is None:
+            return at
+        offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
+        return at - offset if sign == "+" else at + offset
+    except (ValueError, OverflowError):
+        return None
+
+
+def _micros(fraction: str | None) -> int:
+    return int(fraction[1:7].ljust(6, "0")) if fraction else 0
+
+
+def _of_number(number: float) -> int | None:
+    size = abs(number)
+    if isinstance(number, float) and not isfinite(number):
+        return None
+    if size < 1e17:
+        at = round(number * (1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1))
+    else:
+        at = int(number // 1_000)
+    return at if _FIRST <= at <= _LAST else None
+
+
+def _is_clear(values: list[Any]) -> bool:
+    """Whether none of the values changes and none is worth a warning; False where that takes a closer look."""
+    if len(values) < _FEW:
+        return False
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return min(values) >= 0 and read_time(max(values)) is not None
+    return kinds == {NoneType} or (kinds == {str} and _are_utc(values))
+
+
+def _are_utc(values: list[Any]) -> bool:
+    """Whether all are texts such as `2025-01-01T12:00:00Z`, at a tenth of what it costs to read each."""
+    try:
+        texts = pa.array(values, pa.string())
+        times = pc.min_max(texts.cast(TIMESTAMP).cast(pa.int64()))
+    except (pa.ArrowException, UnicodeError):
+        return False
+    # Arrow takes times without seconds, too, with a space, and with another offset.
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32, len(texts) + 1)
+    letters = np.frombuffer(data, np.uint8)
+    are_long = np.diff(ends).min() >= len("2025-01-01T12:00:00Z")
+    are_utc = are_long and (letters[ends[:-1] + 10] == ord("T")).all() and (letters[ends[1:] - 1] == ord("Z")).all()
+    return bool(are_utc) and times["min"].as_py() >= _FIRST
+
+
+def _normalize(values: list[Any], start: int, changes: dict[int, str], unclear: dict[str, list[int]]) -> None:
+    for index, value in enumerate(values, start):
+        if isinstance(value, str):
+            text, warning = _in_utc(value)
+            if text != value:
+                changes[index] = text
+        else:
+            warning = None if value is None or read_time(value) is not None else _NO_TIME
+        if warning is not None:
+            unclear.setdefault(warning, []).append(index)
+
+
+def _in_utc(value: str) -> tuple[str, str | None]:
+    """The text of a time in UTC, or a text that is no time and a date as they are; and what is to be said of it."""
+    found = _TIME.fullmatch(value)
+    at = None if found is None else _instant(found)
+    if at is None or found is None:
+        return value, _NO_TIME
+    if found[2] is None:
+        return value, _DAY
+    is_naive = found[5] is None and found[6] is None
+    return f"{at.isoformat()}{found[4] or ''}Z", _NAIVE if is_naive else None
+
+
+def _warnings(name: str, values: list[Any], unclear: dict[str, list[int]]) -> Iterator[str]:
+    for what, indexes in unclear.items():
+        for index in indexes[:_NAMED]:
+            yield f"data[{index}]: {_short(name)} {_quoted(values[index])} {what}"
+        more = len(indexes) - _NAMED
+        if more > 0:
+            yield f"data[{indexes[_NAMED]}]{_and_more(more)}: {_short(name)} {what}"
+
+
+def _and_more(count: int) -> str:
+    return f" and {count - 1} more" if count > 1 else ""
+
+
+def _is_uniform(records: Sequence[Record]) -> bool:
+    """Whether all have the same members, each of one type. A column at a time is quicker than a record at a time."""
+    first = records[0]
+    if {len(first)} != set(map(len, records)):
+        return False
+    try:
+        columns = (set(map(type, map(itemgetter(name), records))) for name in first)
+        return all(len({_TYPES.get(kind) for kind in kinds} - {None}) <= 1 for kinds in columns)
+    except KeyError:
+        return False
+
+
+def _differing(records: Sequence[Record]) -> dict[str, list[int]]:
+    """The ways in which records differ: each with the first index and the count of its records."""
+    first = records[0]
+    types: dict[str, str] = {}
+    told: dict[tuple[Any, ...], str] = {}
+    differing: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        shape = (*record, *map(type, record.values()))
+        difference = told.get(shape)
+        if difference is None:
+            difference = told[shape] = "; ".join(islice(_differences(first, record, types), _NAMED))
+        if difference:
+            differing.setdefault(difference, [index, 0])[1] += 1
+    return differing
+
+
+def _differences(first: Record, record: Record, types: dict[str, str]) -> Iterator[str]:
+    """How a record differs from the first, and from the types that members had before, which it adds to."""
+    kinds = {name: kind for name, value in record.items() if (kind := _TYPES.get(type(value))) is not None}
+    other = [(name, kind) for name, kind in kinds.items() if types.setdefault(name, kind) != kind]
+    yield from (
+        f"it has no {_quoted(name)}, which data[0] has" for name in islice((n for n in first if n not in record), _NAMED)
+    )
+    yield from (f"it has {_quoted(name)}, which data[0] has not" for name in record if name not in first)
+    yield from (f"{_quoted(name)} is {kind}, before it was {types[name]}" for name, kind in other)
+
+
+def _quoted(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "{…}" if isinstance(value, dict) else "[…]"
+    return _short(json.dumps(value[:50] if isinstance(value, str) else value, ensure_ascii=False, default=str))
+
+
+def _short(text: str) -> str:
+    cut = text if len(text) <= 50 else f"{text[:49]}…"
+    return cut if cut.isprintable() else "".join(sign if sign.isprintable() else "�" for sign in cut)

@@ -1,0 +1,91 @@
+"""The end of a deleted collection: its records leave the lake, and the lake's history, and its space is erased."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from backends.ports import StateStore
+from smarthouse_api.collections.catalogue import Catalogue, Gone
+from smarthouse_api.collections.table import CollectionsTable
+from smarthouse_api.leases import Leases
+
+_LEASE = "collections-purge"
+_PATIENCE_SECONDS = 10.0
+
+
+class Purging:
+    """Every step can be repeated after a crash: a collection is forgotten at the end. patience_seconds: how long whoever reads
+    the lake already is waited for; then they are broken off.
+    """
+
+    def __init__(
+        self,
+        state: StateStore,
+        table: CollectionsTable,
+        catalogue: Catalogue,
+        leases: Leases,
+        *,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        self._state, self._table, self._catalogue, self._leases = state, table, catalogue, leases
+        self._patience_seconds = patience_seconds
+        self._without_rows = set[str]()
+        self._breaks_at = 0.0
+
+    def is_due(self) -> bool:
+        """Whether there is something to purge, so that nobody should replace files of the lake that a reader needs."""
+        return bool(self._catalogue.gone())
+
+    def try_purge(self) -> bool:
+        """Do as much as can be done without waiting; whether something is purged now, and nothing left."""
+        gone = self._catalogue.gone()
+        if not gone or (lease := self._leases.try_hold(_LEASE)) is None:
+            return False
+        try:
+            return self._purge(gone)
+        finally:
+            lease.release()
+
+    def _purge(self, gone: Sequence[Gone]) -> bool:
+        for one in gone:
+            self._catalogue.close_to_writers(one)
+        if self._table.open() is not None and not (self._delete_rows(gone) and self._erase_history()):
+            return False
+        for one in gone:
+            self._state.erase(one.space)
+            self._catalogue.forget_gone(one)
+        return True
+
+    def _delete_rows(self, gone: Sequence[Gone]) -> bool:
+        """Whether the table has no row of theirs any more."""
+        keys = {one.key for one in gone}
+        if keys <= self._without_rows:
+            return True
+        if (lease := self._table.try_write()) is None:
+            return False
+        try:
+            self._table.fence()
+            for key in sorted(keys):
+                lease.check()
+                self._table.delete_collection(key)
+            lease.check()
+        finally:
+            lease.release()
+        self._without_rows, self._breaks_at = keys, time.monotonic() + self._patience_seconds
+        return True
+
+    def _erase_history(self) -> bool:
+        """Whether no file has a byte of theirs any more."""
+        if self._table.is_read() and time.monotonic() < self._breaks_at:
+            return False
+        # Those who come later read a table without the rows.
+        self._table.break_readers(0)
+        if (lease := self._table.try_write()) is None:
+            return False
+        try:
+            self._table.erase_history(lease)
+            lease.check()
+        finally:
+            lease.release()
+        return True

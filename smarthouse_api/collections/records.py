@@ -1,0 +1,182 @@
+"""The records of a collection, read back from the lake as a stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
+from itertools import chain
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from smarthouse_api.collections.curation import Curation
+from smarthouse_api.collections.encoding import FORMATS
+from smarthouse_api.collections.model import Collection, Position, position_in
+from smarthouse_api.collections.ranges import Range, Selection, Span, ranges, select_rows
+from smarthouse_api.collections.table import RECORDS, CollectionsTable
+from smarthouse_api.errors import Invalid, Unavailable
+from smarthouse_api.export.archive import read_ahead
+from smarthouse_api.lake.engines import Engine
+from smarthouse_api.lake.table import files_of
+from smarthouse_api.leases import Lease
+
+_PLACE = ("sequence", "position", "time")
+_COLUMNS = ("sequence", "position", "received", "time", "record", "fault")
+_MOST_BYTES = 32 << 20
+_BATCH_ROWS = 8192
+_READ_AHEAD_BYTES = 8 << 20
+_BEGIN, _END = Position(0, -1), Position((1 << 62) - 1, (1 << 31) - 1)
+
+Frame = Callable[[str | None], tuple[bytes, bytes]]
+
+
+class RecordsAnswer:
+    """The records as bytes, to be iterated once and closed; the readers' lease of the lake is held until then.
+
+    next_cursor: the position of the last record, if the limit left others out.
+    """
+
+    def __init__(
+        self, chunks: Iterator[bytes], content_type: str, next_cursor: str | None, lease: Lease, ending: ExitStack
+    ) -> None:
+        self.content_type, self.next_cursor = content_type, next_cursor
+        self._chunks, self._lease, self._ending = chunks, lease, ending
+
+    @property
+    def chunks(self) -> Iterator[bytes]:
+        return iter(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._lease.check()  # what was read ahead of a deletion must not be sent after it
+            yield chunk
+
+    def close(self) -> None:
+        self._ending.close()
+
+
+class Records:
+    """at_once: readings in this process at a time."""
+
+    def __init__(self, curation: Curation, table: CollectionsTable, engine: Engine, *, at_once: int) -> None:
+        self._curation, self._table, self._engine = curation, table, engine
+        self._slots = threading.BoundedSemaphore(at_once)
+
+    def open(
+        self,
+        collection: Collection,
+        selection: Selection,
+        format_: str,
+        *,
+        with_meta: bool = True,
+        frame: Frame | None = None,
+    ) -> RecordsAnswer:
+        """Everything accepted before the call that is selected, in the order of its positions, in the format of this name.
+
+        frame: what stands before and after the records as JSON, given `next_cursor`. Raises `Invalid`, `NotFound` once the
+        collection is deleted, `Unavailable`. A fault while it is read is raised there.
+        """
+        after = _position(selection.cursor)
+        if selection.limit is not None and selection.limit < 1:
+            raise Invalid(f"limit: must be 1 or more, and is {selection.limit}")
+        with ExitStack() as ending:
+            if not self._slots.acquire(blocking=False):
+                raise Unavailable("This worker reads as many collections as it can at once; ask again")
+            ending.callback(self._slots.release)
+            self._curation.flush(collection)
+            lease = self._table.reading()
+            ending.callback(lease.release)
+            self._curation.look_for(collection)  # from now on, a deletion waits for the lease, or breaks it
+            span = Span(collection.key, after, _END, selection.since_us, selection.until_us)
+            reading = Reading(self._table.open(), self._engine, span)
+            cursor = None if selection.limit is None else reading.limit(selection.limit)
+            batches = read_ahead(reading.batches(), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
+            ending.callback(batches.close)
+            first = next(batches, None)  # what fails at once is told at once
+            rows: Iterable[pa.RecordBatch] = chain(() if first is None else (first,), batches)
+            form = FORMATS[format_]
+            framed = {} if frame is None else {"frame": frame(cursor)}
+            chunks = form.encode(rows, self._curation.fields(collection), with_meta=with_meta, **framed)
+            if isinstance(chunks, Generator):
+                ending.callback(chunks.close)
+            return RecordsAnswer(chunks, form.media_type, cursor, lease, ending.pop_all())
+
+
+class Reading:
+    """The rows of one snapshot, if there is one, that belong to a span."""
+
+    def __init__(self, snapshot: DeltaTable | None, engine: Engine, span: Span) -> None:
+        self._snapshot, self._engine, self._span = snapshot, engine, span
+        self._files = None if snapshot is None else files_of(snapshot)
+
+    def limit(self, count: int) -> str | None:
+        """Read only so many rows; the position of the last of them if there are more."""
+        left, last = count, self._span.after
+        for rows in self._tables(_PLACE):
+            if rows.num_rows > left:
+                last = _place(rows, left - 1) if left else last
+                self._span = Span(self._span.key, self._span.after, last, self._span.since_us, self._span.until_us)
+                return str(last)
+            if rows.num_rows:
+                left, last = left - rows.num_rows, _place(rows, -1)
+        return None
+
+    def batches(self) -> Generator[pa.RecordBatch]:
+        """The rows in order."""
+        for rows in self._tables(_COLUMNS):
+            yield from rows.to_batches(max_chunksize=_BATCH_ROWS)
+
+    def _tables(self, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+        """The rows of one range after another, each sorted."""
+        for part in () if self._files is None else ranges(self._files, self._span):
+            left = [part]
+            while left:
+                one = left.pop()
+                rows, halves = self._table(one, columns), one.halves()
+                if rows is not None:
+                    yield rows
+                elif halves is not None:
+                    left += reversed(halves)
+
+    def _table(self, part: Range, columns: tuple[str, ...]) -> pa.Table | None:
+        """The rows of a range; None if they are too many and the range can be parted."""
+        found, size = list[pa.RecordBatch](), 0
+        with closing(self._stream(part, columns)) as batches:
+            for batch in batches:
+                found.append(batch)
+                size += batch.nbytes
+                if size > _MOST_BYTES and part.halves() is not None:
+                    return None
+        schema = pa.schema([RECORDS.field(name) for name in columns])
+        rows = self._span.holds(pa.Table.from_batches(found, schema)).combine_chunks()
+        return rows if _is_sorted(rows) else rows.sort_by([("sequence", "ascending"), ("position", "ascending")])
+
+    def _stream(self, part: Range, columns: tuple[str, ...]) -> Generator[pa.RecordBatch]:
+        schema = pa.schema([RECORDS.field(name) for name in columns])
+        assert self._snapshot is not None
+        with closing(self._engine.stream(self._snapshot, select_rows(self._span, part, columns))) as batches:
+            for batch in batches:
+                yield pa.RecordBatch.from_arrays([batch.column(one.name).cast(one.type) for one in schema], schema=schema)
+
+
+def _position(cursor: str | None) -> Position:
+    if cursor is None:
+        return _BEGIN
+    if (found := position_in(cursor)) is None or found > _END:
+        raise Invalid(f"cursor: {cursor[:40]!r} is no position; use what an earlier answer gave to go on with")
+    return found
+
+
+def _place(rows: pa.Table, row: int) -> Position:
+    at = row % rows.num_rows
+    return Position(rows["sequence"][at].as_py(), rows["position"][at].as_py())
+
+
+def _is_sorted(rows: pa.Table) -> bool:
+    """By positions."""
+    if rows.num_rows < 2:
+        return True
+    sequence, position = rows["sequence"].to_numpy(), rows["position"].to_numpy()
+    later = sequence[1:] - sequence[:-1]
+    return bool(((later > 0) | ((later == 0) & (position[1:] > position[:-1]))).all())

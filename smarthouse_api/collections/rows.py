@@ -1,0 +1,134 @@
+"""Entries of a topic as rows of the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smarthouse_api.collections.checking import read_time
+from smarthouse_api.collections.fields import Fields, perhaps_large
+from smarthouse_api.collections.model import Collection, Entry
+from smarthouse_api.collections.table import RECORDS
+from smarthouse_api.lake.schema import EPOCH, TIMESTAMP
+
+_FIRST_US: Final = -62_135_596_800_000_000
+_LAST_US: Final = 253_402_300_799_999_999
+_USUAL_TIME: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z\z"
+_DIGEST_BYTES: Final = 8
+_entry = msgspec.json.Decoder(Entry).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An entry as it stands in the topic. size: of its value, in bytes."""
+
+    sequence: int
+    batch: str
+    size: int
+    entry: Entry
+
+    @property
+    def received_us(self) -> int:
+        return microseconds(self.entry.received_at)
+
+
+def read_entry(sequence: int, value: bytes) -> Logged:
+    """Raises `msgspec.DecodeError` for what is no entry.
+
+    The entries of one request differ in their digests, and the same entry has the same one, wherever it stands.
+    """
+    entry = _entry(value)
+    return Logged(sequence, f"{entry.id}.{blake2b(value, digest_size=_DIGEST_BYTES).hexdigest()}", len(value), entry)
+
+
+def to_rows(collection: Collection, logged: Sequence[Logged], fields: Fields) -> pa.Table:
+    """The records of entries as rows of `RECORDS`, in order. fields: takes in their members.
+
+    Raises `ValueError` or `TypeError` where a record is none.
+    """
+    raws = list(map(bytes, chain.from_iterable(one.entry.records for one in logged)))
+    counts = np.array([len(one.entry.records) for one in logged], np.int64)
+    texts = _texts(raws)
+    with_large, times = perhaps_large(texts), list[Any]()
+    for one in logged:  # a few at a time, which spares the collector of garbage
+        records = _parsed(one.entry.records)
+        fields.note(records, with_large=with_large)
+        times += _values(records, collection.timestamp_field)
+
+    def of_entry(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
+        return pa.array(values, type_).take(pa.array(np.repeat(np.arange(len(logged)), counts)))
+
+    received = of_entry([one.received_us for one in logged], pa.int64()).cast(TIMESTAMP)
+    columns = {
+        "collection": pa.repeat(pa.scalar(collection.key, pa.string()), len(raws)),
+        "day": received.cast(pa.date32()),
+        "sequence": of_entry([one.sequence for one in logged], pa.int64()),
+        "position": pa.array(np.arange(len(raws)) - np.repeat(np.cumsum(counts) - counts, counts), pa.int32()),
+        "batch": of_entry([one.batch for one in logged], pa.string()),
+        "received": received,
+        "time": pc.coalesce(_times(times), received),
+        "record": texts,
+        "fault": _faults(logged, len(raws)),
+    }
+    return pa.table([columns[name] for name in RECORDS.names], schema=RECORDS)
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970. Raises `TypeError` for a time without an offset."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def _parsed(raws: Sequence[msgspec.Raw]) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = orjson.loads(b"[" + b",".join(raws) + b"]")
+    if len(records) != len(raws) or not all(type(record) is dict for record in records):
+        raise ValueError("a record is no object")
+    return records
+
+
+def _texts(raws: Sequence[bytes]) -> pa.StringArray:
+    offsets: npt.NDArray[np.int32] = np.zeros(len(raws) + 1, np.int32)
+    np.cumsum(list(map(len, raws)), out=offsets[1:])
+    return pa.StringArray.from_buffers(len(raws), pa.py_buffer(offsets), pa.py_buffer(b"".join(raws)))
+
+
+def _faults(logged: Sequence[Logged], count: int) -> pa.Array:
+    if not any(one.entry.faults for one in logged):
+        return pa.nulls(count, pa.string())
+    told = (one.entry.faults.get(str(index)) for one in logged for index in range(len(one.entry.records)))
+    return pa.array(told, pa.string(), size=count)
+
+
+def _values(records: Sequence[dict[str, Any]], field: str | None) -> list[Any]:
+    return [None] * len(records) if field is None else [record.get(field) for record in records]
+
+
+def _times(values: Sequence[Any]) -> pa.TimestampArray:
+    """Times in UTC; null for what is none."""
+    times = _usual_times(values)
+    if times is None:
+        ticks = map(read_time, values)
+        possible = [tick if tick is not None and _FIRST_US <= tick <= _LAST_US else None for tick in ticks]
+        times = pa.array(possible, pa.int64()).cast(TIMESTAMP)
+    return times
+
+
+def _usual_times(values: Sequence[Any]) -> pa.TimestampArray | None:
+    """The same for texts of the usual form, a column at a time; None where there are others."""
+    try:
+        texts = pa.array(values, pa.string())
+        if pc.all(pc.match_substring_regex(texts, _USUAL_TIME)).as_py() is False:
+            return None
+        return texts.cast(TIMESTAMP)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # other values than texts, or the shape of a time and no such time
+        return None

@@ -1,0 +1,97 @@
+"""Data sources and datasets: their parts, wired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.ports import ObjectStore, StateStore
+from smarthouse_api.collections.accepting import Accepting
+from smarthouse_api.collections.aside import Aside
+from smarthouse_api.collections.catalogue import Catalogue
+from smarthouse_api.collections.checkers import Checkers
+from smarthouse_api.collections.curation import Curation
+from smarthouse_api.collections.definitions import define
+from smarthouse_api.collections.records import Records
+from smarthouse_api.collections.seen import Seen
+from smarthouse_api.collections.table import CollectionsTable
+from smarthouse_api.collections.topic import Topic
+from smarthouse_api.errors import InUse
+from smarthouse_api.lake.engines import Engine
+from smarthouse_api.leases import Leases
+from smarthouse_api.replies import Replies
+
+DEMO = (
+    {"id": "example", "name": "Example dataset", "entry_topic": "example", "timestamp_field": "ets"},
+    {"id": "67890", "name": "Example data source", "requires_token": True},
+)
+"""What a new installation begins with, so that the examples of both APIs work as they are printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the settings say of collections; see there."""
+
+    most_records: int
+    record_bytes: int
+    topic_bytes: int
+    topic_seconds: float
+    aside_seconds: float
+    reply_seconds: float
+    batch_bytes: int
+    flush_seconds: float
+    reads_at_once: int
+    compact_files: int
+
+
+@dataclass(frozen=True)
+class Collections:
+    """The collections of one installation."""
+
+    catalogue: Catalogue
+    accepting: Accepting
+    aside: Aside
+    topic: Topic
+    records: Records
+    curation: Curation
+
+    @classmethod
+    def on(cls, state: StateStore, objects: ObjectStore, leases: Leases, engine: Engine, limits: Limits) -> Collections:
+        replies, checkers = Replies(state, limits.reply_seconds), Checkers()
+        catalogue = Catalogue(state, replies)
+        table = CollectionsTable(objects, leases)
+        aside = Aside(state, replies, checkers, seconds=limits.aside_seconds, record_bytes=limits.record_bytes)
+        curation = Curation(
+            state,
+            table,
+            catalogue,
+            leases,
+            batch_bytes=limits.batch_bytes,
+            flush_seconds=limits.flush_seconds,
+            topic_seconds=limits.topic_seconds,
+            topic_bytes=limits.topic_bytes,
+            compact_files=limits.compact_files,
+        )
+        return cls(
+            catalogue=catalogue,
+            accepting=Accepting(
+                state,
+                replies,
+                Seen(state),
+                aside,
+                checkers,
+                most_records=limits.most_records,
+                record_bytes=limits.record_bytes,
+            ),
+            aside=aside,
+            topic=Topic(state),
+            records=Records(curation, table, engine, at_once=limits.reads_at_once),
+            curation=curation,
+        )
+
+    def begin(self) -> None:
+        """Make what a new installation begins with; what is there already stays as it is."""
+        for members in DEMO:
+            try:
+                self.catalogue.create(define(dict(members)))
+            except InUse:
+                continue

@@ -1,0 +1,91 @@
+"""The entry topic of a collection: its log, for whoever consumes what comes, as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from backends.ports import NamesLogs, StateStore
+from smarthouse_api.collections.model import TOPIC, Collection, Entry, Position, position_in
+from smarthouse_api.errors import Invalid, NotFound
+
+_ENTRIES: Final = 16
+_BYTES: Final = 8 << 20
+_START: Final = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicEvent:
+    """record: JSON as it is kept. fault: why it fails the collection's schema, if it was kept all the same."""
+
+    position: str
+    received_at: datetime
+    msgid: str | None
+    record: msgspec.Raw
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPage:
+    """next: what to ask for after this page. first: the position of the oldest event that is kept; None when there is none."""
+
+    events: list[TopicEvent]
+    next: str
+    first: str | None
+
+
+class Topic:
+    """Reads the entry topics of an installation."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+
+    def stream_name(self, collection: Collection) -> str | None:
+        """The name under which any client of the state store itself can read the topic; None where there is none."""
+        if collection.entry_topic is None or not isinstance(self._state, NamesLogs):
+            return None
+        return self._state.log_name(collection.space, TOPIC)
+
+    def read(self, collection: Collection, after: str = _START, limit: int = 1000) -> TopicPage:
+        """Up to `limit` events after a position; fewer also where they are large. The next page begins after `next`.
+
+        after: a position, or 0 for all that is kept. Raises `Invalid`, and `NotFound` (`TOPIC_NOT_FOUND`).
+        """
+        if collection.entry_topic is None:
+            raise NotFound("Entry topic is not defined", reason="TOPIC_NOT_FOUND")
+        begin = Position(0, 0) if after == _START else position_in(after)
+        if begin is None:
+            raise Invalid(f"after: {after[:40]!r} is no position; use 0, or what an earlier answer called `next`")
+        events = list[TopicEvent]()
+        for event in self._events(collection, begin):
+            events.append(event)
+            if len(events) == limit:
+                break
+        first = self._state.read(collection.space, TOPIC, 0, 1)
+        return TopicPage(
+            events,
+            next=events[-1].position if events else after,
+            first=str(Position(first[0].sequence, 0)) if first else None,
+        )
+
+    def _events(self, collection: Collection, after: Position) -> Iterator[TopicEvent]:
+        """The events after a position, as many as fit into an answer."""
+        sequence, size = after.sequence - 1, 0
+        while size < _BYTES and (page := self._state.read(collection.space, TOPIC, max(sequence, 0), _ENTRIES)):
+            for logged in page:
+                if not logged.value:
+                    continue  # it only stands for a sequence that was passed over
+                entry = msgspec.json.decode(logged.value, type=Entry)
+                for index, record in enumerate(entry.records):
+                    position = Position(logged.sequence, index)
+                    if position > after:
+                        fault = entry.faults.get(str(index))
+                        yield TopicEvent(str(position), entry.received_at, entry.msgid, record, fault)
+                size += len(logged.value)
+                if size >= _BYTES:
+                    break
+            sequence = page[-1].sequence

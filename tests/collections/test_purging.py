@@ -1,0 +1,230 @@
+"""A deleted collection: nothing of it stays, whatever dies on the way, and whoever reads is waited for, but not for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from deltalake.exceptions import CommitFailedError
+
+from backends.ports import Conflict, StateStore, StoreUnavailable
+from smarthouse_api.collections.catalogue import Catalogue
+from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.purging import Purging
+from smarthouse_api.collections.table import CollectionsTable
+from smarthouse_api.lake.table import files_of
+from smarthouse_api.leases import LeaseLost
+from tests.collections.lakes import Died, Lake, interrupt, once
+from tests.conftest import Environment
+
+SECRET = "a secret that nobody else would say"
+
+
+@pytest.fixture
+def lake(environment: Environment) -> Iterator[Lake]:
+    with closing(Lake.on(environment)) as one:
+        yield one
+
+
+@pytest.fixture
+def two(lake: Lake) -> tuple[Collection, Collection]:
+    """A collection that is to be deleted, and one that is not; the lake holds both."""
+    pair = lake.create("private", entry_topic="topic"), lake.create("other")
+    for one in pair:
+        for number in range(3):
+            lake.accept(one, {"n": number, "secret": SECRET if one.id == "private" else ""})
+        lake.curation.flush(one)
+    return pair
+
+
+def purging(lake: Lake, patience_seconds: float = 0) -> Purging:
+    return Purging(lake.state, lake.table, lake.catalogue, lake.leases, patience_seconds=patience_seconds)
+
+
+def assert_purged(lake: Lake, gone: Collection, other: Collection) -> None:
+    assert lake.rows(gone) == []
+    assert lake.counts(other) == once(range(3))
+    assert lake.catalogue.gone() == []
+    assert list(lake.state.scan_all(gone.space)) == []
+    assert lake.topic(gone) == []
+    snapshot = lake.table.open()
+    assert snapshot is not None
+    assert snapshot.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True) == []
+
+
+def test_nothing_of_a_deleted_collection_stays(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    gone, other = two
+    lake.catalogue.delete(gone.id)
+    assert purging(lake).try_purge()
+    assert_purged(lake, gone, other)
+
+
+def test_the_housekeeping_purges(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    gone, other = two
+    lake.catalogue.delete(gone.id)
+    lake.keep()
+    assert_purged(lake, gone, other)
+
+
+def test_no_file_holds_a_byte_of_it(embedded_pair: Environment, tmp_path: Path) -> None:
+    with closing(Lake.on(embedded_pair)) as lake:
+        gone, other = lake.create("private"), lake.create("other")
+        for one, text in ((gone, SECRET), (other, "x")):
+            lake.accept(one, {"n": 0, "secret": text})
+            lake.curation.flush(one)
+        lake.catalogue.delete(gone.id)
+        assert purging(lake).try_purge()
+        files = [file for file in (tmp_path / "data" / "objects").rglob("*") if file.is_file()]
+        assert files
+        assert not [file for file in files if SECRET.encode() in file.read_bytes()]
+        assert not [file for file in files if f"collection={gone.key}" in str(file)]
+
+
+def test_what_the_lake_did_not_hold_yet_goes_too(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    gone, other = two
+    lake.accept(gone, {"n": 3})
+    lake.catalogue.delete(gone.id)
+    assert purging(lake).try_purge()
+    assert_purged(lake, gone, other)
+
+
+def test_a_collection_made_anew_under_the_id_is_another(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    gone, other = two
+    lake.catalogue.delete(gone.id)
+    again = lake.create(gone.id)
+    lake.accept(again, {"n": 7})
+    lake.curation.flush(again)
+    assert purging(lake).try_purge()
+    assert_purged(lake, gone, other)
+    assert lake.counts(again) == {7: 1}
+
+
+def test_where_nothing_was_deleted_nothing_is_done(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    before = lake.table.open()
+    assert not purging(lake).try_purge()
+    after = lake.table.open()
+    assert before is not None
+    assert after is not None
+    assert before.version() == after.version()
+
+
+def test_a_collection_that_never_had_a_record_leaves_no_table(lake: Lake) -> None:
+    lake.catalogue.delete(lake.create().id)
+    assert purging(lake).try_purge()
+    assert lake.catalogue.gone() == []
+    assert lake.table.open() is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Catalogue, "close_to_writers"),
+        (CollectionsTable, "fence"),
+        (CollectionsTable, "delete_collection"),
+        (CollectionsTable, "erase_history"),
+        (StateStore, "erase"),
+        (Catalogue, "forget_gone"),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_at_any_step_is_made_good(
+    lake: Lake, two: tuple[Collection, Collection], monkeypatch: pytest.MonkeyPatch, owner: type, name: str, when: str
+) -> None:
+    gone, other = two
+    lake.catalogue.delete(gone.id)
+
+    def die() -> None:
+        raise Died
+
+    owner = type(lake.state) if owner is StateStore else owner
+    monkeypatch.setattr(owner, name, interrupt(owner, name, die, when=when))
+    with suppress(Died):
+        purging(lake).try_purge()
+    monkeypatch.undo()
+    purging(lake).try_purge()
+    assert_purged(lake, gone, other)
+
+
+def test_whoever_reads_is_waited_for(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    gone, other = two
+    reading = lake.table.reading()
+    lake.catalogue.delete(gone.id)
+    one = purging(lake, patience_seconds=60)
+    assert not one.try_purge()
+    reading.check()
+    reading.release()
+    assert one.try_purge()
+    assert_purged(lake, gone, other)
+
+
+def test_whoever_reads_for_too_long_is_broken_off(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    gone, other = two
+    reading = lake.table.reading()
+    lake.catalogue.delete(gone.id)
+    assert purging(lake).try_purge()
+    with pytest.raises(LeaseLost):
+        reading.check()
+    reading.release()
+    assert_purged(lake, gone, other)
+
+
+def test_nobody_waits_while_another_writes(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    gone, other = two
+    lake.catalogue.delete(gone.id)
+    held = lake.table.try_write()
+    assert held is not None
+    assert not purging(lake).try_purge()
+    held.release()
+    assert purging(lake).try_purge()
+    assert_purged(lake, gone, other)
+
+
+def test_a_curator_that_slept_through_a_purge_brings_nothing_back(
+    lake: Lake, two: tuple[Collection, Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, other = two
+    lake.accept(gone, {"n": 3, "secret": SECRET})
+
+    def sleep() -> None:
+        monkeypatch.undo()
+        lake.lose_the_lease()
+        lake.catalogue.delete(gone.id)
+        assert purging(lake).try_purge()
+
+    monkeypatch.setattr(CollectionsTable, "append", interrupt(CollectionsTable, "append", sleep, when="before"))
+    with suppress(StoreUnavailable, LeaseLost, Conflict):
+        lake.keep()
+    assert lake.rows(gone) == []
+    assert list(lake.state.scan_all(gone.space)) == []
+    assert lake.counts(other) == once(range(3))
+
+
+def test_nobody_compacts_while_a_reader_is_waited_for(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    gone, other = two
+    lake = lake.another(compact_files=2)
+    lake.accept(other, {"n": 3})
+    lake.curation.flush(other)
+    reading = lake.table.reading()
+    lake.catalogue.delete(gone.id)
+    lake.keep()
+    snapshot = lake.table.open()
+    assert snapshot is not None
+    assert files_of(snapshot).num_rows == 2
+    reading.release()
+
+
+def test_a_compaction_that_slept_brings_nothing_back(lake: Lake, two: tuple[Collection, Collection]) -> None:
+    gone, _ = two
+    lake.accept(gone, {"n": 3})
+    lake.curation.flush(gone)
+    late = lake.table.open()
+    reading = lake.table.reading()
+    lake.catalogue.delete(gone.id)
+    assert not purging(lake, patience_seconds=60).try_purge()
+    assert late is not None
+    with pytest.raises(CommitFailedError):
+        late.optimize.compact(partition_filters=[("collection", "=", gone.key)])
+    assert lake.rows(gone) == []
+    reading.release()
