@@ -14,7 +14,7 @@ from config.settings import Settings
 app = Flask(__name__)
 # gunicorn's settings ask for a first key, and start and stop the housekeeping, of whatever they serve; here there is neither.
 app.extensions["smarthouse"] = SimpleNamespace(
-    access=SimpleNamespace(first_key=lambda: None),
+    begin=lambda: None,
     housekeeper=SimpleNamespace(start=lambda: None),
     ask_to_stop=lambda: None,
     close=lambda: None,

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import msgspec
+import numpy as np
 from flask import request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
@@ -13,6 +14,7 @@ from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 from smarthouse_api.errors import Invalid, TooLarge
 from smarthouse_api.house import house
 from smarthouse_api.lake.mending import depth_of
+from smarthouse_api.replies import RequestKey
 
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -20,6 +22,13 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": "A repeat under the same key answers the first answer again, with `Idempotency-Replayed: true`.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+REPLAYED_HEADERS = {
+    "Idempotency-Replayed": {
+        "description": "`true` if this is the answer to an earlier request; else absent",
+        "schema": {"type": "string"},
+    }
 }
 
 
@@ -53,15 +62,49 @@ def plain_body() -> bytes:
 def read_json(body: bytes) -> Any:
     """What JSON text says. Raises `Invalid` for what is no JSON, or nests deeper than is allowed."""
     limit = house().settings.max_json_depth
-    # Few brackets cannot be deep.
-    if body.count(b"{") + body.count(b"[") > limit and depth_of(body) > limit:
-        raise Invalid(f"The body nests deeper than the {limit} levels that are allowed")
     try:
-        return msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
     except UnicodeDecodeError as fault:
         raise Invalid("The body is not UTF-8 text; JSON is") from fault
-    except (ValueError, RecursionError) as fault:
+    except RecursionError as fault:
+        raise Invalid(_too_deep(limit)) from fault
+    except ValueError as fault:
         raise Invalid(f"The body is not JSON: {fault}" if body else "The body is empty; it must be JSON") from fault
+    # Few brackets cannot be deep, nor can many side by side; to know how deep they are takes longer than the reading.
+    openings = int(np.count_nonzero((np.frombuffer(body, np.uint8) & 0xDF) == ord("[")))
+    if openings > limit and openings - _side_by_side(value) > limit and depth_of(body) > limit:
+        raise Invalid(_too_deep(limit))
+    return value
+
+
+def _too_deep(limit: int) -> str:
+    return f"The body nests deeper than the {limit} levels that are allowed"
+
+
+def _side_by_side(value: Any) -> int:
+    """How many arrays and objects lie beside another one in a list of records, wherever it is at the top."""
+    lists = [one for one in (value.values() if isinstance(value, dict) else (value,)) if isinstance(one, list)]
+    kinds = (list(map(type, one)) for one in lists)
+    return max((kind.count(dict) + kind.count(list) - 1 for kind in kinds), default=0)
+
+
+def repeated(who: str, body: bytes) -> RequestKey | None:
+    """What makes the request known again: its `Idempotency-Key`, who sent it and for what, and a digest of it.
+
+    Raises `Invalid` for a key that is none.
+    """
+    # Read directly: a schema would take a tenth of the time that storing takes.
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= 255:
+        raise Invalid("Idempotency-Key: must be 1 to 255 characters long")
+    return RequestKey(f"{who}/{request.method} {request.endpoint}/{key}", digest_of(body))
+
+
+def replay(replayed: bool) -> dict[str, str]:
+    """The header of an answer that was given before."""
+    return {"Idempotency-Replayed": "true"} if replayed else {}
 
 
 def digest_of(body: bytes) -> str:

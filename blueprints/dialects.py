@@ -12,6 +12,7 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from blueprints import envelope
 from smarthouse_api.errors import (
     Forbidden,
     InUse,
@@ -92,7 +93,69 @@ _REASONS: dict[int | type[Refused] | None, str] = {
     503: "UNAVAILABLE",
 }
 
-DIALECTS: dict[str, Callable[[Fault], Response]] = {"/homes": reasoned}
+
+def coded(fault: Fault) -> Response:
+    """Data sources: a code for programs, and the words."""
+    status = _without_conflict(fault)
+    body = {"error": _CODES.get(fault.kind) or code_of(status), "message": fault.detail}
+    return Response(msgspec.json.encode(body), status, _challenged(fault), content_type="application/json")
+
+
+def code_of(status: int) -> str:
+    """The code of a fault of data sources, by its status."""
+    return _CODES.get(status) or HTTPStatus(status).name
+
+
+_CODES: dict[int | type[Refused] | None, str] = {
+    KeyReused: "IDEMPOTENCY_KEY_REUSED",
+    400: "INVALID_PAYLOAD",
+    413: "PAYLOAD_TOO_LARGE",
+    414: "URI_TOO_LONG",
+    422: "SCHEMA_MISMATCH",
+    500: "INTERNAL_ERROR",
+    503: "UNAVAILABLE",
+}
+
+
+def enveloped(fault: Fault) -> Response:
+    """Datasets: Obsrv's envelope."""
+    status, api = _without_conflict(fault), envelope.called()
+    codes: dict[int | type[Refused] | None, str] = {
+        KeyReused: "IDEMPOTENCY_KEY_REUSED",
+        NotFound: api.missing,
+        400: api.invalid,
+        404: "ROUTE_NOT_FOUND",
+    }
+    code = api.taken if fault.reason == "EXISTS" else fault.reason
+    code = code or codes.get(fault.kind) or codes.get(status) or response_code_of(status)
+    # As in Obsrv, data for what there is not are a bad request, though the status is another.
+    as_bad = code in ("DATASET_NOT_FOUND", "TOPIC_NOT_FOUND")
+    told = envelope.refused(fault.title or ("BAD_REQUEST" if as_bad else response_code_of(status)), code, fault.detail)
+    return Response(told, status, _challenged(fault), content_type="application/json")
+
+
+def response_code_of(status: int) -> str:
+    """What Obsrv's envelope calls a status."""
+    return _RESPONSE_CODES.get(status) or HTTPStatus(status).name
+
+
+_RESPONSE_CODES = {413: "REQUEST_ENTITY_TOO_LARGE", 414: "REQUEST_URI_TOO_LONG", 422: "UNPROCESSABLE_ENTITY"}
+
+
+def _without_conflict(fault: Fault) -> int:
+    """The status, in dialects that do not know a conflict over an `Idempotency-Key`."""
+    return 400 if fault.kind is KeyReused else fault.status
+
+
+def _challenged(fault: Fault) -> dict[str, str]:
+    return {**fault.headers, "WWW-Authenticate": "Bearer"} if fault.status == 401 else fault.headers
+
+
+DIALECTS: dict[str, Callable[[Fault], Response]] = {
+    "/homes": reasoned,
+    "/restapi/datasource": coded,
+    "/v2": enveloped,
+}
 """Path -> dialect at it and below it, for the APIs that do not speak `problem`."""
 
 _STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (

@@ -14,38 +14,15 @@ from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 
 from blueprints import dialects
-from smarthouse_api.house import House
-from smarthouse_api.streams.model import LARGEST_INDEX
+from blueprints.datasets.schemas import EnvelopeSchema
+from blueprints.envelope import VERSION as VERSION_OF_ENVELOPE
+from blueprints.limits import limits_of
 
 VERSION = "0.1.0"
 _SWAGGER_UI = Path(swagger_ui.__file__).parent / "static"
 # Or it may send the document to a validator on the internet.
 _SWAGGER_UI_CONFIG = {"validatorUrl": None, "displayRequestDuration": True}
 
-
-LIMITS = {
-    "Ingest": """
-Limits of this installation: a request body has at most {settings.max_body_bytes} bytes as sent and
-{settings.max_decoded_bytes} bytes decompressed, and may not decompress to more than {settings.max_compression_ratio} times its
-size; it holds at most {settings.max_records} records; beyond that, 413, and nothing is kept. JSON nests at most
-{settings.max_json_depth} deep. Requests of one home: {home_rate}; of one address: {address_rate}; beyond that, 429.
-""",
-    "Export": """
-Limits of this installation: requests of one address: {export_rate}; beyond that, 429. The data may be of any size: it is
-streamed, and a fault in the middle breaks the connection.
-""",
-    "Streams": """
-Every request needs the header `Authorization: ModeCloud <key>`, or `Bearer <key>`, but for those to the URLs that downloads are
-given. Limits of this installation: a packet has at most {settings.stream_packet_bytes} bytes, a request body at most
-{settings.max_body_bytes}, a batch at most {settings.stream_batch_packets} packets, the metadata of a packet at most
-{settings.stream_metadata_bytes} bytes; beyond that, 413, and nothing is kept. JSON nests at most {settings.max_json_depth}
-deep. Indexes go up to {largest_index}. A download URL is good for {settings.stream_url_seconds:g} seconds, an open session for
-{settings.stream_session_seconds:g} seconds after its last packet or renewal, unless it says otherwise. Who follows a stream is
-sent away after {settings.stream_follow_seconds:g} seconds, to come back. Each worker sends {settings.stream_downloads_at_once}
-downloads at a time and serves {settings.stream_followers} followers; beyond that, 503.
-""",
-}
-"""What each API's document says of its limits."""
 
 # What is not under flask-smorest: path, what it gives, content type, and the statuses.
 _HEALTH = (
@@ -83,11 +60,35 @@ class FaultSchema(Schema):
     message = fields.String(metadata={"description": "What was wrong, and what would be right"})
 
 
+class CodedSchema(Schema):
+    """An error of data sources."""
+
+    error = fields.String(metadata={"description": "A code for programs", "example": "INVALID_PAYLOAD"})
+    message = fields.String(metadata={"description": "What was wrong, and what would be right"})
+
+
+class EnvelopedErrorSchema(Schema):
+    """An error of datasets: its code for programs, and what was wrong."""
+
+    code = fields.String(metadata={"example": "DATASET_NOT_FOUND"})
+    message = fields.String(metadata={"example": "Dataset with id not found"})
+    trace = fields.String(metadata={"description": "Always empty", "example": ""})
+
+
+class RefusedSchema(EnvelopeSchema):
+    """An error of datasets, in Obsrv's envelope."""
+
+    result = fields.Dict(metadata={"description": "Always empty", "example": {}})
+    error = fields.Nested(EnvelopedErrorSchema)
+
+
 class DocumentedApi(Api):  # type: ignore[misc]
     """One API's document. Its errors are the application's, not flask-smorest's."""
 
     ERROR_SCHEMA: type[Schema] = ProblemSchema
     ERROR_TYPE = "application/problem+json"
+    KEYS: tuple[str, ...] = ()
+    """Names of the ways to send a key."""
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         return dialects.answer(error)
@@ -106,6 +107,11 @@ class DocumentedApi(Api):  # type: ignore[misc]
     def _error_example(self, status: HTTPStatus) -> dict[str, Any]:
         return {"type": "about:blank", "title": status.phrase, "status": status, "detail": _WHAT_WAS_WRONG}
 
+    def _init_spec(self, **options: Any) -> None:
+        super()._init_spec(**options)
+        for name in self.KEYS:
+            self.spec.components.security_scheme(name, _KEYS[name])
+
     def _register_pagination_header(self) -> None:
         """No API here pages in flask-smorest's way."""
 
@@ -118,17 +124,48 @@ class StreamsApi(DocumentedApi):
 
     ERROR_SCHEMA = FaultSchema
     ERROR_TYPE = "application/json"
+    KEYS = ("ModeCloud", "Bearer")
 
     def _error_example(self, status: HTTPStatus) -> dict[str, Any]:
         return {"reason": dialects.reason_of(status), "message": _WHAT_WAS_WRONG}
 
-    def _init_spec(self, **options: Any) -> None:
-        super()._init_spec(**options)
-        for name, scheme in _KEYS.items():
-            self.spec.components.security_scheme(name, scheme)
+
+class DatasourcesApi(DocumentedApi):
+    """Data sources', with its errors and its token."""
+
+    ERROR_SCHEMA = CodedSchema
+    ERROR_TYPE = "application/json"
+    KEYS = ("Bearer",)
+
+    def _error_example(self, status: HTTPStatus) -> dict[str, Any]:
+        return {"error": dialects.code_of(status), "message": _WHAT_WAS_WRONG}
 
 
-_APIS: dict[str, type[DocumentedApi]] = {"Streams": StreamsApi}
+class DatasetsApi(DocumentedApi):
+    """Datasets', with its envelope and its key."""
+
+    ERROR_SCHEMA = RefusedSchema
+    ERROR_TYPE = "application/json"
+    KEYS = ("Bearer",)
+
+    def _error_example(self, status: HTTPStatus) -> dict[str, Any]:
+        code = dialects.response_code_of(status)
+        return {
+            "id": "api.data.in",
+            "ver": VERSION_OF_ENVELOPE,
+            "ts": "2024-05-30T18:05:48+00:00",
+            "params": {"status": "FAILED", "resmsgid": "acf07609-77de-4ab5-81ea-42e41b8b95ff"},
+            "responseCode": code,
+            "result": {},
+            "error": {"code": code, "message": _WHAT_WAS_WRONG, "trace": ""},
+        }
+
+
+_APIS: dict[str, type[DocumentedApi]] = {
+    "Streams": StreamsApi,
+    "Datasources": DatasourcesApi,
+    "Datasets": DatasetsApi,
+}
 
 
 def register(app: Flask, blueprints: list[Any]) -> None:
@@ -162,7 +199,7 @@ def register(app: Flask, blueprints: list[Any]) -> None:
 
 def _document(app: Flask, blueprint: Any) -> DocumentedApi:
     prefix = blueprint.url_prefix.partition("/<")[0]
-    description = f"{blueprint.description}.\n{_limits(app.extensions['smarthouse'], blueprint.name)}"
+    description = f"{blueprint.description}.\n{limits_of(app.extensions['smarthouse'], blueprint.name)}"
     config = f"{blueprint.name.upper()}_"
     app.config.update(
         {
@@ -181,17 +218,6 @@ def _document(app: Flask, blueprint: Any) -> DocumentedApi:
     )
     api.register_blueprint(blueprint)
     return api
-
-
-def _limits(house: House, name: str) -> str:
-    settings = house.settings
-    rates = {
-        "home_rate": settings.ingest_rate_home,
-        "address_rate": settings.ingest_rate_address,
-        "export_rate": settings.export_rate_address,
-    }
-    told = {rate: text or "any number" for rate, text in rates.items()}
-    return LIMITS[name].format(settings=settings, largest_index=LARGEST_INDEX, **told)
 
 
 def _served(spec: dict[str, Any]) -> dict[str, Any]:

@@ -17,10 +17,10 @@ _END = re.compile(rb"[?#]")
 _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
-def register(app: Flask, prefix: str) -> None:
-    """Let routes of `app` below `prefix` have parts of the kind `segment`."""
+def register(app: Flask, *prefixes: str) -> None:
+    """Let routes of `app` below `prefixes` have parts of the kind `segment`."""
     app.url_map.converters["segment"] = SegmentConverter
-    app.wsgi_app = SegmentedPaths(app.wsgi_app, prefix)  # type: ignore[method-assign]
+    app.wsgi_app = SegmentedPaths(app.wsgi_app, *prefixes)  # type: ignore[method-assign]
 
 
 class SegmentConverter(BaseConverter):
@@ -34,15 +34,15 @@ class SegmentConverter(BaseConverter):
 
 
 class SegmentedPaths:
-    """WSGI middleware: below `prefix`, `%` and `/` in a name stand in the decoded path as `%25` and `%2F`."""
+    """WSGI middleware: below `prefixes`, `%` and `/` in a name stand in the decoded path as `%25` and `%2F`."""
 
-    def __init__(self, app: Callable[..., Iterable[bytes]], prefix: str) -> None:
-        self._app, self._prefix = app, f"{prefix}/"
+    def __init__(self, app: Callable[..., Iterable[bytes]], *prefixes: str) -> None:
+        self._app, self._prefixes = app, tuple(f"{prefix}/" for prefix in prefixes)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         # However many slashes a path begins with, it is routed as if it were one.
-        if f"/{path.lstrip('/')}".startswith(self._prefix):
+        if f"/{path.lstrip('/')}".startswith(self._prefixes):
             environ["PATH_INFO"] = "/".join(map(_written, _segments(environ, path.encode("latin-1"))))
         return self._app(environ, start_response)
 

@@ -63,15 +63,15 @@ def on_starting(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     house = worker.wsgi.extensions["smarthouse"]
     if settings.env != "production":
-        _show_first_key(house.access, worker.log)  # before anything else of this process may touch the stores
+        _show_first_key(house, worker.log)  # before anything else of this process may touch the stores
     if settings.housekeeping == "api":
         house.housekeeper.start()
 
 
-def _show_first_key(access: Any, log: Any) -> None:
+def _show_first_key(house: Any, log: Any) -> None:
     """Print the first key of a new installation, past the log. Whatever fails here, the service is to start."""
     try:
-        if key := access.first_key():
+        if key := house.begin():
             sys.stdout.write(f"An admin key, the first key of this installation, shown this once:\n{key}\n")
             sys.stdout.flush()
     except Exception as fault:  # of whatever kind: a key can be made by command, and a worker that ends here would end for ever

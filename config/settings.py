@@ -148,6 +148,26 @@ class Settings:
     stream_segment_bytes: int = _count(16 * MIB, "About how many bytes of packets make one object.", 1024)
     stream_tail_seconds: float = _seconds(600.0, "After so long packets become an object though they are few.")
 
+    collection_records: int = _count(100_000, "Records of one request to a data source or dataset (413).")
+    collection_record_bytes: int = _setting(
+        fields.Integer(validate=validate.Range(min=1, max=MIB)), 512 * KIB, "Largest record, as JSON (413)."
+    )
+    collection_topic_bytes: int = _count(
+        64 * MIB, "What an entry topic keeps at most of what the lake holds already, unless its dataset says otherwise."
+    )
+    collection_topic_seconds: float = _seconds(
+        7 * 86400.0, "How long it keeps that; what the lake does not hold yet is kept in any case."
+    )
+    collection_aside_days: float = _setting(
+        fields.Float(validate=validate.Range(min=0, min_inclusive=False, max=36500)),
+        30.0,
+        "How long a record that its dataset's schema refuses is kept aside.",
+    )
+    collection_reads_at_once: int = _count(8, "Readings of records that one worker sends at a time (503).")
+    collection_rate_address: str = _rate("6000/minute", "Requests to data sources and datasets by one client address.")
+    datasets_require_token: bool = _switch(False, "Every writing to a dataset needs a key, whatever the dataset says.")
+    demo: bool = _switch(True, "Begin a new installation with the dataset `example` and the data source `67890`.")
+
     housekeeping: str = _choice(
         "api", "Who curates and erases: the processes that serve, or `smarthouse worker` alone.", "api", "worker"
     )
@@ -210,6 +230,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "housekeeping": "worker",
         "curate_interval_seconds": 2.0,
         "purge_delay_seconds": 60.0,
+        "demo": False,
     },
 }
 """What each `SMARTHOUSE_ENV` changes from the defaults. Production has no default stores: it must be told."""

@@ -15,7 +15,7 @@ from smarthouse_api.house import House
 
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Opens no store and starts no thread; `House.housekeeper` is for whoever serves it to start."""
-    from blueprints import dialects, docs, edge, export, health, ingest, paths, streams
+    from blueprints import datasets, datasources, dialects, docs, edge, export, health, ingest, paths, streams
 
     log_to_stderr(settings.log_level)
     app = Flask("smarthouse_api", static_folder=None)
@@ -32,10 +32,10 @@ def create_app(settings: Settings) -> Flask:
         resources={r"/api/(ingest|export)/.*": {"origins": list(settings.cors_origins)}},
         expose_headers=edge.EXPOSED_HEADERS,
     )
-    paths.register(app, "/homes")
+    paths.register(app, "/homes", "/restapi/datasource", "/v2")
     edge.register(app)
     app.register_blueprint(health.blueprint)
-    docs.register(app, [ingest.blueprint, export.blueprint, streams.blueprint])
+    docs.register(app, [ingest.blueprint, export.blueprint, streams.blueprint, datasources.blueprint, datasets.blueprint])
     dialects.register(app)
     return app
 

@@ -11,6 +11,8 @@ from backends.ports import ObjectStore, StateStore, StoreError, StoreUnfit
 from backends.registry import open_objects, open_state
 from config.settings import Settings, SettingsError
 from smarthouse_api.access import Access
+from smarthouse_api.collections.service import Collections
+from smarthouse_api.collections.service import Limits as CollectionLimits
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.export.dataset import Exports, Policy
 from smarthouse_api.forgetting import Forgetting
@@ -47,6 +49,7 @@ class House:
     restoring: Restoring
     exports: Exports
     streams: Streams
+    collections: Collections
     housekeeper: Housekeeper
     rates: Rates
 
@@ -100,6 +103,24 @@ class House:
                 follow_seconds=settings.stream_follow_seconds,
             ),
         )
+        collections = Collections.on(
+            state,
+            objects,
+            leases,
+            engine,
+            CollectionLimits(
+                most_records=settings.collection_records,
+                record_bytes=settings.collection_record_bytes,
+                topic_bytes=settings.collection_topic_bytes,
+                topic_seconds=settings.collection_topic_seconds,
+                aside_seconds=settings.collection_aside_days * 86400,
+                reply_seconds=settings.idempotency_hours * 3600,
+                batch_bytes=settings.curate_batch_bytes,
+                flush_seconds=settings.flush_timeout_seconds,
+                reads_at_once=settings.collection_reads_at_once,
+                compact_files=settings.lake_compact_files,
+            ),
+        )
         forgetting = Forgetting(
             state,
             objects,
@@ -141,6 +162,7 @@ class House:
                 ),
             ),
             streams=streams,
+            collections=collections,
             housekeeper=Housekeeper(
                 objects,
                 uploads,
@@ -148,6 +170,7 @@ class House:
                 forgetting,
                 table,
                 streams.keeping,
+                collections.curation,
                 leases,
                 interval_seconds=settings.curate_interval_seconds,
                 compact_files=settings.lake_compact_files,
@@ -157,9 +180,19 @@ class House:
                     "home": settings.ingest_rate_home,
                     "ingest": settings.ingest_rate_address,
                     "export": settings.export_rate_address,
+                    "collections": settings.collection_rate_address,
                 }
             ),
         )
+
+    def begin(self) -> str | None:
+        """The first key of a new installation, for the one caller who is the first in it, and what else it begins with.
+
+        To be called before anything else touches the stores.
+        """
+        if (key := self.access.first_key()) is not None and self.settings.demo:
+            self.collections.begin()
+        return key
 
     def ask_to_stop(self) -> None:
         """Send those away who would stay for long; for a signal's handler."""

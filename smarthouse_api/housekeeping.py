@@ -1,4 +1,4 @@
-"""What goes on without a request: purging, curating, compaction, sealing of packets, sweeping up after crashes.
+"""What goes on without a request: purging, curating, compaction, sealing of packets, topics, sweeping up after crashes.
 
 Any number of housekeepers may run, in the processes that serve or in `smarthouse worker`; each chore has a lease, and whoever
 gets it works. One that dies is followed by another as soon as its lease is over.
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from backends.ports import ObjectStore, StoreError
+from smarthouse_api.collections.curation import Curation
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.curator import Curator
@@ -41,13 +42,14 @@ class Housekeeper:
         forgetting: Forgetting,
         table: StatesTable,
         streams: Keeping,
+        collections: Curation,
         leases: Leases,
         *,
         interval_seconds: float,
         compact_files: int,
     ) -> None:
         self._objects, self._uploads, self._curator, self._forgetting = objects, uploads, curator, forgetting
-        self._table, self._streams, self._leases = table, streams, leases
+        self._table, self._streams, self._collections, self._leases = table, streams, collections, leases
         self._interval_seconds, self._compact_files = interval_seconds, compact_files
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -95,7 +97,7 @@ class Housekeeper:
         A chore that fails does not keep the others from their turn.
         """
         self._turn_was_short = False
-        for chore in (self._forgetting.try_purge, self._keep_lake, self._keep_streams, self._sweep):
+        for chore in (self._forgetting.try_purge, self._keep_lake, self._keep_streams, self._keep_collections, self._sweep):
             if self._stopping.is_set():
                 break
             try:
@@ -130,8 +132,14 @@ class Housekeeper:
         self._turn_was_short = is_over()
 
     def _keep_streams(self) -> None:
+        self._take_turn(self._streams.keep)
+
+    def _keep_collections(self) -> None:
+        self._take_turn(self._collections.keep)
+
+    def _take_turn(self, keep: Callable[[Callable[[], bool]], None]) -> None:
         is_over = self._turn()
-        self._streams.keep(is_over)
+        keep(is_over)
         self._turn_was_short = self._turn_was_short or is_over()
 
     def _turn(self) -> Callable[[], bool]:

@@ -103,8 +103,15 @@ def visit(browser: BrowserContext) -> Iterator[Visit]:
 
 @pytest.mark.parametrize(
     ("path", "operations"),
-    [("/api/ingest/ui", 2), ("/api/export/ui", 3), ("/homes/ui", 19), ("/docs", 27)],
-    ids=["ingest", "export", "streams", "docs"],
+    [
+        ("/api/ingest/ui", 2),
+        ("/api/export/ui", 3),
+        ("/homes/ui", 19),
+        ("/restapi/datasource/ui", 2),
+        ("/v2/ui", 12),
+        ("/docs", 41),
+    ],
+    ids=["ingest", "export", "streams", "datasources", "datasets", "docs"],
 )
 def test_a_page_shows_every_operation(shared_server: Server, visit: Visit, path: str, operations: int) -> None:
     visit.page.goto(f"{shared_server.url}{path}")
@@ -132,6 +139,15 @@ def test_an_export_works_when_it_is_tried_out(shared_server: Server, visit: Visi
     assert answer.locator("tr.response td.response-col_status").first.inner_text().split()[0] == "200"
     download = answer.get_by_role("link", name="Download file")
     assert (download.get_attribute("download") or "").startswith("smarthouse_extract_")
+
+
+@pytest.mark.parametrize("path", ["/v2/ui", "/docs"])
+def test_sending_data_works_when_it_is_tried_out(shared_server: Server, visit: Visit, path: str) -> None:
+    visit.page.goto(f"{shared_server.url}{path}")
+    answer = visit.execute("operations-Datasets-post_v2_data_in__dataset_id_")
+    visit.screenshot(f"data-in{path.replace('/', '-')}")
+    assert answer.locator("tr.response td.response-col_status").first.inner_text().split()[0] == "200"
+    assert "Data ingested successfully" in answer.inner_text()
 
 
 def test_forgetting_works_when_it_is_tried_out(shared_server: Server, visit: Visit) -> None:

@@ -13,11 +13,24 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
 from config.settings import Settings
+from smarthouse_api.collections.encoding import FORMATS as RECORD_FORMATS
 from smarthouse_api.export.formats import FORMATS
 from tests.conftest import Environment
 
-DOCUMENTS = ("/api/ingest/openapi.json", "/api/export/openapi.json", "/homes/openapi.json", "/docs/openapi.json")
-PAGES = ("/api/ingest/ui", "/api/export/ui", "/homes/ui", "/docs")
+DOCUMENTS = (
+    "/api/ingest/openapi.json",
+    "/api/export/openapi.json",
+    "/homes/openapi.json",
+    "/restapi/datasource/openapi.json",
+    "/v2/openapi.json",
+    "/docs/openapi.json",
+)
+PAGES = ("/api/ingest/ui", "/api/export/ui", "/homes/ui", "/restapi/datasource/ui", "/v2/ui", "/docs")
+COLLECTIONS = {
+    "/restapi/datasource/openapi.json": {"error", "message"},
+    "/v2/openapi.json": {"id", "ver", "ts", "params", "responseCode", "result", "error"},
+}
+"""The documents of data sources and datasets, and the members of their errors."""
 STREAMS = "/homes/{homeId}/smartModules/{moduleId}/streams"
 WHOLE = "/docs/openapi.json"
 DOCUMENTATION = re.compile(r".*/(ui|openapi\.json)|/docs.*")
@@ -79,7 +92,7 @@ def test_the_whole_document_holds_every_other(client: FlaskClient) -> None:
     for url in DOCUMENTS[:-1]:
         alone = document(client, url)
         assert all(paths[path] == found for path, found in resolved(alone["paths"], alone).items())
-    assert {tag["name"] for tag in whole["tags"]} >= {"Ingest", "Export", "Streams"}
+    assert {tag["name"] for tag in whole["tags"]} >= {"Ingest", "Export", "Streams", "Datasources", "Datasets"}
 
 
 def test_every_route_is_documented_with_every_method(client: FlaskClient) -> None:
@@ -238,6 +251,63 @@ def test_the_limits_of_streams_are_documented(make_client: Callable[..., FlaskCl
     assert [value for value in changes.values() if str(value) not in description] == []
 
 
+# Data sources and datasets
+
+
+@pytest.mark.parametrize(("url", "members"), COLLECTIONS.items())
+def test_every_operation_of_collections_says_how_it_refuses(client: FlaskClient, url: str, members: set[str]) -> None:
+    spec = document(client, url)
+    assert set(spec["components"]["securitySchemes"]) == {"Bearer"}
+    for path, method, found in operations(spec):
+        assert {"Bearer": []} in found["security"]
+        # Nobody is asked for a key where it is for the collection to say whether one is needed.
+        is_open = path.endswith("/records") or "/data/" in path or "/records/" in path
+        assert ({} in found["security"]) == is_open, path
+        assert set(found["responses"]) >= {"200", "400", "401", "403", "429", "500", "503"}, (path, method)
+        for status, response in found["responses"].items():
+            if status == "default" or int(status) >= 400:
+                (content,) = [response["content"]["application/json"]]
+                assert set(content["schema"]["properties"]) == set(content["example"]) == members
+                assert ("Retry-After" in response.get("headers", {})) == (status in ("429", "503"))
+                assert ("WWW-Authenticate" in response.get("headers", {})) == (status == "401")
+
+
+@pytest.mark.parametrize("path", ["/restapi/datasource/{datasource_id}/records", "/v2/datasets/records/{dataset_id}"])
+def test_a_reading_has_every_format(client: FlaskClient, path: str) -> None:
+    found = operation(client, path, "get")
+    assert {one["name"] for one in found["parameters"]} >= {"from", "to", "limit", "cursor", "format", "meta"}
+    assert set(found["responses"]["200"]["content"]) == {one.media_type for one in RECORD_FORMATS.values()}
+    assert "X-Next-Cursor" in found["responses"]["200"]["headers"]
+
+
+def test_each_post_that_stores_takes_an_idempotency_key(client: FlaskClient) -> None:
+    for path in (
+        "/restapi/datasource/insert",
+        "/v2/data/in/{dataset_id}",
+        "/v2/datasets/create",
+        "/v2/datasets/replay/{dataset_id}",
+    ):
+        found = operation(client, path, "post")
+        assert "Idempotency-Key" in {one["name"] for one in found["parameters"]}
+        assert "Idempotency-Replayed" in found["responses"]["200"]["headers"]
+
+
+@pytest.mark.parametrize("url", COLLECTIONS)
+def test_the_limits_of_collections_are_documented(make_client: Callable[..., FlaskClient], url: str) -> None:
+    changes: dict[str, Any] = {
+        "max_body_bytes": 4_000_017,
+        "max_json_depth": 73,
+        "collection_records": 4_000_018,
+        "collection_record_bytes": 400_019,
+        "collection_reads_at_once": 424,
+        "collection_rate_address": "14/day",
+    }
+    if url.startswith("/v2"):
+        changes |= {"collection_topic_bytes": 400_020, "collection_topic_seconds": 421, "collection_aside_days": 422}
+    description = document(make_client(**changes), url)["info"]["description"]
+    assert [value for value in changes.values() if str(value) not in description] == []
+
+
 # Trying it out
 
 
@@ -271,7 +341,7 @@ def request_of(path: str, found: dict[str, Any], content_type: str | None, **ins
 
 def test_every_example_works_as_it_stands(client: FlaskClient) -> None:
     done = set()
-    open_to_all = [one for one in operations(document(client)) if not one[0].startswith(STREAMS)]
+    open_to_all = [one for one in operations(document(client)) if not one[0].startswith((STREAMS, "/restapi/", "/v2/"))]
     for path, method, found in open_to_all:
         bodies = found.get("requestBody", {}).get("content", {None: {"example": None}})
         for content_type in [name for name, content in bodies.items() if "example" in content]:
@@ -313,6 +383,38 @@ def test_every_example_of_streams_works_as_it_stands_with_a_key(client: FlaskCli
         if (path, method) == (f"{stream}/sessions", "post"):
             session = answer.get_json()["id"]
     assert found_at == {}
+
+
+def test_every_example_of_collections_works_as_it_stands_with_an_operators_key(client: FlaskClient) -> None:
+    house = client.application.extensions["smarthouse"]
+    _, key = house.access.create("try it out", admin=True)
+    house.collections.begin()
+    found_at = {
+        (path, method): found for path, method, found in operations(document(client)) if path.startswith(("/restapi/", "/v2/"))
+    }
+    first = ("/v2/datasets/create", "post")
+    for path, method in (first, *[one for one in found_at if one != first]):
+        found = found_at[path, method]
+        content_type = "application/json" if "requestBody" in found else None
+        asked = request_of(path, found, content_type)
+        asked["headers"]["Authorization"] = f"Bearer {key}"
+        answer = client.open(method=method.upper(), buffered=True, **asked)
+        # Nobody can write the id of a record that was refused into an example.
+        wanted = 404 if "record_id" in path else 200
+        assert answer.status_code == wanted, (path, method, answer.text)
+    assert len(found_at) == 14
+
+
+@pytest.mark.parametrize("path", ["/restapi/datasource/insert", "/v2/data/in/{dataset_id}"])
+def test_the_answer_to_what_is_sent_is_documented_in_full(client: FlaskClient, path: str) -> None:
+    house = client.application.extensions["smarthouse"]
+    _, key = house.access.create("try it out", admin=True)
+    house.collections.begin()
+    found = operation(client, path, "post")
+    documented = found["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
+    asked = request_of(path, found, "application/json")
+    asked["headers"]["Authorization"] = f"Bearer {key}"
+    assert set(client.post(**asked).get_json()) <= set(documented)
 
 
 @pytest.mark.parametrize("path", ["/api/export/{format}", "/api/export/dataset"])

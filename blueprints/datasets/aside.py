@@ -1,0 +1,81 @@
+"""Records that a dataset's schema refused: listed, fixed, discarded, replayed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from flask.views import MethodView
+
+from blueprints import envelope
+from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, repeated, replay
+from blueprints.datasets.described import DATASET_ID, FIX_EXAMPLE, RECORD_ID, json_body
+from blueprints.datasets.entry import SECURITY, answers, asked, blueprint, given, granted, route
+from blueprints.datasets.requests import FIX, REPLAY
+from blueprints.datasets.schemas import (
+    DiscardedSchema,
+    FailedPageSchema,
+    FailedSchema,
+    PageSchema,
+    ReplayedSchema,
+    enveloped,
+)
+from blueprints.streams.objects import time_text
+from smarthouse_api.collections.aside import AsideRecord
+from smarthouse_api.house import house
+
+
+@route("/datasets/failed/<segment:dataset_id>", parameters=[DATASET_ID])
+@blueprint.arguments(PageSchema(), location="query", error_status_code=400)
+@blueprint.response(200, enveloped(FailedPageSchema))
+@answers(401, 403, 404, security=SECURITY)
+def failed(query: dict[str, Any], dataset_id: str) -> Response:
+    """List the records that the dataset's schema refused, the oldest first."""
+    some = house().collections.aside.list(granted(dataset_id)[0], **query)
+    next_ = some[-1].id if len(some) == query["limit"] else None
+    return envelope.told({"records": list(map(failed_object, some)), "next": next_})
+
+
+@route("/datasets/failed/<segment:dataset_id>/<segment:record_id>", parameters=[DATASET_ID, RECORD_ID])
+class Failed(MethodView):
+    @blueprint.response(200, enveloped(FailedSchema))
+    @answers(401, 403, 404, 413, 415, requestBody=json_body(FIX, FIX_EXAMPLE), security=SECURITY)
+    def put(self, dataset_id: str, record_id: str) -> Response:
+        """Put another record in the place of one that was refused; it is stored once it is replayed."""
+        collection, _ = granted(dataset_id)
+        record = asked(FIX)["record"]
+        return envelope.told(failed_object(house().collections.aside.fix(collection, record_id, record)))
+
+    @blueprint.response(200, enveloped(DiscardedSchema))
+    @answers(401, 403, 404, security=SECURITY)
+    def delete(self, dataset_id: str, record_id: str) -> Response:
+        """Discard a record that was refused."""
+        house().collections.aside.discard(granted(dataset_id)[0], record_id)
+        return envelope.told({"message": "Record discarded successfully", "id": record_id})
+
+
+@route("/datasets/replay/<segment:dataset_id>", methods=["POST"], parameters=[DATASET_ID])
+@blueprint.response(200, enveloped(ReplayedSchema), headers=REPLAYED_HEADERS)
+@answers(
+    *(401, 403, 404, 413, 415),
+    parameters=[IDEMPOTENCY_KEY],
+    requestBody=json_body(REPLAY, {"request": {}}, required=False),
+    security=SECURITY,
+)
+def replay_failed(dataset_id: str) -> Response:
+    """Store those of the refused records that pass the schema by now; the others stay."""
+    collection, owner_id = granted(dataset_id)
+    body = plain_body()
+    ids = given(REPLAY, body).get("request", {}).get("ids") if body else None
+    done = house().collections.aside.replay(collection, ids, repeated(owner_id, body))
+    return envelope.told({"stored": done.stored, "left": done.left}, replay(done.replayed))
+
+
+def failed_object(one: AsideRecord) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "reason": one.reason,
+        "received_at": time_text(one.received_at),
+        "msgid": one.msgid,
+        "record": one.record,
+    }

@@ -1,0 +1,85 @@
+"""Data: sent to a dataset, consumed as it comes, read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from blueprints import envelope
+from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_json, repeated, replay
+from blueprints.datasets.described import DATASET_ID, EVENT_BODY, READ
+from blueprints.datasets.entry import PERHAPS, answers, blueprint, readable, route, writable
+from blueprints.datasets.schemas import EventsSchema, IngestedSchema, OutSchema, enveloped
+from blueprints.datasets.shapes import fault_of_event
+from blueprints.records import HEADERS, RecordsSchema, sent
+from blueprints.streams.objects import time_text
+from smarthouse_api.collections.topic import TopicEvent
+from smarthouse_api.errors import Invalid
+from smarthouse_api.house import house
+
+DONE = {"message": "Data ingested successfully"}
+
+
+@route("/data/in/<segment:dataset_id>", methods=["POST"], parameters=[DATASET_ID])
+@blueprint.response(200, enveloped(IngestedSchema), headers=REPLAYED_HEADERS)
+@answers(401, 403, 404, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=EVENT_BODY, security=PERHAPS)
+def data_in(dataset_id: str) -> Response:
+    """Send data to a dataset: one record, or a batch of which all are stored or none.
+
+    What the dataset's schema refuses is set aside, and answered no differently.
+    """
+    body = plain_body()
+    given = read_json(body)
+    envelope.note_message(given)
+    if (fault := fault_of_event(given)) is not None:
+        raise Invalid(fault)
+    collection, owner_id = writable(dataset_id)
+    data = given["data"]
+    # As in Obsrv, nothing is done well with nothing.
+    if data == []:
+        return envelope.told(DONE)
+    accepted = house().collections.accepting.accept(
+        collection,
+        data if isinstance(data, list) else [data],
+        message_id=given["params"]["msgid"],
+        request_key=repeated(owner_id, body),
+    )
+    return envelope.told(DONE, replay(accepted.replayed), id_=accepted.id, at=accepted.at)
+
+
+@route("/data/out/<segment:dataset_id>", parameters=[DATASET_ID])
+@blueprint.arguments(OutSchema(), location="query", error_status_code=400)
+@blueprint.response(200, enveloped(EventsSchema))
+@answers(401, 403, 404, security=PERHAPS)
+def data_out(query: dict[str, Any], dataset_id: str) -> Response:
+    """Consume what came to a dataset, in order, from any position on.
+
+    It is what the entry topic keeps; `next` is the `after` of the next request, also where there is nothing yet. Of a public
+    dataset this needs no key.
+    """
+    page = house().collections.topic.read(readable(dataset_id), **query)
+    return envelope.told({"events": list(map(_event, page.events)), "next": page.next, "first": page.first})
+
+
+@route("/datasets/records/<segment:dataset_id>", parameters=[DATASET_ID])
+@blueprint.arguments(RecordsSchema(), location="query", error_status_code=400)
+@blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
+@answers(401, 403, 404, security=PERHAPS)
+def records(query: dict[str, Any], dataset_id: str) -> Response:
+    """Read records back, in the order in which they came.
+
+    Of a public dataset this needs no key.
+    """
+    before, after = envelope.around()
+    return sent(readable(dataset_id), query, (before + b"{", after))
+
+
+def _event(event: TopicEvent) -> dict[str, Any]:
+    told = {
+        "position": event.position,
+        "received_at": time_text(event.received_at),
+        "msgid": event.msgid,
+        "event": event.record,
+    }
+    return told if event.fault is None else {**told, "fault": event.fault}

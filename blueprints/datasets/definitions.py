@@ -1,0 +1,167 @@
+"""What Obsrv says of a dataset, as a collection's definition, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Any, Final
+
+from blueprints.datasets.requests import USED
+from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, Collection
+from smarthouse_api.house import house
+
+Members = dict[str, Any]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ORDERS: Final = {"created_date": "created_at", "updated_date": "updated_at", "name": "name", "dataset_id": "id"}
+"""What the names in `requests.SORTED_BY` are here."""
+
+
+def members_of(request: Members, before: Collection | None = None) -> Members:
+    """The members of a definition that a request names, by their names there. before: the dataset, if it is there already."""
+    given: Members = {
+        **{name: request[name] for name in ("name", "alias", "requires_token", "public", "retention") if name in request},
+        **_time(request),
+        **_deduplication(request, before),
+        **_topic(request),
+        **_schema(request, before),
+    }
+    if before is None:
+        # As with Obsrv, whose requests name no topic, and whose datasets are validated unless they say otherwise.
+        given = {"id": request["dataset_id"], "entry_topic": request["dataset_id"], **given}
+        given.setdefault("mode", STRICT if given.get("schema") else OFF)
+    return given
+
+
+def warnings_of(request: Members) -> list[str]:
+    """What a request names and is not used here, in words."""
+    told = [f"{name} is not used here" for name in request if name not in (*USED, "dataset_id", "version_key", "type")]
+    if "drop_duplicates" in request.get("dedup_config", {}) and "extraction_config" in request:
+        told.append("extraction_config.dedup_config is not used beside dedup_config")
+    if _misplaced(request.get("data_schema")):
+        told.append("data_schema.properties.required is no schema; it was left out")
+    return told
+
+
+def _time(request: Members) -> Members:
+    config = request.get("dataset_config", {})
+    keys = config.get("keys_config", {})
+    for place, name in ((request, "timestamp_field"), (keys, "timestamp_key"), (config, "timestamp_key")):
+        if name in place:
+            return {"timestamp_field": place[name] or None}
+    return {}
+
+
+def _topic(request: Members) -> Members:
+    config, router = request.get("dataset_config", {}), request.get("router_config", {})
+    for place, name in ((request, "entry_topic"), (config, "entry_topic"), (router, "topic")):
+        # Obsrv's own default for the router is an empty text.
+        if name in place and (place is not router or place[name]):
+            return {"entry_topic": place[name] or None}
+    return {}
+
+
+def _deduplication(request: Members, before: Collection | None) -> Members:
+    config = request.get("dedup_config", {})
+    extraction = request.get("extraction_config", {}).get("dedup_config", {})
+    period = {"dedup_seconds": config["dedup_period"]} if config.get("dedup_period") else {}
+    if "drop_duplicates" in config:
+        return {"dedup_key": _key(request, config, before) if config["drop_duplicates"] else None, **period}
+    if "drop_duplicates" in extraction:
+        return {"dedup_key": MESSAGE_ID if extraction["drop_duplicates"] else None, **period}
+    return period
+
+
+def _key(request: Members, config: Members, before: Collection | None) -> str:
+    key = config.get("dedup_key", MESSAGE_ID)
+    schema = request.get("data_schema", before and before.schema) or {}
+    # Obsrv puts the request's beside each record under this name.
+    return MESSAGE_ID if key == "msgid" and "msgid" not in (schema.get("properties") or {}) else str(key)
+
+
+def _schema(request: Members, before: Collection | None) -> Members:
+    given: Members = {}
+    validation = request.get("validation_config", {})
+    if "data_schema" in request:
+        given["schema"] = _mended(request["data_schema"])
+    if validation.get("mode") == "IgnoreNewFields":
+        schema = given.get("schema", before and before.schema)
+        given |= {"schema": {**schema, "additionalProperties": True}} if schema else {}
+    if "mode" in request:
+        given["mode"] = request["mode"]
+    elif "validate" in validation:
+        given["mode"] = STRICT if validation["validate"] else OFF
+    return given
+
+
+def _mended(schema: Members | None) -> Members | None:
+    """The schema without what is none in it: Obsrv's own examples have a list of names where a member's schema belongs."""
+    if schema is None or not _misplaced(schema):
+        return schema
+    return {**schema, "properties": {name: one for name, one in schema["properties"].items() if name != "required"}}
+
+
+def _misplaced(schema: Members | None) -> bool:
+    properties = (schema or {}).get("properties")
+    return isinstance(properties, dict) and isinstance(properties.get("required"), list)
+
+
+def dataset_object(one: Collection) -> Members:
+    """A dataset as Obsrv tells of it, with what goes beyond that. stream: of Redis, where its topic can be read; else null."""
+    return {
+        "id": one.id,
+        "dataset_id": one.id,
+        "name": one.name,
+        "alias": one.alias,
+        "type": "event",
+        "status": "Live",
+        "tags": [],
+        "version": 1,
+        "api_version": "v2",
+        "version_key": version_key(one),
+        "data_schema": one.schema,
+        "validation_config": {"validate": one.mode != OFF, "mode": "Strict"},
+        "dedup_config": {
+            "drop_duplicates": one.dedup_key is not None,
+            "dedup_key": one.dedup_key,
+            "dedup_period": int(one.dedup_seconds) if one.dedup_seconds.is_integer() else one.dedup_seconds,
+        },
+        "dataset_config": {"keys_config": {"timestamp_key": one.timestamp_field or ""}, "entry_topic": one.entry_topic},
+        "router_config": {"topic": one.entry_topic or ""},
+        "entry_topic": one.entry_topic,
+        "mode": one.mode,
+        "timestamp_field": one.timestamp_field,
+        "requires_token": one.requires_token,
+        "public": one.public,
+        "retention": {"seconds": one.retention.seconds, "bytes": one.retention.bytes},
+        "stream": house().collections.topic.stream_name(one),
+        "created_date": one.created_at.isoformat(timespec="milliseconds"),
+        "updated_date": one.updated_at.isoformat(timespec="milliseconds"),
+    }
+
+
+def version_key(one: Collection) -> str:
+    """What changes with every change of the dataset."""
+    return str((one.updated_at - _EPOCH) // timedelta(microseconds=1))
+
+
+def chosen(some: Iterable[Collection], request: Members) -> list[Collection]:
+    """Those that a list asks for, in the order that it asks for."""
+    filters = {name: {*one} if isinstance(one, list) else {one} for name, one in request.get("filters", {}).items()}
+    passing = [one for one in some if all(_facts(one)[name] & wanted for name, wanted in filters.items())]
+    for by in reversed(request.get("sortBy", [])):
+        name = _ORDERS[by.get("field") or by.get("column") or "dataset_id"]
+        passing.sort(key=attrgetter(name), reverse=by["order"] == "desc")
+    offset, limit = request.get("offset", 0), request.get("limit")
+    return passing[offset : None if limit is None else offset + limit]
+
+
+def _facts(one: Collection) -> dict[str, set[str | None]]:
+    return {
+        "status": {"Live"},
+        "type": {"event", "dataset"},
+        "dataset_id": {one.id},
+        "alias": {one.alias},
+        "name": {one.name},
+    }

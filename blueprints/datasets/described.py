@@ -1,0 +1,91 @@
+"""Parameters and bodies of datasets as the document describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blueprints.datasets.shapes import Shape
+from blueprints.records import NEXT, media
+
+_MSGID = "e180ecac-8f41-4f21-9a21-0b3a1a368917"
+
+
+def _parameter(name: str, description: str, example: str) -> dict[str, Any]:
+    described = {"name": name, "in": "path", "required": True, "description": description}
+    return {**described, "schema": {"type": "string"}, "example": example}
+
+
+def json_body(shape: Shape, example: Any, *, required: bool = True) -> dict[str, Any]:
+    return {"required": required, "content": {"application/json": {"schema": shape, "example": example}}}
+
+
+def _example(api: str, **request: Any) -> dict[str, Any]:
+    head = {"id": api, "ver": "v2", "ts": "2024-04-10T16:10:50+05:30", "params": {"msgid": _MSGID}}
+    return {**head, "request": request}
+
+
+DATASET_ID = _parameter("dataset_id", "Id or alias of the dataset", "example")
+RECORD_ID = _parameter("record_id", "Id of a record that was refused", "0006189c2b1d4e00-9a44ac5b-000000")
+
+EVENT_BODY = json_body(
+    {
+        "type": "object",
+        "required": ["id", "ver", "ts", "params", "data"],
+        "properties": {
+            "id": {"type": "string", "enum": ["api.data.in"]},
+            "ver": {"type": "string", "example": "v2"},
+            "ts": {"type": "string", "description": "The time of the request, in milliseconds since 1970"},
+            "params": {
+                "type": "object",
+                "required": ["msgid"],
+                "additionalProperties": False,
+                "properties": {"msgid": {"type": "string", "description": "Of the request; the answer repeats it"}},
+            },
+            "data": {
+                "description": "A record, or a batch of them",
+                "oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}],
+            },
+        },
+    },
+    {
+        "id": "api.data.in",
+        "ver": "v2",
+        "ts": "1711966306164",
+        "params": {"msgid": _MSGID},
+        "data": {"eid": "INTERACT", "date": "2022-01-01", "ver": "3.0", "syncts": 1668591949682, "ets": 1668591949682},
+    },
+)
+CREATE_EXAMPLE = _example(
+    "api.datasets.create",
+    dataset_id="trips",
+    name="Trips of the fleet",
+    type="event",
+    data_schema={
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"eid": {"type": "string"}, "ets": {"type": "integer"}},
+        "required": ["eid"],
+        "additionalProperties": True,
+    },
+    validation_config={"validate": True, "mode": "Strict"},
+    dedup_config={"drop_duplicates": True, "dedup_key": "msgid"},
+    dataset_config={"keys_config": {"timestamp_key": "ets"}},
+)
+UPDATE_EXAMPLE = _example("api.datasets.update", dataset_id="trips", name="Trips", requires_token=True)
+LIST_EXAMPLE = _example("api.datasets.list", filters={"status": ["Live"]}, limit=50)
+ALIAS_EXAMPLE = _example("api.datasets.alias", action="attach", dataset_id="trips", alias_name="journeys")
+
+FIX_EXAMPLE = {"request": {"record": {"eid": "INTERACT"}}}
+
+_PARAMS = ("status", "msgid", "resmsgid")
+READ = media(
+    {
+        **{name: {"type": "string"} for name in ("id", "ver", "ts", "responseCode")},
+        "params": {"type": "object", "properties": {name: {"type": "string"} for name in _PARAMS}},
+        "result": {
+            "type": "object",
+            "properties": {"records": {"type": "array", "items": {"type": "object"}}, "next": NEXT},
+        },
+    }
+)
+"""What a reading answers, by media type."""

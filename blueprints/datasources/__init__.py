@@ -1,0 +1,3 @@
+"""Data sources, `/restapi/datasource`."""
+
+from blueprints.datasources.routes import blueprint as blueprint

@@ -1,0 +1,111 @@
+"""Data sources: records go in, and can be read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from flask import Response, request
+from flask_smorest import Blueprint
+
+from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_json, repeated, replay
+from blueprints.datasources.described import BODY, DATASOURCE_ID, READ, SECURITY
+from blueprints.datasources.schemas import InsertedSchema
+from blueprints.dialects import problems
+from blueprints.records import HEADERS, RecordsSchema, sent
+from smarthouse_api.collections.model import Collection
+from smarthouse_api.errors import Invalid, NotFound
+from smarthouse_api.house import house
+from smarthouse_api.keys import Principal
+
+PREFIX = "/restapi/datasource"
+MESSAGE = "Data successfully inserted"
+_UNKNOWN = "There is no such data source; whoever runs the service can make it, with `smarthouse collections create`"
+
+blueprint = Blueprint(
+    "Datasources", __name__, url_prefix=PREFIX, description="Insert records into a data source; read them back"
+)
+
+
+@blueprint.before_request
+def count() -> None:
+    house().rates.count("collections", request.remote_addr or "")
+
+
+@blueprint.route("/insert", methods=["POST"])
+@blueprint.response(200, InsertedSchema, headers=REPLAYED_HEADERS)
+@problems(
+    blueprint,
+    *(400, 401, 403, 413, 415, 422, 429, 500, 503),
+    parameters=[IDEMPOTENCY_KEY],
+    requestBody=BODY,
+    security=SECURITY,
+)
+def insert() -> Response:
+    """Insert records into a data source: all of them, durably, or none."""
+    principal = _principal()
+    body = plain_body()
+    given = _object(body)
+    collection = _open(_id(given), principal)
+    accepted = house().collections.accepting.accept(
+        collection, _records(given), refuse_faulty=True, request_key=repeated(principal.owner.id, body)
+    )
+    told: dict[str, Any] = {"message": MESSAGE, "inserted_rows": accepted.stored}
+    if accepted.warnings:
+        told["warnings"] = accepted.warnings
+    return Response(msgspec.json.encode(told), headers=replay(accepted.replayed), content_type="application/json")
+
+
+@blueprint.route("/<segment:datasource_id>/records", parameters=[DATASOURCE_ID], merge_slashes=False)
+@blueprint.arguments(RecordsSchema(), location="query", error_status_code=400)
+@blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
+@problems(blueprint, 400, 401, 403, 404, 429, 500, 503, security=[*SECURITY, {}])
+def records(query: dict[str, Any], datasource_id: str) -> Response:
+    """Read records back, in the order in which they came.
+
+    Of a public data source this needs no token.
+    """
+    collection = _readable(datasource_id)
+    before = b'{"datasource_id":' + msgspec.json.encode(collection.id) + b","
+    return sent(collection, query, (before, b""))
+
+
+def _principal() -> Principal:
+    return house().access.authenticate(request.headers.get("Authorization"))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    given = read_json(body)
+    if not isinstance(given, dict):
+        raise Invalid('The body is not a JSON object, such as {"datasource_id": "67890", "data": [{"value": 21.2}]}')
+    return given
+
+
+def _id(given: dict[str, Any]) -> str:
+    id_ = given.get("datasource_id")
+    if not isinstance(id_, str) or not id_.strip():
+        what = "is missing" if "datasource_id" not in given else "is blank" if isinstance(id_, str) else "is no text"
+        raise Invalid(f"datasource_id: {what}; it must be the id of a data source, as a text")
+    return id_
+
+
+def _records(given: dict[str, Any]) -> list[Any]:
+    records = given.get("data")
+    if not isinstance(records, list) or not records:
+        what = "is missing" if "data" not in given else "is empty" if records == [] else "is no array"
+        raise Invalid(f"data: {what}; it must be an array of one or more JSON objects")
+    return records
+
+
+def _open(id_: str, principal: Principal) -> Collection:
+    """The data source that they may write to. Raises `Forbidden`, also where there is none, but for whoever could make it."""
+    collection = house().collections.catalogue.get(id_)
+    house().access.require_collection(principal, collection)
+    if collection is None:
+        raise NotFound(_UNKNOWN)
+    return collection
+
+
+def _readable(id_: str) -> Collection:
+    collection = house().collections.catalogue.get(id_)
+    return collection if collection is not None and collection.public else _open(id_, _principal())

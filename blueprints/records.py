@@ -1,0 +1,143 @@
+"""Records read back, as data sources and datasets both give them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from flask import Response, request
+from marshmallow import ValidationError, fields, validate
+
+from blueprints.streams.schemas import QuerySchema, Whole
+from smarthouse_api.collections.encoding import FORMATS
+from smarthouse_api.collections.model import Collection, position_in
+from smarthouse_api.collections.ranges import Selection
+from smarthouse_api.errors import Refused, StoreError
+from smarthouse_api.house import house
+
+LARGEST_PAGE: Final = 100_000
+NEXT_CURSOR: Final = "X-Next-Cursor"
+HEADERS: Final = {
+    NEXT_CURSOR: {"description": "What `cursor` to go on with, if `limit` left records out", "schema": {"type": "string"}}
+}
+FILES: Final = {name: one.media_type.partition(";")[0] for name, one in FORMATS.items()}
+"""Format -> media type."""
+
+log = logging.getLogger(__name__)
+
+NEXT: Final = {"type": "string", "nullable": True, "description": "The next `cursor`; null: there is no more"}
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d+)?)([Zz]|[+ -]\d{2}:\d{2})", re.ASCII)
+_BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()} | {"application/x-ndjson": "jsonl"}
+_ACCEPTED = "use YYYY-MM-DD or an RFC 3339 time such as 2026-03-01T00:00:00Z"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def media(members: dict[str, Any]) -> dict[str, Any]:
+    """What a reading answers, by media type. members: of the object that its JSON is."""
+    texts: dict[str, Any] = {one: {"schema": {"type": "string"}} for name, one in FILES.items() if name != "json"}
+    texts[FILES["parquet"]]["schema"]["format"] = "binary"
+    return {FILES["json"]: {"schema": {"type": "object", "properties": members}}, **texts}
+
+
+class Moment(fields.Field[int]):
+    """A time as microseconds since 1970, or a day: its first microsecond, or as an end its last."""
+
+    def __init__(self, description: str, *, is_end: bool, **options: Any) -> None:
+        noted = {"type": "string", "format": "date-time", "description": description}
+        super().__init__(metadata=noted, **options)
+        self._is_end = is_end
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        try:
+            if _DATE.fullmatch(value):
+                since = (datetime.fromisoformat(value).replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+                return since + (_DAY // _MICROSECOND - 1 if self._is_end else 0)
+            if (match := _TIME.fullmatch(value)) is not None:
+                day, clock, offset = match.groups()
+                # A plus that was not percent-encoded arrives as a space.
+                at = datetime.fromisoformat(f"{day}T{clock[:15]}{offset.upper().replace(' ', '+')}")
+                return (at - _EPOCH) // _MICROSECOND
+        except (ValueError, OverflowError) as fault:
+            raise ValidationError(f"{value[:64]!r} is no time that exists; {_ACCEPTED}.") from fault
+        raise ValidationError(f"{value[:64]!r} is no date or time; {_ACCEPTED}.")
+
+
+class Cursor(fields.String):
+    """Where an answer stopped."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if position_in(value) is None:
+            raise ValidationError(f"{value[:40]!r} is no cursor; give what an earlier answer had as the next one.")
+        return str(value)
+
+
+class RecordsSchema(QuerySchema):
+    """Which records, and how."""
+
+    since = Moment("Records of this time or later; a day begins at midnight, UTC", is_end=False, data_key="from")
+    until = Moment("Records of this time or earlier; a day includes all of it", is_end=True, data_key="to")
+    limit = Whole(
+        "How many to give at most; absent: all", 1000, LARGEST_PAGE, validate=validate.Range(1, error="must be at least 1.")
+    )
+    cursor = Cursor(metadata={"description": f"Only what follows: the header `{NEXT_CURSOR}` of an earlier answer"})
+    format = fields.String(
+        validate=validate.OneOf(list(FORMATS), error="is none of {choices}."),
+        metadata={"description": "How to write them; absent: what `Accept` names, or `json`", "example": "json"},
+    )
+    meta = fields.Boolean(
+        load_default=True,
+        error_messages={"invalid": "must be true or false."},
+        metadata={"description": "Whether each also tells `_position`, `_received_at` and, if it has one, its `_fault`"},
+    )
+
+
+def sent(collection: Collection, query: dict[str, Any], around: tuple[bytes, bytes]) -> Response:
+    """The records that a query asks for, as they are read; a fault in the middle breaks the connection.
+
+    around: what comes before and after the member `records` of the answer, if its format is `json`.
+    """
+    name = query.get("format") or _accepted()
+    selection = Selection(query.get("since"), query.get("until"), query.get("limit"), query.get("cursor"))
+    with ExitStack() as until_sent:
+        answer = house().collections.records.open(
+            collection, selection, name, with_meta=query["meta"], frame=lambda next_cursor: _frame(around, next_cursor)
+        )
+        until_sent.callback(answer.close)
+        response = Response(_until_broken(answer.chunks), content_type=answer.content_type)
+        response.headers["Cache-Control"] = "no-store"
+        if answer.next_cursor is not None:
+            response.headers[NEXT_CURSOR] = answer.next_cursor
+        if name != "json":
+            response.headers.set("Content-Disposition", "attachment", filename=f"{collection.id}.{name}")
+        response.call_on_close(until_sent.pop_all().close)
+    return response
+
+
+def _accepted() -> str:
+    """The format that `Accept` names, if it names exactly one."""
+    named = {_BY_MEDIA_TYPE[one] for one in request.accept_mimetypes.values() if one in _BY_MEDIA_TYPE}
+    return named.pop() if len(named) == 1 else "json"
+
+
+def _frame(around: tuple[bytes, bytes], next_cursor: str | None) -> tuple[bytes, bytes]:
+    """What stands before the first record and after the last."""
+    before, after = around
+    return before + b'"records":[', b'],"next":' + msgspec.json.encode(next_cursor) + b"}" + after
+
+
+def _until_broken(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks; what breaks them off is told in a line, and to the server as a connection that is over."""
+    try:
+        yield from chunks
+    except (Refused, StoreError) as fault:
+        log.warning("a reading of records was broken off: %s", type(fault).__name__)
+        raise ConnectionResetError(errno.ECONNRESET, "the reading was broken off") from fault
