@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from smarthouse_api.cli import homes, keys
+from smarthouse_api.cli import collections, homes, keys
 from smarthouse_api.cli.opening import answered, opened_house
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -72,3 +72,4 @@ def restore(lists: tuple[IO[str], ...]) -> None:
 
 main.add_command(keys.group)
 main.add_command(homes.group)
+main.add_command(collections.group)

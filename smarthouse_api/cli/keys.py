@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 import msgspec
 
+from smarthouse_api.cli.amounts import seconds
 from smarthouse_api.cli.homes import HOME
 from smarthouse_api.cli.opening import answered, opened_access
-from smarthouse_api.cli.tables import echo_table
+from smarthouse_api.cli.tables import echo_table, time_text
 from smarthouse_api.keys import KeyRecord, id_in
-
-_DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @click.group("keys")
 def group() -> None:
     """Make, list, revoke and rotate keys."""
-
-
-def _seconds(_: click.Context, __: click.Parameter, given: str | None) -> float | None:
-    if given is None:
-        return None
-    found = _DURATION.fullmatch(given)
-    if found is None:
-        raise click.BadParameter("it is no duration; write one such as 90d, 12h, 30m, 45s or 2w")
-    return float(found[1]) * _UNIT_SECONDS[found[2]]
 
 
 def _ids(_: click.Context, __: click.Parameter, given: Any) -> Any:
@@ -48,7 +36,7 @@ def _ids(_: click.Context, __: click.Parameter, given: Any) -> Any:
 @click.option("--dataset", "datasets", multiple=True, help="Opens this dataset.")
 @click.option("--admin", is_flag=True, help="Opens everything.")
 @click.option(
-    "--expires", "expires_seconds", callback=_seconds, help="How long it works: 90d, 12h, 30m, 45s, 2w. Default: forever."
+    "--expires", "expires_seconds", callback=seconds, help="How long it works: 90d, 12h, 30m, 45s, 2w. Default: forever."
 )
 def create(**asked: Any) -> None:
     """Make a key and print it, this once.
@@ -89,7 +77,7 @@ def revoke(ids: list[str]) -> None:
 @group.command()
 @click.argument("id_", callback=_ids, metavar="ID")
 @click.option(
-    "--keep-old", "keep_old_seconds", callback=_seconds, help="How long the present secret still works: 1h, 7d. Default: not."
+    "--keep-old", "keep_old_seconds", callback=seconds, help="How long the present secret still works: 1h, 7d. Default: not."
 )
 def rotate(id_: str, keep_old_seconds: float | None) -> None:
     """Give a key a new secret and print it, this once.
@@ -105,7 +93,7 @@ def rotate(id_: str, keep_old_seconds: float | None) -> None:
 
 
 def _cells(record: KeyRecord) -> tuple[str, ...]:
-    return record.id, record.name, record.kind, _grants(record), _time(record.created_at), _expiry(record)
+    return record.id, record.name, record.kind, _grants(record), time_text(record.created_at), _expiry(record)
 
 
 def _grants(record: KeyRecord) -> str:
@@ -122,8 +110,4 @@ def _grants(record: KeyRecord) -> str:
 def _expiry(record: KeyRecord) -> str:
     if record.expires_at is None:
         return "never"
-    return "expired" if record.is_expired(datetime.now(UTC)) else _time(record.expires_at)
-
-
-def _time(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return "expired" if record.is_expired(datetime.now(UTC)) else time_text(record.expires_at)

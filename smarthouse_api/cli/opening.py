@@ -39,14 +39,21 @@ def opened_house() -> Iterator[House]:
 
 
 @contextmanager
-def opened_access() -> Iterator[Access]:
-    """The keys of that house; a state store that no other process sees is told and ends the program."""
+def opened_shared_house() -> Iterator[House]:
+    """The same; a state store that no other process sees is told and ends the program."""
     with opened_house() as house:
         if house.settings.state_url.startswith("memory:"):
             raise click.ClickException(
                 "SMARTHOUSE_STATE_URL: memory:// is gone with the process, so that the service would not see what this does;"
                 " choose another store for both"
             )
+        yield house
+
+
+@contextmanager
+def opened_access() -> Iterator[Access]:
+    """The keys of that house."""
+    with opened_shared_house() as house:
         yield house.access
 
 

@@ -1,0 +1,80 @@
+"""A collection in words, in cells and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from smarthouse_api.cli.amounts import duration_text, size_text
+from smarthouse_api.cli.tables import time_text
+
+if TYPE_CHECKING:
+    from smarthouse_api.collections.model import Collection, Retention
+    from smarthouse_api.keys import KeyRecord
+
+HEADER: Final = ("id", "alias", "name", "entry topic", "mode", "datasets write", "read", "made")
+MOST_ASIDE: Final = 1000
+"""So many records that are set aside are counted."""
+_NOTHING: Final = "-"
+_MODES: Final = {
+    "off": "off: the schema is not asked",
+    "warn": "warn: what fails the schema is kept and marked",
+    "strict": "strict: what fails the schema is set aside, or refused by the data sources' API",
+}
+
+
+def as_cells(one: Collection) -> tuple[str, ...]:
+    """What stands under `HEADER`."""
+    names = one.id, one.alias or _NOTHING, one.name, one.entry_topic or _NOTHING
+    return *names, one.mode, _writers(one), _readers(one), time_text(one.created_at)
+
+
+def as_json(one: Collection, stream: str | None, keys: Sequence[KeyRecord]) -> bytes:
+    """The definition, and: created_at, updated_at; stream, of Redis, for consumers; keys, the ids of those that name it."""
+    shown = {name: getattr(one, name) for name in one.__struct_fields__ if name not in ("key", "born")}
+    return msgspec.json.encode({**shown, "stream": stream, "keys": [key.id for key in keys]})
+
+
+def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], aside: int) -> dict[str, str]:
+    """What there is to say, by its heading. aside: how many records are set aside, `MOST_ASIDE` or more if it is that."""
+    return {
+        "id": one.id,
+        "name": one.name,
+        "alias": one.alias or _NOTHING,
+        "made": time_text(one.created_at),
+        "changed": time_text(one.updated_at),
+        "schema": _NOTHING if one.schema is None else json.dumps(one.schema, ensure_ascii=False),
+        "mode": _MODES[one.mode],
+        "set aside": f"{aside}{' or more' if aside == MOST_ASIDE else ''}",
+        "own time": _NOTHING if one.timestamp_field is None else f"the member {one.timestamp_field}",
+        "deduplication": f"by {one.dedup_key}, for {duration_text(one.dedup_seconds)}" if one.dedup_key else _NOTHING,
+        "entry topic": _topic(one, stream),
+        "data sources": "written with a key that names it",
+        "datasets": f"written {_writers(one)}" if one.entry_topic else "not written: there is no entry topic",
+        "read": _readers(one),
+        "keys": ", ".join(f"{key.id} ({key.name})" for key in keys) or "none names it; keys of administrators open everything",
+    }
+
+
+def _topic(one: Collection, stream: str | None) -> str:
+    if one.entry_topic is None:
+        return _NOTHING
+    where = f"the Redis stream {stream}" if stream else f"GET /v2/data/out/{one.id}"
+    return f"{one.entry_topic}, consumed from {where}; kept: {_kept(one.retention)}"
+
+
+def _kept(retention: Retention) -> str:
+    told = [] if retention.seconds is None else [duration_text(retention.seconds)]
+    told += [] if retention.bytes is None else [size_text(retention.bytes)]
+    return " or ".join(told) or "as the installation's settings say"
+
+
+def _writers(one: Collection) -> str:
+    return "with a key" if one.requires_token else "by anybody"
+
+
+def _readers(one: Collection) -> str:
+    return "by anybody" if one.public else "with a key"

@@ -1,0 +1,106 @@
+"""`smarthouse collections failed ...`: records that were set aside because they fail their collection's schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from smarthouse_api.cli.files import json_object
+from smarthouse_api.cli.opening import answered, opened_shared_house
+from smarthouse_api.cli.tables import echo_table, time_text
+
+if TYPE_CHECKING:
+    from smarthouse_api.collections.aside import AsideRecord
+    from smarthouse_api.collections.model import Collection
+    from smarthouse_api.house import House
+
+_PAGE: Final = 100
+_SHOWN: Final = 60
+"""Characters of a record in a table."""
+
+
+@click.group("failed")
+def group() -> None:
+    """List, fix, replay or discard records that were set aside. COLLECTION: its id or alias."""
+
+
+@group.command("list")
+@click.argument("collection")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each line instead of a table.")
+def list_(collection: str, as_json: bool) -> None:
+    """Print the records, whole only with --json, and why each was set aside; the oldest first."""
+    with opened_shared_house() as house:
+        one = answered(lambda: house.collections.catalogue.find(collection))
+        if as_json:
+            for record in _everything(house, one):
+                click.echo(msgspec.json.encode(record))
+            return
+        rows = [_cells(record) for record in _everything(house, one)]
+    echo_table(("id", "came", "reason", "record"), rows)
+
+
+@group.command()
+@click.argument("collection")
+@click.argument("id_", metavar="ID")
+@click.argument("record", type=click.File("rb"), callback=json_object, metavar="FILE")
+def fix(collection: str, id_: str, record: dict[str, Any]) -> None:
+    """Put another record in the place of one, to be replayed. ID: of the record; FILE: its JSON, `-` the standard input."""
+    with opened_shared_house() as house:
+        one = answered(lambda: house.collections.catalogue.find(collection))
+        fixed = answered(lambda: house.collections.aside.fix(one, id_, record))
+    click.echo(f"{fixed.id}: {fixed.reason}")
+
+
+@group.command()
+@click.argument("collection")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+def replay(collection: str, ids: tuple[str, ...]) -> None:
+    """Store those records that pass the schema by now; the others stay. ID: of a record; all without one."""
+    with opened_shared_house() as house:
+        one = answered(lambda: house.collections.catalogue.find(collection))
+        done = answered(lambda: house.collections.aside.replay(one, ids or None))
+    click.echo(f"{done.stored} stored, {done.left} still set aside")
+
+
+@group.command()
+@click.argument("collection")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def discard(collection: str, ids: tuple[str, ...]) -> None:
+    """Erase records that were set aside. ID: of a record."""
+    with opened_shared_house() as house:
+        one = answered(lambda: house.collections.catalogue.find(collection))
+        wanted = [*dict.fromkeys(ids)]
+        unknown = answered(lambda: [id_ for id_ in wanted if not _discards(house, one, id_)])
+    if discarded := [id_ for id_ in wanted if id_ not in unknown]:
+        click.echo(f"Discarded: {', '.join(discarded)}")
+    if unknown:
+        raise click.ClickException(f"No record is set aside under {', '.join(unknown)}")
+
+
+def _discards(house: House, one: Collection, id_: str) -> bool:
+    """Discard it; whether there was one."""
+    from smarthouse_api.errors import NotFound
+
+    try:
+        house.collections.aside.discard(one, id_)
+    except NotFound:
+        return False
+    return True
+
+
+def _everything(house: House, one: Collection) -> Iterator[AsideRecord]:
+    after = ""
+    while page := answered(partial(house.collections.aside.list, one, after, _PAGE)):
+        yield from page
+        after = page[-1].id
+
+
+def _cells(record: AsideRecord) -> tuple[str, ...]:
+    text = json.dumps(record.record, ensure_ascii=False)
+    shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return record.id, time_text(record.received_at), record.reason, shown

@@ -1,0 +1,21 @@
+"""Files that options and arguments name."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import click
+import msgspec
+
+
+def json_object(_: click.Context, __: click.Parameter, given: IO[bytes] | None) -> dict[str, Any] | None:
+    """What the file holds."""
+    if given is None:
+        return None
+    try:
+        found = msgspec.json.decode(given.read())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise click.BadParameter(f"the file holds no JSON: {fault}") from None
+    if not isinstance(found, dict):
+        raise click.BadParameter("the file must hold a JSON object")
+    return found
