@@ -11,8 +11,8 @@ from benchmarks import table
 from benchmarks.paths import OUT
 from benchmarks.stores import Production
 
-PARTS: Final = ("upload", "curate", "export", "production", "growth", "streams")
-SERVED: Final = {"production", "growth", "streams"}
+PARTS: Final = ("upload", "curate", "export", "production", "growth", "streams", "collections")
+SERVED: Final = {"production", "growth", "streams", "collections"}
 """The parts that start servers of Redis and MinIO."""
 
 

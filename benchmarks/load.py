@@ -138,6 +138,9 @@ class _Connection:
 
 
 def _content_length(head: bytes) -> int:
+    """Of the body behind this head. An answer with status 204 has none, and need not say so."""
+    if head.startswith(b"HTTP/1.1 204 "):
+        return 0
     start = head.lower().index(b"content-length:") + 15
     return int(head[start:].split(b"\r\n", 1)[0])
 
@@ -202,15 +205,19 @@ GOOD: Final[dict[str, tuple[int, Callable[[Any], bool]]]] = {
     "upload": (200, lambda said: said["records"] > 0 and said["duplicate"] is False),
     "packet": (201, lambda said: said["stop"] == said["start"]),
     "batch": (201, lambda said: said["stop"] > said["start"]),
+    "madevo": (200, lambda said: said["inserted_rows"] > 0 and "warnings" not in said),
+    "obsrv": (200, lambda said: said["responseCode"] == "OK"),
+    "lines": (204, lambda said: said is None),
 }
-"""What an answer is to be: its status, and what must hold of the JSON in it."""
+"""What an answer is to be: its status, and what must hold of the JSON in it; None when it has no body."""
 
 
 def _fault(answer: bytes, good: str) -> str | None:
     begun, _, body = answer.partition(b"\r\n\r\n")
     status = begun.split(b"\r\n", 1)[0].decode(errors="replace")
     wanted, is_good = GOOD[good]
-    return None if status.startswith(f"HTTP/1.1 {wanted} ") and is_good(json.loads(body)) else f"{status}: {body[:200]!r}"
+    is_wanted = status.startswith(f"HTTP/1.1 {wanted} ") and is_good(json.loads(body) if body else None)
+    return None if is_wanted else f"{status}: {body[:200]!r}"
 
 
 def main() -> None:

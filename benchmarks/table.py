@@ -12,7 +12,7 @@ from typing import Final
 import psutil
 
 HEADINGS: Final = ("what", "ours", "baseline", "ratio", "must", "ambition", "met?")
-PACKAGES: Final = ("flask", "gunicorn", "msgspec", "pyarrow", "deltalake", "duckdb")
+PACKAGES: Final = ("flask", "gunicorn", "msgspec", "orjson", "pyarrow", "deltalake", "duckdb")
 
 
 @dataclass(frozen=True)
