@@ -32,7 +32,7 @@ class Rates:
             allowed = self._windows.hit(item, name, caller)
             reset_at = 0.0 if allowed else self._windows.get_window_stats(item, name, caller).reset_time
         if not allowed:
-            raise TooMany(f"More than {item} for this {_WHOSE[name]}", max(1, math.ceil(reset_at - time.time())))
+            raise TooMany(f"More than {item} for this {_WHOSE.get(name, 'address')}", max(1, math.ceil(reset_at - time.time())))
 
     @cached_property
     def _windows(self) -> FixedWindowRateLimiter:
@@ -40,4 +40,4 @@ class Rates:
         return FixedWindowRateLimiter(MemoryStorage())
 
 
-_WHOSE = {"home": "home", "ingest": "address", "export": "address"}
+_WHOSE = {"home": "home"}
