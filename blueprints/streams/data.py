@@ -13,12 +13,12 @@ from flask import Response, request, url_for
 from flask.views import MethodView
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from blueprints.bodies import IDEMPOTENCY_KEY, plain_body
+from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, replay
 from blueprints.dialects import problems
 from blueprints.streams.bodies import new_packets
-from blueprints.streams.described import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS, REPLAYED_HEADERS
+from blueprints.streams.described import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
 from blueprints.streams.entry import Place, Visit, answers, blueprint, permission, route
-from blueprints.streams.objects import nothing, replay, time_text, told
+from blueprints.streams.objects import nothing, time_text, told
 from blueprints.streams.schemas import (
     AppendedSchema,
     AppendSchema,

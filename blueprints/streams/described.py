@@ -37,7 +37,6 @@ PAGE_HEADERS = {
     )
 }
 LOCATION_HEADERS = {"Location": _header("Where it is now", format="uri-reference")}
-REPLAYED_HEADERS = {"Idempotency-Replayed": _header("`true` if this is the answer to an earlier request; else absent")}
 FOUND_HEADERS = {"Location": _header("Where the packets are: absolute, for a short time, without a key", format="uri")}
 DOWNLOAD_HEADERS = {
     "Content-Disposition": _header("The name of the file"),

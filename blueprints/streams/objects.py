@@ -18,11 +18,6 @@ def told(body: Any, status: int = 200, headers: dict[str, str] | None = None) ->
     return Response(msgspec.json.encode(body), status, headers, content_type="application/json")
 
 
-def replay(replayed: bool) -> dict[str, str]:
-    """The header of an answer that was given before."""
-    return {"Idempotency-Replayed": "true"} if replayed else {}
-
-
 def nothing(status: int = 204, headers: dict[str, str] | None = None) -> Response:
     """An answer without a body."""
     empty = Response(status=status, headers=headers)

@@ -7,11 +7,11 @@ from typing import Any
 from flask import Response, url_for
 from flask.views import MethodView
 
-from blueprints.bodies import IDEMPOTENCY_KEY
+from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replay
 from blueprints.streams.bodies import new_bounds, timeout_seconds
-from blueprints.streams.described import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, REPLAYED_HEADERS, TIMEOUT_BODY
+from blueprints.streams.described import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, TIMEOUT_BODY
 from blueprints.streams.entry import Place, Visit, answers, blueprint, route
-from blueprints.streams.objects import nothing, page, replay, session_object, told
+from blueprints.streams.objects import nothing, page, session_object, told
 from blueprints.streams.schemas import RangeSchema, SessionSchema
 from smarthouse_api.house import house
 
