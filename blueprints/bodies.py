@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import orjson
 from flask import request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
@@ -30,6 +31,8 @@ REPLAYED_HEADERS = {
         "schema": {"type": "string"},
     }
 }
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_TEN_DIGITS = b"0" * 10
 
 
 def whole_body() -> bytes:
@@ -74,11 +77,23 @@ def read_json(body: bytes) -> Any:
     openings = int(np.count_nonzero((np.frombuffer(body, np.uint8) & 0xDF) == ord("[")))
     if openings > limit and openings - _side_by_side(value) > limit and depth_of(body) > limit:
         raise Invalid(_too_deep(limit))
+    # Of digits that are so many, every 30th would show ten in a row.
+    if _TEN_DIGITS in body[::30].translate(_ZEROS) and _has_a_vast_number(body):
+        raise Invalid("The body holds a number that is too large for any reader of JSON; write it as a text")
     return value
 
 
 def _too_deep(limit: int) -> str:
     return f"The body nests deeper than the {limit} levels that are allowed"
+
+
+def _has_a_vast_number(body: bytes) -> bool:
+    """Whether an integer is larger than every float, which some readers take it for."""
+    try:
+        orjson.loads(body)
+    except ValueError:
+        return True
+    return False
 
 
 def _side_by_side(value: Any) -> int:

@@ -111,6 +111,8 @@ def test_whatever_the_content_type_the_body_is_json(
         (b'{"datasource_id": "67890", "data": [{"value": 1e999}]}', "The body is not JSON"),
         (b'{"datasource_id": "67890", "data": [{"value": "\\ud800"}]}', "The body is not JSON"),
         (b'{"datasource_id": "67890", "data": [{"value": ' + b"9" * 5000 + b"}]}", "The body is not JSON"),
+        (b'{"datasource_id": "67890", "data": [{"value": ' + b"9" * 309 + b"}]}", "too large"),
+        (b'{"datasource_id": "67890", "data": [{"value": -1' + b"0" * 400 + b"}]}", "too large"),
         (b"[" * 100_000, "deeper than the 64 levels"),
         (b'{"data":' + b"[" * 64 + b"]" * 64 + b"}", "deeper than the 64 levels"),
         (b"[]", "not a JSON object"),
@@ -140,6 +142,12 @@ def test_one_bad_record_is_named_and_none_is_stored(client: FlaskClient, headers
     assert answer.status_code == 400
     assert f"data[{index}]" in json_of(answer)["message"]
     assert stored(client, ID) == []
+
+
+@pytest.mark.parametrize("value", [10**307, 2**64, -(2**64), 1.7e308, "9" * 5000, 1e-320])
+def test_a_number_that_any_reader_takes_is_kept_as_it_is(client: FlaskClient, headers: dict[str, str], value: Any) -> None:
+    assert inserted(client, headers, {"value": value}).status_code == 200
+    assert stored(client, ID) == [{"value": value}]
 
 
 def test_records_deep_within_the_limit_are_taken_however_many_there_are(client: FlaskClient, headers: dict[str, str]) -> None:

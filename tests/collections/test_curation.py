@@ -469,25 +469,14 @@ def test_a_failover_that_undoes_the_moving_of_a_record_loses_nothing(losing: Lak
     losing.curation.flush(collection)
     replica.take_over()
     fill(losing, collection, 3, begin=2)
-    later: list[Replica] = []
-
-    def look() -> None:
-        later.append(Replica(losing))
+    before = list[Replica]()
 
     def fail_over() -> None:
         monkeypatch.undo()
-        later[0].take_over()
+        before[0].take_over()
 
-    done = Progress.move
-
-    def move(self: Progress, *arguments: Any) -> None:
-        if not later:
-            look()
-        done(self, *arguments)
-        if len(losing.topic(collection)) and later:
-            fail_over()
-
-    monkeypatch.setattr(Progress, "move", move)
+    for act, when in ((lambda: before.append(Replica(losing)), "before"), (fail_over, "after")):
+        monkeypatch.setattr(Progress, "move", interrupt(Progress, "move", act, when=when))
     with suppress(LeaseLost, Conflict, StoreUnavailable):
         losing.another().keep()
     losing.another().curation.flush(collection)
