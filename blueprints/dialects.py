@@ -126,7 +126,7 @@ def enveloped(fault: Fault) -> Response:
         400: api.invalid,
         404: "ROUTE_NOT_FOUND",
     }
-    code = api.taken if fault.reason == "EXISTS" else fault.reason
+    code = {"EXISTS": api.taken, "OUTDATED": "DATASET_OUTDATED"}.get(fault.reason or "", fault.reason)
     code = code or codes.get(fault.kind) or codes.get(status) or response_code_of(status)
     # As in Obsrv, data for what there is not are a bad request, though the status is another.
     as_bad = code in ("DATASET_NOT_FOUND", "TOPIC_NOT_FOUND")

@@ -14,7 +14,7 @@ import msgspec
 from flask import Response, request
 from marshmallow import ValidationError, fields, validate
 
-from blueprints.streams.schemas import QuerySchema, Whole
+from blueprints.queries import QuerySchema, Whole
 from smarthouse_api.collections.encoding import FORMATS
 from smarthouse_api.collections.model import Collection, position_in
 from smarthouse_api.collections.ranges import Selection

@@ -20,7 +20,7 @@ from blueprints.datasets.schemas import (
     ReplayedSchema,
     enveloped,
 )
-from blueprints.streams.objects import time_text
+from blueprints.queries import time_text
 from smarthouse_api.collections.aside import AsideRecord
 from smarthouse_api.house import house
 
@@ -68,7 +68,8 @@ def replay_failed(dataset_id: str) -> Response:
     body = plain_body()
     ids = given(REPLAY, body).get("request", {}).get("ids") if body else None
     done = house().collections.aside.replay(collection, ids, repeated(owner_id, body))
-    return envelope.told({"stored": done.stored, "left": done.left}, replay(done.replayed))
+    result = {"stored": done.stored, "left": done.left}
+    return envelope.told(result, replay(done.replayed), id_=done.id, at=done.at)
 
 
 def failed_object(one: AsideRecord) -> dict[str, Any]:

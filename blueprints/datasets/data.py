@@ -12,8 +12,8 @@ from blueprints.datasets.described import DATASET_ID, EVENT_BODY, READ
 from blueprints.datasets.entry import PERHAPS, answers, blueprint, readable, route, writable
 from blueprints.datasets.schemas import EventsSchema, IngestedSchema, OutSchema, enveloped
 from blueprints.datasets.shapes import fault_of_event
+from blueprints.queries import time_text
 from blueprints.records import HEADERS, RecordsSchema, sent
-from blueprints.streams.objects import time_text
 from smarthouse_api.collections.topic import TopicEvent
 from smarthouse_api.errors import Invalid
 from smarthouse_api.house import house

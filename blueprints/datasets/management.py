@@ -30,6 +30,7 @@ from blueprints.datasets.schemas import (
     UpdatedSchema,
     enveloped,
 )
+from smarthouse_api.collections.catalogue import Settled
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import InUse, Invalid, NotFound
@@ -54,10 +55,8 @@ def create() -> Response:
     request = given(CREATE, body)["request"]
     made = house().collections.catalogue.create(define(members_of(request)), repeated(operator.owner.id, body))
     one = made.collection
-    # The same request is answered with the same bytes.
-    id_ = str(UUID(bytes=sha256(one.key.encode()).digest()[:16], version=4))
     told = {"id": one.id, "version_key": version_key(one), **_warned(request)}
-    return envelope.told(told, replay(made.replayed), id_=id_, at=one.created_at)
+    return _told(told, made)
 
 
 @route("/datasets/read/<segment:dataset_id>", parameters=[DATASET_ID])
@@ -95,24 +94,40 @@ def update() -> Response:
     before = _known(request["dataset_id"])
     if request.get("version_key", version_key(before)) != version_key(before):
         raise InUse(_OUTDATED, reason="DATASET_OUTDATED")
-    changes = members_of(request, before)
-    after = house().collections.catalogue.update(before.id, changes) if changes else before
+    changes, seen = members_of(request, before), before if "version_key" in request else None
+    after = house().collections.catalogue.update(before.id, changes, seen=seen).collection if changes else before
     told = {"message": "Dataset is updated successfully", "id": after.id, "version_key": version_key(after)}
     return envelope.told(told | _warned(request))
 
 
 @route("/datasets/alias", methods=["POST"])
-@blueprint.response(200, enveloped(AliasedSchema))
-@answers(401, 403, 404, 409, 413, 415, requestBody=json_body(ALIAS, ALIAS_EXAMPLE), security=SECURITY)
+@blueprint.response(200, enveloped(AliasedSchema), headers=REPLAYED_HEADERS)
+@answers(
+    *(401, 403, 404, 409, 413, 415),
+    parameters=[IDEMPOTENCY_KEY],
+    requestBody=json_body(ALIAS, ALIAS_EXAMPLE),
+    security=SECURITY,
+)
 def alias() -> Response:
     """Give a dataset another id, or take that from it."""
-    admit_operator()
-    request = asked(ALIAS)
-    before = _known(request["dataset_id"])
-    name = _detachable(before) if request["action"] == "detach" else _attachable(before, request.get("alias_name"))
-    house().collections.catalogue.update(before.id, {"alias": name if request["action"] == "attach" else None})
-    words = f"Dataset alias name '{name}' {request['action']}ed successfully"
-    return envelope.told({"message": words, "dataset_id": before.id})
+    operator = admit_operator()
+    body = plain_body()
+    request = given(ALIAS, body)["request"]
+    catalogue, request_key = house().collections.catalogue, repeated(operator.owner.id, body)
+    if (done := catalogue.earlier(request_key)) is None:
+        before = _known(request["dataset_id"])
+        name = _attached(before, request.get("alias_name")) if request["action"] == "attach" else _detached(before)
+        done = catalogue.update(before.id, {"alias": name}, seen=before, request_key=request_key)
+    words = f"Dataset alias name '{done.collection.alias or done.alias_before}' {request['action']}ed successfully"
+    return _told({"message": words, "dataset_id": done.collection.id}, done)
+
+
+def _told(result: Members, done: Settled) -> Response:
+    """The answer to what was done, which is the same bytes for the same request."""
+    one = done.collection
+    digest = sha256(f"{one.key} {version_key(one)}".encode()).digest()
+    id_ = str(UUID(bytes=digest[:16], version=4))
+    return envelope.told(result, replay(done.replayed), id_=id_, at=one.updated_at)
 
 
 def _known(name: str) -> Collection:
@@ -127,7 +142,7 @@ def _shown(name: str) -> str:
     return name[:100].encode(errors="replace").decode()
 
 
-def _attachable(one: Collection, name: str | None) -> str:
+def _attached(one: Collection, name: str | None) -> str:
     if name is None:
         raise Invalid("#properties/request/then/required should have required property 'alias_name'")
     if one.alias is not None:
@@ -137,10 +152,10 @@ def _attachable(one: Collection, name: str | None) -> str:
     return name
 
 
-def _detachable(one: Collection) -> str:
+def _detached(one: Collection) -> str | None:
     if one.alias is None:
         raise NotFound(f"Dataset '{one.id}' does not have any alias associated with it", reason="DATASET_ALIAS_NOT_EXISTS")
-    return one.alias
+    return None
 
 
 def _only(told: Members, fields: str | None) -> Members:

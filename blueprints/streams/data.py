@@ -15,10 +15,11 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, replay
 from blueprints.dialects import problems
+from blueprints.queries import time_text
 from blueprints.streams.bodies import new_packets
 from blueprints.streams.described import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
 from blueprints.streams.entry import Place, Visit, answers, blueprint, permission, route
-from blueprints.streams.objects import nothing, time_text, told
+from blueprints.streams.objects import nothing, told
 from blueprints.streams.schemas import (
     AppendedSchema,
     AppendSchema,

@@ -13,8 +13,8 @@ from webargs.flaskparser import FlaskParser
 
 from blueprints.bodies import repeated
 from blueprints.dialects import problems
+from blueprints.queries import LARGEST, is_whole
 from blueprints.streams.described import PATH
-from blueprints.streams.schemas import LARGEST, is_whole
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized
 from smarthouse_api.house import house
 from smarthouse_api.replies import RequestKey

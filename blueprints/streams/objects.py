@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
 from flask import Response
 
+from blueprints.queries import time_text
 from smarthouse_api.streams.model import MetadataPacket, Retention, Session, Status, Stream
 
 Item = TypeVar("Item")
@@ -81,8 +81,3 @@ def metadata_object(packet: MetadataPacket) -> dict[str, Any]:
 
 def _present(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
-
-
-def time_text(at: datetime) -> str:
-    """RFC 3339, UTC, with microseconds even where there are none."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from blueprints.queries import LARGEST, QuerySchema, Whole
 from smarthouse_api.streams.downloads import FORMATS, format_named
 from smarthouse_api.streams.model import LARGEST_INDEX
 
-LARGEST: Final = 2**63 - 1
-_DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 _TIME = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}
 SESSION_ID = "000000000000003f9c1d2e4b5a607182"
-
-
-def is_whole(text: str, maximum: int = LARGEST) -> bool:
-    """Whether it is a whole number from 0 on, in digits and nothing else."""
-    return _DIGITS.fullmatch(text) is not None and int(text) <= maximum
-
-
-class Whole(fields.Field[int]):
-    """A whole number from 0 on. noted: the same for the document."""
-
-    def __init__(self, description: str, example: int | None, maximum: int = LARGEST, **options: Any) -> None:
-        noted = {"type": "integer", "format": "int64", "minimum": 0, "maximum": maximum, "description": description}
-        missing = f"is missing; give a whole number from 0 to {maximum}."
-        super().__init__(
-            metadata=noted if example is None else {**noted, "example": example},
-            error_messages={"required": missing},
-            **options,
-        )
-        self._maximum = maximum
-
-    def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if not is_whole(value, self._maximum):
-            raise ValidationError(f"{value[:40]!r} is no whole number from 0 to {self._maximum}, written in digits.")
-        return int(value)
 
 
 class Format(fields.String):
@@ -52,17 +26,6 @@ class Format(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return format_named(str(value))
-
-
-class QuerySchema(Schema):
-    """A query: each parameter once, or repeatedly with the same value."""
-
-    @pre_load
-    def once(self, data: Any, **_: Any) -> Any:
-        repeated = [name for name in self.fields if len(set(data.getlist(name))) > 1]
-        if repeated:
-            raise ValidationError({name: ["is given with different values; give it once."] for name in repeated})
-        return data
 
 
 class PageSchema(QuerySchema):

@@ -106,7 +106,7 @@ def update(id_: str, **asked: Any) -> None:
         changes = {**_members(asked), **_retention(asked, before)}
         if not changes:
             raise click.UsageError("Nothing is to be changed; give an option, see --help")
-        changed = answered(lambda: catalogue.update(id_, changes))
+        changed = answered(lambda: catalogue.update(id_, changes)).collection
     click.echo(f"{changed.id}: changed")
 
 

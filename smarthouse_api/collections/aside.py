@@ -41,8 +41,13 @@ class AsideRecord(msgspec.Struct, frozen=True):
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """How many records were stored, and how many still fail. replayed: as the first answer to the same `Idempotency-Key`."""
+    """How many records were stored, and how many still fail. id: of the answer, a UUID.
 
+    replayed: it is the first answer to the same `Idempotency-Key`.
+    """
+
+    id: str
+    at: datetime
     stored: int
     left: int
     replayed: bool = False
@@ -89,7 +94,7 @@ class Aside:
         for page in self._pages(collection, ids):
             some, others = until_settled(partial(self._replay, collection, page), "collection")
             stored, left = stored + some, left + others
-        told = Replayed(stored, left)
+        told = Replayed(str(uuid4()), datetime.now(UTC), stored, left)
         if request_key is not None:
             put = self._replies.put(request_key, told)
             with suppress(Conflict):  # of another who was told the same way

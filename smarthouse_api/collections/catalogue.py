@@ -12,7 +12,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -44,11 +43,11 @@ class Gone(msgspec.Struct, frozen=True):
         return space_of(self.id, self.key)
 
 
-@dataclass(frozen=True)
-class Created:
-    """replayed: it was created by the same request before."""
+class Settled(msgspec.Struct, frozen=True):
+    """The collection as it was created or changed, and its alias before. replayed: the same request did so before."""
 
     collection: Collection
+    alias_before: str | None = None
     replayed: bool = False
 
 
@@ -75,10 +74,10 @@ class Catalogue:
         for _, document in self._state.scan_all(SPACE, "id/"):
             yield _decoded(document)
 
-    def create(self, definition: Definition, request_key: RequestKey | None = None) -> Created:
+    def create(self, definition: Definition, request_key: RequestKey | None = None) -> Settled:
         """Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
         check(definition)
-        if (earlier := self._earlier(request_key)) is not None:
+        if (earlier := self.earlier(request_key)) is not None:
             return earlier
         key, now = secrets.token_hex(12), datetime.now(UTC)
         space = space_of(definition.id, key)
@@ -89,26 +88,42 @@ class Catalogue:
         names = [collection.id, *([collection.alias] if collection.alias else [])]
         expect = {f"{kind}/{name}": ABSENT for name in names for kind in ("id", "alias")}
         if request_key is not None:
-            told = self._replies.put(request_key, collection)
+            told = self._replies.put(request_key, Settled(collection))
             puts.append(told)
             expect[told.key] = ABSENT
         try:
             self._state.commit(SPACE, Change(expect=expect, puts=tuple(puts)))
         except Conflict:
             self._state.erase(space)
-            if (earlier := self._earlier(request_key)) is not None:
+            if (earlier := self.earlier(request_key)) is not None:
                 return earlier
             raise InUse(
                 f"One of the names {', '.join(names)} is a collection's already; choose another, or change that one",
                 reason="EXISTS",
             ) from None
-        return Created(collection)
+        return Settled(collection)
 
-    def update(self, name: str, changes: dict[str, Any]) -> Collection:
-        """Change members of the definition. Raises `Invalid`, `NotFound`, and `InUse` (`EXISTS`) for an alias that is taken."""
+    def update(
+        self,
+        name: str,
+        changes: dict[str, Any],
+        *,
+        seen: Collection | None = None,
+        request_key: RequestKey | None = None,
+    ) -> Settled:
+        """Change members of the definition. seen: as whoever asks knows it.
+
+        Raises `Invalid`, `NotFound`, and `InUse`: `EXISTS` for an alias that is taken, `OUTDATED` if it has changed since.
+        """
         if unknown := sorted(set(changes) - (_MEMBERS - {"id"})):
             raise Invalid(f"{', '.join(unknown)}: cannot be changed; what can is {', '.join(sorted(_MEMBERS - {'id'}))}")
-        return until_settled(lambda: self._update(name, changes), "collection")
+        return until_settled(lambda: self._update(name, changes, seen, request_key), "collection")
+
+    def earlier(self, request_key: RequestKey | None) -> Settled | None:
+        """What the same request was told before, if it came before. Raises `KeyReused`."""
+        if request_key is None or (told := self._replies.earlier(SPACE, request_key, Settled)) is None:
+            return None
+        return msgspec.structs.replace(told, replayed=True)
 
     def delete(self, name: str) -> Gone:
         """From now on it is neither written to nor read; whoever keeps house removes its bytes. Raises `NotFound`."""
@@ -143,35 +158,32 @@ class Catalogue:
     def _look(self, key: str) -> Document | None:
         return self._looks.ask(key, lambda: self._state.get(SPACE, key))
 
-    def _earlier(self, request_key: RequestKey | None) -> Created | None:
-        if request_key is None or (told := self._replies.earlier(SPACE, request_key, Collection)) is None:
-            return None
-        return Created(told, replayed=True)
-
-    def _update(self, name: str, changes: dict[str, Any]) -> Collection:
+    def _update(self, name: str, changes: dict[str, Any], seen: Collection | None, request_key: RequestKey | None) -> Settled:
+        if (earlier := self.earlier(request_key)) is not None:
+            return earlier
         if (found := self._found(name)) is None:
             raise NotFound(_UNKNOWN)
         before, version = found
-        now = datetime.now(UTC)
-        try:
-            # Converted, for the types of what came from outside.
-            members = {**msgspec.structs.asdict(before), **changes, "updated_at": now}
-            after = msgspec.convert(members, Collection, from_attributes=True)
-        except msgspec.ValidationError as fault:
-            raise Invalid(f"The definition is malformed: {fault}") from None
-        check(after)
-        expect, deletes = {f"id/{before.id}": version}, list[str]()
+        if seen is not None and seen.updated_at != before.updated_at:
+            raise InUse("The collection was changed since it was read; read it again", reason="OUTDATED")
+        after = _changed(before, changes)
+        settled = Settled(after, before.alias)
+        expect, deletes = {f"id/{before.id}": version}, tuple[str, ...]()
         if after.alias != before.alias:
-            deletes += [f"alias/{before.alias}"] if before.alias else []
+            deletes = (f"alias/{before.alias}",) if before.alias else ()
             expect |= {f"{kind}/{after.alias}": ABSENT for kind in ("id", "alias") if after.alias}
-        puts = (Put(f"id/{before.id}", msgspec.json.encode(after)), *_alias(after))
+        puts = [Put(f"id/{before.id}", msgspec.json.encode(after)), *_alias(after)]
+        if request_key is not None:
+            told = self._replies.put(request_key, settled)
+            puts.append(told)
+            expect[told.key] = ABSENT
         try:
-            self._state.commit(SPACE, Change(expect=expect, puts=puts, deletes=tuple(deletes)))
+            self._state.commit(SPACE, Change(expect=expect, puts=tuple(puts), deletes=deletes))
         except Conflict:
             if after.alias and after.alias != before.alias and self._found(after.alias) is not None:
                 raise InUse(f"The alias {after.alias} is a collection's already; choose another", reason="EXISTS") from None
             raise
-        return after
+        return settled
 
     def _delete(self, name: str) -> Gone:
         if (found := self._found(name)) is None:
@@ -193,6 +205,18 @@ def look_for(state: StateStore, collection: Collection) -> None:
     born = state.get(collection.space, BORN)
     if born is None or born.version != collection.born:
         raise NotFound("The collection was deleted meanwhile")
+
+
+def _changed(before: Collection, changes: dict[str, Any]) -> Collection:
+    """Raises `Invalid`."""
+    members = {**msgspec.structs.asdict(before), **changes, "updated_at": datetime.now(UTC)}
+    try:
+        # Converted, for the types of what came from outside.
+        after = msgspec.convert(members, Collection, from_attributes=True)
+    except msgspec.ValidationError as fault:
+        raise Invalid(f"The definition is malformed: {fault}") from None
+    check(after)
+    return after
 
 
 def _alias(collection: Collection) -> tuple[Put, ...]:

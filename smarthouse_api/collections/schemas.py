@@ -33,8 +33,8 @@ _ANALYSIS: Final = 300_000
 """Steps in which the looks are to be counted: half a second."""
 
 _PATTERNS: Final = 100
-_PATTERN_BYTES: Final = 320 << 10
-_ALL_PATTERNS_BYTES: Final = 2 << 20
+_PATTERN_BYTES: Final = 48 << 10
+"""Of a compiled pattern: the time that it takes is at worst this, times the text. `^\\p{L}+$` has 43 KiB, a UUID's 3."""
 
 _CHUNK: Final = 1_000
 """Records that are checked while no other thread runs: the library never lets go of the interpreter's lock."""
@@ -74,12 +74,12 @@ def compile(schema: dict[str, Any] | bool) -> Checker:
     except ValueError as error:
         raise Invalid(_complaint(error)) from error
     if isinstance(plain, bool):
-        return Checker(_compiled(plain, 1), 1, 0)
+        return Checker(_compiled(plain), 1, 0)
     parts = _Parts(plain)
     looks = parts.most_looks()
     plain.pop("$id", None)
     plain.pop("$schema", None)
-    return Checker(_compiled(plain, len(parts.patterns)), looks, looks if parts.has_choices else 0)
+    return Checker(_compiled(plain), looks, looks if parts.has_choices else 0)
 
 
 class Checker:
@@ -108,7 +108,7 @@ class Checker:
             if self._validator.is_valid(chunk):
                 continue
             for index, record in enumerate(chunk, start):
-                if not self._validator.is_valid([record]):
+                if len(chunk) == 1 or not self._validator.is_valid([record]):
                     # For each alternative, the library copies every value that fails it: gigabytes for a large record.
                     effort = self._choice_looks * len(repr(record)) if self._choice_looks else 0
                     left -= effort
@@ -129,9 +129,8 @@ def _meta() -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator({"$ref": _DIALECT}, mask=_MASK, offline=True)
 
 
-def _compiled(plain: _Part, patterns: int) -> jsonschema_rs.Draft202012Validator:
+def _compiled(plain: _Part) -> jsonschema_rs.Draft202012Validator:
     """The validator of an array of records."""
-    size = min(_PATTERN_BYTES, _ALL_PATTERNS_BYTES // max(1, patterns))
     items = plain if isinstance(plain, bool) else {"$ref": _RECORD}
     kept = {} if isinstance(plain, bool) else {"record": {**plain, "$id": _RECORD}}
     try:
@@ -140,7 +139,7 @@ def _compiled(plain: _Part, patterns: int) -> jsonschema_rs.Draft202012Validator
             validate_formats=True,
             mask=_MASK,
             offline=True,
-            pattern_options=jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=size),
+            pattern_options=jsonschema_rs.RegexOptions(size_limit=_PATTERN_BYTES, dfa_size_limit=4 * _PATTERN_BYTES),
         )
     except ValueError as error:
         raise Invalid(_complaint(error)) from error
@@ -366,8 +365,7 @@ def _weight(part: _Part) -> int:
     options = part.get("enum", ())
     if all(isinstance(option, str | None) for option in options):
         options = ()  # looked up at once
-    compared = sum(4 if isinstance(option, dict | list) else 1 for option in options)
-    return 1 + compared + len(part.get("patternProperties", ())) + len(part.get("dependentRequired", ())) // 8
+    return 1 + 4 * len(options) + len(part.get("patternProperties", ())) + len(part.get("dependentRequired", ())) // 8
 
 
 def _add(total: Counter[str], looks: Counter[str], times: int) -> None:
@@ -386,7 +384,7 @@ def _complaint(error: ValueError) -> str:
     if error.message.endswith(' is not a "regex"'):
         return (
             f"schema: {_quoted(error.instance)}{_at(_pointer(error, 0))} is no pattern here: a regular expression "
-            "without lookaround and backreferences, and without large repetitions"
+            "without lookaround and backreferences, and without large repetitions (`maxLength` bounds a text)"
         )
     return f"schema: {_words(error, 0)}"
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from smarthouse_api.collections.accepting import Accepted
-from smarthouse_api.collections.catalogue import Created
+from smarthouse_api.collections.catalogue import Settled
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import TOPIC, Collection, Entry
 from smarthouse_api.house import House
@@ -27,7 +27,7 @@ class Keeper:
     def create(self, id_: str = "meters", **members: Any) -> Collection:
         return self.created(id_, **members).collection
 
-    def created(self, id_: str = "meters", **members: Any) -> Created:
+    def created(self, id_: str = "meters", **members: Any) -> Settled:
         return self.house.collections.catalogue.create(define({"id": id_, **members}))
 
     def accept(self, collection: Collection, *records: Any, **options: Any) -> Accepted:

@@ -42,14 +42,14 @@ def test_what_was_fixed_is_stored_by_a_replay_and_the_rest_stays(keeper: Keeper,
 
 
 def test_a_looser_schema_lets_all_of_them_in(keeper: Keeper, meters: Collection) -> None:
-    after = keeper.house.collections.catalogue.update("meters", {"schema": {"type": "object"}})
+    after = keeper.house.collections.catalogue.update("meters", {"schema": {"type": "object"}}).collection
     assert keeper.house.collections.aside.replay(after).stored == 4
     assert len(keeper.records(after)) == 5
     assert keeper.aside(after) == {}
 
 
 def test_in_warn_mode_a_replay_keeps_them_marked(keeper: Keeper, meters: Collection) -> None:
-    after = keeper.house.collections.catalogue.update("meters", {"mode": "warn"})
+    after = keeper.house.collections.catalogue.update("meters", {"mode": "warn"}).collection
     assert keeper.house.collections.aside.replay(after).stored == 4
     assert set(keeper.entries(after)[-1].faults) == {"0", "1", "2", "3"}
 
@@ -85,7 +85,7 @@ def test_what_is_discarded_is_gone(keeper: Keeper, meters: Collection) -> None:
 
 
 def test_many_replays_at_once_store_each_record_once(keeper: Keeper, meters: Collection) -> None:
-    after = keeper.house.collections.catalogue.update("meters", {"schema": {"type": "object"}})
+    after = keeper.house.collections.catalogue.update("meters", {"schema": {"type": "object"}}).collection
     with ThreadPoolExecutor(8) as threads:
         told = [*threads.map(lambda _: keeper.house.collections.aside.replay(after), range(8))]
     assert sum(one.stored for one in told) == 4

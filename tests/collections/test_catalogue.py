@@ -106,7 +106,7 @@ def test_creating_again_with_the_same_request_key_gives_what_was_created(keeper:
 
 def test_an_update_changes_what_it_names_alone(keeper: Keeper) -> None:
     made = keeper.create("meters", alias="m", entry_topic="in", schema=NUMBERS)
-    after = keeper.house.collections.catalogue.update("m", {"mode": "strict", "retention": {"bytes": 5}})
+    after = keeper.house.collections.catalogue.update("m", {"mode": "strict", "retention": {"bytes": 5}}).collection
     assert (after.mode, after.retention, after.schema, after.alias) == ("strict", Retention(None, 5), NUMBERS, "m")
     assert (after.key, after.created_at, after.born) == (made.key, made.created_at, made.born)
     assert after.updated_at > made.updated_at
@@ -188,3 +188,21 @@ def test_what_a_new_installation_begins_with_can_be_made_twice(keeper: Keeper) -
     found = {one.id: one for one in keeper.house.collections.catalogue.list()}
     assert found["example"].entry_topic is not None
     assert found["67890"].timestamp_field == "timestamp"
+
+
+def test_an_update_of_what_another_has_changed_since_it_was_seen_is_refused(keeper: Keeper) -> None:
+    catalogue = keeper.house.collections.catalogue
+    seen = keeper.create("meters")
+    catalogue.update("meters", {"public": True}, seen=seen)
+    with pytest.raises(InUse) as refused:
+        catalogue.update("meters", {"mode": "warn"}, seen=seen)
+    assert refused.value.reason == "OUTDATED"
+    assert catalogue.find("meters").mode == "off"
+
+
+def test_a_repeated_update_is_told_the_first_answer(keeper: Keeper) -> None:
+    catalogue, key = keeper.house.collections.catalogue, RequestKey("one", "digest")
+    keeper.create("meters", alias="m")
+    first, again = (catalogue.update("meters", {"alias": None}, request_key=key) for _ in range(2))
+    assert (first.alias_before, first.replayed, again.replayed) == ("m", False, True)
+    assert (first.collection, first.alias_before) == (again.collection, again.alias_before)

@@ -181,21 +181,27 @@ def test_nobody_waits_while_another_writes(lake: Lake, two: tuple[Collection, Co
     assert_purged(lake, gone, other)
 
 
+@pytest.mark.parametrize("is_whole", [True, False], ids=["a purge", "the first half of a purge"])
 def test_a_curator_that_slept_through_a_purge_brings_nothing_back(
-    lake: Lake, two: tuple[Collection, Collection], monkeypatch: pytest.MonkeyPatch
+    lake: Lake, two: tuple[Collection, Collection], monkeypatch: pytest.MonkeyPatch, is_whole: bool
 ) -> None:
     gone, other = two
     lake.accept(gone, {"n": 3, "secret": SECRET})
+    one = purging(lake, patience_seconds=60)
 
     def sleep() -> None:
         monkeypatch.undo()
         lake.lose_the_lease()
         lake.catalogue.delete(gone.id)
-        assert purging(lake).try_purge()
+        reading = None if is_whole else lake.table.reading()
+        assert one.try_purge() is is_whole
+        if reading is not None:
+            reading.release()
 
     monkeypatch.setattr(CollectionsTable, "append", interrupt(CollectionsTable, "append", sleep, when="before"))
     with suppress(StoreUnavailable, LeaseLost, Conflict):
-        lake.keep()
+        lake.another().keep()
+    assert one.try_purge() is not is_whole
     assert lake.rows(gone) == []
     assert list(lake.state.scan_all(gone.space)) == []
     assert lake.counts(other) == once(range(3))
@@ -204,14 +210,15 @@ def test_a_curator_that_slept_through_a_purge_brings_nothing_back(
 def test_nobody_compacts_while_a_reader_is_waited_for(lake: Lake, two: tuple[Collection, Collection]) -> None:
     gone, other = two
     lake = lake.another(compact_files=2)
-    lake.accept(other, {"n": 3})
-    lake.curation.flush(other)
+    for number in range(3):
+        lake.accept(other, {"n": number})
+        lake.curation.flush(other)
     reading = lake.table.reading()
     lake.catalogue.delete(gone.id)
     lake.keep()
     snapshot = lake.table.open()
     assert snapshot is not None
-    assert files_of(snapshot).num_rows == 2
+    assert files_of(snapshot).num_rows == 4
     reading.release()
 
 

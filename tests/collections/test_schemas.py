@@ -173,7 +173,7 @@ EXTENDED = {
         ({"definitions": {"n": NUMBER}, "properties": {"a": {"$ref": "#/definitions/n"}}}, {"a": 1}, {"a": "x"}),
         ({"$schema": f"{DIALECT}#", "properties": {"$id": NUMBER, "$ref": NUMBER}}, {"$id": 1, "$ref": 1}, {"$ref": "x"}),
         ({"const": {"$ref": "http://example.org", "$id": "x"}}, {"$ref": "http://example.org", "$id": "x"}, {}),
-        ({"properties": {"a": {"enum": list(range(900))}}}, {"a": 899}, {"a": 900}),
+        ({"properties": {"a": {"enum": list(range(200))}}}, {"a": 199}, {"a": 200}),
         ({"oneOf": [{"properties": {"k": {"const": index}}, "required": ["k"]} for index in range(100)]}, {"k": 7}, {"k": 100}),
         ({"properties": {f"p{index}": NUMBER for index in range(1_500)}}, {"p1499": 1}, {"p1499": "x"}),
     ],
@@ -289,7 +289,14 @@ def test_what_is_no_schema_is_refused_with_the_place(schema: Any, said: str) -> 
     "pattern",
     [
         *("(?=a)b", "(?!a)b", "(?<=a)b", "(?<!a)b", r"(a)\1", "(a", "[z-a]", "a{2,1}", "*a"),
-        *("(a{1000}){1000}", "((a{100}){100}){100}", r"\p{L}{500}", r"^(\p{L}|\d|\w){900}$", "(" * 5_000 + "a" + ")" * 5_000),
+        *(
+            r"^.{1,1000}$",
+            "(a{1000}){1000}",
+            "((a{100}){100}){100}",
+            r"\p{L}{500}",
+            r"^(\p{L}|\d|\w){900}$",
+            "(" * 5_000 + "a" + ")" * 5_000,
+        ),
     ],
 )
 def test_a_pattern_that_is_not_matched_in_linear_time_or_space_is_refused(pattern: str) -> None:
@@ -304,7 +311,7 @@ def test_a_refused_pattern_is_named_with_its_place() -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [r"^(a+)+$", r"^(a|a)*$", r"^([a-z]+)*$", r"(.*)*(.*)*x", r"^(\w+\s?)*$", r"(x+x+)+y", r"^.{1,255}$", r"^\p{L}+$"],
+    [r"^(a+)+$", r"^(a|a)*$", r"^([a-z]+)*$", r"(.*)*(.*)*x", r"^(\w+\s?)*$", r"(x+x+)+y", r"^.{1,40}$", r"^\p{L}+$"],
 )
 def test_a_catastrophic_pattern_is_matched_all_the_same(pattern: str) -> None:
     assert compile({"properties": {"a": {"pattern": pattern}}}).fault_of({"a": "a" * 100_000 + "!\n"}) is not None
@@ -390,7 +397,7 @@ def test_a_schema_whose_effort_grows_exponentially_is_refused(name: str) -> None
     "schema",
     [
         {"items": {"enum": [{"a": index} for index in range(400)]}},
-        {"enum": [index + 0.5 for index in range(2_000)]},
+        {"enum": [index + 0.5 for index in range(300)]},
         {"anyOf": [True] * 1_500},
         {"oneOf": [{"$ref": "#/$defs/a"}] * 700, "$defs": {"a": {}}},
     ],
