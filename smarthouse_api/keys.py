@@ -93,12 +93,15 @@ class KeyDocument(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self)
 
 
+_document = msgspec.json.Decoder(KeyDocument).decode
+
+
 def document(record: KeyRecord, secret: str) -> KeyDocument:
     return KeyDocument(record, digest(secret), bytes(32), record.created_at)
 
 
 def decoded(value: bytes) -> KeyDocument:
-    return msgspec.json.decode(value, type=KeyDocument)
+    return _document(value)
 
 
 def digest(secret: str) -> bytes:

@@ -80,6 +80,11 @@ class _Reply(msgspec.Struct, frozen=True):
     duplicate: bool
 
 
+_receipt = msgspec.json.Decoder(Receipt).decode
+_pending = msgspec.json.Decoder(Pending).decode
+_reply = msgspec.json.Decoder(_Reply).decode
+
+
 @dataclass(frozen=True)
 class Upload:
     """A request as it came. uuid: normalised. encoding: `Content-Encoding`. idempotency_key: the client's, if it sent one."""
@@ -134,7 +139,7 @@ class Uploads:
     def pending(self, after: int = 0, limit: int = 1000) -> list[Pending]:
         """Payloads that the lake does not hold yet, in the order in which they were acknowledged."""
         return [
-            msgspec.structs.replace(msgspec.json.decode(entry.value, type=Pending), sequence=entry.sequence)
+            msgspec.structs.replace(_pending(entry.value), sequence=entry.sequence)
             for entry in self._state.read(SPACE, PENDING, after, limit)
         ]
 
@@ -211,14 +216,14 @@ class Uploads:
     def _earlier(self, home: Home, digest: str, upload: Upload) -> Answer | None:
         """The answer that was given before, to the same key or for the same bytes."""
         if upload.idempotency_key is not None and (found := self._state.get(SPACE, _reply_name(home, upload.idempotency_key))):
-            reply = msgspec.json.decode(found.value, type=_Reply)
+            reply = _reply(found.value)
             if reply.body_sha256 != digest:
                 raise KeyReused("This Idempotency-Key came before with another body; use a new key for a new upload")
             return Answer(reply.receipt, reply.duplicate, replayed=True)
         kept = self._state.get(SPACE, f"upload/{home.key}/{digest}")
         if kept is None:
             return None
-        receipt = msgspec.json.decode(kept.value, type=Receipt)
+        receipt = _receipt(kept.value)
         if upload.idempotency_key is not None:
             self._remember(home, digest, upload, receipt)
         return Answer(receipt, duplicate=True)

@@ -39,6 +39,9 @@ class _Line(Struct, forbid_unknown_fields=True):
 
 
 _LINE = msgspec.json.Decoder(_Line)
+for _kind in (_Stream, _Open):
+    # At import: threads that are the first to read a kind may crash the process together.
+    msgspec.json.Decoder(_kind)
 
 
 def new_retention() -> Retention | None:

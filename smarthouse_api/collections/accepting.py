@@ -20,7 +20,7 @@ from smarthouse_api.collections.entries import Request, entries
 from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection
 from smarthouse_api.collections.seen import Seen
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
-from smarthouse_api.replies import Replies, RequestKey
+from smarthouse_api.replies import Replies, RequestKey, reader_of
 
 _TOLD: Final = 3
 _KINDS: Final = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a text", list: "an array"}
@@ -39,6 +39,9 @@ class Accepted(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     is_duplicate: bool = False
     replayed: bool = False
+
+
+_told = reader_of(Accepted)
 
 
 @dataclass
@@ -125,7 +128,7 @@ class Accepting:
         """One attempt, in one commit. Raises `Conflict` when something of it is there already."""
         collection = asked.collection
         if asked.request_key is not None:
-            earlier = self._replies.earlier(collection.space, asked.request_key, Accepted)
+            earlier = self._replies.earlier(collection.space, asked.request_key, _told)
             if earlier is not None:
                 return msgspec.structs.replace(earlier, replayed=True)
         if asked.has_failed:

@@ -23,7 +23,7 @@ from smarthouse_api.collections.entries import Request, check_size, entries
 from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection
 from smarthouse_api.errors import NotFound
 from smarthouse_api.lake.schema import EPOCH
-from smarthouse_api.replies import Replies, RequestKey
+from smarthouse_api.replies import Replies, RequestKey, reader_of
 
 _PAGE: Final = 100
 _ID: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}-[0-9]{6}", re.ASCII)
@@ -40,6 +40,9 @@ class AsideRecord(msgspec.Struct, frozen=True):
     msgid: str | None = None
 
 
+_record = msgspec.json.Decoder(AsideRecord).decode
+
+
 class Replayed(msgspec.Struct, frozen=True):
     """How many records were stored, and how many still fail. id: of the answer, a UUID.
 
@@ -51,6 +54,9 @@ class Replayed(msgspec.Struct, frozen=True):
     stored: int
     left: int
     replayed: bool = False
+
+
+_told = reader_of(Replayed)
 
 
 class Aside:
@@ -84,7 +90,7 @@ class Aside:
         Raises `NotFound` when there is none under one of the ids: then none is stored.
         """
         if request_key is not None:
-            earlier = self._replies.earlier(collection.space, request_key, Replayed)
+            earlier = self._replies.earlier(collection.space, request_key, _told)
             if earlier is not None:
                 return msgspec.structs.replace(earlier, replayed=True)
         if ids is not None:
@@ -168,4 +174,4 @@ class Aside:
 
 
 def _decoded(value: bytes) -> AsideRecord:
-    return msgspec.json.decode(value, type=AsideRecord)
+    return _record(value)

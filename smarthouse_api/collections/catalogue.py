@@ -22,7 +22,7 @@ from smarthouse_api.attempts import until_settled
 from smarthouse_api.collections.definitions import check, is_name
 from smarthouse_api.collections.model import Collection, Definition, space_of
 from smarthouse_api.errors import InUse, Invalid, NotFound
-from smarthouse_api.replies import Replies, RequestKey
+from smarthouse_api.replies import Replies, RequestKey, reader_of
 from smarthouse_api.singleflight import SingleFlight
 
 SPACE: Final = "collections"
@@ -43,12 +43,18 @@ class Gone(msgspec.Struct, frozen=True):
         return space_of(self.id, self.key)
 
 
+_gone, _collection = msgspec.json.Decoder(Gone).decode, msgspec.json.Decoder(Collection).decode
+
+
 class Settled(msgspec.Struct, frozen=True):
     """The collection as it was created or changed, and its alias before. replayed: the same request did so before."""
 
     collection: Collection
     alias_before: str | None = None
     replayed: bool = False
+
+
+_told = reader_of(Settled)
 
 
 class Catalogue:
@@ -121,9 +127,9 @@ class Catalogue:
 
     def earlier(self, request_key: RequestKey | None) -> Settled | None:
         """What the same request was told before, if it came before. Raises `KeyReused`."""
-        if request_key is None or (told := self._replies.earlier(SPACE, request_key, Settled)) is None:
+        if request_key is None or (earlier := self._replies.earlier(SPACE, request_key, _told)) is None:
             return None
-        return msgspec.structs.replace(told, replayed=True)
+        return msgspec.structs.replace(earlier, replayed=True)
 
     def delete(self, name: str) -> Gone:
         """From now on it is neither written to nor read; whoever keeps house removes its bytes. Raises `NotFound`."""
@@ -133,7 +139,7 @@ class Catalogue:
 
     def gone(self) -> list[Gone]:
         """What was deleted, and not purged yet."""
-        return [msgspec.json.decode(document.value, type=Gone) for _, document in self._state.scan_all(SPACE, "gone/")]
+        return [_gone(document.value) for _, document in self._state.scan_all(SPACE, "gone/")]
 
     def close_to_writers(self, gone: Gone) -> None:
         """Let nobody write to a deleted collection who found it before."""
@@ -224,4 +230,4 @@ def _alias(collection: Collection) -> tuple[Put, ...]:
 
 
 def _decoded(document: Document) -> Collection:
-    return msgspec.json.decode(document.value, type=Collection)
+    return _collection(document.value)

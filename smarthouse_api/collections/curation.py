@@ -19,6 +19,7 @@ from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.table import Forestalled
 from smarthouse_api.leases import Lease, LeaseLost, Leases
 
+_BREATH_SECONDS = 0.01
 _PATIENCE_SECONDS = 1.0
 _TIDY_SECONDS = 60.0
 
@@ -68,11 +69,12 @@ class Curation:
                 raise Unavailable("The lake is still taking in what was sent; ask again")
             if (lease := self._table.try_write()) is not None:
                 self._curate_alone(lease, collection, deadline)
-                continue
-            if time.monotonic() > asks_at:
+                if self._progress.taken(collection).sequence >= target:
+                    return
+            elif time.monotonic() > asks_at:
                 self._table.open()  # whoever holds the lake may be waiting for a store that does not answer
                 asks_at = deadline
-            time.sleep(0.01)
+            time.sleep(_BREATH_SECONDS)
 
     def look_for(self, collection: Collection) -> None:
         """Raises `NotFound` when it was deleted since it was found."""

@@ -16,6 +16,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", re.ASCII)
 _HOW: Final = "1 to 100 letters, digits, dots, underscores, colons and hyphens, the first a letter or a digit"
 _LONGEST_TEXT: Final = 200
 _LONGEST_SECONDS: Final = 100 * 365 * 86400.0
+# At import: threads that are the first to read a kind may crash the process together.
+msgspec.json.Decoder(Definition)
 
 
 def is_name(text: str) -> bool:

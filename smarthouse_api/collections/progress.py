@@ -38,6 +38,9 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
     kept_us: int = 0
 
 
+_taken = msgspec.json.Decoder(Taken).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """At a topic. version: of what stands for it. last: the sequence given last before it began."""
@@ -55,7 +58,7 @@ class Progress:
 
     def taken(self, collection: Collection) -> Taken:
         found = self._state.get(collection.space, _TAKEN)
-        return Taken() if found is None else msgspec.json.decode(found.value, type=Taken)
+        return Taken() if found is None else _taken(found.value)
 
     def last(self, collection: Collection) -> int:
         """The sequence that was given last."""
@@ -67,7 +70,7 @@ class Progress:
         """
         last = self.last(collection)
         found = self._state.get(collection.space, _TAKEN)
-        taken = Taken() if found is None else msgspec.json.decode(found.value, type=Taken)
+        taken = Taken() if found is None else _taken(found.value)
         is_pending = last > taken.sequence
         before = self._at(collection, last) if is_pending else None
         expect = {BORN: collection.born, _TAKEN: ABSENT if found is None else found.version}

@@ -16,6 +16,7 @@ from smarthouse_api.errors import Invalid, NotFound
 _ENTRIES: Final = 16
 _BYTES: Final = 8 << 20
 _START: Final = "0"
+_entry = msgspec.json.Decoder(Entry).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Topic:
             for logged in page:
                 if not logged.value:
                     continue  # it only stands for a sequence that was passed over
-                entry = msgspec.json.decode(logged.value, type=Entry)
+                entry = _entry(logged.value)
                 for index, record in enumerate(entry.records):
                     position = Position(logged.sequence, index)
                     if position > after:

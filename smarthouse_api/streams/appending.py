@@ -16,7 +16,7 @@ import msgspec
 
 from backends.ports import ABSENT, Conflict, StoreError, StoreUnavailable
 from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable
-from smarthouse_api.replies import Replies, RequestKey, name_of
+from smarthouse_api.replies import Replies, RequestKey, name_of, reader_of
 from smarthouse_api.streams.blocks import entries, microseconds
 from smarthouse_api.streams.catalogue import Catalogue
 from smarthouse_api.streams.heads import Draft, Heads, Seen
@@ -34,6 +34,9 @@ class _Told(msgspec.Struct, frozen=True):
 
     start: int
     stop: int
+
+
+_told = reader_of(_Told)
 
 
 @dataclass
@@ -196,7 +199,7 @@ class Appending:
         if asked.request_key is not None:
             if name_of(asked.request_key) in draft.expect:
                 return None
-            if (earlier := self._replies.earlier(space_of(asked.stream.key), asked.request_key, _Told)) is not None:
+            if (earlier := self._replies.earlier(space_of(asked.stream.key), asked.request_key, _told)) is not None:
                 return Appended(earlier.start, earlier.stop, replayed=True)
         self._check_session(draft, asked)
         draft.own(asked.owner)

@@ -54,12 +54,18 @@ class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
         return Stream(home_id, self.module, self.name, self.key, self.home_key, self.born, self.created_at, self.retention)
 
 
+_kept = msgspec.json.Decoder(_Kept).decode
+
+
 class Gone(msgspec.Struct, frozen=True, omit_defaults=True):
     """A deleted stream. purged_at: when its bytes were removed, in seconds since 1970."""
 
     home_key: str
     key: str
     purged_at: float | None = None
+
+
+_gone = msgspec.json.Decoder(Gone).decode
 
 
 class Catalogue:
@@ -140,7 +146,7 @@ class Catalogue:
 
     def gone(self) -> Sequence[Gone]:
         """Deleted streams that still have bytes."""
-        return [msgspec.json.decode(document.value, type=Gone) for _, document in self._state.scan_all(SPACE, "gone/")]
+        return [_gone(document.value) for _, document in self._state.scan_all(SPACE, "gone/")]
 
     def purged(self, gone: Gone, at: float) -> None:
         """The deleted stream's bytes are removed, unless one who died meanwhile put some after."""
@@ -244,7 +250,7 @@ class Catalogue:
 
 
 def _decoded(value: bytes) -> _Kept:
-    return msgspec.json.decode(value, type=_Kept)
+    return _kept(value)
 
 
 def _document_of(home_id: int, module_id: str, name: str) -> str:

@@ -35,6 +35,9 @@ class KeptSession(msgspec.Struct, frozen=True):
         return Session(id_, self.start, self.stop, self.author)
 
 
+kept_session, _head = msgspec.json.Decoder(KeptSession).decode, msgspec.json.Decoder(Head).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A stream as it was seen. head_version, lease_version: of the documents; `ABSENT` where there is no lease."""
@@ -167,7 +170,7 @@ class Heads:
         found = self._state.get(space, HEAD)
         if found is None:
             raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
-        head = msgspec.json.decode(found.value, type=Head)
+        head = _head(found.value)
         lease = None if head.open is None else self._state.get(space, LEASE)
         return Seen(head, found.version, ABSENT if lease is None else lease.version)
 

@@ -29,6 +29,9 @@ class _Kept(msgspec.Struct, frozen=True):
         return MetadataPacket(index, self.content, self.received_at, self.updated_at, self.source)
 
 
+_kept = msgspec.json.Decoder(_Kept).decode
+
+
 class Metadata:
     """content_bytes: of the largest object, as JSON."""
 
@@ -71,7 +74,7 @@ class Metadata:
             if index >= seen.head.next:
                 raise InvalidData(f"There is no packet {index} yet: packetIndex is {seen.head.next - 1}", reason="INVALID_DATA")
             found, now = self._state.get(space, name), datetime.now(UTC)
-            received_at = now if found is None else msgspec.json.decode(found.value, type=_Kept).received_at
+            received_at = now if found is None else _kept(found.value).received_at
             kept = _Kept(content, received_at, now, source)
             expect = {BORN: stream.born, name: ABSENT if found is None else found.version}
             self._state.commit(space, Change(expect=expect, puts=(Put(name, msgspec.json.encode(kept)),)))
@@ -101,4 +104,4 @@ def _name(index: int) -> str:
 
 
 def _decoded(name: str, value: bytes) -> MetadataPacket:
-    return msgspec.json.decode(value, type=_Kept).packet(int(name.removeprefix(_PREFIX)))
+    return _kept(value).packet(int(name.removeprefix(_PREFIX)))

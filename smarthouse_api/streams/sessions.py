@@ -19,8 +19,8 @@ from backends.ports import ABSENT, Change, Put, StateStore
 from smarthouse_api.attempts import until_settled
 from smarthouse_api.errors import InUse, Invalid, InvalidData, NotFound
 from smarthouse_api.leases import Leases
-from smarthouse_api.replies import Replies, RequestKey
-from smarthouse_api.streams.heads import Draft, Heads, KeptSession, new_session_id
+from smarthouse_api.replies import Replies, RequestKey, reader_of
+from smarthouse_api.streams.heads import Draft, Heads, KeptSession, kept_session, new_session_id
 from smarthouse_api.streams.model import LARGEST_INDEX, Owner, Session, Stream
 from smarthouse_api.streams.space import BORN, HEAD, space_of
 
@@ -33,6 +33,9 @@ class _Told(msgspec.Struct, frozen=True):
 
     id: str
     session: KeptSession
+
+
+_told = reader_of(_Told)
 
 
 class Sessions:
@@ -69,7 +72,7 @@ class Sessions:
         def attempt() -> tuple[Session, bool]:
             if (
                 request_key is not None
-                and (earlier := self._replies.earlier(space_of(stream.key), request_key, _Told)) is not None
+                and (earlier := self._replies.earlier(space_of(stream.key), request_key, _told)) is not None
             ):
                 return earlier.session.session(earlier.id), True
             seen = self._heads.look(stream)
@@ -237,4 +240,4 @@ def _encoded(session: Session) -> bytes:
 
 
 def _decoded(name: str, value: bytes) -> Session:
-    return msgspec.json.decode(value, type=KeptSession).session(name.partition("/")[2])
+    return kept_session(value).session(name.partition("/")[2])

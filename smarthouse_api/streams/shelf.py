@@ -30,6 +30,9 @@ _MOST: Final = 1000
 _SHORT_LOG: Final = 64
 _ATTEMPTS: Final = 16
 _FAR: Final = 100
+_rest = msgspec.json.Decoder(Rest).decode
+_segment = msgspec.json.Decoder(Segment).decode
+_head = msgspec.json.Decoder(Head).decode
 
 
 class Shelf:
@@ -40,7 +43,7 @@ class Shelf:
 
     def found(self, stream: Stream) -> Found:
         found = self._state.get(space_of(stream.key), REST)
-        return Found(Rest(), ABSENT) if found is None else Found(msgspec.json.decode(found.value, type=Rest), found.version)
+        return Found(Rest(), ABSENT) if found is None else Found(_rest(found.value), found.version)
 
     def pieces(self, stream: Stream, start: int, stop: int) -> list[Piece]:
         """Where the packets with an index from `start` to `stop` are, in order; none may be.
@@ -89,7 +92,7 @@ class Shelf:
         """The segments with a packet at `start` or above, ascending."""
         space, after = space_of(stream.key), segment_name(start - 1) if start else ""
         while page := self._state.scan(space, "segment/", after):
-            yield from (msgspec.json.decode(document.value, type=Segment) for _, document in page)
+            yield from (_segment(document.value) for _, document in page)
             after = page[-1][0]
 
     def entries(self, stream: Stream, after: int, last: int | None = None) -> Iterator[list[Entry]]:
@@ -162,7 +165,7 @@ class Shelf:
         """All of the log, by what the head counts: of the packets themselves, only the first entry is read."""
         space = space_of(stream.key)
         found = self._state.get(space, HEAD)
-        head = Head() if found is None else msgspec.json.decode(found.value, type=Head)
+        head = Head() if found is None else _head(found.value)
         oldest = self._state.read(space, LOG, rest.sequence, 1) if head.next > rest.next else []
         if not oldest:
             return None

@@ -185,7 +185,8 @@ def test_nobody_waits_while_another_writes(lake: Lake, two: tuple[Collection, Co
 def test_a_curator_that_slept_through_a_purge_brings_nothing_back(
     lake: Lake, two: tuple[Collection, Collection], monkeypatch: pytest.MonkeyPatch, is_whole: bool
 ) -> None:
-    gone, other = two
+    _, other = two
+    gone = lake.create("late")  # of which there is nothing to be deleted yet
     lake.accept(gone, {"n": 3, "secret": SECRET})
     one = purging(lake, patience_seconds=60)
 
