@@ -11,7 +11,7 @@ reaches no caller: an outage is `StoreUnavailable`, a store that is full is `Sto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -162,6 +162,10 @@ class StateStore(ABC):
 
         Raises `StoreUnavailable` when it cannot be written to, `StoreUnfit` when it is set up so that it should not be.
         """
+
+    def get_many(self, space: str, keys: Sequence[str]) -> list[Document | None]:
+        """What `get` gives for each of the keys, each looked up at some moment of the call."""
+        return [self.get(space, key) for key in keys]
 
     def scan_all(self, space: str, prefix: str = "") -> Iterator[tuple[str, Document]]:
         """Every live document under `prefix`, page by page."""

@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from backends.checks import check_change, check_names
 from backends.ports import Change, Committed, Conflict, Document, Entry, NamesLogs, StateStore, StoreUnavailable
 from backends.redis_connections import Connections
-from backends.redis_scripts import COMMIT, EXPIRE, GET, REBUILD, SCAN
+from backends.redis_scripts import COMMIT, EXPIRE, GET, GET_MANY, REBUILD, SCAN
 from backends.redis_servers import condition, every_server, found, primaries, rewrite
 from backends.redis_urls import place_of
 
@@ -58,6 +58,14 @@ class RedisState(StateStore, NamesLogs):
         check_names(space, key)
         packed = self._run(GET, [self._key(space, "documents")], key.encode())
         return None if packed is None else _document(packed)
+
+    def get_many(self, space: str, keys: Sequence[str]) -> list[Document | None]:
+        check_names(space, *keys)
+        found: list[bytes | None] = []
+        for start in range(0, len(keys), _PAGE):
+            names = [key.encode() for key in keys[start : start + _PAGE]]
+            found += self._run(GET_MANY, [self._key(space, "documents")], *names)
+        return [None if packed is None else _document(packed) for packed in found]
 
     def scan(self, space: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[tuple[str, Document]]:
         check_names(space)

@@ -50,6 +50,16 @@ end
 
 GET = Script(_PRELUDE + "return live(KEYS[1], ARGV[1])")
 
+# Key: documents. Arguments: keys. Answers what each holds, or false.
+GET_MANY = Script(
+    _PRELUDE
+    + """
+local time, found = now(), {}
+for n, key in ipairs(ARGV) do found[n] = live(KEYS[1], key, time) end
+return found
+"""
+)
+
 # Keys: documents, index. Arguments: bounds, how many keys to look at, and after how many bytes to stop. Answers the key to
 # go on after, or false, and what it found.
 SCAN = Script(
@@ -116,7 +126,8 @@ if type(version) == 'table' then
     redis.call('HDEL', counters, '')
     version = redis.call('HINCRBY', counters, 'version', step)
 end
-expire(documents, index, expiries, time, 250)
+-- More than are put, or documents with a lifetime would pile up.
+expire(documents, index, expiries, time, 250 + 2 * put)
 
 in_parts(ARGV, deletes, deleted, function(...)
     redis.call('HDEL', documents, ...)

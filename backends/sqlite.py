@@ -252,7 +252,8 @@ def _apply(connection: sqlite3.Connection, space: str, change: Change) -> Commit
     sequences = [_append(connection, space, log, value) for log, value in change.appends]
     for log, sequence in change.drops:
         execute(_DROP, (space, log, min(sequence, _LARGEST)))
-    execute(_EXPIRE, (now, _EXPIRED_AT_ONCE))
+    # More than were put, or documents with a lifetime would pile up.
+    execute(_EXPIRE, (now, _EXPIRED_AT_ONCE + 2 * len(change.puts)))
     return Committed(version, tuple(sequences))
 
 

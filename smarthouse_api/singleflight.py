@@ -42,8 +42,9 @@ class SingleFlight(Generic[Answer]):
         try:
             with flight.turn:
                 if flight.covered < mine:
-                    flight.covered = flight.asked
+                    asked = flight.asked
                     flight.outcome = _outcome(look)
+                    flight.covered = asked
                 outcome = flight.outcome
         finally:
             with self._gate:

@@ -66,9 +66,11 @@ def replay_failed(dataset_id: str) -> Response:
     """Store those of the refused records that pass the schema by now; the others stay."""
     collection, owner_id = granted(dataset_id)
     body = plain_body()
-    ids = given(REPLAY, body).get("request", {}).get("ids") if body else None
-    done = house().collections.aside.replay(collection, ids, repeated(owner_id, body))
-    result = {"stored": done.stored, "left": done.left}
+    which = given(REPLAY, body).get("request", {}) if body else {}
+    done = house().collections.replaying.replay(
+        collection, which.get("ids"), after=which.get("after", ""), request_key=repeated(owner_id, body)
+    )
+    result = {"stored": done.stored, "left": done.left, "next": done.next}
     return envelope.told(result, replay(done.replayed), id_=done.id, at=done.at)
 
 

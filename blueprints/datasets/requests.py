@@ -185,6 +185,7 @@ REPLAY: Final[Shape] = {
         "request": _object(
             "Which records",
             ids={"type": "array", "items": {"type": "string"}, "description": "Ids of records; absent: all of them"},
+            after=_text("Only those after this id: the `next` of an earlier answer"),
         )
     },
 }

@@ -136,6 +136,7 @@ class ReplayedSchema(Schema):
 
     stored = fields.Integer(metadata={"description": "How many pass the schema by now, and are stored", "example": 1})
     left = fields.Integer(metadata={"description": "How many still fail it", "example": 0})
+    next = fields.String(allow_none=True, metadata={"description": "The next `after`, if there are more; else null"})
 
 
 class _Changed(Schema):

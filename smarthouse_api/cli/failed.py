@@ -63,8 +63,8 @@ def replay(collection: str, ids: tuple[str, ...]) -> None:
     """Store those records that pass the schema by now; the others stay. ID: of a record; all without one."""
     with opened_shared_house() as house:
         one = answered(lambda: house.collections.catalogue.find(collection))
-        done = answered(lambda: house.collections.aside.replay(one, ids or None))
-    click.echo(f"{done.stored} stored, {done.left} still set aside")
+        stored, left = answered(lambda: _replayed(house, one, ids))
+    click.echo(f"{stored} stored, {left} still set aside")
 
 
 @group.command()
@@ -80,6 +80,16 @@ def discard(collection: str, ids: tuple[str, ...]) -> None:
         click.echo(f"Discarded: {', '.join(discarded)}")
     if unknown:
         raise click.ClickException(f"No record is set aside under {', '.join(unknown)}")
+
+
+def _replayed(house: House, one: Collection, ids: tuple[str, ...]) -> tuple[int, int]:
+    """How many were stored, and how many still fail."""
+    done = house.collections.replaying.replay(one, ids or None)
+    stored, left = done.stored, done.left
+    while done.next is not None:
+        done = house.collections.replaying.replay(one, after=done.next)
+        stored, left = stored + done.stored, left + done.left
+    return stored, left
 
 
 def _discards(house: House, one: Collection, id_: str) -> bool:

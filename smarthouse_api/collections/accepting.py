@@ -10,19 +10,22 @@ from uuid import uuid4
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from backends.ports import ABSENT, Change, Conflict, StateStore
 from smarthouse_api.attempts import until_settled
 from smarthouse_api.collections.aside import Aside
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.checkers import Checkers
 from smarthouse_api.collections.checking import normalized, uniformity
 from smarthouse_api.collections.entries import Request, entries
-from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection
-from smarthouse_api.collections.seen import Seen
+from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection
+from smarthouse_api.collections.seen import New, Seen
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
 from smarthouse_api.replies import Replies, RequestKey, reader_of
 
 _TOLD: Final = 3
+_DOCUMENTS: Final = 10_000
+"""Of one commit, which the state store does in one step: while it does so, it answers nobody."""
+
 _KINDS: Final = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a text", list: "an array"}
 
 
@@ -90,7 +93,7 @@ class Accepting:
 
         Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile).
         """
-        self._check(records)
+        self._check(records, self._most(collection))
         asked = _Asked(collection, records, message_id, request_key)
         if refuse_faulty:
             asked.records, asked.warnings = normalized(records, collection.timestamp_field)
@@ -101,11 +104,17 @@ class Accepting:
                 self._tell_faults(asked)
         return until_settled(lambda: self._try(asked), "collection")
 
-    def _check(self, records: list[Any]) -> None:
+    def _most(self, collection: Collection) -> int:
+        """Records that one request may have: fewer where each may be a document of its own."""
+        is_marked = collection.dedup_key not in (None, MESSAGE_ID)
+        is_strict = collection.mode == STRICT and collection.schema is not None
+        return min(self._most_records, _DOCUMENTS) if is_marked or is_strict else self._most_records
+
+    def _check(self, records: list[Any], most: int) -> None:
         if not records:
             raise Invalid("data: there is no record; send at least one")
-        if len(records) > self._most_records:
-            raise TooLarge(f"data: there are {len(records)} records; at most {self._most_records} are taken in one request")
+        if len(records) > most:
+            raise TooLarge(f"data: there are {len(records)} records; at most {most} are taken in one request")
         for index, record in enumerate(records):
             if type(record) is not dict:
                 raise Invalid(f"data[{index}]: a record must be an object, and this is {_KINDS[type(record)]}")
@@ -133,30 +142,37 @@ class Accepting:
                 return msgspec.structs.replace(earlier, replayed=True)
         if asked.has_failed:
             look_for(self._state, collection)
-        new = self._seen.new(collection, asked.records, asked.message_id, look=asked.has_failed)
-        apart = [index for index in new.indexes if index in asked.faults] if collection.mode == STRICT else []
-        good = [index for index in new.indexes if index not in asked.faults] if apart else new.indexes
+        aside = [*asked.faults] if collection.mode == STRICT else []
+        everything = range(len(asked.records))
+        good = [index for index in everything if index not in asked.faults] if aside else everything
+        # What is set aside marks nothing as seen: whoever corrects it sends it again.
+        new = self._seen.new(collection, asked.records, good, asked.message_id, look=asked.has_failed)
+        is_repeat = new.is_repeat and (collection.dedup_key == MESSAGE_ID or not aside)
         told = Accepted(
-            str(uuid4()), datetime.now(UTC), len(good), len(apart), tuple(asked.warnings), is_duplicate=not new.indexes
+            str(uuid4()),
+            datetime.now(UTC),
+            len(new.indexes),
+            0 if is_repeat else len(aside),
+            tuple(asked.warnings),
+            is_duplicate=is_repeat,
         )
         try:
-            self._state.commit(collection.space, self._change(asked, new.marks, good, apart, told))
+            self._state.commit(collection.space, self._change(asked, new, [] if is_repeat else aside, told))
         except Conflict:
             asked.has_failed = True
             raise
         return told
 
-    def _change(self, asked: _Asked, marks: Sequence[Put], good: Sequence[int], apart: Sequence[int], told: Accepted) -> Change:
+    def _change(self, asked: _Asked, new: New, aside: Sequence[int], told: Accepted) -> Change:
         request = Request(told.id, asked.collection.id, told.at, asked.message_id)
-        new = [*marks]
+        fresh = [*new.marks]
         if asked.request_key is not None:
-            new.append(self._replies.put(asked.request_key, told))
-        is_all = len(good) == len(asked.records)
-        records = asked.records if is_all else [asked.records[index] for index in good]
-        faults = asked.faults if is_all else {at: asked.faults[index] for at, index in enumerate(good) if index in asked.faults}
-        aside = (self._aside.put(request, index, asked.records[index], asked.faults[index]) for index in apart)
+            fresh.append(self._replies.put(asked.request_key, told))
+        records = [asked.records[index] for index in new.indexes]
+        faults = {at: asked.faults[index] for at, index in enumerate(new.indexes) if index in asked.faults}
+        apart = (self._aside.put(request, index, asked.records[index], asked.faults[index]) for index in aside)
         return Change(
-            expect={BORN: asked.collection.born, **{put.key: ABSENT for put in new}},
-            puts=(*new, *aside),
+            expect={BORN: asked.collection.born, **{put.key: ABSENT for put in fresh}},
+            puts=(*fresh, *apart),
             appends=tuple((TOPIC, entry) for entry in entries(request, records, faults, self._record_bytes)),
         )

@@ -17,10 +17,14 @@ _NOTHING: Final = object()
 
 @dataclass(frozen=True)
 class New:
-    """indexes: of the records that were not seen before. marks: what marks them as seen, each on condition that it is new."""
+    """indexes: of the records that were not seen before. marks: what marks them as seen, each on condition that it is new.
+
+    is_repeat: all of them were.
+    """
 
     indexes: Sequence[int]
     marks: Sequence[Put] = ()
+    is_repeat: bool = False
 
 
 class Seen:
@@ -29,30 +33,44 @@ class Seen:
     def __init__(self, state: StateStore) -> None:
         self._state = state
 
-    def new(self, collection: Collection, records: Sequence[dict[str, Any]], message_id: str | None, *, look: bool) -> New:
-        """Which records are new. Without a `look` all are taken for new, as they mostly are: the commit finds out."""
-        everything = range(len(records))
-        if collection.dedup_key is None or (collection.dedup_key == MESSAGE_ID and message_id is None):
-            return New(everything)
+    def new(
+        self,
+        collection: Collection,
+        records: Sequence[dict[str, Any]],
+        indexes: Sequence[int],
+        message_id: str | None,
+        *,
+        look: bool,
+    ) -> New:
+        """Which of these records are new. Without a `look` all are taken for new, as they mostly are: the commit finds out."""
+        if collection.dedup_key is None:
+            return New(indexes)
         if collection.dedup_key == MESSAGE_ID:
-            name = _name(message_id)
-            return New(()) if look and self._is_known(collection, name) else New(everything, (self._mark(collection, name),))
-        path, marks, indexes = collection.dedup_key.split("."), dict[str, Put](), list[int]()
-        for index in everything:
-            value = _member(records[index], path)
-            if value is not _NOTHING:
-                name = _name(value)
-                if name in marks or (look and self._is_known(collection, name)):
-                    continue
-                marks[name] = self._mark(collection, name)
-            indexes.append(index)
-        return New(indexes, tuple(marks.values()))
+            names = [] if message_id is None else [_name(message_id)]
+            is_known = look and any(self._known(collection, names))
+            return New((), is_repeat=True) if is_known else New(indexes, self._marks(collection, names))
+        path = collection.dedup_key.split(".")
+        values = ((index, _member(records[index], path)) for index in indexes)
+        named = {index: None if value is _NOTHING else _name(value) for index, value in values}
+        known = set[str | None]()
+        if look:
+            wanted = [name for name in dict.fromkeys(named.values()) if name is not None]
+            found = self._known(collection, wanted)
+            known = {name for name, is_known in zip(wanted, found, strict=True) if is_known}
+        kept, marks = list[int](), list[str]()
+        for index, name in named.items():
+            if name is None or name not in known:
+                kept.append(index)
+            if name is not None and name not in known:
+                marks.append(name)
+                known.add(name)
+        return New(kept, self._marks(collection, marks), is_repeat=bool(indexes) and not kept)
 
-    def _is_known(self, collection: Collection, name: str) -> bool:
-        return self._state.get(collection.space, name) is not None
+    def _known(self, collection: Collection, names: Sequence[str]) -> list[bool]:
+        return [one is not None for one in self._state.get_many(collection.space, names)]
 
-    def _mark(self, collection: Collection, name: str) -> Put:
-        return Put(name, b"", collection.dedup_seconds)
+    def _marks(self, collection: Collection, names: Sequence[str]) -> tuple[Put, ...]:
+        return tuple(Put(name, b"", collection.dedup_seconds) for name in names)
 
 
 def _name(value: Any) -> str:

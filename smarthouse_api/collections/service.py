@@ -12,6 +12,7 @@ from smarthouse_api.collections.checkers import Checkers
 from smarthouse_api.collections.curation import Curation
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.records import Records
+from smarthouse_api.collections.replaying import Replaying
 from smarthouse_api.collections.seen import Seen
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.topic import Topic
@@ -50,6 +51,7 @@ class Collections:
     catalogue: Catalogue
     accepting: Accepting
     aside: Aside
+    replaying: Replaying
     topic: Topic
     records: Records
     curation: Curation
@@ -59,7 +61,7 @@ class Collections:
         replies, checkers = Replies(state, limits.reply_seconds), Checkers()
         catalogue = Catalogue(state, replies)
         table = CollectionsTable(objects, leases)
-        aside = Aside(state, replies, checkers, seconds=limits.aside_seconds, record_bytes=limits.record_bytes)
+        aside = Aside(state, checkers, seconds=limits.aside_seconds, record_bytes=limits.record_bytes)
         curation = Curation(
             state,
             table,
@@ -83,6 +85,7 @@ class Collections:
                 record_bytes=limits.record_bytes,
             ),
             aside=aside,
+            replaying=Replaying(state, replies, aside, checkers, record_bytes=limits.record_bytes),
             topic=Topic(state),
             records=Records(curation, table, engine, at_once=limits.reads_at_once),
             curation=curation,

@@ -76,7 +76,7 @@ class Topic:
     def _events(self, collection: Collection, after: Position) -> Iterator[TopicEvent]:
         """The events after a position, as many as fit into an answer."""
         sequence, size = after.sequence - 1, 0
-        while size < _BYTES and (page := self._state.read(collection.space, TOPIC, max(sequence, 0), _ENTRIES)):
+        while page := self._state.read(collection.space, TOPIC, max(sequence, 0), _ENTRIES):
             for logged in page:
                 if not logged.value:
                     continue  # it only stands for a sequence that was passed over
@@ -86,7 +86,7 @@ class Topic:
                     if position > after:
                         fault = entry.faults.get(str(index))
                         yield TopicEvent(str(position), entry.received_at, entry.msgid, record, fault)
-                size += len(logged.value)
-                if size >= _BYTES:
-                    break
+                        size += memoryview(record).nbytes + len(entry.msgid or "")
+                        if size >= _BYTES:
+                            return
             sequence = page[-1].sequence

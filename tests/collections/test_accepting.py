@@ -6,13 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis
 
 from backends.ports import Change, Committed, StoreUnavailable
+from config.settings import Settings
 from smarthouse_api.collections.model import MESSAGE_ID
 from smarthouse_api.errors import Invalid, KeyReused, TooLarge, Unprocessable
 from smarthouse_api.house import House
 from smarthouse_api.replies import RequestKey
 from tests.collections.conftest import NUMBERS, Keeper
+from tests.conftest import Environment
+from tests.servers import RedisServer
 
 KEY = RequestKey("one", "digest")
 
@@ -173,6 +177,46 @@ def test_records_with_a_member_that_came_before_are_left_out(keeper: Keeper) -> 
     assert keeper.accept(once, {"meta": {"id": 2}}).is_duplicate
     kept = [first[0], first[1], first[3], first[4], {"meta": {"id": 2}}, {"other": 1}]
     assert keeper.records(once) == kept
+
+
+def test_a_record_that_was_set_aside_can_be_corrected_and_sent_again(keeper: Keeper) -> None:
+    once = keeper.create(schema=NUMBERS, mode="strict", dedup_key="id")
+    assert keeper.accept(once, {"id": 1}, {"id": 2, "value": 2}).aside == 1
+    told = keeper.accept(once, {"id": 1, "value": 1}, {"id": 2, "value": 2})
+    assert (told.stored, told.is_duplicate) == (1, False)
+    assert keeper.records(once) == [{"id": 2, "value": 2}, {"id": 1, "value": 1}]
+
+
+def test_a_repeated_message_sets_nothing_aside_again(keeper: Keeper) -> None:
+    once = keeper.create(schema=NUMBERS, mode="strict", dedup_key=MESSAGE_ID)
+    first, again = (keeper.accept(once, {"value": 1}, {"value": "a"}, message_id="m-1") for _ in range(2))
+    assert (first.stored, first.aside, again.is_duplicate, again.stored, again.aside) == (1, 1, True, 0, 0)
+    assert len(keeper.aside(once)) == 1
+    all_bad = [keeper.accept(once, {"value": "a"}, message_id="m-2") for _ in range(2)]
+    assert [one.aside for one in all_bad] == [1, 0]
+    assert len(keeper.aside(once)) == 2
+
+
+def test_marks_that_are_over_do_not_pile_up_in_redis(production_pair: Environment, redis_server: RedisServer) -> None:
+    house = House.from_settings(Settings.from_env(production_pair))
+    keeper = Keeper(house)
+    once = keeper.create(dedup_key="id", dedup_seconds=0.001, entry_topic="in")
+    for batch in range(6):
+        keeper.accept(once, *({"id": f"{batch} {number}"} for number in range(1000)))
+    stream = house.collections.topic.stream_name(once)
+    assert stream is not None
+    with redis.Redis.from_url(redis_server.url) as client:
+        assert client.hlen(stream.replace(":log:topic", ":documents")) < 3000
+    house.close()
+
+
+def test_where_each_record_may_be_a_document_fewer_are_taken(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.collections.accepting._DOCUMENTS", 2)
+    for number, members in enumerate(({"dedup_key": "id"}, {"schema": NUMBERS, "mode": "strict"})):
+        some = keeper.create(f"c{number}", **members)
+        with pytest.raises(TooLarge, match="at most 2"):
+            keeper.accept(some, {}, {}, {})
+    assert keeper.accept(keeper.create("plain"), {}, {}, {}).stored == 3
 
 
 def test_a_repeat_with_the_same_request_key_is_told_the_first_answer(keeper: Keeper) -> None:
