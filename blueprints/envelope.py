@@ -53,7 +53,7 @@ def note_message(sent: Any) -> None:
     """Remember the `params.msgid` of what was sent, if it has one, for whatever will be answered."""
     params = sent.get("params") if isinstance(sent, dict) else None
     msgid = params.get("msgid") if isinstance(params, dict) else None
-    g.msgid = msgid if isinstance(msgid, str) else ""
+    g.msgid = msgid if isinstance(msgid, str) else None
 
 
 def enveloped(result: Any, *, id_: str = "", at: datetime | None = None) -> bytes:
@@ -79,7 +79,7 @@ def around() -> tuple[bytes, bytes]:
 
 def _envelope(status: str, response_code: str, result: Any, id_: str = "", at: datetime | None = None) -> dict[str, Any]:
     params = {"status": status}
-    if msgid := g.get("msgid"):
+    if (msgid := g.get("msgid")) is not None:
         params["msgid"] = msgid
     params["resmsgid"] = id_ or str(uuid4())
     return {

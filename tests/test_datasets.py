@@ -288,6 +288,41 @@ def test_the_same_key_with_another_body_is_refused(client: FlaskClient) -> None:
     assert error_of(answer)[:3] == (400, "BAD_REQUEST", "IDEMPOTENCY_KEY_REUSED")
 
 
+def test_the_same_key_of_two_callers_is_two_keys(client: FlaskClient) -> None:
+    callers = [bearer(client, datasets=[ID]), bearer(client, datasets=["other"]), {}]
+    for number, headers in enumerate(callers):
+        answer = sent(client, event({"number": number}), headers={**headers, "Idempotency-Key": "one"})
+        assert answer.status_code == 200
+    assert [one["number"] for one in stored(client, ID)] == [0, 1, 2]
+
+
+def test_a_message_id_may_not_be_longer_than_it_is_kept(client: FlaskClient) -> None:
+    assert sent(client, event({}, msgid="m" * 512)).status_code == 200
+    status, _, code, told = error_of(sent(client, event({}, msgid="m" * 513)))
+    assert (status, code) == (400, INVALID)
+    assert told == "#/properties/params/properties/msgid/maxLength should NOT be longer than 512 characters"
+
+
+def test_a_message_id_that_is_empty_is_echoed(client: FlaskClient) -> None:
+    assert json_of(sent(client, event({}, msgid="")))["params"]["msgid"] == ""
+
+
+def test_a_schema_that_comes_later_is_held_to_unless_the_request_says_otherwise(client: FlaskClient) -> None:
+    for more, mode in (({}, "strict"), ({"mode": "off"}, "off")):
+        house_of(client).collections.catalogue.update(ID, {"schema": None, "mode": "off"})
+        body = managed("update", dataset_id=ID, data_schema=SCHEMA, **more)
+        assert client.patch("/v2/datasets/update", json=body, headers=operator(client)).status_code == 200
+        assert house_of(client).collections.catalogue.find(ID).mode == mode
+
+
+def test_a_schema_that_is_none_is_told_beside_a_deduplication_by_message(client: FlaskClient) -> None:
+    wanted = managed(
+        "create", dataset_id="bad", data_schema={"properties": 5}, dedup_config={"drop_duplicates": True, "dedup_key": "msgid"}
+    )
+    answer = client.post("/v2/datasets/create", json=wanted, headers=operator(client))
+    assert error_of(answer)[0] == 400
+
+
 # Who may send
 
 
@@ -450,7 +485,7 @@ def test_a_refused_record_is_fixed_and_replayed(
 ) -> None:
     fixed = client.put(f"{FAILED}/{refused[0]['id']}", json={"request": {"record": {"value": 2}}}, headers=headers)
     assert result_of(fixed)["record"] == {"value": 2}
-    assert result_of(client.post(REPLAY, headers=headers)) == {"stored": 1, "left": 1}
+    assert result_of(client.post(REPLAY, headers=headers)) == {"stored": 1, "left": 1, "next": None}
     assert stored(client, ID) == [{"value": 1}, {"value": 2}]
     assert [one["id"] for one in result_of(client.get(FAILED, headers=headers))["records"]] == [refused[1]["id"]]
 
@@ -459,7 +494,7 @@ def test_those_that_are_named_are_replayed(client: FlaskClient, headers: dict[st
     house_of(client).collections.catalogue.update(ID, {"mode": "off"})
     body = managed("replay", ids=[refused[1]["id"]])
     answer = client.post(REPLAY, json=body, headers=headers)
-    assert result_of(answer) == {"stored": 1, "left": 0}
+    assert result_of(answer) == {"stored": 1, "left": 0, "next": None}
     assert json_of(answer)["params"]["msgid"] == MSGID
     assert stored(client, ID) == [{"value": 1}, {"other": 2}]
 
@@ -481,7 +516,7 @@ def test_a_replay_under_the_same_key_is_done_once(
 ) -> None:
     house_of(client).collections.catalogue.update(ID, {"mode": "off"})
     answers = [client.post(REPLAY, headers={**headers, "Idempotency-Key": "one"}) for _ in range(2)]
-    assert [result_of(one) for one in answers] == [{"stored": 2, "left": 0}] * 2
+    assert [result_of(one) for one in answers] == [{"stored": 2, "left": 0, "next": None}] * 2
     assert answers[1].headers["Idempotency-Replayed"] == "true"
 
 

@@ -9,7 +9,7 @@ from flask import Response
 from blueprints import envelope
 from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_json, repeated, replay
 from blueprints.datasets.described import DATASET_ID, EVENT_BODY, READ
-from blueprints.datasets.entry import PERHAPS, answers, blueprint, readable, route, writable
+from blueprints.datasets.entry import PERHAPS, answers, blueprint, readable, route, sender, writable
 from blueprints.datasets.schemas import EventsSchema, IngestedSchema, OutSchema, enveloped
 from blueprints.datasets.shapes import fault_of_event
 from blueprints.queries import time_text
@@ -43,7 +43,7 @@ def data_in(dataset_id: str) -> Response:
         collection,
         data if isinstance(data, list) else [data],
         message_id=given["params"]["msgid"],
-        request_key=repeated(owner_id, body),
+        request_key=repeated(owner_id or sender(), body),
     )
     return envelope.told(DONE, replay(accepted.replayed), id_=accepted.id, at=accepted.at)
 

@@ -31,6 +31,8 @@ def members_of(request: Members, before: Collection | None = None) -> Members:
         # As with Obsrv, whose requests name no topic, and whose datasets are validated unless they say otherwise.
         given = {"id": request["dataset_id"], "entry_topic": request["dataset_id"], **given}
         given.setdefault("mode", STRICT if given.get("schema") else OFF)
+    elif given.get("schema") and before.schema is None:
+        given.setdefault("mode", STRICT)
     return given
 
 
@@ -75,9 +77,10 @@ def _deduplication(request: Members, before: Collection | None) -> Members:
 
 def _key(request: Members, config: Members, before: Collection | None) -> str:
     key = config.get("dedup_key", MESSAGE_ID)
-    schema = request.get("data_schema", before and before.schema) or {}
+    properties = (request.get("data_schema", before and before.schema) or {}).get("properties")
+    is_member = isinstance(properties, dict) and "msgid" in properties
     # Obsrv puts the request's beside each record under this name.
-    return MESSAGE_ID if key == "msgid" and "msgid" not in (schema.get("properties") or {}) else str(key)
+    return MESSAGE_ID if key == "msgid" and not is_member else str(key)
 
 
 def _schema(request: Members, before: Collection | None) -> Members:

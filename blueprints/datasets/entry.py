@@ -112,6 +112,14 @@ def _owner_id(collection: Collection) -> str:
     return found.owner.id
 
 
+def sender() -> str:
+    """Whoever asks, where no key is needed: the id of the key that is shown all the same, or the address."""
+    try:
+        return _principal().owner.id
+    except Unauthorized:
+        return f"address {request.remote_addr}"
+
+
 def _get(name: str) -> Collection | None:
     return house().collections.catalogue.get(name.strip())
 

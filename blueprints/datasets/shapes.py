@@ -10,6 +10,9 @@ from typing import Any, Final
 Shape = dict[str, Any]
 
 _ABSENT: Final = object()
+_LONGEST_MSGID: Final = 512
+"""It is kept with each part of what came with it."""
+
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "object": (dict,),
     "array": (list,),
@@ -44,7 +47,11 @@ def _fault_of_params(params: Any) -> str | None:
         return _missing("msgid", where)
     if len(params) > 1:
         return f"#{where}additionalProperties should NOT have additional properties"
-    return None if type(params["msgid"]) is str else f"#{where}properties/msgid/type should be string"
+    if type(params["msgid"]) is not str:
+        return f"#{where}properties/msgid/type should be string"
+    if len(params["msgid"]) > _LONGEST_MSGID:
+        return f"#{where}properties/msgid/maxLength should NOT be longer than {_LONGEST_MSGID} characters"
+    return None
 
 
 def _fault_of_data(data: Any) -> str | None:

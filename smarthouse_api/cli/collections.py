@@ -81,7 +81,9 @@ def create(id_: str, **asked: Any) -> None:
     """Make a collection. ID: what clients call it, as `datasource_id` or in the path of the datasets' API."""
     from smarthouse_api.collections.definitions import define
 
-    members = {"id": id_, **_members(asked), **_retention(asked, {})}
+    given = {**_members(asked), **_retention(asked, {})}
+    # Where nobody writes to it as a dataset, nobody without a key learns of it there.
+    members = {"id": id_, "requires_token": not given.get("entry_topic"), **given}
     with opened_shared_house() as house:
         made = answered(lambda: house.collections.catalogue.create(define(members))).collection
     click.echo(f"{made.id}: made")

@@ -84,30 +84,40 @@ class Curation:
         """The members of the records that the lake holds now, and their types; see `Fields`."""
         return self._progress.fields(collection).types
 
-    def keep(self, is_over: Callable[[], bool]) -> None:
-        """One turn of the housekeeping: purge what was deleted, curate what is pending, trim topics, and now and then tidy up.
+    def purge(self) -> None:
+        """A chore: remove what was deleted."""
+        if self._purging.try_purge():
+            self._tidying.expect_dead()
 
-        is_over: asked between steps; the rest is left for another turn.
+    def curate(self, is_over: Callable[[], bool]) -> None:
+        """A chore: take in what is pending, from where the last turn has ended, whosever that was.
+
+        is_over: asked between steps, as in all chores; one is done at least, and the rest is left for another turn.
         """
-        self._purge()
-        is_untidy = time.monotonic() - self._tidied_at >= _TIDY_SECONDS
-        collections = [*self._catalogue.everything()]
-        taken = {one.key: self._progress.taken(one) for one in collections}
-        pending = [one for one in collections if self._progress.last(one) > taken[one.key].sequence]
-        pending.sort(key=lambda one: (one.key <= self._last_key, one.key))  # from where another turn has ended
-        over = [one for one in collections if self._limits(one).are_passed(taken[one.key])]
-        if not (pending or over or is_untidy) or (lease := self._table.try_write()) is None:
+        self._looking.look_at(self._table)
+        if (turn := self._leases.try_hold(_LEASE)) is None:
             return
         try:
-            astray = [*self._astray(collections, taken)] if is_untidy else []
-            self._last_key = self._curator.curate(lease, [*pending, *astray], is_over)
-            # Those too that were pending: the lake holds by now what they may let go.
-            for one in {one.key: one for one in (*over, *pending)}.values():
-                self._trim(one, is_over)
-            if is_untidy and not is_over():
-                self._tidy(lease, is_over)
+            while self._curate_some(is_over) and not is_over():
+                turn.check()
         finally:
-            lease.release()
+            turn.release()
+
+    def trim(self, is_over: Callable[[], bool]) -> None:
+        """A chore: let topics go what they need not keep."""
+        if self._trimming.is_due() and (lease := self._table.try_write()) is not None:
+            try:
+                self._trimming.trim(is_over)
+            finally:
+                lease.release()
+
+    def tidy(self, is_over: Callable[[], bool]) -> None:
+        """A chore: keep the lake in order, but for files that readers need for whom a purge waits."""
+        if self._tidying.is_due() and not self._purging.is_due() and (lease := self._table.try_write()) is not None:
+            try:
+                self._tidying.tidy(lease, is_over)
+            finally:
+                lease.release()
 
     def _curate_alone(self, lease: Lease, collection: Collection, deadline: float) -> None:
         try:
@@ -117,40 +127,3 @@ class Curation:
         finally:
             lease.release()
 
-    def _astray(self, collections: Sequence[Collection], taken: dict[str, Taken]) -> Iterator[Collection]:
-        """Collections of which the lake holds more than the state store knows of."""
-        snapshot = self._table.open()
-        if snapshot is not None:
-            yield from (one for one in collections if self._table.taken(snapshot, one.key) > taken[one.key].sequence)
-
-    def _limits(self, collection: Collection) -> Limits:
-        return limits(
-            collection,
-            now_us=time.time_ns() // 1000,
-            default_bytes=self._topic_bytes,
-            default_seconds=self._topic_seconds,
-        )
-
-    def _trim(self, collection: Collection, is_over: Callable[[], bool]) -> None:
-        keep = self._limits(collection)
-        if not is_over() and keep.are_passed(self._progress.taken(collection)):
-            with suppress(Conflict):  # of another who is at it
-                trim(self._progress, collection, keep, is_over)
-
-    def _purge(self) -> None:
-        try:
-            self._replaced = self._purging.try_purge() or self._replaced
-        except (StoreError, Unavailable) as fault:
-            log.warning("purging of collections failed and will be tried again: %s", fault)
-
-    def _tidy(self, lease: Lease, is_over: Callable[[], bool]) -> None:
-        """Compact the lake, and drop what compaction replaced as soon as nobody can be reading it."""
-        if self._purging.is_due():
-            return
-        self._replaced = self._table.compact(lease, self._compact_files, is_over) or self._replaced
-        if is_over():
-            return
-        if self._replaced and not self._table.is_read():
-            self._table.erase_history(lease)
-            self._replaced = False
-        self._tidied_at = time.monotonic()

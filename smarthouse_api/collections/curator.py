@@ -1,8 +1,8 @@
 """The curator of collections: records that were accepted become rows of the lake, each exactly once.
 
 One curator works at a time, under the lease of the table, and at each topic in a turn of its own. Rows are committed with the
-sequence of the last entry that they came of, and only then the topic is said to be taken in that far. A curator that dies in
-between leaves entries that the table holds already; the next one sees by that sequence that it must look, and finds by its
+sequences of the entries that they came of, and only then the topic is said to be taken in that far. A curator that dies in
+between leaves entries that the table holds already; the next one sees by the highest that it must look, and finds by its
 batch which entry is there and which is not: another may stand under the same sequence, because a state store that lost its
 last moments gives sequences anew. Such an entry is moved to the end of the topic.
 """
@@ -10,7 +10,7 @@ last moments gives sequences anew. Such an entry is moved to the end of the topi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -23,7 +23,6 @@ from smarthouse_api.collections.progress import Progress, Taken, Turn
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.leases import Lease
 
-_AT_ONCE = 64
 _ATTEMPTS = 16
 
 log = logging.getLogger(__name__)
@@ -35,31 +34,29 @@ class Curator:
     def __init__(self, progress: Progress, table: CollectionsTable, *, batch_bytes: int) -> None:
         self._progress, self._table, self._batch_bytes = progress, table, batch_bytes
 
-    def curate(self, lease: Lease, collections: Iterable[Collection], interrupted: Callable[[], bool]) -> str:
-        """Bring into the lake what is pending of these collections; the key of the last of them that had its turn.
+    def curate(self, lease: Lease, collections: Sequence[Collection], interrupted: Callable[[], bool]) -> None:
+        """Bring into the lake what is pending of these collections, which should not be many at once.
 
         lease: the writer's. interrupted: asked between commits; the rest stays pending. A collection that another is at, or
         that is gone, is left out.
         """
-        left, last = [*{one.key: one for one in collections}.values()], ""
-        snapshot = self._table.open_or_create() if left else None
-        while left and snapshot is not None:
-            some, left = left[:_AT_ONCE], left[_AT_ONCE:]
-            works = [work for one in some if (work := self._begin(snapshot, one)) is not None]
-            works.sort(key=lambda work: work.turn.last - work.read)  # nobody waits for the longest queue
-            self._work(lease, snapshot, works, interrupted)
-            last = some[-1].key
-            if interrupted():
-                break
+        snapshot = self._table.open_or_create()
+        held = self._table.held(snapshot)
+        works = [
+            work for one in collections if (work := self._begin(snapshot, one, held.get(one.key, 0))) is not None
+        ]
+        works.sort(key=lambda work: work.turn.last - work.read)  # nobody waits for the longest queue
+        self._work(lease, snapshot, works, interrupted)
         pa.default_memory_pool().release_unused()
-        return last
 
-    def _begin(self, snapshot: DeltaTable, collection: Collection) -> Work | None:
-        """A turn at a topic that says of all that the lake holds that it does; None when there is none to be had."""
+    def _begin(self, snapshot: DeltaTable, collection: Collection, held: int) -> Work | None:
+        """A turn at a topic that says of all that the lake holds that it does; None when there is none to be had.
+
+        held: the highest sequence that the snapshot holds.
+        """
         try:
             for _ in range(_ATTEMPTS):
                 turn = self._progress.take_turn(collection)
-                held = self._table.taken(snapshot, collection.key)
                 if held > turn.last:
                     self._progress.go_on_after(collection, turn, held)
                 elif held > turn.taken.sequence:
@@ -113,7 +110,7 @@ class Curator:
         if with_rows:
             lease.check()
             rows = pa.concat_tables([table for part in with_rows for table in part.tables])
-            self._table.append(snapshot, rows, {part.work.collection.key: part.last for part in with_rows})
+            self._table.append(snapshot, rows)
             # Behind another's erasing, a commit that was late may stand where nobody looks.
             lease.check()
         for part in good:

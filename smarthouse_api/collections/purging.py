@@ -1,17 +1,25 @@
-"""The end of a deleted collection: its records leave the lake, and the lake's history, and its space is erased."""
+"""The end of a deleted collection: its records leave the lake, and the lake's history, its space is erased, and then the files
+of the state store are scrubbed, which the document `scrub` of the catalogue's space asks for until it is done.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
 
-from backends.ports import StateStore
-from smarthouse_api.collections.catalogue import Catalogue, Gone
+from backends.ports import Change, Conflict, StateStore
+from smarthouse_api.collections.catalogue import SPACE, Catalogue, Gone
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.leases import Leases
 
-_LEASE = "collections-purge"
-_PATIENCE_SECONDS = 10.0
+_LEASE: Final = "collections-purge"
+_PATIENCE_SECONDS: Final = 10.0
+_SCRUB: Final = "scrub"
+_SCRUB_CLAIM: Final = "collections-scrub"
+_SCRUB_SECONDS: Final = 60.0
+_DECADE_SECONDS: Final = 10 * 365 * 86400.0
 
 
 class Purging:
@@ -38,14 +46,19 @@ class Purging:
         return bool(self._catalogue.gone())
 
     def try_purge(self) -> bool:
-        """Do as much as can be done without waiting; whether something is purged now, and nothing left."""
+        """Do as much as can be done without waiting; whether something is purged now, and nothing left in the lake.
+
+        Raises `StoreUnavailable`, among others when all is done but the scrubbing, which will be tried again in a minute.
+        """
         gone = self._catalogue.gone()
-        if not gone or (lease := self._leases.try_hold(_LEASE)) is None:
+        if not (gone or self._asked()) or (lease := self._leases.try_hold(_LEASE)) is None:
             return False
         try:
-            return self._purge(gone)
+            is_purged = bool(gone) and self._purge(gone)
+            self._scrub()
         finally:
             lease.release()
+        return is_purged
 
     def _purge(self, gone: Sequence[Gone]) -> bool:
         for one in gone:
@@ -54,8 +67,24 @@ class Purging:
             return False
         for one in gone:
             self._state.erase(one.space)
+        # Before their ids go, which are to be scrubbed too. Not for ever, because a full store takes only what passes.
+        self._state.put(SPACE, _SCRUB, b"", ttl_seconds=_DECADE_SECONDS)
+        for one in gone:
             self._catalogue.forget_gone(one)
         return True
+
+    def _scrub(self) -> None:
+        """If somebody asks for it, and at most once a minute: the store rewrites all that it holds."""
+        # Without the lake's lease: it may take long, and nobody need wait for it.
+        if (asked := self._asked()) and self._leases.claim(_SCRUB_CLAIM, _SCRUB_SECONDS):
+            self._state.scrub()
+            with suppress(Conflict):  # of another that was purged meanwhile
+                self._state.commit(SPACE, Change(expect={_SCRUB: asked}, deletes=(_SCRUB,)))
+
+    def _asked(self) -> int | None:
+        """The version of what asks for a scrubbing."""
+        found = self._state.get(SPACE, _SCRUB)
+        return None if found is None else found.version
 
     def _delete_rows(self, gone: Sequence[Gone]) -> bool:
         """Whether the table has no row of theirs any more."""

@@ -57,11 +57,12 @@ class RecordsAnswer:
 
 
 class Records:
-    """at_once: readings in this process at a time."""
+    """at_once: readings in this process at a time; of what anybody may read, half as many."""
 
     def __init__(self, curation: Curation, table: CollectionsTable, engine: Engine, *, at_once: int) -> None:
         self._curation, self._table, self._engine = curation, table, engine
         self._slots = threading.BoundedSemaphore(at_once)
+        self._public_slots = threading.BoundedSemaphore(max(1, at_once // 2))
 
     def open(
         self,
@@ -81,9 +82,10 @@ class Records:
         if selection.limit is not None and selection.limit < 1:
             raise Invalid(f"limit: must be 1 or more, and is {selection.limit}")
         with ExitStack() as ending:
-            if not self._slots.acquire(blocking=False):
-                raise Unavailable("This worker reads as many collections as it can at once; ask again")
-            ending.callback(self._slots.release)
+            for slots in (self._public_slots, self._slots) if collection.public else (self._slots,):
+                if not slots.acquire(blocking=False):
+                    raise Unavailable("This worker reads as many collections as it can at once; ask again")
+                ending.callback(slots.release)
             self._curation.flush(collection)
             lease = self._table.reading()
             ending.callback(lease.release)

@@ -1,14 +1,16 @@
 """The Delta table of collections: a row for each record.
 
-The rows of several collections are committed together, each under the name of its collection and the last sequence of its
-topic; and all under one name more, so that of two writers who began with the same snapshot only one commits, though they write
-of different collections. What a snapshot says of a collection is then what nobody else has changed since it was opened.
+The rows of several collections are committed together. Every commit is under one name, so that of two writers who began with
+the same snapshot only one commits, though they write of different collections: what a snapshot says of a collection is then
+what nobody else has changed since it was opened. How far it holds a topic, its rows say, or rather the statistics of its files.
+A name for each collection would say so too; but delta-rs has no way to drop one, not of a collection that is long deleted, and
+goes through all of them to find it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 import pyarrow as pa
@@ -17,7 +19,7 @@ from deltalake import DeltaTable, WriterProperties
 
 from backends.ports import ObjectStore
 from smarthouse_api.lake.schema import TIMESTAMP
-from smarthouse_api.lake.table import LakeTable, Layout, lake_faults
+from smarthouse_api.lake.table import LakeTable, Layout, files_of, lake_faults
 from smarthouse_api.leases import Leases
 
 NAME: Final = "collections"
@@ -54,18 +56,21 @@ class CollectionsTable(LakeTable):
     def __init__(self, objects: ObjectStore, leases: Leases) -> None:
         super().__init__(objects, leases, LAYOUT, _WRITER)
 
-    def taken(self, snapshot: DeltaTable, key: str) -> int:
-        """The sequence up to which a snapshot holds the records of a collection's topic."""
-        return self.committed(snapshot, _log(key))
+    def held(self, snapshot: DeltaTable) -> dict[str, int]:
+        """The highest sequence of which a snapshot holds a record, of each collection that has some, by its key."""
+        files = files_of(snapshot)
+        found = files.select(["partition.collection", "max.sequence"]).rename_columns(["collection", "sequence"])
+        if found["sequence"].null_count:  # a file that another program wrote, without statistics
+            with lake_faults():
+                found = snapshot.to_pyarrow_dataset().to_table(columns=["collection", "sequence"])
+        most = found.group_by("collection").aggregate([("sequence", "max")])
+        return dict(zip(most["collection"].to_pylist(), most["sequence_max"].to_pylist(), strict=True))
 
-    def append(self, snapshot: DeltaTable, rows: pa.Table, taken: Mapping[str, int]) -> None:
-        """Commit `rows` (schema `RECORDS`) as everything up to a sequence of each of the collections, by their keys; `snapshot`
-        then holds them.
-
-        Raises `Forestalled` when another has appended since `snapshot`.
+    def append(self, snapshot: DeltaTable, rows: pa.Table) -> None:
+        """Commit `rows` (schema `RECORDS`); `snapshot` then holds them. Raises `Forestalled` when another has appended since
+        `snapshot`.
         """
-        logs = {_log(key): sequence for key, sequence in taken.items()}
-        self.commit(snapshot, rows, {_ANY_LOG: snapshot.version() + 1, **logs})
+        self.commit(snapshot, rows, {_ANY_LOG: snapshot.version() + 1})
 
     def batches(self, snapshot: DeltaTable, key: str, after: int) -> Counter[str]:
         """How many entries of each batch a snapshot holds above a sequence of a collection."""
@@ -86,7 +91,3 @@ class CollectionsTable(LakeTable):
     def _above(self, snapshot: DeltaTable, key: str, after: int, columns: list[str]) -> pa.RecordBatchReader:
         wanted = (pc.field("collection") == key) & (pc.field("sequence") > after)
         return snapshot.to_pyarrow_dataset().scanner(columns=columns, filter=wanted).to_reader()
-
-
-def _log(key: str) -> str:
-    return f"collection-{key}"

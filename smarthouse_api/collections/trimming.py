@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
+from backends.ports import Conflict
+from smarthouse_api.collections.catalogue import Catalogue
 from smarthouse_api.collections.model import Collection, Entry
 from smarthouse_api.collections.progress import Progress, Taken
 from smarthouse_api.collections.rows import microseconds
 
 _AT_ONCE = 1000
+_BYTES_AT_ONCE = 16 << 20
 _EVERYTHING = -1
 _entry = msgspec.json.Decoder(Entry).decode
 
@@ -38,25 +42,75 @@ def limits(collection: Collection, *, now_us: int, default_bytes: int, default_s
     return Limits(largest, now_us - round(seconds * 1e6))
 
 
-def trim(progress: Progress, collection: Collection, keep: Limits, interrupted: Callable[[], bool]) -> None:
-    """Drop what is over the limits, the oldest first, and nothing that the lake does not hold.
+class Trimming:
+    """topic_seconds, topic_bytes: what an entry topic keeps where its collection does not say."""
 
-    interrupted: asked now and then; the rest is left for another time. Raises `Conflict` when another takes a turn meanwhile.
+    def __init__(self, progress: Progress, catalogue: Catalogue, *, topic_seconds: float, topic_bytes: int) -> None:
+        self._progress, self._catalogue = progress, catalogue
+        self._topic_seconds, self._topic_bytes = topic_seconds, topic_bytes
+        self._due = dict[str, str]()  # ids by keys
+
+    def note(self, collection: Collection, taken: Taken) -> None:
+        """Remember to trim the topic of a collection if that has become necessary."""
+        if self._limits(collection).are_passed(taken):
+            self._due[collection.key] = collection.id
+
+    def is_due(self) -> bool:
+        return bool(self._due)
+
+    def trim(self, is_over: Callable[[], bool]) -> None:
+        """Trim what is due; what is left when it `is_over` comes after all others. At least one commit is made."""
+        for _ in range(len(self._due)):
+            key = next(iter(self._due))
+            id_ = self._due.pop(key)
+            if not self._is_done(id_, key, is_over):
+                self._due[key] = id_
+            if is_over():
+                return
+
+    def _is_done(self, id_: str, key: str, is_over: Callable[[], bool]) -> bool:
+        one = self._catalogue.get(id_)  # what it keeps may have changed
+        if one is None or one.key != key:
+            return True
+        keep = self._limits(one)
+        if not keep.are_passed(self._progress.taken(one)):
+            return True
+        try:
+            return trim(self._progress, one, keep, is_over)
+        except Conflict:
+            return True  # another is at it, or it is gone
+
+    def _limits(self, collection: Collection) -> Limits:
+        return limits(
+            collection,
+            now_us=time.time_ns() // 1000,
+            default_bytes=self._topic_bytes,
+            default_seconds=self._topic_seconds,
+        )
+
+
+def trim(progress: Progress, collection: Collection, keep: Limits, interrupted: Callable[[], bool]) -> bool:
+    """Drop what is over the limits, the oldest first, and nothing that the lake does not hold; whether that was all.
+
+    interrupted: asked after each commit; the rest is left for another time. Raises `Conflict` when another takes a turn
+    meanwhile.
     """
     turn = progress.take_turn(collection)
-    whole, size, drops = turn.taken, turn.taken.kept_bytes, list[int]()
+    whole, size, drops, gathered = turn.taken, turn.taken.kept_bytes, list[int](), 0
     for entry in progress.entries(collection, whole.dropped, whole.sequence):
         at = _arrival(entry.value)
         is_kept = size <= keep.largest and at >= keep.since_us
-        if is_kept or len(drops) == _AT_ONCE:
-            now = Taken(whole.sequence, entry.sequence - 1, size, at)
-            turn = progress.advance(collection, turn, now, drops)
+        if is_kept or len(drops) >= _AT_ONCE or gathered >= _BYTES_AT_ONCE:
+            turn = progress.advance(collection, turn, Taken(whole.sequence, entry.sequence - 1, size, at), drops)
             drops.clear()
-        if is_kept or interrupted():
-            return
+            gathered = 0
+            if is_kept or interrupted():
+                return is_kept
         drops.append(entry.sequence)
+        gathered += len(entry.value)
         size = max(size - len(entry.value), 0)
     progress.advance(collection, turn, Taken(whole.sequence, whole.sequence), drops)
+    return True
 
 
 def _arrival(value: bytes) -> int:

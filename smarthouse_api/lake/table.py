@@ -184,20 +184,20 @@ class LakeTable:
     def compact(self, lease: Lease, least_files: int, interrupted: Callable[[], bool]) -> bool:
         """Merge the small files of partitions that have gathered too many; whether any were merged.
 
-        lease: the writer's. interrupted: asked between partitions; the rest is left for another time.
+        lease: the writer's. interrupted: asked after each partition; the rest is left for another time.
         """
         table = self.open()
         merged = False
         if table is None:
             return merged
         for partition in _crowded(files_of(table), self._layout.partitions, least_files, datetime.now(UTC).date()):
-            if interrupted():
-                break
             lease.check()
             of_it = [(name, "=", str(value)) for name, value in zip(self._layout.partitions, partition, strict=True)]
             with lake_faults():
                 table.optimize.compact(partition_filters=of_it, writer_properties=self._writer)
             merged = True
+            if interrupted():
+                break
         return merged
 
     def _create(self) -> DeltaTable:

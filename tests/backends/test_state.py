@@ -25,6 +25,15 @@ def test_a_document_that_was_never_put_is_none(state):
     assert state.get("home", "key") is None
 
 
+def test_many_documents_are_got_at_once_each_as_alone(state):
+    for number in range(0, 3000, 3):
+        state.put("home", str(number), str(number).encode())
+    state.put("home", "over", b"x", ttl_seconds=-1)
+    keys = [*map(str, range(2500)), "over", "0"]
+    assert state.get_many("home", keys) == [state.get("home", key) for key in keys]
+    assert state.get_many("home", []) == []
+
+
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{len(value)}-{value[:3].hex()}")
 def test_a_value_comes_back_byte_for_byte(state, value):
     state.commit("home", Change(puts=(Put("key", value),), appends=(("log", value),)))

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -412,6 +413,18 @@ def test_no_more_are_read_at_once_than_a_process_may(lake: Lake, collection: Col
         one.open(collection, Selection(), "jsonl")
     found.close()
     one.open(collection, Selection(), "jsonl").close()
+
+
+def test_readers_of_what_is_public_leave_room_for_others(lake: Lake, collection: Collection) -> None:
+    lake.accept(collection, {"n": 0})
+    public = msgspec.structs.replace(collection, public=True)
+    one = Records(lake.curation, lake.table, lake.engine, at_once=2)
+    found = one.open(public, Selection(), "jsonl")
+    with pytest.raises(Unavailable):
+        one.open(public, Selection(), "jsonl")
+    one.open(collection, Selection(), "jsonl").close()
+    found.close()
+    one.open(public, Selection(), "jsonl").close()
 
 
 class Failing(EmbeddedEngine):

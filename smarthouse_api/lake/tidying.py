@@ -1,0 +1,40 @@
+"""A table of the lake kept in order: its small files are merged, and what nobody needs any more goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from smarthouse_api.lake.table import LakeTable
+from smarthouse_api.leases import Lease
+
+_SECONDS = 60.0
+
+
+class Tidying:
+    """compact_files: files in one partition from which on it is compacted. has_dead: there may be files that nobody needs."""
+
+    def __init__(self, table: LakeTable, compact_files: int, *, has_dead: bool = False) -> None:
+        self._table, self._compact_files, self._has_dead = table, compact_files, has_dead
+        self._done_at = float("-inf")
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._done_at >= _SECONDS
+
+    def expect_dead(self) -> None:
+        """Some have left files behind that nobody needs."""
+        self._has_dead = True
+
+    def tidy(self, lease: Lease, is_over: Callable[[], bool]) -> None:
+        """Compact the table, then drop what compaction replaced as soon as nobody can be reading it.
+
+        lease: the writer's. is_over: asked after each step; the rest is left for another turn.
+        """
+        if self._table.compact(lease, self._compact_files, is_over):
+            self._has_dead = True
+            if is_over():
+                return
+        if self._has_dead and not self._table.is_read():
+            self._table.erase_history(lease)
+            self._has_dead = False
+        self._done_at = time.monotonic()
