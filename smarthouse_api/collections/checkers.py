@@ -22,15 +22,12 @@ class Checkers:
         checker = self._of(collection)
         return {} if checker is None else checker.faults_of(records)
 
-    def fault_of(self, collection: Collection, record: dict[str, Any]) -> str | None:
-        return self.faults_of(collection, [record]).get(0)
-
     def _of(self, collection: Collection) -> Checker | None:
         if collection.schema is None:
             return None
         name = collection.key, collection.updated_at
-        if name not in self._compiled:
+        if (checker := self._compiled.get(name)) is None:
             if len(self._compiled) >= _MOST:
-                self._compiled.clear()
-            self._compiled[name] = compile(collection.schema)
-        return self._compiled[name]
+                self._compiled = {}
+            checker = self._compiled[name] = compile(collection.schema)
+        return checker
