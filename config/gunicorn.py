@@ -62,8 +62,7 @@ def on_starting(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     house = worker.wsgi.extensions["smarthouse"]
-    if settings.env != "production":
-        _show_first_key(house, worker.log)  # before anything else of this process may touch the stores
+    _show_first_key(house, worker.log)  # before anything else of this process may touch the stores
     if settings.housekeeping == "api":
         house.housekeeper.start()
 

@@ -59,7 +59,8 @@ def data_out(query: dict[str, Any], dataset_id: str) -> Response:
     dataset this needs no key.
     """
     page = house().collections.topic.read(readable(dataset_id), **query)
-    return envelope.told({"events": list(map(_event, page.events)), "next": page.next, "first": page.first})
+    told = {"events": list(map(_event, page.events)), "next": page.next, "first": page.first, "missed": page.is_missed}
+    return envelope.told(told)
 
 
 @route("/datasets/records/<segment:dataset_id>", parameters=[DATASET_ID])

@@ -103,7 +103,10 @@ class EventsSchema(Schema):
     events = fields.List(fields.Nested(EventSchema))
     next = fields.String(metadata={"description": "The `after` of the next request", "example": _POSITION})
     first = fields.String(
-        allow_none=True, metadata={"description": "Position of the oldest that is kept; null for none", "example": _POSITION}
+        metadata={"description": "Position of the oldest that is kept, or will be the first to come", "example": _POSITION}
+    )
+    missed = fields.Boolean(
+        metadata={"description": "Whether some that came after `after` is not kept any more", "example": False}
     )
 
 

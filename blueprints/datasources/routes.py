@@ -36,7 +36,7 @@ def count() -> None:
 @blueprint.response(200, InsertedSchema, headers=REPLAYED_HEADERS)
 @problems(
     blueprint,
-    *(400, 401, 403, 413, 415, 422, 429, 500, 503),
+    *(400, 401, 403, 404, 413, 415, 422, 429, 500, 503),
     parameters=[IDEMPOTENCY_KEY],
     requestBody=BODY,
     security=SECURITY,

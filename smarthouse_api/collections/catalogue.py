@@ -80,6 +80,10 @@ class Catalogue:
         for _, document in self._state.scan_all(SPACE, "id/"):
             yield _decoded(document)
 
+    def is_empty(self) -> bool:
+        """Whether there is no collection."""
+        return not self._state.scan(SPACE, "id/", limit=1)
+
     def create(self, definition: Definition, request_key: RequestKey | None = None) -> Settled:
         """Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
         check(definition)

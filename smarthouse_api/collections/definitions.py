@@ -60,4 +60,4 @@ def _faults(one: Definition) -> Iterator[str]:
         if seconds is not None and not 0 < seconds <= _LONGEST_SECONDS:
             yield f"{what}: must be more than nothing, and at most 100 years"
     if one.retention.bytes is not None and not 0 <= one.retention.bytes < 1 << 53:
-        yield "retention.bytes: must be 0 or more"
+        yield f"retention.bytes: must be from 0 to {(1 << 53) - 1}"

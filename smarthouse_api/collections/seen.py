@@ -46,7 +46,7 @@ class Seen:
         if collection.dedup_key is None:
             return New(indexes)
         if collection.dedup_key == MESSAGE_ID:
-            names = [] if message_id is None else [_name(message_id)]
+            names = [_name(message_id)] if message_id else []
             is_known = look and any(self._known(collection, names))
             return New((), is_repeat=True) if is_known else New(indexes, self._marks(collection, names))
         path = collection.dedup_key.split(".")
@@ -78,9 +78,9 @@ def _name(value: Any) -> str:
 
 
 def _member(record: Any, path: list[str]) -> Any:
-    """What stands at the path; `_NOTHING` if nothing does."""
+    """What stands at the path; `_NOTHING` if nothing does, or null."""
     for name in path:
         if not isinstance(record, dict) or name not in record:
             return _NOTHING
         record = record[name]
-    return record
+    return _NOTHING if record is None else record

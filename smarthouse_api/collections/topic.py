@@ -32,11 +32,15 @@ class TopicEvent:
 
 @dataclass(frozen=True, slots=True)
 class TopicPage:
-    """next: what to ask for after this page. first: the position of the oldest event that is kept; None when there is none."""
+    """next: what to ask for after this page. first: position of the oldest event that is kept, or will be the first to come.
+
+    is_missed: events came after the position that was asked for, and are not kept any more.
+    """
 
     events: list[TopicEvent]
     next: str
-    first: str | None
+    first: str
+    is_missed: bool
 
 
 class Topic:
@@ -66,11 +70,13 @@ class Topic:
             events.append(event)
             if len(events) == limit:
                 break
-        first = self._state.read(collection.space, TOPIC, 0, 1)
+        kept = self._state.read(collection.space, TOPIC, 0, 1)
+        first = kept[0].sequence if kept else self._state.last_sequence(collection.space, TOPIC) + 1
         return TopicPage(
             events,
             next=events[-1].position if events else after,
-            first=str(Position(first[0].sequence, 0)) if first else None,
+            first=str(Position(first, 0)),
+            is_missed=0 < begin.sequence < first - 1,
         )
 
     def _events(self, collection: Collection, after: Position) -> Iterator[TopicEvent]:

@@ -168,6 +168,13 @@ def test_the_same_message_from_many_at_once_is_stored_once(make_house: Any) -> N
     assert sorted(one.is_duplicate for one in told) == [False] + [True] * 15
 
 
+def test_what_has_no_message_id_or_null_for_a_key_is_no_repeat(keeper: Keeper) -> None:
+    by_message, by_member = keeper.create("a", dedup_key=MESSAGE_ID), keeper.create("b", dedup_key="id")
+    for _ in range(2):
+        assert not keeper.accept(by_message, {"value": 1}, message_id="").is_duplicate
+        assert keeper.accept(by_member, {"id": None}, {"id": None}).stored == 2
+
+
 def test_records_with_a_member_that_came_before_are_left_out(keeper: Keeper) -> None:
     once = keeper.create(dedup_key="meta.id")
     first = [{"meta": {"id": 1}}, {"meta": {"id": "1"}}, {"meta": {"id": 1}, "again": True}, {"meta": 5}, {"other": 1}]

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 import redis
 
+from backends.ports import Change
 from config.settings import Settings
-from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.model import TOPIC, Collection
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.house import House
 from tests.collections.conftest import NUMBERS, Keeper
@@ -53,7 +54,20 @@ def test_an_event_tells_its_position_message_and_fault(keeper: Keeper, meters: C
 
 def test_an_empty_topic_begins_at_its_beginning(keeper: Keeper, meters: Collection) -> None:
     page = keeper.house.collections.topic.read(meters)
-    assert (page.events, page.next, page.first) == ([], "0", None)
+    assert (page.events, page.next, page.first) == ([], "0", "1-0")
+
+
+def test_whoever_was_away_for_too_long_is_told_so(keeper: Keeper, meters: Collection) -> None:
+    topic = keeper.house.collections.topic
+    for number in range(4):
+        keeper.accept(meters, {"value": number})
+    assert not topic.read(meters, "1-0").is_missed
+    keeper.house.state.commit(meters.space, Change(drops=tuple((TOPIC, number) for number in (1, 2))))
+    assert [topic.read(meters, after).is_missed for after in ("0", "1-0", "2-0", "4-0")] == [False, True, False, False]
+    keeper.house.state.commit(meters.space, Change(drops=tuple((TOPIC, number) for number in (3, 4))))
+    page = topic.read(meters, "3-0")
+    assert (page.events, page.first, page.is_missed) == ([], "5-0", True)
+    assert not topic.read(meters, "4-0").is_missed
 
 
 @pytest.mark.parametrize("after", ["", "-1", "1", "1-", "a-b", "1-1-1", "١-0", "9" * 30 + "-0", " 0"])
