@@ -115,9 +115,9 @@ class Accepting:
             raise Invalid("data: there is no record; send at least one")
         if len(records) > most:
             raise TooLarge(f"data: there are {len(records)} records; at most {most} are taken in one request")
-        for index, record in enumerate(records):
-            if type(record) is not dict:
-                raise Invalid(f"data[{index}]: a record must be an object, and this is {_KINDS[type(record)]}")
+        if set(map(type, records)) != {dict}:
+            index, kind = next((index, kind) for index, kind in enumerate(map(type, records)) if kind is not dict)
+            raise Invalid(f"data[{index}]: a record must be an object, and this is {_KINDS[kind]}")
 
     def _hold_to_one_shape(self, asked: _Asked) -> None:
         told = uniformity(asked.records)
@@ -168,8 +168,10 @@ class Accepting:
         fresh = [*new.marks]
         if asked.request_key is not None:
             fresh.append(self._replies.put(asked.request_key, told))
-        records = [asked.records[index] for index in new.indexes]
-        faults = {at: asked.faults[index] for at, index in enumerate(new.indexes) if index in asked.faults}
+        is_all = len(new.indexes) == len(asked.records)
+        records = asked.records if is_all else [asked.records[index] for index in new.indexes]
+        kept = enumerate(new.indexes) if asked.faults else ()
+        faults = {at: asked.faults[index] for at, index in kept if index in asked.faults}
         apart = (self._aside.put(request, index, asked.records[index], asked.faults[index]) for index in aside)
         return Change(
             expect={BORN: asked.collection.born, **{put.key: ABSENT for put in fresh}},
