@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from backends.ports import ObjectStore, StoreError
 from smarthouse_api.collections.curation import Curation
@@ -17,6 +18,7 @@ from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.lake.table import StatesTable
+from smarthouse_api.lake.tidying import Tidying
 from smarthouse_api.leases import Lease, LeaseLost, Leases
 from smarthouse_api.streams.keeping import Keeping
 from smarthouse_api.uploads import Uploads
@@ -24,7 +26,6 @@ from smarthouse_api.uploads import Uploads
 _PRESENCE = "worker"
 _BREATH_SECONDS = 0.05
 _TURN_SECONDS = 1.0
-_TIDY_SECONDS = 60.0
 _RETRY_SECONDS = 600.0
 _SWEEP_SECONDS = 24 * 3600.0
 
@@ -50,12 +51,12 @@ class Housekeeper:
     ) -> None:
         self._objects, self._uploads, self._curator, self._forgetting = objects, uploads, curator, forgetting
         self._table, self._streams, self._collections, self._leases = table, streams, collections, leases
-        self._interval_seconds, self._compact_files = interval_seconds, compact_files
+        self._interval_seconds = interval_seconds
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._presence: Lease | None = None
-        self._tidied_at = float("-inf")
-        self._replaced = self._turn_was_short = False
+        self._tidying = Tidying(table, compact_files)
+        self._turn_was_short = False
 
     def start(self) -> None:
         """Keep house in a thread of this process until `stop`."""
@@ -97,7 +98,17 @@ class Housekeeper:
         A chore that fails does not keep the others from their turn.
         """
         self._turn_was_short = False
-        for chore in (self._forgetting.try_purge, self._keep_lake, self._keep_streams, self._keep_collections, self._sweep):
+        for chore in (
+            self._forgetting.try_purge,
+            self._keep_lake,
+            partial(self._take_turn, self._streams.keep),
+            self._collections.purge,
+            partial(self._take_turn, self._collections.curate),
+            partial(self._take_turn, self._collections.trim),
+            partial(self._take_turn, self._collections.tidy),
+            partial(self._take_turn, self._collections.forget_old),
+            self._sweep,
+        ):
             if self._stopping.is_set():
                 break
             try:
@@ -119,27 +130,20 @@ class Housekeeper:
 
     def _keep_lake(self) -> None:
         """One turn at the lake. It ends though work be left, so that a purge or an export that waits gets its own."""
-        is_untidy = time.monotonic() - self._tidied_at >= _TIDY_SECONDS
+        is_untidy = self._tidying.is_due()
         if not (is_untidy or self._uploads.pending(limit=1)) or (lease := self._table.try_write()) is None:
             return
-        is_over = self._turn()
         try:
-            self._curator.curate(lease, interrupted=is_over)
-            if is_untidy and not is_over() and not self._forgetting.is_purging():
-                self._tidy(lease, is_over)
+            self._take_turn(lambda is_over: self._curator.curate(lease, interrupted=is_over))
+            # In a turn of its own: where commits are slow and something always comes, it would never have one else.
+            if is_untidy and not self._stopping.is_set() and not self._forgetting.is_purging():
+                self._take_turn(lambda is_over: self._tidying.tidy(lease, is_over))
         finally:
             lease.release()
-        self._turn_was_short = is_over()
 
-    def _keep_streams(self) -> None:
-        self._take_turn(self._streams.keep)
-
-    def _keep_collections(self) -> None:
-        self._take_turn(self._collections.keep)
-
-    def _take_turn(self, keep: Callable[[Callable[[], bool]], None]) -> None:
+    def _take_turn(self, chore: Callable[[Callable[[], bool]], None]) -> None:
         is_over = self._turn()
-        keep(is_over)
+        chore(is_over)
         self._turn_was_short = self._turn_was_short or is_over()
 
     def _turn(self) -> Callable[[], bool]:
@@ -147,20 +151,10 @@ class Housekeeper:
         ends_at = time.monotonic() + _TURN_SECONDS
         return lambda: self._stopping.is_set() or time.monotonic() > ends_at
 
-    def _tidy(self, lease: Lease, is_over: Callable[[], bool]) -> None:
-        """Compact the lake, and drop what compaction replaced as soon as no export can be reading it."""
-        self._replaced = self._table.compact(lease, self._compact_files, is_over) or self._replaced
-        if is_over():
-            return
-        if self._replaced and not self._table.is_read():
-            self._table.erase_history(lease)
-            self._replaced = False
-        self._tidied_at = time.monotonic()
-
     def _sweep(self) -> None:
         if self._leases.claim("sweep", _RETRY_SECONDS):
             self._forgetting.sweep()
             self._streams.sweep()
             self._objects.sweep()
             self._leases.prolong("sweep", _SWEEP_SECONDS)
-            self._replaced = True  # what crashed writers have left in the lake goes with the next erasing
+            self._tidying.expect_dead()  # what crashed writers have left in the lake goes with the next erasing

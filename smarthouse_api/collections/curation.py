@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
-from backends.ports import Conflict, StateStore, StoreError
+from backends.ports import Conflict, StateStore
+from smarthouse_api.collections.aside import Aside
 from smarthouse_api.collections.catalogue import Catalogue, look_for
 from smarthouse_api.collections.curator import Curator
+from smarthouse_api.collections.looking import Looking
 from smarthouse_api.collections.model import Collection
-from smarthouse_api.collections.progress import Progress, Taken
+from smarthouse_api.collections.progress import Progress
 from smarthouse_api.collections.purging import Purging
+from smarthouse_api.collections.slices import next_slice
 from smarthouse_api.collections.table import CollectionsTable
-from smarthouse_api.collections.trimming import Limits, limits, trim
-from smarthouse_api.errors import Unavailable
+from smarthouse_api.collections.trimming import Trimming
+from smarthouse_api.errors import NotFound, Unavailable
 from smarthouse_api.lake.table import Forestalled
+from smarthouse_api.lake.tidying import Tidying
 from smarthouse_api.leases import Lease, LeaseLost, Leases
 
+_ROUND: Final = "collections-round"
+_ASIDE: Final = "collections-aside"
+_ASIDE_SECONDS: Final = 3600.0
 _BREATH_SECONDS = 0.01
 _PATIENCE_SECONDS = 1.0
-_TIDY_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +37,9 @@ class Curation:
     """batch_bytes: of entries that one commit takes in, about. flush_seconds: longest wait of a flush. topic_seconds,
     topic_bytes: what an entry topic keeps where its collection does not say. compact_files: files in one partition of the lake
     from which on it is compacted.
+
+    The chores are for whoever keeps house, again and again. is_over: asked by them between steps; one step is done in any
+    case, so that however slow a store is, there is less to do for another turn.
     """
 
     def __init__(
@@ -37,6 +47,7 @@ class Curation:
         state: StateStore,
         table: CollectionsTable,
         catalogue: Catalogue,
+        aside: Aside,
         leases: Leases,
         *,
         batch_bytes: int,
@@ -45,15 +56,15 @@ class Curation:
         topic_bytes: int,
         compact_files: int = 8,
     ) -> None:
-        self._state, self._table, self._catalogue = state, table, catalogue
-        self._flush_seconds, self._compact_files = flush_seconds, compact_files
-        self._topic_seconds, self._topic_bytes = topic_seconds, topic_bytes
+        self._state, self._table, self._aside, self._leases = state, table, aside, leases
+        self._flush_seconds = flush_seconds
         self._progress = Progress(state)
         self._curator = Curator(self._progress, table, batch_bytes=batch_bytes)
         self._purging = Purging(state, table, catalogue, leases)
-        self._last_key = ""
-        self._tidied_at = float("-inf")
-        self._replaced = True  # what a crash has left in the lake goes with the first tidying
+        self._trimming = Trimming(self._progress, catalogue, topic_seconds=topic_seconds, topic_bytes=topic_bytes)
+        self._looking = Looking(state, table, self._progress, self._trimming)
+        self._tidying = Tidying(table, compact_files, has_dead=True)  # what a crash may have left
+        self._aside_after: str | None = None
 
     def flush(self, collection: Collection) -> None:
         """Return once the lake holds every record of the collection that was accepted before the call, whoever writes it.
@@ -63,7 +74,8 @@ class Curation:
         target = self._progress.last(collection)
         deadline = time.monotonic() + self._flush_seconds
         asks_at = time.monotonic() + _PATIENCE_SECONDS
-        while self._progress.taken(collection).sequence < target:
+        # If a failover has lost entries that were there, there is no more to wait for than what is left.
+        while self._progress.taken(collection).sequence < (target := min(target, self._progress.last(collection))):
             look_for(self._state, collection)
             if time.monotonic() > deadline:
                 raise Unavailable("The lake is still taking in what was sent; ask again")
@@ -90,14 +102,12 @@ class Curation:
             self._tidying.expect_dead()
 
     def curate(self, is_over: Callable[[], bool]) -> None:
-        """A chore: take in what is pending, from where the last turn has ended, whosever that was.
-
-        is_over: asked between steps, as in all chores; one is done at least, and the rest is left for another turn.
-        """
-        self._looking.look_at(self._table)
-        if (turn := self._leases.try_hold(_LEASE)) is None:
+        """A chore: take in what is pending, a part of the round through all collections. One process is at it at a time."""
+        self._looking.look_at_lake()
+        if (turn := self._leases.try_hold(_ROUND)) is None:
             return
         try:
+            self._looking.begin()
             while self._curate_some(is_over) and not is_over():
                 turn.check()
         finally:
@@ -119,6 +129,38 @@ class Curation:
             finally:
                 lease.release()
 
+    def forget_old(self, is_over: Callable[[], bool]) -> None:
+        """A chore: remove records that have been set aside for too long, of each collection about once an hour."""
+        if self._aside_after is None:
+            if not self._leases.claim(_ASIDE, _ASIDE_SECONDS):
+                return
+            self._aside_after = ""
+        while self._aside_after is not None:
+            some, after = next_slice(self._state, self._aside_after)
+            self._aside_after = after or None
+            for one in some:
+                with suppress(Conflict, NotFound):  # of another who is at it, or it is gone
+                    self._aside.forget_old(one)
+            if is_over():
+                return
+
+    def _curate_some(self, is_over: Callable[[], bool]) -> bool:
+        """Whether there is more to be done in this turn."""
+        pending, has_more = self._looking.gather(is_over)
+        if not pending:
+            self._looking.end()
+            return has_more
+        if (lease := self._table.try_write()) is None:
+            return False  # another time, from the same place
+        try:
+            self._looking.end()  # before: what cannot be curated must not keep the others from the lake
+            self._curator.curate(lease, pending, is_over)
+        finally:
+            lease.release()
+        for one in pending:
+            self._trimming.note(one, self._progress.taken(one))
+        return has_more
+
     def _curate_alone(self, lease: Lease, collection: Collection, deadline: float) -> None:
         try:
             self._curator.curate(lease, [collection], lambda: time.monotonic() > deadline)
@@ -126,4 +168,3 @@ class Curation:
             log.warning("another took over the lake of collections; looking again")
         finally:
             lease.release()
-

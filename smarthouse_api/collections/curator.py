@@ -42,9 +42,7 @@ class Curator:
         """
         snapshot = self._table.open_or_create()
         held = self._table.held(snapshot)
-        works = [
-            work for one in collections if (work := self._begin(snapshot, one, held.get(one.key, 0))) is not None
-        ]
+        works = [work for one in collections if (work := self._begin(snapshot, one, held.get(one.key, 0))) is not None]
         works.sort(key=lambda work: work.turn.last - work.read)  # nobody waits for the longest queue
         self._work(lease, snapshot, works, interrupted)
         pa.default_memory_pool().release_unused()

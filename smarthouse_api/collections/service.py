@@ -66,6 +66,7 @@ class Collections:
             state,
             table,
             catalogue,
+            aside,
             leases,
             batch_bytes=limits.batch_bytes,
             flush_seconds=limits.flush_seconds,

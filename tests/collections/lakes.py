@@ -16,7 +16,9 @@ import pyarrow as pa
 from backends.ports import Change, ObjectStore, StateStore
 from backends.registry import open_objects, open_state
 from config.settings import Settings
+from smarthouse_api.collections.aside import Aside
 from smarthouse_api.collections.catalogue import BORN, Catalogue
+from smarthouse_api.collections.checkers import Checkers
 from smarthouse_api.collections.curation import Curation
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import TOPIC, Collection, Entry
@@ -47,7 +49,9 @@ class Lake:
         self.table = CollectionsTable(self.objects, self.leases)
         self.catalogue = Catalogue(self.state, Replies(self.state, 60))
         options = {"batch_bytes": 1 << 20, "flush_seconds": 30.0, "topic_seconds": 3600.0, "topic_bytes": 1 << 20}
-        self.curation = Curation(self.state, self.table, self.catalogue, self.leases, **{**options, **self.changes})
+        self.aside = Aside(self.state, Checkers(), seconds=3600, record_bytes=1 << 16)
+        stores = (self.state, self.table, self.catalogue, self.aside, self.leases)
+        self.curation = Curation(*stores, **{**options, **self.changes})
         self.records = Records(self.curation, self.table, self.engine, at_once=8)
 
     @classmethod
@@ -109,7 +113,11 @@ class Lake:
             answer.close()
 
     def keep(self) -> None:
-        self.curation.keep(lambda: False)
+        """All chores, with as much time as they need."""
+        curation = self.curation
+        curation.purge()
+        for chore in (curation.curate, curation.trim, curation.tidy, curation.forget_old):
+            chore(lambda: False)
 
     def lose_the_lease(self) -> None:
         """What happens to a process that is suspended for longer than its lease."""

@@ -14,17 +14,21 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import redis
 
 from backends.memory import MemoryState
 from backends.ports import Change, Conflict, Put, StoreUnavailable
 from backends.redis import RedisState
-from smarthouse_api.collections import curator as curator_module
+from smarthouse_api.collections import looking, slices
+from smarthouse_api.collections.aside import Aside
+from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import TOPIC, Collection
 from smarthouse_api.collections.progress import Progress
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.errors import NotFound, Unavailable
+from smarthouse_api.house import House
 from smarthouse_api.lake.table import Forestalled, files_of
 from smarthouse_api.leases import LeaseLost
 from tests.collections.lakes import Died, Lake, interrupt, once
@@ -41,6 +45,14 @@ CRASHES = [
     for when in ("before", "after")
     for call in range(1, calls + 1)
 ]
+
+
+def never() -> bool:
+    return False
+
+
+def over() -> bool:
+    return True
 
 
 @pytest.fixture
@@ -155,13 +167,151 @@ def test_collections_are_taken_in_by_one_commit(lake: Lake, monkeypatch: pytest.
 
 
 def test_one_turn_goes_on_where_another_ended(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curator_module, "_AT_ONCE", 1)
+    monkeypatch.setattr(slices, "_AT_ONCE", 1)
     some = [lake.create(f"c{number}") for number in range(3)]
     for one in some:
         fill(lake, one)
-    for _ in some:
-        lake.curation.keep(lambda: True)
+    for keeper in (lake, lake.another(), lake):  # whosever it was
+        keeper.curation.curate(over)
     assert all(lake.counts(one) == once(range(3)) for one in some)
+
+
+def test_one_turn_looks_at_a_part_of_those_that_have_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    monkeypatch.setattr(looking, "_MOST_IDLE", 2)
+    some = [lake.create(f"c{number}") for number in range(5)]
+    fill(lake, some[-1])
+    looks = list[str]()
+    monkeypatch.setattr(Progress, "last", lambda _, one: looks.append(one.id) or 0)
+    for _ in range(3):
+        lake.curation.curate(never)
+        looks.append("-")
+    assert looks == ["c0", "c1", "-", "c2", "c3", "-", "c4", "-"]
+
+
+def test_a_turn_that_is_over_looks_no_further(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    some = [lake.create(f"c{number}") for number in range(3)]
+    fill(lake, some[-1])
+    for _ in range(2):
+        lake.curation.curate(over)
+        assert lake.held(some[-1]) == []
+    lake.curation.curate(over)
+    assert lake.counts(some[-1]) == once(range(3))
+
+
+def test_one_process_goes_round_at_a_time(lake: Lake, collection: Collection) -> None:
+    fill(lake, collection)
+    with lake.leases.hold("collections-round", 0):
+        lake.keep()
+        assert lake.held(collection) == []
+    lake.keep()
+    assert lake.counts(collection) == once(range(3))
+
+
+def test_a_turn_that_finds_another_writing_leaves_nobody_out(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    some = [lake.create(f"c{number}") for number in range(2)]
+    for one in some:
+        fill(lake, one)
+    with lake.table.writing(0):
+        lake.curation.curate(over)
+    lake.curation.curate(over)
+    assert [len(lake.held(one)) for one in some] == [3, 0]
+
+
+def test_what_cannot_be_curated_keeps_no_other_from_the_lake(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    first, second = (lake.create(f"c{number}") for number in range(2))
+    for one in (first, second):
+        fill(lake, one)
+    take_turn = Progress.take_turn
+
+    def fail(self: Progress, one: Collection) -> Any:
+        if one.key == first.key:
+            raise RuntimeError("a fault of ours")
+        return take_turn(self, one)
+
+    monkeypatch.setattr(Progress, "take_turn", fail)
+    with pytest.raises(RuntimeError):
+        lake.curation.curate(over)
+    lake.curation.curate(over)
+    assert lake.counts(second) == once(range(3))
+
+
+def test_what_the_lake_holds_is_looked_up_for_all_collections_at_once_and_now_and_then(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = [lake.create(f"c{number}") for number in range(5)]
+    for one in some:
+        fill(lake, one)
+        lake.curation.flush(one)
+    calls = list[bool]()
+    done = CollectionsTable.held
+
+    def noted(self: CollectionsTable, snapshot: Any) -> dict[str, int]:
+        calls.append(lake.leases.is_held("collections"))
+        return done(self, snapshot)
+
+    monkeypatch.setattr(CollectionsTable, "held", noted)
+    other = lake.another()
+    other.keep()
+    assert calls == [False]  # and not while others wait for the lake
+    for one in some:
+        fill(lake, one, 3, begin=3)
+    other.keep()
+    assert calls == [False, True]
+    other.keep()
+    assert len(calls) == 2
+
+
+def test_the_lake_knows_how_far_it_holds_each_topic_whatever_becomes_of_its_files(lake: Lake) -> None:
+    some = [lake.create(f"c{number}") for number in range(3)]
+    for number in range(3):
+        for one in some:
+            fill(lake, one, 1, begin=number)
+            lake.curation.flush(one)
+    expected = {one.key: 3 for one in some[1:]}
+    lake.table.delete_collection(some[0].key)
+    lease = lake.table.try_write()
+    assert lease is not None
+    lake.table.compact(lease, 2, never)
+    lake.table.erase_history(lease)
+    lease.release()
+    snapshot = lake.table.open()
+    assert snapshot is not None
+    assert lake.table.held(snapshot) == expected
+
+
+def test_files_without_statistics_are_read(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(lake, collection)
+    lake.curation.flush(collection)
+    snapshot = lake.table.open()
+    assert snapshot is not None
+    files = files_of(snapshot)
+    at = files.schema.get_field_index("max.sequence")
+    bare = files.set_column(at, "max.sequence", pa.nulls(files.num_rows, pa.int64()))
+    monkeypatch.setattr("smarthouse_api.collections.table.files_of", lambda _: bare)
+    assert lake.table.held(snapshot) == {collection.key: 3}
+
+
+@pytest.mark.parametrize("environment", ["memory_pair"], indirect=True)
+def test_however_short_the_turns_are_all_chores_are_done(
+    make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a commit takes longer than a turn, and something comes all the time."""
+    monkeypatch.setattr("smarthouse_api.housekeeping._TURN_SECONDS", -1.0)
+    monkeypatch.setattr("smarthouse_api.lake.tidying._SECONDS", 0.0)
+    house = make_house(lake_compact_files=2)
+    collections = house.collections
+    one = collections.catalogue.create(define({"id": "meters", "entry_topic": "in", "retention": {"bytes": 0}})).collection
+    for _ in range(9):
+        collections.accepting.accept(one, [{"n": 1}])
+        house.housekeeper.keep()
+    assert house.state.read(one.space, TOPIC) == []
+    table = CollectionsTable(house.objects, house.leases).open()
+    assert table is not None
+    assert files_of(table).num_rows < 9
 
 
 def test_every_row_knows_what_it_is_of(lake: Lake, collection: Collection) -> None:
@@ -365,9 +515,9 @@ def test_of_two_who_began_with_the_same_snapshot_only_one_commits_though_they_wr
         lake.curation.flush(one)
     rows = lake.all_rows()
     early, late = (lake.table.open_or_create() for _ in range(2))
-    lake.table.append(early, rows.slice(0, 0), {first.key: 2})
+    lake.table.append(early, rows.slice(0, 0))
     with pytest.raises(Forestalled):
-        lake.table.append(late, rows.slice(0, 0), {second.key: 2})
+        lake.table.append(late, rows.slice(0, 0))
 
 
 def test_a_curator_that_sleeps_after_its_commit_drops_nothing_that_it_did_not_take_in(
@@ -611,6 +761,16 @@ def test_a_full_store_is_curated_all_the_same(lake: Lake, collection: Collection
     assert all(put.ttl_seconds is not None for change in commits for put in change.puts)
 
 
+def test_a_flush_does_not_wait_for_what_a_failover_has_lost(losing: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = losing.create()
+    fill(losing, collection, 1)
+    replica = Replica(losing)
+    fill(losing, collection, 2, begin=1)
+    monkeypatch.setattr(Progress, "last", interrupt(Progress, "last", replica.take_over, when="after"))
+    losing.another(flush_seconds=0.5).curation.flush(collection)
+    assert losing.counts(collection) == once(range(1))
+
+
 # Topics
 
 
@@ -688,7 +848,72 @@ def test_a_trimming_that_is_broken_off_is_gone_on_with(lake: Lake, monkeypatch: 
     assert lake.counts(collection) == once(range(7))
 
 
+def test_a_trimming_that_is_interrupted_lets_go_what_it_has(lake: Lake) -> None:
+    collection = lake.create(entry_topic="topic", retention={"bytes": 0})
+    fill(lake, collection)
+    lake.curation.curate(never)
+    lake.curation.trim(over)
+    assert lake.topic(collection) == []
+
+
+def test_a_commit_of_a_trimming_is_bounded_in_bytes(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.collections.trimming._BYTES_AT_ONCE", 1)
+    collection = lake.create(entry_topic="topic", retention={"bytes": 0})
+    fill(lake, collection)
+    lake.curation.curate(never)
+    for left in (2, 1, 0):
+        lake.curation.trim(over)
+        assert len(lake.topic(collection)) == left
+
+
+def test_topics_are_trimmed_in_turn(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.collections.trimming._BYTES_AT_ONCE", 1)
+    some = [lake.create(f"c{number}", entry_topic="topic", retention={"bytes": 0}) for number in range(2)]
+    for one in some:
+        fill(lake, one)
+    lake.curation.curate(never)
+    for _ in range(2):
+        lake.curation.trim(over)
+    assert [len(lake.topic(one)) for one in some] == [2, 2]
+
+
+def test_records_that_were_set_aside_for_too_long_go_once_an_hour(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    for number in range(3):
+        lake.create(f"c{number}")
+    seen = list[str]()
+
+    def forget(_: Aside, one: Collection) -> None:
+        seen.append(one.id)
+        if one.id == "c1":
+            raise NotFound("it was deleted meanwhile")
+
+    monkeypatch.setattr(Aside, "forget_old", forget)
+    lake.curation.forget_old(over)
+    assert seen == ["c0"]
+    for _ in range(3):
+        lake.keep()
+        lake.another().keep()
+    assert seen == ["c0", "c1", "c2"]
+
+
 # The lake in order
+
+
+def test_tidying_ends_after_a_step_and_goes_on(lake: Lake) -> None:
+    some = [lake.create(f"c{number}") for number in range(2)]
+    for number in range(2):
+        for one in some:
+            lake.accept(one, {"n": number}, at=datetime(2026, 3, 2, tzinfo=UTC))
+            lake.curation.flush(one)
+    counts = []
+    for _ in range(3):
+        lake.curation.tidy(over)
+        snapshot = lake.table.open()
+        assert snapshot is not None
+        dead = snapshot.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)
+        counts.append((files_of(snapshot).num_rows, len(dead)))
+    assert counts == [(3, 2), (2, 4), (2, 0)]
 
 
 def test_the_housekeeping_merges_the_files_of_a_collection(lake: Lake, collection: Collection) -> None:

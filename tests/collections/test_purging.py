@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from deltalake.exceptions import CommitFailedError
 
-from backends.ports import Conflict, StateStore, StoreUnavailable
+from backends.ports import Change, Conflict, StateStore, StoreUnavailable
 from smarthouse_api.collections.catalogue import Catalogue
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.purging import Purging
@@ -74,12 +74,61 @@ def test_no_file_holds_a_byte_of_it(embedded_pair: Environment, tmp_path: Path) 
         for one, text in ((gone, SECRET), (other, "x")):
             lake.accept(one, {"n": 0, "secret": text})
             lake.curation.flush(one)
+        lake.accept(gone, {"n": 1, "secret": SECRET})  # which the lake does not hold
         lake.catalogue.delete(gone.id)
         assert purging(lake).try_purge()
-        files = [file for file in (tmp_path / "data" / "objects").rglob("*") if file.is_file()]
-        assert files
-        assert not [file for file in files if SECRET.encode() in file.read_bytes()]
-        assert not [file for file in files if f"collection={gone.key}" in str(file)]
+        files = [file for file in (tmp_path / "data").rglob("*") if file.is_file()]
+        assert {"objects", "state.db"} <= {file.relative_to(tmp_path / "data").parts[0] for file in files}
+        for name in (SECRET, gone.key, gone.id):
+            assert not [file for file in files if name.encode() in file.read_bytes() or name in str(file)]
+
+
+def fail_to_scrub(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: StateStore) -> None:
+        raise StoreUnavailable("a reader holds on to the past")
+
+    monkeypatch.setattr(type(lake.state), "scrub", fail)
+    with pytest.raises(StoreUnavailable):
+        purging(lake).try_purge()
+    monkeypatch.undo()
+
+
+def let_a_minute_pass(lake: Lake) -> None:
+    lake.state.commit("leases", Change(deletes=("claimed/collections-scrub",)))
+
+
+def test_a_scrubbing_that_fails_is_tried_again_later_and_nothing_else_is(
+    lake: Lake, two: tuple[Collection, Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, other = two
+    lake.catalogue.delete(gone.id)
+    fail_to_scrub(lake, monkeypatch)
+    assert_purged(lake, gone, other)
+    before, scrubs = lake.table.open(), list[str]()
+    monkeypatch.setattr(type(lake.state), "scrub", lambda _: scrubs.append("scrubbed"))
+    assert not purging(lake).try_purge()
+    assert scrubs == []
+    let_a_minute_pass(lake)
+    for _ in range(2):
+        assert not purging(lake).try_purge()
+    assert scrubs == ["scrubbed"]
+    after = lake.table.open()
+    assert before is not None
+    assert after is not None
+    assert before.version() == after.version()
+
+
+def test_one_scrubbing_does_for_all_that_is_purged_in_a_minute(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    scrubs = list[str]()
+    monkeypatch.setattr(type(lake.state), "scrub", lambda _: scrubs.append("scrubbed"))
+    for number in range(3):
+        lake.catalogue.delete(lake.create(f"c{number}").id)
+        assert purging(lake).try_purge()
+    assert scrubs == ["scrubbed"]
+    let_a_minute_pass(lake)
+    for _ in range(2):
+        purging(lake).try_purge()
+    assert scrubs == ["scrubbed"] * 2
 
 
 def test_what_the_lake_did_not_hold_yet_goes_too(lake: Lake, two: tuple[Collection, Collection]) -> None:
@@ -125,6 +174,7 @@ def test_a_collection_that_never_had_a_record_leaves_no_table(lake: Lake) -> Non
         (CollectionsTable, "delete_collection"),
         (CollectionsTable, "erase_history"),
         (StateStore, "erase"),
+        (StateStore, "scrub"),
         (Catalogue, "forget_gone"),
     ],
 )
@@ -143,8 +193,10 @@ def test_a_crash_at_any_step_is_made_good(
     with suppress(Died):
         purging(lake).try_purge()
     monkeypatch.undo()
+    let_a_minute_pass(lake)
     purging(lake).try_purge()
     assert_purged(lake, gone, other)
+    assert lake.state.get("collections", "scrub") is None
 
 
 def test_whoever_reads_is_waited_for(lake: Lake, two: tuple[Collection, Collection]) -> None:
