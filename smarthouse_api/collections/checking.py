@@ -25,6 +25,13 @@ _LAST: Final = 253_402_300_799_999_999
 """The years 1 to 9999, in microseconds since 1970."""
 
 _EPOCH: Final = datetime(1970, 1, 1)
+_USUAL: Final = "2025-01-01T12:00:00Z"
+_SIGNS: Final = [at for at, sign in enumerate(_USUAL) if not sign.isdigit()]
+_DIGITS: Final = [at for at, sign in enumerate(_USUAL) if sign.isdigit()]
+_USUAL_SIGNS: Final = np.frombuffer(_USUAL.encode(), np.uint8)[_SIGNS]
+# Two digits each: century, year, month, day, hour, minute, second.
+_LEAST_PAIRS: Final = np.array([1, 0, 1, 1, 0, 0, 0], np.uint8)
+_LARGEST_PAIRS: Final = np.array([99, 99, 12, 28, 23, 59, 59], np.uint8)
 _TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt ]((?:[01]\d|2[0-3]):[0-5]\d)(?:(:[0-5]\d)(\.\d{1,9})?)?"
     r"(?:([Zz])|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?)?",
@@ -69,7 +76,7 @@ def normalized(records: list[Record], timestamp_field: str | None) -> tuple[list
     """
     if timestamp_field is None or not records:
         return records, []
-    values = [record.get(timestamp_field) for record in records]
+    values = _values(records, timestamp_field)
     changes: dict[int, str] = {}
     unclear: dict[str, list[int]] = {}
     for start in range(0, len(values), _CHUNK):
@@ -82,6 +89,13 @@ def normalized(records: list[Record], timestamp_field: str | None) -> tuple[list
         for index, text in changes.items():
             records[index] = {**records[index], timestamp_field: text}
     return records, warnings
+
+
+def _values(records: list[Record], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), records))
+    except KeyError:
+        return [record.get(name) for record in records]
 
 
 def uniformity(records: Sequence[Record]) -> list[str]:
@@ -133,7 +147,20 @@ def _is_clear(values: list[Any]) -> bool:
     kinds = set(map(type, values))
     if kinds == {int}:
         return min(values) >= 0 and read_time(max(values)) is not None
-    return kinds == {NoneType} or (kinds == {str} and _are_utc(values))
+    return kinds == {NoneType} or (kinds == {str} and (_are_usual(values) or _are_utc(values)))
+
+
+def _are_usual(values: list[str]) -> bool:
+    """Whether all are texts such as `2025-01-01T12:00:00Z`, of days that every month has; at a fifth of what a parser costs."""
+    joined = "".join(values)
+    if len(joined) != len(values) * len(_USUAL) or not joined.isascii():
+        return False
+    rows = np.frombuffer(joined.encode(), np.uint8).reshape(len(values), len(_USUAL))
+    digits = rows[:, _DIGITS] - np.uint8(ord("0"))  # of what is below the digits, a large number
+    if (rows[:, _SIGNS] != _USUAL_SIGNS).any() or (digits > 9).any():
+        return False
+    pairs = digits[:, 0::2] * np.uint8(10) + digits[:, 1::2]
+    return bool((pairs >= _LEAST_PAIRS).all() and (pairs <= _LARGEST_PAIRS).all())
 
 
 def _are_utc(values: list[Any]) -> bool:

@@ -206,3 +206,44 @@ def test_a_warning_stays_short_whatever_the_names_are() -> None:
     first = {f"{index}{'p' * 500}": 1 for index in range(500)}
     warnings = uniformity([first, {"\n\x00\ud800" * 500: 1}])
     assert all(len(warning) < 300 and warning.isprintable() for warning in warnings)
+
+
+@pytest.mark.parametrize("place", [0, 17, 39])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *(
+            "2025-13-01T12:00:00Z",
+            "2025-02-30T12:00:00Z",
+            "2025-01-01T24:00:00Z",
+            "2025-01-01T12:60:00Z",
+            "2025-01-01T12:00:60Z",
+        ),
+        *(
+            "2025-00-01T12:00:00Z",
+            "2025-01-00T12:00:00Z",
+            "0000-01-01T12:00:00Z",
+            "2O25-01-01T12:00:00Z",
+            "2025/01/01T12:00:00Z",
+        ),
+        *(
+            "2025-01-01 12:00:00+",
+            "2025-01-01T12:00:00z",
+            "2025-01-01T12:00:0/Z",
+            "２025-01-01T12:00:00",
+            "2025-01-01T12:00:00:",
+        ),
+    ],
+)
+def test_one_odd_time_among_many_usual_ones_is_seen(odd: str, place: int) -> None:
+    records: list[dict[str, Any]] = [{"at": "2025-01-28T12:00:00Z"} for _ in range(40)]
+    records[place] = {"at": odd}
+    alone, expected = normalized([{"at": odd}], "at")
+    found, warnings = normalized(records, "at")
+    assert found[place] == alone[0]
+    assert [one.partition(": ")[2] for one in warnings] == [one.partition(": ")[2] for one in expected]
+
+
+def test_the_last_days_of_months_are_usual_too() -> None:
+    records = [{"at": f"2024-{month:02}-{day:02}T00:00:00Z"} for month, day in ((1, 31), (2, 29), (12, 31))] * 20
+    assert normalized(records, "at") == (records, [])
