@@ -111,7 +111,9 @@ def test_a_collection_of_which_nothing_is_said_is_private_and_unchecked(smarthou
     one = house.collections.catalogue.find("meter")
     assert told.exit_code == 0
     assert "no entry topic" in told.stderr
-    assert define({"id": "meter"}) == define({name: getattr(one, name) for name in define({"id": "x"}).__struct_fields__})
+    assert define({"id": "meter", "requires_token": True}) == define(
+        {name: getattr(one, name) for name in define({"id": "x"}).__struct_fields__}
+    )
 
 
 def test_records_may_have_no_time_of_their_own(smarthouse: Command, house: House) -> None:

@@ -62,7 +62,11 @@ def _defines(command: Command) -> Command:
         click.option(
             "--entry-topic", metavar="NAME", help="Lets others consume records as they come; the datasets' API asks it."
         ),
-        click.option("--requires-token/--open", default=None, help="Whether the datasets' API takes records by a key alone."),
+        click.option(
+            "--requires-token/--open",
+            default=None,
+            help="Whether the datasets' API takes records by a key alone. Default: --open with an entry topic.",
+        ),
         click.option("--public/--private", default=None, help="Whether records may be read without a key. Default: private."),
         click.option(
             "--keep", "keep_seconds", callback=seconds, metavar="DURATION", help="How long the topic keeps a record: 7d, 12h."
