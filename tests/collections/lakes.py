@@ -121,7 +121,7 @@ class Lake:
 
     def lose_the_lease(self) -> None:
         """What happens to a process that is suspended for longer than its lease."""
-        self.state.commit("leases", Change(deletes=("one/collections",)))
+        self.state.commit("leases", Change(deletes=("one/collections", "one/collections-round")))
 
     def close(self) -> None:
         self.state.close()
