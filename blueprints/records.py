@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import re
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,11 +12,12 @@ from flask import Response, request
 from marshmallow import ValidationError, fields, validate
 
 from blueprints.queries import QuerySchema, Whole
+from blueprints.streaming import until_broken
 from smarthouse_api.collections.encoding import FORMATS
 from smarthouse_api.collections.model import Collection, position_in
 from smarthouse_api.collections.ranges import Selection
-from smarthouse_api.errors import Refused, StoreError
 from smarthouse_api.house import house
+from smarthouse_api.lake.schema import EPOCH
 
 LARGEST_PAGE: Final = 100_000
 NEXT_CURSOR: Final = "X-Next-Cursor"
@@ -29,14 +27,11 @@ HEADERS: Final = {
 FILES: Final = {name: one.media_type.partition(";")[0] for name, one in FORMATS.items()}
 """Format -> media type."""
 
-log = logging.getLogger(__name__)
-
 NEXT: Final = {"type": "string", "nullable": True, "description": "The next `cursor`; null: there is no more"}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d+)?)([Zz]|[+ -]\d{2}:\d{2})", re.ASCII)
 _BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()} | {"application/x-ndjson": "jsonl"}
 _ACCEPTED = "use YYYY-MM-DD or an RFC 3339 time such as 2026-03-01T00:00:00Z"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -59,13 +54,13 @@ class Moment(fields.Field[int]):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         try:
             if _DATE.fullmatch(value):
-                since = (datetime.fromisoformat(value).replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+                since = (datetime.fromisoformat(value).replace(tzinfo=UTC) - EPOCH) // _MICROSECOND
                 return since + (_DAY // _MICROSECOND - 1 if self._is_end else 0)
             if (match := _TIME.fullmatch(value)) is not None:
                 day, clock, offset = match.groups()
                 # A plus that was not percent-encoded arrives as a space.
                 at = datetime.fromisoformat(f"{day}T{clock[:15]}{offset.upper().replace(' ', '+')}")
-                return (at - _EPOCH) // _MICROSECOND
+                return (at - EPOCH) // _MICROSECOND
         except (ValueError, OverflowError) as fault:
             raise ValidationError(f"{value[:64]!r} is no time that exists; {_ACCEPTED}.") from fault
         raise ValidationError(f"{value[:64]!r} is no date or time; {_ACCEPTED}.")
@@ -112,7 +107,7 @@ def sent(collection: Collection, query: dict[str, Any], around: tuple[bytes, byt
             collection, selection, name, with_meta=query["meta"], frame=lambda next_cursor: _frame(around, next_cursor)
         )
         until_sent.callback(answer.close)
-        response = Response(_until_broken(answer.chunks), content_type=answer.content_type)
+        response = Response(until_broken("a reading of records", answer.chunks), content_type=answer.content_type)
         response.headers["Cache-Control"] = "no-store"
         if answer.next_cursor is not None:
             response.headers[NEXT_CURSOR] = answer.next_cursor
@@ -132,12 +127,3 @@ def _frame(around: tuple[bytes, bytes], next_cursor: str | None) -> tuple[bytes,
     """What stands before the first record and after the last."""
     before, after = around
     return before + b'"records":[', b'],"next":' + msgspec.json.encode(next_cursor) + b"}" + after
-
-
-def _until_broken(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks; what breaks them off is told in a line, and to the server as a connection that is over."""
-    try:
-        yield from chunks
-    except (Refused, StoreError) as fault:
-        log.warning("a reading of records was broken off: %s", type(fault).__name__)
-        raise ConnectionResetError(errno.ECONNRESET, "the reading was broken off") from fault

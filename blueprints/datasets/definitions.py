@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any, Final
 
 from blueprints.datasets.requests import USED
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, Collection
 from smarthouse_api.house import house
+from smarthouse_api.lake.schema import EPOCH
 
 Members = dict[str, Any]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ORDERS: Final = {"created_date": "created_at", "updated_date": "updated_at", "name": "name", "dataset_id": "id"}
 """What the names in `requests.SORTED_BY` are here."""
 
@@ -146,7 +146,7 @@ def dataset_object(one: Collection) -> Members:
 
 def version_key(one: Collection) -> str:
     """What changes with every change of the dataset."""
-    return str((one.updated_at - _EPOCH) // timedelta(microseconds=1))
+    return str((one.updated_at - EPOCH) // timedelta(microseconds=1))
 
 
 def chosen(some: Iterable[Collection], request: Members) -> list[Collection]:

@@ -113,7 +113,12 @@ def _owner_id(collection: Collection) -> str:
 
 
 def sender() -> str:
-    """Whoever asks, where no key is needed: the id of the key that is shown all the same, or the address."""
+    """Whoever asks, where no key is needed: the id of the key that is shown all the same, or the address.
+
+    Of no use, and not looked up, but where a repeat is to be known again.
+    """
+    if "Idempotency-Key" not in request.headers:
+        return _NOBODY
     try:
         return _principal().owner.id
     except Unauthorized:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -16,6 +14,7 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, replay
 from blueprints.dialects import problems
 from blueprints.queries import time_text
+from blueprints.streaming import until_broken
 from blueprints.streams.bodies import new_packets
 from blueprints.streams.described import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
 from blueprints.streams.entry import Place, Visit, answers, blueprint, permission, route
@@ -27,12 +26,10 @@ from blueprints.streams.schemas import (
     ResumeSchema,
     SignedSchema,
 )
-from smarthouse_api.errors import Invalid, Refused, StoreError
+from smarthouse_api.errors import Invalid
 from smarthouse_api.house import house
 from smarthouse_api.streams.downloads import Download, Located
 from smarthouse_api.streams.model import Packet
-
-log = logging.getLogger(__name__)
 
 BINARY = {"type": "string", "format": "binary"}
 EVENTS = {"type": "string", "example": 'retry: 1000\n\nid: 0\ndata: {"index":0,"time":"...","data":"aGVsbG8="}\n\n:\n\n'}
@@ -90,15 +87,6 @@ def download(query: dict[str, str], place: Place) -> Response:
     return _sent(house().streams.downloads.open(place.home_id, place.module_id, place.stream_name, query))
 
 
-def _until_broken(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks; what breaks them off is told in a line, and to the server as a connection that is over."""
-    try:
-        yield from chunks
-    except (Refused, StoreError) as fault:
-        log.warning("a download was broken off: %s", type(fault).__name__)
-        raise ConnectionResetError(errno.ECONNRESET, "the download was broken off") from fault
-
-
 def _found(located: Located, place: Place) -> Response:
     if not request.host:
         raise Invalid("The header Host does not name a host, so that the answer could not say where the packets are")
@@ -111,7 +99,7 @@ def _sent(download: Download) -> Response:
         until_sent.callback(download.close)
         etag, size = f'"{download.etag}"', download.size_bytes
         first, last = (0, None) if size is None else _part(etag, size)
-        response = Response(_until_broken(download.body(first, last)), content_type=download.content_type)
+        response = Response(until_broken("a download", download.body(first, last)), content_type=download.content_type)
         response.headers.set("Content-Disposition", "attachment", filename=download.file_name)
         response.headers.update({"ETag": etag, "Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"})
         response.headers["Accept-Ranges"] = "none" if size is None else "bytes"
