@@ -12,6 +12,7 @@ from flask import request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 
+from smarthouse_api.collections.uniform import UniformReader
 from smarthouse_api.errors import Invalid, TooLarge
 from smarthouse_api.house import house
 from smarthouse_api.lake.mending import depth_of
@@ -77,10 +78,23 @@ def read_json(body: bytes) -> Any:
     openings = int(np.count_nonzero((np.frombuffer(body, np.uint8) & 0xDF) == ord("[")))
     if openings > limit and openings - _side_by_side(value) > limit and depth_of(body) > limit:
         raise Invalid(_too_deep(limit))
+    _check_numbers(body)
+    return value
+
+
+def read_records(body: bytes, reader: UniformReader) -> Any:
+    """The same; but where the reader can read it, a dict whose `data` is `Uniform`."""
+    given = reader.read(body)
+    if given is None:
+        return read_json(body)
+    _check_numbers(body)
+    return given
+
+
+def _check_numbers(body: bytes) -> None:
     # Of digits that are so many, every 30th would show ten in a row.
     if _TEN_DIGITS in body[::30].translate(_ZEROS) and _has_a_vast_number(body):
         raise Invalid("The body holds a number that is too large for any reader of JSON; write it as a text")
-    return value
 
 
 def _too_deep(limit: int) -> str:

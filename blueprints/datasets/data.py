@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Generic, TypeVar
 
+import msgspec
 from flask import Response
 
 from blueprints import envelope
-from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_json, repeated, replay
+from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_records, repeated, replay
 from blueprints.datasets.described import DATASET_ID, EVENT_BODY, READ
 from blueprints.datasets.entry import PERHAPS, answers, blueprint, readable, route, sender, writable
 from blueprints.datasets.schemas import EventsSchema, IngestedSchema, OutSchema, enveloped
@@ -15,9 +16,24 @@ from blueprints.datasets.shapes import fault_of_event
 from blueprints.queries import time_text
 from blueprints.records import HEADERS, RecordsSchema, sent
 from smarthouse_api.collections.topic import TopicEvent
+from smarthouse_api.collections.uniform import UniformReader
 from smarthouse_api.errors import Invalid
 from smarthouse_api.house import house
 
+Records = TypeVar("Records")
+
+
+class _Events(msgspec.Struct, Generic[Records], forbid_unknown_fields=True):
+    """A batch as it mostly is."""
+
+    id: str
+    ver: str
+    ts: str
+    params: dict[str, str]
+    data: Records
+
+
+_EVENTS: Final = UniformReader(_Events)
 DONE = {"message": "Data ingested successfully"}
 
 
@@ -30,7 +46,7 @@ def data_in(dataset_id: str) -> Response:
     What the dataset's schema refuses is set aside, and answered no differently.
     """
     body = plain_body()
-    given = read_json(body)
+    given = read_records(body, _EVENTS)
     envelope.note_message(given)
     if (fault := fault_of_event(given)) is not None:
         raise Invalid(fault)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from smarthouse_api.collections.uniform import Uniform
+
 Shape = dict[str, Any]
 
 _ABSENT: Final = object()
@@ -55,7 +57,7 @@ def _fault_of_params(params: Any) -> str | None:
 
 
 def _fault_of_data(data: Any) -> str | None:
-    if type(data) is dict:
+    if type(data) in (dict, Uniform):
         return None
     if type(data) is not list:
         return _missing("data") if data is _ABSENT else "#/properties/data/oneOf/0/type should be object"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_json, repeated, replay
+from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_records, repeated, replay
 from blueprints.datasources.described import BODY, DATASOURCE_ID, READ, SECURITY
 from blueprints.datasources.schemas import InsertedSchema
 from blueprints.dialects import problems
 from blueprints.records import HEADERS, RecordsSchema, sent
 from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.uniform import UniformReader
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.house import house
 from smarthouse_api.keys import Principal
@@ -25,6 +26,18 @@ _UNKNOWN = "There is no such data source; whoever runs the service can make it, 
 blueprint = Blueprint(
     "Datasources", __name__, url_prefix=PREFIX, description="Insert records into a data source; read them back"
 )
+
+Records = TypeVar("Records")
+
+
+class _Insert(msgspec.Struct, Generic[Records], forbid_unknown_fields=True):
+    """A request as it mostly is."""
+
+    datasource_id: str
+    data: Records
+
+
+_INSERTS: Final = UniformReader(_Insert)
 
 
 @blueprint.before_request
@@ -75,7 +88,7 @@ def _principal() -> Principal:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    given = read_json(body)
+    given = read_records(body, _INSERTS)
     if not isinstance(given, dict):
         raise Invalid('The body is not a JSON object, such as {"datasource_id": "67890", "data": [{"value": 21.2}]}')
     return given

@@ -15,10 +15,11 @@ from smarthouse_api.attempts import until_settled
 from smarthouse_api.collections.aside import Aside
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.checkers import Checkers
-from smarthouse_api.collections.checking import normalized, uniformity
+from smarthouse_api.collections.checking import are_clear, normalized, uniformity
 from smarthouse_api.collections.entries import Request, entries
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection
 from smarthouse_api.collections.seen import New, Seen
+from smarthouse_api.collections.uniform import Uniform
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
 from smarthouse_api.replies import Replies, RequestKey, reader_of
 
@@ -52,7 +53,7 @@ class _Asked:
     """A request on its way. faults: by index in `records`. has_failed: a commit did, so that something may be there already."""
 
     collection: Collection
-    records: list[dict[str, Any]]
+    records: Sequence[Any]
     message_id: str | None
     request_key: RequestKey | None
     faults: dict[int, str] = field(default_factory=dict)
@@ -94,8 +95,10 @@ class Accepting:
         Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile).
         """
         self._check(records, self._most(collection))
+        if isinstance(records, Uniform) and not _stays_as_it_is(records, collection, refuse_faulty):
+            records = records.as_dicts()
         asked = _Asked(collection, records, message_id, request_key)
-        if refuse_faulty:
+        if refuse_faulty and not isinstance(records, Uniform):
             asked.records, asked.warnings = normalized(records, collection.timestamp_field)
             self._hold_to_one_shape(asked)
         if collection.mode != OFF:
@@ -115,7 +118,7 @@ class Accepting:
             raise Invalid("data: there is no record; send at least one")
         if len(records) > most:
             raise TooLarge(f"data: there are {len(records)} records; at most {most} are taken in one request")
-        if set(map(type, records)) != {dict}:
+        if not isinstance(records, Uniform) and set(map(type, records)) != {dict}:
             index, kind = next((index, kind) for index, kind in enumerate(map(type, records)) if kind is not dict)
             raise Invalid(f"data[{index}]: a record must be an object, and this is {_KINDS[kind]}")
 
@@ -178,3 +181,11 @@ class Accepting:
             puts=(*fresh, *apart),
             appends=tuple((TOPIC, entry) for entry in entries(request, records, faults, self._record_bytes)),
         )
+
+
+def _stays_as_it_is(records: Uniform, collection: Collection, refuse_faulty: bool) -> bool:
+    """Whether nobody looks into the records, or would find anything but what they are known to be."""
+    if collection.dedup_key not in (None, MESSAGE_ID) or (collection.schema is not None and collection.mode != OFF):
+        return False
+    name = collection.timestamp_field
+    return not refuse_faulty or name is None or are_clear(records.values(name))

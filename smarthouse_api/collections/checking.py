@@ -25,10 +25,21 @@ _LAST: Final = 253_402_300_799_999_999
 """The years 1 to 9999, in microseconds since 1970."""
 
 _EPOCH: Final = datetime(1970, 1, 1)
-_USUAL: Final = "2025-01-01T12:00:00Z"
-_SIGNS: Final = [at for at, sign in enumerate(_USUAL) if not sign.isdigit()]
-_DIGITS: Final = [at for at, sign in enumerate(_USUAL) if sign.isdigit()]
-_USUAL_SIGNS: Final = np.frombuffer(_USUAL.encode(), np.uint8)[_SIGNS]
+
+
+class _Layout:
+    """Where usual times that are written like this one, each in a line, have digits and other signs, and which these are."""
+
+    def __init__(self, usual: str) -> None:
+        line = f"{usual}\n"
+        self.digits = [at for at, sign in enumerate(line) if sign.isdigit()]
+        self.signs = [at for at, sign in enumerate(line) if not sign.isdigit()]
+        self.usual = np.frombuffer(line.encode(), np.uint8)[self.signs]
+
+
+_USUAL: Final = ["2025-01-01T12:00:00Z", *(f"2025-01-01T12:00:00.{'0' * digits}Z" for digits in range(1, 10))]
+_LAYOUTS: Final = {len(usual): _Layout(usual) for usual in _USUAL}
+_PAIRED: Final = 14
 # Two digits each: century, year, month, day, hour, minute, second.
 _LEAST_PAIRS: Final = np.array([1, 0, 1, 1, 0, 0, 0], np.uint8)
 _LARGEST_PAIRS: Final = np.array([99, 99, 12, 28, 23, 59, 59], np.uint8)
@@ -81,7 +92,7 @@ def normalized(records: list[Record], timestamp_field: str | None) -> tuple[list
     unclear: dict[str, list[int]] = {}
     for start in range(0, len(values), _CHUNK):
         chunk = values[start : start + _CHUNK]
-        if not _is_clear(chunk):
+        if not are_clear(chunk):
             _normalize(chunk, start, changes, unclear)
     warnings = list(_warnings(timestamp_field, values, unclear))
     if changes:
@@ -89,6 +100,16 @@ def normalized(records: list[Record], timestamp_field: str | None) -> tuple[list
         for index, text in changes.items():
             records[index] = {**records[index], timestamp_field: text}
     return records, warnings
+
+
+def are_clear(values: list[Any]) -> bool:
+    """Whether none of these times changes when normalized, or is worth a warning; False also where that takes a closer look."""
+    if len(values) < _FEW:
+        return False
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return min(values) >= 0 and read_time(max(values)) is not None
+    return kinds == {NoneType} or (kinds == {str} and (_are_usual(values) or _are_utc(values)))
 
 
 def _values(records: list[Record], name: str) -> list[Any]:
@@ -140,26 +161,21 @@ def _of_number(number: float) -> int | None:
     return at if _FIRST <= at <= _LAST else None
 
 
-def _is_clear(values: list[Any]) -> bool:
-    """Whether none of the values changes and none is worth a warning; False where that takes a closer look."""
-    if len(values) < _FEW:
-        return False
-    kinds = set(map(type, values))
-    if kinds == {int}:
-        return min(values) >= 0 and read_time(max(values)) is not None
-    return kinds == {NoneType} or (kinds == {str} and (_are_usual(values) or _are_utc(values)))
-
-
 def _are_usual(values: list[str]) -> bool:
-    """Whether all are texts such as `2025-01-01T12:00:00Z`, of days that every month has; at a fifth of what a parser costs."""
-    joined = "".join(values)
-    if len(joined) != len(values) * len(_USUAL) or not joined.isascii():
+    """Whether all are texts such as `2025-01-01T12:00:00Z`, with as many digits of a fraction in each as in the first, of days
+    that every month has; at a fifth of what a parser costs.
+    """
+    layout = _LAYOUTS.get(len(values[0]))
+    joined = "\n".join(values) + "\n"
+    width = len(values[0]) + 1
+    if layout is None or len(joined) != len(values) * width or not joined.isascii():
         return False
-    rows = np.frombuffer(joined.encode(), np.uint8).reshape(len(values), len(_USUAL))
-    digits = rows[:, _DIGITS] - np.uint8(ord("0"))  # of what is below the digits, a large number
-    if (rows[:, _SIGNS] != _USUAL_SIGNS).any() or (digits > 9).any():
+    # As many ends of lines as there are values, all in their places: so none is within a value.
+    rows = np.frombuffer(joined.encode(), np.uint8).reshape(len(values), width)
+    digits = rows[:, layout.digits] - np.uint8(ord("0"))  # of what is below the digits, a large number
+    if (rows[:, layout.signs] != layout.usual).any() or (digits > 9).any():
         return False
-    pairs = digits[:, 0::2] * np.uint8(10) + digits[:, 1::2]
+    pairs = digits[:, 0:_PAIRED:2] * np.uint8(10) + digits[:, 1:_PAIRED:2]
     return bool((pairs >= _LEAST_PAIRS).all() and (pairs <= _LARGEST_PAIRS).all())
 
 

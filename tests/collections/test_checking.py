@@ -109,6 +109,32 @@ def test_what_is_no_time_is_kept_with_a_warning(value: Any) -> None:
         assert all(warning.isprintable() and len(warning) < 200 for warning in warnings)
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("2025-01-01T12:00:00Z2", "025-01-01T12:00:00Z"),
+        ("025-01-01T12:00:00Z", "2025-01-01T12:00:00Z2"),
+        ("2025-01-01T12:00:00Z\n2025-01-01T12:00:00Z", ""),
+        ("2025-01-01T12:00:00.000Z\n", "2025-01-01T12:00:00.00Z"),
+    ],
+)
+@pytest.mark.parametrize("usual", ["2025-01-01T12:00:00Z", "2025-01-01T12:00:00.000Z"])
+def test_times_side_by_side_do_not_make_up_for_each_other(pair: tuple[str, str], usual: str) -> None:
+    values = [usual] * MANY + [*pair] + [usual] * MANY
+    _, warnings = normalized([{"timestamp": value} for value in values], "timestamp")
+    faulty = [index for index, value in enumerate(values) if read_time(value) is None]
+    assert [warning.split(":")[0] for warning in warnings] == [f"data[{index}]" for index in faulty]
+
+
+@pytest.mark.parametrize("day", ["2025-02-29", "2025-00-01", "2025-13-01", "2025-01-00", "2025-04-31", "0000-01-01"])
+@pytest.mark.parametrize("fraction", ["", ".0", ".000", ".123456789"])
+def test_a_day_that_is_not_is_found_among_usual_times(day: str, fraction: str) -> None:
+    for time in (f"{day}T12:00:00{fraction}Z", f"2025-01-01T24:00:00{fraction}Z", f"2025-01-01T12:00:60{fraction}Z"):
+        values = [f"2025-01-01T12:00:00{fraction}Z"] * MANY + [time]
+        _, warnings = normalized([{"timestamp": value} for value in values], "timestamp")
+        assert len(warnings) == 1, time
+
+
 def test_a_time_without_an_offset_is_taken_as_utc_and_said_so() -> None:
     kept, warnings = normalized([{"at": "2025-01-01T12:00:00.5"}], "at")
     assert kept == [{"at": "2025-01-01T12:00:00.5Z"}]
