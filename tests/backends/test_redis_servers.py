@@ -229,14 +229,16 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed_at_random(own_se
         )
         try:
             version = own_store.commit("home", change).version
-        except StoreUnavailable:
+        except (StoreUnavailable, Conflict):
+            # What a look finds undone may still be on its way to the server: then the next commit conflicts with it.
             found = back(lambda: own_store.get("home", "count"))
             made = int(found.value) if found else 0
             assert made in (number - 1, number)
             lost, number, version = lost + 1, made, found.version if found else ABSENT
-        assert back(lambda: own_store.last_sequence("home", "kept")) == number
+        assert back(lambda: own_store.last_sequence("home", "kept")) in (number, number + 1)
     stop.set()
     killer.join()
+    number = int(back(lambda: own_store.get("home", "count")).value)
     entries = own_store.read("home", "kept", limit=10**6)
     assert [(entry.sequence, entry.value) for entry in entries] == [(n, b"%d" % n) for n in range(1, number + 1)]
     assert own_store.read("home", "dropped") == []
