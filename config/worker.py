@@ -30,6 +30,10 @@ _STATUSES = {
 
 
 _STALLED_SECONDS = 60
+_SILENT_SECONDS = 2
+_UNWANTED_SECONDS = 20
+_UNWANTED_BYTES = 64 << 20
+"""How much of a body that was answered before it had come is read, and how long, unless the client is silent for so long."""
 _YIELD_SECONDS = 0.00025
 _MOST_YIELDS = 8
 
@@ -37,6 +41,15 @@ _MOST_YIELDS = 8
 def _is_no_stall(record: logging.LogRecord) -> bool:
     """Whether it is more than a client that was given up on, of which anybody may bring any number about."""
     return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
+
+
+def _hear_out(connection: socket.socket) -> None:
+    """Tell a client that no more is said, and read on until it hangs up, within limits. Raises OSError."""
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(_SILENT_SECONDS)
+    until, left = time.monotonic() + _UNWANTED_SECONDS, _UNWANTED_BYTES
+    while left > 0 and time.monotonic() < until and (some := connection.recv(65536)):
+        left -= len(some)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
@@ -74,13 +87,16 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         super().accept(listener)
 
     def handle(self, conn: Any) -> Any:
-        """Close a connection that is done with in the thread that served it. gunicorn closes it in its event loop, where a
-        client that does not hang up holds up everybody for two seconds, and counts it twice when it was cut before.
+        """Close a connection that is done with in the thread that served it, once the client has sent what it sends. gunicorn
+        closes it in its event loop, where a client that does not hang up holds up everybody for two seconds, and counts it
+        twice when it was cut before; and it reads so little of a body that nobody wanted that most clients meet a broken
+        connection instead of the answer.
         """
         kept = super().handle(conn)
         if not kept:
             with suppress(OSError):
-                conn.close(graceful=True)
+                _hear_out(conn.sock)
+            conn.close()
             conn.close = lambda graceful=False: None
         return kept
 

@@ -327,6 +327,14 @@ def test_a_client_that_sends_too_much_is_told_so_and_may_go_on(shared_server: Se
     assert requests.get(f"{shared_server.url}/health/live", timeout=10).json() == {"status": "ok"}
 
 
+@pytest.mark.parametrize("path", ["/api/ingest/data", "/v2/data/in/example"])
+def test_a_client_that_reads_no_answer_before_all_is_sent_gets_it_all_the_same(shared_server: Server, path: str) -> None:
+    too_much = bytes(Settings().max_body_bytes + (24 << 20))
+    with connected(shared_server) as connection:
+        connection.request("POST", path, too_much, {"Home-UUID": HOME, "Content-Type": "application/json"})
+        assert connection.getresponse().status == 413
+
+
 def test_a_refused_body_is_never_taken_for_the_next_request(shared_server: Server) -> None:
     smuggled = f"DELETE /api/ingest/data HTTP/1.1\r\nHost: x\r\nHome-UUID: {HOME}\r\n\r\n".encode()
     with socket_to(shared_server.port) as one:
