@@ -16,13 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.lake.schema import TIMESTAMP
+from smarthouse_api.lake.schema import FIRST_US, LAST_US, TIMESTAMP
 
 Record = dict[str, Any]
-
-_FIRST: Final = -62_135_596_800_000_000
-_LAST: Final = 253_402_300_799_999_999
-"""The years 1 to 9999, in microseconds since 1970."""
 
 _EPOCH: Final = datetime(1970, 1, 1)
 
@@ -158,7 +154,7 @@ def _of_number(number: float) -> int | None:
         at = round(number * (1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1))
     else:
         at = int(number // 1_000)
-    return at if _FIRST <= at <= _LAST else None
+    return at if FIRST_US <= at <= LAST_US else None
 
 
 def _are_usual(values: list[str]) -> bool:
@@ -192,7 +188,7 @@ def _are_utc(values: list[Any]) -> bool:
     letters = np.frombuffer(data, np.uint8)
     are_long = np.diff(ends).min() >= len("2025-01-01T12:00:00Z")
     are_utc = are_long and (letters[ends[:-1] + 10] == ord("T")).all() and (letters[ends[1:] - 1] == ord("Z")).all()
-    return bool(are_utc) and times["min"].as_py() >= _FIRST
+    return bool(are_utc) and times["min"].as_py() >= FIRST_US
 
 
 def _normalize(values: list[Any], start: int, changes: dict[int, str], unclear: dict[str, list[int]]) -> None:

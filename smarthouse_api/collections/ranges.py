@@ -16,7 +16,7 @@ from sqlglot import exp
 
 from smarthouse_api.collections.model import Position
 from smarthouse_api.collections.table import NAME
-from smarthouse_api.lake.schema import EPOCH
+from smarthouse_api.lake.schema import EPOCH, FIRST_US, LAST_US
 
 MAX_ROWS = 65_536
 MAX_BYTES = 4 << 20
@@ -26,8 +26,6 @@ _FIRST_SHARE: Final = 1 / 16
 _GROWTH: Final = 4
 _LAST_SEQUENCE: Final = (1 << 62) - 1
 _LEAST_SHARE: Final = 1e-300
-_FIRST_US: Final = -62_135_596_800_000_000
-_LAST_US: Final = 253_402_300_799_999_999
 _STATISTICS_US: Final = 1000  # they are cut off to milliseconds
 
 Sequences = npt.NDArray[np.int64]
@@ -197,5 +195,5 @@ def _date(day: int) -> date:
 
 def _instant(microseconds: int) -> exp.Condition:
     """A timestamp in UTC; the nearest that there is, for one before or after all dates."""
-    within = min(max(microseconds, _FIRST_US), _LAST_US)
+    within = min(max(microseconds, FIRST_US), LAST_US)
     return exp.UnixToTime(this=exp.Literal.number(within), scale=exp.Literal.number(6))

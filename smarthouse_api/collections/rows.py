@@ -20,10 +20,8 @@ from smarthouse_api.collections.checking import read_time
 from smarthouse_api.collections.fields import Fields, perhaps_large
 from smarthouse_api.collections.model import Collection, Entry
 from smarthouse_api.collections.table import RECORDS
-from smarthouse_api.lake.schema import EPOCH, TIMESTAMP
+from smarthouse_api.lake.schema import EPOCH, FIRST_US, LAST_US, TIMESTAMP
 
-_FIRST_US: Final = -62_135_596_800_000_000
-_LAST_US: Final = 253_402_300_799_999_999
 _USUAL_TIME: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z\z"
 _DIGEST_BYTES: Final = 8
 _entry = msgspec.json.Decoder(Entry).decode
@@ -118,7 +116,7 @@ def _times(values: Sequence[Any]) -> pa.TimestampArray:
     times = _usual_times(values)
     if times is None:
         ticks = map(read_time, values)
-        possible = [tick if tick is not None and _FIRST_US <= tick <= _LAST_US else None for tick in ticks]
+        possible = [tick if tick is not None and FIRST_US <= tick <= LAST_US else None for tick in ticks]
         times = pa.array(possible, pa.int64()).cast(TIMESTAMP)
     return times
 

@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.lake.schema import TIMESTAMP
+from smarthouse_api.lake.schema import FIRST_US, LAST_US, TIMESTAMP
 
 _NUMBER: Final = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
 
@@ -18,9 +18,6 @@ _SANITISED: Final = r"\A([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?
 _NAIVE: Final = r"\A([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)\z"
 _USUAL: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})\z"
 _SANITISED_PATTERN: Final = re.compile(_SANITISED.replace(r"\z", r"\Z"))
-
-_FIRST: Final = -62_135_596_800_000_000
-_LAST: Final = 253_402_300_799_999_999
 
 
 def numbers(texts: pa.StringArray) -> pa.DoubleArray:
@@ -39,7 +36,7 @@ def timestamps(texts: pa.StringArray) -> pa.TimestampArray:
     except pa.ArrowInvalid:
         times = _mixed_timestamps(texts)
     ticks = times.cast(pa.int64())
-    possible = pc.and_(pc.greater_equal(ticks, _FIRST), pc.less_equal(ticks, _LAST))
+    possible = pc.and_(pc.greater_equal(ticks, FIRST_US), pc.less_equal(ticks, LAST_US))
     return pc.if_else(possible, times, pa.scalar(None, TIMESTAMP))
 
 

@@ -14,6 +14,10 @@ DAY_US: Final = 86_400_000_000
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+FIRST_US: Final = -62_135_596_800_000_000
+LAST_US: Final = 253_402_300_799_999_999
+"""The years 1 to 9999, in microseconds since 1970."""
+
 RECORDS: Final = pa.schema(
     [
         pa.field("entity_id", pa.string(), nullable=False),
