@@ -12,8 +12,16 @@ log = logging.getLogger(__name__)
 
 
 def until_broken(what: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks; what breaks them off is told in a line, and to the server as a connection that is over."""
+    """The chunks. What fails before the first is raised here, while it can be answered; what breaks them off later is told in a
+    line, and to the server as a connection that is over.
+    """
+    return _begun(what, next(chunks, b""), chunks)
+
+
+def _begun(what: str, first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
     try:
+        if first:
+            yield first
         yield from chunks
     except (Refused, StoreError) as fault:
         log.warning("%s was broken off: %s", what, type(fault).__name__)

@@ -493,6 +493,20 @@ def test_a_fault_in_the_middle_breaks_the_answer_off(
         read(filled, headers, "?format=jsonl")
 
 
+def test_a_fault_before_the_first_byte_is_answered(
+    filled: FlaskClient, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chunks(_: RecordsAnswer) -> Iterator[bytes]:
+        raise StoreUnavailable("down")
+        yield b""
+
+    monkeypatch.setattr(RecordsAnswer, "__iter__", chunks)
+    answer = read(filled, headers, "?format=jsonl")
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+    monkeypatch.undo()
+    assert read(filled, headers, "?format=jsonl").status_code == 200
+
+
 def test_the_data_source_of_the_document_is_the_one_of_the_seed(client: FlaskClient) -> None:
     spec = json_of(client.get("/restapi/datasource/openapi.json"))
     example = spec["paths"]["/restapi/datasource/insert"]["post"]["requestBody"]["content"]["application/json"]["example"]
