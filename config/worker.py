@@ -34,6 +34,7 @@ _SILENT_SECONDS = 2
 _UNWANTED_SECONDS = 20
 _UNWANTED_BYTES = 64 << 20
 """How much of a body that was answered before it had come is read, and how long, unless the client is silent for so long."""
+_PIECE_BYTES = 1 << 16
 _YIELD_SECONDS = 0.00025
 _MOST_YIELDS = 8
 
@@ -43,17 +44,30 @@ def _is_no_stall(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
 
 
+def _read_on(conn: Any) -> bool:
+    """Read the rest of the body; whether it came to its end, within limits."""
+    until, left, some = time.monotonic() + _UNWANTED_SECONDS, _UNWANTED_BYTES, b"any"
+    patience = conn.sock.gettimeout()
+    with suppress(OSError, ParseException):
+        conn.sock.settimeout(_SILENT_SECONDS)
+        while some and left > 0 and time.monotonic() < until:
+            some = conn.parser.mesg.body.read(_PIECE_BYTES)
+            left -= len(some)
+        conn.sock.settimeout(patience)
+    return not some
+
+
 def _hear_out(connection: socket.socket) -> None:
     """Tell a client that no more is said, and read on until it hangs up, within limits. Raises OSError."""
     connection.shutdown(socket.SHUT_WR)
     connection.settimeout(_SILENT_SECONDS)
     until, left = time.monotonic() + _UNWANTED_SECONDS, _UNWANTED_BYTES
-    while left > 0 and time.monotonic() < until and (some := connection.recv(65536)):
+    while left > 0 and time.monotonic() < until and (some := connection.recv(_PIECE_BYTES)):
         left -= len(some)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
-    """gunicorn's threaded worker, but for five of its habits."""
+    """gunicorn's threaded worker, but for six of its habits."""
 
     def run(self) -> None:
         """Give up on a client that neither sends nor takes a byte for a minute: it holds a thread. Connections inherit it from
@@ -86,11 +100,16 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         time.sleep(min(max(self.nr_conns, 0), _MOST_YIELDS) * _YIELD_SECONDS)
         super().accept(listener)
 
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """Read what is left of a body that was answered before it had come: of a large one gunicorn reads 64 KiB and hangs up,
+        though the answer said otherwise, and most clients meet a broken connection instead of the answer.
+        """
+        return bool(keepalive and _read_on(conn) and super()._keepalive_after(conn, keepalive))
+
     def handle(self, conn: Any) -> Any:
         """Close a connection that is done with in the thread that served it, once the client has sent what it sends. gunicorn
         closes it in its event loop, where a client that does not hang up holds up everybody for two seconds, and counts it
-        twice when it was cut before; and it reads so little of a body that nobody wanted that most clients meet a broken
-        connection instead of the answer.
+        twice when it was cut before.
         """
         kept = super().handle(conn)
         if not kept:

@@ -327,12 +327,29 @@ def test_a_client_that_sends_too_much_is_told_so_and_may_go_on(shared_server: Se
     assert requests.get(f"{shared_server.url}/health/live", timeout=10).json() == {"status": "ok"}
 
 
-@pytest.mark.parametrize("path", ["/api/ingest/data", "/v2/data/in/example"])
-def test_a_client_that_reads_no_answer_before_all_is_sent_gets_it_all_the_same(shared_server: Server, path: str) -> None:
-    too_much = bytes(Settings().max_body_bytes + (24 << 20))
+@pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "in chunks"])
+@pytest.mark.parametrize(
+    ("path", "size", "status"),
+    [
+        ("/api/ingest/data", Settings().max_body_bytes + (24 << 20), 413),
+        ("/v2/data/in/example", Settings().max_body_bytes + (24 << 20), 413),
+        ("/restapi/datasource/insert", 8 << 20, 401),
+        ("/restapi/datasource/insert", 500_000, 401),
+        ("/nothing", 8 << 20, 404),
+    ],
+)
+def test_an_early_answer_reaches_clients_that_read_none_before_all_is_sent(
+    shared_server: Server, path: str, size: int, status: int, chunked: bool
+) -> None:
+    headers = {"Home-UUID": HOME, "Content-Type": "application/json"}
+    body = (bytes(1 << 16) for _ in range(size >> 16)) if chunked else bytes(size)
     with connected(shared_server) as connection:
-        connection.request("POST", path, too_much, {"Home-UUID": HOME, "Content-Type": "application/json"})
-        assert connection.getresponse().status == 413
+        connection.request("POST", path, body, headers, encode_chunked=chunked)
+        answer = connection.getresponse()
+        assert (answer.status, len(answer.read()) > 0) == (status, True)
+        if answer.headers["Connection"] == "keep-alive":
+            connection.request("GET", "/health/live")
+            assert connection.getresponse().status == 200
 
 
 def test_a_refused_body_is_never_taken_for_the_next_request(shared_server: Server) -> None:
