@@ -12,7 +12,7 @@ from flask import request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 
-from smarthouse_api.collections.uniform import UniformReader
+from smarthouse_api.collections.uniform import DEPTH, UniformReader
 from smarthouse_api.errors import Invalid, TooLarge
 from smarthouse_api.house import house
 from smarthouse_api.lake.mending import depth_of
@@ -83,8 +83,8 @@ def read_json(body: bytes) -> Any:
 
 
 def read_records(body: bytes, reader: UniformReader) -> Any:
-    """The same; but where the reader can read it, a dict whose `data` is `Uniform`."""
-    given = reader.read(body)
+    """What JSON text says that brings records in `data`: as `Uniform`, where the reader can read it. Raises `Invalid`."""
+    given = reader.read(body) if house().settings.max_json_depth >= DEPTH else None
     if given is None:
         return read_json(body)
     _check_numbers(body)

@@ -13,6 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.errors import StoreUnavailable
 from tests.collecting import EVENT, MSGID, SCHEMA, bearer, event, house_of, json_of, made, managed, of, operator, stored
 from tests.conftest import Environment
@@ -23,6 +24,7 @@ OUT = f"/v2/data/out/{ID}"
 FAILED = f"/v2/datasets/failed/{ID}"
 REPLAY = f"/v2/datasets/replay/{ID}"
 RECORDS = f"/v2/datasets/records/{ID}"
+MANY = [{"eid": "INTERACT", "date": "2022-01-01", "where": "the room at the end of the hall", "ets": at} for at in range(300)]
 INVALID = "DATA_INGESTION_INVALID_INPUT"
 
 
@@ -923,6 +925,17 @@ def test_who_asks_too_often_is_told_when_to_come_back(make_client: Callable[...,
     answer = sent(client)
     assert error_of(answer)[:3] == (429, "TOO_MANY_REQUESTS", "TOO_MANY_REQUESTS")
     assert int(answer.headers["Retry-After"]) > 0
+
+
+@on_every_pair
+def test_a_large_request_of_one_shape_is_one_like_all(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [sent(client, event(MANY, "m")).status_code for _ in range(2)] == [200, 200]
+    monkeypatch.setattr(Accepting, "_look_into", None)  # which records that are known to be of one shape are spared
+    answer = sent(client, event(MANY, "another"))
+    assert (answer.status_code, json_of(answer)["params"]["msgid"]) == (200, "another")
+    assert stored(client, ID) == MANY * 3
+    out = json_of(client.get(f"{OUT}?limit=1000", headers=operator(client)))["result"]["events"]
+    assert [one["msgid"] for one in out] == ["m"] * 600 + ["another"] * 300
 
 
 @on_every_pair

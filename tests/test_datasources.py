@@ -14,6 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.collections.records import RecordsAnswer
 from smarthouse_api.errors import StoreUnavailable
 from tests.collecting import SCHEMA, bearer, house_of, json_of, made, of, operator, stored
@@ -23,6 +24,8 @@ ID = "67890"
 INSERT = "/restapi/datasource/insert"
 RECORDS = f"/restapi/datasource/{ID}/records"
 SEED = {"datasource_id": ID, "data": [{"timestamp": "2025-01-01T12:00:00Z", "metric": "temperature", "value": 22.5}]}
+MANY = [{"timestamp": "2025-01-01T12:00:00.250Z", "metric": "temperature in °C", "value": 20.5 + at} for at in range(300)]
+DONE = "Data successfully inserted"
 HOURLY = [{"timestamp": f"2025-01-{day:02}T12:00:00Z", "value": day} for day in range(1, 11)]
 
 
@@ -59,6 +62,29 @@ def read(client: FlaskClient, headers: dict[str, str], query: str = "") -> TestR
 
 
 # Inserting
+
+
+@on_every_pair
+def test_a_large_request_of_one_shape_is_one_like_all(
+    client: FlaskClient, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [json_of(inserted(client, headers, *MANY)) for _ in range(2)] == [{"message": DONE, "inserted_rows": len(MANY)}] * 2
+    monkeypatch.setattr(Accepting, "_look_into", None)  # which records that are known to be of one shape are spared
+    first, repeat = (inserted(client, {**headers, "Idempotency-Key": "once"}, *MANY) for _ in range(2))
+    assert [json_of(first), json_of(repeat)] == [{"message": DONE, "inserted_rows": len(MANY)}] * 2
+    assert repeat.headers["Idempotency-Replayed"] == "true"
+    assert stored(client, ID) == MANY * 3
+
+
+def test_a_large_request_of_one_shape_keeps_to_the_limits(
+    make_client: Callable[..., FlaskClient], client: FlaskClient, headers: dict[str, str]
+) -> None:
+    for _ in range(3):
+        assert "too large" in json_of(inserted(client, headers, *MANY, {**MANY[0], "value": 10**400}))["message"]
+    flat = make_client(max_json_depth=2)
+    made(flat, ID)
+    for _ in range(3):
+        assert "deeper than the 2 levels" in json_of(inserted(flat, bearer(flat, datasources=[ID]), *MANY))["message"]
 
 
 @on_every_pair

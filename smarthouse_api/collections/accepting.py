@@ -87,7 +87,7 @@ class Accepting:
         refuse_faulty: bool = False,
         request_key: RequestKey | None = None,
     ) -> Accepted:
-        """Store the records, all or none; durable once this returns.
+        """Store the records, all or none; durable once this returns. records: dicts, or `Uniform`.
 
         refuse_faulty: as a data source does, which brings times to UTC, warns of what is amiss, and in strict mode refuses what
         does not follow its schema; a dataset sets that aside. message_id: `params.msgid`, for collections that go by it.
@@ -95,17 +95,22 @@ class Accepting:
         Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile).
         """
         self._check(records, self._most(collection))
-        if isinstance(records, Uniform) and not _stays_as_it_is(records, collection, refuse_faulty):
-            records = records.as_dicts()
         asked = _Asked(collection, records, message_id, request_key)
-        if refuse_faulty and not isinstance(records, Uniform):
+        if not (isinstance(records, Uniform) and _stay_as_they_are(records, collection, refuse_faulty)):
+            self._look_into(asked, refuse_faulty)
+        return until_settled(lambda: self._try(asked), "collection")
+
+    def _look_into(self, asked: _Asked, refuse_faulty: bool) -> None:
+        """Hold the records to what is asked of them, and read their times."""
+        collection, records = asked.collection, _objects(asked.records)
+        asked.records = records
+        if refuse_faulty:
             asked.records, asked.warnings = normalized(records, collection.timestamp_field)
             self._hold_to_one_shape(asked)
         if collection.mode != OFF:
             asked.faults = self._checkers.faults_of(collection, asked.records)
             if refuse_faulty:
                 self._tell_faults(asked)
-        return until_settled(lambda: self._try(asked), "collection")
 
     def _most(self, collection: Collection) -> int:
         """Records that one request may have: fewer where each may be a document of its own."""
@@ -118,9 +123,6 @@ class Accepting:
             raise Invalid("data: there is no record; send at least one")
         if len(records) > most:
             raise TooLarge(f"data: there are {len(records)} records; at most {most} are taken in one request")
-        if not isinstance(records, Uniform) and set(map(type, records)) != {dict}:
-            index, kind = next((index, kind) for index, kind in enumerate(map(type, records)) if kind is not dict)
-            raise Invalid(f"data[{index}]: a record must be an object, and this is {_KINDS[kind]}")
 
     def _hold_to_one_shape(self, asked: _Asked) -> None:
         told = uniformity(asked.records)
@@ -183,7 +185,17 @@ class Accepting:
         )
 
 
-def _stays_as_it_is(records: Uniform, collection: Collection, refuse_faulty: bool) -> bool:
+def _objects(records: Sequence[Any]) -> list[dict[str, Any]]:
+    """The records as dicts. Raises `Invalid`."""
+    if isinstance(records, Uniform):
+        return records.as_dicts()
+    if set(map(type, records)) != {dict}:
+        index, kind = next((index, kind) for index, kind in enumerate(map(type, records)) if kind is not dict)
+        raise Invalid(f"data[{index}]: a record must be an object, and this is {_KINDS[kind]}")
+    return list(records)
+
+
+def _stay_as_they_are(records: Uniform, collection: Collection, refuse_faulty: bool) -> bool:
     """Whether nobody looks into the records, or would find anything but what they are known to be."""
     if collection.dedup_key not in (None, MESSAGE_ID) or (collection.schema is not None and collection.mode != OFF):
         return False

@@ -7,26 +7,31 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
+DEPTH: Final = 3
+"""How deep these requests nest."""
+
 _WORTH_BYTES: Final = 16 << 10
-"""A smaller request is read as quickly in the usual way, and says less about what comes next."""
+"""A smaller request is read as quickly in the usual way."""
 _HEAD_BYTES: Final = 8 << 10
-_FIRST: Final = re.compile(rb'"data"\s*:\s*\[\s*(\{[^][{}]*\})')
+_FIRST_RECORD: Final = re.compile(rb'"data"\s*:\s*\[\s*(\{[^][{}]*\})')
 _MOST_MEMBERS: Final = 100
-_SHAPES: Final = 128
-"""That are remembered of each kind of request."""
-_TYPES: Final[dict[type, Any]] = {str: str | None, int: int | float | None, float: int | float | None, bool: bool | None}
+_MOST_SHAPES: Final = 128
+_MEMBER_TYPES: Final[dict[type, Any]] = {str: str | None, int: int | float | None, float: int | float | None, bool: bool | None}
 """The values of which a member stays of one type, by that of its first. A null is of every type."""
 
-_Shape = tuple[tuple[str, Any], ...]
+Shape = tuple[tuple[str, Any], ...]
 """Names and types."""
 
 
 class Uniform(list[Any]):
-    """Records, at least one, that have the same members, each a text, a number or a boolean in all of them, or null."""
+    """Records, at least one, that have the same members, each a text, a number or a boolean in all of them, or null.
+
+    Members that came in another order than in the first record have the first's.
+    """
 
     def values(self, name: str) -> list[Any]:
         """The values of a member; nulls if there is none of that name."""
@@ -38,35 +43,51 @@ class Uniform(list[Any]):
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """The same records as dicts."""
-        dicts: list[dict[str, Any]] = msgspec.to_builtins(list(self))
-        return dicts
+        return cast(list[dict[str, Any]], msgspec.to_builtins(self))
+
+
+class _Sight:
+    """A shape that was met, and from the second time on its decoder."""
+
+    decoder: msgspec.json.Decoder[Any] | None = None
+    is_known = False
 
 
 class UniformReader:
     """Reads requests of one kind. kind: a generic Struct, of the type of `data`; it allows no other members, and no nesting."""
 
     def __init__(self, kind: Any) -> None:
-        @lru_cache(_SHAPES)
-        def decoder(shape: _Shape) -> msgspec.json.Decoder[Any]:
-            return msgspec.json.Decoder(kind[list[_struct(shape)]])  # type: ignore[misc]  # the type is the request's
-
-        self._decoder = decoder
+        self._kind = kind
+        self._sight = lru_cache(_MOST_SHAPES)(lambda shape: _Sight())
 
     def read(self, body: bytes) -> dict[str, Any] | None:
         """The request's members, `data` as `Uniform`; None: it is to be read in the usual way, and may be no JSON at all."""
-        if len(body) < _WORTH_BYTES or (first := _FIRST.search(body, 0, _HEAD_BYTES)) is None:
+        if len(body) < _WORTH_BYTES or (first := _FIRST_RECORD.search(body, 0, _HEAD_BYTES)) is None:
             return None
         try:
-            shape: _Shape = tuple((name, _TYPES.get(type(value))) for name, value in msgspec.json.decode(first[1]).items())
+            members = msgspec.json.decode(first[1])
+            shape: Shape = tuple((name, _MEMBER_TYPES.get(type(value))) for name, value in members.items())
             if len(shape) > _MOST_MEMBERS or any(kind is None for _, kind in shape):
                 return None
-            given = msgspec.structs.asdict(self._decoder(shape).decode(body))
+            decoder = self._decoder(shape)
+            given = None if decoder is None else msgspec.structs.asdict(decoder.decode(body))
         except ValueError:
             return None
-        return {**given, "data": Uniform(given["data"])}
+        return {**given, "data": Uniform(given["data"])} if given and given["data"] else None
+
+    def _decoder(self, shape: Shape) -> msgspec.json.Decoder[Any] | None:
+        """None at the first sight: to make one takes as long as it saves in several requests. ValueError: there can be none."""
+        sight = self._sight(shape)
+        if sight.decoder is None and sight.is_known:
+            # Threads that are the first to use one struct can crash together: what is made here is seen by others when it is
+            # whole, and threads that make one at once each make a struct of their own.
+            data: Any = list[_struct(shape)]  # type: ignore[misc]  # the type is the request's
+            sight.decoder = msgspec.json.Decoder(self._kind[data])
+        sight.is_known = True
+        return sight.decoder
 
 
-def _struct(shape: _Shape) -> type[msgspec.Struct]:
+def _struct(shape: Shape) -> type[msgspec.Struct]:
     """ValueError for names that a struct cannot have."""
     names = {f"f{at}": name for at, (name, _) in enumerate(shape)}
     fields = [(field, kind) for field, (_, kind) in zip(names, shape, strict=True)]

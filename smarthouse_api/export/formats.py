@@ -137,8 +137,9 @@ def parquet_file(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterat
     sink = _Sink()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for group in _groups(batches):
-            writer.write_table(group, row_group_size=len(group))
-            yield sink.drain()
+            if len(group):  # Arrow knows no rows without columns
+                writer.write_table(group, row_group_size=len(group))
+                yield sink.drain()
     yield sink.drain()
 
 

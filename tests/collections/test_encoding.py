@@ -180,6 +180,15 @@ def test_an_answer_without_fields_is_whole(name, meta):
 
 
 @every_format
+def test_records_without_any_member_are_whole_answers(name):
+    read = encoded(name, {}, batch({}, {}))
+    if name == "parquet":
+        assert pq.read_table(io.BytesIO(read)).num_columns == 0
+    elif name != "csv":
+        assert objects(name, read) == [{}, {}]
+
+
+@every_format
 def test_empty_batches_add_nothing(name):
     found = back(name, {"a": "string"}, batch(), batch({"a": "x"}), batch(), batch({"a": "y"}), batch())
     assert found == [{"a": "x"}, {"a": "y"}]
