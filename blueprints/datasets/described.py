@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from blueprints.datasets.shapes import Shape
+from blueprints.datasets.shapes import LONGEST_MSGID, Shape
 from blueprints.records import NEXT, media
 
 _MSGID = "e180ecac-8f41-4f21-9a21-0b3a1a368917"
@@ -39,7 +39,13 @@ EVENT_BODY = json_body(
                 "type": "object",
                 "required": ["msgid"],
                 "additionalProperties": False,
-                "properties": {"msgid": {"type": "string", "description": "Of the request; the answer repeats it"}},
+                "properties": {
+                    "msgid": {
+                        "type": "string",
+                        "maxLength": LONGEST_MSGID,
+                        "description": "Of the request; the answer repeats it",
+                    }
+                },
             },
             "data": {
                 "description": "A record, or a batch of them",

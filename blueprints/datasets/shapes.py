@@ -12,7 +12,7 @@ from smarthouse_api.collections.uniform import Uniform
 Shape = dict[str, Any]
 
 _ABSENT: Final = object()
-_LONGEST_MSGID: Final = 512
+LONGEST_MSGID: Final = 512
 """It is kept with each part of what came with it."""
 
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
@@ -51,8 +51,8 @@ def _fault_of_params(params: Any) -> str | None:
         return f"#{where}additionalProperties should NOT have additional properties"
     if type(params["msgid"]) is not str:
         return f"#{where}properties/msgid/type should be string"
-    if len(params["msgid"]) > _LONGEST_MSGID:
-        return f"#{where}properties/msgid/maxLength should NOT be longer than {_LONGEST_MSGID} characters"
+    if len(params["msgid"]) > LONGEST_MSGID:
+        return f"#{where}properties/msgid/maxLength should NOT be longer than {LONGEST_MSGID} characters"
     return None
 
 

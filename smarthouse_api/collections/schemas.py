@@ -129,7 +129,7 @@ def _plain(schema: object) -> Schema:
     try:
         text = orjson.dumps(schema)
     except TypeError as error:
-        raise Invalid(f"schema: not JSON: {error}") from error
+        raise Invalid(f"schema: cannot be taken: {error}") from error
     if len(text) > _SCHEMA_BYTES:
         raise Invalid(f"schema: {len(text)} bytes of JSON; at most {_SCHEMA_BYTES}")
     plain: Schema = orjson.loads(text)
