@@ -19,6 +19,7 @@ import psutil
 from minio import Minio
 
 from tests.chaos.proxy import Proxy
+from tests.chaos.pushes import COLLECTION
 from tests.conftest import ROOT
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, Process, RedisServer, free_port
 
@@ -36,6 +37,7 @@ SETTINGS = {
     "SMARTHOUSE_INGEST_RATE_HOME": "",
     "SMARTHOUSE_INGEST_RATE_ADDRESS": "",
     "SMARTHOUSE_EXPORT_RATE_ADDRESS": "",
+    "SMARTHOUSE_COLLECTION_RATE_ADDRESS": "",
 }
 _DISK_MIB = 256
 _SMALLEST_WRITE = 512
@@ -109,7 +111,7 @@ class Housekeeper(Process):
 
 @dataclass
 class Cast:
-    """secrets: what no log and no answer may hold. redis, minio, proxies: of the production pair."""
+    """secrets: what no log and no answer may hold. redis, minio, proxies: of the production pair. key: an administrator's."""
 
     pair: str
     folder: Path
@@ -120,6 +122,7 @@ class Cast:
     proxies: dict[str, Proxy] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    key: str = ""
 
     def __post_init__(self) -> None:
         self._turns = itertools.count()
@@ -159,6 +162,7 @@ def embedded(folder: Path) -> Iterator[Cast]:
         }
         cast = Cast("embedded", folder, [Api(folder / "api", settings)], disks=disks)
         _start_all(cast.apis, ending)
+        _prepare(cast, settings)
         yield cast
 
 
@@ -197,6 +201,7 @@ def production(folder: Path) -> Iterator[Cast]:
             (REDIS_PASSWORD, quote(REDIS_PASSWORD, safe=""), SECRET_KEY, quote(SECRET_KEY, safe="")),
         )
         _start_all([*cast.apis, *cast.housekeepers], ending)
+        _prepare(cast, settings)
         yield cast
 
 
@@ -210,6 +215,18 @@ def _start_all(processes: list[Process], ending: ExitStack) -> None:
         ending.callback(_ask_to_stop, process)
     with ThreadPoolExecutor(len(processes)) as pool:
         list(pool.map(lambda process: process.start(), processes))
+
+
+def _prepare(cast: Cast, settings: dict[str, str]) -> None:
+    """A collection that knows repeated messages, and a key for it."""
+
+    def command(*words: str) -> str:
+        asked = [sys.executable, "-m", "smarthouse_api.cli", *words]
+        return subprocess.run(asked, env={**os.environ, **settings}, text=True, stdout=subprocess.PIPE, check=True).stdout
+
+    command("collections", "create", COLLECTION, "--entry-topic", COLLECTION, "--dedup-key", "params.msgid")
+    cast.key = command("keys", "create", "--name", "chaos", "--admin").strip()
+    cast.secrets += (cast.key,)
 
 
 def _ask_to_stop(process: Process) -> None:

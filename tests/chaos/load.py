@@ -1,4 +1,5 @@
-"""Homes that upload, researchers who export, one home after another that wants to be forgotten, and somebody who watches.
+"""Homes that upload, researchers who export, one home after another that wants to be forgotten, programs that push records and
+read them back, and somebody who watches.
 
 Every answer is held against what the service promises, and what each was told goes into the ledger.
 """
@@ -20,9 +21,11 @@ from dataclasses import dataclass, field
 
 from tests.chaos.cast import FLUSH_SECONDS, OBJECTS_SECONDS, PURGE_WAIT_SECONDS, STATE_SECONDS, Cast
 from tests.chaos.ledger import STATES, Home, Ledger, Outcome, Upload
+from tests.chaos.pushes import COLLECTION, Push, Pushes
 from tests.conftest import payload, state, unzipped
 
 UPLOADERS = 4
+PUSHERS = 2
 BASE_HOMES = 24
 _BASE_STATE_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16
@@ -31,6 +34,13 @@ _SLACK_SECONDS = 2.0
 _SLOW_SECONDS = 0.04
 _LONG_AGO, _NOW = "2020-01-01", "2026-01-01"  # so that the short exports need not look into the long one's files
 _START_SECONDS = 5.0
+
+_REFUSALS = {
+    "/restapi/": ("application/json", {"error", "message"}),
+    "/v2/": ("application/json", {"id", "ver", "ts", "params", "responseCode", "result", "error"}),
+    "/": ("application/problem+json", {"type", "title", "status", "detail"}),
+}
+"""The content type and the members of a refusal, by where the path begins."""
 
 _ENDS = {True: "", False: " broken off", None: " left"}
 
@@ -44,6 +54,9 @@ LIMITS = {
     "export": FLUSH_SECONDS + 2 * (STATE_SECONDS + OBJECTS_SECONDS) + _SLACK_SECONDS,
     # The waits for the lake's writer and for readers; then the same.
     "slow export": FLUSH_SECONDS + 2 * (STATE_SECONDS + OBJECTS_SECONDS) + _SLACK_SECONDS,
+    "push": STATE_SECONDS + _SLACK_SECONDS,
+    "consume": STATE_SECONDS + _SLACK_SECONDS,
+    "read back": FLUSH_SECONDS + 2 * (STATE_SECONDS + OBJECTS_SECONDS) + _SLACK_SECONDS,
     "forget": 2 * PURGE_WAIT_SECONDS + 2 * (STATE_SECONDS + OBJECTS_SECONDS) + _SLACK_SECONDS,
     # What is written to the objects for a trial is also removed, or tried to be.
     "ready": STATE_SECONDS + 2 * OBJECTS_SECONDS + _SLACK_SECONDS,
@@ -113,6 +126,7 @@ class Client:
 
     cast: Cast
     ledger: Ledger
+    pushes: Pushes = field(default_factory=Pushes)
     kills: bool = False
 
     def ask(self, what: str, method: str, path: str, *, port: int | None = None, **more: object) -> Answer | None:
@@ -133,7 +147,7 @@ class Client:
         self.ledger.note(what, f"{answer.status}{_ENDS[answer.whole]}", answer.seconds)
         if answer.seconds > limit:
             self.ledger.complain(f"{what}: answered after {answer.seconds:.2f} s, later than {limit:g} s")
-        fault = self._fault(what, answer)
+        fault = self._fault(what, path, answer)
         if fault is not None:
             self.ledger.complain(f"{what}: {fault}\n    {answer.headers}\n    {answer.body[:500]!r}")
         return answer if fault is None else None
@@ -185,6 +199,45 @@ class Client:
             if rows != BASE_HOMES:
                 self.ledger.complain(f"export: a whole zip with {rows} of {BASE_HOMES} rows")
 
+    def push(self, one: Push, **where: object) -> bool:
+        """Send it; whether it was acknowledged."""
+        path, body, headers = one.request(self.cast.key)
+        answer = self.ask("push", "POST", path, body=body, **headers, **where)
+        if answer is None or not answer.whole:
+            self.pushes.end(one, Outcome.CUT, "nothing")
+        elif answer.status == 503:
+            self.pushes.end(one, Outcome.REFUSED, "503")
+        else:
+            self.pushes.end(one, Outcome.DONE, "200")
+        return one.outcome is Outcome.DONE
+
+    def read_back(self, **where: object) -> list[str] | None:
+        """What is read of all pushes, held against what was promised; None when it was refused or broken off."""
+        promised = self.pushes.promised()
+        path = f"/restapi/datasource/{COLLECTION}/records?format=jsonl"
+        answer = self.ask("read back", "GET", path, Authorization=f"Bearer {self.cast.key}", **where)
+        if answer is None or not answer.whole or answer.status == 503:
+            return None
+        return self._held("read back", promised, [json.loads(line)["name"] for line in answer.body.splitlines()])
+
+    def consume(self) -> list[str] | None:
+        """What the topic holds of all pushes, likewise."""
+        promised, found, after, more = self.pushes.promised(), list[str](), "", True
+        while more:
+            query = f"?after={after}" if after else ""
+            answer = self.ask("consume", "GET", f"/v2/data/out/{COLLECTION}{query}", Authorization=f"Bearer {self.cast.key}")
+            if answer is None or not answer.whole or answer.status == 503:
+                return None
+            told = json.loads(answer.body)["result"]
+            found += [event["event"]["name"] for event in told["events"]]
+            after, more = told["next"], bool(told["events"])
+        return self._held("consume", promised, found)
+
+    def _held(self, what: str, promised: frozenset[str], found: list[str]) -> list[str]:
+        for difference in self.pushes.differences(promised, found):
+            self.ledger.complain(f"{what}: {difference}")
+        return found
+
     def watch(self) -> None:
         self.ask("live", "GET", "/health/live")
         self.ask("ready", "GET", "/health/ready")
@@ -206,7 +259,7 @@ class Client:
             self.ledger.complain(f"export: an answer that came to its end is no zip ({len(answer.body)} bytes)")
             return {}
 
-    def _fault(self, what: str, answer: Answer) -> str | None:
+    def _fault(self, what: str, path: str, answer: Answer) -> str | None:
         """What is wrong with an answer, if anything is."""
         text = answer.body.decode(errors="replace") if answer.status not in (200, 204) else str(answer.headers)
         if any(secret in text for secret in (*self.cast.secrets, "Traceback", str(self.cast.folder))):
@@ -217,10 +270,11 @@ class Client:
             return f"{answer.status} instead of a 503"
         if answer.whole is None:
             return None
-        if answer.headers.get("content-type") != "application/problem+json" or not answer.whole:
-            return "a 503 that is no problem+json"
-        if set(json.loads(answer.body)) != {"type", "title", "status", "detail"}:
-            return "a 503 with other members than those of a problem"
+        if not answer.whole:
+            return "a 503 that is broken off"
+        kind, members = answer.headers.get("content-type"), set(json.loads(answer.body))
+        if (kind, members) != next(refusal for begun, refusal in _REFUSALS.items() if path.startswith(begun)):
+            return f"a 503 that is {kind} with the members {members}"
         if not answer.headers.get("retry-after", "").isdigit():
             return "a 503 without Retry-After"
         return None
@@ -238,8 +292,9 @@ class Load:
     _working: list[Future[None]] = field(default_factory=list)
 
     def __enter__(self) -> Load:
-        for_a_time = [(actor, self.calm) for actor in (self._research, self._read_slowly, self._change_a_mind)]
-        actors = [*for_a_time, (self._watch, self._stop), *[(self._live, self._stop)] * UPLOADERS]
+        for_a_time = [(actor, self.calm) for actor in (self._research, self._read_slowly, self._change_a_mind, self._read_back)]
+        lasting = [self._watch, *[self._live] * UPLOADERS, *[self._push] * PUSHERS]
+        actors = [*for_a_time, *((actor, self._stop) for actor in lasting)]
         self._pool = ThreadPoolExecutor(len(actors))
         for number, (actor, until) in enumerate(actors):
             self._working.append(self._pool.submit(_repeat, actor, until, random.Random(f"{self.seed}/{number}")))
@@ -262,6 +317,19 @@ class Load:
                     return
             if self._stop.wait(chance.uniform(0.02, 0.08)):
                 return
+
+    def _push(self, chance: random.Random) -> None:
+        """A program that pushes records, and repeats at once some of what was not acknowledged."""
+        one = self.client.pushes.begin()
+        while not self.client.push(one) and chance.random() < 0.5:
+            if self._stop.wait(chance.uniform(0.0, 0.2)):
+                return
+        self._stop.wait(chance.uniform(0.02, 0.08))
+
+    def _read_back(self, chance: random.Random) -> None:
+        self.client.read_back()
+        self.client.consume()
+        self.calm.wait(chance.uniform(0.2, 0.6))
 
     def _change_a_mind(self, chance: random.Random) -> None:
         home = Home(str(uuid.UUID(int=chance.getrandbits(128), version=4)))

@@ -70,11 +70,14 @@ def see_it_back(client: Client, unit: str) -> None:
     ended_at = time.monotonic()
 
     def ask_for_all(api: Api) -> None:
+        push = client.pushes.begin()
         upload = client.ledger.begin(Home(str(uuid.uuid4())), unit)
         steps: dict[str, Callable[[], object]] = {
             "ready": api.is_ready,
             "upload": lambda: client.upload(upload, port=api.port),
             "export": lambda: client.export(unit, port=api.port) is not None,
+            "push": lambda: client.push(push, port=api.port),
+            "read back": lambda: client.read_back(port=api.port) is not None,
         }
         for step, done in steps.items():
             # Purges that the fault held up come first, and may break off or hold up one export.
@@ -104,6 +107,11 @@ def see_all_kept_once(client: Client) -> None:
     """In an export of everything. A purge that is under way may break one off."""
     if all(client.export() is None for _ in range(3)):
         client.ledger.complain("no export of everything")
+    read, consumed = client.read_back(), client.consume()
+    if read is None or consumed is None:
+        client.ledger.complain("no reading of everything")
+    elif read != consumed:
+        client.ledger.complain("the topic and what is read back differ")
 
 
 def see_repeats_make_whole(client: Client) -> None:
@@ -111,8 +119,11 @@ def see_repeats_make_whole(client: Client) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(client.upload, client.ledger.to_repeat()))
         list(pool.map(client.forget, client.ledger.to_forget()))
+        list(pool.map(client.push, client.pushes.to_repeat()))
     if client.ledger.to_repeat():
         client.ledger.complain(f"{len(client.ledger.to_repeat())} repeated uploads were not acknowledged")
+    if client.pushes.to_repeat():
+        client.ledger.complain(f"{len(client.pushes.to_repeat())} repeated pushes were not acknowledged")
     if client.ledger.to_forget():
         client.ledger.complain("a home was not forgotten though it repeated its request")
     see_all_kept_once(client)
