@@ -938,6 +938,16 @@ def test_a_large_request_of_one_shape_is_one_like_all(client: FlaskClient, monke
     assert [one["msgid"] for one in out] == ["m"] * 600 + ["another"] * 300
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""])
+def test_a_page_of_another_site_writes_nothing_unasked(client: FlaskClient, kind: str) -> None:
+    headers = {"Origin": "https://elsewhere.example"}
+    answer = client.post(IN, data=json.dumps(EVENT), content_type=kind, headers=headers)
+    assert error_of(answer)[0] == 415
+    assert stored(client, ID) == []
+    assert client.post(IN, data=json.dumps(EVENT), content_type="application/json", headers=headers).status_code == 200
+    assert client.post(IN, data=json.dumps(EVENT), content_type=kind).status_code == 200
+
+
 @on_every_pair
 def test_an_outage_is_told_with_when_to_come_back(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-from flask import Response
+from flask import Response, request
+from werkzeug.exceptions import UnsupportedMediaType
 
 from blueprints import envelope
 from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_records, repeated, replay
@@ -45,6 +46,9 @@ def data_in(dataset_id: str) -> Response:
 
     What the dataset's schema refuses is set aside, and answered no differently.
     """
+    # What is no JSON by its type, a page of any site may have its visitors' browsers send, and an open dataset asks for no key.
+    if "Origin" in request.headers and not request.is_json:
+        raise UnsupportedMediaType("Pages send this with `Content-Type: application/json`")
     body = plain_body()
     given = read_records(body, _EVENTS)
     envelope.note_message(given)
