@@ -74,7 +74,7 @@ class Ledger:
         self.begin_round()
 
     def begin_round(self) -> None:
-        """Count anew. refused: uploads that were not acknowledged at once; answers, slowest: by request."""
+        """Count anew. refused: uploads and pushes that were not acknowledged at once; answers, slowest: by request."""
         self.refused = 0
         self.answers: Counter[str] = Counter()
         self.slowest: dict[str, float] = {}
@@ -101,8 +101,13 @@ class Ledger:
             # What was once acknowledged stays so, whatever a repeat is told.
             if upload.outcome is not Outcome.DONE:
                 upload.outcome = outcome
-            if outcome is not Outcome.DONE:
-                self.refused += 1
+        if outcome is not Outcome.DONE:
+            self.refuse()
+
+    def refuse(self) -> None:
+        """Count one that was not acknowledged."""
+        with self._turn:
+            self.refused += 1
 
     def forgetting(self, home: Home, outcome: Outcome) -> None:
         with self._turn:

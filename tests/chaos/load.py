@@ -209,6 +209,8 @@ class Client:
             self.pushes.end(one, Outcome.REFUSED, "503")
         else:
             self.pushes.end(one, Outcome.DONE, "200")
+        if one.outcome is not Outcome.DONE:
+            self.ledger.refuse()
         return one.outcome is Outcome.DONE
 
     def read_back(self, **where: object) -> list[str] | None:

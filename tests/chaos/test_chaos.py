@@ -100,7 +100,7 @@ def see_it_bitten(client: Client, round_: Round) -> None:
     if round_.fault.bites and not refused:
         client.ledger.complain("nobody noticed the fault: this round has tested nothing")
     if round_.fault.bites is False and refused:
-        client.ledger.complain(f"{refused} uploads were not acknowledged, though the fault is none of theirs")
+        client.ledger.complain(f"{refused} uploads or pushes were not acknowledged, though the fault is none of theirs")
 
 
 def see_all_kept_once(client: Client) -> None:
