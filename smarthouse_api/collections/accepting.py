@@ -53,7 +53,7 @@ class _Asked:
     """A request on its way. faults: by index in `records`. has_failed: a commit did, so that something may be there already."""
 
     collection: Collection
-    records: Sequence[Any]
+    records: list[Any]
     message_id: str | None
     request_key: RequestKey | None
     faults: dict[int, str] = field(default_factory=dict)
@@ -102,10 +102,10 @@ class Accepting:
 
     def _look_into(self, asked: _Asked, refuse_faulty: bool) -> None:
         """Hold the records to what is asked of them, and read their times."""
-        collection, records = asked.collection, _objects(asked.records)
-        asked.records = records
+        collection = asked.collection
+        asked.records = _objects(asked.records)
         if refuse_faulty:
-            asked.records, asked.warnings = normalized(records, collection.timestamp_field)
+            asked.records, asked.warnings = normalized(asked.records, collection.timestamp_field)
             self._hold_to_one_shape(asked)
         if collection.mode != OFF:
             asked.faults = self._checkers.faults_of(collection, asked.records)
@@ -185,14 +185,14 @@ class Accepting:
         )
 
 
-def _objects(records: Sequence[Any]) -> list[dict[str, Any]]:
+def _objects(records: list[Any]) -> list[dict[str, Any]]:
     """The records as dicts. Raises `Invalid`."""
     if isinstance(records, Uniform):
         return records.as_dicts()
     if set(map(type, records)) != {dict}:
         index, kind = next((index, kind) for index, kind in enumerate(map(type, records)) if kind is not dict)
         raise Invalid(f"data[{index}]: a record must be an object, and this is {_KINDS[kind]}")
-    return list(records)
+    return records
 
 
 def _stay_as_they_are(records: Uniform, collection: Collection, refuse_faulty: bool) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ class Checkers:
     def __init__(self) -> None:
         self._compiled: dict[tuple[str, datetime], Checker] = {}
 
-    def faults_of(self, collection: Collection, records: Sequence[dict[str, Any]]) -> dict[int, str]:
+    def faults_of(self, collection: Collection, records: list[dict[str, Any]]) -> dict[int, str]:
         """Why records fail, in words, by their index; nothing without a schema."""
         checker = self._of(collection)
         return {} if checker is None else checker.faults_of(records)

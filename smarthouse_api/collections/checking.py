@@ -36,7 +36,7 @@ class _Layout:
 _USUAL: Final = ["2025-01-01T12:00:00Z", *(f"2025-01-01T12:00:00.{'0' * digits}Z" for digits in range(1, 10))]
 _LAYOUTS: Final = {len(usual): _Layout(usual) for usual in _USUAL}
 _PAIRED: Final = 14
-# Two digits each: century, year, month, day, hour, minute, second.
+# So many digits come before a fraction, two each of: century, year, month, day, hour, minute, second.
 _LEAST_PAIRS: Final = np.array([1, 0, 1, 1, 0, 0, 0], np.uint8)
 _LARGEST_PAIRS: Final = np.array([99, 99, 12, 28, 23, 59, 59], np.uint8)
 _TIME: Final = re.compile(

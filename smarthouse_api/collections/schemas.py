@@ -6,7 +6,7 @@ comes: its references stay inside it, its patterns are matched in linear time, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ class Checker:
         """The first fault of a record of up to 64 levels: what and where, in at most 300 characters. None: it has none."""
         return self.faults_of([record]).get(0)
 
-    def faults_of(self, records: Sequence[dict[str, Any]]) -> dict[int, str]:
+    def faults_of(self, records: list[dict[str, Any]]) -> dict[int, str]:
         """The first fault of each record that has one, by its index."""
         faults: dict[int, str] = {}
         left = _TOLD_AT_ONCE

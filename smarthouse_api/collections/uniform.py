@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from operator import attrgetter
+from types import GenericAlias
 from typing import Any, Final, cast
 
 import msgspec
@@ -81,8 +82,7 @@ class UniformReader:
         if sight.decoder is None and sight.is_known:
             # Threads that are the first to use one struct can crash together: what is made here is seen by others when it is
             # whole, and threads that make one at once each make a struct of their own.
-            data: Any = list[_struct(shape)]  # type: ignore[misc]  # the type is the request's
-            sight.decoder = msgspec.json.Decoder(self._kind[data])
+            sight.decoder = msgspec.json.Decoder(self._kind[GenericAlias(list, _struct(shape))])
         sight.is_known = True
         return sight.decoder
 

@@ -15,8 +15,9 @@ COLLECTION = "pushes"
 RECORDS = 3
 """In each push: one that is half there shows."""
 
-_LARGE_BYTES = 8 << 10
+_LARGE_BYTES = 6 << 10
 _LARGE_EACH = 5
+"""Every so many pushes are large enough to be known to be of one shape, and read another way."""
 
 
 @dataclass
