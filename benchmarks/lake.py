@@ -16,9 +16,9 @@ from benchmarks.homes import Payload
 from benchmarks.stores import Stores
 from config.settings import Settings
 from smarthouse_api.house import House
-from smarthouse_api.lake.schema import ROWS
 from smarthouse_api.lake.table import files_of
-from smarthouse_api.uploads import Upload
+from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.uploads import Upload
 
 FLUSH_SECONDS: Final = 1800
 ROW_GROUP: Final = 122_880

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from benchmarks.load import post_head
 from benchmarks.server import HOST
+from smarthouse_api.access.keys import Owner
 from smarthouse_api.house import House
-from smarthouse_api.streams.model import NewPacket, Owner, Stream
+from smarthouse_api.streams.model import NewPacket, Stream
 
 HOME: Final = 7
 MODULE: Final = "m"

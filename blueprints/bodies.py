@@ -12,11 +12,11 @@ from flask import request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 
+from blueprints.current import house
 from smarthouse_api.collections.uniform import DEPTH, UniformReader
+from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import Invalid, TooLarge
-from smarthouse_api.house import house
-from smarthouse_api.lake.mending import depth_of
-from smarthouse_api.replies import RequestKey
+from smarthouse_api.states.payload.mending import depth_of
 
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",

@@ -11,13 +11,13 @@ import msgspec
 from flask import Response, request
 from marshmallow import ValidationError, fields, validate
 
+from blueprints.current import house
 from blueprints.queries import QuerySchema, Whole
 from blueprints.streaming import until_broken
+from smarthouse_api.arrow.times import EPOCH
 from smarthouse_api.collections.encoding import FORMATS
 from smarthouse_api.collections.model import Collection, position_in
 from smarthouse_api.collections.ranges import Selection
-from smarthouse_api.house import house
-from smarthouse_api.lake.schema import EPOCH
 
 LARGEST_PAGE: Final = 100_000
 NEXT_CURSOR: Final = "X-Next-Cursor"

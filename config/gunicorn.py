@@ -20,7 +20,7 @@ except SettingsError as fault:
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 workers = settings.workers
-worker_class = "config.worker.Worker"
+worker_class = "smarthouse_api.serving.worker.Worker"
 threads = settings.threads
 reload = settings.reload
 graceful_timeout = int(settings.request_timeout_seconds)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-
 from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config.settings import Settings
 from smarthouse_api.house import House
+from smarthouse_api.serving.logs import log_to_stderr
 
 
 def create_app(settings: Settings) -> Flask:
@@ -38,16 +36,3 @@ def create_app(settings: Settings) -> Flask:
     docs.register(app, [ingest.blueprint, export.blueprint, streams.blueprint, datasources.blueprint, datasets.blueprint])
     dialects.register(app)
     return app
-
-
-def log_to_stderr(level: str) -> None:
-    """Write log records of at least this level to the standard error."""
-    logging.basicConfig(
-        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
-    # No line says in which thread it was written, and finding that out costs as much as writing it.
-    logging.logThreads = logging.logMultiprocessing = False
-    # Its warnings of what it repeats name whom an object belongs to.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    # Its debug log shows the state of every connection, headers included.
-    logging.getLogger("flask_cors").setLevel(logging.WARNING)

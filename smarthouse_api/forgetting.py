@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from backends.ports import Change, Conflict, ObjectStore, StateStore, StoreUnavailable
-from smarthouse_api.access import Access
+from smarthouse_api.access.grants import Access
+from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.homes import SPACE, Homes
-from smarthouse_api.lake.table import StatesTable
-from smarthouse_api.leases import Lease, Leases
+from smarthouse_api.states.homes import SPACE, Homes
+from smarthouse_api.states.table import StatesTable
+from smarthouse_api.states.uploads import Uploads
 from smarthouse_api.streams.service import Streams
-from smarthouse_api.uploads import Uploads
 
 _LEASE = "purge"
 _DUE = "purge-due"

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
-
-from flask import current_app
 
 from backends.ports import ObjectStore, StateStore, StoreError, StoreUnfit
 from backends.registry import open_objects, open_state
 from config.settings import Settings, SettingsError
-from smarthouse_api.access import Access
+from smarthouse_api.access.grants import Access
+from smarthouse_api.access.rates import Rates
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.collections.service import Limits as CollectionLimits
+from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.export.dataset import Exports, Policy
 from smarthouse_api.forgetting import Forgetting
-from smarthouse_api.homes import Homes
 from smarthouse_api.housekeeping import Housekeeper
-from smarthouse_api.keyring import Keyring
-from smarthouse_api.lake.compression import Limits
-from smarthouse_api.lake.curator import Curator
-from smarthouse_api.lake.engines import Engine, open_engine
-from smarthouse_api.lake.table import StatesTable
-from smarthouse_api.leases import Leases
-from smarthouse_api.rates import Rates
+from smarthouse_api.lake.engine import Engine
+from smarthouse_api.lake.engines import open_engine
 from smarthouse_api.restoring import Restoring
+from smarthouse_api.states.curator import Curator
+from smarthouse_api.states.export.dataset import Exports, Policy
+from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.payload.compression import Limits
+from smarthouse_api.states.table import StatesTable
+from smarthouse_api.states.uploads import Uploads
 from smarthouse_api.streams.service import Limits as StreamLimits
 from smarthouse_api.streams.service import Streams
-from smarthouse_api.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -237,8 +235,3 @@ def _workers_in_words(count: int) -> str:
     if not count:
         return "warning: none runs, so that nothing is erased and exports wait for their uploads; start `smarthouse worker`"
     return f"{count} running"
-
-
-def house() -> House:
-    """The house of the application that serves the current request."""
-    return cast(House, current_app.extensions["smarthouse"])

@@ -14,14 +14,14 @@ from functools import partial
 
 from backends.ports import ObjectStore, StoreError
 from smarthouse_api.collections.curation import Curation
+from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
-from smarthouse_api.lake.curator import Curator
-from smarthouse_api.lake.table import StatesTable
 from smarthouse_api.lake.tidying import Tidying
-from smarthouse_api.leases import Lease, LeaseLost, Leases
+from smarthouse_api.states.curator import Curator
+from smarthouse_api.states.table import StatesTable
+from smarthouse_api.states.uploads import Uploads
 from smarthouse_api.streams.keeping import Keeping
-from smarthouse_api.uploads import Uploads
 
 _PRESENCE = "worker"
 _BREATH_SECONDS = 0.05

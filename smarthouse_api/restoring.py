@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from smarthouse_api.errors import Invalid
 from smarthouse_api.forgetting import Forgetting, digest_of
-from smarthouse_api.homes import Homes
-from smarthouse_api.lake.table import StatesTable
+from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.table import StatesTable
+from smarthouse_api.states.uploads import Uploads
 from smarthouse_api.streams.service import Streams
-from smarthouse_api.uploads import Uploads
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,9 @@ def shared_pair(request: pytest.FixtureRequest) -> Environment:
 @pytest.fixture
 def smarthouse(shared_pair: Environment, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs `smarthouse collections` in this process, on an installation of the test's own."""
-    monkeypatch.setattr("smarthouse_api.app.log_to_stderr", lambda level: None)  # to a stream that is gone after the command
+    monkeypatch.setattr(
+        "smarthouse_api.serving.logs.log_to_stderr", lambda level: None
+    )  # to a stream that is gone after the command
 
     def run(*arguments: str, told: bytes = b"", **changes: str) -> Result:
         return CliRunner().invoke(collections.group, arguments, input=told, env={**shared_pair, **changes})

@@ -14,7 +14,7 @@ from openapi_spec_validator import validate
 
 from config.settings import Settings
 from smarthouse_api.collections.encoding import FORMATS as RECORD_FORMATS
-from smarthouse_api.export.formats import FORMATS
+from smarthouse_api.states.export.formats import FORMATS
 from tests.conftest import Environment
 
 DOCUMENTS = (

@@ -20,15 +20,15 @@ import xmltodict
 from flask.testing import FlaskClient
 
 from backends.ports import StoreUnavailable
+from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.house import House
 from smarthouse_api.lake import engines
 from smarthouse_api.lake import table as lake_table
 from smarthouse_api.lake.engines import EmbeddedEngine
-from smarthouse_api.lake.table import LEASE
-from smarthouse_api.leases import Leases
-from smarthouse_api.uploads import Upload
+from smarthouse_api.states.table import LEASE
+from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, payload, rows, state, unzipped
-from tests.export.readers import READERS as READ
+from tests.states.export.readers import READERS as READ
 from tests.test_ingest import assert_problem
 
 FORMATS = ("csv", "json", "jsonl", "xml", "parquet")

@@ -12,11 +12,11 @@ import pytest
 
 from backends.ports import StoreUnavailable
 from config.settings import Settings
-from smarthouse_api.homes import SPACE
 from smarthouse_api.house import House
-from smarthouse_api.lake.query import Filters
-from smarthouse_api.lake.table import StatesTable
-from smarthouse_api.uploads import Upload
+from smarthouse_api.states.homes import SPACE
+from smarthouse_api.states.query import Filters
+from smarthouse_api.states.table import StatesTable
+from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, payload, rows, state
 
 MARK = "a-state-that-only-this-home-ever-had"

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from config.settings import Settings
-from smarthouse_api.access import Access
+from smarthouse_api.access.grants import Access
 from smarthouse_api.errors import Unauthorized
 from smarthouse_api.house import House
 from tests.conftest import MEMORY, ROOT, Environment, Server

@@ -14,9 +14,9 @@ from backends.ports import ObjectStore, StateStore
 from backends.registry import OBJECT_BACKENDS, STATE_BACKENDS, open_objects, open_state
 from config.settings import PRESETS, Settings
 from smarthouse_api.app import create_app
-from smarthouse_api.export.formats import FORMATS
-from smarthouse_api.export.metadata import COLUMNS
-from smarthouse_api.lake.schema import ROWS
+from smarthouse_api.states.export.formats import FORMATS
+from smarthouse_api.states.export.metadata import COLUMNS
+from smarthouse_api.states.schema import ROWS
 from tests.conftest import MEMORY
 
 ROOT = Path(__file__).parent.parent

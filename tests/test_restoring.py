@@ -14,9 +14,9 @@ from config.settings import Settings
 from smarthouse_api.cli import main
 from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.house import House
-from smarthouse_api.lake.query import Filters
-from smarthouse_api.lake.table import StatesTable
-from smarthouse_api.uploads import Upload
+from smarthouse_api.states.query import Filters
+from smarthouse_api.states.table import StatesTable
+from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, MEMORY, OTHER_HOME, Environment, payload, rows, state
 
 THIRD_HOME = "7c9e6679-7425-40de-944b-e07fc1f90ae7"

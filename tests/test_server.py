@@ -30,9 +30,9 @@ import requests
 
 from backends.registry import open_state
 from config.settings import Settings
+from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.house import House
-from smarthouse_api.lake.table import LEASE
-from smarthouse_api.leases import Leases
+from smarthouse_api.states.table import LEASE
 from tests.conftest import HOME, OTHER_HOME, ROOT, Environment, Server, free_port, payload, rows, state
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py"]

@@ -18,7 +18,7 @@ import requests
 from backends.ports import Change
 from config.settings import Settings
 from smarthouse_api.house import House
-from smarthouse_api.uploads import Pending
+from smarthouse_api.states.uploads import Pending
 from tests.conftest import HOME, OTHER_HOME, ROOT, Environment, Server, payload, rows, state
 
 Worker = subprocess.Popen[bytes]

@@ -9,6 +9,7 @@ from flask.views import MethodView
 
 from blueprints import envelope
 from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, repeated, replay
+from blueprints.current import house
 from blueprints.datasets.described import DATASET_ID, FIX_EXAMPLE, RECORD_ID, json_body
 from blueprints.datasets.entry import SECURITY, answers, asked, blueprint, given, granted, route
 from blueprints.datasets.requests import FIX, REPLAY
@@ -22,7 +23,6 @@ from blueprints.datasets.schemas import (
 )
 from blueprints.queries import time_text
 from smarthouse_api.collections.aside import AsideRecord
-from smarthouse_api.house import house
 
 
 @route("/datasets/failed/<segment:dataset_id>", parameters=[DATASET_ID])

@@ -10,6 +10,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from blueprints import envelope
 from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_records, repeated, replay
+from blueprints.current import house
 from blueprints.datasets.described import DATASET_ID, EVENT_BODY, READ
 from blueprints.datasets.entry import PERHAPS, answers, blueprint, readable, route, sender, writable
 from blueprints.datasets.schemas import EventsSchema, IngestedSchema, OutSchema, enveloped
@@ -19,7 +20,6 @@ from blueprints.records import HEADERS, RecordsSchema, sent
 from smarthouse_api.collections.topic import TopicEvent
 from smarthouse_api.collections.uniform import UniformReader
 from smarthouse_api.errors import Invalid
-from smarthouse_api.house import house
 
 Records = TypeVar("Records")
 

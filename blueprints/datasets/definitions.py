@@ -7,10 +7,10 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any, Final
 
+from blueprints.current import house
 from blueprints.datasets.requests import USED
+from smarthouse_api.arrow.times import EPOCH
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, Collection
-from smarthouse_api.house import house
-from smarthouse_api.lake.schema import EPOCH
 
 Members = dict[str, Any]
 

@@ -10,12 +10,12 @@ from flask_smorest import Blueprint
 
 from blueprints import envelope
 from blueprints.bodies import plain_body, read_json
+from blueprints.current import house
 from blueprints.datasets.shapes import Shape, fault_of
 from blueprints.dialects import problems
+from smarthouse_api.access.keys import Principal
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized
-from smarthouse_api.house import house
-from smarthouse_api.keys import Principal
 
 SECURITY: list[dict[str, list[str]]] = [{"Bearer": []}]
 PERHAPS: list[dict[str, list[str]]] = [*SECURITY, {}]
@@ -77,7 +77,7 @@ def granted(name: str) -> tuple[Collection, str]:
     """
     found = _principal()
     collection = _get(name)
-    house().access.require_collection(found, collection)
+    house().access.require_collection(found, collection.id if collection else None)
     return _there(collection), found.owner.id
 
 
@@ -104,7 +104,7 @@ def _owner_id(collection: Collection) -> str:
     """Whose key opens it. Who has none does not learn of what no data can be sent to, so that no data source shows here."""
     try:
         found = _principal()
-        house().access.require_collection(found, collection)
+        house().access.require_collection(found, collection.id if collection else None)
     except (Unauthorized, Forbidden):
         if collection.entry_topic is None:
             raise _unknown() from None

@@ -10,6 +10,7 @@ from flask import Response
 
 from blueprints import envelope
 from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, repeated, replay
+from blueprints.current import house
 from blueprints.datasets.definitions import Members, chosen, dataset_object, members_of, version_key, warnings_of
 from blueprints.datasets.described import (
     ALIAS_EXAMPLE,
@@ -34,7 +35,6 @@ from smarthouse_api.collections.catalogue import Settled
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import InUse, Invalid, NotFound
-from smarthouse_api.house import house
 
 _NO_FIELDS: Final = "Provide at least one member besides dataset_id and version_key, to say what is to change"
 _OUTDATED: Final = "The dataset was changed since it was read; read it again, and send its new version_key"

@@ -9,15 +9,15 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_records, repeated, replay
+from blueprints.current import house
 from blueprints.datasources.described import BODY, DATASOURCE_ID, READ, SECURITY
 from blueprints.datasources.schemas import InsertedSchema
 from blueprints.dialects import problems
 from blueprints.records import HEADERS, RecordsSchema, sent
+from smarthouse_api.access.keys import Principal
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.uniform import UniformReader
 from smarthouse_api.errors import Invalid, NotFound
-from smarthouse_api.house import house
-from smarthouse_api.keys import Principal
 
 PREFIX = "/restapi/datasource"
 MESSAGE = "Data successfully inserted"
@@ -113,7 +113,7 @@ def _records(given: dict[str, Any]) -> list[Any]:
 def _open(id_: str, principal: Principal) -> Collection:
     """The data source that they may write to. Raises `Forbidden`, also where there is none, but for whoever could make it."""
     collection = house().collections.catalogue.get(id_)
-    house().access.require_collection(principal, collection)
+    house().access.require_collection(principal, collection.id if collection else None)
     if collection is None:
         raise NotFound(_UNKNOWN)
     return collection

@@ -7,10 +7,10 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
+from blueprints.current import house
 from blueprints.dialects import problems
 from blueprints.export.schemas import FORMAT, DatasetSchema, FiltersSchema, known_formats
-from smarthouse_api.house import house
-from smarthouse_api.lake.query import Filters
+from smarthouse_api.states.query import Filters
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
 

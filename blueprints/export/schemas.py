@@ -10,8 +10,8 @@ from marshmallow import Schema, ValidationError, fields, post_load, pre_load, va
 from werkzeug.datastructures import MultiDict
 
 from smarthouse_api.errors import Invalid
-from smarthouse_api.export.formats import FORMATS
-from smarthouse_api.lake.query import Filters
+from smarthouse_api.states.export.formats import FORMATS
+from smarthouse_api.states.query import Filters
 
 FORMAT = {
     "name": "format",

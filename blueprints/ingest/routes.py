@@ -9,10 +9,10 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from blueprints.bodies import IDEMPOTENCY_KEY, whole_body
+from blueprints.current import house
 from blueprints.dialects import problems
 from blueprints.ingest.schemas import BODY, HOME_UUID, ForgottenSchema, ReceiptSchema, home_uuid
-from smarthouse_api.house import house
-from smarthouse_api.uploads import MESSAGE, Upload
+from smarthouse_api.states.uploads import MESSAGE, Upload
 
 blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description="Upload a home's data; forget a home")
 

@@ -8,8 +8,8 @@ from flask import request
 from marshmallow import Schema, fields
 
 from smarthouse_api.errors import Invalid
-from smarthouse_api.homes import normalised_uuid
-from smarthouse_api.uploads import MESSAGE
+from smarthouse_api.states.homes import normalised_uuid
+from smarthouse_api.states.uploads import MESSAGE
 
 
 class ReceiptSchema(Schema):

@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from blueprints.bodies import plain_body, read_json
+from blueprints.current import house
 from blueprints.streams.entry import Visit
+from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import Invalid, InvalidData, TooLarge
-from smarthouse_api.house import house
-from smarthouse_api.replies import RequestKey
 from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket, Retention
 
 Count = Annotated[int, Meta(gt=0, le=LARGEST_INDEX)]

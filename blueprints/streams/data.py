@@ -12,6 +12,7 @@ from flask.views import MethodView
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, replay
+from blueprints.current import house
 from blueprints.dialects import problems
 from blueprints.queries import time_text
 from blueprints.streaming import until_broken
@@ -27,7 +28,6 @@ from blueprints.streams.schemas import (
     SignedSchema,
 )
 from smarthouse_api.errors import Invalid
-from smarthouse_api.house import house
 from smarthouse_api.streams.downloads import Download, Located
 from smarthouse_api.streams.model import Packet
 

@@ -12,13 +12,14 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 
 from blueprints.bodies import repeated
+from blueprints.current import house
 from blueprints.dialects import problems
 from blueprints.queries import LARGEST, is_whole
 from blueprints.streams.described import PATH
+from smarthouse_api.access.keys import Owner
+from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized
-from smarthouse_api.house import house
-from smarthouse_api.replies import RequestKey
-from smarthouse_api.streams.model import Owner, Stream
+from smarthouse_api.streams.model import Stream
 
 ROOT = "/homes"
 SECURITY: list[dict[str, list[str]]] = [{"ModeCloud": []}, {"Bearer": []}]

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response, url_for
 from flask.views import MethodView
 
+from blueprints.current import house
 from blueprints.streams.bodies import new_retention, noted_content
 from blueprints.streams.described import CONTENT_BODY, LOCATION_HEADERS, PAGE_HEADERS, RETENTION_BODY
 from blueprints.streams.entry import Visit, answers, blueprint, route
@@ -19,7 +20,6 @@ from blueprints.streams.schemas import (
     StreamSchema,
     WholeStreamSchema,
 )
-from smarthouse_api.house import house
 
 
 @route("")

@@ -14,7 +14,7 @@ from smarthouse_api.cli.opening import answered, opened_shared_house
 from smarthouse_api.cli.tables import echo_table
 
 if TYPE_CHECKING:
-    from smarthouse_api.keys import KeyRecord
+    from smarthouse_api.access.keys import KeyRecord
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -12,8 +12,8 @@ from smarthouse_api.cli.amounts import duration_text, size_text
 from smarthouse_api.cli.tables import time_text
 
 if TYPE_CHECKING:
+    from smarthouse_api.access.keys import KeyRecord
     from smarthouse_api.collections.model import Collection, Retention
-    from smarthouse_api.keys import KeyRecord
 
 HEADER: Final = ("id", "alias", "name", "entry topic", "mode", "datasets write", "read", "made")
 MOST_ASIDE: Final = 1000

@@ -8,11 +8,11 @@ from typing import Any
 import click
 import msgspec
 
+from smarthouse_api.access.keys import KeyRecord, id_in
 from smarthouse_api.cli.amounts import seconds
 from smarthouse_api.cli.homes import HOME
 from smarthouse_api.cli.opening import answered, opened_access
 from smarthouse_api.cli.tables import echo_table, time_text
-from smarthouse_api.keys import KeyRecord, id_in
 
 
 @click.group("keys")

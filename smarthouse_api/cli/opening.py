@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from smarthouse_api.access import Access
+    from smarthouse_api.access.grants import Access
     from smarthouse_api.house import House
 
 Answer = TypeVar("Answer")
@@ -21,8 +21,8 @@ def opened_house() -> Iterator[House]:
     # Here, so that `--help` is quick, and the environment is set before Arrow is imported.
     from backends.registry import faults, unfit
     from config.settings import Settings, SettingsError
-    from smarthouse_api.app import log_to_stderr
     from smarthouse_api.house import House
+    from smarthouse_api.serving.logs import log_to_stderr
 
     try:
         settings = Settings.from_env(None, faults)

@@ -11,7 +11,6 @@ from uuid import uuid4
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, StateStore
-from smarthouse_api.attempts import until_settled
 from smarthouse_api.collections.aside import Aside
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.checkers import Checkers
@@ -20,8 +19,9 @@ from smarthouse_api.collections.entries import Request, entries
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection
 from smarthouse_api.collections.seen import New, Seen
 from smarthouse_api.collections.uniform import Uniform
+from smarthouse_api.coordination.attempts import until_settled
+from smarthouse_api.coordination.replies import Replies, RequestKey, reader_of
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
-from smarthouse_api.replies import Replies, RequestKey, reader_of
 
 _TOLD: Final = 3
 _DOCUMENTS: Final = 10_000

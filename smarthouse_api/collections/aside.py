@@ -14,13 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from backends.ports import Change, Conflict, Put, StateStore
-from smarthouse_api.attempts import until_settled
+from smarthouse_api.arrow.times import EPOCH
 from smarthouse_api.collections.catalogue import look_for
 from smarthouse_api.collections.checkers import Checkers
 from smarthouse_api.collections.entries import Request, check_size
 from smarthouse_api.collections.model import Collection
+from smarthouse_api.coordination.attempts import until_settled
 from smarthouse_api.errors import NotFound
-from smarthouse_api.lake.schema import EPOCH
 
 _PAGE: Final = 50
 _PAGE_BYTES: Final = 8 << 20

@@ -18,12 +18,12 @@ from typing import Any, Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
-from smarthouse_api.attempts import until_settled
 from smarthouse_api.collections.definitions import check, is_name
 from smarthouse_api.collections.model import Collection, Definition, space_of
+from smarthouse_api.coordination.attempts import until_settled
+from smarthouse_api.coordination.replies import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.singleflight import SingleFlight
 from smarthouse_api.errors import InUse, Invalid, NotFound
-from smarthouse_api.replies import Replies, RequestKey, reader_of
-from smarthouse_api.singleflight import SingleFlight
 
 SPACE: Final = "collections"
 BORN: Final = "born"

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.lake.schema import FIRST_US, LAST_US, TIMESTAMP
+from smarthouse_api.arrow.times import FIRST_US, LAST_US, TIMESTAMP
 
 Record = dict[str, Any]
 

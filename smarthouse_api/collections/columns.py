@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.arrow.lines import flat, lengths, spans
 from smarthouse_api.collections.fields import MOST
-from smarthouse_api.export.lines import flat, lengths, spans
 
 BOOL, INT, FLOAT, JSON = "bool", "int", "float", "json"
 

@@ -19,10 +19,10 @@ from smarthouse_api.collections.purging import Purging
 from smarthouse_api.collections.slices import next_slice
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.trimming import Trimming
+from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import NotFound, Unavailable
 from smarthouse_api.lake.table import Forestalled
 from smarthouse_api.lake.tidying import Tidying
-from smarthouse_api.leases import Lease, LeaseLost, Leases
 
 _ROUND: Final = "collections-round"
 _ASIDE: Final = "collections-aside"

@@ -21,7 +21,7 @@ from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.parts import Part, Work, read_parts
 from smarthouse_api.collections.progress import Progress, Taken, Turn
 from smarthouse_api.collections.table import CollectionsTable
-from smarthouse_api.leases import Lease
+from smarthouse_api.coordination.leases import Lease
 
 _ATTEMPTS = 16
 

@@ -12,10 +12,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.arrow.lines import flat, rfc3339
+from smarthouse_api.arrow.parquet import parquet_file
+from smarthouse_api.arrow.times import TIMESTAMP
 from smarthouse_api.collections.columns import Column, arrow_type, columns, have_rest, records, slices
-from smarthouse_api.export.formats import parquet_file
-from smarthouse_api.export.lines import flat, rfc3339
-from smarthouse_api.lake.schema import TIMESTAMP
 
 POSITION, RECEIVED_AT, FAULT, MORE = "_position", "_received_at", "_fault", "_more"
 

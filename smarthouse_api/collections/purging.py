@@ -12,7 +12,7 @@ from typing import Final
 from backends.ports import Change, Conflict, StateStore
 from smarthouse_api.collections.catalogue import SPACE, Catalogue, Gone
 from smarthouse_api.collections.table import CollectionsTable
-from smarthouse_api.leases import Leases
+from smarthouse_api.coordination.leases import Leases
 
 _LEASE: Final = "collections-purge"
 _PATIENCE_SECONDS: Final = 10.0

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
+from smarthouse_api.arrow.times import EPOCH, FIRST_US, LAST_US
 from smarthouse_api.collections.model import Position
 from smarthouse_api.collections.table import NAME
-from smarthouse_api.lake.schema import EPOCH, FIRST_US, LAST_US
 
 MAX_ROWS = 65_536
 MAX_BYTES = 4 << 20

@@ -10,16 +10,16 @@ from itertools import chain
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from smarthouse_api.arrow.ahead import read_ahead
 from smarthouse_api.collections.curation import Curation
 from smarthouse_api.collections.encoding import FORMATS
 from smarthouse_api.collections.model import Collection, Position, position_in
 from smarthouse_api.collections.ranges import Range, Selection, Span, ranges, select_rows
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
+from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Invalid, Unavailable
-from smarthouse_api.export.archive import read_ahead
-from smarthouse_api.lake.engines import Engine
+from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.table import files_of
-from smarthouse_api.leases import Lease
 
 _PLACE = ("sequence", "position", "time")
 _COLUMNS = ("sequence", "position", "received", "time", "record", "fault")

@@ -13,14 +13,14 @@ from uuid import uuid4
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, StateStore
-from smarthouse_api.attempts import until_settled
 from smarthouse_api.collections.aside import Aside
 from smarthouse_api.collections.catalogue import BORN
 from smarthouse_api.collections.checkers import Checkers
 from smarthouse_api.collections.entries import Request, entries
 from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection
+from smarthouse_api.coordination.attempts import until_settled
+from smarthouse_api.coordination.replies import Replies, RequestKey, reader_of
 from smarthouse_api.errors import Invalid
-from smarthouse_api.replies import Replies, RequestKey, reader_of
 
 _PAGE: Final = 100
 _MOST: Final = 10_000

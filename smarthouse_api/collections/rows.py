@@ -16,11 +16,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.arrow.times import EPOCH, FIRST_US, LAST_US, TIMESTAMP
 from smarthouse_api.collections.checking import read_time
 from smarthouse_api.collections.fields import Fields, perhaps_large
 from smarthouse_api.collections.model import Collection, Entry
 from smarthouse_api.collections.table import RECORDS
-from smarthouse_api.lake.schema import EPOCH, FIRST_US, LAST_US, TIMESTAMP
 
 _USUAL_TIME: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z\z"
 _DIGEST_BYTES: Final = 8

@@ -16,10 +16,10 @@ from smarthouse_api.collections.replaying import Replaying
 from smarthouse_api.collections.seen import Seen
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.topic import Topic
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.replies import Replies
 from smarthouse_api.errors import InUse
-from smarthouse_api.lake.engines import Engine
-from smarthouse_api.leases import Leases
-from smarthouse_api.replies import Replies
+from smarthouse_api.lake.engine import Engine
 
 DEMO = (
     {"id": "example", "name": "Example dataset", "entry_topic": "example", "timestamp_field": "ets"},

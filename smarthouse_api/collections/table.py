@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
 
 from backends.ports import ObjectStore
-from smarthouse_api.lake.schema import TIMESTAMP
+from smarthouse_api.arrow.times import TIMESTAMP
+from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.lake.table import LakeTable, Layout, files_of, lake_faults
-from smarthouse_api.leases import Leases
 
 NAME: Final = "collections"
 

@@ -1,8 +1,7 @@
-"""What runs a query over a snapshot of the lake."""
+"""The engine inside the process, and the one that a URL names."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Generator
 
 import pyarrow as pa
@@ -10,27 +9,8 @@ from deltalake import DeltaTable, QueryBuilder
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 
+from smarthouse_api.lake.engine import Engine, name_of_source
 from smarthouse_api.lake.table import lake_faults
-
-
-class Engine(ABC):
-    """May be made before a fork and is used after it, by many threads at once."""
-
-    @abstractmethod
-    def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
-        """The result of `query`, whose FROM is the snapshot `table`, batch by batch, in no order.
-
-        Columns are called and typed as in the table, but that a text may come as a `string_view`. To be read
-        without pausing, to its end or until closed, which stops the query. Raises `Unavailable` or `StoreUnavailable`, at the
-        first batch or at a later one: a result that ends is whole.
-        """
-
-    @abstractmethod
-    def check(self) -> str:
-        """One line for readiness; raises `Unavailable` when it does not answer."""
-
-    def close(self) -> None:  # noqa: B027
-        """Let go of connections. They are made again when the engine is next used."""
 
 
 class DataFusion(Postgres):
@@ -59,11 +39,6 @@ class EmbeddedEngine(Engine):
 
     def check(self) -> str:
         return "in the process"
-
-
-def name_of_source(query: exp.Select) -> str:
-    """What a query calls the table that it reads; something else for one that reads none."""
-    return next((source.name for source in query.find_all(exp.Table) if source.name), "table")
 
 
 def open_engine(url: str) -> Engine:

@@ -26,7 +26,7 @@ from deltalake import DeltaTable
 from sqlglot import exp
 
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.engines import Engine, name_of_source
+from smarthouse_api.lake.engine import Engine, name_of_source
 
 with warnings.catch_warnings():
     # pyspark has not been tried with pandas 3 by its authors. It insists on importing pandas; we use none of it.

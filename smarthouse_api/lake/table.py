@@ -1,4 +1,4 @@
-"""A Delta table of the lake: every write to it, and the snapshot that a reader gets. And that of states.
+"""A Delta table of the lake: every write to it, and the snapshot that a reader gets.
 
 Only whoever holds the writer's lease calls what writes. Should one who has lost it try all the same, as a process may that was
 suspended, nothing comes of it. A batch is committed on the snapshot that its writer began with, under the name of the log
@@ -16,17 +16,11 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from backends.ports import ObjectStore, StoreUnavailable
-from smarthouse_api.lake.schema import STATES, TIMESTAMP, bucket_of
-from smarthouse_api.leases import Lease, Leases
-
-NAME = "states"
-LEASE = "lake"
-"""Name of the lease that one writer holds, and of the one that whoever reads a snapshot shares."""
+from smarthouse_api.coordination.leases import Lease, Leases
 
 # Only what is named has statistics: those of an identifying column would keep a forgotten home's values in the log. Expired
 # log entries and removed files go as soon as they are asked to, which is what forgetting needs, and not before: an engine that
@@ -70,9 +64,6 @@ class Layout:
     partitions: tuple[str, ...]
     statistics: tuple[str, ...]
     description: str
-
-
-LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time",), "States of homes")
 
 
 class LakeTable:
@@ -211,49 +202,6 @@ class LakeTable:
                 configuration={**CONFIGURATION, "delta.dataSkippingStatsColumns": ",".join(self._layout.statistics)},
                 storage_options=location.storage_options,
             )
-
-
-class StatesTable(LakeTable):
-    """The table of states."""
-
-    def __init__(self, objects: ObjectStore, leases: Leases) -> None:
-        super().__init__(objects, leases, LAYOUT)
-
-    def homes(self) -> set[str]:
-        """Internal keys of all homes that have rows."""
-        table = self.open()
-        if table is None:
-            return set()
-        with lake_faults():
-            batches = table.to_pyarrow_dataset().to_batches(columns=["home"])
-            return {home for batch in batches for home in batch.column("home").unique().to_pylist()}
-
-    def arrivals(self, snapshot: DeltaTable, payloads: set[tuple[str, int]]) -> set[tuple[str, int]]:
-        """Which of these a snapshot holds, and perhaps others: pairs of internal key and time of arrival, in microseconds
-        since 1970.
-        """
-        received = pa.array({at for _, at in payloads}, pa.int64()).cast(TIMESTAMP)
-        # Not by the home, whose text is of another type in files that a delete has rewritten: Arrow cannot compare the two.
-        of_payloads = (
-            pc.field("day").isin(received.cast(pa.date32()).unique())
-            & pc.field("bucket").isin(sorted({bucket_of(home) for home, _ in payloads}))
-            & pc.field("received").isin(received)
-        )
-        with lake_faults():
-            found = snapshot.to_pyarrow_dataset().to_table(columns=["home", "received"], filter=of_payloads)
-        arrived = found.group_by(["home", "received"]).aggregate([])
-        return set(zip(arrived["home"].to_pylist(), arrived["received"].cast(pa.int64()).to_pylist(), strict=True))
-
-    def append(self, snapshot: DeltaTable, rows: pa.Table, log: str, sequence: int) -> None:
-        """Commit `rows` (schema `STATES`) as everything up to `sequence` of `log`; `snapshot` then holds them.
-
-        Raises `Forestalled` when another wrote of the log since `snapshot`.
-        """
-        self.commit(snapshot, rows, {log: sequence})
-
-    def delete_home(self, home: str) -> None:
-        """Remove a home's rows from the table; their bytes stay until `erase_history`."""
-        self.delete(f"bucket = {bucket_of(home)} AND home = '{home}'")
 
 
 def files_of(snapshot: DeltaTable) -> pa.Table:

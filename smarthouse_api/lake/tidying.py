@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.lake.table import LakeTable
-from smarthouse_api.leases import Lease
 
 _SECONDS = 60.0
 

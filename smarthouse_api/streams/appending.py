@@ -15,14 +15,14 @@ from typing import Final
 import msgspec
 
 from backends.ports import ABSENT, Conflict, StoreError, StoreUnavailable
+from smarthouse_api.access.keys import Owner
+from smarthouse_api.coordination.replies import Replies, RequestKey, name_of, reader_of
 from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable
-from smarthouse_api.replies import Replies, RequestKey, name_of, reader_of
 from smarthouse_api.streams.blocks import entries, microseconds
 from smarthouse_api.streams.catalogue import Catalogue
-from smarthouse_api.streams.heads import Draft, Heads, Seen
-from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Owner, Stream
+from smarthouse_api.streams.heads import Draft, Heads, Seen, space_of
+from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Stream
 from smarthouse_api.streams.shelf import Shelf
-from smarthouse_api.streams.space import space_of
 
 _ATTEMPTS: Final = 200
 _BATCH_BYTES: Final = 8 << 20

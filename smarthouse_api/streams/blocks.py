@@ -17,7 +17,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from backends.ports import Entry
-from smarthouse_api.lake.schema import EPOCH
+from smarthouse_api.arrow.times import EPOCH
 from smarthouse_api.streams.model import Packet
 
 _HEAD: Final = struct.Struct("<BBqqI")

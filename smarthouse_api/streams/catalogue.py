@@ -25,10 +25,10 @@ from typing import Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
-from smarthouse_api.attempts import until_settled
+from smarthouse_api.coordination.attempts import until_settled
 from smarthouse_api.errors import Invalid, NotFound
+from smarthouse_api.streams.heads import BORN, HEAD, LEASE, Head, space_of
 from smarthouse_api.streams.model import Retention, Stream
-from smarthouse_api.streams.space import BORN, HEAD, LEASE, Head, space_of
 
 SPACE: Final = "streams"
 _LONGEST_NAME: Final = 512

@@ -17,16 +17,15 @@ from isal import isal_zlib
 from stream_zip import ZIP_64, stream_zip
 
 from backends.ports import ObjectStore, SignsUrls
+from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unavailable
-from smarthouse_api.keyring import Keyring
-from smarthouse_api.leases import Lease, Leases
 from smarthouse_api.streams.blocks import Block
 from smarthouse_api.streams.catalogue import Catalogue
 from smarthouse_api.streams.model import Stream
-from smarthouse_api.streams.pieces import Piece, SegmentPiece
 from smarthouse_api.streams.segments import object_name
 from smarthouse_api.streams.sessions import downloads_of
-from smarthouse_api.streams.shelf import Shelf
+from smarthouse_api.streams.shelf import Piece, SegmentPiece, Shelf
 
 _MODE: Final = 0o100644
 _CHECKED_SECONDS: Final = 0.05

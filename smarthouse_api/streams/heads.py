@@ -10,18 +10,51 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from backends.ports import ABSENT, Change, Committed, Put, StateStore
-from smarthouse_api.attempts import until_settled
+from smarthouse_api.access.keys import Owner
+from smarthouse_api.coordination.attempts import until_settled
 from smarthouse_api.errors import InUse, NotFound
 from smarthouse_api.streams.blocks import time_of
-from smarthouse_api.streams.model import Owner, Session, Status, Stream
-from smarthouse_api.streams.space import HEAD, LEASE, Head, Open, space_of
+from smarthouse_api.streams.model import Session, Status, Stream
+
+BORN: Final = "stream"
+"""The document of a stream's own space that is there from its creation to its deletion, and never changes."""
+
+HEAD: Final = "head"
+"""Another, that says where the stream stands."""
+
+LEASE: Final = "lease"
+"""The sign of life of the stream's owner, as long as there is one."""
 
 Answer = TypeVar("Answer")
+
+
+def space_of(stream_key: str) -> str:
+    """The state space of one stream."""
+    return f"stream-{stream_key}"
+
+
+class Open(msgspec.Struct, frozen=True):
+    """An open session. start: the index that was the next one when it was opened."""
+
+    id: str
+    start: int
+    owner: Owner
+    timeout_seconds: float
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """next: the index after the highest ever given. packets, bytes: ever appended. last_us: when the last came."""
+
+    next: int = 0
+    packets: int = 0
+    bytes: int = 0
+    last_us: int | None = None
+    open: Open | None = None
 
 
 class KeptSession(msgspec.Struct, frozen=True):

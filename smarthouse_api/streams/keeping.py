@@ -15,17 +15,16 @@ from typing import Final, TypeVar
 import msgspec
 
 from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreUnavailable
+from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import NotFound
-from smarthouse_api.leases import Lease, LeaseLost, Leases
 from smarthouse_api.streams.catalogue import Catalogue, Gone
-from smarthouse_api.streams.heads import Heads
+from smarthouse_api.streams.heads import Heads, space_of
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.retention import Retaining
 from smarthouse_api.streams.sealing import Sealing
 from smarthouse_api.streams.segments import REST, Found, object_name
 from smarthouse_api.streams.sessions import downloads_of
 from smarthouse_api.streams.shelf import Shelf
-from smarthouse_api.streams.space import space_of
 
 _LEASE: Final = "streams"
 _ROUND_SECONDS: Final = 30.0

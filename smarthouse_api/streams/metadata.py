@@ -9,11 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
-from smarthouse_api.attempts import until_settled
+from smarthouse_api.access.keys import Owner
+from smarthouse_api.coordination.attempts import until_settled
 from smarthouse_api.errors import InvalidData, NotFound, TooLarge
-from smarthouse_api.streams.heads import Heads
-from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket, Owner, Stream
-from smarthouse_api.streams.space import BORN, space_of
+from smarthouse_api.streams.heads import BORN, Heads, space_of
+from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket, Stream
 
 _PREFIX: Final = "metadata/"
 _PAGE: Final = 1000

@@ -8,16 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
+from smarthouse_api.access.keys import Owner
+
 LARGEST_INDEX: Final = 2**53 - 1
 """The highest index of a packet: beyond it, JSON numbers of many clients are not exact."""
-
-
-class Owner(msgspec.Struct, frozen=True):
-    """Whoever wrote something: the holder of a key. type: `user`, `project` or `admin`. id, name: of the key; no secret."""
-
-    type: str
-    id: str
-    name: str
 
 
 class Retention(msgspec.Struct, frozen=True, omit_defaults=True):

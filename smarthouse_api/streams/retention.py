@@ -13,13 +13,12 @@ import numpy as np
 
 from backends.ports import Change, Conflict, Put, StateStore
 from smarthouse_api.streams.blocks import Block, block, microseconds
-from smarthouse_api.streams.heads import Seen
+from smarthouse_api.streams.heads import BORN, Seen, space_of
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, Retention, Stream
 from smarthouse_api.streams.segments import REST, Found, Rest, Segment
 from smarthouse_api.streams.sessions import HOLDS, Sessions
 from smarthouse_api.streams.shelf import Shelf
-from smarthouse_api.streams.space import BORN, space_of
 
 _SEGMENTS_AT_ONCE: Final = 500
 _NEVER_US: Final = -(1 << 62)

@@ -14,11 +14,10 @@ import msgspec
 
 from backends.ports import Change, Conflict, NoSuchObject, ObjectStore, Put, StateStore
 from smarthouse_api.streams.blocks import Block, block, index_bytes, joined, microseconds
-from smarthouse_api.streams.heads import Heads, Seen
+from smarthouse_api.streams.heads import BORN, Heads, Seen, space_of
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.segments import LOG, MOST_PACKETS, REST, Found, Rest, Segment, object_name
 from smarthouse_api.streams.shelf import Shelf
-from smarthouse_api.streams.space import BORN, space_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.ports import ObjectStore, StateStore
-from smarthouse_api.keyring import Keyring
-from smarthouse_api.leases import Leases
-from smarthouse_api.replies import Replies
+from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.replies import Replies
 from smarthouse_api.streams.appending import Appending
 from smarthouse_api.streams.catalogue import Catalogue
 from smarthouse_api.streams.downloads import Downloads

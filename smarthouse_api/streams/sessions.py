@@ -16,13 +16,13 @@ from typing import Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
-from smarthouse_api.attempts import until_settled
+from smarthouse_api.access.keys import Owner
+from smarthouse_api.coordination.attempts import until_settled
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.replies import Replies, RequestKey, reader_of
 from smarthouse_api.errors import InUse, Invalid, InvalidData, NotFound
-from smarthouse_api.leases import Leases
-from smarthouse_api.replies import Replies, RequestKey, reader_of
-from smarthouse_api.streams.heads import Draft, Heads, KeptSession, kept_session, new_session_id
-from smarthouse_api.streams.model import LARGEST_INDEX, Owner, Session, Stream
-from smarthouse_api.streams.space import BORN, HEAD, space_of
+from smarthouse_api.streams.heads import BORN, HEAD, Draft, Heads, KeptSession, kept_session, new_session_id, space_of
+from smarthouse_api.streams.model import LARGEST_INDEX, Session, Stream
 
 HOLDS: Final = "holds"
 _LONGEST_TIMEOUT_SECONDS: Final = 86400.0

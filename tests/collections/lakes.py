@@ -24,9 +24,10 @@ from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import TOPIC, Collection, Entry
 from smarthouse_api.collections.records import Records, Selection
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
-from smarthouse_api.lake.engines import EmbeddedEngine, Engine
-from smarthouse_api.leases import Leases
-from smarthouse_api.replies import Replies
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.replies import Replies
+from smarthouse_api.lake.engine import Engine
+from smarthouse_api.lake.engines import EmbeddedEngine
 
 Row = dict[str, Any]
 

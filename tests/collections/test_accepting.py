@@ -11,9 +11,9 @@ import redis
 from backends.ports import Change, Committed, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.collections.model import MESSAGE_ID
+from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import Invalid, KeyReused, TooLarge, Unprocessable
 from smarthouse_api.house import House
-from smarthouse_api.replies import RequestKey
 from tests.collections.conftest import NUMBERS, Keeper
 from tests.conftest import Environment
 from tests.servers import RedisServer

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from smarthouse_api.collections.model import Collection
+from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import NotFound, TooLarge
-from smarthouse_api.replies import RequestKey
 from tests.collections.conftest import NUMBERS, Keeper
 
 

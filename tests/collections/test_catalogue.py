@@ -9,8 +9,8 @@ import pytest
 
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import Collection, Retention
+from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused
-from smarthouse_api.replies import RequestKey
 from tests.collections.conftest import NUMBERS, Keeper
 
 

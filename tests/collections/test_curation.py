@@ -27,10 +27,10 @@ from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import TOPIC, Collection
 from smarthouse_api.collections.progress import Progress
 from smarthouse_api.collections.table import CollectionsTable
+from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import NotFound, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.lake.table import Forestalled, files_of
-from smarthouse_api.leases import LeaseLost
 from tests.collections.lakes import Died, Lake, interrupt, once
 from tests.conftest import ROOT, Environment
 

@@ -15,9 +15,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from smarthouse_api.arrow import lines, parquet
+from smarthouse_api.arrow.times import TIMESTAMP
 from smarthouse_api.collections.encoding import FORMATS
-from smarthouse_api.export import formats, lines
-from smarthouse_api.lake.schema import TIMESTAMP
 
 AT = datetime(2026, 11, 21, 17, 0, 0, 123456, UTC)
 AT_TEXT = "2026-11-21T17:00:00.123456Z"
@@ -252,7 +252,7 @@ def test_records_of_many_shapes_are_rows_of_one_answer(name):
 
 @every_format
 def test_batches_are_read_as_chunks_are_asked_for(name, monkeypatch):
-    monkeypatch.setattr(formats, "ROW_GROUP_ROWS", 2)
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 2)
     pulled = []
 
     def source() -> Iterator[pa.RecordBatch]:
@@ -456,8 +456,8 @@ def test_pandas_reads_the_parquet():
 
 
 def test_a_row_group_is_cut_by_rows_and_by_size(monkeypatch):
-    monkeypatch.setattr(formats, "ROW_GROUP_ROWS", 20)
-    monkeypatch.setattr(formats, "ROW_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 20)
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 1 << 20)
     small, large = batch(*[{"a": "x"}] * 10), batch(*[{"a": "y" * (1 << 20)}] * 2)
     data = encoded("parquet", {"a": "string"}, small, small, small, large, large)
     groups = pq.ParquetFile(io.BytesIO(data)).metadata
@@ -499,6 +499,6 @@ def test_a_thousand_members_come_back(name):
 
 @pytest.mark.parametrize("name", ["csv", "parquet"])
 def test_wide_rows_come_in_smaller_pieces(name, monkeypatch):
-    monkeypatch.setattr(formats, "ROW_GROUP_ROWS", 1)
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 1)
     chunks = FORMATS[name].encode(iter([batch(*["{}"] * 4000)]), MOST, with_meta=True)
     assert len(list(chunks)) == 1 + 4  # a header or a footer, and about a thousand rows each

@@ -14,8 +14,8 @@ from smarthouse_api.collections.catalogue import Catalogue
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.purging import Purging
 from smarthouse_api.collections.table import CollectionsTable
+from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.lake.table import files_of
-from smarthouse_api.leases import LeaseLost
 from tests.collections.lakes import Died, Lake, interrupt, once
 from tests.conftest import Environment
 

@@ -27,14 +27,16 @@ from flask.testing import FlaskClient
 from minio import Minio
 from sqlglot import exp
 
+from smarthouse_api.arrow.times import TIMESTAMP
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.export.order import ordered
 from smarthouse_api.house import House
-from smarthouse_api.lake import query as lake_query
-from smarthouse_api.lake.engines import EmbeddedEngine, Engine, open_engine
-from smarthouse_api.lake.query import Filters, Part, parts, select_groups, select_rows
-from smarthouse_api.lake.schema import ROWS, STATES, TIMESTAMP, bucket_of
+from smarthouse_api.lake.engine import Engine
+from smarthouse_api.lake.engines import EmbeddedEngine, open_engine
 from smarthouse_api.lake.table import CONFIGURATION, files_of
+from smarthouse_api.states import query as lake_query
+from smarthouse_api.states.export.order import ordered
+from smarthouse_api.states.query import Filters, Part, parts, select_groups, select_rows
+from smarthouse_api.states.schema import ROWS, STATES, bucket_of
 from tests.conftest import ROOT, Environment, unzipped
 from tests.lake.sail import SailServer
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, free_port, missing
@@ -338,7 +340,7 @@ def test_an_engine_killed_in_the_middle_breaks_the_zip(
     make_client: Clients, own_sail: SailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 100)
-    monkeypatch.setattr("smarthouse_api.export.dataset._READ_AHEAD_BYTES", 1)
+    monkeypatch.setattr("smarthouse_api.states.export.dataset._READ_AHEAD_BYTES", 1)
     client = make_client(engine_url=own_sail.url)
     fill(house_of(client))
     answer = client.get("/api/export/dataset?formats=json,csv", buffered=False)
@@ -568,7 +570,7 @@ def test_an_engine_opened_before_a_fork_serves_every_process_after_it(
         sys.path.insert(0, {str(ROOT)!r})
         from deltalake import DeltaTable
         from smarthouse_api.lake.engines import open_engine
-        from smarthouse_api.lake.query import Filters, select_groups
+        from smarthouse_api.states.query import Filters, select_groups
 
         engine = open_engine({sail.url!r})
         children = []

@@ -11,9 +11,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from backends.ports import Change
+from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.house import House
-from smarthouse_api.leases import LeaseLost
-from smarthouse_api.uploads import Upload
+from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, payload, state
 
 

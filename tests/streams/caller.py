@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from backends.registry import open_state
 from config.settings import Settings
-from smarthouse_api.access import Access
+from smarthouse_api.access.grants import Access
 from smarthouse_api.house import House
 
 HOME, OTHER_HOME, MODULE = 1, 2, "sds"

@@ -13,12 +13,13 @@ import pytest
 
 from backends.ports import Change
 from config.settings import Settings
+from smarthouse_api.access.keys import Owner
 from smarthouse_api.house import House
 from smarthouse_api.streams.downloads import Download
-from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Owner, Retention, Session, Status, Stream
+from smarthouse_api.streams.heads import LEASE, space_of
+from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Retention, Session, Status, Stream
 from smarthouse_api.streams.segments import LOG, Segment
 from smarthouse_api.streams.shelf import Shelf
-from smarthouse_api.streams.space import LEASE, space_of
 
 ANNA = Owner("user", "a" * 12, "Anna")
 BEN = Owner("project", "b" * 12, "Ben")

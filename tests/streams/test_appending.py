@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from backends.ports import Change, Committed, Conflict, Entry, StoreUnavailable
+from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused, TooLarge, Unavailable
 from smarthouse_api.house import House
-from smarthouse_api.replies import RequestKey
 from smarthouse_api.streams.blocks import block, entries
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket
 from tests.streams.conftest import ANNA, BEN, Given, Recorder, clock_ahead_by, made, now, numbered, soon

@@ -13,16 +13,17 @@ from click.testing import CliRunner
 
 from backends.ports import Change, StoreUnavailable
 from config.settings import Settings
+from smarthouse_api.access.keys import Owner
 from smarthouse_api.cli import main
+from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Refused, StoreError, Unavailable
 from smarthouse_api.forgetting import digest_of
 from smarthouse_api.house import House
-from smarthouse_api.lake.query import Filters
-from smarthouse_api.leases import Lease
+from smarthouse_api.states.query import Filters
+from smarthouse_api.states.uploads import Upload
 from smarthouse_api.streams.catalogue import SPACE
-from smarthouse_api.streams.model import NewPacket, Owner, Retention, Stream
-from smarthouse_api.streams.space import space_of
-from smarthouse_api.uploads import Upload
+from smarthouse_api.streams.heads import space_of
+from smarthouse_api.streams.model import NewPacket, Retention, Stream
 from tests.conftest import HOME, OTHER_HOME, Environment, payload, rows, state
 from tests.test_restoring import replace
 

@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from backends.ports import StoreUnavailable
-from smarthouse_api import access
+from smarthouse_api.access import grants as access
 from tests.streams.caller import HOME, MODULE, OTHER_HOME, RANGE, Caller, assert_refused, house_of, json_of
 
 SESSION = "0" * 32

@@ -13,16 +13,16 @@ import pytest
 
 from backends.ports import Change, NoSuchObject, StoreUnavailable
 from config.settings import Settings
+from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.house import House
-from smarthouse_api.replies import RequestKey
 from smarthouse_api.streams import catalogue as catalogue_module
 from smarthouse_api.streams import keeping
 from smarthouse_api.streams.catalogue import SPACE
+from smarthouse_api.streams.heads import space_of
 from smarthouse_api.streams.keeping import Keeping
 from smarthouse_api.streams.model import LARGEST_INDEX, Retention, Stream
 from smarthouse_api.streams.segments import LOG, object_name
-from smarthouse_api.streams.space import space_of
 from tests.servers import RedisServer
 from tests.streams.conftest import ANNA, BEN, Recorder, dying_at_each_step, made, numbered
 

@@ -14,7 +14,7 @@ import pytest
 from smarthouse_api.errors import NotFound, Refused, StoreError, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.streams.model import LARGEST_INDEX
-from smarthouse_api.streams.pieces import SegmentPiece
+from smarthouse_api.streams.shelf import SegmentPiece
 from tests.streams.conftest import Recorder, joined, made, numbered, within
 
 SPREAD = [0, 1, 2, 5, 6, 9, 10, 11, 12, 20, 21, 22, 30, 31, 33]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from backends.ports import Change, Put
+from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import InUse, Invalid, InvalidData, KeyReused, NotFound, Unavailable
 from smarthouse_api.house import House
-from smarthouse_api.replies import RequestKey
+from smarthouse_api.streams.heads import LEASE
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, Session, Status
-from smarthouse_api.streams.space import LEASE
 from tests.streams.conftest import ADMIN, ANNA, BEN, Recorder, clock_ahead_by, made, numbered, soon
 
 KEY = RequestKey("anna 1", "digest")

@@ -1,0 +1,35 @@
+"""What runs a query over a snapshot of the lake."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from sqlglot import exp
+
+
+class Engine(ABC):
+    """May be made before a fork and is used after it, by many threads at once."""
+
+    @abstractmethod
+    def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
+        """The result of `query`, whose FROM is the snapshot `table`, batch by batch, in no order.
+
+        Columns are called and typed as in the table, but that a text may come as a `string_view`. To be read
+        without pausing, to its end or until closed, which stops the query. Raises `Unavailable` or `StoreUnavailable`, at the
+        first batch or at a later one: a result that ends is whole.
+        """
+
+    @abstractmethod
+    def check(self) -> str:
+        """One line for readiness; raises `Unavailable` when it does not answer."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of connections. They are made again when the engine is next used."""
+
+
+def name_of_source(query: exp.Select) -> str:
+    """What a query calls the table that it reads; something else for one that reads none."""
+    return next((source.name for source in query.find_all(exp.Table) if source.name), "table")

@@ -1,0 +1,222 @@
+"""An export: what is pending flushed, a snapshot opened, its rows made private, encoded, zipped, described; as a stream."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import uuid
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from smarthouse_api.arrow.ahead import read_ahead
+from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.leases import Lease
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.lake.engine import Engine
+from smarthouse_api.lake.table import files_of
+from smarthouse_api.states.curator import Curator
+from smarthouse_api.states.export.archive import Member, Written, archive
+from smarthouse_api.states.export.formats import FORMATS
+from smarthouse_api.states.export.metadata import Extract, ckan_package, data_package
+from smarthouse_api.states.export.order import ordered
+from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.privacy import Redactor
+from smarthouse_api.states.query import Filters, parts, select_groups, select_rows
+from smarthouse_api.states.table import StatesTable
+
+_READ_AHEAD_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Policy:
+    """strict: replace every object part, and publish a type and unit only from `min_homes` homes on. rotating: a home has
+    another pseudonym in each export. license_id: one of CKAN's. at_once: exports that one process makes at a time.
+    """
+
+    strict: bool = False
+    rotating: bool = False
+    min_homes: int = 5
+    license_id: str = "cc-zero"
+    author: str = ""
+    at_once: int = 8
+
+
+class Export:
+    """The zip, to be iterated once and closed; the readers' lease of the lake is held until then."""
+
+    def __init__(self, file_name: str, chunks: Iterator[bytes], lease: Lease, ending: ExitStack) -> None:
+        self.file_name = file_name
+        self._chunks, self._lease, self._ending = chunks, lease, ending
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._lease.check()  # what was read ahead of a forgetting must not be sent after it
+            yield chunk
+
+    def close(self) -> None:
+        self._ending.close()
+
+
+class Exports:
+    """Exports of one lake under one policy."""
+
+    def __init__(
+        self,
+        curator: Curator,
+        homes: Homes,
+        table: StatesTable,
+        engine: Engine,
+        keyring: Keyring,
+        policy: Policy,
+    ) -> None:
+        self._curator, self._homes, self._table, self._engine = curator, homes, table, engine
+        self._keyring, self._policy = keyring, policy
+        self._slots = threading.BoundedSemaphore(policy.at_once)
+
+    def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True) -> Export | None:
+        """Everything acknowledged before the call that passes `filters`, in each of `formats`; None for no row.
+
+        A fault while it is read is raised there, before the zip's end.
+        """
+        with ExitStack() as ending:
+            if not self._slots.acquire(blocking=False):
+                raise Unavailable("This worker makes as many exports as it can at once; ask again")
+            ending.callback(self._slots.release)
+            self._curator.flush()
+            lease = self._table.reading()
+            ending.callback(lease.release)
+            rows = self._rows(filters, lease)
+            if rows is None:
+                return None
+            ending.callback(rows.close)
+            made_at = datetime.now(UTC)
+            stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
+            chunks = archive(
+                (_member(f"{stem}.{FORMATS[name].extension}", name, rows) for name in formats),
+                modified_at=made_at,
+                trailer=(lambda files: self._describe(stem, made_at, filters, rows, files)) if metadata else None,
+            )
+            ending.callback(chunks.close)
+            return Export(f"{stem}.zip", chunks, lease, ending.pop_all())
+
+    def _rows(self, filters: Filters, lease: Lease) -> Rows | None:
+        snapshot = self._table.open()
+        if snapshot is None:
+            return None
+        key = secrets.token_bytes(32) if self._policy.rotating else self._keyring.key("export")
+        rows = Rows(
+            snapshot, filters, self._engine, self._homes, lease, Redactor(key, strict=self._policy.strict), self._policy
+        )
+        return None if rows.is_empty() else rows
+
+    def _describe(self, stem: str, made_at: datetime, filters: Filters, rows: Rows, files: list[Written]) -> Iterator[Member]:
+        extract = Extract(
+            id=uuid.uuid4().hex,
+            generated_at=made_at,
+            rows=rows.count,
+            privacy="strict" if self._policy.strict else "standard",
+            pseudonyms="rotating" if self._policy.rotating else "stable",
+            time_field=filters.time_field,
+            date_from=filters.since.isoformat() if filters.since else None,
+            date_to=filters.until.isoformat() if filters.until else None,
+            types=filters.types,
+            units=filters.units,
+            author=self._policy.author,
+            license_id=self._policy.license_id,
+        )
+        for name, document in (
+            (f"{stem}_metadata.json", ckan_package(extract, files)),
+            ("datapackage.json", data_package(extract, files)),
+        ):
+            yield Member(name, [orjson.dumps(document, option=orjson.OPT_INDENT_2)])
+
+
+class Rows:
+    """The rows of one export, read anew from the same snapshot for each format."""
+
+    def __init__(
+        self,
+        snapshot: DeltaTable,
+        filters: Filters,
+        engine: Engine,
+        homes: Homes,
+        lease: Lease,
+        redactor: Redactor,
+        policy: Policy,
+    ) -> None:
+        self._snapshot, self._filters, self._engine = snapshot, filters, engine
+        self._homes, self._lease, self._redactor = homes, lease, redactor
+        self._parts = list(parts(files_of(snapshot), filters))
+        self._groups = self._published_groups(policy.min_homes) if policy.strict else None
+        self._first: Generator[pa.RecordBatch | None] | None = None
+        self.count = 0
+
+    def is_empty(self) -> bool:
+        """Whether there is no row. The work of finding the first is not done twice."""
+        batches = self._ahead()
+        first = next(batches, None)
+        if first is None:
+            return True
+        self._first = _chained(first, batches)
+        next(self._first)
+        return False
+
+    def close(self) -> None:
+        """Stop reading ahead, if nobody began to read."""
+        if self._first is not None:
+            self._first.close()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        batches, self._first = self._first or self._ahead(), None
+        return batches
+
+    def _ahead(self) -> Generator[pa.RecordBatch]:
+        """The batches, read and made private in a thread of their own while those before are encoded."""
+        return read_ahead(self._batches(), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        """The published rows, part by part; counts them anew. Raises `LeaseLost` when this export was broken off."""
+        self.count = 0
+        for part in self._parts if self._groups != [] else ():
+            query = select_rows(part, self._filters, self._homes.hidden(), self._groups)
+            rows = ordered(self._engine.stream(self._snapshot, query))
+            visible = None if rows is None else self._without_hidden(rows)
+            if visible is not None and visible.num_rows:
+                self.count += visible.num_rows
+                yield self._redactor(visible)
+
+    def _without_hidden(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows but for homes that were forgotten since the query began. Their mark goes only after this lease is broken,
+        so that one who finds neither has nothing to hide.
+        """
+        hidden = self._homes.hidden()
+        self._lease.check()
+        if not hidden:
+            return rows
+        home = rows.column("home")
+        of_hidden = pc.is_in(home.dictionary, pa.array(sorted(hidden), pa.string()))
+        return rows.filter(pc.invert(of_hidden.take(home.indices)))
+
+    def _published_groups(self, min_homes: int) -> list[tuple[str, str | None]]:
+        query = select_groups(self._filters, self._homes.hidden(), min_homes)
+        return [tuple(row.values()) for batch in self._engine.stream(self._snapshot, query) for row in batch.to_pylist()]
+
+
+def _member(file_name: str, format_: str, rows: Rows) -> Member:
+    form = FORMATS[format_]
+    return Member(file_name, form.encode(rows), form.packed)
+
+
+def _chained(first: pa.RecordBatch, rest: Generator[pa.RecordBatch]) -> Generator[pa.RecordBatch | None]:
+    """None, then `first` and the `rest`: once begun, closing it closes the rest."""
+    with closing(rest):
+        yield None
+        yield first
+        yield from rest

@@ -1,0 +1,229 @@
+"""The two documents about an export: a dictionary for CKAN's `package_create`, and a Frictionless `datapackage.json`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+import orjson
+
+from smarthouse_api.states.export.archive import Written
+from smarthouse_api.states.export.formats import FORMATS, Format
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a column means, in words, and its type in Table Schema."""
+
+    title: str
+    type: str
+    description: str
+    required: bool = False
+
+
+COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
+    {
+        "home": Column("Home", "string", "Pseudonym of the home. It cannot be turned back into the home's id.", required=True),
+        "entity_id": Column("Entity", "string", "Home Assistant's id of the entity; its name may be replaced by a pseudonym."),
+        "type": Column("Type", "string", "Home Assistant's domain of the entity, such as sensor or light.", required=True),
+        "state": Column("State", "string", "The state as text; `redacted` where it may not be published. It may be empty."),
+        "value": Column("Value", "number", "The state as a number; null where it is not a finite number."),
+        "unit": Column("Unit", "string", "Unit of measurement of the state; null where the entity has none."),
+        "device_class": Column("Device class", "string", "Home Assistant's device class; null where the entity has none."),
+        "last_changed": Column("Last changed", "datetime", "When the state last changed, UTC; null where unknown."),
+        "last_updated": Column(
+            "Last updated", "datetime", "When state or attributes were last written, UTC; null where unknown."
+        ),
+        "received": Column("Received", "datetime", "When the record arrived at the data lake, UTC.", required=True),
+        "attributes": Column(
+            "Attributes", "object", "The entity's attributes that may be published: an object, or its JSON text."
+        ),
+    }
+)
+"""The columns of an export's rows, in their order: the only place that describes them."""
+
+LICENSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "cc-zero": "CC0-1.0",
+        "cc-by": "CC-BY-4.0",
+        "cc-by-sa": "CC-BY-SA-4.0",
+        "odc-pddl": "ODC-PDDL-1.0",
+        "odc-by": "ODC-BY-1.0",
+        "odc-odbl": "ODbL-1.0",
+    }
+)
+"""CKAN's license ids, and the Open Definition's ids of the same, which a data package takes. Any other stands for itself."""
+
+KEYWORDS: Final = ("smart home", "home-assistant", "time series")
+UNFILTERED: Final = "all"
+_TABLES: Final = frozenset({"csv", "json", "jsonl"})
+_TAG: Final = re.compile(r"[\w \-.]{2,100}")
+_NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extract:
+    """An export that was made, as it really was: the effective filters, not the ones asked for.
+
+    id: unique for each export. date_from, date_to: None for no limit. types, units: empty for all. time_field: what the dates
+    filter. rows: of each file. first_at, last_at: the earliest and latest time in it, if known. license_id: one of CKAN's.
+    """
+
+    id: str
+    generated_at: datetime
+    rows: int
+    privacy: str
+    pseudonyms: str
+    time_field: str
+    date_from: str | None = None
+    date_to: str | None = None
+    types: Sequence[str] = ()
+    units: Sequence[str] = ()
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    title: str = "Smart-home states"
+    author: str = ""
+    license_id: str = "cc-zero"
+
+    @property
+    def name(self) -> str:
+        """A name that CKAN and Frictionless both accept: lower-case letters, digits, - and _, at most 100."""
+        return _NOT_IN_NAME.sub("-", f"smarthouse-extract-{self.generated_at:%Y-%m-%d}-{self.id}".lower())[:100]
+
+    @property
+    def keywords(self) -> list[str]:
+        """Without the types that CKAN would not take for a tag."""
+        return list(dict.fromkeys((*KEYWORDS, *filter(_TAG.fullmatch, self.types))))
+
+    @property
+    def notes(self) -> str:
+        columns = "\n".join(f"- `{name}`: {column.description}" for name, column in COLUMNS.items())
+        return f"State changes of smart homes, one row for each, {self.rows} rows. Times are UTC.\n\n{columns}"
+
+
+def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
+    """What CKAN's `package_create` takes. Still to be added by whoever publishes it: `owner_org`, where CKAN asks for one.
+
+    A resource's `url` is the file's name in the zip, since older CKANs refuse an empty one; uploading the file replaces it.
+    `hash` is SHA-256 in hexadecimal, as `hash_algorithm` says.
+    """
+    files = list(files)
+    made_at = _naive(extract.generated_at)
+    return {
+        "name": extract.name,
+        "title": extract.title,
+        "notes": extract.notes,
+        "author": extract.author,
+        "license_id": extract.license_id,
+        "tags": [{"name": keyword} for keyword in extract.keywords],
+        "extras": [{"key": key, "value": value} for key, value in _facts(extract, files).items()],
+        "resources": [
+            {
+                "name": file.name,
+                "description": _format(file).description,
+                "url": file.name,
+                "format": _format(file).name.upper(),
+                "mimetype": _format(file).media_type,
+                "size": file.size,
+                "hash": file.sha256,
+                "hash_algorithm": "sha256",
+                "created": made_at,
+                "last_modified": made_at,
+            }
+            for file in files
+        ],
+    }
+
+
+def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
+    """The extras. No key may be one of CKAN's own fields of a package."""
+    facts = {
+        "date_from": extract.date_from or UNFILTERED,
+        "date_to": extract.date_to or UNFILTERED,
+        "types": _listed(extract.types),
+        "units": _listed(extract.units),
+        "time_field": extract.time_field,
+        "formats": _listed([_format(file).name for file in files]),
+        "privacy": extract.privacy,
+        "pseudonyms": extract.pseudonyms,
+        "rows": str(extract.rows),
+        "generated_at": _rfc3339(extract.generated_at),
+    }
+    if extract.first_at and extract.last_at:
+        facts |= {"first_at": _rfc3339(extract.first_at), "last_at": _rfc3339(extract.last_at)}
+    return facts
+
+
+def _listed(values: Sequence[str]) -> str:
+    """As a JSON array, for a unit may hold a comma."""
+    return orjson.dumps(list(values)).decode() if values else UNFILTERED
+
+
+def data_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
+    """A Frictionless data package (version 1). CSV, JSON and JSONL are tables with a schema; the others are plain files.
+
+    `bytes` and `hash` are of the file as unzipped; JSON has the hash only.
+    """
+    resources = [_resource(file) for file in files]
+    tabular = all(resource["profile"] == "tabular-data-resource" for resource in resources)
+    return {
+        "profile": "tabular-data-package" if tabular else "data-package",
+        "name": extract.name,
+        "id": extract.id,
+        "title": extract.title,
+        "description": extract.notes,
+        "created": _rfc3339(extract.generated_at),
+        "keywords": extract.keywords,
+        "licenses": [{"name": LICENSES.get(extract.license_id, extract.license_id)}],
+        **({"contributors": [{"title": extract.author, "role": "author"}]} if extract.author else {}),
+        "resources": resources,
+    }
+
+
+def _resource(file: Written) -> dict[str, Any]:
+    form = _format(file)
+    resource = {
+        "name": form.name,
+        "path": file.name,
+        "profile": "data-resource",
+        "description": form.description,
+        "format": form.name,
+        "mediatype": form.media_type,
+        "bytes": file.size,
+        "hash": f"sha256:{file.sha256}",
+    }
+    if form.name in _TABLES:
+        resource |= {"profile": "tabular-data-resource", "encoding": "utf-8", "schema": table_schema()}
+    else:
+        resource["type"] = "file"  # or frictionless guesses a schema for Parquet, and fails on it
+    if form.name == "json":
+        del resource["bytes"]  # frictionless 5.21 counts none while it parses JSON, and then finds them wrong
+    if form.name == "csv":
+        resource["dialect"] = {"delimiter": ",", "lineTerminator": "\n", "quoteChar": '"', "doubleQuote": True, "header": True}
+    return resource
+
+
+def table_schema() -> dict[str, Any]:
+    """The columns in Table Schema. It has one missing value, the empty text, so in CSV it cannot tell it from a null."""
+    fields = []
+    for name, column in COLUMNS.items():
+        field = {"name": name, "type": column.type, "title": column.title, "description": column.description}
+        fields.append(field | {"constraints": {"required": True}} if column.required else field)
+    return {"fields": fields, "missingValues": [""]}
+
+
+def _format(file: Written) -> Format:
+    return FORMATS[file.name.rpartition(".")[2]]
+
+
+def _naive(time: datetime) -> str:
+    """Without an offset, which CKAN before 2.11 cannot read: it takes every time for UTC."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,115 @@
+"""A body's text as states, each of which may fail by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from smarthouse_api.errors import TooLarge
+from smarthouse_api.states.payload.compression import Limits, Undecodable
+from smarthouse_api.states.payload.mending import NOT_A_CHARACTER, entries_of, marked, mend
+
+_SMALLEST: Final = len('{"state":""},')
+
+
+class State(msgspec.Struct, gc=False):
+    state: str
+    entity_id: str | None = None
+    attributes: msgspec.Raw = msgspec.Raw(b"{}")
+    last_changed: str | None = None
+    last_updated: str | None = None
+
+
+class _LooseState(msgspec.Struct, gc=False):
+    state: str
+    entity_id: str | None = None
+    attributes: msgspec.Raw = msgspec.Raw(b"{}")
+    last_changed: msgspec.Raw = msgspec.Raw(b"null")
+    last_updated: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_body = msgspec.json.Decoder(dict[str, list[State]]).decode
+_entity_id = attrgetter("entity_id")
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_states = msgspec.json.Decoder(list[State]).decode
+_entries = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_loose_state = msgspec.json.Decoder(_LooseState).decode
+_time = msgspec.json.Decoder(str | None).decode
+
+
+def read_states(text: bytes, limits: Limits) -> tuple[list[State], int]:
+    """The states of a body's text, each with its entity id, and the number of values that are none. Attributes stay unread."""
+    # A body may take up many times its size once decoded, so a suspicious one is counted before.
+    if len(text) > limits.max_records * _SMALLEST and entries_of(text) > 2 * limits.max_records:
+        raise _too_many(limits)
+    try:
+        body, ignored = _body(text), 0
+    except (msgspec.DecodeError, RecursionError):
+        body, ignored = _read_piecewise(text, limits)
+    states = list(chain.from_iterable(body.values()))
+    if len(states) + ignored > limits.max_records:
+        raise _too_many(limits)
+    if None in map(_entity_id, states):
+        if sum(len(key) * len(found) for key, found in body.items()) > limits.max_decoded_bytes:
+            raise TooLarge(f"The entity ids of the body's states have more than {limits.max_decoded_bytes} characters in all.")
+        for key, found in body.items():
+            for state in found:
+                state.entity_id = key if state.entity_id is None else state.entity_id
+    return states, ignored
+
+
+def _read_piecewise(text: bytes, limits: Limits) -> tuple[dict[str, list[State]], int]:
+    """The same entity by entity, then state by state, each of which may fail by itself."""
+    if entries_of(text) > 2 * limits.max_records:
+        raise _too_many(limits)
+    try:
+        members = _members(mend(text, limits.max_depth))
+    except msgspec.ValidationError:
+        raise Undecodable("The JSON is not an object of entities, each with an array of states.", "structure") from None
+    except msgspec.DecodeError as error:
+        raise Undecodable(f"The body is not JSON: {error}.", "structure") from None
+    body: dict[str, list[State]] = {}
+    ignored = 0
+    for key, value in members.items():
+        try:
+            found: Sequence[State | None] = _states(value)
+        except msgspec.DecodeError:
+            found = _read_apart(value)
+        body[key] = [state for state in found if state is not None and not _is_marked(state, key)]
+        ignored += len(found) - len(body[key])
+    return body, ignored
+
+
+def _read_apart(value: msgspec.Raw) -> list[State | None]:
+    try:
+        entries = _entries(value)
+    except msgspec.DecodeError:
+        return [None]
+    return [_read_alone(entry) for entry in entries]
+
+
+def _read_alone(entry: msgspec.Raw) -> State | None:
+    try:
+        found = _loose_state(entry)
+    except msgspec.DecodeError:
+        return None
+    times = []
+    for raw in (found.last_changed, found.last_updated):
+        try:
+            times.append(_time(raw))
+        except msgspec.DecodeError:
+            times.append(None)
+    return State(found.state, found.entity_id, found.attributes, *times)
+
+
+def _is_marked(state: State, key: str) -> bool:
+    named = key if state.entity_id is None else state.entity_id
+    return NOT_A_CHARACTER in state.state or NOT_A_CHARACTER in named or marked(bytes(state.attributes))
+
+
+def _too_many(limits: Limits) -> TooLarge:
+    return TooLarge(f"The body holds more than {limits.max_records} records.")

@@ -1,0 +1,214 @@
+"""What of a home is published: the attributes that decoding keeps, and the names and states that an export replaces."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smarthouse_api.states.entities import identify
+from smarthouse_api.states.schema import ROWS
+
+PRIVATE_TYPES: Final = frozenset({"person", "device_tracker", "zone", "camera", "calendar"})
+"""The domains whose object ids and states tell of people and places."""
+
+KNOWN_STATES: Final = frozenset(
+    {"home", "not_home", "on", "off", "idle", "recording", "streaming", "unknown", "unavailable", ""}
+)
+"""The states of those domains that Home Assistant itself words; any other may be the name of a place or an appointment."""
+
+REDACTED: Final = "redacted"
+
+_MOST_REMEMBERED: Final = 100_000
+
+Mask = npt.NDArray[np.bool_]
+
+_TEXT = """
+    unit_of_measurement device_class state_class mode hvac_action preset_mode fan_mode swing_mode swing_horizontal_mode
+    operation_mode action direction repeat color_mode event_type last_reset temperature_unit pressure_unit wind_speed_unit
+    visibility_unit precipitation_unit
+"""
+_TEXTS = """
+    options hvac_modes preset_modes fan_modes swing_modes swing_horizontal_modes operation_list available_modes
+    supported_color_modes event_types
+"""
+_NUMBER = """
+    supported_features assumed_state restored min max step temperature current_temperature target_temp_high target_temp_low
+    target_temp_step min_temp max_temp apparent_temperature dew_point humidity current_humidity target_humidity min_humidity
+    max_humidity pressure wind_speed wind_bearing wind_gust_speed visibility cloud_coverage uv_index ozone precipitation
+    illuminance brightness color_temp color_temp_kelvin min_mireds max_mireds min_color_temp_kelvin max_color_temp_kelvin
+    current_position current_tilt_position percentage percentage_step oscillating volume_level is_volume_muted shuffle
+    battery_level battery voltage current power energy current_power_w today_energy_kwh total_energy_kwh
+"""
+_NUMBERS = "rgb_color rgbw_color rgbww_color hs_color xy_color"
+
+# Home Assistant's own bound for a state, and more members than any of its lists has.
+_Text = Annotated[str, msgspec.Meta(max_length=255)]
+_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float | bool
+_KINDS: Final[dict[str, Any]] = {
+    **dict.fromkeys(_TEXT.split(), _Text | None),
+    **dict.fromkeys(_TEXTS.split(), Annotated[list[_Text], msgspec.Meta(max_length=100)] | None),
+    **dict.fromkeys(_NUMBER.split(), _Number | None),
+    **dict.fromkeys(_NUMBERS.split(), Annotated[list[_Number | None], msgspec.Meta(max_length=8)] | None),
+}
+
+Attributes: Final = msgspec.defstruct(
+    "Attributes", [(name, kind, None) for name, kind in _KINDS.items()], gc=False, omit_defaults=True, module=__name__
+)
+"""The attributes that are published, as Home Assistant names them; None: it was null, absent, or of another kind.
+
+Units, classes and capabilities, and the measurements of weather, climate, light and plugs. Each takes its own kind of value:
+short text, a number or a truth, a short list of one of them; so nothing hides in a nested object, and no name in
+`temperature`. `options` stays although its owner words it: a state cannot be understood without it.
+
+Left out though harmless to look at: `friendly_name` and `icon` (people's own words), `changed_by` (a person), `elevation`,
+`azimuth` and `next_rising` of the sun (they give the home's coordinates away), `attribution`, `installed_version`
+(fingerprints), `forecast` (nested, and no measurement), `media_title` and the like (what is watched).
+"""
+
+_decoder = msgspec.json.Decoder(Attributes)
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_one = {name: msgspec.json.Decoder(kind).decode for name, kind in _KINDS.items()}
+_write = msgspec.json.Encoder().encode
+
+
+def read_lines(raw: bytes | memoryview) -> list[msgspec.Struct]:
+    """`read_attributes` for each line, quickly; raises ValueError already where a value is of another kind."""
+    return _decoder.decode_lines(raw)
+
+
+def read_attributes(raw: bytes) -> msgspec.Struct:
+    """The published ones among a state's attributes, as an `Attributes`. Raises ValueError unless `raw` is a JSON object."""
+    try:
+        return _decoder.decode(raw)
+    except ValueError:
+        kept = {}
+        for name, value in _members(raw).items():
+            if name in _read_one:
+                try:
+                    kept[name] = _read_one[name](value)
+                except ValueError:
+                    continue
+        return Attributes(**kept)
+
+
+def allowed_attributes(raw: bytes) -> bytes:
+    """The same as compact JSON text, its keys in one order always."""
+    return _write(read_attributes(raw))
+
+
+class Redactor:
+    """Turns the lake's rows into published ones. Keep one for an export: it remembers the names that it gave.
+
+    secret: decides the pseudonyms; with another one every home and entity has another name. strict: replace the object part of
+    every entity id, not only those of `PRIVATE_TYPES`.
+    """
+
+    def __init__(self, secret: bytes, *, strict: bool = False) -> None:
+        self._secret = secret
+        self._strict = strict
+        self._homes: dict[str, str] = {}
+        self._entities: dict[tuple[str, str], str] = {}
+        self._privacy: dict[str, bool] = {}
+
+    def home(self, key: str) -> str:
+        """A home's pseudonym: the same for the same secret, and no way back without it."""
+        if key not in self._homes:
+            self._homes[key] = f"home_{self._digest('home', key)}"
+        return self._homes[key]
+
+    def entity(self, home: str, entity_id: str) -> str:
+        """`person.9f86d081884c7d65`: the type stays, the object part is a pseudonym within the home, given by its own."""
+        if (home, entity_id) not in self._entities:
+            kind, name = identify(entity_id)
+            self._entities[home, entity_id] = f"{kind}.{self._digest('entity', home, name)}"
+        return self._entities[home, entity_id]
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The columns of `ROWS`, of which `home`, `entity_id` and `state` come dictionary-encoded: what is replaced is
+        replaced once for each value. batch: at least those columns, `home` holding internal keys.
+        """
+        if len(self._entities) + len(self._privacy) > _MOST_REMEMBERED:
+            self._entities.clear()
+            self._privacy.clear()
+        columns = {name: batch.column(name) for name in ROWS.names}
+        home, entity, state = (_encoded(columns[name]) for name in ("home", "entity_id", "state"))
+        names = [self.home(key) for key in home.dictionary.to_pylist()]
+        private = self._private(columns["type"], entity)
+        columns["home"] = pa.DictionaryArray.from_arrays(home.indices, pa.array(names, pa.string()))
+        columns["entity_id"] = self._named(names, home, entity, np.ones_like(private) if self._strict else private)
+        columns["state"] = state
+        if private.any():
+            told = _free_text(state, columns["type"], private)
+            columns["state"] = _replaced(state, told, [REDACTED], np.zeros(int(told.sum()), np.int64))
+            columns["value"] = pc.if_else(pa.array(told), pa.scalar(None, pa.float64()), columns["value"])
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _private(self, types: pa.Array, entity: pa.DictionaryArray) -> Mask:
+        # The id is asked too: a row may have been stored before the rules for types were what they are.
+        by_id = np.array([self._is_private(entity_id) for entity_id in entity.dictionary.to_pylist()], np.bool_)
+        kind = _encoded(types)
+        by_type = np.array([name in PRIVATE_TYPES for name in kind.dictionary.to_pylist()], np.bool_)
+        return by_id[_codes(entity)] | by_type[_codes(kind)]
+
+    def _is_private(self, entity_id: str) -> bool:
+        found = self._privacy.get(entity_id)
+        if found is None:
+            found = self._privacy[entity_id] = identify(entity_id)[0] in PRIVATE_TYPES
+        return found
+
+    def _named(
+        self, homes: list[str], home: pa.DictionaryArray, entity: pa.DictionaryArray, chosen: Mask
+    ) -> pa.DictionaryArray:
+        """The entity ids, with those of the chosen rows replaced: once for each pair of home and entity."""
+        uploaded = entity.dictionary.to_pylist()
+        pairs, codes = np.unique((_codes(home) * len(uploaded) + _codes(entity))[chosen], return_inverse=True)
+        names = [self.entity(homes[pair // len(uploaded)], uploaded[pair % len(uploaded)]) for pair in pairs.tolist()]
+        return _replaced(entity, chosen, names, codes)
+
+    def _digest(self, *parts: str) -> str:
+        message = "\0".join(parts).encode("utf-8", "surrogatepass")
+        return hmac.digest(self._secret, message, "sha256").hex()[:16]
+
+
+_whole_number: Final[Callable[[str], object]] = re.compile(r"[0-9]{1,9}").fullmatch
+
+
+def _free_text(state: pa.DictionaryArray, types: pa.Array, private: Mask) -> Mask:
+    """Which private rows have a state that is neither Home Assistant's own word nor a zone's number of persons."""
+    told = private.copy()
+    rows = np.flatnonzero(private)
+    states = state.take(pa.array(rows)).to_pylist()
+    kinds = _encoded(types).take(pa.array(rows)).to_pylist()
+    told[rows] = [
+        text not in KNOWN_STATES and not (kind == "zone" and _whole_number(text))
+        for text, kind in zip(states, kinds, strict=True)
+    ]
+    return told
+
+
+def _replaced(column: pa.DictionaryArray, chosen: Mask, texts: list[str], places: npt.NDArray[np.int64]) -> pa.DictionaryArray:
+    """The column with `texts[places]` in the chosen rows."""
+    codes = _codes(column).copy()
+    codes[chosen] = len(column.dictionary) + places
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes.astype(np.int32)), pa.concat_arrays([column.dictionary, pa.array(texts, pa.string())])
+    )
+
+
+def _encoded(column: pa.Array) -> pa.DictionaryArray:
+    if pa.types.is_dictionary(column.type):
+        return column
+    return column.cast(pa.string()).dictionary_encode()
+
+
+def _codes(column: pa.DictionaryArray) -> npt.NDArray[np.int64]:
+    codes: npt.NDArray[np.int64] = column.indices.to_numpy().astype(np.int64)
+    return codes

@@ -1,0 +1,191 @@
+"""Exports as SQL: a tree built by sqlglot, never text, rendered for whichever engine runs it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from smarthouse_api.arrow.times import EPOCH
+from smarthouse_api.states.schema import ROWS
+
+MAX_SORTED_ROWS = 65_536
+MAX_SORTED_BYTES = 6 << 20
+_ROWS_PER_ROW_OF_A_UNIT = 4
+
+Ordered = TypeVar("Ordered", date, int)
+
+_OF_A_FILE = ["partition.day", "partition.bucket", "num_records", "size_bytes"]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which rows an export holds.
+
+    since, until: first and last UTC day, both inclusive. types: Home Assistant domains, lower case. units: exact. Empty: all.
+    time_field: `changed` goes by the record's own time, `received` by its arrival.
+    """
+
+    since: date | None = None
+    until: date | None = None
+    types: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    time_field: str = "changed"
+
+    def condition(self) -> exp.Condition:
+        column = exp.column("received" if self.time_field == "received" else "time")
+        wanted: list[exp.Condition] = []
+        if self.since is not None:
+            wanted.append(exp.GTE(this=column, expression=_instant(datetime.combine(self.since, time.min, UTC))))
+        if self.until is not None:
+            wanted.append(exp.LTE(this=column, expression=_instant(datetime.combine(self.until, time.max, UTC))))
+        if self.types:
+            wanted.append(_one_of("type", self.types))
+        if self.units:
+            wanted.append(_one_of("unit", self.units))
+        return exp.and_(*wanted) if wanted else exp.true()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are sorted together, which bounds an export's memory: whole days, buckets of one day, or homes of one bucket.
+
+    days, buckets: the first and the last. homes: the first internal key that belongs to the part, and the first that does not.
+    """
+
+    days: tuple[date, date]
+    buckets: tuple[int, int] | None = None
+    homes: tuple[str, str] | None = None
+
+    def condition(self) -> exp.Condition:
+        first, last = (exp.cast(exp.Literal.string(day.isoformat()), "date") for day in self.days)
+        wanted: list[exp.Condition] = [exp.Between(this=exp.column("day"), low=first, high=last)]
+        if self.buckets is not None:
+            low, high = (exp.Literal.number(bucket) for bucket in self.buckets)
+            wanted.append(exp.Between(this=exp.column("bucket"), low=low, high=high))
+        if self.homes is not None:
+            begin, end = (exp.Literal.string(key) for key in self.homes)
+            wanted += [exp.GTE(this=exp.column("home"), expression=begin), exp.LT(this=exp.column("home"), expression=end)]
+        return exp.and_(*wanted)
+
+
+def parts(files: pa.Table, filters: Filters) -> Iterator[Part]:
+    """The parts of a snapshot that can hold a wanted row, in the order of an export.
+
+    files: `DeltaTable.get_add_actions(flatten=True)`.
+    """
+    # Few rows have one of some units: larger parts, and fewer queries, then hold no more.
+    thinned = _ROWS_PER_ROW_OF_A_UNIT if filters.units else 1
+    shares: dict[date, dict[int, float]] = {}
+    for file in _that_can_match(files, filters).select(_OF_A_FILE).to_pylist():
+        share = max(file["num_records"] / MAX_SORTED_ROWS, file["size_bytes"] / MAX_SORTED_BYTES) / thinned
+        buckets = shares.setdefault(file["partition.day"], {})
+        buckets[file["partition.bucket"]] = buckets.get(file["partition.bucket"], 0.0) + share
+    for days in _packed({day: sum(buckets.values()) for day, buckets in shares.items()}):
+        if sum(sum(shares[day].values()) for day in days) <= 1:
+            yield Part((days[0], days[-1]))
+            continue
+        (day,) = days
+        for some in _packed(shares[day]):
+            span = (some[0], some[-1])
+            yield from _ranges((day, day), span, math.ceil(sum(shares[day][bucket] for bucket in some)))
+
+
+def _packed(shares: Mapping[Ordered, float]) -> Iterator[list[Ordered]]:
+    """The keys in order, as many together as have shares of at most 1 in all; one with more comes alone."""
+    pack: list[Ordered] = []
+    held = 0.0
+    for key, share in sorted(shares.items()):
+        if pack and held + share > 1:
+            yield pack
+            pack, held = [], 0.0
+        pack.append(key)
+        held += share
+    if pack:
+        yield pack
+
+
+def _ranges(days: tuple[date, date], buckets: tuple[int, int], count: int) -> Iterator[Part]:
+    """Buckets of a day in `count` parts of about one size: internal keys are random, so equal ranges hold equal shares."""
+    if count == 1:
+        yield Part(days, buckets)
+        return
+    bounds = [f"{(i << 32) // count:08x}" for i in range(count)] + ["g"]
+    yield from (Part(days, buckets, (begin, end)) for begin, end in pairwise(bounds))
+
+
+def select_rows(
+    part: Part, filters: Filters, hidden: Iterable[str], groups: Sequence[tuple[str, str | None]] | None
+) -> exp.Select:
+    """The rows of one part, in no order: the columns of `ROWS`, with the home's internal key, and `time`.
+
+    hidden: homes to leave out. groups: the only (type, unit) pairs to publish; None for all.
+    """
+    wanted = [part.condition(), filters.condition(), *([exp.not_(_one_of("home", homes))] if (homes := sorted(hidden)) else [])]
+    if groups is not None:
+        wanted.append(_one_of_the_groups(groups))
+    return exp.select(*(exp.column(name) for name in (*ROWS.names, "time"))).from_("states").where(*wanted)
+
+
+def select_groups(filters: Filters, hidden: Iterable[str], min_homes: int) -> exp.Select:
+    """The (type, unit) pairs among the wanted rows that at least `min_homes` homes have."""
+    wanted = [filters.condition(), *([exp.not_(_one_of("home", homes))] if (homes := sorted(hidden)) else [])]
+    homes_seen = exp.Count(this=exp.Distinct(expressions=[exp.column("home")]))
+    return (
+        exp.select(exp.column("type"), exp.column("unit"))
+        .from_("states")
+        .where(*wanted)
+        .group_by(exp.column("type"), exp.column("unit"))
+        .having(exp.GTE(this=homes_seen, expression=exp.Literal.number(min_homes)))
+    )
+
+
+def _one_of_the_groups(groups: Sequence[tuple[str, str | None]]) -> exp.Condition:
+    """A term for each type, not for each pair: engines take seconds to plan a hundred alternatives."""
+    units: dict[str, list[str | None]] = {}
+    for type_, unit in groups:
+        units.setdefault(type_, []).append(unit)
+    of_type = ((exp.EQ(this=exp.column("type"), expression=exp.Literal.string(type_)), some) for type_, some in units.items())
+    return exp.or_(*(exp.and_(condition, _has_one_of_the_units(some)) for condition, some in of_type))
+
+
+def _has_one_of_the_units(units: Sequence[str | None]) -> exp.Condition:
+    named = [unit for unit in units if unit is not None]
+    wanted: list[exp.Condition] = [_one_of("unit", named)] if named else []
+    if len(named) < len(units):
+        wanted.append(exp.Is(this=exp.column("unit"), expression=exp.null()))
+    return exp.or_(*wanted)
+
+
+def _one_of(column: str, values: Iterable[str]) -> exp.Condition:
+    return exp.In(this=exp.column(column), expressions=[exp.Literal.string(value) for value in values])
+
+
+def _instant(moment: datetime) -> exp.Condition:
+    """A microsecond timestamp in UTC, exact for every year that a date can have."""
+    microseconds = (moment - EPOCH) // timedelta(microseconds=1)
+    return exp.UnixToTime(this=exp.Literal.number(microseconds), scale=exp.Literal.number(6))
+
+
+def _that_can_match(files: pa.Table, filters: Filters) -> pa.Table:
+    """The files whose statistics allow a wanted row: their day of arrival, or the span of their records' own times."""
+    first, last = ("partition.day",) * 2 if filters.time_field == "received" else ("min.time", "max.time")
+    if not {first, last} <= set(files.column_names):
+        return files
+    possible = pc.scalar(True)
+    if filters.since is not None:
+        possible &= pc.coalesce(_day(last) >= pa.scalar(filters.since, pa.date32()), True)
+    if filters.until is not None:
+        possible &= pc.coalesce(_day(first) <= pa.scalar(filters.until, pa.date32()), True)
+    return files.filter(possible)
+
+
+def _day(column: str) -> pc.Expression:
+    return pc.field(column).cast(pa.date32(), safe=False)

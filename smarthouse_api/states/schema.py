@@ -1,0 +1,72 @@
+"""The shape of states: the columns of their table in the lake, and those of an export's rows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+from smarthouse_api.arrow.times import TIMESTAMP
+
+RECORDS: Final = pa.schema(
+    [
+        pa.field("entity_id", pa.string(), nullable=False),
+        pa.field("type", pa.string(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("unit", pa.string()),
+        pa.field("device_class", pa.string()),
+        pa.field("last_changed", TIMESTAMP),
+        pa.field("last_updated", TIMESTAMP),
+        pa.field("attributes", pa.string(), nullable=False),
+    ]
+)
+"""What one payload decodes to, a row for each state change.
+
+entity_id: as uploaded, but for `sensor_x`, which the integration's sanitiser made of `sensor.x` and which is `sensor.x` again,
+so that a home's days join whichever version of the integration sent them. type: the Home Assistant domain, lower case, or
+`unknown`. value: the state as a finite number, or null. unit, device_class: the attributes `unit_of_measurement` and
+`device_class` where they are text, as uploaded (the sanitiser's `_` for `%` cannot be told from an owner's own). last_changed,
+last_updated: null where absent or unreadable. attributes: JSON text of an object, allow-listed keys only.
+"""
+
+BUCKETS: Final = 8
+"""Buckets of homes in each day of the table: what a forget rewrites is an eighth of the days that the home was seen on."""
+
+STATES: Final = pa.schema(
+    [
+        pa.field("day", pa.date32(), nullable=False),
+        pa.field("bucket", pa.int32(), nullable=False),
+        pa.field("home", pa.string(), nullable=False),
+        *RECORDS,
+        pa.field("received", TIMESTAMP, nullable=False),
+        pa.field("time", TIMESTAMP, nullable=False),
+    ]
+)
+"""The Delta table `states`, partitioned by `day` (of arrival, UTC) and `bucket` (of homes).
+
+home: the home's internal key, random, unrelated to its UUID. time: the record's own time, that is `last_changed`, else
+`last_updated`, else `received`.
+"""
+
+ROWS: Final = pa.schema(
+    [
+        pa.field("home", pa.string(), nullable=False),
+        pa.field("entity_id", pa.string(), nullable=False),
+        pa.field("type", pa.string(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("unit", pa.string()),
+        pa.field("device_class", pa.string()),
+        pa.field("last_changed", TIMESTAMP),
+        pa.field("last_updated", TIMESTAMP),
+        pa.field("received", TIMESTAMP, nullable=False),
+        pa.field("attributes", pa.string(), nullable=False),
+    ]
+)
+"""A row of an export, in the order of its columns. home: a pseudonym."""
+
+
+def bucket_of(home: str) -> int:
+    """The bucket of a home's internal key (hexadecimal)."""
+    return int(home[:8], 16) % BUCKETS

@@ -1,0 +1,274 @@
+"""Uploads: a home's payload kept as it came, and queued for the lake.
+
+The bytes are the object `raw/<home key>/<day>/<id>`. In the state store, in the space of the homes, because one commit
+touches the home too:
+
+    upload/<home key>/<sha256>      the receipt of a stored payload: the same bytes are kept once
+    reply/<home key>/<sha256>       the receipt given under an `Idempotency-Key`, for a while
+    log `pending`                   what the lake does not hold yet
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore, StoreFull
+from smarthouse_api.arrow.times import EPOCH
+from smarthouse_api.errors import Invalid, KeyReused, Unavailable
+from smarthouse_api.states.homes import SPACE, Home, Homes
+from smarthouse_api.states.payload.compression import Limits
+from smarthouse_api.states.payload.decoding import Body, Decoded, Inspection, inspect, to_table
+
+PENDING = "pending"
+_TURN = "turn"
+_TURN_SECONDS = 86400.0
+MESSAGE = "Data successfully uploaded"
+_ATTEMPTS = 16
+_PAGE = 1000
+_ANY = 1 << 62
+_LARGE_BYTES = 256 << 10
+_TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What happened to an upload. id: the payload's, random. detail: why its body gave no records."""
+
+    id: str
+    records: int
+    ignored: int
+    detail: str | None = None
+
+    def told(self) -> dict[str, object]:
+        """Its members that have something to say."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A payload that the lake does not hold yet. home: its key. received_us: microseconds since 1970, UTC."""
+
+    sequence: int
+    home: str
+    object: str
+    received_us: int
+    decoded_bytes: int
+    encoding: str | None
+
+
+class Turn(NamedTuple):
+    """At the log. version: of the document that says whose turn it is. last: the sequence acknowledged last before.
+
+    A state store that fails over to one without the last commits gives their sequences anew. Whatever it lost up to `last`
+    was older than the turn, which then is lost too.
+    """
+
+    version: int
+    last: int
+
+
+class _Reply(msgspec.Struct, frozen=True):
+    body_sha256: str
+    receipt: Receipt
+    duplicate: bool
+
+
+_receipt = msgspec.json.Decoder(Receipt).decode
+_pending = msgspec.json.Decoder(Pending).decode
+_reply = msgspec.json.Decoder(_Reply).decode
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A request as it came. uuid: normalised. encoding: `Content-Encoding`. idempotency_key: the client's, if it sent one."""
+
+    uuid: str
+    body: bytes
+    encoding: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """duplicate: the same bytes were kept before. replayed: this is the first answer to the same `Idempotency-Key`."""
+
+    receipt: Receipt
+    duplicate: bool = False
+    replayed: bool = False
+
+
+class Uploads:
+    """strict: refuse what cannot be decoded. reply_seconds: how long an `Idempotency-Key` is remembered."""
+
+    def __init__(
+        self, state: StateStore, objects: ObjectStore, homes: Homes, limits: Limits, *, strict: bool, reply_seconds: float
+    ) -> None:
+        self._state, self._objects, self._homes, self._limits = state, objects, homes, limits
+        self._strict, self._reply_seconds = strict, reply_seconds
+        self._large = threading.Lock()
+
+    def receive(self, upload: Upload, received_at: datetime | None = None) -> Answer:
+        """Keep an upload and queue it for the lake; durable once this returns.
+
+        received_at: now, but for those who fill a lake with the past. Raises `Invalid` (an empty body; in strict mode an
+        undecodable one), `TooLarge`, `KeyReused`: then nothing was kept.
+        """
+        self._check(upload)
+        # Of the coding too: the same bytes mean another thing under another.
+        digest = hashlib.sha256((upload.encoding or "").encode() + b"\0" + upload.body).hexdigest()
+        inspection = None
+        for attempt in range(_ATTEMPTS):
+            # Mostly the home is as it was and the bytes are new. If not, the commit says so, and the next attempt looks.
+            home = self._homes.find(upload.uuid) if attempt else self._homes.recall(upload.uuid)
+            is_repeat = attempt > 0 or upload.idempotency_key is not None
+            if home is not None and is_repeat and (answer := self._earlier(home, digest, upload)) is not None:
+                return answer
+            inspection = inspection or self._inspect(upload)
+            home = home or self._homes.find_or_add(upload.uuid)
+            if (answer := self._keep(home, digest, upload, inspection, received_at or datetime.now(UTC))) is not None:
+                return answer
+        raise Unavailable("This home is being written to from too many sides; send it again")
+
+    def pending(self, after: int = 0, limit: int = 1000) -> list[Pending]:
+        """Payloads that the lake does not hold yet, in the order in which they were acknowledged."""
+        return [
+            msgspec.structs.replace(_pending(entry.value), sequence=entry.sequence)
+            for entry in self._state.read(SPACE, PENDING, after, limit)
+        ]
+
+    def last_acknowledged(self) -> int:
+        """The sequence of the payload that was acknowledged last."""
+        return self._state.last_sequence(SPACE, PENDING)
+
+    def log_id(self) -> str:
+        """A name for the log that no other installation's has, and none that is begun anew."""
+        return f"uploads-{self._homes.installation()}"
+
+    def body(self, pending: Pending) -> bytes:
+        """A pending payload's bytes. Raises `backends.ports.NoSuchObject` once its home is being purged."""
+        return self._objects.get(pending.object)
+
+    def decode(self, bodies: Sequence[Body]) -> Decoded:
+        """The records of bodies, each with its `Content-Encoding`: as many as their receipts say."""
+        # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
+        return to_table(bodies, replace(self._limits, max_decoded_bytes=_ANY, max_ratio=_ANY, max_records=_ANY))
+
+    def take_turn(self) -> Turn:
+        """Begin to work on the log; ends the turn of whoever did so before."""
+        last = self.last_acknowledged()
+        # Not for ever, because a full store takes only what passes.
+        return Turn(self._state.put(SPACE, _TURN, b"", ttl_seconds=_TURN_SECONDS), last)
+
+    def drop(self, sequences: Iterable[int], turn: Turn) -> None:
+        """The lake holds these, or never will. Raises `Conflict` when the turn is over."""
+        if drops := tuple((PENDING, sequence) for sequence in sequences):
+            self._state.commit(SPACE, Change(expect={_TURN: turn.version}, drops=drops))
+
+    def requeue(self, payloads: Iterable[Pending], turn: Turn) -> None:
+        """Move payloads to the end of the log, one by one. Raises `Conflict` when the turn is over."""
+        for pending in payloads:
+            appends, drops = ((PENDING, msgspec.json.encode(pending)),), ((PENDING, pending.sequence),)
+            self._state.commit(SPACE, Change(expect={_TURN: turn.version}, appends=appends, drops=drops))
+
+    def go_on_after(self, sequence: int) -> None:
+        """Give the next payload a sequence above this one; while nobody uploads."""
+        while (last := self.last_acknowledged()) < sequence:
+            passed = range(last + 1, min(sequence, last + _PAGE) + 1)
+            appends, drops = ((PENDING, b""),) * len(passed), tuple((PENDING, one) for one in passed)
+            self._state.commit(SPACE, Change(appends=appends, drops=drops))
+
+    def homes(self) -> set[str]:
+        """Internal keys of all homes of which there are payloads."""
+        return {info.key.split("/")[1] for info in self._objects.list("raw/")}
+
+    def purge(self, home_key: str) -> None:
+        """Remove every payload, receipt and reply of a hidden home; repeatable."""
+        self._objects.delete(info.key for info in self._objects.list(f"raw/{home_key}/"))
+        for kind in ("upload", "reply"):
+            while page := self._state.scan(SPACE, f"{kind}/{home_key}/"):
+                self._state.commit(SPACE, Change(deletes=tuple(name for name, _ in page)))
+        after, turn = 0, self.take_turn()
+        while queued := self.pending(after):
+            self.drop((pending.sequence for pending in queued if pending.home == home_key), turn)
+            after = queued[-1].sequence
+
+    def _check(self, upload: Upload) -> None:
+        if not upload.body:
+            raise Invalid("The body is empty; send the home's data: JSON, compressed with zlib, gzip or zstd, or plain")
+        if upload.idempotency_key is not None and not 0 < len(upload.idempotency_key) <= 255:
+            raise Invalid("Idempotency-Key must have 1 to 255 characters")
+
+    def _inspect(self, upload: Upload) -> Inspection:
+        # Decoding takes up many times a body's size: the large ones go one after another.
+        with self._large if len(upload.body) > _LARGE_BYTES else nullcontext():
+            inspection = inspect(upload.body, upload.encoding, self._limits)
+        if self._strict and inspection.fault is not None:
+            raise Invalid(inspection.detail or "", _TITLES[inspection.fault])
+        return inspection
+
+    def _earlier(self, home: Home, digest: str, upload: Upload) -> Answer | None:
+        """The answer that was given before, to the same key or for the same bytes."""
+        if upload.idempotency_key is not None and (found := self._state.get(SPACE, _reply_name(home, upload.idempotency_key))):
+            reply = _reply(found.value)
+            if reply.body_sha256 != digest:
+                raise KeyReused("This Idempotency-Key came before with another body; use a new key for a new upload")
+            return Answer(reply.receipt, reply.duplicate, replayed=True)
+        kept = self._state.get(SPACE, f"upload/{home.key}/{digest}")
+        if kept is None:
+            return None
+        receipt = _receipt(kept.value)
+        if upload.idempotency_key is not None:
+            self._remember(home, digest, upload, receipt)
+        return Answer(receipt, duplicate=True)
+
+    def _keep(self, home: Home, digest: str, upload: Upload, inspection: Inspection, received_at: datetime) -> Answer | None:
+        """The answer to new bytes; None when the home was forgotten, or the same bytes came by another way, meanwhile."""
+        receipt = Receipt(uuid.uuid4().hex, inspection.records, inspection.ignored, inspection.detail)
+        key = f"raw/{home.key}/{received_at:%Y-%m-%d}/{receipt.id}"
+        name = f"upload/{home.key}/{digest}"
+        self._objects.put(key, [upload.body])
+        puts = (Put(name, msgspec.json.encode(receipt)), *self._replies(home, digest, upload, receipt))
+        change = Change(
+            expect={home.name: home.version, **{put.key: ABSENT for put in puts}},
+            puts=puts,
+            appends=((PENDING, _queued(home, key, upload, inspection.decoded_bytes, received_at)),) if receipt.records else (),
+        )
+        try:
+            self._state.commit(SPACE, change)
+        except Conflict:
+            self._objects.delete([key])
+            return None
+        except StoreFull:
+            self._objects.delete([key])
+            raise
+        return Answer(receipt)
+
+    def _remember(self, home: Home, digest: str, upload: Upload, receipt: Receipt) -> None:
+        """Answer the same to the key from now on, unless it has an answer or the home is gone by now."""
+        puts = self._replies(home, digest, upload, receipt, duplicate=True)
+        with suppress(Conflict):
+            self._state.commit(SPACE, Change(expect={home.name: home.version, **{put.key: ABSENT for put in puts}}, puts=puts))
+
+    def _replies(
+        self, home: Home, digest: str, upload: Upload, receipt: Receipt, *, duplicate: bool = False
+    ) -> tuple[Put, ...]:
+        if upload.idempotency_key is None:
+            return ()
+        reply = msgspec.json.encode(_Reply(digest, receipt, duplicate))
+        return (Put(_reply_name(home, upload.idempotency_key), reply, self._reply_seconds),)
+
+
+def _reply_name(home: Home, idempotency_key: str) -> str:
+    return f"reply/{home.key}/{hashlib.sha256(idempotency_key.encode()).hexdigest()}"
+
+
+def _queued(home: Home, key: str, upload: Upload, decoded_bytes: int, received_at: datetime) -> bytes:
+    received_us = (received_at - EPOCH) // timedelta(microseconds=1)
+    return msgspec.json.encode(Pending(0, home.key, key, received_us, decoded_bytes, upload.encoding))
