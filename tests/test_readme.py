@@ -110,6 +110,12 @@ def test_every_file_that_is_named_exists(document: str) -> None:
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_test_that_is_named_exists(document: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXTS[document])
+    assert [name for path, name in named if f"def {name}(" not in (ROOT / path).read_text()] == []
+
+
 def test_the_columns_are_those_of_an_export() -> None:
     told = [(name.strip("`"), type_, null) for name, type_, null, _ in rows_after("| column | type | null | meaning |")]
     assert told == [(one.name, COLUMNS[one.name].type, "possible" if one.nullable else "never") for one in ROWS]
