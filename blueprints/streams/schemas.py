@@ -7,14 +7,14 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from blueprints.queries import LARGEST, QuerySchema, Whole
-from smarthouse_api.streams.downloads import FORMATS, format_named
 from smarthouse_api.streams.model import LARGEST_INDEX
+from smarthouse_api.streams.packet_formats import PACKET_FORMATS, format_named
 
 _TIME = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}
 SESSION_ID = "000000000000003f9c1d2e4b5a607182"
 
 
-class Format(fields.String):
+class PacketFormatField(fields.String):
     """How packets are put into one download."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Format(fields.String):
             "`octets`: the bytes alone, one packet after another; `ndjson`: a line for each, with index, time and base64; "
             "`zip`: a file for each. In any case"
         )
-        super().__init__(load_default="octets", metadata={"description": described, "enum": list(FORMATS)})
+        super().__init__(load_default="octets", metadata={"description": described, "enum": list(PACKET_FORMATS)})
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return format_named(str(value))
@@ -57,7 +57,7 @@ class FetchSchema(QuerySchema):
 
     start = Whole("Index of the first packet; with `follow`, absent: only what comes from now on", 0)
     stop = Whole("Index of the last packet, inclusive; with `follow`, absent: no end", 100)
-    format = Format()
+    format = PacketFormatField()
     follow = fields.Boolean(
         load_default=False,
         error_messages={"invalid": "must be true or false."},

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
-from isal import isal_zlib
-from stream_zip import ZIP_64, stream_zip
+from typing import Final
 
 from backends.ports import ObjectStore, SignsUrls
 from smarthouse_api.coordination.keyring import Keyring
@@ -23,11 +18,11 @@ from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unavailable
 from smarthouse_api.streams.blocks import Block
 from smarthouse_api.streams.catalogue import Catalogue
 from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.packet_formats import PACKET_FORMATS, PacketFormat
 from smarthouse_api.streams.segments import object_name
 from smarthouse_api.streams.sessions import downloads_of
 from smarthouse_api.streams.shelf import Piece, SegmentPiece, Shelf
 
-_MODE: Final = 0o100644
 _CHECKED_SECONDS: Final = 0.05
 _MOST_IN_ZIP: Final = 200_000
 """Packets in one zip, whose directory is in memory until its end: some 300 bytes for each."""
@@ -35,54 +30,6 @@ _MOST_IN_ZIP: Final = 200_000
 _NOT_THERE: Final = "The stream that this URL was made for is not there, or not any more"
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _SIGNED: Final = ("stream", "start", "stop", "format", "expires")
-
-
-def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:
-    """A line for each packet: index, time, and its bytes in base64.
-
-    The end of a line comes with the next one, or at the very end: what is broken off never ends with a whole line.
-    """
-    end = b""
-    for block in blocks:
-        times = np.datetime_as_string(block.times_us.astype("datetime64[us]"))
-        view, at, lines = memoryview(block.octets), 0, list[bytes]()
-        for index, size, received in zip(block.indexes.tolist(), block.sizes.tolist(), times.tolist(), strict=True):
-            data = base64.b64encode(view[at : at + size])
-            lines.append(b'{"index":%d,"time":"%sZ","data":"%s"}' % (index, received.encode(), data))
-            at += size
-        yield end + b"\n".join(lines)
-        end = b"\n"
-    yield end
-
-
-def _zip(blocks: Iterable[Block]) -> Iterator[bytes]:
-    """A file for each packet, called by its index."""
-
-    def members() -> Iterator[tuple[str, Any, int, Any, Iterable[bytes]]]:
-        for block in blocks:
-            for packet in block.packets():
-                yield f"{packet.index:016d}.bin", packet.received_at, _MODE, ZIP_64, (packet.data,)
-
-    def compressor() -> Any:
-        return isal_zlib.compressobj(level=1, wbits=-15)
-
-    yield from stream_zip(members(), get_compressobj=compressor)
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """encode: None where the packets' bytes are all that there is to it."""
-
-    content_type: str
-    ending: str
-    encode: Callable[[Iterable[Block]], Iterator[bytes]] | None = None
-
-
-FORMATS: Final = {
-    "octets": Format("application/octet-stream", "bin"),
-    "ndjson": Format("application/x-ndjson", "ndjson", _ndjson),
-    "zip": Format("application/zip", "zip", _zip),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +46,9 @@ class Download:
     It counts as running, and holds back what would remove its packets, until it is closed.
     """
 
-    def __init__(self, pieces: list[Piece], format_: Format, names: tuple[str, str], lease: Lease, ended: Callable[[], None]):
+    def __init__(
+        self, pieces: list[Piece], format_: PacketFormat, names: tuple[str, str], lease: Lease, ended: Callable[[], None]
+    ):
         self.content_type, self.file_name, self.etag = format_.content_type, *names
         self.size_bytes = sum(piece.size for piece in pieces) if format_.encode is None else None
         self._pieces, self._format, self._lease, self._ended = pieces, format_, lease, ended
@@ -188,7 +137,7 @@ class Downloads:
         first, last = pieces[0].first, pieces[-1].last
         expires = str(int(time.time() + self._url_seconds) + 1)
         query = dict(zip(_SIGNED, (stream.key, str(first), str(last), format_, expires), strict=True))
-        url = self._presigned(stream, pieces) if FORMATS[format_].encode is None else None
+        url = self._presigned(stream, pieces) if PACKET_FORMATS[format_].encode is None else None
         return Located(url, {**query, "signature": self._signature(query)})
 
     def open(self, home_id: int, module_id: str, name: str, query: Mapping[str, str]) -> Download:
@@ -196,7 +145,7 @@ class Downloads:
         `NotFound` when the stream, or its packets, are gone; `Unavailable` when too many are under way.
         """
         self._check(query)
-        stream, format_ = self._catalogue.get(home_id, module_id, name), FORMATS[query["format"]]
+        stream, format_ = self._catalogue.get(home_id, module_id, name), PACKET_FORMATS[query["format"]]
         # In the same words: the URL of one stream tells nothing of another.
         if stream is None or stream.key != query["stream"]:
             raise NotFound(_NOT_THERE, reason="STREAM_NOT_FOUND")
@@ -244,13 +193,6 @@ class Downloads:
             raise Forbidden("The URL's time is over; ask the stream's data for a new one", reason="URL_EXPIRED")
 
 
-def format_named(name: str) -> str:
-    """The format, in any case. Raises `Invalid`."""
-    if name.lower() not in FORMATS:
-        raise Invalid(f"format: {name[:40]!r} is no format; there are {', '.join(FORMATS)}.")
-    return name.lower()
-
-
 def _names(stream: Stream, pieces: list[Piece], format_: str) -> tuple[str, str]:
     """The file's name and the ETag."""
     told = [stream.key, format_, *((piece.first, piece.last) for piece in (pieces[0], pieces[-1])), pieces[-1].to_us]
@@ -260,7 +202,7 @@ def _names(stream: Stream, pieces: list[Piece], format_: str) -> tuple[str, str]
 
 def _file_name(stream: Stream, pieces: list[Piece], format_: str) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", stream.name)[:80].strip("._") or "stream"
-    return f"{name}_{pieces[0].first}-{pieces[-1].last}.{FORMATS[format_].ending}"
+    return f"{name}_{pieces[0].first}-{pieces[-1].last}.{PACKET_FORMATS[format_].ending}"
 
 
 def _check_complete(count: int, wanted: int) -> None:

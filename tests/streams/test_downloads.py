@@ -21,7 +21,7 @@ from config.settings import Settings
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Refused, Unavailable
 from smarthouse_api.house import House
-from smarthouse_api.streams.downloads import format_named
+from smarthouse_api.streams.packet_formats import format_named
 from tests.servers import MinioServer
 from tests.streams.conftest import Recorder, joined, made, numbered
 

@@ -1,0 +1,73 @@
+"""Packet formats: how one download holds the packets of a stream."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from isal import isal_zlib
+from stream_zip import ZIP_64, stream_zip
+
+from smarthouse_api.errors import Invalid
+from smarthouse_api.streams.blocks import Block
+
+_MODE: Final = 0o100644
+
+
+def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:
+    """A line for each packet: index, time, and its bytes in base64.
+
+    The end of a line comes with the next one, or at the very end: what is broken off never ends with a whole line.
+    """
+    end = b""
+    for block in blocks:
+        times = np.datetime_as_string(block.times_us.astype("datetime64[us]"))
+        view, at, lines = memoryview(block.octets), 0, list[bytes]()
+        for index, size, received in zip(block.indexes.tolist(), block.sizes.tolist(), times.tolist(), strict=True):
+            data = base64.b64encode(view[at : at + size])
+            lines.append(b'{"index":%d,"time":"%sZ","data":"%s"}' % (index, received.encode(), data))
+            at += size
+        yield end + b"\n".join(lines)
+        end = b"\n"
+    yield end
+
+
+def _zip(blocks: Iterable[Block]) -> Iterator[bytes]:
+    """A file for each packet, called by its index."""
+
+    def members() -> Iterator[tuple[str, Any, int, Any, Iterable[bytes]]]:
+        for block in blocks:
+            for packet in block.packets():
+                yield f"{packet.index:016d}.bin", packet.received_at, _MODE, ZIP_64, (packet.data,)
+
+    def compressor() -> Any:
+        return isal_zlib.compressobj(level=1, wbits=-15)
+
+    yield from stream_zip(members(), get_compressobj=compressor)
+
+
+@dataclass(frozen=True, slots=True)
+class PacketFormat:
+    """How packets are put into one download. ending: of the file's name. encode: None if the packets' bytes are all."""
+
+    content_type: str
+    ending: str
+    encode: Callable[[Iterable[Block]], Iterator[bytes]] | None = None
+
+
+PACKET_FORMATS: Final = {
+    "octets": PacketFormat("application/octet-stream", "bin"),
+    "ndjson": PacketFormat("application/x-ndjson", "ndjson", _ndjson),
+    "zip": PacketFormat("application/zip", "zip", _zip),
+}
+"""Every packet format by its name."""
+
+
+def format_named(name: str) -> str:
+    """The name of a packet format, given in any case. Raises `Invalid`."""
+    if name.lower() not in PACKET_FORMATS:
+        raise Invalid(f"format: {name[:40]!r} is no format; there are {', '.join(PACKET_FORMATS)}.")
+    return name.lower()
