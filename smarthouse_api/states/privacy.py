@@ -76,7 +76,6 @@ Left out though harmless to look at: `friendly_name` and `icon` (people's own wo
 _decoder = msgspec.json.Decoder(Attributes)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_one = {name: msgspec.json.Decoder(kind).decode for name, kind in _KINDS.items()}
-_write = msgspec.json.Encoder().encode
 
 
 def read_lines(raw: bytes | memoryview) -> list[msgspec.Struct]:
@@ -97,11 +96,6 @@ def read_attributes(raw: bytes) -> msgspec.Struct:
                 except ValueError:
                     continue
         return Attributes(**kept)
-
-
-def allowed_attributes(raw: bytes) -> bytes:
-    """The same as compact JSON text, its keys in one order always."""
-    return _write(read_attributes(raw))
 
 
 class Redactor:

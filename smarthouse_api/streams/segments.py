@@ -16,7 +16,9 @@ MOST_PACKETS: Final = 1 << 17
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """Sealed packets. from_us, to_us: when the first and the last of them came; bytes: of all packets."""
+    """Sealed packets. to_us: when the last of them came; bytes: of all packets. from_us: when the first came; nobody reads it,
+    but every stored segment has it.
+    """
 
     id: str
     first: int

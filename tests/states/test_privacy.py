@@ -6,10 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
-from smarthouse_api.states.privacy import PRIVATE_TYPES, REDACTED, Redactor, allowed_attributes
+from smarthouse_api.states.privacy import PRIVATE_TYPES, REDACTED, Redactor, read_attributes
 from smarthouse_api.states.schema import ROWS, STATES
 
 NOW = datetime(2022, 6, 20, tzinfo=UTC)
@@ -23,6 +24,11 @@ def batch(*rows: dict[str, Any]) -> pa.RecordBatch:
 
 def published(*rows: dict[str, Any], secret: bytes = SECRET, strict: bool = False) -> list[dict[str, Any]]:
     return Redactor(secret, strict=strict)(batch(*rows)).to_pylist()
+
+
+def allowed_attributes(raw: bytes) -> bytes:
+    """What the lake keeps of a state's attributes."""
+    return msgspec.json.encode(read_attributes(raw))
 
 
 def allowed(attributes: Any) -> Any:

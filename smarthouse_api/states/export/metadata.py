@@ -70,7 +70,7 @@ class Extract:
     """An export that was made, as it really was: the effective filters, not the ones asked for.
 
     id: unique for each export. date_from, date_to: None for no limit. types, units: empty for all. time_field: what the dates
-    filter. rows: of each file. first_at, last_at: the earliest and latest time in it, if known. license_id: one of CKAN's.
+    filter. rows: of each file. license_id: one of CKAN's.
     """
 
     id: str
@@ -83,8 +83,6 @@ class Extract:
     date_to: str | None = None
     types: Sequence[str] = ()
     units: Sequence[str] = ()
-    first_at: datetime | None = None
-    last_at: datetime | None = None
     title: str = "Smart-home states"
     author: str = ""
     license_id: str = "cc-zero"
@@ -141,7 +139,7 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
 
 def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
     """The extras. No key may be one of CKAN's own fields of a package."""
-    facts = {
+    return {
         "date_from": extract.date_from or UNFILTERED,
         "date_to": extract.date_to or UNFILTERED,
         "types": _listed(extract.types),
@@ -153,9 +151,6 @@ def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
         "rows": str(extract.rows),
         "generated_at": _rfc3339(extract.generated_at),
     }
-    if extract.first_at and extract.last_at:
-        facts |= {"first_at": _rfc3339(extract.first_at), "last_at": _rfc3339(extract.last_at)}
-    return facts
 
 
 def _listed(values: Sequence[str]) -> str:

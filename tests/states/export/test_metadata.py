@@ -36,8 +36,6 @@ EXTRACT = Extract(
     date_to="2026-02-28",
     types=["sensor", "light"],
     units=["°C", "a,b"],
-    first_at=NOW - timedelta(days=3),
-    last_at=NOW,
     author="An institute",
 )
 FILES = [Written(f"smarthouse_extract_2026-03-01.{name}", 1000, "ab" * 32) for name in FORMATS]
@@ -116,15 +114,12 @@ def test_extras_hold_the_effective_filters():
         "pseudonyms": "stable",
         "rows": "68",
         "generated_at": "2026-03-01T12:34:56.000007Z",
-        "first_at": "2026-02-26T12:34:56.000007Z",
-        "last_at": "2026-03-01T12:34:56.000007Z",
     }
 
 
 def test_extras_say_so_where_nothing_was_filtered():
-    found = extras(date_from=None, date_to=None, types=(), units=(), first_at=None, last_at=None)
+    found = extras(date_from=None, date_to=None, types=(), units=())
     assert {found[key] for key in ("date_from", "date_to", "types", "units")} == {"all"}
-    assert "first_at" not in found
 
 
 def test_extras_are_pairs_of_strings_with_keys_of_their_own():
