@@ -16,7 +16,7 @@ from blueprints.current import house
 from smarthouse_api.collections.uniform import DEPTH, UniformReader
 from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import Invalid, TooLarge
-from smarthouse_api.states.payload.mending import depth_of
+from smarthouse_api.states.payload.repair import depth_of
 
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",

@@ -10,7 +10,7 @@ from itertools import chain
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from smarthouse_api.arrow.ahead import read_ahead
+from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.collections.curation import Curation
 from smarthouse_api.collections.encoding import FORMATS
 from smarthouse_api.collections.model import Collection, Position, position_in

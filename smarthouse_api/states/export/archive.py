@@ -13,7 +13,7 @@ from typing import Any, Final
 from isal import isal_zlib
 from stream_zip import ZIP_32, ZIP_64, stream_zip
 
-from smarthouse_api.arrow.ahead import read_ahead
+from smarthouse_api.arrow.read_ahead import read_ahead
 
 MODE: Final = 0o100644
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from smarthouse_api.arrow.ahead import read_ahead
+from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Unavailable

@@ -18,8 +18,8 @@ from smarthouse_api.errors import TooLarge
 from smarthouse_api.states.entities import identify
 from smarthouse_api.states.payload.columns import numbers, timestamps
 from smarthouse_api.states.payload.compression import Limits, Undecodable, unpack
-from smarthouse_api.states.payload.mending import depth_of
 from smarthouse_api.states.payload.reading import State, read_states
+from smarthouse_api.states.payload.repair import depth_of
 from smarthouse_api.states.privacy import read_attributes, read_lines
 from smarthouse_api.states.schema import RECORDS
 

@@ -11,7 +11,7 @@ import msgspec
 
 from smarthouse_api.errors import TooLarge
 from smarthouse_api.states.payload.compression import Limits, Undecodable
-from smarthouse_api.states.payload.mending import NOT_A_CHARACTER, entries_of, marked, mend
+from smarthouse_api.states.payload.repair import NOT_A_CHARACTER, entries_of, marked, repair
 
 _SMALLEST: Final = len('{"state":""},')
 
@@ -67,7 +67,7 @@ def _read_piecewise(text: bytes, limits: Limits) -> tuple[dict[str, list[State]]
     if entries_of(text) > 2 * limits.max_records:
         raise _too_many(limits)
     try:
-        members = _members(mend(text, limits.max_depth))
+        members = _members(repair(text, limits.max_depth))
     except msgspec.ValidationError:
         raise Undecodable("The JSON is not an object of entities, each with an array of states.", "structure") from None
     except msgspec.DecodeError as error:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from smarthouse_api.arrow.ahead import read_ahead
 from smarthouse_api.states.export.archive import Member, Written, archive
 
 NOW = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)
@@ -165,43 +164,3 @@ def test_a_client_that_goes_away_stops_the_thread_and_closes_what_it_read():
     chunks.close()
     assert closed.is_set()
     assert not [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
-
-
-def test_reading_ahead_keeps_the_order():
-    chunks = [b"%d" % number for number in range(10_000)]
-    assert list(read_ahead(iter(chunks), max_bytes=100)) == chunks
-
-
-def test_reading_ahead_stops_at_its_bound():
-    made = 0
-
-    def source() -> Iterator[bytes]:
-        nonlocal made
-        for _ in range(10_000):
-            made += 1
-            yield bytes(10)
-
-    for taken, _ in enumerate(read_ahead(source(), max_bytes=30), start=1):
-        assert made <= taken + 3
-    assert made == 10_000
-
-
-def test_a_fault_comes_after_the_chunks_before_it():
-    seen = []
-    with pytest.raises(OSError, match="disk"):
-        seen.extend(read_ahead(failing()))
-    assert seen == [NOISE]
-
-
-def test_nothing_starts_before_the_first_chunk_is_asked_for():
-    before = threading.active_count()
-    chunks = read_ahead(failing())
-    assert threading.active_count() == before
-    chunks.close()
-
-
-def test_producing_runs_in_another_thread():
-    def source() -> Iterator[bytes]:
-        yield threading.current_thread().name.encode()
-
-    assert list(read_ahead(source())) == [b"read-ahead"]

@@ -217,7 +217,7 @@ def test_an_odd_member_does_not_cost_its_state(entry: str) -> None:
     assert counts(states(GOOD, entry)) == (2, 0)
 
 
-def test_a_mended_body_keeps_the_texts_that_look_like_its_faults() -> None:
+def test_a_repaired_body_keeps_the_texts_that_look_like_its_faults() -> None:
     odd = {"state": 'NaN, -Infinity_[[{"', "attributes": {"mode": "NaN: I \\ud800 \\"}}
     body = states(json.dumps(odd), '{"state": NaN}')
     (row,) = rows(body)

@@ -29,19 +29,19 @@ _CHUNK: Final = 1 << 20
 Bytes = npt.NDArray[np.uint8]
 
 
-def mend(text: bytes, max_depth: int) -> bytes:
+def repair(text: bytes, max_depth: int) -> bytes:
     """UTF-8 text as it was, but for the faults named above.
 
     What lies deeper than `max_depth` arrays and objects is emptied, so that it is still too deep, but no longer deep.
     """
     pieces = []
     for piece, inside, step, depth in _structure(_without_lone_surrogates(text)):
-        mended = piece.copy()
-        mended[(piece == ord("_")) & ~inside] = ord("+")
+        repaired = piece.copy()
+        repaired[(piece == ord("_")) & ~inside] = ord("+")
         # No UTF-8 text holds these two bytes, so they keep a string's letters out of the replacing below.
-        mended[(piece == ord("N")) & inside] = 0xFF
-        mended[(piece == ord("I")) & inside] = 0xFE
-        pieces.append(mended[(depth <= max_depth) | ((depth == max_depth + 1) & (step == 1))].tobytes())
+        repaired[(piece == ord("N")) & inside] = 0xFF
+        repaired[(piece == ord("I")) & inside] = 0xFE
+        pieces.append(repaired[(depth <= max_depth) | ((depth == max_depth + 1) & (step == 1))].tobytes())
     joined = b"".join(pieces)
     for literal in (b"NaN", b"-Infinity", b"Infinity"):
         joined = joined.replace(literal, NOT_A_NUMBER)
@@ -49,7 +49,7 @@ def mend(text: bytes, max_depth: int) -> bytes:
 
 
 def marked(raw: bytes) -> bool:
-    """Whether a piece of mended text holds one of the marks."""
+    """Whether a piece of repaired text holds one of the marks."""
     return NOT_A_NUMBER in raw or _ESCAPED_MARK in raw or NOT_A_CHARACTER.encode() in raw
 
 
@@ -87,7 +87,7 @@ def _without_escapes(text: bytes) -> bytes:
 def _without_lone_surrogates(text: bytes) -> bytes:
     if b"\\u" not in text:
         return text
-    mended = bytearray(text)
+    repaired = bytearray(text)
     for found in _LONE.finditer(text.replace(b"\\\\", b"__")):
-        mended[found.start() : found.end()] = _ESCAPED_MARK
-    return bytes(mended)
+        repaired[found.start() : found.end()] = _ESCAPED_MARK
+    return bytes(repaired)
