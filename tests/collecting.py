@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import Collection
-from smarthouse_api.house import House
+from tests.conftest import house_of
 
 SCHEMA = {"type": "object", "properties": {"value": {"type": "number"}}, "required": ["value"]}
 MSGID = "e180ecac-8f41-4f21-9a21-0b3a1a368917"
@@ -22,12 +22,6 @@ EVENT: dict[str, Any] = {
     "data": {"eid": "INTERACT", "date": "2022-01-01", "ver": "3.0", "syncts": 1668591949682, "ets": 1668591949682},
 }
 """The seed's own."""
-
-
-def house_of(client: FlaskClient) -> House:
-    house = client.application.extensions["smarthouse"]
-    assert isinstance(house, House)
-    return house
 
 
 def made(client: FlaskClient, id_: str, **members: Any) -> Collection:

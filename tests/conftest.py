@@ -77,28 +77,36 @@ def environment(request: pytest.FixtureRequest) -> Environment:
 
 
 @pytest.fixture
-def make_app(environment: Environment) -> Iterator[Callable[..., Flask]]:
-    """Makes an application on one pair of stores, with single settings changed (without their prefix, in lower case)."""
-    apps: list[Flask] = []
+def make_house(environment: Environment) -> Iterator[Callable[..., House]]:
+    """Makes a house on one pair of stores, with single settings changed (without their prefix, in lower case)."""
+    houses: list[House] = []
 
-    def make(**changes: object) -> Flask:
-        changed = {f"SMARTHOUSE_{name.upper()}": str(value) for name, value in changes.items()}
-        apps.append(create_app(Settings.from_env({**environment, **changed})))
-        return apps[-1]
+    def make(**changes: object) -> House:
+        houses.append(House.from_settings(changed(environment, **changes)))
+        return houses[-1]
 
     yield make
-    for app in apps:
-        app.extensions["smarthouse"].close()
-
-
-@pytest.fixture
-def make_house(make_app: Callable[..., Flask]) -> Callable[..., House]:
-    return lambda **changes: make_app(**changes).extensions["smarthouse"]
+    for house in houses:
+        house.close()
 
 
 @pytest.fixture
 def house(make_house: Callable[..., House]) -> House:
     return make_house()
+
+
+@pytest.fixture
+def make_app(environment: Environment) -> Iterator[Callable[..., Flask]]:
+    """Makes an application around a house of its own; for tests of HTTP alone, since that takes much longer than the house."""
+    apps: list[Flask] = []
+
+    def make(**changes: object) -> Flask:
+        apps.append(create_app(changed(environment, **changes)))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.extensions["smarthouse"].close()
 
 
 @pytest.fixture
@@ -109,6 +117,18 @@ def make_client(make_app: Callable[..., Flask]) -> Callable[..., FlaskClient]:
 @pytest.fixture
 def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
     return make_client()
+
+
+def house_of(client: FlaskClient) -> House:
+    """The house behind a client's application, for tests that look at both sides."""
+    house = client.application.extensions["smarthouse"]
+    assert isinstance(house, House)
+    return house
+
+
+def changed(environment: Environment, **changes: object) -> Settings:
+    """The settings of an environment, with single ones changed (without their prefix, in lower case)."""
+    return Settings.from_env({**environment, **{f"SMARTHOUSE_{name.upper()}": str(value) for name, value in changes.items()}})
 
 
 def state(

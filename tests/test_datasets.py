@@ -15,8 +15,8 @@ from werkzeug.test import TestResponse
 
 from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.errors import StoreUnavailable
-from tests.collecting import EVENT, MSGID, SCHEMA, bearer, event, house_of, json_of, made, managed, of, operator, stored
-from tests.conftest import Environment
+from tests.collecting import EVENT, MSGID, SCHEMA, bearer, event, json_of, made, managed, of, operator, stored
+from tests.conftest import Environment, house_of
 
 ID = "example"
 IN = f"/v2/data/in/{ID}"

@@ -17,8 +17,8 @@ from werkzeug.test import TestResponse
 from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.collections.records import RecordsAnswer
 from smarthouse_api.errors import StoreUnavailable
-from tests.collecting import SCHEMA, bearer, house_of, json_of, made, of, operator, stored
-from tests.conftest import Environment
+from tests.collecting import SCHEMA, bearer, json_of, made, of, operator, stored
+from tests.conftest import Environment, house_of
 
 ID = "67890"
 INSERT = "/restapi/datasource/insert"

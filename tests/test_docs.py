@@ -15,7 +15,7 @@ from openapi_spec_validator import validate
 from config.settings import Settings
 from smarthouse_api.collections.encoding import FORMATS as RECORD_FORMATS
 from smarthouse_api.states.export.formats import FORMATS
-from tests.conftest import Environment
+from tests.conftest import Environment, house_of
 
 DOCUMENTS = (
     "/api/ingest/openapi.json",
@@ -357,7 +357,7 @@ def test_every_example_works_as_it_stands(client: FlaskClient) -> None:
 
 
 def test_every_example_of_streams_works_as_it_stands_with_a_key(client: FlaskClient) -> None:
-    _, key = client.application.extensions["smarthouse"].access.create("try it out", admin=True)
+    _, key = house_of(client).access.create("try it out", admin=True)
     found_at = {(path, method): found for path, method, found in operations(document(client)) if path.startswith(STREAMS)}
     stream = f"{STREAMS}/{{streamName}}"
     first = [(stream, "put"), (f"{stream}/data", "post"), (f"{stream}/metadata/{{packetIndex}}", "put")]
@@ -386,7 +386,7 @@ def test_every_example_of_streams_works_as_it_stands_with_a_key(client: FlaskCli
 
 
 def test_every_example_of_collections_works_as_it_stands_with_an_operators_key(client: FlaskClient) -> None:
-    house = client.application.extensions["smarthouse"]
+    house = house_of(client)
     _, key = house.access.create("try it out", admin=True)
     house.collections.begin()
     found_at = {
@@ -407,7 +407,7 @@ def test_every_example_of_collections_works_as_it_stands_with_an_operators_key(c
 
 @pytest.mark.parametrize("path", ["/restapi/datasource/insert", "/v2/data/in/{dataset_id}"])
 def test_the_answer_to_what_is_sent_is_documented_in_full(client: FlaskClient, path: str) -> None:
-    house = client.application.extensions["smarthouse"]
+    house = house_of(client)
     _, key = house.access.create("try it out", admin=True)
     house.collections.begin()
     found = operation(client, path, "post")

@@ -21,13 +21,12 @@ from flask.testing import FlaskClient
 
 from backends.ports import StoreUnavailable
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.house import House
 from smarthouse_api.lake import engines
 from smarthouse_api.lake import table as lake_table
 from smarthouse_api.lake.engines import EmbeddedEngine
 from smarthouse_api.states.table import LEASE
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, OTHER_HOME, payload, rows, state, unzipped
+from tests.conftest import HOME, OTHER_HOME, house_of, payload, rows, state, unzipped
 from tests.states.export.readers import READERS as READ
 from tests.test_ingest import assert_problem
 
@@ -70,12 +69,6 @@ def exported(client: FlaskClient, query: str = "") -> list[dict[str, Any]]:
 def told(client: FlaskClient, query: str = "") -> list[str]:
     """The states that an export holds, sorted."""
     return sorted(row["state"] for row in exported(client, query))
-
-
-def house_of(client: FlaskClient) -> House:
-    found = client.application.extensions["smarthouse"]
-    assert isinstance(found, House)
-    return found
 
 
 def readers_there_are(client: FlaskClient) -> set[str]:

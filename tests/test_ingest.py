@@ -14,7 +14,7 @@ import zstandard
 from flask.testing import FlaskClient
 
 from backends.ports import StoreFull, StoreUnavailable
-from tests.conftest import HOME, OTHER_HOME, payload, state
+from tests.conftest import HOME, OTHER_HOME, house_of, payload, state
 
 URL = "/api/ingest/data"
 BY_HOME = {"Home-UUID": HOME}
@@ -163,7 +163,7 @@ def test_a_storage_outage_is_a_503_that_says_when(
     def fail(*_: Any) -> None:
         raise fault
 
-    monkeypatch.setattr(client.application.extensions["smarthouse"].state, "commit", fail)
+    monkeypatch.setattr(house_of(client).state, "commit", fail)
     answer = client.post(URL, data=payload(state()), headers=BY_HOME)
     assert_problem(answer, 503, "repeat")
     assert answer.headers["Retry-After"]
@@ -173,7 +173,7 @@ def test_an_unexpected_fault_tells_no_secret(client: FlaskClient, monkeypatch: p
     def fail(*_: Any) -> None:
         raise RuntimeError(f"/srv/secret/path {HOME}")
 
-    monkeypatch.setattr(client.application.extensions["smarthouse"].uploads, "receive", fail)
+    monkeypatch.setattr(house_of(client).uploads, "receive", fail)
     answer = client.post(URL, data=payload(state()), headers=BY_HOME)
     assert_problem(answer, 500, "X-Request-ID")
     assert "/srv" not in answer.text

@@ -34,6 +34,7 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.house import House
 from smarthouse_api.states.table import LEASE
 from tests.conftest import HOME, OTHER_HOME, ROOT, Environment, Server, free_port, payload, rows, state
+from tests.waiting import soon
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py"]
 Started = tuple[subprocess.Popen[bytes], int]
@@ -42,15 +43,6 @@ REAL_UPLOAD = zlib.compress((Path(__file__).parent / "data" / "home-assistant-up
 
 def home(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012x}"
-
-
-def soon(condition: Callable[[], Any], seconds: float = 15) -> Any:
-    """What `condition` gives, as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.02)
-    return found
 
 
 @contextmanager

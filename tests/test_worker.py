@@ -20,6 +20,7 @@ from config.settings import Settings
 from smarthouse_api.house import House
 from smarthouse_api.states.uploads import Pending
 from tests.conftest import HOME, OTHER_HOME, ROOT, Environment, Server, payload, rows, state
+from tests.waiting import soon
 
 Worker = subprocess.Popen[bytes]
 
@@ -63,14 +64,6 @@ def watcher(apart: Environment) -> Iterator[House]:
     house = House.from_settings(Settings.from_env(apart))
     yield house
     house.close()
-
-
-def soon(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.02)
-    return found
 
 
 def one(value: object) -> bytes:

@@ -37,7 +37,7 @@ from smarthouse_api.states import query as lake_query
 from smarthouse_api.states.export.order import ordered
 from smarthouse_api.states.query import Filters, Part, parts, select_groups, select_rows
 from smarthouse_api.states.schema import ROWS, STATES, bucket_of
-from tests.conftest import ROOT, Environment, unzipped
+from tests.conftest import ROOT, Environment, house_of, unzipped
 from tests.lake.sail import SailServer
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, free_port, missing
 
@@ -285,12 +285,6 @@ def fill(house: House) -> None:
     snapshot, rows = house.table.open_or_create(), town()
     for start in range(0, len(rows), 2_000):
         house.table.append(snapshot, pa.Table.from_pylist(rows[start : start + 2_000], STATES), "test", start + 1)
-
-
-def house_of(client: FlaskClient) -> House:
-    found = client.application.extensions["smarthouse"]
-    assert isinstance(found, House)
-    return found
 
 
 @pytest.mark.parametrize(

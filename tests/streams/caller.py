@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from backends.registry import open_state
 from config.settings import Settings
 from smarthouse_api.access.grants import Access
-from smarthouse_api.house import House
+from tests.conftest import house_of
 
 HOME, OTHER_HOME, MODULE = 1, 2, "sds"
 RANGE = "vnd.tinkermode.range"
@@ -73,12 +73,6 @@ class Caller:
         assert answer.status_code == 302
         found = urlsplit(answer.headers["Location"])
         return f"{found.path}?{found.query}"
-
-
-def house_of(client: FlaskClient) -> House:
-    house = client.application.extensions["smarthouse"]
-    assert isinstance(house, House)
-    return house
 
 
 def key_of(environment: Mapping[str, str], **grants: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -128,21 +127,6 @@ def made(house: House, name: str = "camera", **retention: Any) -> Recorder:
 
 
 @pytest.fixture
-def make_house(environment: dict[str, str]) -> Iterator[Callable[..., House]]:
-    """Makes a house on one pair of stores, without an application around it: these are many tests."""
-    houses: list[House] = []
-
-    def make(**changes: object) -> House:
-        changed = {f"SMARTHOUSE_{name.upper()}": str(value) for name, value in changes.items()}
-        houses.append(House.from_settings(Settings.from_env({**environment, **changed})))
-        return houses[-1]
-
-    yield make
-    for one in houses:
-        one.close()
-
-
-@pytest.fixture
 def recorder(house: House) -> Recorder:
     """A new stream, whose packets stay in the log."""
     return made(house)
@@ -172,15 +156,6 @@ def two(request: pytest.FixtureRequest) -> Iterator[tuple[Recorder, Recorder]]:
     yield first, Recorder(other, other.streams.catalogue.find(7, "m", "camera"), BEN)
     one.close()
     other.close()
-
-
-def soon(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """What `condition` gives, as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.005)
-    return found
 
 
 def clock_ahead_by(seconds: float) -> type[datetime]:

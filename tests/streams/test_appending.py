@@ -16,7 +16,8 @@ from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused, 
 from smarthouse_api.house import House
 from smarthouse_api.streams.blocks import block, entries
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket
-from tests.streams.conftest import ANNA, BEN, Given, Recorder, clock_ahead_by, made, now, numbered, soon
+from tests.streams.conftest import ANNA, BEN, Given, Recorder, clock_ahead_by, made, now, numbered
+from tests.waiting import soon
 
 KEY = RequestKey("anna 1", "digest")
 

@@ -15,7 +15,8 @@ from flask.testing import FlaskClient
 
 from backends.ports import StoreUnavailable
 from smarthouse_api.access import grants as access
-from tests.streams.caller import HOME, MODULE, OTHER_HOME, RANGE, Caller, assert_refused, house_of, json_of
+from tests.conftest import house_of
+from tests.streams.caller import HOME, MODULE, OTHER_HOME, RANGE, Caller, assert_refused, json_of
 
 SESSION = "0" * 32
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

@@ -19,8 +19,8 @@ from flask.testing import FlaskClient
 
 from smarthouse_api.streams import downloads
 from smarthouse_api.streams.model import Packet
-from tests.conftest import Server
-from tests.streams.caller import Caller, assert_refused, house_of, key_of
+from tests.conftest import Server, house_of
+from tests.streams.caller import Caller, assert_refused, key_of
 
 PACKETS = (b"zero", b"\x00\xff", b"two")
 ALL = b"".join(PACKETS)

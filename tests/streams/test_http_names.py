@@ -17,7 +17,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 from blueprints import paths
 from tests.conftest import Environment, Server
 from tests.streams.caller import Caller, assert_refused, json_of, key_of
-from tests.test_server import answers, gunicorn, soon
+from tests.test_server import answers, gunicorn
+from tests.waiting import soon
 
 NAMES = [
     "a/b",

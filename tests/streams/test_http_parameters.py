@@ -12,8 +12,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from blueprints.streams.bodies import new_packets
-from tests.conftest import Environment
-from tests.streams.caller import Caller, assert_refused, house_of, json_of
+from tests.conftest import Environment, house_of
+from tests.streams.caller import Caller, assert_refused, json_of
 
 NDJSON = "application/x-ndjson"
 LARGEST, LARGEST_INDEX = 2**63 - 1, 2**53 - 1

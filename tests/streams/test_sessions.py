@@ -16,7 +16,8 @@ from smarthouse_api.errors import InUse, Invalid, InvalidData, KeyReused, NotFou
 from smarthouse_api.house import House
 from smarthouse_api.streams.heads import LEASE
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, Session, Status
-from tests.streams.conftest import ADMIN, ANNA, BEN, Recorder, clock_ahead_by, made, numbered, soon
+from tests.streams.conftest import ADMIN, ANNA, BEN, Recorder, clock_ahead_by, made, numbered
+from tests.waiting import soon
 
 KEY = RequestKey("anna 1", "digest")
 

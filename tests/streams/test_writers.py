@@ -18,7 +18,8 @@ import requests
 from config.settings import Settings
 from smarthouse_api.house import House
 from tests.conftest import ROOT, Server
-from tests.streams.conftest import Recorder, soon
+from tests.streams.conftest import Recorder
+from tests.waiting import soon
 
 WRITERS = 16
 KILLS = 4
