@@ -15,8 +15,8 @@ from werkzeug.exceptions import HTTPException
 
 from blueprints import dialects
 from blueprints.datasets.schemas import EnvelopeSchema
+from blueprints.documented_limits import limits_of
 from blueprints.envelope import VERSION as VERSION_OF_ENVELOPE
-from blueprints.limits import limits_of
 
 VERSION = "0.1.0"
 _SWAGGER_UI = Path(swagger_ui.__file__).parent / "static"

@@ -12,7 +12,7 @@ from flask import Response, request
 from marshmallow import ValidationError, fields, validate
 
 from blueprints.current import house
-from blueprints.queries import QuerySchema, Whole
+from blueprints.parameters import QuerySchema, Whole
 from blueprints.streaming import until_broken
 from smarthouse_api.arrow.times import EPOCH
 from smarthouse_api.collections.encoding import FORMATS

@@ -13,7 +13,7 @@ from smarthouse_api.serving.logs import log_to_stderr
 
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Opens no store and starts no thread; `House.housekeeper` is for whoever serves it to start."""
-    from blueprints import datasets, datasources, dialects, docs, edge, export, health, ingest, paths, streams
+    from blueprints import datasets, datasources, dialects, docs, export, health, ingest, observability, path_segments, streams
 
     log_to_stderr(settings.log_level)
     app = Flask("smarthouse_api", static_folder=None)
@@ -28,10 +28,10 @@ def create_app(settings: Settings) -> Flask:
     CORS(
         app,
         resources={r"/api/(ingest|export)/.*": {"origins": list(settings.cors_origins)}},
-        expose_headers=edge.EXPOSED_HEADERS,
+        expose_headers=observability.EXPOSED_HEADERS,
     )
-    paths.register(app, "/homes", "/restapi/datasource", "/v2")
-    edge.register(app)
+    path_segments.register(app, "/homes", "/restapi/datasource", "/v2")
+    observability.register(app)
     app.register_blueprint(health.blueprint)
     docs.register(app, [ingest.blueprint, export.blueprint, streams.blueprint, datasources.blueprint, datasets.blueprint])
     dialects.register(app)

@@ -1,6 +1,8 @@
 """Datasets, `/v2`."""
 
-from blueprints.datasets import aside as aside
+# In the order of the API's document.
+# isort: off
+from blueprints.datasets import dead_letters as dead_letters
 from blueprints.datasets import data as data
 from blueprints.datasets import management as management
-from blueprints.datasets.entry import blueprint as blueprint
+from blueprints.datasets.access import blueprint as blueprint

@@ -9,13 +9,14 @@ from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from blueprints import envelope
-from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_records, repeated, replay
+from blueprints.bodies import plain_body, read_records
 from blueprints.current import house
-from blueprints.datasets.described import DATASET_ID, EVENT_BODY, READ
-from blueprints.datasets.entry import PERHAPS, answers, blueprint, readable, route, sender, writable
+from blueprints.datasets.access import PERHAPS, answers, blueprint, readable, route, sender, writable
+from blueprints.datasets.openapi import DATASET_ID, EVENT_BODY, READ
 from blueprints.datasets.schemas import EventsSchema, IngestedSchema, OutSchema, enveloped
-from blueprints.datasets.shapes import fault_of_event
-from blueprints.queries import time_text
+from blueprints.datasets.validation import fault_of_event
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
+from blueprints.parameters import time_text
 from blueprints.records import HEADERS, RecordsSchema, sent
 from smarthouse_api.collections.topic import TopicEvent
 from smarthouse_api.collections.uniform import UniformReader

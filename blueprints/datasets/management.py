@@ -9,10 +9,11 @@ from uuid import UUID
 from flask import Response
 
 from blueprints import envelope
-from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, repeated, replay
+from blueprints.bodies import plain_body
 from blueprints.current import house
+from blueprints.datasets.access import SECURITY, admit_operator, answers, asked, blueprint, given, route
 from blueprints.datasets.definitions import Members, chosen, dataset_object, members_of, version_key, warnings_of
-from blueprints.datasets.described import (
+from blueprints.datasets.openapi import (
     ALIAS_EXAMPLE,
     CREATE_EXAMPLE,
     DATASET_ID,
@@ -20,8 +21,7 @@ from blueprints.datasets.described import (
     UPDATE_EXAMPLE,
     json_body,
 )
-from blueprints.datasets.entry import SECURITY, admit_operator, answers, asked, blueprint, given, route
-from blueprints.datasets.requests import ALIAS, CREATE, LIST, UPDATE
+from blueprints.datasets.request_schemas import ALIAS, CREATE, LIST, UPDATE
 from blueprints.datasets.schemas import (
     AliasedSchema,
     CreatedSchema,
@@ -31,6 +31,7 @@ from blueprints.datasets.schemas import (
     UpdatedSchema,
     enveloped,
 )
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
 from smarthouse_api.collections.catalogue import Settled
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import Collection

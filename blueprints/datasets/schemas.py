@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from blueprints.queries import QuerySchema, Whole
+from blueprints.parameters import QuerySchema, Whole
 from smarthouse_api.collections.model import MODES
 
 _TIME = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}

@@ -8,11 +8,12 @@ import msgspec
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, read_records, repeated, replay
+from blueprints.bodies import plain_body, read_records
 from blueprints.current import house
-from blueprints.datasources.described import BODY, DATASOURCE_ID, READ, SECURITY
+from blueprints.datasources.openapi import BODY, DATASOURCE_ID, READ, SECURITY
 from blueprints.datasources.schemas import InsertedSchema
 from blueprints.dialects import problems
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
 from blueprints.records import HEADERS, RecordsSchema, sent
 from smarthouse_api.access.keys import Principal
 from smarthouse_api.collections.model import Collection

@@ -9,14 +9,11 @@ from flask_smorest import Blueprint
 
 from blueprints.current import house
 from blueprints.dialects import problems
-from blueprints.export.schemas import FORMAT, DatasetSchema, FiltersSchema, known_formats
+from blueprints.export.openapi import EMPTY, FORMAT, HEADERS, ZIP
+from blueprints.export.schemas import DatasetSchema, FiltersSchema, known_formats
 from smarthouse_api.states.query import Filters
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
-
-ZIP = {"schema": {"type": "string", "format": "binary"}, "content_type": "application/zip"}
-HEADERS = {"Content-Disposition": {"schema": {"type": "string"}, "description": "The name of the file"}}
-EMPTY = {"X-Empty-Reason": {"schema": {"type": "string"}, "description": "Why there is nothing"}}
 
 
 @blueprint.route("/formats")

@@ -13,14 +13,6 @@ from smarthouse_api.errors import Invalid
 from smarthouse_api.states.export.formats import FORMATS
 from smarthouse_api.states.query import Filters
 
-FORMAT = {
-    "name": "format",
-    "in": "path",
-    "required": True,
-    "description": f"{', '.join(FORMATS)}; in any case",
-    "schema": {"type": "string"},
-    "example": "csv",
-}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d+)?)([Zz]|[+ -]\d{2}:\d{2})", re.ASCII)
 _ACCEPTED = "use YYYY-MM-DD or an RFC 3339 time such as 2026-03-01T00:00:00Z"

@@ -8,10 +8,12 @@ from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
-from blueprints.bodies import IDEMPOTENCY_KEY, whole_body
+from blueprints.bodies import whole_body
 from blueprints.current import house
 from blueprints.dialects import problems
-from blueprints.ingest.schemas import BODY, HOME_UUID, ForgottenSchema, ReceiptSchema, home_uuid
+from blueprints.idempotency import IDEMPOTENCY_KEY
+from blueprints.ingest.openapi import BODY, HOME_UUID
+from blueprints.ingest.schemas import ForgottenSchema, ReceiptSchema, home_uuid
 from smarthouse_api.states.uploads import MESSAGE, Upload
 
 blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description="Upload a home's data; forget a home")

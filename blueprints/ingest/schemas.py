@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import request
 from marshmallow import Schema, fields
 
@@ -27,35 +25,6 @@ class ForgottenSchema(Schema):
     """The answer to a deletion, whether the home was known or not."""
 
     message = fields.String(metadata={"example": "Data successfully deleted"})
-
-
-HOME_UUID = {
-    "name": "Home-UUID",
-    "in": "header",
-    "required": True,
-    "description": "The home's UUID, its deletion secret. `Home_UUID` is accepted too.",
-    "schema": {"type": "string", "format": "uuid"},
-    "example": "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11",
-}
-EXAMPLE: dict[str, list[dict[str, Any]]] = {
-    "sensor.living_room_temperature": [
-        {
-            "entity_id": "sensor.living_room_temperature",
-            "state": "21.5",
-            "attributes": {"unit_of_measurement": "°C", "device_class": "temperature", "state_class": "measurement"},
-            "last_changed": "2026-03-01T12:34:56.123456+00:00",
-            "last_updated": "2026-03-01T12:34:56.123456+00:00",
-        }
-    ]
-}
-BODY = {
-    "required": True,
-    "description": "The home's data, kept as it comes: lists of states by entity, plain or packed with zlib, gzip or zstd.",
-    "content": {
-        "application/json": {"schema": {"type": "object"}, "example": EXAMPLE},
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-    },
-}
 
 
 def home_uuid() -> str:

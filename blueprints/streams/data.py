@@ -11,15 +11,16 @@ from flask import Response, request, url_for
 from flask.views import MethodView
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, replay
+from blueprints.bodies import plain_body
 from blueprints.current import house
 from blueprints.dialects import problems
-from blueprints.queries import time_text
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replay
+from blueprints.parameters import time_text
 from blueprints.streaming import until_broken
+from blueprints.streams.access import Place, Visit, answers, blueprint, permission, route
 from blueprints.streams.bodies import new_packets
-from blueprints.streams.described import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
-from blueprints.streams.entry import Place, Visit, answers, blueprint, permission, route
-from blueprints.streams.objects import nothing, told
+from blueprints.streams.openapi import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
+from blueprints.streams.representations import nothing, told
 from blueprints.streams.schemas import (
     AppendedSchema,
     AppendSchema,

@@ -8,10 +8,19 @@ from flask import Response, url_for
 from flask.views import MethodView
 
 from blueprints.current import house
+from blueprints.streams.access import Visit, answers, blueprint, route
 from blueprints.streams.bodies import new_retention, noted_content
-from blueprints.streams.described import CONTENT_BODY, LOCATION_HEADERS, PAGE_HEADERS, RETENTION_BODY
-from blueprints.streams.entry import Visit, answers, blueprint, route
-from blueprints.streams.objects import metadata_object, nothing, page, part, status_object, stream_object, told, whole_stream
+from blueprints.streams.openapi import CONTENT_BODY, LOCATION_HEADERS, PAGE_HEADERS, RETENTION_BODY
+from blueprints.streams.representations import (
+    metadata_object,
+    nothing,
+    page,
+    part,
+    status_object,
+    stream_object,
+    told,
+    whole_stream,
+)
 from blueprints.streams.schemas import (
     MetadataSchema,
     PageSchema,

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from blueprints.queries import LARGEST, QuerySchema, Whole
+from blueprints.parameters import LARGEST, QuerySchema, Whole
 from smarthouse_api.streams.model import LARGEST_INDEX
 from smarthouse_api.streams.packet_formats import PACKET_FORMATS, format_named
 

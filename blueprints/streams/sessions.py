@@ -7,12 +7,12 @@ from typing import Any
 from flask import Response, url_for
 from flask.views import MethodView
 
-from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replay
 from blueprints.current import house
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replay
+from blueprints.streams.access import Place, Visit, answers, blueprint, route
 from blueprints.streams.bodies import new_bounds, timeout_seconds
-from blueprints.streams.described import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, TIMEOUT_BODY
-from blueprints.streams.entry import Place, Visit, answers, blueprint, route
-from blueprints.streams.objects import nothing, page, session_object, told
+from blueprints.streams.openapi import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, TIMEOUT_BODY
+from blueprints.streams.representations import nothing, page, session_object, told
 from blueprints.streams.schemas import RangeSchema, SessionSchema
 
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import click
 
 from smarthouse_api.cli import collections, homes, keys
-from smarthouse_api.cli.opening import answered, opened_house
+from smarthouse_api.cli.open_house import answered, opened_house
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from smarthouse_api.cli import described, failed
-from smarthouse_api.cli.amounts import octets, seconds
-from smarthouse_api.cli.files import json_object
-from smarthouse_api.cli.opening import answered, opened_shared_house
+from smarthouse_api.cli import collection_output, dead_letters
+from smarthouse_api.cli.json_files import json_object
+from smarthouse_api.cli.open_house import answered, opened_shared_house
 from smarthouse_api.cli.tables import echo_table
+from smarthouse_api.cli.units import octets, seconds
 
 if TYPE_CHECKING:
     from smarthouse_api.access.keys import KeyRecord
@@ -125,10 +125,10 @@ def show(id_: str, as_json: bool) -> None:
         one = answered(lambda: house.collections.catalogue.find(id_))
         stream, keys = answered(lambda: house.collections.topic.stream_name(one)), _naming(answered(house.access.list), one.id)
         if as_json:
-            click.echo(described.as_json(one, stream, keys))
+            click.echo(collection_output.as_json(one, stream, keys))
             return
-        aside = answered(lambda: house.collections.aside.list(one, limit=described.MOST_ASIDE))
-    lines = described.as_lines(one, stream, keys, len(aside))
+        aside = answered(lambda: house.collections.aside.list(one, limit=collection_output.MOST_ASIDE))
+    lines = collection_output.as_lines(one, stream, keys, len(aside))
     width = max(map(len, lines))
     for what, told in lines.items():
         click.echo(f"{what.ljust(width)}  {told}")
@@ -143,9 +143,9 @@ def list_(as_json: bool) -> None:
         if as_json:
             keys = answered(house.access.list)
             for one in found:
-                click.echo(described.as_json(one, house.collections.topic.stream_name(one), _naming(keys, one.id)))
+                click.echo(collection_output.as_json(one, house.collections.topic.stream_name(one), _naming(keys, one.id)))
             return
-    echo_table(described.HEADER, [described.as_cells(one) for one in found])
+    echo_table(collection_output.HEADER, [collection_output.as_cells(one) for one in found])
 
 
 @group.command()
@@ -164,7 +164,7 @@ def delete(id_: str) -> None:
         click.echo(f"A collection that is made anew under this id would be open to the keys that name it: {told}", err=True)
 
 
-group.add_command(failed.group)
+group.add_command(dead_letters.group)
 
 
 def _members(asked: dict[str, Any]) -> dict[str, Any]:

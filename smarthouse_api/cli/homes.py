@@ -7,7 +7,7 @@ from functools import partial
 import click
 
 from smarthouse_api.access.grants import LARGEST_HOME
-from smarthouse_api.cli.opening import answered, opened_access, opened_house
+from smarthouse_api.cli.open_house import answered, opened_access, opened_house
 from smarthouse_api.cli.tables import echo_table
 from smarthouse_api.states.homes import normalised_uuid
 

@@ -9,10 +9,10 @@ import click
 import msgspec
 
 from smarthouse_api.access.keys import KeyRecord, id_in
-from smarthouse_api.cli.amounts import seconds
 from smarthouse_api.cli.homes import HOME
-from smarthouse_api.cli.opening import answered, opened_access
+from smarthouse_api.cli.open_house import answered, opened_access
 from smarthouse_api.cli.tables import echo_table, time_text
+from smarthouse_api.cli.units import seconds
 
 
 @click.group("keys")

@@ -14,7 +14,7 @@ from flask import Flask, request, url_for
 from flask.testing import FlaskClient
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from blueprints import paths
+from blueprints import path_segments
 from tests.conftest import Environment, Server
 from tests.streams.caller import Caller, assert_refused, json_of, key_of
 from tests.test_server import answers, gunicorn
@@ -169,7 +169,7 @@ def test_a_key_in_a_path_is_not_logged(caller: Caller, caplog: pytest.LogCapture
 @pytest.fixture
 def echo() -> Flask:
     app = Flask("echo")
-    paths.register(app, "/homes")
+    path_segments.register(app, "/homes")
 
     @app.get("/homes/<segment:home>/<segment:name>", merge_slashes=False)
     def named(home: str, name: str) -> Any:

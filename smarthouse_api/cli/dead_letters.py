@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
-from smarthouse_api.cli.files import json_object
-from smarthouse_api.cli.opening import answered, opened_shared_house
+from smarthouse_api.cli.json_files import json_object
+from smarthouse_api.cli.open_house import answered, opened_shared_house
 from smarthouse_api.cli.tables import echo_table, time_text
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from blueprints.datasets.shapes import Shape
+from blueprints.datasets.validation import Shape
 from smarthouse_api.collections.model import MESSAGE_ID, MODES
 
 STATUSES: Final = ("Draft", "Live", "ReadyToPublish", "Retired", "Purged")

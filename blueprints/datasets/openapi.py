@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from blueprints.datasets.shapes import LONGEST_MSGID, Shape
+from blueprints.datasets.validation import LONGEST_MSGID, Shape
 from blueprints.records import NEXT, media
 
 _MSGID = "e180ecac-8f41-4f21-9a21-0b3a1a368917"

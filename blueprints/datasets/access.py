@@ -11,7 +11,7 @@ from flask_smorest import Blueprint
 from blueprints import envelope
 from blueprints.bodies import plain_body, read_json
 from blueprints.current import house
-from blueprints.datasets.shapes import Shape, fault_of
+from blueprints.datasets.validation import Shape, fault_of
 from blueprints.dialects import problems
 from smarthouse_api.access.keys import Principal
 from smarthouse_api.collections.model import Collection

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from smarthouse_api.cli.amounts import duration_text, size_text
 from smarthouse_api.cli.tables import time_text
+from smarthouse_api.cli.units import duration_text, size_text
 
 if TYPE_CHECKING:
     from smarthouse_api.access.keys import KeyRecord

@@ -11,11 +11,11 @@ from flask import request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 
-from blueprints.bodies import repeated
 from blueprints.current import house
 from blueprints.dialects import problems
-from blueprints.queries import LARGEST, is_whole
-from blueprints.streams.described import PATH
+from blueprints.idempotency import repeated
+from blueprints.parameters import LARGEST, is_whole
+from blueprints.streams.openapi import PATH
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.coordination.replies import RequestKey
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized

@@ -8,11 +8,11 @@ from flask import Response
 from flask.views import MethodView
 
 from blueprints import envelope
-from blueprints.bodies import IDEMPOTENCY_KEY, REPLAYED_HEADERS, plain_body, repeated, replay
+from blueprints.bodies import plain_body
 from blueprints.current import house
-from blueprints.datasets.described import DATASET_ID, FIX_EXAMPLE, RECORD_ID, json_body
-from blueprints.datasets.entry import SECURITY, answers, asked, blueprint, given, granted, route
-from blueprints.datasets.requests import FIX, REPLAY
+from blueprints.datasets.access import SECURITY, answers, asked, blueprint, given, granted, route
+from blueprints.datasets.openapi import DATASET_ID, FIX_EXAMPLE, RECORD_ID, json_body
+from blueprints.datasets.request_schemas import FIX, REPLAY
 from blueprints.datasets.schemas import (
     DiscardedSchema,
     FailedPageSchema,
@@ -21,7 +21,8 @@ from blueprints.datasets.schemas import (
     ReplayedSchema,
     enveloped,
 )
-from blueprints.queries import time_text
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
+from blueprints.parameters import time_text
 from smarthouse_api.collections.aside import AsideRecord
 
 

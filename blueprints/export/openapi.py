@@ -1,0 +1,17 @@
+"""Parameters, contents and headers of Export as the document describes them."""
+
+from __future__ import annotations
+
+from smarthouse_api.states.export.formats import FORMATS
+
+FORMAT = {
+    "name": "format",
+    "in": "path",
+    "required": True,
+    "description": f"{', '.join(FORMATS)}; in any case",
+    "schema": {"type": "string"},
+    "example": "csv",
+}
+ZIP = {"schema": {"type": "string", "format": "binary"}, "content_type": "application/zip"}
+HEADERS = {"Content-Disposition": {"schema": {"type": "string"}, "description": "The name of the file"}}
+EMPTY = {"X-Empty-Reason": {"schema": {"type": "string"}, "description": "Why there is nothing"}}
