@@ -1,6 +1,9 @@
-# make run: set up and serve. make test: set up and run all tests. make check: style, types, imports. make bench: measure.
-# make chaos: kill, hang and fill what the service depends on, for up to ten minutes.
-# ARGS goes to what is run: make test ARGS="-k export", make bench ARGS="upload --quick".
+# make run      set up and serve
+# make test     set up and run all tests
+# make check    check style, types and imports
+# make bench    measure
+# make chaos    kill, hang and fill the stores under load, for up to ten minutes
+# ARGS passes arguments on: make test ARGS="-k export", make bench ARGS="upload --quick".
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -33,7 +36,7 @@ bench: $(VENV)/.bench
 clean:
 	rm -rf $(VENV) build *.egg-info
 
-# A mark for each step that went to its end: what was broken off is done again, what was done asks no registry any more.
+# Each finished step leaves a mark file. An interrupted step runs again; a finished step needs no package index.
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 1; }

@@ -32,16 +32,17 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="The service against its yardsticks.")
-    parser.add_argument("parts", nargs="*", help=f"what to measure: {', '.join(PARTS)}; all of them by default")
-    parser.add_argument("--size", choices=("small", "1m", "6m"), default="1m", help="how many states (default: 1m)")
-    parser.add_argument("--quick", action="store_true", help="a smoke of the harness; its figures mean nothing")
+    description = "Measure the service against yardsticks and print ratios."
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=description)
+    parser.add_argument("parts", nargs="*", help=f"parts to measure: {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--size", choices=("small", "1m", "6m"), default="1m", help="number of states (default: 1m)")
+    parser.add_argument("--quick", action="store_true", help="only check that the benchmarks run; ignore the figures")
     parser.add_argument(
-        "--keep", action="store_true", help="keep the export's filled lakes in benchmarks/out and use them again"
+        "--keep", action="store_true", help="keep the lakes of the part export in benchmarks/out, and reuse them"
     )
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        parser.error(f"unknown parts: {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
     return arguments
 
 

@@ -1,5 +1,5 @@
-# MinIO from its source, as its authors describe: they publish no images or binaries any more, and no longer maintain the source.
-# The version is its last state, checked by Go against the public checksum database; building takes some minutes.
+# Builds MinIO from source, as its authors describe. They no longer publish images or binaries, nor maintain the source.
+# The version is the last state of the source. Go checks it against the public checksum database. The build takes minutes.
 ARG GO=1.26
 ARG ALPINE=3.22
 
@@ -10,7 +10,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     go install -trimpath -ldflags="-s -w" "github.com/minio/minio@${MINIO_VERSION}"
 
 FROM alpine:${ALPINE}
-# socat is for the console alone, see compose.yaml.
+# Only the console in compose.yaml uses socat.
 RUN apk add --no-cache ca-certificates socat && \
     addgroup -g 10002 minio && adduser -D -H -u 10002 -G minio -h /tmp minio && \
     install -d -o minio -g minio -m 700 /data

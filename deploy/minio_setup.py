@@ -1,8 +1,12 @@
-"""Make what the service needs of a MinIO server: the bucket, and users with no more rights than they need. Repeatable.
+"""Create the bucket and the users on a MinIO server. Each user gets only the rights that it needs. You may run it again.
 
-From the environment: MINIO_ENDPOINT (`host:port`), MINIO_SECURE (`0`: no TLS), MINIO_ROOT_USER, MINIO_ROOT_PASSWORD, BUCKET;
-OBJECTS_ACCESS_KEY and OBJECTS_SECRET_KEY, for the service; ENGINE_ACCESS_KEY and ENGINE_SECRET_KEY, for a query engine that
-reads the lake, or nothing. A user that is there already gets the secret that is given now.
+Environment:
+
+- MINIO_ENDPOINT (`host:port`), MINIO_SECURE (`0`: no TLS), MINIO_ROOT_USER, MINIO_ROOT_PASSWORD, BUCKET
+- OBJECTS_ACCESS_KEY and OBJECTS_SECRET_KEY: the user of the service
+- ENGINE_ACCESS_KEY and ENGINE_SECRET_KEY: the user of a query engine, which can only read the lake; optional
+
+An existing user gets the given secret.
 """
 
 from __future__ import annotations
@@ -26,17 +30,17 @@ def main() -> None:
     client = Minio(endpoint=endpoint, credentials=root, secure=secure)
     admin = MinioAdmin(endpoint=endpoint, credentials=root, secure=secure)
     if not client.bucket_exists(BUCKET):
-        client.make_bucket(BUCKET)  # without versions and without locks: what is deleted must be gone
+        client.make_bucket(BUCKET)  # without versioning and object locking: deleted objects must be gone
     for name, prefix in (("minio", "OBJECTS"), ("engine", "ENGINE")):
         access_key, secret_key = os.environ.get(f"{prefix}_ACCESS_KEY"), os.environ.get(f"{prefix}_SECRET_KEY")
         if not access_key or not secret_key:
-            click.echo(f"no {prefix}_ACCESS_KEY and {prefix}_SECRET_KEY: no such user is made")
+            click.echo(f"{prefix}_ACCESS_KEY or {prefix}_SECRET_KEY is missing: no user is created")
             continue
         policy = f"{BUCKET}-{name}"
         admin.policy_add(policy, policy=_policy(name))
         admin.user_add(access_key, secret_key)
         admin.policy_set(policy, user=access_key)
-        click.echo(f"user {access_key} may do what {name}-policy.json allows in the bucket {BUCKET}")
+        click.echo(f"user {access_key} has the rights in {name}-policy.json on the bucket {BUCKET}")
 
 
 def _policy(name: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-# Sail, a query engine that speaks Spark Connect: a wheel for amd64 and arm64, without Java.
+# Sail, a query engine that speaks Spark Connect. It is a wheel for amd64 and arm64, and needs no Java.
 ARG PYTHON=3.12-slim-bookworm
 FROM python:${PYTHON}
 ARG SAIL_VERSION=0.7.2
