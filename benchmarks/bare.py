@@ -42,7 +42,7 @@ def stored(key: str) -> Response:
 
 @cache
 def _objects() -> ObjectStore:
-    return open_objects(Settings.from_env().objects_url)
+    return open_objects(Settings.from_env().stores.objects_url)
 
 
 @app.get("/health/ready")

@@ -51,7 +51,7 @@ def curate(house: House) -> None:
 def tidy(house: House) -> None:
     """What the housekeeper does now and then: merge the small files, drop what that replaced and the log of how it came."""
     with house.table.writing(FLUSH_SECONDS) as lease:
-        house.table.compact(lease, house.settings.lake_compact_files, lambda: False)
+        house.table.compact(lease, house.settings.lake.compact_files, lambda: False)
         house.table.erase_history(lease)
 
 

@@ -32,7 +32,7 @@ from benchmarks.table import Row, a_second, ratios
 from config.settings import Settings
 
 CONNECTIONS: Final = load.CONNECTIONS
-AT_ONCE: Final = Settings().workers * Settings().threads
+AT_ONCE: Final = Settings().server.workers * Settings().server.threads
 """Connections that send single packets: as many as the service's default settings serve at once."""
 WARMING: Final = 4
 SQLITE: Final = "SQLite"

@@ -49,7 +49,7 @@ def plain_body() -> bytes:
 
 def read_json(body: bytes) -> Any:
     """What JSON text says. Raises `Invalid` for what is no JSON, or nests deeper than is allowed."""
-    limit = house().settings.max_json_depth
+    limit = house().settings.requests.max_json_depth
     try:
         value = msgspec.json.decode(body)
     except UnicodeDecodeError as fault:
@@ -68,7 +68,7 @@ def read_json(body: bytes) -> Any:
 
 def read_records(body: bytes, reader: UniformReader) -> Any:
     """What JSON text says that brings records in `data`: as `Uniform`, where the reader can read it. Raises `Invalid`."""
-    given = reader.read(body) if house().settings.max_json_depth >= DEPTH else None
+    given = reader.read(body) if house().settings.requests.max_json_depth >= DEPTH else None
     if given is None:
         return read_json(body)
     _check_numbers(body)

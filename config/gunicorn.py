@@ -19,18 +19,18 @@ except SettingsError as fault:
     sys.exit(str(fault))
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
-workers = settings.workers
+workers = settings.server.workers
 worker_class = "smarthouse_api.serving.worker.Worker"
-threads = settings.threads
-reload = settings.reload
-graceful_timeout = int(settings.request_timeout_seconds)
+threads = settings.server.threads
+reload = settings.server.reload
+graceful_timeout = int(settings.server.request_timeout_seconds)
 timeout = 60
 keepalive = 5
 # As long as it may be: names of streams may be long, and percent-encoded.
 limit_request_line = 8190
 control_socket_disable = True
 # gunicorn's own debug log holds the paths of requests as they came, with whatever secret somebody put there.
-loglevel = "info" if settings.log_level == "debug" else settings.log_level
+loglevel = "info" if settings.server.log_level == "debug" else settings.server.log_level
 
 # Generated clients send `Home_UUID`, a spelling that gunicorn drops in silence. This lets exactly that one header through, from
 # whoever sends it, and believes nobody about anything else. Headers of proxies are the business of TRUSTED_PROXIES.
@@ -54,7 +54,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
 
 def on_starting(server: Any) -> None:
-    if told := unfit(settings):
+    if told := unfit(settings.stores):
         sys.exit("\n".join(told))
     shutil.rmtree(_metrics_folder, ignore_errors=True)  # of a master that was killed
     os.mkdir(_metrics_folder)
@@ -63,7 +63,7 @@ def on_starting(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     house = worker.wsgi.extensions["smarthouse"]
     _show_first_key(house, worker.log)  # before anything else of this process may touch the stores
-    if settings.housekeeping == "api":
+    if settings.server.housekeeping == "api":
         house.housekeeper.start()
 
 

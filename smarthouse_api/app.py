@@ -15,19 +15,19 @@ def create_app(settings: Settings) -> Flask:
     """The WSGI application. Opens no store and starts no thread; `House.housekeeper` is for whoever serves it to start."""
     from blueprints import datasets, datasources, dialects, docs, export, health, ingest, observability, path_segments, streams
 
-    log_to_stderr(settings.log_level)
+    log_to_stderr(settings.server.log_level)
     app = Flask("smarthouse_api", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_CONTENT_LENGTH"] = settings.requests.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     # No view here is a coroutine, and Flask would ask each function at each request, for a twentieth of the time it takes.
     app.ensure_sync = lambda function: function  # type: ignore[assignment, method-assign]
     app.extensions["smarthouse"] = House.from_settings(settings)
-    if settings.trusted_proxies:
-        hops = settings.trusted_proxies
+    if settings.server.trusted_proxies:
+        hops = settings.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)  # type: ignore[method-assign]
     CORS(
         app,
-        resources={r"/api/(ingest|export)/.*": {"origins": list(settings.cors_origins)}},
+        resources={r"/api/(ingest|export)/.*": {"origins": list(settings.server.cors_origins)}},
         expose_headers=observability.EXPOSED_HEADERS,
     )
     path_segments.register(app, "/homes", "/restapi/datasource", "/v2")

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from backends.ports import Change, Conflict, ObjectStore, StateStore, StoreUnavailable
+from config.groups import ForgettingSettings
 from smarthouse_api.access.grants import Access
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Unavailable
@@ -31,8 +32,8 @@ _STREAMS_LEFT = "The home is hidden, but its streams are not removed yet; repeat
 
 
 class Forgetting:
-    """wait_seconds: how long a purge waits for exports under way. delay_seconds: 0 purges before `forget` returns; else
-    whoever keeps house purges what was hidden that long ago.
+    """Forgets homes: hides each at once, and purges it from every store, before `forget` returns or later by whoever keeps
+    house, as the settings have it.
     """
 
     def __init__(
@@ -45,13 +46,11 @@ class Forgetting:
         streams: Streams,
         access: Access,
         leases: Leases,
-        *,
-        wait_seconds: float,
-        delay_seconds: float,
+        settings: ForgettingSettings,
     ) -> None:
         self._state, self._objects, self._homes, self._uploads = state, objects, homes, uploads
         self._table, self._streams, self._access, self._leases = table, streams, access, leases
-        self._wait_seconds, self._delay_seconds = wait_seconds, delay_seconds
+        self._settings = settings
 
     def forget(self, uuid: str) -> None:
         """Hide the home; then, unless purging is delayed, purge it and whatever an earlier purge that failed has left.
@@ -65,7 +64,7 @@ class Forgetting:
             self._hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id))
         self.note(map(digest_of, self._homes.hidden()))
         is_purged = not linked or self._purge_streams()
-        if not self._delay_seconds:
+        if not self._settings.delay_seconds:
             self.finish()
         elif self._homes.unbroken():
             self._break_readers()
@@ -86,7 +85,7 @@ class Forgetting:
         if not self._purge_streams():
             raise Unavailable(_STREAMS_LEFT)
         self._homes.unlink(home_id)
-        if not self._delay_seconds:
+        if not self._settings.delay_seconds:
             self._state.scrub()
 
     def finish(self) -> None:
@@ -94,7 +93,7 @@ class Forgetting:
         if not self.is_due():
             return
         try:
-            with self._leases.hold(_LEASE, self._wait_seconds) as lease:
+            with self._leases.hold(_LEASE, self._settings.wait_seconds) as lease:
                 if self.is_due():  # another may have purged it meanwhile, with its own
                     self.purge(lease)
         except TimeoutError:
@@ -115,7 +114,7 @@ class Forgetting:
 
     def is_due(self) -> bool:
         """Whether there is a home to purge by now, or a purge to finish."""
-        before = time.time() - self._delay_seconds
+        before = time.time() - self._settings.delay_seconds
         if any(at <= before for at in self._homes.hidden().values()):
             return True
         return self._due() <= time.time()
@@ -140,7 +139,7 @@ class Forgetting:
         # The mark must outlive the homes' names, which the scrub is to erase.
         due = self._due_at(time.time())
         self.note(map(digest_of, hidden))
-        with self._table.writing(self._wait_seconds) as writing:
+        with self._table.writing(self._settings.wait_seconds) as writing:
             self._table.fence()
             for key in hidden:
                 writing.check()
@@ -152,7 +151,7 @@ class Forgetting:
         self._objects.sweep()
         # Without the writer's lease, which new exports want. What those read stays: nobody replaces files during a purge.
         self._break_readers()
-        with self._table.writing(self._wait_seconds) as writing:
+        with self._table.writing(self._settings.wait_seconds) as writing:
             self._table.erase_history(writing)
         lease.check()
         self._state.commit(SPACE, Change(deletes=tuple(f"forgotten/{key}" for key in hidden)))
@@ -184,14 +183,14 @@ class Forgetting:
     def _hide_streams(self, home_id: int, keys: set[str]) -> None:
         self.note(map(digest_of, keys))
         # Before they are hidden, so that whatever dies now, the files of the stores are scrubbed once more.
-        self._due_at(min(self._due(), time.time() + max(self._delay_seconds, _AFTERMATH_SECONDS)))
+        self._due_at(min(self._due(), time.time() + max(self._settings.delay_seconds, _AFTERMATH_SECONDS)))
         self._access.unassign(home_id)
         self._streams.catalogue.hide_home(home_id, keys)
 
     def _purge_streams(self, wait_seconds: float | None = None) -> bool:
         """Remove the bytes of all streams that are gone; whether that was done, or another is at it for too long."""
         try:
-            self._streams.keeping.purge(self._wait_seconds if wait_seconds is None else wait_seconds)
+            self._streams.keeping.purge(self._settings.wait_seconds if wait_seconds is None else wait_seconds)
         except TimeoutError:
             return False
         return True
@@ -199,7 +198,7 @@ class Forgetting:
     def _break_readers(self) -> None:
         """Wait for exports that may still send rows of a home that was hidden since they began, then break them off."""
         unbroken = self._homes.unbroken()
-        self._table.break_readers(self._wait_seconds)
+        self._table.break_readers(self._settings.wait_seconds)
         self._state.commit(SPACE, Change(deletes=tuple(unbroken)))
 
     def _is_overdue(self) -> bool:

@@ -10,9 +10,9 @@ from config.settings import Settings, SettingsError
 from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
 from smarthouse_api.collections.service import Collections
-from smarthouse_api.collections.service import Limits as CollectionLimits
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.replies import Replies
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.housekeeping import Housekeeper
@@ -20,12 +20,10 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.engines import open_engine
 from smarthouse_api.restoring import Restoring
 from smarthouse_api.states.curator import Curator
-from smarthouse_api.states.export.dataset import Exports, Policy
+from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.payload.compression import Limits
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
-from smarthouse_api.streams.service import Limits as StreamLimits
 from smarthouse_api.streams.service import Streams
 
 
@@ -53,84 +51,27 @@ class House:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> House:
-        state, objects = open_state(settings.state_url), open_objects(settings.objects_url)
-        keyring = Keyring(state)
-        leases = Leases(state, settings.lease_seconds)
+        state, objects = open_state(settings.stores.state_url), open_objects(settings.stores.objects_url)
+        keyring, access = Keyring(state), Access(state)
+        leases = Leases(state, settings.server.lease_seconds)
+        replies = Replies(state, settings.requests.idempotency_hours * 3600)
         table = StatesTable(objects, leases)
         try:
-            engine = open_engine(settings.engine_url)
+            engine = open_engine(settings.lake.engine_url)
         except ValueError as fault:
             raise SettingsError(f"SMARTHOUSE_ENGINE_URL: {fault}") from None
         homes = Homes(state, keyring)
-        uploads = Uploads(
-            state,
-            objects,
-            homes,
-            Limits(
-                max_decoded_bytes=settings.max_decoded_bytes,
-                max_ratio=settings.max_compression_ratio,
-                max_depth=settings.max_json_depth,
-                max_records=settings.max_records,
-            ),
-            strict=settings.ingest_strict,
-            reply_seconds=settings.idempotency_hours * 3600,
-        )
+        uploads = Uploads(state, objects, homes, settings.requests)
         curator = Curator(
             uploads,
             homes,
             table,
-            batch_bytes=settings.curate_batch_bytes,
-            flush_seconds=settings.flush_timeout_seconds,
+            batch_bytes=settings.lake.curate_batch_bytes,
+            flush_seconds=settings.lake.flush_timeout_seconds,
         )
-        access = Access(state)
-        streams = Streams.on(
-            state,
-            objects,
-            keyring,
-            leases,
-            StreamLimits(
-                segment_bytes=settings.stream_segment_bytes,
-                tail_seconds=settings.stream_tail_seconds,
-                packet_bytes=settings.stream_packet_bytes,
-                metadata_bytes=settings.stream_metadata_bytes,
-                session_seconds=settings.stream_session_seconds,
-                reply_seconds=settings.idempotency_hours * 3600,
-                url_seconds=settings.stream_url_seconds,
-                downloads_at_once=settings.stream_downloads_at_once,
-                followers=settings.stream_followers,
-                follow_seconds=settings.stream_follow_seconds,
-            ),
-        )
-        collections = Collections.on(
-            state,
-            objects,
-            leases,
-            engine,
-            CollectionLimits(
-                most_records=settings.collection_records,
-                record_bytes=settings.collection_record_bytes,
-                topic_bytes=settings.collection_topic_bytes,
-                topic_seconds=settings.collection_topic_seconds,
-                aside_seconds=settings.collection_aside_days * 86400,
-                reply_seconds=settings.idempotency_hours * 3600,
-                batch_bytes=settings.curate_batch_bytes,
-                flush_seconds=settings.flush_timeout_seconds,
-                reads_at_once=settings.collection_reads_at_once,
-                compact_files=settings.lake_compact_files,
-            ),
-        )
-        forgetting = Forgetting(
-            state,
-            objects,
-            homes,
-            uploads,
-            table,
-            streams,
-            access,
-            leases,
-            wait_seconds=settings.purge_wait_seconds,
-            delay_seconds=settings.purge_delay_seconds,
-        )
+        streams = Streams.on(state, objects, keyring, leases, replies, settings.streams)
+        collections = Collections.on(state, objects, leases, replies, engine, settings.collections, settings.lake)
+        forgetting = Forgetting(state, objects, homes, uploads, table, streams, access, leases, settings.forgetting)
         return cls(
             settings=settings,
             state=state,
@@ -144,21 +85,7 @@ class House:
             curator=curator,
             forgetting=forgetting,
             restoring=Restoring(homes, uploads, table, streams, forgetting),
-            exports=Exports(
-                curator,
-                homes,
-                table,
-                engine,
-                keyring,
-                Policy(
-                    strict=settings.export_privacy == "strict",
-                    rotating=settings.export_pseudonyms == "rotating",
-                    min_homes=settings.export_min_homes,
-                    license_id=settings.export_license,
-                    author=settings.export_author,
-                    at_once=settings.exports_at_once,
-                ),
-            ),
+            exports=Exports(curator, homes, table, engine, keyring, settings.exports),
             streams=streams,
             collections=collections,
             housekeeper=Housekeeper(
@@ -170,17 +97,9 @@ class House:
                 streams.keeping,
                 collections.curation,
                 leases,
-                interval_seconds=settings.curate_interval_seconds,
-                compact_files=settings.lake_compact_files,
+                settings.lake,
             ),
-            rates=Rates(
-                {
-                    "home": settings.ingest_rate_home,
-                    "ingest": settings.ingest_rate_address,
-                    "export": settings.export_rate_address,
-                    "collections": settings.collection_rate_address,
-                }
-            ),
+            rates=Rates(settings.access),
         )
 
     def begin(self) -> str | None:
@@ -189,9 +108,9 @@ class House:
         To be called before anything else touches the stores.
         """
         # In production, whoever reads the log is not to find a key there.
-        is_production = self.settings.env == "production"
+        is_production = self.settings.server.env == "production"
         key = None if is_production else self.access.first_key()
-        if self.settings.demo and (key is not None or (is_production and self.collections.catalogue.is_empty())):
+        if self.settings.server.demo and (key is not None or (is_production and self.collections.catalogue.is_empty())):
             self.collections.begin()
         return key
 
@@ -221,12 +140,12 @@ class House:
                 told["lake"] = self.table.condition()
             except StoreError as fault:
                 told["lake"], failed = f"unavailable: {type(fault).__name__}", True
-        if self.settings.engine_url != "embedded":
+        if self.settings.lake.engine_url != "embedded":
             try:
                 told["engine"] = self.engine.check()
             except Unavailable as fault:
                 told["engine"] = f"warning: {fault}"  # uploads go on without it
-        if self.settings.housekeeping == "worker" and not failed:
+        if self.settings.server.housekeeping == "worker" and not failed:
             told["workers"] = _workers_in_words(self.housekeeper.present())
         return told, failed
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from backends.ports import ObjectStore, StoreError
+from config.groups import LakeSettings
 from smarthouse_api.collections.curation import Curation
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import Unavailable
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """interval_seconds: between rounds. compact_files: files in one partition of the lake from which on it is compacted."""
+    """Does the chores, round after round, in a thread of this process or in `smarthouse worker`."""
 
     def __init__(
         self,
@@ -45,17 +46,15 @@ class Housekeeper:
         streams: Keeping,
         collections: Curation,
         leases: Leases,
-        *,
-        interval_seconds: float,
-        compact_files: int,
+        settings: LakeSettings,
     ) -> None:
         self._objects, self._uploads, self._curator, self._forgetting = objects, uploads, curator, forgetting
         self._table, self._streams, self._collections, self._leases = table, streams, collections, leases
-        self._interval_seconds = interval_seconds
+        self._interval_seconds = settings.curate_interval_seconds
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._presence: Lease | None = None
-        self._tidying = Tidying(table, compact_files)
+        self._tidying = Tidying(table, settings.compact_files)
         self._turn_was_short = False
 
     def start(self) -> None:

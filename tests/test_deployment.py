@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from minio.error import S3Error
 from packaging.specifiers import SpecifierSet
 
 from backends.minio import MinioObjects
-from config.settings import Settings
+from config.settings import Settings, variables
 from smarthouse_api.app import create_app
 from tests.conftest import HOME, ROOT, Server, free_port, payload, rows, state
 from tests.servers import MinioServer
@@ -31,7 +30,7 @@ yaml = pytest.importorskip("yaml")
 DEPLOY = sorted(f"deploy/{path.name}" for path in (ROOT / "deploy").iterdir() if path.is_file())
 NAMES = ("Dockerfile", "compose.yaml", ".env.example", "docs/production.md", *DEPLOY)
 TEXTS = {name: (ROOT / name).read_text() for name in NAMES}
-FIELDS = {f"SMARTHOUSE_{field.name.upper()}" for field in dataclasses.fields(Settings)}
+FIELDS = {f"SMARTHOUSE_{name.upper()}" for name in variables()}
 DECIDED = {"ENV", "STATE_URL", "OBJECTS_URL"}
 MEANINGLESS = {"DATA_DIR", "RELOAD", "HOUSEKEEPING"}
 
@@ -98,7 +97,7 @@ def test_compose_publishes_the_port_that_the_image_listens_on() -> None:
 
 def test_a_stop_is_waited_for_longer_than_it_may_take() -> None:
     [unit] = re.findall(r"TimeoutStopSec=(\d+)", TEXTS["deploy/smarthouse-api.service"])
-    graceful = Settings.from_env({}).request_timeout_seconds
+    graceful = Settings.from_env({}).server.request_timeout_seconds
     assert min(int(unit), seconds(default(SERVICES["api"]["stop_grace_period"]))) > graceful
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from config.groups import ForgettingSettings
 from config.settings import Settings
 from smarthouse_api.cli import main
 from smarthouse_api.errors import Invalid, Unavailable
@@ -202,7 +203,7 @@ def test_a_purge_that_fails_leaves_the_restore_to_be_repeated(open_house, monkey
     house.homes.hide_keys({home.key})
     held = house.table.try_write()
     assert held is not None
-    house.forgetting._wait_seconds = 0.01
+    house.forgetting._settings = ForgettingSettings(wait_seconds=0.01)
     with pytest.raises(Unavailable):
         house.restoring.restore([])
     held.release()

@@ -307,12 +307,12 @@ def test_a_length_over_the_limit_is_refused_before_the_body_comes(shared_server:
         one.sendall(post_head(99_999_999_999))
         status, headers, body = answer_on(one)
     assert (status, headers["content-type"]) == (413, "application/problem+json")
-    assert f"{Settings().max_body_bytes} bytes" in json.loads(body)["detail"]
+    assert f"{Settings().requests.max_body_bytes} bytes" in json.loads(body)["detail"]
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "in chunks"])
 def test_a_client_that_sends_too_much_is_told_so_and_may_go_on(shared_server: Server, chunked: bool) -> None:
-    too_much = bytes(Settings().max_body_bytes + (2 << 20))
+    too_much = bytes(Settings().requests.max_body_bytes + (2 << 20))
     body = (too_much[start : start + (1 << 20)] for start in range(0, len(too_much), 1 << 20)) if chunked else too_much
     answer = requests.post(f"{shared_server.url}/api/ingest/data", data=body, headers={"Home-UUID": HOME}, timeout=30)
     assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
@@ -323,8 +323,8 @@ def test_a_client_that_sends_too_much_is_told_so_and_may_go_on(shared_server: Se
 @pytest.mark.parametrize(
     ("path", "size", "status"),
     [
-        ("/api/ingest/data", Settings().max_body_bytes + (24 << 20), 413),
-        ("/v2/data/in/example", Settings().max_body_bytes + (24 << 20), 413),
+        ("/api/ingest/data", Settings().requests.max_body_bytes + (24 << 20), 413),
+        ("/v2/data/in/example", Settings().requests.max_body_bytes + (24 << 20), 413),
         ("/restapi/datasource/insert", 8 << 20, 401),
         ("/restapi/datasource/insert", 500_000, 401),
         ("/nothing", 8 << 20, 404),
@@ -517,7 +517,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def readers(server: Server) -> set[str]:
-    store = open_state(Settings.from_env(server.environment).state_url)
+    store = open_state(Settings.from_env(server.environment).stores.state_url)
     try:
         return Leases(store, 4).shared(LEASE)
     finally:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from backends.registry import faults
-from config.settings import PRESETS, Settings, SettingsError
+from config.settings import PRESETS, Settings, SettingsError, variables
 
 
 def test_an_empty_environment_is_the_embedded_pair() -> None:
     settings = Settings.from_env({})
-    assert settings.state_url == "sqlite://./var/state.db"
-    assert settings.objects_url == "file://./var/objects"
+    assert settings.stores.state_url == "sqlite://./var/state.db"
+    assert settings.stores.objects_url == "file://./var/objects"
 
 
 def test_the_data_directory_moves_both_stores() -> None:
     settings = Settings.from_env({"SMARTHOUSE_DATA_DIR": "/srv/smarthouse"})
-    assert (settings.state_url, settings.objects_url) == ("sqlite:///srv/smarthouse/state.db", "file:///srv/smarthouse/objects")
+    assert (settings.stores.state_url, settings.stores.objects_url) == (
+        "sqlite:///srv/smarthouse/state.db",
+        "file:///srv/smarthouse/objects",
+    )
 
 
 def test_a_single_setting_overrides_the_preset() -> None:
     settings = Settings.from_env({"SMARTHOUSE_ENV": "development", "SMARTHOUSE_LOG_LEVEL": "error"})
-    assert (settings.state_url, settings.log_level) == ("memory://", "error")
+    assert (settings.stores.state_url, settings.server.log_level) == ("memory://", "error")
 
 
 def test_all_faults_are_reported_together_by_name() -> None:
@@ -53,7 +54,7 @@ def test_an_unknown_store_is_answered_with_those_that_exist(name: str) -> None:
 
 @pytest.mark.parametrize("url", ["sc://spark:15002", "sc://[::1]:15002", "sc://spark/;token=secret", "embedded"])
 def test_an_engine_is_embedded_or_a_spark_connect_endpoint(url: str) -> None:
-    assert Settings.from_env({"SMARTHOUSE_ENGINE_URL": url}).engine_url == url
+    assert Settings.from_env({"SMARTHOUSE_ENGINE_URL": url}).lake.engine_url == url
 
 
 @pytest.mark.parametrize("url", ["", "sc://", "sc://spark:port/;token=secret", "spark://spark", "sc://user:secret@spark"])
@@ -75,5 +76,4 @@ def test_a_rate_that_cannot_be_read_is_a_fault(rate: str) -> None:
 
 
 def test_every_preset_changes_only_settings_that_exist() -> None:
-    names = {field.name for field in dataclasses.fields(Settings)}
-    assert all(set(preset) <= names for preset in PRESETS.values())
+    assert all(set(preset) <= set(variables()) for preset in PRESETS.values())

@@ -92,7 +92,7 @@ def writable(name: str) -> tuple[Collection, str]:
 
     Raises `Unauthorized`, `Forbidden`, `NotFound`.
     """
-    if house().settings.datasets_require_token:
+    if house().settings.access.datasets_require_token:
         collection, owner_id = granted(name)
         return _with_topic(collection), owner_id
     collection = _there(_get(name))

@@ -86,7 +86,7 @@ def new_packets(body: bytes, is_batch: bool, index: int | None) -> list[NewPacke
 
 
 def _batch(body: bytes) -> list[NewPacket]:
-    limit = house().settings.stream_batch_packets
+    limit = house().settings.streams.batch_packets
     lines = _at_once(body) or _one_by_one(body)
     if not lines:
         raise Invalid("The batch is empty; send a line for each packet")

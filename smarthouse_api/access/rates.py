@@ -5,21 +5,29 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
 from functools import cached_property
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
+from config.groups import AccessSettings
 from smarthouse_api.errors import TooMany
 
 
 class Rates:
-    """limits: what is counted -> `limits`' notation, such as `600/minute`; empty for no limit."""
+    """What is counted: uploads and deletions of a `home` and of one address (`ingest`), requests of one address for exports
+    (`export`) and to data sources and datasets (`collections`).
+    """
 
-    def __init__(self, limits: Mapping[str, str]) -> None:
-        self._items: dict[str, RateLimitItem] = {name: parse(rate) for name, rate in limits.items() if rate}
+    def __init__(self, settings: AccessSettings) -> None:
+        rates = {
+            "home": settings.ingest_rate_home,
+            "ingest": settings.ingest_rate_address,
+            "export": settings.export_rate_address,
+            "collections": settings.collection_rate_address,
+        }
+        self._items: dict[str, RateLimitItem] = {name: parse(rate) for name, rate in rates.items() if rate}
         self._turn = threading.Lock()
 
     def count(self, name: str, caller: str) -> None:

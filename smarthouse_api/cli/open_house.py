@@ -29,9 +29,9 @@ def opened_house() -> Iterator[House]:
         house = House.from_settings(settings)
     except SettingsError as fault:
         raise click.ClickException(str(fault)) from None
-    if told := unfit(settings):
+    if told := unfit(settings.stores):
         raise click.ClickException("\n".join(told))
-    log_to_stderr(settings.log_level)
+    log_to_stderr(settings.server.log_level)
     try:
         yield house
     finally:
@@ -42,7 +42,7 @@ def opened_house() -> Iterator[House]:
 def opened_shared_house() -> Iterator[House]:
     """The same; a state store that no other process sees is told and ends the program."""
     with opened_house() as house:
-        if house.settings.state_url.startswith("memory:"):
+        if house.settings.stores.state_url.startswith("memory:"):
             raise click.ClickException(
                 "SMARTHOUSE_STATE_URL: memory:// is gone with the process, so that the service would not see what this does;"
                 " choose another store for both"

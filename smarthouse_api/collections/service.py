@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.ports import ObjectStore, StateStore
+from config.groups import CollectionSettings, LakeSettings
 from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.collections.aside import Aside
 from smarthouse_api.collections.catalogue import Catalogue
@@ -28,22 +29,6 @@ DEMO = (
 """What a new installation begins with, so that the examples of both APIs work as they are printed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the settings say of collections; see there."""
-
-    most_records: int
-    record_bytes: int
-    topic_bytes: int
-    topic_seconds: float
-    aside_seconds: float
-    reply_seconds: float
-    batch_bytes: int
-    flush_seconds: float
-    reads_at_once: int
-    compact_files: int
-
-
 @dataclass(frozen=True)
 class Collections:
     """The collections of one installation."""
@@ -57,22 +42,31 @@ class Collections:
     curation: Curation
 
     @classmethod
-    def on(cls, state: StateStore, objects: ObjectStore, leases: Leases, engine: Engine, limits: Limits) -> Collections:
-        replies, checkers = Replies(state, limits.reply_seconds), Checkers()
+    def on(
+        cls,
+        state: StateStore,
+        objects: ObjectStore,
+        leases: Leases,
+        replies: Replies,
+        engine: Engine,
+        settings: CollectionSettings,
+        lake: LakeSettings,
+    ) -> Collections:
+        checkers = Checkers()
         catalogue = Catalogue(state, replies)
         table = CollectionsTable(objects, leases)
-        aside = Aside(state, checkers, seconds=limits.aside_seconds, record_bytes=limits.record_bytes)
+        aside = Aside(state, checkers, seconds=settings.aside_days * 86400, record_bytes=settings.record_bytes)
         curation = Curation(
             state,
             table,
             catalogue,
             aside,
             leases,
-            batch_bytes=limits.batch_bytes,
-            flush_seconds=limits.flush_seconds,
-            topic_seconds=limits.topic_seconds,
-            topic_bytes=limits.topic_bytes,
-            compact_files=limits.compact_files,
+            batch_bytes=lake.curate_batch_bytes,
+            flush_seconds=lake.flush_timeout_seconds,
+            topic_seconds=settings.topic_seconds,
+            topic_bytes=settings.topic_bytes,
+            compact_files=lake.compact_files,
         )
         return cls(
             catalogue=catalogue,
@@ -82,13 +76,13 @@ class Collections:
                 Seen(state),
                 aside,
                 checkers,
-                most_records=limits.most_records,
-                record_bytes=limits.record_bytes,
+                most_records=settings.records,
+                record_bytes=settings.record_bytes,
             ),
             aside=aside,
-            replaying=Replaying(state, replies, aside, checkers, record_bytes=limits.record_bytes),
+            replaying=Replaying(state, replies, aside, checkers, record_bytes=settings.record_bytes),
             topic=Topic(state),
-            records=Records(curation, table, engine, at_once=limits.reads_at_once),
+            records=Records(curation, table, engine, at_once=settings.reads_at_once),
             curation=curation,
         )
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore, StoreFull
+from config.groups import RequestSettings
 from smarthouse_api.arrow.times import EPOCH
 from smarthouse_api.errors import Invalid, KeyReused, Unavailable
 from smarthouse_api.states.homes import SPACE, Home, Homes
@@ -105,13 +106,16 @@ class Answer:
 
 
 class Uploads:
-    """strict: refuse what cannot be decoded. reply_seconds: how long an `Idempotency-Key` is remembered."""
+    """Receives uploads: keeps each payload as it came, and queues it for the lake."""
 
-    def __init__(
-        self, state: StateStore, objects: ObjectStore, homes: Homes, limits: Limits, *, strict: bool, reply_seconds: float
-    ) -> None:
-        self._state, self._objects, self._homes, self._limits = state, objects, homes, limits
-        self._strict, self._reply_seconds = strict, reply_seconds
+    def __init__(self, state: StateStore, objects: ObjectStore, homes: Homes, settings: RequestSettings) -> None:
+        self._state, self._objects, self._homes, self._settings = state, objects, homes, settings
+        self._limits = Limits(
+            max_decoded_bytes=settings.max_decoded_bytes,
+            max_ratio=settings.max_compression_ratio,
+            max_depth=settings.max_json_depth,
+            max_records=settings.max_records,
+        )
         self._large = threading.Lock()
 
     def receive(self, upload: Upload, received_at: datetime | None = None) -> Answer:
@@ -209,7 +213,7 @@ class Uploads:
         # Decoding takes up many times a body's size: the large ones go one after another.
         with self._large if len(upload.body) > _LARGE_BYTES else nullcontext():
             inspection = inspect(upload.body, upload.encoding, self._limits)
-        if self._strict and inspection.fault is not None:
+        if self._settings.ingest_strict and inspection.fault is not None:
             raise Invalid(inspection.detail or "", _TITLES[inspection.fault])
         return inspection
 
@@ -262,7 +266,7 @@ class Uploads:
         if upload.idempotency_key is None:
             return ()
         reply = msgspec.json.encode(_Reply(digest, receipt, duplicate))
-        return (Put(_reply_name(home, upload.idempotency_key), reply, self._reply_seconds),)
+        return (Put(_reply_name(home, upload.idempotency_key), reply, self._settings.idempotency_hours * 3600),)
 
 
 def _reply_name(home: Home, idempotency_key: str) -> str:

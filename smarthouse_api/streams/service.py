@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backends.ports import ObjectStore, StateStore
+from config.groups import StreamSettings
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.replies import Replies
@@ -22,22 +23,6 @@ from smarthouse_api.streams.shelf import Shelf
 from smarthouse_api.streams.tail import Tail
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the settings say of streams; see there."""
-
-    segment_bytes: int
-    tail_seconds: float
-    packet_bytes: int
-    metadata_bytes: int
-    session_seconds: float
-    reply_seconds: float
-    url_seconds: float
-    downloads_at_once: int
-    followers: int
-    follow_seconds: float
-
-
 @dataclass(frozen=True)
 class Streams:
     """The streams of one installation."""
@@ -52,12 +37,21 @@ class Streams:
     keeping: Keeping
 
     @classmethod
-    def on(cls, state: StateStore, objects: ObjectStore, keyring: Keyring, leases: Leases, limits: Limits) -> Streams:
+    def on(
+        cls,
+        state: StateStore,
+        objects: ObjectStore,
+        keyring: Keyring,
+        leases: Leases,
+        replies: Replies,
+        settings: StreamSettings,
+    ) -> Streams:
         catalogue, heads, shelf = Catalogue(state), Heads(state), Shelf(state, objects)
-        replies = Replies(state, limits.reply_seconds)
-        sessions = Sessions(state, heads, leases, replies, timeout_seconds=limits.session_seconds)
-        metadata = Metadata(state, heads, content_bytes=limits.metadata_bytes)
-        sealing = Sealing(state, objects, heads, shelf, segment_bytes=limits.segment_bytes, tail_seconds=limits.tail_seconds)
+        sessions = Sessions(state, heads, leases, replies, timeout_seconds=settings.session_seconds)
+        metadata = Metadata(state, heads, content_bytes=settings.metadata_bytes)
+        sealing = Sealing(
+            state, objects, heads, shelf, segment_bytes=settings.segment_bytes, tail_seconds=settings.tail_seconds
+        )
         return cls(
             catalogue=catalogue,
             heads=heads,
@@ -66,8 +60,8 @@ class Streams:
                 heads,
                 shelf,
                 replies,
-                segment_bytes=limits.segment_bytes,
-                packet_bytes=limits.packet_bytes,
+                segment_bytes=settings.segment_bytes,
+                packet_bytes=settings.packet_bytes,
             ),
             sessions=sessions,
             metadata=metadata,
@@ -77,11 +71,11 @@ class Streams:
                 shelf,
                 leases,
                 keyring,
-                url_seconds=limits.url_seconds,
-                at_once=limits.downloads_at_once,
-                segment_bytes=limits.segment_bytes,
+                url_seconds=settings.url_seconds,
+                at_once=settings.downloads_at_once,
+                segment_bytes=settings.segment_bytes,
             ),
-            tail=Tail(heads, shelf, seconds=limits.follow_seconds, at_once=limits.followers),
+            tail=Tail(heads, shelf, seconds=settings.follow_seconds, at_once=settings.followers),
             keeping=Keeping(
                 state,
                 objects,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from config.groups import AccessSettings
 from smarthouse_api.access.rates import Rates
 from smarthouse_api.errors import TooMany
 
@@ -22,13 +23,13 @@ def hurried_threads() -> Iterator[None]:
 
 
 def test_no_limit_is_never_reached() -> None:
-    rates = Rates({"home": ""})
+    rates = Rates(AccessSettings(ingest_rate_home=""))
     for _ in range(1000):
         rates.count("home", "a")
 
 
 def test_each_caller_is_counted_alone() -> None:
-    rates = Rates({"home": "1/hour"})
+    rates = Rates(AccessSettings(ingest_rate_home="1/hour"))
     rates.count("home", "a")
     rates.count("home", "b")
     with pytest.raises(TooMany):
@@ -37,7 +38,7 @@ def test_each_caller_is_counted_alone() -> None:
 
 @pytest.mark.usefixtures("hurried_threads")
 def test_threads_at_once_are_counted_exactly_and_none_fails() -> None:
-    rates = Rates({"home": "2000/hour"})
+    rates = Rates(AccessSettings(ingest_rate_home="2000/hour"))
 
     def ask(_: int) -> bool:
         try:

@@ -58,7 +58,7 @@ class Lake:
     @classmethod
     def on(cls, environment: dict[str, str], **changes: Any) -> Lake:
         settings = Settings.from_env(environment)
-        return cls(open_state(settings.state_url), open_objects(settings.objects_url), changes)
+        return cls(open_state(settings.stores.state_url), open_objects(settings.stores.objects_url), changes)
 
     def another(self, **changes: Any) -> Lake:
         """Another process's, on the same stores."""

@@ -77,7 +77,7 @@ class Caller:
 
 def key_of(environment: Mapping[str, str], **grants: Any) -> str:
     """A new key of the installation that has these settings, which may be served by another process."""
-    state = open_state(Settings.from_env(environment).state_url)
+    state = open_state(Settings.from_env(environment).stores.state_url)
     try:
         return Access(state).create("test", **(grants or {"homes": [HOME]}))[1]
     finally:

@@ -143,7 +143,7 @@ def test_what_is_read_and_sealed_need_not_fit_into_memory(make_house: Callable[.
     recorder = made(make_house(stream_segment_bytes=2_000_000))
     for number in range(40):
         recorder.append(*[bytes([number])] * 100, bytes([number]) * 999_900)
-    in_memory = sum(map(len, recorder.log())) if recorder.house.settings.state_url == "memory://" else 0
+    in_memory = sum(map(len, recorder.log())) if recorder.house.settings.stores.state_url == "memory://" else 0
     tracemalloc.start()
     try:
         recorder.visit()

@@ -7,7 +7,6 @@ import threading
 import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
+from config.groups import ExportSettings
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Lease
@@ -34,20 +34,6 @@ from smarthouse_api.states.table import StatesTable
 _READ_AHEAD_BYTES = 8 << 20
 
 
-@dataclass(frozen=True)
-class Policy:
-    """strict: replace every object part, and publish a type and unit only from `min_homes` homes on. rotating: a home has
-    another pseudonym in each export. license_id: one of CKAN's. at_once: exports that one process makes at a time.
-    """
-
-    strict: bool = False
-    rotating: bool = False
-    min_homes: int = 5
-    license_id: str = "cc-zero"
-    author: str = ""
-    at_once: int = 8
-
-
 class Export:
     """The zip, to be iterated once and closed; the readers' lease of the lake is held until then."""
 
@@ -65,7 +51,7 @@ class Export:
 
 
 class Exports:
-    """Exports of one lake under one policy."""
+    """Exports of one lake."""
 
     def __init__(
         self,
@@ -74,11 +60,11 @@ class Exports:
         table: StatesTable,
         engine: Engine,
         keyring: Keyring,
-        policy: Policy,
+        settings: ExportSettings,
     ) -> None:
         self._curator, self._homes, self._table, self._engine = curator, homes, table, engine
-        self._keyring, self._policy = keyring, policy
-        self._slots = threading.BoundedSemaphore(policy.at_once)
+        self._keyring, self._settings = keyring, settings
+        self._slots = threading.BoundedSemaphore(settings.at_once)
 
     def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True) -> Export | None:
         """Everything acknowledged before the call that passes `filters`, in each of `formats`; None for no row.
@@ -110,10 +96,9 @@ class Exports:
         snapshot = self._table.open()
         if snapshot is None:
             return None
-        key = secrets.token_bytes(32) if self._policy.rotating else self._keyring.key("export")
-        rows = Rows(
-            snapshot, filters, self._engine, self._homes, lease, Redactor(key, strict=self._policy.strict), self._policy
-        )
+        key = secrets.token_bytes(32) if self._settings.pseudonyms == "rotating" else self._keyring.key("export")
+        redactor = Redactor(key, strict=self._settings.privacy == "strict")
+        rows = Rows(snapshot, filters, self._engine, self._homes, lease, redactor, self._settings)
         return None if rows.is_empty() else rows
 
     def _describe(self, stem: str, made_at: datetime, filters: Filters, rows: Rows, files: list[Written]) -> Iterator[Member]:
@@ -121,15 +106,15 @@ class Exports:
             id=uuid.uuid4().hex,
             generated_at=made_at,
             rows=rows.count,
-            privacy="strict" if self._policy.strict else "standard",
-            pseudonyms="rotating" if self._policy.rotating else "stable",
+            privacy=self._settings.privacy,
+            pseudonyms=self._settings.pseudonyms,
             time_field=filters.time_field,
             date_from=filters.since.isoformat() if filters.since else None,
             date_to=filters.until.isoformat() if filters.until else None,
             types=filters.types,
             units=filters.units,
-            author=self._policy.author,
-            license_id=self._policy.license_id,
+            author=self._settings.author,
+            license_id=self._settings.license,
         )
         for name, document in (
             (f"{stem}_metadata.json", ckan_package(extract, files)),
@@ -149,12 +134,12 @@ class Rows:
         homes: Homes,
         lease: Lease,
         redactor: Redactor,
-        policy: Policy,
+        settings: ExportSettings,
     ) -> None:
         self._snapshot, self._filters, self._engine = snapshot, filters, engine
         self._homes, self._lease, self._redactor = homes, lease, redactor
         self._parts = list(parts(files_of(snapshot), filters))
-        self._groups = self._published_groups(policy.min_homes) if policy.strict else None
+        self._groups = self._published_groups(settings.min_homes) if settings.privacy == "strict" else None
         self._first: Generator[pa.RecordBatch | None] | None = None
         self.count = 0
 

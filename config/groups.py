@@ -1,0 +1,196 @@
+"""The settings, in groups: each service takes the group that it needs, whole.
+
+A field's variable is `SMARTHOUSE_`, the group's prefix and the field's name, in capitals. Its text is its row in the README,
+which `python -m config.table` writes. Sizes are bytes, rates `limits`' notation (`600/minute`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from config.fields import choice, count, duration, rate, secret_url, switch, text, words
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+class Group:
+    """A frozen dataclass of settings."""
+
+    prefix: ClassVar[str] = ""
+
+
+@dataclass(frozen=True)
+class ServerSettings(Group):
+    """The processes of the service: how many there are, who calls them, and what they do besides answering."""
+
+    env: str = choice(
+        "embedded", "Choose the preset that the other settings start from.", "development", "embedded", "production"
+    )
+    workers: int = count(2, "Number of worker processes.")
+    threads: int = count(16, "Number of threads in each worker. A request takes one until it is answered, a download too.")
+    reload: bool = switch(False, "Restart the workers when the source changes.")
+    request_timeout_seconds: float = duration(30.0, "Wait this long for requests under way when the service stops.", 1)
+    trusted_proxies: int = count(
+        0, "Number of proxies in front whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` are believed.", minimum=0
+    )
+    log_level: str = choice(
+        "info",
+        "Write log records of this level and above: `debug`, `info`, `warning` or `error`.",
+        *("debug", "info", "warning", "error"),
+    )
+    cors_origins: tuple[str, ...] = words(
+        ("*",), "Let pages of these origins call Ingest and Export. Separate the origins by commas."
+    )
+    housekeeping: str = choice(
+        "api",
+        "Choose who curates and erases: `api`, the processes that serve; `worker`, only `smarthouse worker`.",
+        *("api", "worker"),
+    )
+    lease_seconds: float = duration(4.0, "Wait this long before another process takes over from a dead one.", 0.5)
+    demo: bool = switch(True, "Give a new installation the dataset `example` and the data source `67890`.")
+
+
+@dataclass(frozen=True)
+class StoreSettings(Group):
+    """The two stores. `{data_dir}` in a URL stands for the folder."""
+
+    data_dir: str = text("./var", "Set the folder of the embedded stores. `{data_dir}` in a URL stands for it.")
+    state_url: str = secret_url(
+        "sqlite://{data_dir}/state.db",
+        "Choose the state store. It holds who is who, keys, the queue, leases, receipts, streams and their newest packets.",
+    )
+    objects_url: str = secret_url(
+        "file://{data_dir}/objects", "Choose the object store. It holds raw uploads, older packets and the lake's files."
+    )
+
+
+@dataclass(frozen=True)
+class RequestSettings(Group):
+    """One request: how large it may be, what it may unpack to, and how long its answer is remembered."""
+
+    max_body_bytes: int = count(16 * MIB, "Limit a request body as it is sent; 413 beyond.")
+    max_decoded_bytes: int = count(64 * MIB, "Limit a body after decompression; 413 beyond.")
+    max_compression_ratio: int = count(
+        200, "Limit the ratio of these two sizes; 413 beyond. It applies to bodies that decompress to more than 4 MiB."
+    )
+    max_json_depth: int = count(64, "Limit the nesting of JSON. A state that is nested deeper is ignored.")
+    max_records: int = count(1_000_000, "Limit the number of states in one upload; 413 beyond.")
+    ingest_strict: bool = switch(
+        False, "Refuse an upload that cannot be decoded with 400. By default, it is kept and answered with a `detail`."
+    )
+    idempotency_hours: float = duration(24.0, "Remember an `Idempotency-Key` for this many hours.")
+
+
+@dataclass(frozen=True)
+class AccessSettings(Group):
+    """Who may ask, and how often. Each worker counts for itself."""
+
+    ingest_rate_home: str = rate("240/hour", "Limit the uploads and deletions of one home. Empty: no limit.")
+    ingest_rate_address: str = rate("6000/minute", "Limit the same for one client address, which many homes may share.")
+    export_rate_address: str = rate("600/minute", "Limit the exports that one client address asks for.")
+    collection_rate_address: str = rate(
+        "6000/minute", "Limit the requests to data sources and datasets from one client address. Empty: no limit."
+    )
+    datasets_require_token: bool = switch(
+        False, "Require a key from everybody who writes to a dataset, whatever the dataset says."
+    )
+
+
+@dataclass(frozen=True)
+class ExportSettings(Group):
+    """Exports: what they publish and who is named as the author."""
+
+    prefix: ClassVar[str] = "export_"
+
+    at_once: int = count(8, "Number of exports that one worker makes at a time; 503 beyond.", variable="exports_at_once")
+    privacy: str = choice("standard", "Choose `standard` or `strict`, see [Privacy](#privacy).", "standard", "strict")
+    pseudonyms: str = choice(
+        "stable", "Choose `stable`, or `rotating` for other pseudonyms in each export.", "stable", "rotating"
+    )
+    min_homes: int = count(5, "Number of homes that `strict` privacy needs to publish a type and unit.")
+    license: str = text("cc-zero", "Set the licence of the exported datasets, by its CKAN id.", minimum_length=1)
+    author: str = text("SmartHouse", "Set the author of the exported datasets.", minimum_length=1)
+
+
+@dataclass(frozen=True)
+class StreamSettings(Group):
+    """Streams: packets, sessions, metadata, downloads."""
+
+    prefix: ClassVar[str] = "stream_"
+
+    packet_bytes: int = count(1_000_000, "Limit a packet; 413 beyond. 1048576 at most.", maximum=MIB)
+    batch_packets: int = count(100_000, "Limit the number of packets in one append; 413 beyond.")
+    metadata_bytes: int = count(
+        64 * KIB, "Limit the metadata object of a packet, as JSON; 413 beyond. 524288 at most.", 2, MIB // 2
+    )
+    session_seconds: float = duration(
+        60.0, "Close an open session after this time without an append, unless it asks for another time.", 1
+    )
+    url_seconds: float = duration(
+        300.0, "Let the URL of a download expire after this time; seven days (604800) at most.", 1, 604800
+    )
+    downloads_at_once: int = count(8, "Number of downloads of packets that one worker sends at a time; 503 beyond.")
+    followers: int = count(
+        4, "Number of followers of streams that one worker serves at a time, each with a thread; 503 beyond."
+    )
+    follow_seconds: float = duration(300.0, "End a follower's answer after this time. The follower then comes back.", 1)
+    segment_bytes: int = count(16 * MIB, "Collect about this many bytes of packets in one object.", 1024)
+    tail_seconds: float = duration(600.0, "Put packets into an object after this time even if they are few.")
+
+
+@dataclass(frozen=True)
+class CollectionSettings(Group):
+    """Data sources and datasets: records, topics, dead letters, reading."""
+
+    prefix: ClassVar[str] = "collection_"
+
+    records: int = count(100_000, "Limit the number of records in one request to a data source or dataset; 413 beyond.")
+    record_bytes: int = count(512 * KIB, "Limit a record, as JSON; 413 beyond. 1048576 at most.", maximum=MIB)
+    topic_bytes: int = count(
+        64 * MIB, "Keep at most this much in an entry topic of what the lake holds already, unless the dataset says otherwise."
+    )
+    topic_seconds: float = duration(
+        7 * 86400.0, "Keep that for at most this time. What the lake does not hold yet is kept in any case."
+    )
+    aside_days: float = duration(
+        30.0, "Keep a record that a dataset's schema refuses for this many days.", 0, 36500, above_minimum=True
+    )
+    reads_at_once: int = count(8, "Number of reads of records that one worker sends at a time; 503 beyond.")
+
+
+@dataclass(frozen=True)
+class LakeSettings(Group):
+    """The lake: its engine, how uploads and records get into it, and its files."""
+
+    engine_url: str = secret_url(
+        "embedded",
+        "Choose what runs an export's queries: `embedded`, DataFusion in the process, or `sc://host:port`, a Spark Connect "
+        "endpoint.",
+    )
+    curate_interval_seconds: float = duration(
+        15.0,
+        "Look this often for uploads to bring into the lake and for homes to erase. An export does not wait for it.",
+        0.05,
+    )
+    curate_batch_bytes: int = count(16 * MIB, "Bring about this many decoded bytes into the lake with one commit.")
+    flush_timeout_seconds: float = duration(
+        30.0, "Let an export wait this long for uploads to reach the lake; 503 beyond.", 0.1
+    )
+    compact_files: int = count(
+        8, "Merge a partition of the lake once it has this many files.", minimum=2, variable="lake_compact_files"
+    )
+
+
+@dataclass(frozen=True)
+class ForgettingSettings(Group):
+    """Forgetting a home: how long it waits, and when the bytes go."""
+
+    prefix: ClassVar[str] = "purge_"
+
+    wait_seconds: float = duration(10.0, "Let a forget wait this long for exports under way; then it breaks them off.")
+    delay_seconds: float = duration(
+        0.0,
+        "Erase a forgotten home's bytes in the background after this time, or sooner together with others'. "
+        "`0`: before the answer.",
+    )
