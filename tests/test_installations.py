@@ -1,0 +1,119 @@
+"""An installation of an earlier version is served as it is: everything that it held is there, and is told in the same way.
+
+`tests/data/installation-0.1.0.tar.xz` is a data directory of version 0.1.0 that was stopped in the middle of its work. Uploads,
+records and packets are in the lake and in segments, and others only in their logs. A session is open, a deleted stream is not
+purged yet, and there are dead letters, deduplication marks and idempotent replies. `answers.json` in the archive holds what
+version 0.1.0 answered to `asked`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from config.settings import Settings
+from smarthouse_api.app import create_app
+
+INSTALLATION = Path(__file__).parent / "data" / "installation-0.1.0.tar.xz"
+STREAMS = "/homes/7/smartModules/mod/streams"
+PATHS = (
+    *(f"/restapi/datasource/67890/records?format={name}" for name in ("json", "jsonl", "csv", "parquet")),
+    "/restapi/datasource/67890/records?limit=7",
+    "/restapi/datasource/strict/records?format=jsonl",
+    "/v2/data/out/example?after=0&limit=5",
+    "/v2/data/out/meters?after=0",
+    "/v2/datasets/failed/meters",
+    *(f"/v2/datasets/read/{name}" for name in ("meters", "example", "dd")),
+    STREAMS,
+    f"{STREAMS}/camera",
+    f"{STREAMS}/camera/status",
+    f"{STREAMS}/camera/sessions?start=0&stop=100000",
+    f"{STREAMS}/camera/metadata?start=0&stop=100000",
+    *(
+        f"{STREAMS}/{name}/data?start=0&stop=1000000&format={form}"
+        for name in ("camera", "log")
+        for form in ("octets", "ndjson")
+    ),
+)
+VOLATILE = re.compile(
+    rb'"resmsgid": ?"[^"]*"|"ts": ?"[^"]*"|[0-9a-f]{32,64}|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|\+00:00)?)?', re.ASCII
+)
+AGELESS = {"SMARTHOUSE_COLLECTION_TOPIC_SECONDS": "3000000000", "SMARTHOUSE_COLLECTION_ASIDE_DAYS": "36500"}
+"""Nothing that the installation holds is too old to be kept, whenever this is run."""
+
+HOME = "00000001-1111-4222-8333-000000000001"
+
+
+def asked(client: FlaskClient, key: str) -> dict[str, Any]:
+    """What the installation answers. Files are told by their checksums, ids and times that differ each time not at all."""
+    authorization = {"Authorization": f"Bearer {key}"}
+    told: dict[str, Any] = {}
+    for name in ("csv", "json", "jsonl", "xml"):
+        with zipfile.ZipFile(io.BytesIO(client.get(f"/api/export/{name}").data)) as archive:
+            for member in archive.namelist():
+                data = archive.read(member)
+                is_described = member.endswith(("metadata.json", "datapackage.json"))
+                told[f"{name}: {_steady(member.encode()).decode()}"] = zlib.crc32(_steady(data) if is_described else data)
+    for path in PATHS:
+        answer = client.get(path, headers=authorization, follow_redirects=True)
+        data = _steady(answer.data) if path.startswith("/v2") else answer.data
+        told[path] = [answer.status_code, answer.content_type, zlib.crc32(data)]
+    for what, path, body, more in (
+        ("the same upload again", "/api/ingest/data", b"{}", {"Home-UUID": HOME, "Idempotency-Key": "k0"}),
+        (
+            "the same packet again",
+            f"{STREAMS}/camera/data",
+            b"00007" * 200,
+            {**authorization, "Content-Type": "application/octet-stream", "Idempotency-Key": "s7"},
+        ),
+        ("the same record again", "/restapi/datasource/insert", RECORD, {**authorization, "Idempotency-Key": "p5"}),
+    ):
+        answer = client.post(path, data=body, headers={"Content-Type": "application/json", **more})
+        told[what] = [answer.status_code, answer.headers.get("Idempotency-Replayed"), answer.json]
+    return told
+
+
+RECORD = json.dumps({"datasource_id": "67890", "data": [{"n": 5, "timestamp": "2026-03-01T10:05:00+02:00"}]}).encode()
+
+
+def _steady(data: bytes) -> bytes:
+    return VOLATILE.sub(b"*", data)
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    with tarfile.open(INSTALLATION) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+@pytest.fixture
+def app(left: Path) -> Iterator[Flask]:
+    told = {**AGELESS, "SMARTHOUSE_DATA_DIR": str(left / "data"), "SMARTHOUSE_HOUSEKEEPING": "worker"}
+    app = create_app(Settings.from_env(told))
+    yield app
+    app.extensions["smarthouse"].close()
+
+
+def test_it_answers_as_the_version_did_that_left_it(app: Flask, left: Path) -> None:
+    answers = json.loads((left / "answers.json").read_text())
+    assert asked(app.test_client(), (left / "key").read_text()) == answers
+
+
+def test_it_answers_so_after_all_chores(app: Flask, left: Path) -> None:
+    house = app.extensions["smarthouse"]
+    while house.housekeeper.keep():
+        pass
+    answers = json.loads((left / "answers.json").read_text())
+    assert asked(app.test_client(), (left / "key").read_text()) == answers
