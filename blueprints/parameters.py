@@ -1,14 +1,14 @@
-"""What the parameters of queries are made of, and the times in answers."""
+"""What the parameters of queries are made of."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, pre_load
 
 LARGEST: Final = 2**63 - 1
+ACCEPTED_TIMES: Final = "use YYYY-MM-DD or an RFC 3339 time such as 2026-03-01T00:00:00Z"
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
@@ -45,8 +45,3 @@ class QuerySchema(Schema):
         if repeated:
             raise ValidationError({name: ["is given with different values; give it once."] for name in repeated})
         return data
-
-
-def time_text(at: datetime) -> str:
-    """RFC 3339, UTC, with microseconds even where there are none."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -12,9 +10,9 @@ from flask import Response, request
 from marshmallow import ValidationError, fields, validate
 
 from blueprints.current import house
-from blueprints.parameters import QuerySchema, Whole
+from blueprints.parameters import ACCEPTED_TIMES, QuerySchema, Whole
 from blueprints.streaming import until_broken
-from smarthouse_api.arrow.times import EPOCH
+from smarthouse_api.arrow.times import DAY_US, QUERY, read_time
 from smarthouse_api.collections.encoding import FORMATS
 from smarthouse_api.collections.model import Collection, position_in
 from smarthouse_api.collections.ranges import Selection
@@ -28,12 +26,7 @@ FILES: Final = {name: one.media_type.partition(";")[0] for name, one in FORMATS.
 """Format -> media type."""
 
 NEXT: Final = {"type": "string", "nullable": True, "description": "The next `cursor`; null: there is no more"}
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d+)?)([Zz]|[+ -]\d{2}:\d{2})", re.ASCII)
 _BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()} | {"application/x-ndjson": "jsonl"}
-_ACCEPTED = "use YYYY-MM-DD or an RFC 3339 time such as 2026-03-01T00:00:00Z"
-_DAY = timedelta(days=1)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def media(members: dict[str, Any]) -> dict[str, Any]:
@@ -53,17 +46,12 @@ class Moment(fields.Field[int]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         try:
-            if _DATE.fullmatch(value):
-                since = (datetime.fromisoformat(value).replace(tzinfo=UTC) - EPOCH) // _MICROSECOND
-                return since + (_DAY // _MICROSECOND - 1 if self._is_end else 0)
-            if (match := _TIME.fullmatch(value)) is not None:
-                day, clock, offset = match.groups()
-                # A plus that was not percent-encoded arrives as a space.
-                at = datetime.fromisoformat(f"{day}T{clock[:15]}{offset.upper().replace(' ', '+')}")
-                return (at - EPOCH) // _MICROSECOND
-        except (ValueError, OverflowError) as fault:
-            raise ValidationError(f"{value[:64]!r} is no time that exists; {_ACCEPTED}.") from fault
-        raise ValidationError(f"{value[:64]!r} is no date or time; {_ACCEPTED}.")
+            read = read_time(value, QUERY)
+        except ValueError as fault:
+            raise ValidationError(f"{value[:64]!r} is no time that exists; {ACCEPTED_TIMES}.") from fault
+        if read is None:
+            raise ValidationError(f"{value[:64]!r} is no date or time; {ACCEPTED_TIMES}.")
+        return read.us + (DAY_US - 1 if read.is_day and self._is_end else 0)
 
 
 class Cursor(fields.String):

@@ -22,7 +22,7 @@ from blueprints.datasets.schemas import (
     enveloped,
 )
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
-from blueprints.parameters import time_text
+from smarthouse_api.arrow.times import time_text
 from smarthouse_api.collections.aside import AsideRecord
 
 

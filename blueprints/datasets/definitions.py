@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from operator import attrgetter
 from typing import Any, Final
 
 from blueprints.current import house
 from blueprints.datasets.request_schemas import USED
-from smarthouse_api.arrow.times import EPOCH
+from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, Collection
 
 Members = dict[str, Any]
@@ -146,7 +145,7 @@ def dataset_object(one: Collection) -> Members:
 
 def version_key(one: Collection) -> str:
     """What changes with every change of the dataset."""
-    return str((one.updated_at - EPOCH) // timedelta(microseconds=1))
+    return str(microseconds(one.updated_at))
 
 
 def chosen(some: Iterable[Collection], request: Members) -> list[Collection]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
 from werkzeug.datastructures import MultiDict
 
+from blueprints.parameters import ACCEPTED_TIMES
+from smarthouse_api.arrow.times import QUERY, read_time
 from smarthouse_api.errors import Invalid
 from smarthouse_api.states.export.formats import FORMATS
 from smarthouse_api.states.query import Filters
-
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2}(?:\.\d+)?)([Zz]|[+ -]\d{2}:\d{2})", re.ASCII)
-_ACCEPTED = "use YYYY-MM-DD or an RFC 3339 time such as 2026-03-01T00:00:00Z"
 
 
 class Day(fields.Field[date]):
@@ -23,15 +20,12 @@ class Day(fields.Field[date]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
         try:
-            if _DATE.fullmatch(value):
-                return date.fromisoformat(value)
-            if (match := _TIME.fullmatch(value)) is not None:
-                day, clock, offset = match.groups()
-                # A plus that was not percent-encoded arrives as a space.
-                return datetime.fromisoformat(f"{day}T{clock[:15]}{offset.upper().replace(' ', '+')}").astimezone(UTC).date()
+            read = read_time(value, QUERY)
+            if read is not None:
+                return read.utc().date()
         except (ValueError, OverflowError) as fault:
-            raise ValidationError(f"Bad date format: {value!r} is no date that exists; {_ACCEPTED}") from fault
-        raise ValidationError(f"Bad date format: {value[:64]!r}; {_ACCEPTED}")
+            raise ValidationError(f"Bad date format: {value!r} is no date that exists; {ACCEPTED_TIMES}") from fault
+        raise ValidationError(f"Bad date format: {value[:64]!r}; {ACCEPTED_TIMES}")
 
 
 class Words(fields.List[str]):

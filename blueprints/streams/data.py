@@ -15,7 +15,6 @@ from blueprints.bodies import plain_body
 from blueprints.current import house
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replay
-from blueprints.parameters import time_text
 from blueprints.streaming import until_broken
 from blueprints.streams.access import Place, Visit, answers, blueprint, permission, route
 from blueprints.streams.bodies import new_packets
@@ -28,6 +27,7 @@ from blueprints.streams.schemas import (
     ResumeSchema,
     SignedSchema,
 )
+from smarthouse_api.arrow.times import time_text
 from smarthouse_api.errors import Invalid
 from smarthouse_api.streams.downloads import Download, Located
 from smarthouse_api.streams.model import Packet

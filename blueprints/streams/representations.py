@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from flask import Response
 
-from blueprints.parameters import time_text
+from smarthouse_api.arrow.times import time_text
 from smarthouse_api.streams.model import MetadataPacket, Retention, Session, Status, Stream
 
 Item = TypeVar("Item")

@@ -7,10 +7,11 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
+from smarthouse_api.arrow.times import EPOCH
 from smarthouse_api.errors import Unauthorized
 
 _SCHEMES = ("modecloud", "bearer")
@@ -150,8 +151,7 @@ def key_in(authorization: str | None) -> tuple[str, str]:
     return found[1], found[2]
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOBODYS = KeyDocument(
-    KeyRecord(id="0" * 12, name="nobody", created_at=_EPOCH, expires_at=_EPOCH), bytes(32), bytes(32), _EPOCH
+    KeyRecord(id="0" * 12, name="nobody", created_at=EPOCH, expires_at=EPOCH), bytes(32), bytes(32), EPOCH
 ).encoded()
 """The document of a key that opens nothing."""

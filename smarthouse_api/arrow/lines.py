@@ -6,27 +6,22 @@ values are taken back by index, and one join makes a line for each row.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.arrow.times import DAY_US, TIMESTAMP
+from smarthouse_api.arrow.numbers import write_numbers
+from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
 
 TEXT_BYTES: Final = 4 << 20
 """The text in one slice of rows, before escaping (which makes it at most six times longer), unless one row alone has more."""
 
 SLICE_ROWS: Final = 16_384
-
-_FIRST_DAY: Final = int(np.datetime64("0001-01-01", "D").astype("int64"))
-_LAST_DAY: Final = int(np.datetime64("9999-12-31", "D").astype("int64"))
-_TIME: Final = np.dtype([("date", "S10"), ("t", "S1"), ("clock", "S9"), ("milli", "S3"), ("micro", "S3"), ("z", "S1")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +70,9 @@ def _encoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 def _texts(uniques: pa.Array) -> pa.StringArray:
     if pa.types.is_timestamp(uniques.type):
-        return rfc3339(uniques.cast(TIMESTAMP))
+        return write_times(uniques.cast(TIMESTAMP))
     if pa.types.is_floating(uniques.type):
-        return _numbers(uniques)
+        return write_numbers(uniques)
     return uniques.cast(pa.string())
 
 
@@ -96,46 +91,6 @@ def _taken(texts: pa.StringArray, codes: pa.Array, null: str) -> pa.StringArray:
         codes = pc.fill_null(codes, pa.scalar(len(texts), codes.type))
         texts = pa.concat_arrays([texts, pa.array([null])])
     return texts.take(codes)
-
-
-def _numbers(values: pa.DoubleArray) -> pa.StringArray:
-    """The shortest text that reads back as the same number; null for what JSON has no number for."""
-    floats = values.fill_null(np.nan).to_numpy(zero_copy_only=False)
-    texts = orjson.dumps(floats, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",") if len(floats) else []
-    return pa.array(texts, pa.string(), mask=~np.isfinite(floats))
-
-
-@functools.cache
-def _clock() -> tuple[np.ndarray, np.ndarray]:
-    """Each second of a day as `12:34:56.`, and each number of three digits."""
-    seconds = [b"%02d:%02d:%02d." % (s // 3600, s // 60 % 60, s % 60) for s in range(86_400)]
-    return np.array(seconds, "S9"), np.array([b"%03d" % n for n in range(1000)], "S3")
-
-
-def rfc3339(times: pa.TimestampArray) -> pa.StringArray:
-    """Times in microseconds as `2026-03-01T12:34:56.123456Z`; null outside the years 1 to 9999, which RFC 3339 cannot say.
-
-    Tables of digits: 50 ns a time, where Arrow's own cast takes 1100.
-    """
-    clock, digits = _clock()
-    us = times.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    days = us // DAY_US
-    void = (days < _FIRST_DAY) | (days > _LAST_DAY) | times.is_null().to_numpy(zero_copy_only=False)
-    days = np.where(void, 0, days)
-    within = us % DAY_US
-    seconds = within // 1_000_000
-    fraction = within - seconds * 1_000_000
-    dates = pa.array(days).dictionary_encode()
-    out = np.empty(len(us), _TIME)
-    out["date"] = np.datetime_as_string(dates.dictionary.to_numpy().astype("M8[D]")).astype("S10")[dates.indices.to_numpy()]
-    out["t"] = b"T"
-    out["clock"] = clock[seconds]
-    out["milli"] = digits[fraction // 1000]
-    out["micro"] = digits[fraction % 1000]
-    out["z"] = b"Z"
-    offsets = np.arange(len(us) + 1, dtype=np.int32) * np.int32(_TIME.itemsize)
-    texts = pa.StringArray.from_buffers(len(us), pa.py_buffer(offsets), pa.py_buffer(out))
-    return pc.if_else(pa.array(void), pa.scalar(None, pa.string()), texts) if void.any() else texts
 
 
 def _shared(column: pa.Array) -> pa.Array:

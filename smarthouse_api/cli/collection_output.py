@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from smarthouse_api.cli.tables import time_text
+from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.units import duration_text, size_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _MODES: Final = {
 def as_cells(one: Collection) -> tuple[str, ...]:
     """What stands under `HEADER`."""
     names = one.id, one.alias or _NOTHING, one.name, one.entry_topic or _NOTHING
-    return *names, one.mode, _writers(one), _readers(one), time_text(one.created_at)
+    return *names, one.mode, _writers(one), _readers(one), seconds_text(one.created_at)
 
 
 def as_json(one: Collection, stream: str | None, keys: Sequence[KeyRecord]) -> bytes:
@@ -44,8 +44,8 @@ def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], asi
         "id": one.id,
         "name": one.name,
         "alias": one.alias or _NOTHING,
-        "made": time_text(one.created_at),
-        "changed": time_text(one.updated_at),
+        "made": seconds_text(one.created_at),
+        "changed": seconds_text(one.updated_at),
         "schema": _NOTHING if one.schema is None else json.dumps(one.schema, ensure_ascii=False),
         "mode": _MODES[one.mode],
         "set aside": f"{aside}{' or more' if aside == MOST_ASIDE else ''}",

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.json_files import json_object
 from smarthouse_api.cli.open_house import answered, opened_shared_house
-from smarthouse_api.cli.tables import echo_table, time_text
+from smarthouse_api.cli.tables import echo_table
 
 if TYPE_CHECKING:
     from smarthouse_api.collections.aside import AsideRecord
@@ -113,4 +114,4 @@ def _everything(house: House, one: Collection) -> Iterator[AsideRecord]:
 def _cells(record: AsideRecord) -> tuple[str, ...]:
     text = json.dumps(record.record, ensure_ascii=False)
     shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
-    return record.id, time_text(record.received_at), record.reason, shown
+    return record.id, seconds_text(record.received_at), record.reason, shown

@@ -9,9 +9,10 @@ import click
 import msgspec
 
 from smarthouse_api.access.keys import KeyRecord, id_in
+from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.homes import HOME
 from smarthouse_api.cli.open_house import answered, opened_access
-from smarthouse_api.cli.tables import echo_table, time_text
+from smarthouse_api.cli.tables import echo_table
 from smarthouse_api.cli.units import seconds
 
 
@@ -93,7 +94,7 @@ def rotate(id_: str, keep_old_seconds: float | None) -> None:
 
 
 def _cells(record: KeyRecord) -> tuple[str, ...]:
-    return record.id, record.name, record.kind, _grants(record), time_text(record.created_at), _expiry(record)
+    return record.id, record.name, record.kind, _grants(record), seconds_text(record.created_at), _expiry(record)
 
 
 def _grants(record: KeyRecord) -> str:
@@ -110,4 +111,4 @@ def _grants(record: KeyRecord) -> str:
 def _expiry(record: KeyRecord) -> str:
     if record.expires_at is None:
         return "never"
-    return "expired" if record.is_expired(datetime.now(UTC)) else time_text(record.expires_at)
+    return "expired" if record.is_expired(datetime.now(UTC)) else seconds_text(record.expires_at)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.ports import Change, Conflict, Put, StateStore
-from smarthouse_api.arrow.times import EPOCH
+from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import look_for
 from smarthouse_api.collections.checkers import Checkers
 from smarthouse_api.collections.entries import Request, check_size
@@ -124,4 +124,4 @@ def _put(record: AsideRecord) -> Put:
 
 def _ticks(at: datetime) -> str:
     """Texts that are in the order of their times."""
-    return f"{max((at - EPOCH) // timedelta(microseconds=1), 0):016x}"
+    return f"{max(microseconds(at), 0):016x}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
 from itertools import islice
 from math import isfinite
 from operator import itemgetter
@@ -16,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.arrow.times import FIRST_US, LAST_US, TIMESTAMP
+from smarthouse_api.arrow.times import FIRST_US, LAST_US, RECORD, ReadTime, read_time
+from smarthouse_api.arrow.timestamps import TIMESTAMP
 
 Record = dict[str, Any]
-
-_EPOCH: Final = datetime(1970, 1, 1)
 
 
 class _Layout:
@@ -39,11 +36,6 @@ _PAIRED: Final = 14
 # So many digits come before a fraction, two each of: century, year, month, day, hour, minute, second.
 _LEAST_PAIRS: Final = np.array([1, 0, 1, 1, 0, 0, 0], np.uint8)
 _LARGEST_PAIRS: Final = np.array([99, 99, 12, 28, 23, 59, 59], np.uint8)
-_TIME: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[Tt ]((?:[01]\d|2[0-3]):[0-5]\d)(?:(:[0-5]\d)(\.\d{1,9})?)?"
-    r"(?:([Zz])|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?)?",
-    re.ASCII,
-)
 _CHUNK: Final = 1_000
 _FEW: Final = 50
 """Below so many, to look at each is quicker than to call Arrow."""
@@ -57,7 +49,7 @@ _NO_TIME: Final = "is no time; it was kept as it is"
 _TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
 
 
-def read_time(value: Any) -> int | None:
+def read_instant(value: Any) -> int | None:
     """The instant that a value names, in microseconds since 1970, of the years 1 to 9999; None: it names none. Never raises.
 
     A text is a date-time of RFC 3339 (with `T` or a space, seconds or none, a fraction of up to nine digits, of which six
@@ -65,12 +57,8 @@ def read_time(value: Any) -> int | None:
     A number is seconds since 1970 below 1e11, milliseconds below 1e14, microseconds below 1e17, nanoseconds from there on.
     """
     if isinstance(value, str):
-        found = _TIME.fullmatch(value)
-        at = None if found is None else _instant(found)
-        if at is None or found is None:
-            return None
-        since = at - _EPOCH
-        return (since.days * 86_400 + since.seconds) * 1_000_000 + _micros(found[4])
+        read = _read(value)
+        return None if read is None else _possible(read.us)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _of_number(value)
     return None
@@ -104,7 +92,7 @@ def are_clear(values: list[Any]) -> bool:
         return False
     kinds = set(map(type, values))
     if kinds == {int}:
-        return min(values) >= 0 and read_time(max(values)) is not None
+        return min(values) >= 0 and read_instant(max(values)) is not None
     return kinds == {NoneType} or (kinds == {str} and (_are_usual(values) or _are_utc(values)))
 
 
@@ -129,21 +117,11 @@ def uniformity(records: Sequence[Record]) -> list[str]:
     return warnings
 
 
-def _instant(found: re.Match[str]) -> datetime | None:
-    """The time in UTC, without its fraction; None for a day that is not, or beyond the years 1 to 9999."""
-    day, clock, seconds, _, _, sign, hours, minutes = found.groups()
+def _read(text: str) -> ReadTime | None:
     try:
-        at = datetime.fromisoformat(f"{day}T{clock or '00:00'}{seconds or ':00'}")
-        if sign is None:
-            return at
-        offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
-        return at - offset if sign == "+" else at + offset
-    except (ValueError, OverflowError):
+        return read_time(text, RECORD)
+    except ValueError:  # a day that is not
         return None
-
-
-def _micros(fraction: str | None) -> int:
-    return int(fraction[1:7].ljust(6, "0")) if fraction else 0
 
 
 def _of_number(number: float) -> int | None:
@@ -154,7 +132,11 @@ def _of_number(number: float) -> int | None:
         at = round(number * (1_000_000 if size < 1e11 else 1_000 if size < 1e14 else 1))
     else:
         at = int(number // 1_000)
-    return at if FIRST_US <= at <= LAST_US else None
+    return _possible(at)
+
+
+def _possible(us: int) -> int | None:
+    return us if FIRST_US <= us <= LAST_US else None
 
 
 def _are_usual(values: list[str]) -> bool:
@@ -198,21 +180,19 @@ def _normalize(values: list[Any], start: int, changes: dict[int, str], unclear: 
             if text != value:
                 changes[index] = text
         else:
-            warning = None if value is None or read_time(value) is not None else _NO_TIME
+            warning = None if value is None or read_instant(value) is not None else _NO_TIME
         if warning is not None:
             unclear.setdefault(warning, []).append(index)
 
 
 def _in_utc(value: str) -> tuple[str, str | None]:
     """The text of a time in UTC, or a text that is no time and a date as they are; and what is to be said of it."""
-    found = _TIME.fullmatch(value)
-    at = None if found is None else _instant(found)
-    if at is None or found is None:
+    read = _read(value)
+    if read is None or _possible(read.us) is None:
         return value, _NO_TIME
-    if found[2] is None:
+    if read.is_day:
         return value, _DAY
-    is_naive = found[5] is None and found[6] is None
-    return f"{at.isoformat()}{found[4] or ''}Z", _NAIVE if is_naive else None
+    return f"{read.utc().isoformat()}{read.fraction}Z", _NAIVE if read.offset is None else None
 
 
 def _warnings(name: str, values: list[Any], unclear: dict[str, list[int]]) -> Iterator[str]:

@@ -12,9 +12,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.arrow.lines import flat, rfc3339
+from smarthouse_api.arrow.lines import flat
 from smarthouse_api.arrow.parquet import parquet_file
-from smarthouse_api.arrow.times import TIMESTAMP
+from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
 from smarthouse_api.collections.columns import Column, arrow_type, columns, have_rest, records, slices
 
 POSITION, RECEIVED_AT, FAULT, MORE = "_position", "_received_at", "_fault", "_more"
@@ -84,7 +84,7 @@ def _objects(batches: Iterable[pa.RecordBatch], fields: Fields, with_meta: bool,
             if not with_meta:
                 yield flat(_join(before, texts, after, ""))
                 continue
-            head = f'{before}{{"{position}":"', _positions(rows), f'","{received_at}":"', rfc3339(_received(rows)), '"'
+            head = f'{before}{{"{position}":"', _positions(rows), f'","{received_at}":"', write_times(_received(rows)), '"'
             faults = _faults(_fault(rows), f',"{fault}":')
             yield flat(_join(*head, faults, _rest(texts), after, "", null_handling="replace"))
 
@@ -125,7 +125,7 @@ def csv(batches: Iterable[pa.RecordBatch], fields: Fields, *, with_meta: bool, f
     yield flat(_lines([_quoted(pa.array([name])) for name in names], 1))
     for batch in batches:
         for rows in slices(batch, len(names)):
-            meta = [_positions(rows), rfc3339(_received(rows)), _quoted(_fault(rows))] if with_meta else []
+            meta = [_positions(rows), write_times(_received(rows)), _quoted(_fault(rows))] if with_meta else []
             yield flat(_lines([*meta, *map(_cell, columns(rows, fields))], len(rows)))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from hashlib import blake2b
 from itertools import chain
 from typing import Any, Final
@@ -16,13 +15,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.arrow.times import EPOCH, FIRST_US, LAST_US, TIMESTAMP
-from smarthouse_api.collections.checking import read_time
+from smarthouse_api.arrow.times import microseconds
+from smarthouse_api.arrow.timestamps import TIMESTAMP, read_times
+from smarthouse_api.collections.checking import read_instant
 from smarthouse_api.collections.fields import Fields, perhaps_large
 from smarthouse_api.collections.model import Collection, Entry
 from smarthouse_api.collections.table import RECORDS
 
-_USUAL_TIME: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z\z"
 _DIGEST_BYTES: Final = 8
 _entry = msgspec.json.Decoder(Entry).decode
 
@@ -82,11 +81,6 @@ def to_rows(collection: Collection, logged: Sequence[Logged], fields: Fields) ->
     return pa.table([columns[name] for name in RECORDS.names], schema=RECORDS)
 
 
-def microseconds(moment: datetime) -> int:
-    """Since 1970. Raises `TypeError` for a time without an offset."""
-    return (moment - EPOCH) // timedelta(microseconds=1)
-
-
 def _parsed(raws: Sequence[msgspec.Raw]) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = orjson.loads(b"[" + b",".join(raws) + b"]")
     if len(records) != len(raws) or not all(type(record) is dict for record in records):
@@ -113,20 +107,8 @@ def _values(records: Sequence[dict[str, Any]], field: str | None) -> list[Any]:
 
 def _times(values: Sequence[Any]) -> pa.TimestampArray:
     """Times in UTC; null for what is none."""
-    times = _usual_times(values)
-    if times is None:
-        ticks = map(read_time, values)
-        possible = [tick if tick is not None and FIRST_US <= tick <= LAST_US else None for tick in ticks]
-        times = pa.array(possible, pa.int64()).cast(TIMESTAMP)
-    return times
-
-
-def _usual_times(values: Sequence[Any]) -> pa.TimestampArray | None:
-    """The same for texts of the usual form, a column at a time; None where there are others."""
     try:
         texts = pa.array(values, pa.string())
-        if pc.all(pc.match_substring_regex(texts, _USUAL_TIME)).as_py() is False:
-            return None
-        return texts.cast(TIMESTAMP)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # other values than texts, or the shape of a time and no such time
-        return None
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # other values than texts
+        return pa.array(map(read_instant, values), pa.int64()).cast(TIMESTAMP)
+    return read_times(texts, read_instant)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import msgspec
 
 from backends.ports import Conflict
+from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import Catalogue
 from smarthouse_api.collections.model import Collection, Entry
 from smarthouse_api.collections.progress import Progress, Taken
-from smarthouse_api.collections.rows import microseconds
 
 _AT_ONCE = 1000
 _BYTES_AT_ONCE = 16 << 20

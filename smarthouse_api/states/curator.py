@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from backends.ports import Conflict, NoSuchObject, StoreError, StoreUnavailable
-from smarthouse_api.arrow.times import DAY_US, TIMESTAMP
+from smarthouse_api.arrow.times import DAY_US
+from smarthouse_api.arrow.timestamps import TIMESTAMP
 from smarthouse_api.coordination.leases import Lease, LeaseLost
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.table import Forestalled

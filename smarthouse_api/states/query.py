@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from itertools import pairwise
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from smarthouse_api.arrow.times import EPOCH
+from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.states.schema import ROWS
 
 MAX_SORTED_ROWS = 65_536
@@ -170,8 +170,7 @@ def _one_of(column: str, values: Iterable[str]) -> exp.Condition:
 
 def _instant(moment: datetime) -> exp.Condition:
     """A microsecond timestamp in UTC, exact for every year that a date can have."""
-    microseconds = (moment - EPOCH) // timedelta(microseconds=1)
-    return exp.UnixToTime(this=exp.Literal.number(microseconds), scale=exp.Literal.number(6))
+    return exp.UnixToTime(this=exp.Literal.number(microseconds(moment)), scale=exp.Literal.number(6))
 
 
 def _that_can_match(files: pa.Table, filters: Filters) -> pa.Table:

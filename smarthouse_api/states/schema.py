@@ -6,7 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from smarthouse_api.arrow.times import TIMESTAMP
+from smarthouse_api.arrow.timestamps import TIMESTAMP
 
 RECORDS: Final = pa.schema(
     [

@@ -16,14 +16,14 @@ import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore, StoreFull
 from config.groups import RequestSettings
-from smarthouse_api.arrow.times import EPOCH
+from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.errors import Invalid, KeyReused, Unavailable
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.payload.compression import Limits
@@ -274,5 +274,4 @@ def _reply_name(home: Home, idempotency_key: str) -> str:
 
 
 def _queued(home: Home, key: str, upload: Upload, decoded_bytes: int, received_at: datetime) -> bytes:
-    received_us = (received_at - EPOCH) // timedelta(microseconds=1)
-    return msgspec.json.encode(Pending(0, home.key, key, received_us, decoded_bytes, upload.encoding))
+    return msgspec.json.encode(Pending(0, home.key, key, microseconds(received_at), decoded_bytes, upload.encoding))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -17,7 +16,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from backends.ports import Entry
-from smarthouse_api.arrow.times import EPOCH
+from smarthouse_api.arrow.times import time_of
 from smarthouse_api.streams.model import Packet
 
 _HEAD: Final = struct.Struct("<BBqqI")
@@ -29,16 +28,6 @@ _NUMBERS_BYTES: Final = 12
 """What an entry holds of a packet besides its bytes, at most: an index, and a length."""
 
 Numbers = NDArray[np.int64]
-
-
-def microseconds(time: datetime) -> int:
-    """Since 1970, UTC."""
-    return (time - EPOCH) // timedelta(microseconds=1)
-
-
-def time_of(us: int) -> datetime:
-    """The inverse of `microseconds`."""
-    return EPOCH + timedelta(microseconds=us)
 
 
 def entries(packets: Sequence[tuple[int, bytes]], received_us: int) -> list[bytes]:

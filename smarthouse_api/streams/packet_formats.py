@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
+import pyarrow as pa
 from isal import isal_zlib
 from stream_zip import ZIP_64, stream_zip
 
+from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
 from smarthouse_api.errors import Invalid
 from smarthouse_api.streams.blocks import Block
 
@@ -24,11 +25,11 @@ def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:
     """
     end = b""
     for block in blocks:
-        times = np.datetime_as_string(block.times_us.astype("datetime64[us]"))
+        times = write_times(pa.array(block.times_us).cast(TIMESTAMP))
         view, at, lines = memoryview(block.octets), 0, list[bytes]()
-        for index, size, received in zip(block.indexes.tolist(), block.sizes.tolist(), times.tolist(), strict=True):
+        for index, size, received in zip(block.indexes.tolist(), block.sizes.tolist(), times.to_pylist(), strict=True):
             data = base64.b64encode(view[at : at + size])
-            lines.append(b'{"index":%d,"time":"%sZ","data":"%s"}' % (index, received.encode(), data))
+            lines.append(b'{"index":%d,"time":"%s","data":"%s"}' % (index, received.encode(), data))
             at += size
         yield end + b"\n".join(lines)
         end = b"\n"

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from backends.ports import Change, Conflict, Put, StateStore
-from smarthouse_api.streams.blocks import Block, block, microseconds
+from smarthouse_api.arrow.times import microseconds
+from smarthouse_api.streams.blocks import Block, block
 from smarthouse_api.streams.heads import BORN, Seen, space_of
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, Retention, Stream

@@ -13,7 +13,8 @@ from itertools import chain
 import msgspec
 
 from backends.ports import Change, Conflict, NoSuchObject, ObjectStore, Put, StateStore
-from smarthouse_api.streams.blocks import Block, block, index_bytes, joined, microseconds
+from smarthouse_api.arrow.times import microseconds
+from smarthouse_api.streams.blocks import Block, block, index_bytes, joined
 from smarthouse_api.streams.heads import BORN, Heads, Seen, space_of
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.segments import LOG, MOST_PACKETS, REST, Found, Rest, Segment, object_name

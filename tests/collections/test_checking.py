@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smarthouse_api.collections.checking import normalized, read_time, uniformity
+from smarthouse_api.collections.checking import normalized, read_instant, uniformity
 
 NOON = 1_735_732_800_000_000
 MANY = 60
@@ -54,19 +54,19 @@ NO_TIMES = [
 
 @pytest.mark.parametrize(("value", "instant"), TIMES)
 def test_a_time_is_read(value: Any, instant: int) -> None:
-    assert read_time(value) == instant
+    assert read_instant(value) == instant
 
 
 @pytest.mark.parametrize("value", [*NO_TIMES, None])
 def test_what_is_no_time_is_none(value: Any) -> None:
-    assert read_time(value) is None
+    assert read_instant(value) is None
 
 
 @pytest.mark.parametrize("text", [text for text, _ in TIMES if isinstance(text, str) and len(text) >= 20 and text[10] == "T"])
 def test_a_time_is_read_as_the_standard_library_reads_it(text: str) -> None:
     at = datetime.fromisoformat(text)
     gap = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    assert read_time(text) == (gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds
+    assert read_instant(text) == (gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds
 
 
 @pytest.mark.parametrize("count", [1, MANY])
@@ -122,7 +122,7 @@ def test_what_is_no_time_is_kept_with_a_warning(value: Any) -> None:
 def test_times_side_by_side_do_not_make_up_for_each_other(pair: tuple[str, str], usual: str) -> None:
     values = [usual] * MANY + [*pair] + [usual] * MANY
     _, warnings = normalized([{"timestamp": value} for value in values], "timestamp")
-    faulty = [index for index, value in enumerate(values) if read_time(value) is None]
+    faulty = [index for index, value in enumerate(values) if read_instant(value) is None]
     assert [warning.split(":")[0] for warning in warnings] == [f"data[{index}]" for index in faulty]
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from smarthouse_api.arrow import lines, parquet
-from smarthouse_api.arrow.times import TIMESTAMP
+from smarthouse_api.arrow.timestamps import TIMESTAMP
 from smarthouse_api.collections.encoding import FORMATS
 
 AT = datetime(2026, 11, 21, 17, 0, 0, 123456, UTC)

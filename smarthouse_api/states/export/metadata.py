@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
 
+from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.export.archive import Written
 from smarthouse_api.states.export.formats import FORMATS, Format
 
@@ -149,7 +150,7 @@ def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
         "privacy": extract.privacy,
         "pseudonyms": extract.pseudonyms,
         "rows": str(extract.rows),
-        "generated_at": _rfc3339(extract.generated_at),
+        "generated_at": time_text(extract.generated_at),
     }
 
 
@@ -171,7 +172,7 @@ def data_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
         "id": extract.id,
         "title": extract.title,
         "description": extract.notes,
-        "created": _rfc3339(extract.generated_at),
+        "created": time_text(extract.generated_at),
         "keywords": extract.keywords,
         "licenses": [{"name": LICENSES.get(extract.license_id, extract.license_id)}],
         **({"contributors": [{"title": extract.author, "role": "author"}]} if extract.author else {}),
@@ -217,8 +218,4 @@ def _format(file: Written) -> Format:
 
 def _naive(time: datetime) -> str:
     """Without an offset, which CKAN before 2.11 cannot read: it takes every time for UTC."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time_text(time).removesuffix("Z")

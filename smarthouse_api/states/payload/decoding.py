@@ -14,12 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.arrow.numbers import read_numbers
 from smarthouse_api.errors import TooLarge
 from smarthouse_api.states.entities import identify
-from smarthouse_api.states.payload.columns import numbers, timestamps
 from smarthouse_api.states.payload.compression import Limits, Undecodable, unpack
 from smarthouse_api.states.payload.reading import State, read_states
 from smarthouse_api.states.payload.repair import depth_of
+from smarthouse_api.states.payload.times import timestamps
 from smarthouse_api.states.privacy import read_attributes, read_lines
 from smarthouse_api.states.schema import RECORDS
 
@@ -202,7 +203,7 @@ def _batch(texts: list[pa.Array], limits: Limits) -> tuple[pa.RecordBatch, npt.N
         "entity_id": pa.array([name for _, name in identities], pa.string()).take(ids.indices),
         "type": pa.array([kind for kind, _ in identities], pa.string()).take(ids.indices),
         "state": state,
-        "value": numbers(state),
+        "value": read_numbers(state),
         "unit": pa.array([getattr(found, "unit_of_measurement", None) for found in attributes], pa.string()).take(places),
         "device_class": pa.array([getattr(found, "device_class", None) for found in attributes], pa.string()).take(places),
         "last_changed": timestamps(last_changed),

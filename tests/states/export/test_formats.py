@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
@@ -16,7 +15,6 @@ import pytest
 import xmltodict
 
 from smarthouse_api.arrow import lines, parquet
-from smarthouse_api.arrow.times import TIMESTAMP
 from smarthouse_api.states.export.formats import FORMATS
 from smarthouse_api.states.schema import ROWS
 from tests.states.export.readers import READERS, Rows, read_parquet
@@ -175,17 +173,6 @@ def test_attributes_over_several_lines_stay_on_one_line_of_jsonl():
 def test_pandas_reads_the_jsonl():
     frame = pd.read_json(io.BytesIO(encoded("jsonl", batch(row(), row(state="b")))), lines=True)
     assert frame["state"].tolist() == ["21.5", "b"]
-
-
-def test_every_time_is_formatted_as_python_does():
-    span = np.random.default_rng(7).integers(-62_135_596_800_000_000, 253_402_300_800_000_000, 5000)
-    times = pa.array(span).cast(TIMESTAMP)
-    assert lines.rfc3339(times).to_pylist() == [f"{time:%Y-%m-%dT%H:%M:%S.%fZ}".zfill(27) for time in times.to_pylist()]
-
-
-def test_a_time_that_rfc_3339_cannot_say_is_null():
-    edges = [-62_135_596_800_000_001, 253_402_300_800_000_000, 0, None]
-    assert lines.rfc3339(pa.array(edges, TIMESTAMP)).to_pylist() == [None, None, "1970-01-01T00:00:00.000000Z", None]
 
 
 @every_format
