@@ -12,7 +12,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 
 from blueprints.current import house
-from smarthouse_api.collections.uniform import DEPTH, UniformReader
+from smarthouse_api.collections.fast_path import DEPTH, UniformReader
 from smarthouse_api.errors import Invalid, TooLarge
 from smarthouse_api.states.payload.repair import depth_of
 
@@ -67,7 +67,7 @@ def read_json(body: bytes) -> Any:
 
 
 def read_records(body: bytes, reader: UniformReader) -> Any:
-    """What JSON text says that brings records in `data`: as `Uniform`, where the reader can read it. Raises `Invalid`."""
+    """What JSON text says that brings records in `data`: as `UniformRecords`, if the reader can read it. Raises `Invalid`."""
     given = reader.read(body) if house().settings.requests.max_json_depth >= DEPTH else None
     if given is None:
         return read_json(body)

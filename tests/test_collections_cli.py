@@ -74,7 +74,7 @@ def strict_with(house: House, *records: dict[str, Any]) -> Collection:
 
 
 def aside(house: House, one: Collection) -> list[Any]:
-    return house.collections.aside.list(one)
+    return house.collections.dead_letters.list(one)
 
 
 def shown(told: Result) -> dict[str, str]:

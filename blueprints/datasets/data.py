@@ -18,8 +18,8 @@ from blueprints.datasets.validation import fault_of_event
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
 from blueprints.records import HEADERS, RecordsSchema, sent
 from smarthouse_api.arrow.times import time_text
+from smarthouse_api.collections.fast_path import UniformReader
 from smarthouse_api.collections.topic import TopicEvent
-from smarthouse_api.collections.uniform import UniformReader
 from smarthouse_api.errors import Invalid
 
 Records = TypeVar("Records")

@@ -23,7 +23,7 @@ from blueprints.datasets.schemas import (
 )
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
 from smarthouse_api.arrow.times import time_text
-from smarthouse_api.collections.aside import AsideRecord
+from smarthouse_api.collections.dead_letters import DeadLetter
 
 
 @route("/datasets/failed/<segment:dataset_id>", parameters=[DATASET_ID])
@@ -32,7 +32,7 @@ from smarthouse_api.collections.aside import AsideRecord
 @answers(401, 403, 404, security=SECURITY)
 def failed(query: dict[str, Any], dataset_id: str) -> Response:
     """List the records that the dataset's schema refused, the oldest first."""
-    some = house().collections.aside.list(granted(dataset_id)[0], **query)
+    some = house().collections.dead_letters.list(granted(dataset_id)[0], **query)
     next_ = some[-1].id if len(some) == query["limit"] else None
     return envelope.told({"records": list(map(failed_object, some)), "next": next_})
 
@@ -45,13 +45,13 @@ class Failed(MethodView):
         """Put another record in the place of one that was refused; it is stored once it is replayed."""
         collection, _ = granted(dataset_id)
         record = asked(FIX)["record"]
-        return envelope.told(failed_object(house().collections.aside.fix(collection, record_id, record)))
+        return envelope.told(failed_object(house().collections.dead_letters.fix(collection, record_id, record)))
 
     @blueprint.response(200, enveloped(DiscardedSchema))
     @answers(401, 403, 404, security=SECURITY)
     def delete(self, dataset_id: str, record_id: str) -> Response:
         """Discard a record that was refused."""
-        house().collections.aside.discard(granted(dataset_id)[0], record_id)
+        house().collections.dead_letters.discard(granted(dataset_id)[0], record_id)
         return envelope.told({"message": "Record discarded successfully", "id": record_id})
 
 
@@ -68,14 +68,14 @@ def replay_failed(dataset_id: str) -> Response:
     collection, owner_id = granted(dataset_id)
     body = plain_body()
     which = given(REPLAY, body).get("request", {}) if body else {}
-    done = house().collections.replaying.replay(
+    done = house().collections.replayer.replay(
         collection, which.get("ids"), after=which.get("after", ""), request_key=repeated(owner_id, body)
     )
     result = {"stored": done.stored, "left": done.left, "next": done.next}
     return envelope.told(result, replay(done.replayed), id_=done.id, at=done.at)
 
 
-def failed_object(one: AsideRecord) -> dict[str, Any]:
+def failed_object(one: DeadLetter) -> dict[str, Any]:
     return {
         "id": one.id,
         "reason": one.reason,

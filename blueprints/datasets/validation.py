@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from smarthouse_api.collections.uniform import Uniform
+from smarthouse_api.collections.fast_path import UniformRecords
 
 Shape = dict[str, Any]
 
@@ -57,7 +57,7 @@ def _fault_of_params(params: Any) -> str | None:
 
 
 def _fault_of_data(data: Any) -> str | None:
-    if type(data) in (dict, Uniform):
+    if type(data) in (dict, UniformRecords):
         return None
     if type(data) is not list:
         return _missing("data") if data is _ABSENT else "#/properties/data/oneOf/0/type should be object"

@@ -16,8 +16,8 @@ from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
 from blueprints.records import HEADERS, RecordsSchema, sent
 from smarthouse_api.access.keys import Principal
+from smarthouse_api.collections.fast_path import UniformReader
 from smarthouse_api.collections.model import Collection
-from smarthouse_api.collections.uniform import UniformReader
 from smarthouse_api.errors import Invalid, NotFound
 
 PREFIX = "/restapi/datasource"

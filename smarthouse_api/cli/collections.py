@@ -127,7 +127,7 @@ def show(id_: str, as_json: bool) -> None:
         if as_json:
             click.echo(collection_output.as_json(one, stream, keys))
             return
-        aside = answered(lambda: house.collections.aside.list(one, limit=collection_output.MOST_ASIDE))
+        aside = answered(lambda: house.collections.dead_letters.list(one, limit=collection_output.MOST_ASIDE))
     lines = collection_output.as_lines(one, stream, keys, len(aside))
     width = max(map(len, lines))
     for what, told in lines.items():

@@ -16,7 +16,7 @@ from smarthouse_api.cli.open_house import answered, opened_shared_house
 from smarthouse_api.cli.tables import echo_table
 
 if TYPE_CHECKING:
-    from smarthouse_api.collections.aside import AsideRecord
+    from smarthouse_api.collections.dead_letters import DeadLetter
     from smarthouse_api.collections.model import Collection
     from smarthouse_api.house import House
 
@@ -53,7 +53,7 @@ def fix(collection: str, id_: str, record: dict[str, Any]) -> None:
     """Put another record in the place of one, to be replayed. ID: of the record; FILE: its JSON, `-` the standard input."""
     with opened_shared_house() as house:
         one = answered(lambda: house.collections.catalogue.find(collection))
-        fixed = answered(lambda: house.collections.aside.fix(one, id_, record))
+        fixed = answered(lambda: house.collections.dead_letters.fix(one, id_, record))
     click.echo(f"{fixed.id}: {fixed.reason}")
 
 
@@ -85,10 +85,10 @@ def discard(collection: str, ids: tuple[str, ...]) -> None:
 
 def _replayed(house: House, one: Collection, ids: tuple[str, ...]) -> tuple[int, int]:
     """How many were stored, and how many still fail."""
-    done = house.collections.replaying.replay(one, ids or None)
+    done = house.collections.replayer.replay(one, ids or None)
     stored, left = done.stored, done.left
     while done.next is not None:
-        done = house.collections.replaying.replay(one, after=done.next)
+        done = house.collections.replayer.replay(one, after=done.next)
         stored, left = stored + done.stored, left + done.left
     return stored, left
 
@@ -98,20 +98,20 @@ def _discards(house: House, one: Collection, id_: str) -> bool:
     from smarthouse_api.errors import NotFound
 
     try:
-        house.collections.aside.discard(one, id_)
+        house.collections.dead_letters.discard(one, id_)
     except NotFound:
         return False
     return True
 
 
-def _everything(house: House, one: Collection) -> Iterator[AsideRecord]:
+def _everything(house: House, one: Collection) -> Iterator[DeadLetter]:
     after = ""
-    while page := answered(partial(house.collections.aside.list, one, after, _PAGE)):
+    while page := answered(partial(house.collections.dead_letters.list, one, after, _PAGE)):
         yield from page
         after = page[-1].id
 
 
-def _cells(record: AsideRecord) -> tuple[str, ...]:
+def _cells(record: DeadLetter) -> tuple[str, ...]:
     text = json.dumps(record.record, ensure_ascii=False)
     shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
     return record.id, seconds_text(record.received_at), record.reason, shown

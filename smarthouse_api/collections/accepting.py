@@ -11,14 +11,14 @@ from uuid import uuid4
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, StateStore
-from smarthouse_api.collections.aside import Aside
 from smarthouse_api.collections.catalogue import BORN, look_for
-from smarthouse_api.collections.checkers import Checkers
 from smarthouse_api.collections.checking import are_clear, normalized, uniformity
+from smarthouse_api.collections.dead_letters import DeadLetters
+from smarthouse_api.collections.deduplication import Deduplication, NewRecords
 from smarthouse_api.collections.entries import Request, entries
+from smarthouse_api.collections.fast_path import UniformRecords
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection
-from smarthouse_api.collections.seen import New, Seen
-from smarthouse_api.collections.uniform import Uniform
+from smarthouse_api.collections.schemas import Checkers
 from smarthouse_api.coordination.attempts import until_settled
 from smarthouse_api.coordination.replies import Replies, RequestKey, reader_of
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
@@ -31,7 +31,7 @@ _KINDS: Final = {type(None): "null", bool: "true or false", int: "a number", flo
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """What became of a request. id: of the answer, a UUID. stored, aside: how many records were.
+    """What became of a request. id: of the answer, a UUID. stored, dead_letters: how many records became so.
 
     is_duplicate: nothing of it was new. replayed: this is the first answer to the same `Idempotency-Key`.
     """
@@ -39,7 +39,7 @@ class Accepted(msgspec.Struct, frozen=True):
     id: str
     at: datetime
     stored: int
-    aside: int = 0
+    dead_letters: int = msgspec.field(default=0, name="aside")
     warnings: tuple[str, ...] = ()
     is_duplicate: bool = False
     replayed: bool = False
@@ -49,8 +49,11 @@ _told = reader_of(Accepted)
 
 
 @dataclass
-class _Asked:
-    """A request on its way. faults: by index in `records`. has_failed: a commit did, so that something may be there already."""
+class _Acceptance:
+    """A request that is being accepted. faults: by index in `records`.
+
+    has_failed: a commit did, so that something of it may be there already.
+    """
 
     collection: Collection
     records: list[Any]
@@ -68,14 +71,15 @@ class Accepting:
         self,
         state: StateStore,
         replies: Replies,
-        seen: Seen,
-        aside: Aside,
+        deduplication: Deduplication,
+        dead_letters: DeadLetters,
         checkers: Checkers,
         *,
         most_records: int,
         record_bytes: int,
     ) -> None:
-        self._state, self._replies, self._seen, self._aside, self._checkers = state, replies, seen, aside, checkers
+        self._state, self._replies, self._checkers = state, replies, checkers
+        self._deduplication, self._dead_letters = deduplication, dead_letters
         self._most_records, self._record_bytes = most_records, record_bytes
 
     def accept(
@@ -87,20 +91,20 @@ class Accepting:
         refuse_faulty: bool = False,
         request_key: RequestKey | None = None,
     ) -> Accepted:
-        """Store the records, all or none; durable once this returns. records: dicts, or `Uniform`.
+        """Store the records, all or none; durable once this returns. records: dicts, or `UniformRecords`.
 
         refuse_faulty: as a data source does, which brings times to UTC, warns of what is amiss, and in strict mode refuses what
-        does not follow its schema; a dataset sets that aside. message_id: `params.msgid`, for collections that go by it.
+        does not follow its schema; a dataset makes that a dead letter. message_id: `params.msgid`, for deduplication by it.
 
         Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile).
         """
         self._check(records, self._most(collection))
-        asked = _Asked(collection, records, message_id, request_key)
-        if not (isinstance(records, Uniform) and _stay_as_they_are(records, collection, refuse_faulty)):
+        asked = _Acceptance(collection, records, message_id, request_key)
+        if not (isinstance(records, UniformRecords) and _stay_as_they_are(records, collection, refuse_faulty)):
             self._look_into(asked, refuse_faulty)
         return until_settled(lambda: self._try(asked), "collection")
 
-    def _look_into(self, asked: _Asked, refuse_faulty: bool) -> None:
+    def _look_into(self, asked: _Acceptance, refuse_faulty: bool) -> None:
         """Hold the records to what is asked of them, and read their times."""
         collection = asked.collection
         asked.records = _objects(asked.records)
@@ -124,13 +128,13 @@ class Accepting:
         if len(records) > most:
             raise TooLarge(f"data: there are {len(records)} records; at most {most} are taken in one request")
 
-    def _hold_to_one_shape(self, asked: _Asked) -> None:
+    def _hold_to_one_shape(self, asked: _Acceptance) -> None:
         told = uniformity(asked.records)
         if told and asked.collection.mode == STRICT and asked.collection.schema is None:
             raise Unprocessable(f"All records of a request must follow the same schema: {'; '.join(told[:_TOLD])}")
         asked.warnings += told
 
-    def _tell_faults(self, asked: _Asked) -> None:
+    def _tell_faults(self, asked: _Acceptance) -> None:
         some = [f"data[{index}]: {fault}" for index, fault in list(asked.faults.items())[:_TOLD]]
         if left := len(asked.faults) - len(some):
             some.append(f"{left} more records do not follow the schema")
@@ -138,7 +142,7 @@ class Accepting:
             raise Unprocessable(f"The records do not follow the data source's schema: {'; '.join(some)}")
         asked.warnings += some
 
-    def _try(self, asked: _Asked) -> Accepted:
+    def _try(self, asked: _Acceptance) -> Accepted:
         """One attempt, in one commit. Raises `Conflict` when something of it is there already."""
         collection = asked.collection
         if asked.request_key is not None:
@@ -147,28 +151,28 @@ class Accepting:
                 return msgspec.structs.replace(earlier, replayed=True)
         if asked.has_failed:
             look_for(self._state, collection)
-        aside = [*asked.faults] if collection.mode == STRICT else []
+        dead = [*asked.faults] if collection.mode == STRICT else []
         everything = range(len(asked.records))
-        good = [index for index in everything if index not in asked.faults] if aside else everything
-        # What is set aside marks nothing as seen: whoever corrects it sends it again.
-        new = self._seen.new(collection, asked.records, good, asked.message_id, look=asked.has_failed)
-        is_repeat = new.is_repeat and (collection.dedup_key == MESSAGE_ID or not aside)
+        good = [index for index in everything if index not in asked.faults] if dead else everything
+        # A dead letter marks nothing as seen: the client that corrects it sends it again.
+        new = self._deduplication.new(collection, asked.records, good, asked.message_id, look=asked.has_failed)
+        is_repeat = new.is_repeat and (collection.dedup_key == MESSAGE_ID or not dead)
         told = Accepted(
             str(uuid4()),
             datetime.now(UTC),
             len(new.indexes),
-            0 if is_repeat else len(aside),
+            0 if is_repeat else len(dead),
             tuple(asked.warnings),
             is_duplicate=is_repeat,
         )
         try:
-            self._state.commit(collection.space, self._change(asked, new, [] if is_repeat else aside, told))
+            self._state.commit(collection.space, self._change(asked, new, [] if is_repeat else dead, told))
         except Conflict:
             asked.has_failed = True
             raise
         return told
 
-    def _change(self, asked: _Asked, new: New, aside: Sequence[int], told: Accepted) -> Change:
+    def _change(self, asked: _Acceptance, new: NewRecords, dead: Sequence[int], told: Accepted) -> Change:
         request = Request(told.id, asked.collection.id, told.at, asked.message_id)
         fresh = [*new.marks]
         if asked.request_key is not None:
@@ -177,17 +181,17 @@ class Accepting:
         records = asked.records if is_all else [asked.records[index] for index in new.indexes]
         kept = enumerate(new.indexes) if asked.faults else ()
         faults = {at: asked.faults[index] for at, index in kept if index in asked.faults}
-        apart = (self._aside.put(request, index, asked.records[index], asked.faults[index]) for index in aside)
+        letters = (self._dead_letters.put(request, index, asked.records[index], asked.faults[index]) for index in dead)
         return Change(
             expect={BORN: asked.collection.born, **{put.key: ABSENT for put in fresh}},
-            puts=(*fresh, *apart),
+            puts=(*fresh, *letters),
             appends=tuple((TOPIC, entry) for entry in entries(request, records, faults, self._record_bytes)),
         )
 
 
 def _objects(records: list[Any]) -> list[dict[str, Any]]:
     """The records as dicts. Raises `Invalid`."""
-    if isinstance(records, Uniform):
+    if isinstance(records, UniformRecords):
         return records.as_dicts()
     if set(map(type, records)) != {dict}:
         index, kind = next((index, kind) for index, kind in enumerate(map(type, records)) if kind is not dict)
@@ -195,7 +199,7 @@ def _objects(records: list[Any]) -> list[dict[str, Any]]:
     return records
 
 
-def _stay_as_they_are(records: Uniform, collection: Collection, refuse_faulty: bool) -> bool:
+def _stay_as_they_are(records: UniformRecords, collection: Collection, refuse_faulty: bool) -> bool:
     """Whether nobody looks into the records, or would find anything but what they are known to be."""
     if collection.dedup_key not in (None, MESSAGE_ID) or (collection.schema is not None and collection.mode != OFF):
         return False

@@ -28,6 +28,9 @@ from smarthouse_api.errors import InUse, Invalid, NotFound
 SPACE: Final = "collections"
 BORN: Final = "born"
 _MEMBERS: Final = frozenset(Definition.__struct_fields__)
+_AT_ONCE: Final = 32
+"""Collections that are decoded at a time: there may be thousands, each with its schema."""
+
 _UNKNOWN: Final = "There is no such collection"
 
 
@@ -215,6 +218,16 @@ def look_for(state: StateStore, collection: Collection) -> None:
     born = state.get(collection.space, BORN)
     if born is None or born.version != collection.born:
         raise NotFound("The collection was deleted meanwhile")
+
+
+def next_slice(state: StateStore, after: str) -> tuple[list[Collection], str]:
+    """The next collections by id, and after what the ones after them come; empty when there are none.
+
+    after: what an earlier slice gave; empty for the first.
+    """
+    found = state.scan(SPACE, "id/", after, _AT_ONCE)
+    some = [_decoded(document) for _, document in found]
+    return some, found[-1][0] if len(found) == _AT_ONCE else ""
 
 
 def _changed(before: Collection, changes: dict[str, Any]) -> Collection:

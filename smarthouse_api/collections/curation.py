@@ -9,14 +9,13 @@ from contextlib import suppress
 from typing import Final
 
 from backends.ports import Conflict, StateStore
-from smarthouse_api.collections.aside import Aside
-from smarthouse_api.collections.catalogue import Catalogue, look_for
+from smarthouse_api.collections.catalogue import Catalogue, look_for, next_slice
 from smarthouse_api.collections.curator import Curator
+from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.looking import Looking
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.progress import Progress
 from smarthouse_api.collections.purging import Purging
-from smarthouse_api.collections.slices import next_slice
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.trimming import Trimming
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
@@ -47,7 +46,7 @@ class Curation:
         state: StateStore,
         table: CollectionsTable,
         catalogue: Catalogue,
-        aside: Aside,
+        aside: DeadLetters,
         leases: Leases,
         *,
         batch_bytes: int,
@@ -140,7 +139,7 @@ class Curation:
             self._aside_after = after or None
             for one in some:
                 with suppress(Conflict, NotFound):  # of another who is at it, or it is gone
-                    self._aside.forget_old(one)
+                    self._aside.remove_expired(one)
             if is_over():
                 return
 

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Final
 
 from backends.ports import StateStore
-from smarthouse_api.collections.catalogue import SPACE
+from smarthouse_api.collections.catalogue import SPACE, next_slice
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.progress import Progress
-from smarthouse_api.collections.slices import next_slice
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.trimming import Trimming
 

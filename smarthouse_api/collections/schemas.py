@@ -7,14 +7,16 @@ comes: its references stay inside it, its patterns are matched in linear time, a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
 import jsonschema_rs
 import orjson
 
-from smarthouse_api.collections.effort import DEPTH, DIALECT, Parts, Schema
-from smarthouse_api.collections.wording import MASK, complaint, words
+from smarthouse_api.collections.messages import MASK, complaint, words
+from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.schema_cost import DEPTH, DIALECT, Parts, Schema
 from smarthouse_api.errors import Invalid
 
 _SCHEMA_BYTES: Final = 64 << 10
@@ -29,6 +31,7 @@ _TOLD: Final = 128 << 10
 """The characters of a record, times the looks of a schema with alternatives, up to which its fault is told."""
 
 _TOLD_AT_ONCE: Final = 16 << 20
+_MOST_COMPILED: Final = 1000
 _UNTOLD: Final = "it does not match the schema"
 _RECORD: Final = "urn:record"
 
@@ -93,6 +96,28 @@ class Checker:
         except jsonschema_rs.ValidationError as error:
             return words(error, 1)
         return _UNTOLD
+
+
+class Checkers:
+    """Checks records against the schema that their collection has now."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[tuple[str, datetime], Checker] = {}
+
+    def faults_of(self, collection: Collection, records: list[dict[str, Any]]) -> dict[int, str]:
+        """Why records fail, in words, by their index; nothing without a schema."""
+        checker = self._of(collection)
+        return {} if checker is None else checker.faults_of(records)
+
+    def _of(self, collection: Collection) -> Checker | None:
+        if collection.schema is None:
+            return None
+        name = collection.key, collection.updated_at
+        if (checker := self._compiled.get(name)) is None:
+            if len(self._compiled) >= _MOST_COMPILED:
+                self._compiled = {}
+            checker = self._compiled[name] = compile(collection.schema)
+        return checker
 
 
 @cache

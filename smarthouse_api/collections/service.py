@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from backends.ports import ObjectStore, StateStore
 from config.groups import CollectionSettings, LakeSettings
 from smarthouse_api.collections.accepting import Accepting
-from smarthouse_api.collections.aside import Aside
 from smarthouse_api.collections.catalogue import Catalogue
-from smarthouse_api.collections.checkers import Checkers
 from smarthouse_api.collections.curation import Curation
+from smarthouse_api.collections.dead_letters import DeadLetters, Replayer
+from smarthouse_api.collections.deduplication import Deduplication
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.records import Records
-from smarthouse_api.collections.replaying import Replaying
-from smarthouse_api.collections.seen import Seen
+from smarthouse_api.collections.schemas import Checkers
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.topic import Topic
 from smarthouse_api.coordination.leases import Leases
@@ -35,8 +34,8 @@ class Collections:
 
     catalogue: Catalogue
     accepting: Accepting
-    aside: Aside
-    replaying: Replaying
+    dead_letters: DeadLetters
+    replayer: Replayer
     topic: Topic
     records: Records
     curation: Curation
@@ -55,12 +54,12 @@ class Collections:
         checkers = Checkers()
         catalogue = Catalogue(state, replies)
         table = CollectionsTable(objects, leases)
-        aside = Aside(state, checkers, seconds=settings.aside_days * 86400, record_bytes=settings.record_bytes)
+        dead_letters = DeadLetters(state, checkers, seconds=settings.aside_days * 86400, record_bytes=settings.record_bytes)
         curation = Curation(
             state,
             table,
             catalogue,
-            aside,
+            dead_letters,
             leases,
             batch_bytes=lake.curate_batch_bytes,
             flush_seconds=lake.flush_timeout_seconds,
@@ -73,14 +72,14 @@ class Collections:
             accepting=Accepting(
                 state,
                 replies,
-                Seen(state),
-                aside,
+                Deduplication(state),
+                dead_letters,
                 checkers,
                 most_records=settings.records,
                 record_bytes=settings.record_bytes,
             ),
-            aside=aside,
-            replaying=Replaying(state, replies, aside, checkers, record_bytes=settings.record_bytes),
+            dead_letters=dead_letters,
+            replayer=Replayer(state, replies, dead_letters, checkers, record_bytes=settings.record_bytes),
             topic=Topic(state),
             records=Records(curation, table, engine, at_once=settings.reads_at_once),
             curation=curation,

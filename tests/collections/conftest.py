@@ -41,9 +41,9 @@ class Keeper:
         """What the topic holds."""
         return [msgspec.json.decode(record) for entry in self.entries(collection) for record in entry.records]
 
-    def aside(self, collection: Collection) -> dict[str, Any]:
+    def dead_letters(self, collection: Collection) -> dict[str, Any]:
         """Id -> record, of what is set aside."""
-        return {one.id: one.record for one in self.house.collections.aside.list(collection)}
+        return {one.id: one.record for one in self.house.collections.dead_letters.list(collection)}
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_records_are_kept_as_they_came_in_order(keeper: Keeper) -> None:
     assert keeper.records(meters) == records
     (entry,) = keeper.entries(meters)
     assert (entry.id, entry.collection, entry.received_at, entry.msgid) == (told.id, "meters", told.at, "m-1")
-    assert (told.stored, told.aside, told.warnings, told.is_duplicate, told.replayed) == (4, 0, (), False, False)
+    assert (told.stored, told.dead_letters, told.warnings, told.is_duplicate, told.replayed) == (4, 0, (), False, False)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -117,15 +117,15 @@ def test_a_strict_data_source_refuses_all_for_one_record_that_fails(keeper: Keep
     with pytest.raises(Unprocessable, match=rf"data\[{place}\].*number"):
         keeper.accept(meters, *records, refuse_faulty=True)
     assert keeper.records(meters) == []
-    assert keeper.aside(meters) == {}
+    assert keeper.dead_letters(meters) == {}
 
 
 def test_a_strict_dataset_sets_what_fails_aside_and_keeps_the_rest(keeper: Keeper) -> None:
     meters = keeper.create(schema=NUMBERS, mode="strict")
     told = keeper.accept(meters, {"value": 1}, {"value": "a"}, {"value": 2}, {}, message_id="m-1")
-    assert (told.stored, told.aside) == (2, 2)
+    assert (told.stored, told.dead_letters) == (2, 2)
     assert keeper.records(meters) == [{"value": 1}, {"value": 2}]
-    first, second = keeper.house.collections.aside.list(meters)
+    first, second = keeper.house.collections.dead_letters.list(meters)
     assert (first.record, second.record) == ({"value": "a"}, {})
     assert "number" in first.reason
     assert (first.msgid, first.received_at) == ("m-1", told.at)
@@ -188,7 +188,7 @@ def test_records_with_a_member_that_came_before_are_left_out(keeper: Keeper) -> 
 
 def test_a_record_that_was_set_aside_can_be_corrected_and_sent_again(keeper: Keeper) -> None:
     once = keeper.create(schema=NUMBERS, mode="strict", dedup_key="id")
-    assert keeper.accept(once, {"id": 1}, {"id": 2, "value": 2}).aside == 1
+    assert keeper.accept(once, {"id": 1}, {"id": 2, "value": 2}).dead_letters == 1
     told = keeper.accept(once, {"id": 1, "value": 1}, {"id": 2, "value": 2})
     assert (told.stored, told.is_duplicate) == (1, False)
     assert keeper.records(once) == [{"id": 2, "value": 2}, {"id": 1, "value": 1}]
@@ -197,11 +197,11 @@ def test_a_record_that_was_set_aside_can_be_corrected_and_sent_again(keeper: Kee
 def test_a_repeated_message_sets_nothing_aside_again(keeper: Keeper) -> None:
     once = keeper.create(schema=NUMBERS, mode="strict", dedup_key=MESSAGE_ID)
     first, again = (keeper.accept(once, {"value": 1}, {"value": "a"}, message_id="m-1") for _ in range(2))
-    assert (first.stored, first.aside, again.is_duplicate, again.stored, again.aside) == (1, 1, True, 0, 0)
-    assert len(keeper.aside(once)) == 1
+    assert (first.stored, first.dead_letters, again.is_duplicate, again.stored, again.dead_letters) == (1, 1, True, 0, 0)
+    assert len(keeper.dead_letters(once)) == 1
     all_bad = [keeper.accept(once, {"value": "a"}, message_id="m-2") for _ in range(2)]
-    assert [one.aside for one in all_bad] == [1, 0]
-    assert len(keeper.aside(once)) == 2
+    assert [one.dead_letters for one in all_bad] == [1, 0]
+    assert len(keeper.dead_letters(once)) == 2
 
 
 def test_marks_that_are_over_do_not_pile_up_in_redis(production_pair: Environment, redis_server: RedisServer) -> None:
@@ -257,4 +257,4 @@ def test_an_outage_is_told_and_nothing_half_is_kept(house: House, monkeypatch: p
         with pytest.raises(StoreUnavailable):
             keeper.accept(meters, {"value": 1}, {"value": "a"})
     assert keeper.records(meters) == []
-    assert keeper.aside(meters) == {}
+    assert keeper.dead_letters(meters) == {}

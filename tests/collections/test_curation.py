@@ -21,8 +21,8 @@ import redis
 from backends.memory import MemoryState
 from backends.ports import Change, Conflict, Put, StoreUnavailable
 from backends.redis import RedisState
-from smarthouse_api.collections import looking, slices
-from smarthouse_api.collections.aside import Aside
+from smarthouse_api.collections import catalogue, looking
+from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import TOPIC, Collection
 from smarthouse_api.collections.progress import Progress
@@ -167,7 +167,7 @@ def test_collections_are_taken_in_by_one_commit(lake: Lake, monkeypatch: pytest.
 
 
 def test_one_turn_goes_on_where_another_ended(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    monkeypatch.setattr(catalogue, "_AT_ONCE", 1)
     some = [lake.create(f"c{number}") for number in range(3)]
     for one in some:
         fill(lake, one)
@@ -177,7 +177,7 @@ def test_one_turn_goes_on_where_another_ended(lake: Lake, monkeypatch: pytest.Mo
 
 
 def test_one_turn_looks_at_a_part_of_those_that_have_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    monkeypatch.setattr(catalogue, "_AT_ONCE", 1)
     monkeypatch.setattr(looking, "_MOST_IDLE", 2)
     some = [lake.create(f"c{number}") for number in range(5)]
     fill(lake, some[-1])
@@ -190,7 +190,7 @@ def test_one_turn_looks_at_a_part_of_those_that_have_nothing(lake: Lake, monkeyp
 
 
 def test_a_turn_that_is_over_looks_no_further(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    monkeypatch.setattr(catalogue, "_AT_ONCE", 1)
     some = [lake.create(f"c{number}") for number in range(3)]
     fill(lake, some[-1])
     for _ in range(2):
@@ -210,7 +210,7 @@ def test_one_process_goes_round_at_a_time(lake: Lake, collection: Collection) ->
 
 
 def test_a_turn_that_finds_another_writing_leaves_nobody_out(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    monkeypatch.setattr(catalogue, "_AT_ONCE", 1)
     some = [lake.create(f"c{number}") for number in range(2)]
     for one in some:
         fill(lake, one)
@@ -221,7 +221,7 @@ def test_a_turn_that_finds_another_writing_leaves_nobody_out(lake: Lake, monkeyp
 
 
 def test_what_cannot_be_curated_keeps_no_other_from_the_lake(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    monkeypatch.setattr(catalogue, "_AT_ONCE", 1)
     first, second = (lake.create(f"c{number}") for number in range(2))
     for one in (first, second):
         fill(lake, one)
@@ -878,17 +878,17 @@ def test_topics_are_trimmed_in_turn(lake: Lake, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_records_that_were_set_aside_for_too_long_go_once_an_hour(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "_AT_ONCE", 1)
+    monkeypatch.setattr(catalogue, "_AT_ONCE", 1)
     for number in range(3):
         lake.create(f"c{number}")
     seen = list[str]()
 
-    def forget(_: Aside, one: Collection) -> None:
+    def forget(_: DeadLetters, one: Collection) -> None:
         seen.append(one.id)
         if one.id == "c1":
             raise NotFound("it was deleted meanwhile")
 
-    monkeypatch.setattr(Aside, "forget_old", forget)
+    monkeypatch.setattr(DeadLetters, "remove_expired", forget)
     lake.curation.forget_old(over)
     assert seen == ["c0"]
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""What came before: `seen/<digest>` in a collection's space, for the window of its deduplication key."""
+"""Deduplication: what came before is `seen/<digest>` in a collection's space, for the window of its deduplication key."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NOTHING: Final = object()
 
 
 @dataclass(frozen=True)
-class New:
-    """indexes: of the records that were not seen before. marks: what marks them as seen, each on condition that it is new.
+class NewRecords:
+    """Which records of a request are new. indexes: theirs. marks: what marks them as seen, each on condition that it is new.
 
-    is_repeat: all of them were.
+    is_repeat: none of them is new.
     """
 
     indexes: Sequence[int]
@@ -27,8 +27,8 @@ class New:
     is_repeat: bool = False
 
 
-class Seen:
-    """Remembers what came."""
+class Deduplication:
+    """Finds repeats among the records that come, by their collection's deduplication key."""
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
@@ -41,14 +41,14 @@ class Seen:
         message_id: str | None,
         *,
         look: bool,
-    ) -> New:
+    ) -> NewRecords:
         """Which of these records are new. Without a `look` all are taken for new, as they mostly are: the commit finds out."""
         if collection.dedup_key is None:
-            return New(indexes)
+            return NewRecords(indexes)
         if collection.dedup_key == MESSAGE_ID:
             names = [_name(message_id)] if message_id else []
             is_known = look and any(self._known(collection, names))
-            return New((), is_repeat=True) if is_known else New(indexes, self._marks(collection, names))
+            return NewRecords((), is_repeat=True) if is_known else NewRecords(indexes, self._marks(collection, names))
         path = collection.dedup_key.split(".")
         values = ((index, _member(records[index], path)) for index in indexes)
         named = {index: None if value is _NOTHING else _name(value) for index, value in values}
@@ -64,7 +64,7 @@ class Seen:
             if name is not None and name not in known:
                 marks.append(name)
                 known.add(name)
-        return New(kept, self._marks(collection, marks), is_repeat=bool(indexes) and not kept)
+        return NewRecords(kept, self._marks(collection, marks), is_repeat=bool(indexes) and not kept)
 
     def _known(self, collection: Collection, names: Sequence[str]) -> list[bool]:
         return [one is not None for one in self._state.get_many(collection.space, names)]

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import pytest
 
-from smarthouse_api.collections.uniform import Uniform, UniformReader
+from smarthouse_api.collections.fast_path import UniformReader, UniformRecords
 from tests.collections.conftest import Keeper
 
 Records = TypeVar("Records")
@@ -49,7 +49,7 @@ def test_the_records_are_what_any_reader_of_json_makes_of_them(member: Any) -> N
     first = "plain text" if isinstance(member, str) else member  # the shape is told by one without brackets
     records = [*_records(1, other=first), *_records(MANY, other=None), *_records(1, other=member)]
     read = _read(_body(records))
-    assert isinstance(read, Uniform)
+    assert isinstance(read, UniformRecords)
     assert repr(read.as_dicts()) == repr(records)
     assert repr(read.values("other")) == repr([one["other"] for one in records])
     assert repr(json.loads(msgspec.json.encode(read))) == repr(records)
@@ -178,7 +178,7 @@ def test_they_become_of_them_what_becomes_of_all_records(keeper: Keeper, timesta
     accept = keeper.house.collections.accepting.accept
     for number, (what, members) in enumerate(COLLECTIONS.items()):
         one, other = keeper.create(f"one-{number}", **members), keeper.create(f"other-{number}", **members)
-        told = accept(one, Uniform(read), message_id="m", refuse_faulty=refuse_faulty)
+        told = accept(one, UniformRecords(read), message_id="m", refuse_faulty=refuse_faulty)
         wanted = accept(other, records, message_id="m", refuse_faulty=refuse_faulty)
         assert msgspec.structs.replace(told, id=wanted.id, at=wanted.at) == wanted, what
         assert keeper.records(one) == keeper.records(other), what

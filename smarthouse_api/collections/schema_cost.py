@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import unquote
 
-from smarthouse_api.collections.wording import at, quoted, under
+from smarthouse_api.collections.messages import at, quoted, under
 from smarthouse_api.errors import Invalid
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
