@@ -54,7 +54,7 @@ class Writer:
         yield [(post_head(f"{path_of(name)}/data", headers), str(self._bodies[kind])) for name in names]
         for stream in made:
             catalogue.delete(stream)
-        self._house.streams.keeping.purge(_PURGE_SECONDS)
+        self._house.streams.chores.purge(_PURGE_SECONDS)
 
 
 def key_of(house: House) -> str:

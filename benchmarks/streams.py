@@ -171,7 +171,7 @@ def _prepared(name: str, data: Mapping[str, bytes], stores: Stores, other: Store
             objects.objects.put(kind, [octets])
             if kind == "sealed":
                 started = time.perf_counter()
-                house.streams.keeping.visit(stream)
+                house.streams.chores.maintain(stream)
                 seconds = time.perf_counter() - started
                 segments = [one.size_bytes for one in house.objects.list("packets/") if one.key.endswith(".data")]
                 if not segments:

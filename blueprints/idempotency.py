@@ -6,7 +6,7 @@ import hashlib
 
 from flask import request
 
-from smarthouse_api.coordination.replies import RequestKey
+from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import Invalid
 
 IDEMPOTENCY_KEY = {

@@ -177,8 +177,8 @@ class Forgetting:
         for key in self._uploads.homes() - self._homes.known():
             if digest_of(key) in noted:
                 self._uploads.purge(key)
-        left = self._streams.keeping.places() - self._streams.catalogue.places()
-        self._streams.keeping.erase(place for place in left if digest_of(place[0]) in noted)
+        left = self._streams.chores.places() - self._streams.catalogue.places()
+        self._streams.chores.erase(place for place in left if digest_of(place[0]) in noted)
 
     def _hide_streams(self, home_id: int, keys: set[str]) -> None:
         self.note(map(digest_of, keys))
@@ -190,7 +190,7 @@ class Forgetting:
     def _purge_streams(self, wait_seconds: float | None = None) -> bool:
         """Remove the bytes of all streams that are gone; whether that was done, or another is at it for too long."""
         try:
-            self._streams.keeping.purge(self._settings.wait_seconds if wait_seconds is None else wait_seconds)
+            self._streams.chores.purge(self._settings.wait_seconds if wait_seconds is None else wait_seconds)
         except TimeoutError:
             return False
         return True

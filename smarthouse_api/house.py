@@ -10,9 +10,9 @@ from config.settings import Settings, SettingsError
 from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
 from smarthouse_api.collections.service import Collections
+from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.coordination.replies import Replies
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.housekeeping import Housekeeper
@@ -94,7 +94,7 @@ class House:
                 curator,
                 forgetting,
                 table,
-                streams.keeping,
+                streams.chores,
                 collections.curation,
                 leases,
                 settings.lake,

@@ -22,7 +22,7 @@ from smarthouse_api.lake.tidying import Tidying
 from smarthouse_api.states.curator import Curator
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
-from smarthouse_api.streams.keeping import Keeping
+from smarthouse_api.streams.chores import StreamsChores
 
 _PRESENCE = "worker"
 _BREATH_SECONDS = 0.05
@@ -43,7 +43,7 @@ class Housekeeper:
         curator: Curator,
         forgetting: Forgetting,
         table: StatesTable,
-        streams: Keeping,
+        streams: StreamsChores,
         collections: Curation,
         leases: Leases,
         settings: LakeSettings,
@@ -100,7 +100,7 @@ class Housekeeper:
         for chore in (
             self._forgetting.try_purge,
             self._keep_lake,
-            partial(self._take_turn, self._streams.keep),
+            partial(self._take_turn, self._streams.run),
             self._collections.purge,
             partial(self._take_turn, self._collections.curate),
             partial(self._take_turn, self._collections.trim),

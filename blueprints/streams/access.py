@@ -17,7 +17,7 @@ from blueprints.idempotency import repeated
 from blueprints.parameters import LARGEST, is_whole
 from blueprints.streams.openapi import PATH
 from smarthouse_api.access.keys import Owner
-from smarthouse_api.coordination.replies import RequestKey
+from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized
 from smarthouse_api.streams.model import Stream
 

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from blueprints.bodies import plain_body, read_json
 from blueprints.current import house
 from blueprints.streams.access import Visit
-from smarthouse_api.coordination.replies import RequestKey
+from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import Invalid, InvalidData, TooLarge
 from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket, Retention
 

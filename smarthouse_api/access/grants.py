@@ -20,7 +20,7 @@ from smarthouse_api.access import keys
 from smarthouse_api.access.keys import KeyRecord as KeyRecord
 from smarthouse_api.access.keys import Principal as Principal
 from smarthouse_api.coordination.keyring import SPACE as INSTALLATION
-from smarthouse_api.coordination.singleflight import SingleFlight
+from smarthouse_api.coordination.single_flight import SingleFlight
 from smarthouse_api.errors import Forbidden, Invalid, Unauthorized
 
 SPACE = "access"

@@ -19,8 +19,8 @@ from smarthouse_api.collections.entries import Request, entries
 from smarthouse_api.collections.fast_path import UniformRecords
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection
 from smarthouse_api.collections.schemas import Checkers
-from smarthouse_api.coordination.attempts import until_settled
-from smarthouse_api.coordination.replies import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
 
 _TOLD: Final = 3

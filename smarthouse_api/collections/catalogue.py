@@ -20,9 +20,9 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
 from smarthouse_api.collections.definitions import check, is_name
 from smarthouse_api.collections.model import Collection, Definition, space_of
-from smarthouse_api.coordination.attempts import until_settled
-from smarthouse_api.coordination.replies import Replies, RequestKey, reader_of
-from smarthouse_api.coordination.singleflight import SingleFlight
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.retries import until_settled
+from smarthouse_api.coordination.single_flight import SingleFlight
 from smarthouse_api.errors import InUse, Invalid, NotFound
 
 SPACE: Final = "collections"
@@ -34,7 +34,7 @@ _AT_ONCE: Final = 32
 _UNKNOWN: Final = "There is no such collection"
 
 
-class Gone(msgspec.Struct, frozen=True):
+class CollectionTombstone(msgspec.Struct, frozen=True):
     """A deleted collection. at: seconds since 1970."""
 
     key: str
@@ -46,7 +46,7 @@ class Gone(msgspec.Struct, frozen=True):
         return space_of(self.id, self.key)
 
 
-_gone, _collection = msgspec.json.Decoder(Gone).decode, msgspec.json.Decoder(Collection).decode
+_tombstone, _collection = msgspec.json.Decoder(CollectionTombstone).decode, msgspec.json.Decoder(Collection).decode
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class Settled(msgspec.Struct, frozen=True):
 _told = reader_of(Settled)
 
 
-class Catalogue:
+class CollectionCatalogue:
     """The collections of one installation."""
 
     def __init__(self, state: StateStore, replies: Replies) -> None:
@@ -138,21 +138,21 @@ class Catalogue:
             return None
         return msgspec.structs.replace(earlier, replayed=True)
 
-    def delete(self, name: str) -> Gone:
+    def delete(self, name: str) -> CollectionTombstone:
         """From now on it is neither written to nor read; whoever keeps house removes its bytes. Raises `NotFound`."""
         gone = until_settled(lambda: self._delete(name), "collection")
         self.close_to_writers(gone)
         return gone
 
-    def gone(self) -> list[Gone]:
+    def tombstones(self) -> list[CollectionTombstone]:
         """What was deleted, and not purged yet."""
-        return [_gone(document.value) for _, document in self._state.scan_all(SPACE, "gone/")]
+        return [_tombstone(document.value) for _, document in self._state.scan_all(SPACE, "gone/")]
 
-    def close_to_writers(self, gone: Gone) -> None:
+    def close_to_writers(self, gone: CollectionTombstone) -> None:
         """Let nobody write to a deleted collection who found it before."""
         self._state.commit(gone.space, Change(deletes=(BORN,)))
 
-    def forget_gone(self, gone: Gone) -> None:
+    def remove_tombstone(self, gone: CollectionTombstone) -> None:
         """It is purged."""
         self._state.commit(SPACE, Change(deletes=(f"gone/{gone.key}",)))
 
@@ -198,11 +198,11 @@ class Catalogue:
             raise
         return settled
 
-    def _delete(self, name: str) -> Gone:
+    def _delete(self, name: str) -> CollectionTombstone:
         if (found := self._found(name)) is None:
             raise NotFound(_UNKNOWN)
         one, version = found
-        gone = Gone(one.key, one.id, time.time())
+        gone = CollectionTombstone(one.key, one.id, time.time())
         deletes = (f"id/{one.id}", *(put.key for put in _alias(one)))
         put = Put(f"gone/{one.key}", msgspec.json.encode(gone))
         self._state.commit(SPACE, Change(expect={f"id/{one.id}": version}, deletes=deletes, puts=(put,)))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from backends.ports import Conflict, StateStore
-from smarthouse_api.collections.catalogue import Catalogue, look_for, next_slice
+from smarthouse_api.collections.catalogue import CollectionCatalogue, look_for, next_slice
 from smarthouse_api.collections.curator import Curator
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.looking import Looking
@@ -45,7 +45,7 @@ class Curation:
         self,
         state: StateStore,
         table: CollectionsTable,
-        catalogue: Catalogue,
+        catalogue: CollectionCatalogue,
         aside: DeadLetters,
         leases: Leases,
         *,

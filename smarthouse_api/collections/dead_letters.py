@@ -23,8 +23,8 @@ from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.entries import Request, check_size, entries
 from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection
 from smarthouse_api.collections.schemas import Checkers
-from smarthouse_api.coordination.attempts import until_settled
-from smarthouse_api.coordination.replies import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, NotFound
 
 _PAGE: Final = 50

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from backends.ports import Change, Conflict, StateStore
-from smarthouse_api.collections.catalogue import SPACE, Catalogue, Gone
+from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue, CollectionTombstone
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import Leases
 
@@ -31,7 +31,7 @@ class Purging:
         self,
         state: StateStore,
         table: CollectionsTable,
-        catalogue: Catalogue,
+        catalogue: CollectionCatalogue,
         leases: Leases,
         *,
         patience_seconds: float = _PATIENCE_SECONDS,
@@ -43,14 +43,14 @@ class Purging:
 
     def is_due(self) -> bool:
         """Whether there is something to purge, so that nobody should replace files of the lake that a reader needs."""
-        return bool(self._catalogue.gone())
+        return bool(self._catalogue.tombstones())
 
     def try_purge(self) -> bool:
         """Do as much as can be done without waiting; whether something is purged now, and nothing left in the lake.
 
         Raises `StoreUnavailable`, among others when all is done but the scrubbing, which will be tried again in a minute.
         """
-        gone = self._catalogue.gone()
+        gone = self._catalogue.tombstones()
         if not (gone or self._asked()) or (lease := self._leases.try_hold(_LEASE)) is None:
             return False
         try:
@@ -60,7 +60,7 @@ class Purging:
             lease.release()
         return is_purged
 
-    def _purge(self, gone: Sequence[Gone]) -> bool:
+    def _purge(self, gone: Sequence[CollectionTombstone]) -> bool:
         for one in gone:
             self._catalogue.close_to_writers(one)
         if self._table.open() is not None and not (self._delete_rows(gone) and self._erase_history()):
@@ -70,7 +70,7 @@ class Purging:
         # Before their ids go, which are to be scrubbed too. Not for ever, because a full store takes only what passes.
         self._state.put(SPACE, _SCRUB, b"", ttl_seconds=_DECADE_SECONDS)
         for one in gone:
-            self._catalogue.forget_gone(one)
+            self._catalogue.remove_tombstone(one)
         return True
 
     def _scrub(self) -> None:
@@ -86,7 +86,7 @@ class Purging:
         found = self._state.get(SPACE, _SCRUB)
         return None if found is None else found.version
 
-    def _delete_rows(self, gone: Sequence[Gone]) -> bool:
+    def _delete_rows(self, gone: Sequence[CollectionTombstone]) -> bool:
         """Whether the table has no row of theirs any more."""
         keys = {one.key for one in gone}
         if keys <= self._without_rows:

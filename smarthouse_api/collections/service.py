@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from backends.ports import ObjectStore, StateStore
 from config.groups import CollectionSettings, LakeSettings
 from smarthouse_api.collections.accepting import Accepting
-from smarthouse_api.collections.catalogue import Catalogue
+from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.curation import Curation
 from smarthouse_api.collections.dead_letters import DeadLetters, Replayer
 from smarthouse_api.collections.deduplication import Deduplication
@@ -16,8 +16,8 @@ from smarthouse_api.collections.records import Records
 from smarthouse_api.collections.schemas import Checkers
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.topic import Topic
+from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.coordination.replies import Replies
 from smarthouse_api.errors import InUse
 from smarthouse_api.lake.engine import Engine
 
@@ -32,7 +32,7 @@ DEMO = (
 class Collections:
     """The collections of one installation."""
 
-    catalogue: Catalogue
+    catalogue: CollectionCatalogue
     accepting: Accepting
     dead_letters: DeadLetters
     replayer: Replayer
@@ -52,7 +52,7 @@ class Collections:
         lake: LakeSettings,
     ) -> Collections:
         checkers = Checkers()
-        catalogue = Catalogue(state, replies)
+        catalogue = CollectionCatalogue(state, replies)
         table = CollectionsTable(objects, leases)
         dead_letters = DeadLetters(state, checkers, seconds=settings.aside_days * 86400, record_bytes=settings.record_bytes)
         curation = Curation(

@@ -10,7 +10,7 @@ import msgspec
 
 from backends.ports import Conflict
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.collections.catalogue import Catalogue
+from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.model import Collection, Entry
 from smarthouse_api.collections.progress import Progress, Taken
 
@@ -45,7 +45,7 @@ def limits(collection: Collection, *, now_us: int, default_bytes: int, default_s
 class Trimming:
     """topic_seconds, topic_bytes: what an entry topic keeps where its collection does not say."""
 
-    def __init__(self, progress: Progress, catalogue: Catalogue, *, topic_seconds: float, topic_bytes: int) -> None:
+    def __init__(self, progress: Progress, catalogue: CollectionCatalogue, *, topic_seconds: float, topic_bytes: int) -> None:
         self._progress, self._catalogue = progress, catalogue
         self._topic_seconds, self._topic_bytes = topic_seconds, topic_bytes
         self._due = dict[str, str]()  # ids by keys

@@ -17,10 +17,10 @@ import msgspec
 from backends.ports import ABSENT, Conflict, StoreError, StoreUnavailable
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.coordination.replies import Replies, RequestKey, name_of, reader_of
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, name_of, reader_of
 from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable
 from smarthouse_api.streams.blocks import entries
-from smarthouse_api.streams.catalogue import Catalogue
+from smarthouse_api.streams.catalogue import StreamCatalogue
 from smarthouse_api.streams.heads import Draft, Heads, Seen, space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Stream
 from smarthouse_api.streams.shelf import Shelf
@@ -67,7 +67,7 @@ class Appending:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: StreamCatalogue,
         heads: Heads,
         shelf: Shelf,
         replies: Replies,

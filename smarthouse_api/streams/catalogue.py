@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
-from smarthouse_api.coordination.attempts import until_settled
+from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.streams.heads import BORN, HEAD, LEASE, Head, space_of
 from smarthouse_api.streams.model import Retention, Stream
@@ -57,7 +57,7 @@ class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
 _kept = msgspec.json.Decoder(_Kept).decode
 
 
-class Gone(msgspec.Struct, frozen=True, omit_defaults=True):
+class StreamTombstone(msgspec.Struct, frozen=True, omit_defaults=True):
     """A deleted stream. purged_at: when its bytes were removed, in seconds since 1970."""
 
     home_key: str
@@ -65,10 +65,10 @@ class Gone(msgspec.Struct, frozen=True, omit_defaults=True):
     purged_at: float | None = None
 
 
-_gone = msgspec.json.Decoder(Gone).decode
+_tombstone = msgspec.json.Decoder(StreamTombstone).decode
 
 
-class Catalogue:
+class StreamCatalogue:
     """The streams of one installation."""
 
     def __init__(self, state: StateStore) -> None:
@@ -129,8 +129,7 @@ class Catalogue:
             found = self._state.get(SPACE, name)
             if found is None or _decoded(found.value).key != stream.key:
                 raise NotFound("The stream is deleted already", reason="STREAM_NOT_FOUND")
-            put = Put(f"gone/{stream.key}", msgspec.json.encode(Gone(stream.home_key, stream.key)))
-            self._state.commit(SPACE, Change(expect={name: found.version}, puts=(put,), deletes=(name,)))
+            self._state.commit(SPACE, Change(expect={name: found.version}, puts=(_tombstone_of(stream),), deletes=(name,)))
 
         until_settled(attempt, "stream")
         self.close_to_writers(stream.key)
@@ -144,16 +143,16 @@ class Catalogue:
         for name, document in self._state.scan_all(SPACE, "stream/"):
             yield _decoded(document.value).stream(int(name.split("/")[1]))
 
-    def gone(self) -> Sequence[Gone]:
+    def tombstones(self) -> Sequence[StreamTombstone]:
         """Deleted streams that still have bytes."""
-        return [_gone(document.value) for _, document in self._state.scan_all(SPACE, "gone/")]
+        return [_tombstone(document.value) for _, document in self._state.scan_all(SPACE, "gone/")]
 
-    def purged(self, gone: Gone, at: float) -> None:
+    def mark_purged(self, gone: StreamTombstone, at: float) -> None:
         """The deleted stream's bytes are removed, unless one who died meanwhile put some after."""
         put = Put(f"gone/{gone.key}", msgspec.json.encode(msgspec.structs.replace(gone, purged_at=at)))
         self._state.commit(SPACE, Change(puts=(put,), deletes=(f"full/{gone.key}",)))
 
-    def forget_gone(self, gone: Gone) -> None:
+    def remove_tombstone(self, gone: StreamTombstone) -> None:
         """Nothing can be left of the deleted stream."""
         self._state.commit(SPACE, Change(deletes=(f"gone/{gone.key}",)))
 
@@ -184,7 +183,10 @@ class Catalogue:
 
     def places(self) -> set[tuple[str, str]]:
         """Home key and stream key of all streams, and of those that are deleted and not removed yet."""
-        there, gone = {(one.home_key, one.key) for one in self.everything()}, {(one.home_key, one.key) for one in self.gone()}
+        there, gone = (
+            {(one.home_key, one.key) for one in self.everything()},
+            {(one.home_key, one.key) for one in self.tombstones()},
+        )
         return there | gone
 
     def home_keys_of(self, home_id: int) -> set[str]:
@@ -204,7 +206,9 @@ class Catalogue:
                 self._state.commit(SPACE, Change(expect={name: home.version}, deletes=(name,)))
         # The home's document is gone first, so that every stream that was still added to it is found here.
         while found := self._kept_under(home_id, keys):
-            puts = tuple(Put(f"gone/{one.key}", msgspec.json.encode(Gone(one.home_key, one.key))) for _, _, one in found)
+            puts = tuple(
+                Put(f"gone/{one.key}", msgspec.json.encode(StreamTombstone(one.home_key, one.key))) for _, _, one in found
+            )
             expect = {name: version for name, version, _ in found}
             with suppress(Conflict):  # one of them was changed, deleted, or made anew meanwhile
                 self._state.commit(SPACE, Change(expect=expect, puts=puts, deletes=tuple(expect)))
@@ -251,6 +255,10 @@ class Catalogue:
 
 def _decoded(value: bytes) -> _Kept:
     return _kept(value)
+
+
+def _tombstone_of(stream: Stream | _Kept) -> Put:
+    return Put(f"gone/{stream.key}", msgspec.json.encode(StreamTombstone(stream.home_key, stream.key)))
 
 
 def _document_of(home_id: int, module_id: str, name: str) -> str:

@@ -16,7 +16,7 @@ from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unavailable
 from smarthouse_api.streams.blocks import Block
-from smarthouse_api.streams.catalogue import Catalogue
+from smarthouse_api.streams.catalogue import StreamCatalogue
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.packet_formats import PACKET_FORMATS, PacketFormat
 from smarthouse_api.streams.segments import object_name
@@ -109,7 +109,7 @@ class Downloads:
     def __init__(
         self,
         objects: ObjectStore,
-        catalogue: Catalogue,
+        catalogue: StreamCatalogue,
         shelf: Shelf,
         leases: Leases,
         keyring: Keyring,

@@ -17,7 +17,7 @@ import msgspec
 from backends.ports import ABSENT, Change, Committed, Put, StateStore
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.arrow.times import time_of
-from smarthouse_api.coordination.attempts import until_settled
+from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import InUse, NotFound
 from smarthouse_api.streams.model import Session, Status, Stream
 

@@ -10,7 +10,7 @@ import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
 from smarthouse_api.access.keys import Owner
-from smarthouse_api.coordination.attempts import until_settled
+from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import InvalidData, NotFound, TooLarge
 from smarthouse_api.streams.heads import BORN, Heads, space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket, Stream

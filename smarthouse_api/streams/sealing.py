@@ -61,7 +61,7 @@ class Sealing:
         """Make a segment of the oldest packets of the log; whether it was done.
 
         For one at a time for each stream; of two, one fails and leaves nothing. A crash leaves objects that nobody refers to,
-        or entries that are sealed already, which the next visit drops.
+        or entries that are sealed already, which the next maintenance drops.
         """
         run = self._run(stream, found.rest)
         if run is None:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from backends.ports import ObjectStore, StateStore
 from config.groups import StreamSettings
+from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.coordination.replies import Replies
 from smarthouse_api.streams.appending import Appending
-from smarthouse_api.streams.catalogue import Catalogue
+from smarthouse_api.streams.catalogue import StreamCatalogue
+from smarthouse_api.streams.chores import StreamsChores
 from smarthouse_api.streams.downloads import Downloads
 from smarthouse_api.streams.heads import Heads
-from smarthouse_api.streams.keeping import Keeping
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import Status, Stream
 from smarthouse_api.streams.retention import Retaining
@@ -27,14 +27,14 @@ from smarthouse_api.streams.tail import Tail
 class Streams:
     """The streams of one installation."""
 
-    catalogue: Catalogue
+    catalogue: StreamCatalogue
     heads: Heads
     appending: Appending
     sessions: Sessions
     metadata: Metadata
     downloads: Downloads
     tail: Tail
-    keeping: Keeping
+    chores: StreamsChores
 
     @classmethod
     def on(
@@ -46,7 +46,7 @@ class Streams:
         replies: Replies,
         settings: StreamSettings,
     ) -> Streams:
-        catalogue, heads, shelf = Catalogue(state), Heads(state), Shelf(state, objects)
+        catalogue, heads, shelf = StreamCatalogue(state), Heads(state), Shelf(state, objects)
         sessions = Sessions(state, heads, leases, replies, timeout_seconds=settings.session_seconds)
         metadata = Metadata(state, heads, content_bytes=settings.metadata_bytes)
         sealing = Sealing(
@@ -76,7 +76,7 @@ class Streams:
                 segment_bytes=settings.segment_bytes,
             ),
             tail=Tail(heads, shelf, seconds=settings.follow_seconds, at_once=settings.followers),
-            keeping=Keeping(
+            chores=StreamsChores(
                 state,
                 objects,
                 catalogue,
@@ -91,7 +91,7 @@ class Streams:
     def delete(self, stream: Stream) -> None:
         """Delete a stream, and break off who downloads it. Raises `NotFound`."""
         self.catalogue.delete(stream)
-        self.keeping.break_off(stream.key)
+        self.chores.cancel_downloads(stream.key)
 
     def status(self, stream: Stream) -> Status:
         """Where the stream stands now. Raises `NotFound` when it was deleted."""

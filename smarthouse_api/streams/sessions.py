@@ -17,9 +17,9 @@ import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
 from smarthouse_api.access.keys import Owner
-from smarthouse_api.coordination.attempts import until_settled
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, reader_of
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.coordination.replies import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import InUse, Invalid, InvalidData, NotFound
 from smarthouse_api.streams.heads import BORN, HEAD, Draft, Heads, KeptSession, kept_session, new_session_id, space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Session, Stream

@@ -16,7 +16,7 @@ import pyarrow as pa
 from backends.ports import Change, ObjectStore, StateStore
 from backends.registry import open_objects, open_state
 from config.settings import Settings
-from smarthouse_api.collections.catalogue import BORN, Catalogue
+from smarthouse_api.collections.catalogue import BORN, CollectionCatalogue
 from smarthouse_api.collections.curation import Curation
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.definitions import define
@@ -24,8 +24,8 @@ from smarthouse_api.collections.model import TOPIC, Collection, Entry
 from smarthouse_api.collections.records import Records, Selection
 from smarthouse_api.collections.schemas import Checkers
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
+from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.coordination.replies import Replies
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.engines import EmbeddedEngine
 
@@ -48,7 +48,7 @@ class Lake:
     def __post_init__(self) -> None:
         self.leases = Leases(self.state, 30)
         self.table = CollectionsTable(self.objects, self.leases)
-        self.catalogue = Catalogue(self.state, Replies(self.state, 60))
+        self.catalogue = CollectionCatalogue(self.state, Replies(self.state, 60))
         options = {"batch_bytes": 1 << 20, "flush_seconds": 30.0, "topic_seconds": 3600.0, "topic_bytes": 1 << 20}
         self.dead_letters = DeadLetters(self.state, Checkers(), seconds=3600, record_bytes=1 << 16)
         stores = (self.state, self.table, self.catalogue, self.dead_letters, self.leases)

@@ -11,7 +11,7 @@ import redis
 from backends.ports import Change, Committed, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.collections.model import MESSAGE_ID
-from smarthouse_api.coordination.replies import RequestKey
+from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import Invalid, KeyReused, TooLarge, Unprocessable
 from smarthouse_api.house import House
 from tests.collections.conftest import NUMBERS, Keeper

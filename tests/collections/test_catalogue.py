@@ -9,7 +9,7 @@ import pytest
 
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import Collection, Retention
-from smarthouse_api.coordination.replies import RequestKey
+from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused
 from tests.collections.conftest import NUMBERS, Keeper
 
@@ -148,7 +148,7 @@ def test_a_deleted_collection_is_not_found_and_its_names_are_free(keeper: Keeper
     made = keeper.create("meters", alias="m")
     catalogue.delete("m")
     assert catalogue.get("meters") is catalogue.get("m") is None
-    assert [gone.key for gone in catalogue.gone()] == [made.key]
+    assert [gone.key for gone in catalogue.tombstones()] == [made.key]
     assert keeper.create("m", alias="meters").key != made.key
     with pytest.raises(NotFound):
         catalogue.delete("nobody")

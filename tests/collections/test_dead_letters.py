@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smarthouse_api.collections.model import Collection
-from smarthouse_api.coordination.replies import RequestKey
+from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import NotFound, TooLarge
 from tests.collections.conftest import NUMBERS, Keeper
 

@@ -10,7 +10,7 @@ import pytest
 from deltalake.exceptions import CommitFailedError
 
 from backends.ports import Change, Conflict, StateStore, StoreUnavailable
-from smarthouse_api.collections.catalogue import Catalogue
+from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.purging import Purging
 from smarthouse_api.collections.table import CollectionsTable
@@ -46,7 +46,7 @@ def purging(lake: Lake, patience_seconds: float = 0) -> Purging:
 def assert_purged(lake: Lake, gone: Collection, other: Collection) -> None:
     assert lake.rows(gone) == []
     assert lake.counts(other) == once(range(3))
-    assert lake.catalogue.gone() == []
+    assert lake.catalogue.tombstones() == []
     assert list(lake.state.scan_all(gone.space)) == []
     assert lake.topic(gone) == []
     snapshot = lake.table.open()
@@ -162,20 +162,20 @@ def test_where_nothing_was_deleted_nothing_is_done(lake: Lake, two: tuple[Collec
 def test_a_collection_that_never_had_a_record_leaves_no_table(lake: Lake) -> None:
     lake.catalogue.delete(lake.create().id)
     assert purging(lake).try_purge()
-    assert lake.catalogue.gone() == []
+    assert lake.catalogue.tombstones() == []
     assert lake.table.open() is None
 
 
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (Catalogue, "close_to_writers"),
+        (CollectionCatalogue, "close_to_writers"),
         (CollectionsTable, "fence"),
         (CollectionsTable, "delete_collection"),
         (CollectionsTable, "erase_history"),
         (StateStore, "erase"),
         (StateStore, "scrub"),
-        (Catalogue, "forget_gone"),
+        (CollectionCatalogue, "remove_tombstone"),
     ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])

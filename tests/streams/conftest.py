@@ -58,11 +58,11 @@ class Recorder:
     def status(self) -> Status:
         return self.house.streams.status(self.stream)
 
-    def visit(self) -> None:
-        self.house.streams.keeping.visit(self.stream)
+    def maintain(self) -> None:
+        self.house.streams.chores.maintain(self.stream)
 
     def keep_only(self, **retention: Any) -> None:
-        """Have the stream keep no more than that from the next visit on."""
+        """Have the stream keep no more than that from the next maintenance on."""
         self.stream, _ = self.house.streams.catalogue.create(
             self.stream.home_id, self.stream.module_id, self.stream.name, Retention(**retention)
         )
@@ -134,15 +134,15 @@ def recorder(house: House) -> Recorder:
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody refers to any more goes at the next visit, and what was purged is purged again at the next turn."""
-    monkeypatch.setattr("smarthouse_api.streams.keeping._GRACE_SECONDS", -1)
+    """What nobody refers to any more goes at the next maintenance, and what was purged is purged again at the next turn."""
+    monkeypatch.setattr("smarthouse_api.streams.chores._GRACE_SECONDS", -1)
 
 
 @pytest.fixture
 def sealing(no_grace: None, make_house: Callable[..., House]) -> Recorder:
-    """A new stream, all packets of which are sealed at each visit; segments of half a KiB and more are not merged.
+    """A new stream, all packets of which are sealed at each maintenance; segments of half a KiB and more are not merged.
 
-    What merging and retention leave goes at the same visit.
+    What merging and retention leave goes at the same maintenance.
     """
     return made(make_house(stream_segment_bytes=1024, stream_tail_seconds=0))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backends.ports import Change, Committed, Conflict, Entry, StoreUnavailable
-from smarthouse_api.coordination.replies import RequestKey
+from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused, TooLarge, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.streams.blocks import block, entries
@@ -85,9 +85,9 @@ def test_the_largest_index_can_be_taken_and_then_the_stream_is_full(recorder: Re
 
 def test_the_largest_index_can_be_sealed_and_read(sealing: Recorder) -> None:
     sealing.append((LARGEST_INDEX - 1, b"y"))
-    sealing.visit()
+    sealing.maintain()
     sealing.append((LARGEST_INDEX, b"z"))
-    sealing.visit()
+    sealing.maintain()
     assert sealing.log() == []
     assert sealing.packets(LARGEST_INDEX, LARGEST_INDEX) == {LARGEST_INDEX: b"z"}
     assert sealing.packets(0, LARGEST_INDEX - 1) == {LARGEST_INDEX - 1: b"y"}
@@ -202,7 +202,7 @@ def test_one_wrong_repeat_keeps_the_whole_batch_out(recorder: Recorder) -> None:
 def test_repeats_are_known_in_segments_and_in_the_log(sealing: Recorder) -> None:
     for start in (0, 10, 20):
         sealing.append(*numbered(range(start, start + 10), 100))
-        sealing.visit()
+        sealing.maintain()
     sealing.append(*numbered(range(30, 35), 100))
     assert len(sealing.segments()) == 3
     assert sealing.append(*numbered(range(5, 37), 100)) == Appended(5, 36)
@@ -215,7 +215,7 @@ def test_repeats_are_known_in_segments_and_in_the_log(sealing: Recorder) -> None
 def test_a_repeat_of_what_is_not_kept_any_more_is_refused(sealing: Recorder) -> None:
     sealing.append(*numbered(range(10)))
     sealing.keep_only(packets=3)
-    sealing.visit()
+    sealing.maintain()
     with pytest.raises(InUse) as told:
         sealing.append((2, b"2;"))
     assert told.value.reason == "INDEX_TAKEN"
@@ -225,7 +225,7 @@ def test_a_repeat_of_what_is_not_kept_any_more_is_refused(sealing: Recorder) -> 
 def test_a_few_repeats_far_apart_do_not_read_all_between_them(sealing: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     for start in range(0, 200, 10):
         sealing.append(*numbered(range(start, start + 10), 100))
-        sealing.visit()
+        sealing.maintain()
     kept, sent = len(b"".join(sealing.packets().values())), 0
     stream = sealing.house.objects.stream
 
@@ -575,7 +575,7 @@ def test_what_another_process_made_of_the_retention_goes_for_repeats(two: tuple[
     one, other = two
     one.append(*numbered(range(6)))
     other.keep_only(packets=2)
-    other.visit()
+    other.maintain()
     with pytest.raises(InUse):
         one.append((0, b"0;"))
     assert one.append(*numbered((4, 5, 6))) == Appended(4, 6)

@@ -32,9 +32,9 @@ FIELDS = ("stream", "start", "stop", "format", "expires", "signature")
 def mixed(sealing: Recorder) -> Recorder:
     """A stream with two segments and packets in the log, and gaps."""
     sealing.append(*numbered(range(0, 10, 2), 80))
-    sealing.visit()
+    sealing.maintain()
     sealing.append(*numbered(range(20, 25), 80))
-    sealing.visit()
+    sealing.maintain()
     sealing.append(*numbered(range(30, 33), 80))
     assert len(sealing.segments()) == 2
     return sealing
@@ -55,7 +55,7 @@ def test_the_size_is_known_where_the_bytes_are_all(mixed: Recorder) -> None:
 
 def test_every_range_of_bytes_is_that_part(sealing: Recorder) -> None:
     sealing.append(*numbered(range(4)))
-    sealing.visit()
+    sealing.maintain()
     sealing.append(b"", *numbered(range(6, 9)))
     whole = joined(sealing.packets())
     assert len(sealing.segments()) == len(sealing.log()) == 1
@@ -125,7 +125,7 @@ def test_the_etag_stays_while_packets_are_moved_and_is_another_for_another_range
         return download.etag
 
     before = etag()
-    mixed.visit()
+    mixed.maintain()
     assert mixed.log() == []
     assert etag() == before
     assert len({etag(), etag(0, 31), etag(2, 99), etag(0, 99, "zip"), etag(0, 99, "ndjson")}) == 5
@@ -239,7 +239,7 @@ def test_a_url_of_a_deleted_stream_opens_nothing_of_the_one_made_anew(mixed: Rec
 def test_a_url_of_packets_that_are_not_kept_any_more_is_not_found(mixed: Recorder) -> None:
     query = mixed.query(0, 8)
     mixed.keep_only(packets=2)
-    mixed.visit()
+    mixed.maintain()
     with pytest.raises(NotFound) as told:
         mixed.open_download(query)
     assert told.value.reason == "NO_PACKETS"
@@ -315,7 +315,7 @@ def test_a_download_of_nothing_gives_its_room_back(narrow: Recorder) -> None:
     query = narrow.query()
     narrow.append(b"b")
     narrow.keep_only(packets=1)
-    narrow.visit()
+    narrow.maintain()
     for _ in range(3):
         with pytest.raises(NotFound):
             narrow.open_download(query)
@@ -352,7 +352,7 @@ def large(recorder: Recorder) -> bytes:
     for number in range(12):
         recorder.append(bytes([number]) * 999_999)
         if number == 5:
-            recorder.visit()
+            recorder.maintain()
     assert recorder.segments()
     assert recorder.log()
     return joined(recorder.packets())
@@ -365,7 +365,7 @@ def test_a_download_of_a_stream_that_is_deleted_meanwhile_breaks_off(sealing: Re
     body = download.body()
     next(body)
     sealing.delete()
-    sealing.house.streams.keeping.purge(5)
+    sealing.house.streams.chores.purge(5)
     with pytest.raises((LeaseLost, StoreError, Refused)):
         list(body)
     download.close()
@@ -424,7 +424,7 @@ def test_packets_sealed_after_the_download_was_opened_are_sent(sealing: Recorder
         sealing.append(*numbered(range(start, start + 5), 50))
     whole = joined(sealing.packets())
     downloads = [sealing.open_download() for _ in range(2)]
-    sealing.visit()
+    sealing.maintain()
     assert sealing.log() == []
     assert b"".join(downloads[0].body()) == whole
     assert b"".join(downloads[1].body(7, 1000)) == whole[7:1001]
@@ -444,7 +444,7 @@ def public(minio_server: MinioServer, production_pair: dict[str, str]) -> Any:
     recorder = made(house, "../my camera\N{SNOWMAN}")
     for start in (0, 10):
         recorder.append(*numbered(range(start, start + 8), 100))
-        recorder.visit()
+        recorder.maintain()
     recorder.append(*numbered(range(20, 22)))
     assert len(recorder.segments()) == 2
     yield recorder
@@ -479,11 +479,11 @@ def test_anything_else_is_fetched_from_the_service(public: Recorder, start: int,
 
 
 def test_a_segment_that_a_larger_one_will_replace_is_fetched_from_the_service(public: Recorder) -> None:
-    public.visit()
+    public.maintain()
     small = public.segments()[-1]
     assert public.house.streams.downloads.locate(public.stream, small.first, small.last, "octets").url is None
     public.append(*numbered(range(30, 33)))
-    public.visit()
+    public.maintain()
     assert small.id not in [segment.id for segment in public.segments()]
 
 

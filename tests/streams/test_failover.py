@@ -44,10 +44,10 @@ def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 def merged(sealing: Recorder) -> tuple[Recorder, dict[str, bytes]]:
     """A stream whose only segment was merged into a larger one, and the state of before."""
     sealing.append(b"a")
-    sealing.visit()
+    sealing.maintain()
     before = documents(sealing)
     sealing.append(b"b")
-    sealing.visit()
+    sealing.maintain()
     assert [segment.packets for segment in sealing.segments()] == [2]
     return sealing, before
 
@@ -57,10 +57,10 @@ def let_go(sealing: Recorder) -> tuple[Recorder, dict[str, bytes]]:
     """A stream that keeps one of its three segments, and the state of before."""
     for number in range(3):
         sealing.append(b"%d" % number * 600)
-        sealing.visit()
+        sealing.maintain()
     before = documents(sealing)
     sealing.keep_only(packets=1)
-    sealing.visit()
+    sealing.maintain()
     assert len(sealing.segments()) == 1
     return sealing, before
 
@@ -70,7 +70,7 @@ def let_go(sealing: Recorder) -> tuple[Recorder, dict[str, bytes]]:
 
 def test_what_was_merged_can_be_read_by_a_state_of_before(merged: tuple[Recorder, dict[str, bytes]]) -> None:
     recorder, before = merged
-    recorder.visit()
+    recorder.maintain()
     fail_over(recorder, before)
     assert recorder.packets() == {0: b"a"}
     assert recorder.download() == b"a"
@@ -78,7 +78,7 @@ def test_what_was_merged_can_be_read_by_a_state_of_before(merged: tuple[Recorder
 
 def test_what_was_let_go_can_be_read_by_a_state_of_before(let_go: tuple[Recorder, dict[str, bytes]]) -> None:
     recorder, before = let_go
-    recorder.visit()
+    recorder.maintain()
     fail_over(recorder, before)
     assert recorder.packets() == {number: b"%d" % number * 600 for number in range(3)}
 
@@ -87,7 +87,7 @@ def test_a_state_of_before_goes_on_from_what_it_knows(merged: tuple[Recorder, di
     recorder, before = merged
     fail_over(recorder, before)
     assert recorder.append(b"c").start == 1
-    recorder.visit()
+    recorder.maintain()
     assert recorder.log() == []
     assert recorder.packets() == {0: b"a", 1: b"c"}
 
@@ -95,10 +95,10 @@ def test_a_state_of_before_goes_on_from_what_it_knows(merged: tuple[Recorder, di
 def assert_kept_for_an_hour(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = recorder.objects()
     pass_time(monkeypatch, HOUR - 60)
-    recorder.visit()
+    recorder.maintain()
     assert recorder.objects() == kept
     pass_time(monkeypatch, 120)
-    recorder.visit()
+    recorder.maintain()
     recorder.assert_tidy()
     assert recorder.shelf.found(recorder.stream).rest.trash == {}
 
@@ -118,17 +118,17 @@ def test_what_was_let_go_is_kept_for_an_hour_and_no_longer(
 def test_a_stream_that_was_purged_is_purged_again_when_the_hour_is_over(
     sealing: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeping = sealing.house.streams.keeping
+    chores = sealing.house.streams.chores
     sealing.delete()
-    keeping.purge(5)
+    chores.purge(5)
     sealing.house.objects.put(f"{object_name(sealing.stream, 'late')}.data", [b"of one who was at work on the stream"])
     pass_time(monkeypatch, HOUR - 60)
-    keeping.purge(5)
-    assert len(sealing.house.streams.catalogue.gone()) == 1
+    chores.purge(5)
+    assert len(sealing.house.streams.catalogue.tombstones()) == 1
     pass_time(monkeypatch, 120)
-    keeping.purge(5)
+    chores.purge(5)
     assert sealing.objects() == set()
-    assert sealing.house.streams.catalogue.gone() == []
+    assert sealing.house.streams.catalogue.tombstones() == []
 
 
 # What is lost
@@ -139,11 +139,11 @@ def test_a_segment_whose_objects_are_lost_does_not_keep_the_log_from_being_seale
     sealing: Recorder, lost: tuple[str, ...]
 ) -> None:
     sealing.append(b"a")
-    sealing.visit()
+    sealing.maintain()
     (segment,) = sealing.segments()
     sealing.house.objects.delete(f"{object_name(sealing.stream, segment.id)}.{ending}" for ending in lost)
     sealing.append(b"b")
-    sealing.visit()
+    sealing.maintain()
     assert sealing.log() == []
     assert sealing.packets(1) == {1: b"b"}
 
@@ -205,7 +205,7 @@ def test_however_many_commits_a_failover_lost_no_index_is_doubled(
         other.append(b"%d" % number, b"%d again" % number)
     other.append(b"4", b"4 again")
     assert stale.append(b"d").start == 11
-    stale.visit()
+    stale.maintain()
     assert list(stale.packets()) == list(range(12))
     assert stale.log() == []
 

@@ -39,7 +39,7 @@ def stream_with(house: House, data: bytes = MARK, home_id: int = 7, name: str = 
 
 
 def seal(house: House, stream: Stream) -> None:
-    house.streams.keeping.visit(stream)
+    house.streams.chores.maintain(stream)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_whoever_keeps_house_removes_what_was_hidden(make_house: Callable[..., H
     house.forgetting.forget_streams(7)
     house.housekeeper.keep()
     assert list(house.state.scan_all(space_of(stream.key))) == []
-    assert all(gone.purged_at for gone in house.streams.catalogue.gone())
+    assert all(gone.purged_at for gone in house.streams.catalogue.tombstones())
 
 
 def test_a_linked_home_is_forgotten_with_its_uploads(house: House) -> None:
@@ -270,7 +270,7 @@ def test_a_delay_of_purges_delays_neither_the_end_of_downloads_nor_that_of_objec
     download.close()
 
 
-@pytest.mark.parametrize("method", ["close_to_writers", "gone", "purged"])
+@pytest.mark.parametrize("method", ["close_to_writers", "tombstones", "mark_purged"])
 def test_a_crash_while_a_home_is_forgotten_leaves_its_purge_due(
     house: House, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -388,7 +388,7 @@ def places(house: House) -> list[bytes]:
 
 def sealed_with(house: House, data: bytes, **names: Any) -> Stream:
     stream = stream_with(house, data, **names)
-    house.streams.keeping._sealing.seal(stream, house.streams.keeping._shelf.found(stream))
+    house.streams.chores._sealing.seal(stream, house.streams.chores._shelf.found(stream))
     return stream
 
 

@@ -143,6 +143,6 @@ def test_a_deleted_stream_has_no_metadata_and_takes_none(ten: Recorder) -> None:
     ten.delete()
     with pytest.raises(NotFound):
         put(ten, 3, {})
-    ten.house.streams.keeping.purge(5)
+    ten.house.streams.chores.purge(5)
     with pytest.raises(NotFound):
         indexes(ten, 0, 9)

@@ -25,7 +25,7 @@ def spread(recorder: Recorder, size: int = 150) -> dict[int, bytes]:
     for low in range(0, len(SPREAD), 4):
         recorder.append(*numbered(SPREAD[low : low + 4], size))
         if low < 12:
-            recorder.visit()
+            recorder.maintain()
     assert len(recorder.segments()) == 3
     assert len(recorder.log()) == 1
     return {index: b"%d;" % index * size for index in SPREAD}
@@ -56,7 +56,7 @@ def test_a_new_stream_holds_nothing(recorder: Recorder) -> None:
 def test_a_deleted_stream_is_told(recorder: Recorder) -> None:
     recorder.append(b"a")
     recorder.delete()
-    recorder.house.streams.keeping.purge(5)
+    recorder.house.streams.chores.purge(5)
     with pytest.raises(NotFound):
         recorder.packets()
 
@@ -88,7 +88,7 @@ def test_only_a_piece_that_is_a_whole_segment_says_so(sealing: Recorder) -> None
 
 def test_every_part_of_a_piece_is_its_bytes(sealing: Recorder) -> None:
     sealing.append(*numbered(range(5)))
-    sealing.visit()
+    sealing.maintain()
     sealing.append(b"", *numbered((7, 9)), b"")
     kept = sealing.packets()
     assert len(sealing.log()) == 1
@@ -132,7 +132,7 @@ def test_a_block_is_a_few_megabytes(make_house: Callable[..., House]) -> None:
     for number in range(12):
         recorder.append(bytes([number]) * 1_000_000)
     in_log = [len(block.octets) for block in recorder.shelf.blocks(recorder.stream, 0, 99)]
-    recorder.visit()
+    recorder.maintain()
     sealed = [len(block.octets) for block in recorder.shelf.blocks(recorder.stream, 0, 99)]
     assert sum(in_log) == sum(sealed) == 12_000_000
     assert max(in_log) <= 9_000_000
@@ -146,7 +146,7 @@ def test_what_is_read_and_sealed_need_not_fit_into_memory(make_house: Callable[.
     in_memory = sum(map(len, recorder.log())) if recorder.house.settings.stores.state_url == "memory://" else 0
     tracemalloc.start()
     try:
-        recorder.visit()
+        recorder.maintain()
         # In memory, the objects themselves are new.
         assert tracemalloc.get_traced_memory()[1] - in_memory < 25_000_000
         assert recorder.log() == []
@@ -166,7 +166,7 @@ def test_many_small_packets_are_few_objects(make_house: Callable[..., House], mo
         noted(recorder.house.objects, method, calls, monkeypatch)
     for number in range(50):
         recorder.append(*[b"%010d" % (number * 2000 + one) for one in range(2000)])
-        recorder.house.streams.keeping.keep(lambda: False)
+        recorder.house.streams.chores.run(lambda: False)
     assert 3 <= len(recorder.segments()) <= 7
     assert calls.count("put") == 2 * len(recorder.segments())
     calls.clear()
@@ -222,7 +222,7 @@ class Model:
     def retain(self) -> None:
         count = self.random.choice((1, 8, 25))
         self.recorder.keep_only(packets=count)
-        self.recorder.visit()
+        self.recorder.maintain()
         self.recorder.keep_only(packets=10_000)
         self.kept = {index: self.kept[index] for index in sorted(self.kept)[-count:]}
 
@@ -234,7 +234,7 @@ class Model:
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_was_done_every_range_holds_what_it_must(sealing: Recorder, seed: int) -> None:
     model = Model(sealing, seed)
-    works = [model.append] * 6 + [sealing.visit] * 2 + [model.repeat] + [model.check] * 4
+    works = [model.append] * 6 + [sealing.maintain] * 2 + [model.repeat] + [model.check] * 4
     for number in range(120):
         model.random.choice(works)()
         if number % 40 == 39:
@@ -248,7 +248,7 @@ def test_whatever_was_done_every_range_holds_what_it_must(sealing: Recorder, see
             first, last = sorted(model.random.randrange(max(len(whole), 1)) for _ in range(2))
             assert b"".join(download.body(first, last)) == whole[first : last + 1]
         download.close()
-    sealing.visit()
+    sealing.maintain()
     sealing.assert_tidy()
 
 
@@ -277,20 +277,20 @@ def meanwhile(work: Callable[[], None]) -> Iterator[None]:
 
 def test_ranges_are_whole_while_packets_are_sealed_and_merged(sealing: Recorder) -> None:
     model = Model(sealing, 0)
-    with meanwhile(sealing.visit):
+    with meanwhile(sealing.maintain):
         for _ in range(30):
             model.append()
             model.check()
             model.repeat()
     assert sealing.packets() == model.kept
-    sealing.visit()
+    sealing.maintain()
     sealing.assert_tidy()
 
 
 def test_downloads_are_whole_while_packets_are_sealed_and_merged(sealing: Recorder) -> None:
     model = Model(sealing, 1)
     model.append()
-    with meanwhile(sealing.visit):
+    with meanwhile(sealing.maintain):
         for _ in range(25):
             model.append()
             assert sealing.download() == joined(model.kept)
@@ -302,7 +302,7 @@ def test_a_download_is_whole_or_fails_while_the_oldest_packets_go(sealing: Recor
     sealing.append(*numbered(range(10), 60))
     kept = {index: b"%d;" % index * 60 for index in range(1000)}
     whole = 0
-    with meanwhile(sealing.visit):
+    with meanwhile(sealing.maintain):
         for number in range(10, 60):
             sealing.append(b"%d;" % number * 60)
             query = sealing.query()
@@ -343,26 +343,26 @@ def test_a_segment_that_is_merged_while_it_is_looked_at_is_read_from_the_next(
     sealing: Recorder, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     sealing.append(*numbered(range(10)))
-    sealing.visit()
+    sealing.maintain()
     sealing.append(*numbered(range(10, 20)))
-    between(monkeypatch, sealing.house.objects, method, sealing.visit)
+    between(monkeypatch, sealing.house.objects, method, sealing.maintain)
     assert sealing.packets(3, 15) == {index: b"%d;" % index for index in range(3, 16)}
     assert len(sealing.segments()) == 1
 
 
 def test_a_url_is_made_while_the_segment_is_merged(sealing: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     sealing.append(*numbered(range(10)))
-    sealing.visit()
+    sealing.maintain()
     sealing.append(*numbered(range(10, 20)))
-    between(monkeypatch, sealing.house.objects, "get", sealing.visit)
+    between(monkeypatch, sealing.house.objects, "get", sealing.maintain)
     assert sealing.query(3, 15)["stop"] == "15"
 
 
 def test_a_repeat_is_known_while_its_segment_is_merged(sealing: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     sealing.append(*numbered(range(10)))
-    sealing.visit()
+    sealing.maintain()
     sealing.append(*numbered(range(10, 20)))
-    between(monkeypatch, sealing.house.objects, "stream", sealing.visit)
+    between(monkeypatch, sealing.house.objects, "stream", sealing.maintain)
     assert sealing.append((3, b"3;")).start == 3
 
 
@@ -371,7 +371,7 @@ def test_packets_of_the_log_that_are_sealed_while_they_are_read_are_read_on(seal
         sealing.append(*numbered(range(start, start + 6), 50_000))
     found = sealing.shelf.blocks(sealing.stream, 2, 57)
     indexes = next(found).indexes.tolist()
-    sealing.visit()
+    sealing.maintain()
     assert sealing.log() == []
     for block in found:
         indexes += block.indexes.tolist()
@@ -380,7 +380,7 @@ def test_packets_of_the_log_that_are_sealed_while_they_are_read_are_read_on(seal
 
 def test_a_segment_that_is_lost_is_told(sealing: Recorder) -> None:
     sealing.append(*numbered(range(10)))
-    sealing.visit()
+    sealing.maintain()
     sealing.house.objects.delete([info.key for info in sealing.house.objects.list("packets/")])
     for start, stop in ((0, 9), (3, 5)):
         with pytest.raises((StoreError, Refused)):

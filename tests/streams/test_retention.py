@@ -11,7 +11,7 @@ import pytest
 
 from smarthouse_api.errors import InUse, NotFound
 from smarthouse_api.house import House
-from smarthouse_api.streams.keeping import Keeping
+from smarthouse_api.streams.chores import StreamsChores
 from smarthouse_api.streams.model import LARGEST_INDEX, Session
 from tests.streams.conftest import (
     ANNA,
@@ -32,7 +32,7 @@ def in_log(recorder: Recorder, indexes: range) -> None:
 def in_segments(recorder: Recorder, indexes: range) -> None:
     for low in range(0, len(indexes), 4):
         recorder.append(*[(index, b"%03d" % index * 50) for index in indexes[low : low + 4]])
-        recorder.visit()
+        recorder.maintain()
     assert len(recorder.segments()) == -(-len(indexes) // 4)
 
 
@@ -54,7 +54,7 @@ def kept(recorder: Recorder) -> list[int]:
 
 
 def test_a_stream_keeps_everything_unless_told(filled: Recorder) -> None:
-    filled.visit()
+    filled.maintain()
     assert len(filled.packets()) == 12
 
 
@@ -62,9 +62,9 @@ def test_a_stream_keeps_everything_unless_told(filled: Recorder) -> None:
 def test_as_many_packets_as_told_are_kept_exactly(filled: Recorder, count: int) -> None:
     wanted = dict(list(filled.packets().items())[-count:])
     filled.keep_only(packets=count)
-    filled.visit()
+    filled.maintain()
     assert filled.packets() == wanted
-    filled.visit()
+    filled.maintain()
     filled.assert_tidy()
     assert filled.packets() == wanted
 
@@ -72,7 +72,7 @@ def test_as_many_packets_as_told_are_kept_exactly(filled: Recorder, count: int) 
 @pytest.mark.parametrize("count", [12, 10**6])
 def test_a_stream_that_holds_no_more_keeps_all(filled: Recorder, count: int) -> None:
     filled.keep_only(packets=count)
-    filled.visit()
+    filled.maintain()
     assert len(filled.packets()) == 12
 
 
@@ -81,7 +81,7 @@ def test_no_more_bytes_than_told_are_kept_and_no_packet_goes_in_vain(filled: Rec
     packets = filled.packets()
     limit = int(share * sum(map(len, packets.values()))) or 1
     filled.keep_only(bytes=limit)
-    filled.visit()
+    filled.maintain()
     found = filled.packets()
     left = sum(map(len, found.values()))
     assert found == {index: packets[index] for index in list(packets)[len(packets) - len(found) :]}
@@ -94,30 +94,30 @@ def test_packets_that_are_too_old_go(filled: Recorder, monkeypatch: pytest.Monke
     monkeypatch.setattr("smarthouse_api.streams.appending.datetime", clock_ahead_by(50))
     filled.append((30, b"younger"))
     filled.keep_only(seconds=100)
-    filled.visit()
+    filled.maintain()
     assert len(filled.packets()) == 13
     monkeypatch.setattr("smarthouse_api.streams.retention.datetime", clock_ahead_by(120))
-    filled.visit()
+    filled.maintain()
     assert filled.packets() == {30: b"younger"}
     monkeypatch.setattr("smarthouse_api.streams.retention.datetime", clock_ahead_by(160))
-    filled.visit()
+    filled.maintain()
     assert filled.packets() == {}
 
 
 def test_the_first_limit_that_is_reached_counts(filled: Recorder) -> None:
     filled.keep_only(packets=3, bytes=10**6, seconds=10**6)
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [18, 20, 22]
 
 
 def test_the_highest_index_stays_though_no_packet_does(filled: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     filled.keep_only(seconds=1)
     monkeypatch.setattr("smarthouse_api.streams.retention.datetime", clock_ahead_by(60))
-    filled.visit()
+    filled.maintain()
     assert filled.packets() == {}
     assert filled.status().packet_index == 22
     assert filled.append(b"next").start == 23
-    filled.visit()
+    filled.maintain()
     assert filled.status().packet_index == 23
 
 
@@ -125,8 +125,8 @@ def test_the_bytes_of_packets_that_go_leave_the_stores(sealing: Recorder) -> Non
     in_both(sealing, range(24))
     before = len(sealing.objects())
     sealing.keep_only(packets=1)
-    sealing.visit()
-    sealing.visit()
+    sealing.maintain()
+    sealing.maintain()
     assert len(sealing.objects()) < before
     assert len(sealing.objects()) <= 2
     sealing.assert_tidy()
@@ -134,19 +134,19 @@ def test_the_bytes_of_packets_that_go_leave_the_stores(sealing: Recorder) -> Non
 
 def test_packets_without_a_byte_do_not_go_for_the_bytes_of_others(sealing: Recorder) -> None:
     sealing.append(b"", b"")
-    sealing.visit()
+    sealing.maintain()
     assert len(sealing.segments()) == 1
     sealing.keep_only(packets=10, seconds=10**6)
-    sealing.visit()
+    sealing.maintain()
     assert kept(sealing) == [0, 1]
     sealing.keep_only(bytes=10)
-    sealing.visit()
+    sealing.maintain()
     assert kept(sealing) == [0, 1]
 
 
 def test_no_index_below_the_floor_is_read_or_taken_again(filled: Recorder) -> None:
     filled.keep_only(packets=2)
-    filled.visit()
+    filled.maintain()
     assert filled.packets(0, 19) == {}
     for index in (0, 4, 18):
         with pytest.raises(InUse):
@@ -157,17 +157,17 @@ def test_no_index_below_the_floor_is_read_or_taken_again(filled: Recorder) -> No
 
 def test_a_wider_limit_brings_nothing_back_and_counts_on_from_there(filled: Recorder) -> None:
     filled.keep_only(packets=2)
-    filled.visit()
+    filled.maintain()
     filled.keep_only(packets=4)
     filled.append(*numbered(range(40, 43)))
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [22, 40, 41, 42]
 
 
 def test_a_repeat_of_a_packet_counts_for_nothing(filled: Recorder) -> None:
     filled.append((22, filled.packets()[22]))
     filled.keep_only(packets=12)
-    filled.visit()
+    filled.maintain()
     assert len(filled.packets()) == 12
 
 
@@ -182,10 +182,10 @@ def test_a_held_session_keeps_its_packets_and_all_after_them(filled: Recorder) -
     session = session_of(filled, 7, 9)
     filled.house.streams.sessions.hold(filled.stream, session.id, ANNA)
     filled.keep_only(packets=1)
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [8, 10, 12, 14, 16, 18, 20, 22]
     filled.house.streams.sessions.release(filled.stream, session.id, ANNA)
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [22]
 
 
@@ -193,10 +193,10 @@ def test_an_open_session_keeps_its_packets_until_it_is_closed(filled: Recorder) 
     session = filled.open()
     filled.append(*numbered(range(30, 34)))
     filled.keep_only(packets=1)
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [30, 31, 32, 33]
     filled.close(session)
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [33]
 
 
@@ -205,7 +205,7 @@ def test_a_session_that_timed_out_keeps_nothing(filled: Recorder) -> None:
     filled.append(*numbered(range(30, 34)))
     filled.time_out()
     filled.keep_only(packets=1)
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [33]
 
 
@@ -213,11 +213,11 @@ def test_a_download_under_way_keeps_its_packets(filled: Recorder) -> None:
     whole = b"".join(data for index, data in filled.packets().items() if index >= 8)
     download = filled.open_download(filled.query(8, 23))
     filled.keep_only(packets=1)
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [8, 10, 12, 14, 16, 18, 20, 22]
     assert b"".join(download.body()) == whole
     download.close()
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [22]
 
 
@@ -228,7 +228,7 @@ def test_a_hold_of_an_open_session_goes_on_when_it_is_closed(filled: Recorder) -
     filled.close(session)
     filled.append((32, b"c"))
     filled.keep_only(packets=1)
-    filled.visit()
+    filled.maintain()
     assert kept(filled) == [30, 31, 32]
 
 
@@ -244,9 +244,9 @@ def test_a_hold_that_was_told_keeps_what_is_about_to_go(sealing: Recorder, monke
         return commit(*asked)
 
     monkeypatch.setattr(sealing.house.state, "commit", hold_first)
-    sealing.visit()
+    sealing.maintain()
     assert 4 in kept(sealing)
-    sealing.visit()
+    sealing.maintain()
     assert kept(sealing)[0] == 4
 
 
@@ -257,7 +257,7 @@ def test_metadata_of_packets_that_go_goes_and_other_stays(filled: Recorder) -> N
     for index in (0, 15, 16, 18, 22):
         filled.house.streams.metadata.put(filled.stream, index, {"index": index}, ANNA)
     filled.keep_only(packets=3)
-    filled.visit()
+    filled.maintain()
     found = filled.house.streams.metadata.within(filled.stream, 0, LARGEST_INDEX)
     assert [one.packet_index for one in found] == [18, 22]
 
@@ -266,7 +266,7 @@ def test_sessions_all_of_whose_packets_go_go_and_others_stay(filled: Recorder) -
     for start, stop in ((0, 4), (0, 22), (15, 16), (17, 18), (20, 22)):
         session_of(filled, start, stop)
     filled.keep_only(packets=3)
-    filled.visit()
+    filled.maintain()
     assert filled.sessions() == [(0, 22), (17, 18), (20, 22)]
 
 
@@ -282,24 +282,24 @@ def test_what_a_death_left_below_the_floor_goes_at_the_next_visit(sealing: Recor
 
     def check() -> None:
         assert len(sealing.packets()) >= 6
-        sealing.visit()
+        sealing.maintain()
         floor = min(kept(sealing))
         assert len(sealing.packets()) == 6
         found = sealing.house.streams.metadata.within(sealing.stream, 0, LARGEST_INDEX)
         assert [one.packet_index for one in found if one.packet_index < floor] == []
         assert [one for one in sealing.sessions() if one[1] is None or one[1] < floor] == []
 
-    assert dying_at_each_step(sealing.house, prepare, sealing.visit, check) >= 2 * 4
+    assert dying_at_each_step(sealing.house, prepare, sealing.maintain, check) >= 2 * 4
 
 
 def test_a_session_that_was_held_when_its_packets_could_not_go_goes_with_them(filled: Recorder) -> None:
     session = session_of(filled, 0, 3)
     filled.house.streams.sessions.hold(filled.stream, session.id, ANNA)
     filled.keep_only(packets=1)
-    filled.visit()
+    filled.maintain()
     assert filled.sessions() == [(0, 3)]
     filled.house.streams.sessions.release(filled.stream, session.id, ANNA)
-    filled.visit()
+    filled.maintain()
     assert filled.sessions() == []
 
 
@@ -309,17 +309,17 @@ def test_a_limit_that_was_widened_in_time_counts(make_house: Callable[..., House
     for recorder in streams:
         recorder.append(*numbered(range(10)))
         recorder.keep_only(packets=3)
-    visit, visited = Keeping.visit, []
+    maintain, visited = StreamsChores.maintain, []
 
-    def widen_the_other(keeping: Keeping, stream: Any, is_over: Any) -> None:
-        visit(keeping, stream, is_over)
+    def widen_the_other(chores: StreamsChores, stream: Any, is_over: Any) -> None:
+        maintain(chores, stream, is_over)
         if not visited:
             (other,) = (recorder for recorder in streams if recorder.stream.key != stream.key)
             other.keep_only(packets=1000)
         visited.append(stream.name)
 
-    monkeypatch.setattr(Keeping, "visit", widen_the_other)
-    house.streams.keeping.keep(lambda: False)
+    monkeypatch.setattr(StreamsChores, "maintain", widen_the_other)
+    house.streams.chores.run(lambda: False)
     assert sorted(visited) == ["one", "two"]
     assert sorted(len(recorder.packets()) for recorder in streams) == [3, 10]
 
@@ -371,7 +371,7 @@ def test_whatever_the_limits_exactly_what_must_go_goes(sealing: Recorder, monkey
             sealing.close(opened)
             opened = None
         elif choice < 0.6:
-            sealing.visit()  # under the limits that were set last
+            sealing.maintain()  # under the limits that were set last
             continue_with: dict[str, Any] = {
                 "packets": sealing.stream.retention.packets,
                 "bytes": sealing.stream.retention.bytes,
@@ -386,10 +386,10 @@ def test_whatever_the_limits_exactly_what_must_go_goes(sealing: Recorder, monkey
                 "seconds": dice.choice((None, 120.0, 1020.0)),
             }
             sealing.keep_only(**limits)
-            sealing.visit()
+            sealing.maintain()
             starts = [one.start for one in (held, opened) if one is not None]
             ruled.apply(clock + 50, min(starts, default=float("inf")), **limits)
         assert kept(sealing) == [one[0] for one in ruled.packets]
-    sealing.visit()
-    sealing.visit()
+    sealing.maintain()
+    sealing.maintain()
     sealing.assert_tidy()

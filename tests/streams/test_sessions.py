@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backends.ports import Change, Put
-from smarthouse_api.coordination.replies import RequestKey
+from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import InUse, Invalid, InvalidData, KeyReused, NotFound, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.streams.heads import LEASE

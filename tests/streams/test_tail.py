@@ -58,7 +58,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_there_comes_first_and_then_what_is_new(brisk: Recorder) -> None:
     brisk.append(*numbered(range(6), 100))
-    brisk.visit()
+    brisk.maintain()
     brisk.append(*numbered(range(8, 10)))
     tail = follow(brisk)
     assert list(take(tail, 8)) == [0, 1, 2, 3, 4, 5, 8, 9]
@@ -77,7 +77,7 @@ def test_without_a_start_only_what_is_new_comes(brisk: Recorder) -> None:
 def test_a_packet_that_comes_before_the_first_is_asked_for_is_not_missed(brisk: Recorder) -> None:
     tail = follow(brisk, None)
     brisk.append(b"a")
-    brisk.visit()
+    brisk.maintain()
     brisk.append(b"b")
     assert take(tail, 2) == {0: b"a", 1: b"b"}
 
@@ -129,7 +129,7 @@ def test_it_ends_when_the_stream_was_deleted_and_purged(brisk: Recorder) -> None
     brisk.append(b"a")
     tail = follow(brisk)
     brisk.delete()
-    brisk.house.streams.keeping.purge(5)
+    brisk.house.streams.chores.purge(5)
     assert rest(tail) == []
 
 
@@ -174,7 +174,7 @@ def test_all_of_history_comes_though_the_follower_is_looked_at_in_between(
 ) -> None:
     ten_at_once(monkeypatch)
     brisk.append(*numbered(range(0, 200, 2), 20))
-    brisk.visit()
+    brisk.maintain()
     brisk.append(*numbered(range(200, 230)))
     assert list(take(follow(brisk), 130)) == [*range(0, 200, 2), *range(200, 230)]
 
@@ -214,7 +214,7 @@ def test_packets_come_once_and_in_order_while_they_are_written_and_sealed(brisk:
         for number in range(20):
             brisk.append(*[b"%d-%d" % (writer, number)] * (1 + number % 4))
             if writer == 0:
-                brisk.visit()
+                brisk.maintain()
 
     with ThreadPoolExecutor(5) as sides:
         following = sides.submit(take, tail, 200)
@@ -224,21 +224,21 @@ def test_packets_come_once_and_in_order_while_they_are_written_and_sealed(brisk:
 
 def test_a_gap_that_retention_leaves_is_passed(brisk: Recorder) -> None:
     brisk.append(*numbered(range(30), 40))
-    brisk.visit()
+    brisk.maintain()
     tail = follow(brisk, 5)
     brisk.keep_only(packets=2)
-    brisk.visit()
+    brisk.maintain()
     assert list(take(tail, 2)) == [28, 29]
 
 
 def test_history_that_is_merged_meanwhile_is_followed_on(brisk: Recorder) -> None:
     for start in (0, 4):
         brisk.append(*numbered(range(start, start + 4)))
-        brisk.visit()
+        brisk.maintain()
     tail = follow(brisk)
     first = take(tail, 1)
     brisk.append(*numbered(range(8, 12)))
-    brisk.visit()
+    brisk.maintain()
     assert list(first | take(tail, 12 - len(first))) == list(range(12))
 
 
@@ -318,7 +318,7 @@ def test_a_follower_in_another_process_sees_what_comes(two: tuple[Recorder, Reco
     tail = follow(other, None)
     one.append(b"a")
     assert take(tail, 1) == {0: b"a"}
-    one.visit()
+    one.maintain()
     one.append(b"b")
     assert take(tail, 1) == {1: b"b"}
     one.delete()

@@ -162,7 +162,7 @@ def test_every_acknowledged_packet_is_kept_once_though_workers_are_killed(runnin
         assert list(kept) == list(range(recorder.status().packet_index + 1))
         assert set(kept.values()) <= written.sent
         assert len(set(kept.values())) == len(kept)
-        recorder.visit()
+        recorder.maintain()
         assert recorder.segments()
         assert recorder.packets() == kept
     finally:

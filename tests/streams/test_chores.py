@@ -13,14 +13,14 @@ import pytest
 
 from backends.ports import Change, NoSuchObject, StoreUnavailable
 from config.settings import Settings
-from smarthouse_api.coordination.replies import RequestKey
+from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.house import House
 from smarthouse_api.streams import catalogue as catalogue_module
-from smarthouse_api.streams import keeping
+from smarthouse_api.streams import chores
 from smarthouse_api.streams.catalogue import SPACE
+from smarthouse_api.streams.chores import StreamsChores
 from smarthouse_api.streams.heads import space_of
-from smarthouse_api.streams.keeping import Keeping
 from smarthouse_api.streams.model import LARGEST_INDEX, Retention, Stream
 from smarthouse_api.streams.segments import LOG, object_name
 from tests.servers import RedisServer
@@ -29,8 +29,8 @@ from tests.streams.conftest import ANNA, BEN, Recorder, dying_at_each_step, made
 MARK = b"bytes-that-only-this-stream-ever-had"
 
 
-def keep(house: House) -> None:
-    house.streams.keeping.keep(lambda: False)
+def run_chores(house: House) -> None:
+    house.streams.chores.run(lambda: False)
 
 
 def rich(house: House, name: str = "camera") -> Recorder:
@@ -39,7 +39,7 @@ def rich(house: House, name: str = "camera") -> Recorder:
     for number in range(6):
         recorder.append(*[MARK + b"%d" % number] * 8, request_key=RequestKey(f"key {number}", "digest"))
         if number < 4:
-            recorder.visit()
+            recorder.maintain()
     recorder.house.streams.metadata.put(recorder.stream, 3, {"mark": MARK.decode()}, ANNA)
     sessions = recorder.house.streams.sessions
     session, _ = sessions.add(recorder.stream, 0, 9, ANNA, RequestKey("session", "digest"))
@@ -94,7 +94,7 @@ def test_a_stream_made_anew_has_nothing_of_the_old_one(sealing: Recorder) -> Non
     assert anew.packets() == {}
     assert anew.sessions() == []
     assert anew.append(b"a").start == 0
-    keep(sealing.house)
+    run_chores(sealing.house)
     assert anew.packets() == {0: b"a"}
 
 
@@ -111,7 +111,7 @@ def test_a_purge_leaves_nothing_of_the_stream_and_all_of_others(sealing: Recorde
     before = other.packets()
     recorder.delete()
     assert objects(recorder.house, recorder.stream) != []
-    recorder.house.streams.keeping.purge(5)
+    recorder.house.streams.chores.purge(5)
     assert_nothing_left(recorder.house, recorder.stream)
     assert other.packets() == before
     assert other.status().owner == ANNA
@@ -120,7 +120,7 @@ def test_a_purge_leaves_nothing_of_the_stream_and_all_of_others(sealing: Recorde
 def test_a_turn_purges_what_was_deleted(sealing: Recorder) -> None:
     recorder = rich(sealing.house)
     recorder.delete()
-    keep(recorder.house)
+    run_chores(recorder.house)
     assert_nothing_left(recorder.house, recorder.stream)
 
 
@@ -132,12 +132,12 @@ def test_a_purge_that_died_at_any_step_is_ended_by_the_next(sealing: Recorder) -
         gone[-1].delete()
 
     def check() -> None:
-        sealing.house.streams.keeping.purge(20)
+        sealing.house.streams.chores.purge(20)
         assert_nothing_left(sealing.house, gone[-1].stream)
 
     def purge() -> None:
-        for one in sealing.house.streams.catalogue.gone():
-            sealing.house.streams.keeping._purge(one)
+        for one in sealing.house.streams.catalogue.tombstones():
+            sealing.house.streams.chores._purge(one)
 
     assert dying_at_each_step(sealing.house, prepare, purge, check) >= 2 * 3
 
@@ -160,7 +160,7 @@ def test_after_a_purge_no_byte_is_in_the_files(embedded_pair: dict[str, str]) ->
         recorder = rich(house)
         assert files()
         recorder.delete()
-        house.streams.keeping.purge(5)
+        house.streams.chores.purge(5)
         house.state.scrub()
         assert files() == []
 
@@ -174,33 +174,33 @@ def test_after_a_purge_no_key_is_in_redis(production_pair: dict[str, str], redis
 
         assert {b"documents", b"log:packets"} <= kept()
         recorder.delete()
-        house.streams.keeping.purge(5)
+        house.streams.chores.purge(5)
         house.state.scrub()
         assert kept() == set()
 
 
-@pytest.mark.parametrize("method", ["append", "mark", "metadata", "hold", "visit", "open"])
+@pytest.mark.parametrize("method", ["append", "mark", "metadata", "hold", "maintain", "open"])
 def test_whatever_still_comes_for_a_purged_stream_leaves_nothing(sealing: Recorder, method: str) -> None:
     recorder = rich(sealing.house)
     house, stream = recorder.house, recorder.stream
     session = house.streams.sessions.within(stream, 0, LARGEST_INDEX)[0]
     found = recorder.shelf.found(stream)
     recorder.delete()
-    house.streams.keeping.purge(5)
+    house.streams.chores.purge(5)
     works: dict[str, Callable[[], Any]] = {
         "append": lambda: recorder.append(b"late"),
         "mark": lambda: house.streams.sessions.add(stream, 0, 1, ANNA),
         "metadata": lambda: house.streams.metadata.put(stream, 0, {}, ANNA),
         "hold": lambda: house.streams.sessions.hold(stream, session.id, ANNA),
         "open": recorder.open,
-        "visit": lambda: house.streams.keeping._sealing.seal(stream, found),
+        "maintain": lambda: house.streams.chores._sealing.seal(stream, found),
     }
     try:
         works[method]()
     except NotFound:
         pass
     else:
-        assert method == "visit"
+        assert method == "maintain"
     assert_nothing_left(house, stream)
 
 
@@ -208,7 +208,7 @@ def test_a_late_append_of_a_stale_process_leaves_nothing(two: tuple[Recorder, Re
     one, other = two
     one.append(b"a")
     other.delete()
-    other.house.streams.keeping.purge(5)
+    other.house.streams.chores.purge(5)
     with pytest.raises(NotFound):
         one.append(b"b")
     assert_nothing_left(one.house, one.stream)
@@ -219,9 +219,9 @@ def test_a_purge_waits_for_whoever_keeps_the_streams(recorder: Recorder) -> None
     lease = recorder.house.leases.try_hold("streams")
     assert lease is not None
     with pytest.raises(TimeoutError):
-        recorder.house.streams.keeping.purge(0.05)
+        recorder.house.streams.chores.purge(0.05)
     lease.release()
-    recorder.house.streams.keeping.purge(5)
+    recorder.house.streams.chores.purge(5)
 
 
 # Homes
@@ -243,7 +243,7 @@ def test_a_home_that_is_hidden_loses_its_streams_and_others_keep_theirs(sealing:
     assert catalogue.list(7, "m") == []
     with pytest.raises(NotFound):
         recorder.append(b"late")
-    sealing.house.streams.keeping.purge(5)
+    sealing.house.streams.chores.purge(5)
     for one in (recorder, second):
         assert_nothing_left(sealing.house, one.stream)
     assert Recorder(sealing.house, neighbour).packets() == {0: b"a"}
@@ -260,7 +260,7 @@ def test_many_streams_of_a_home_are_hidden(recorder: Recorder, monkeypatch: pyte
     streams = [made(recorder.house, f"camera {number}").stream for number in range(8)]
     hide_home(recorder)
     assert recorder.house.streams.catalogue.list(7, "m") == []
-    recorder.house.streams.keeping.purge(5)
+    recorder.house.streams.chores.purge(5)
     for stream in streams:
         assert_nothing_left(recorder.house, stream)
 
@@ -281,7 +281,7 @@ def test_a_stream_that_is_made_anew_while_its_home_is_hidden_leaves_nothing(
     keys = house.streams.catalogue.home_keys_of(7)
     monkeypatch.setattr(house.state, "scan", make_anew_afterwards)
     house.streams.catalogue.hide_home(7, keys)
-    house.streams.keeping.purge(5)
+    house.streams.chores.purge(5)
     for stream in (recorder.stream, *made_anew):
         found = house.streams.catalogue.get(7, "m", "camera")
         if found is None or found.key != stream.key:
@@ -347,13 +347,13 @@ def test_eight_who_make_a_stream_at_once_make_one(house: House, monkeypatch: pyt
 
 
 def test_a_turn_seals_what_is_marked(make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Keeping, "_go_round", lambda *_: None)
+    monkeypatch.setattr(StreamsChores, "_go_round", lambda *_: None)
     recorder = made(make_house(stream_segment_bytes=1024))
     recorder.append(b"a" * 1000)
-    keep(recorder.house)
+    run_chores(recorder.house)
     assert recorder.segments() == []
     recorder.append(b"a" * 1000)
-    keep(recorder.house)
+    run_chores(recorder.house)
     assert len(recorder.segments()) == 1
     assert recorder.house.streams.catalogue.full() == []
 
@@ -363,7 +363,7 @@ def test_a_round_comes_by_every_stream(make_house: Callable[..., House]) -> None
     recorders = [made(house, f"camera {number}") for number in range(5)]
     for recorder in recorders:
         recorder.append(b"a")
-    keep(house)
+    run_chores(house)
     assert all(len(recorder.segments()) == 1 for recorder in recorders)
 
 
@@ -374,20 +374,20 @@ def test_a_round_that_is_broken_off_goes_on_at_the_next_turn(make_house: Callabl
         recorder.append(b"a")
     sealed = []
     for _ in recorders:
-        house.streams.keeping.keep(lambda: True)
+        house.streams.chores.run(lambda: True)
         sealed.append(sum(len(recorder.segments()) for recorder in recorders))
     assert sealed == [1, 2, 3, 4, 5]
 
 
 def test_a_round_begins_only_now_and_then(make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = made(make_house(stream_tail_seconds=0))
-    keep(recorder.house)
+    run_chores(recorder.house)
     recorder.append(b"a")
-    keep(recorder.house)
+    run_chores(recorder.house)
     assert recorder.segments() == []
     clock = time.monotonic
-    monkeypatch.setattr(keeping.time, "monotonic", lambda: clock() + 31)
-    keep(recorder.house)
+    monkeypatch.setattr(chores.time, "monotonic", lambda: clock() + 31)
+    run_chores(recorder.house)
     assert len(recorder.segments()) == 1
 
 
@@ -395,28 +395,28 @@ def test_of_two_only_one_keeps_at_a_time(recorder: Recorder, make_house: Callabl
     lease = recorder.house.leases.try_hold("streams")
     assert lease is not None
     recorder.delete()
-    keep(recorder.house)
-    assert [gone.purged_at for gone in recorder.house.streams.catalogue.gone()] == [None]
+    run_chores(recorder.house)
+    assert [gone.purged_at for gone in recorder.house.streams.catalogue.tombstones()] == [None]
     lease.release()
-    keep(recorder.house)
-    assert [gone.purged_at for gone in recorder.house.streams.catalogue.gone()] != [None]
+    run_chores(recorder.house)
+    assert [gone.purged_at for gone in recorder.house.streams.catalogue.tombstones()] != [None]
 
 
 def test_what_comes_after_a_purge_is_removed_by_another(recorder: Recorder) -> None:
     recorder.append(b"a")
     recorder.delete()
-    keep(recorder.house)
+    run_chores(recorder.house)
     late = f"{object_name(recorder.stream, 'late')}.data"
     recorder.house.objects.put(late, [b"of one who was at work on the stream"])
-    keep(recorder.house)
+    run_chores(recorder.house)
     assert objects(recorder.house, recorder.stream) == []
-    assert recorder.house.streams.catalogue.gone() == []
+    assert recorder.house.streams.catalogue.tombstones() == []
 
 
 def test_no_purge_waits_that_has_nothing_to_remove(recorder: Recorder) -> None:
     lease = recorder.house.leases.try_hold("streams")
     assert lease is not None
-    recorder.house.streams.keeping.purge(0)
+    recorder.house.streams.chores.purge(0)
     lease.release()
 
 
@@ -428,17 +428,17 @@ def test_a_stream_whose_visit_fails_keeps_no_other_from_its_turn(
     recorders = [made(house, f"camera {number}") for number in range(3)]
     for recorder in recorders:
         recorder.append(b"a")
-    visit = Keeping.visit
+    maintain = StreamsChores.maintain
 
-    def fail(self: Keeping, stream: Stream, is_over: Callable[[], bool]) -> None:
+    def fail(self: StreamsChores, stream: Stream, is_over: Callable[[], bool]) -> None:
         if stream.key == recorders[1].stream.key:
             raise fault
-        visit(self, stream, is_over)
+        maintain(self, stream, is_over)
 
-    monkeypatch.setattr(Keeping, "visit", fail)
+    monkeypatch.setattr(StreamsChores, "maintain", fail)
     for _ in range(2):
         try:
-            keep(house)
+            run_chores(house)
         except StoreUnavailable:
             continue
     assert [len(recorder.segments()) for recorder in recorders] == [1, 0, 1]
@@ -448,14 +448,14 @@ def test_a_mark_of_a_deleted_stream_is_taken_off(make_house: Callable[..., House
     recorder = made(make_house(stream_segment_bytes=1024))
     recorder.append(b"a" * 2000)
     recorder.delete()
-    keep(recorder.house)
+    run_chores(recorder.house)
     assert_nothing_left(recorder.house, recorder.stream)
 
 
 def test_a_visit_to_a_deleted_stream_does_nothing(sealing: Recorder) -> None:
     sealing.append(b"a")
     sealing.delete()
-    sealing.visit()
+    sealing.maintain()
     assert sealing.objects() == set()
 
 
@@ -466,18 +466,18 @@ def test_old_objects_that_nobody_refers_to_are_swept_and_others_are_not(
     sealing: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sealing.append(b"a")
-    sealing.visit()
+    sealing.maintain()
     download = sealing.open_download()
     sealing.append(b"b")
-    sealing.visit()
+    sealing.maintain()
     kept, folder = sealing.objects(), f"packets/{sealing.stream.home_key}/{sealing.stream.key}"
     assert len(kept) == 4
     for ending in ("data", "index"):
         sealing.house.objects.put(f"{folder}/{'0' * 24}.{ending}", [b"of a crash"])
-    sealing.house.streams.keeping.sweep()
+    sealing.house.streams.chores.sweep()
     assert len(sealing.objects()) == 6
-    monkeypatch.setattr(keeping, "_ORPHAN_DAYS", -1)
-    sealing.house.streams.keeping.sweep()
+    monkeypatch.setattr(chores, "_ORPHAN_DAYS", -1)
+    sealing.house.streams.chores.sweep()
     assert sealing.objects() == kept
     assert b"".join(download.body()) == b"a"
     download.close()

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from backends.ports import StoreUnavailable
-from smarthouse_api.coordination.singleflight import SingleFlight
+from smarthouse_api.coordination.single_flight import SingleFlight
 
 
 class Store:

@@ -1,6 +1,6 @@
-"""What goes on with streams without a request: sealing, retention, the bytes of what was deleted or forgotten.
+"""The chores of streams: sealing, retention, and removing the bytes of what was deleted or forgotten.
 
-One works at a time, under a lease; whoever keeps house calls `keep` again and again.
+One process works at a time, under a lease; the housekeeper calls `run` again and again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreUnavailable
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import NotFound
-from smarthouse_api.streams.catalogue import Catalogue, Gone
+from smarthouse_api.streams.catalogue import StreamCatalogue, StreamTombstone
 from smarthouse_api.streams.heads import Heads, space_of
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.retention import Retaining
@@ -39,14 +39,14 @@ One = TypeVar("One")
 log = logging.getLogger(__name__)
 
 
-class Keeping:
-    """Keeps the streams of one installation."""
+class StreamsChores:
+    """What goes on with the streams of one installation without a request."""
 
     def __init__(
         self,
         state: StateStore,
         objects: ObjectStore,
-        catalogue: Catalogue,
+        catalogue: StreamCatalogue,
         heads: Heads,
         shelf: Shelf,
         sealing: Sealing,
@@ -58,13 +58,13 @@ class Keeping:
         self._begun_at = float("-inf")
         self._round: Iterator[Stream] | None = None
 
-    def keep(self, is_over: Callable[[], bool]) -> None:
+    def run(self, is_over: Callable[[], bool]) -> None:
         """One turn: what is marked, and a part of the round through all streams. It ends soon once `is_over`."""
         if (lease := self._leases.try_hold(_LEASE)) is None:
             return
         try:
             _each(self._due(), self._purge, is_over)
-            _each(self._marked(), self.visit, is_over)
+            _each(self._marked(), self.maintain, is_over)
             self._go_round(lease, is_over)
         finally:
             lease.release()
@@ -72,21 +72,21 @@ class Keeping:
     def purge(self, wait_seconds: float) -> None:
         """Break off who reads what was deleted, and remove its bytes, now.
 
-        Raises `TimeoutError` while another keeps the streams for so long.
+        Raises `TimeoutError` while another process does the chores for so long.
         """
         due = self._due()
-        for gone in due:
-            self.break_off(gone.key)
+        for tombstone in due:
+            self.cancel_downloads(tombstone.key)
         if due:
             with self._leases.hold(_LEASE, wait_seconds):
-                for gone in self._due():
-                    self._purge(gone)
+                for tombstone in self._due():
+                    self._purge(tombstone)
 
-    def break_off(self, stream_key: str) -> None:
+    def cancel_downloads(self, stream_key: str) -> None:
         """Break off downloads of the stream that are under way."""
         self._leases.break_shared(downloads_of(stream_key), 0)
 
-    def visit(self, stream: Stream, is_over: Callable[[], bool] = lambda: False) -> None:
+    def maintain(self, stream: Stream, is_over: Callable[[], bool] = lambda: False) -> None:
         """Do what is due for one stream, until it `is_over`."""
         with suppress(NotFound):  # it may be deleted at any time
             seen, found = self._heads.look(stream), self._shelf.found(stream)
@@ -118,10 +118,14 @@ class Keeping:
         for home_key, key in places:
             self._objects.delete(info.key for info in self._objects.list(f"packets/{home_key}/{key}/"))
 
-    def _due(self) -> list[Gone]:
+    def _due(self) -> list[StreamTombstone]:
         """What is to be purged: each deleted stream at once, and again when nobody can be at work on it any more."""
         before = time.time() - _GRACE_SECONDS
-        return [gone for gone in self._catalogue.gone() if gone.purged_at is None or gone.purged_at < before]
+        return [
+            tombstone
+            for tombstone in self._catalogue.tombstones()
+            if tombstone.purged_at is None or tombstone.purged_at < before
+        ]
 
     def _marked(self) -> Iterator[Stream]:
         for key, stream in self._catalogue.full():
@@ -135,14 +139,14 @@ class Keeping:
             if time.monotonic() - self._begun_at < _ROUND_SECONDS:
                 return
             self._begun_at, self._round = time.monotonic(), iter(self._catalogue.everything())
-        if _each(self._round, lambda stream, over: self._visit_anew(stream, lease, over), is_over):
+        if _each(self._round, lambda stream, over: self._maintain_anew(stream, lease, over), is_over):
             self._round = None
 
-    def _visit_anew(self, stream: Stream, lease: Lease, is_over: Callable[[], bool]) -> None:
+    def _maintain_anew(self, stream: Stream, lease: Lease, is_over: Callable[[], bool]) -> None:
         lease.check()
         # What it keeps may have been changed since the round came by its document.
         if (now := self._catalogue.get(stream.home_id, stream.module_id, stream.name)) is not None:
-            self.visit(now, is_over)
+            self.maintain(now, is_over)
 
     def _empty_trash(self, stream: Stream, found: Found) -> None:
         """Delete segments that nobody can be reading any more."""
@@ -161,16 +165,16 @@ class Keeping:
             change = Change(expect={REST: found.version}, puts=(Put(REST, msgspec.json.encode(kept)),))
             self._state.commit(space_of(stream.key), change)
 
-    def _purge(self, gone: Gone, is_over: Callable[[], bool] = lambda: False) -> None:
+    def _purge(self, tombstone: StreamTombstone, is_over: Callable[[], bool] = lambda: False) -> None:
         """Remove every byte of a deleted stream; repeatable after a crash at any step."""
-        self._catalogue.close_to_writers(gone.key)
-        self.break_off(gone.key)
-        self.erase([(gone.home_key, gone.key)])
-        self._state.erase(space_of(gone.key))
-        if gone.purged_at is None:
-            self._catalogue.purged(gone, time.time())
+        self._catalogue.close_to_writers(tombstone.key)
+        self.cancel_downloads(tombstone.key)
+        self.erase([(tombstone.home_key, tombstone.key)])
+        self._state.erase(space_of(tombstone.key))
+        if tombstone.purged_at is None:
+            self._catalogue.mark_purged(tombstone, time.time())
         else:
-            self._catalogue.forget_gone(gone)
+            self._catalogue.remove_tombstone(tombstone)
 
 
 def _each(some: Iterable[One], act: Callable[[One, Callable[[], bool]], None], is_over: Callable[[], bool]) -> bool:
