@@ -28,7 +28,7 @@ class ServerSettings(Group):
         "embedded", "Choose the preset that the other settings start from.", "development", "embedded", "production"
     )
     workers: int = count(2, "Number of worker processes.")
-    threads: int = count(16, "Number of threads in each worker. A request takes one until it is answered, a download too.")
+    threads: int = count(16, "Number of threads in each worker: the requests, downloads included, that it serves at once.")
     reload: bool = switch(False, "Restart the workers when the source changes.")
     request_timeout_seconds: float = duration(30.0, "Wait this long for requests under way when the service stops.", 1)
     trusted_proxies: int = count(
@@ -72,12 +72,12 @@ class RequestSettings(Group):
     max_body_bytes: int = count(16 * MIB, "Limit a request body as it is sent; 413 beyond.")
     max_decoded_bytes: int = count(64 * MIB, "Limit a body after decompression; 413 beyond.")
     max_compression_ratio: int = count(
-        200, "Limit the ratio of these two sizes; 413 beyond. It applies to bodies that decompress to more than 4 MiB."
+        200, "Limit the ratio of these two sizes; 413 beyond. Bodies of up to 4 MiB decompressed are exempt."
     )
     max_json_depth: int = count(64, "Limit the nesting of JSON. A state that is nested deeper is ignored.")
     max_records: int = count(1_000_000, "Limit the number of states in one upload; 413 beyond.")
     ingest_strict: bool = switch(
-        False, "Refuse an upload that cannot be decoded with 400. By default, it is kept and answered with a `detail`."
+        False, "Answer 400 to an upload that cannot be decoded. By default, it is kept, and the answer has a `detail`."
     )
     idempotency_hours: float = duration(24.0, "Remember an `Idempotency-Key` for this many hours.")
 
@@ -87,7 +87,9 @@ class AccessSettings(Group):
     """Who may ask, and how often. Each worker counts for itself."""
 
     ingest_rate_home: str = rate("240/hour", "Limit the uploads and deletions of one home. Empty: no limit.")
-    ingest_rate_address: str = rate("6000/minute", "Limit the same for one client address, which many homes may share.")
+    ingest_rate_address: str = rate(
+        "6000/minute", "Limit the uploads and deletions of one client address, which many homes may share."
+    )
     export_rate_address: str = rate("600/minute", "Limit the exports that one client address asks for.")
     collection_rate_address: str = rate(
         "6000/minute", "Limit the requests to data sources and datasets from one client address. Empty: no limit."
@@ -134,7 +136,7 @@ class StreamSettings(Group):
     followers: int = count(
         4, "Number of followers of streams that one worker serves at a time, each with a thread; 503 beyond."
     )
-    follow_seconds: float = duration(300.0, "End a follower's answer after this time. The follower then comes back.", 1)
+    follow_seconds: float = duration(300.0, "End a follower's answer after this time; the follower has to come back.", 1)
     segment_bytes: int = count(16 * MIB, "Collect about this many bytes of packets in one object.", 1024)
     tail_seconds: float = duration(600.0, "Put packets into an object after this time even if they are few.")
 
@@ -148,10 +150,10 @@ class CollectionSettings(Group):
     records: int = count(100_000, "Limit the number of records in one request to a data source or dataset; 413 beyond.")
     record_bytes: int = count(512 * KIB, "Limit a record, as JSON; 413 beyond. 1048576 at most.", maximum=MIB)
     topic_bytes: int = count(
-        64 * MIB, "Keep at most this much in an entry topic of what the lake holds already, unless the dataset says otherwise."
+        64 * MIB, "Keep this much in an entry topic of what the lake holds already, unless the dataset says otherwise."
     )
     topic_seconds: float = duration(
-        7 * 86400.0, "Keep that for at most this time. What the lake does not hold yet is kept in any case."
+        7 * 86400.0, "Keep it for at most this time. What the lake does not hold yet is kept in any case."
     )
     aside_days: float = duration(
         30.0, "Keep a record that a dataset's schema refuses for this many days.", 0, 36500, above_minimum=True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from backends.registry import faults
 from config.settings import PRESETS, Settings, SettingsError, variables
+from config.table import README, written_into
 
 
 def test_an_empty_environment_is_the_embedded_pair() -> None:
@@ -77,3 +80,13 @@ def test_a_rate_that_cannot_be_read_is_a_fault(rate: str) -> None:
 
 def test_every_preset_changes_only_settings_that_exist() -> None:
     assert all(set(preset) <= set(variables()) for preset in PRESETS.values())
+
+
+def test_the_readme_has_every_setting_as_its_class_has_it() -> None:
+    document = README.read_text()
+    assert document == written_into(document), "the table in README.md is stale: run python -m config.table"
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    told = {name: variable.field.metadata["doc"] for name, variable in variables().items()}
+    assert [name for name, doc in told.items() if not re.fullmatch(r"(Number of|[A-Z][a-z]+) [^|\n]+\.", doc)] == []

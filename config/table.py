@@ -1,0 +1,40 @@
+"""The table of the settings in the README, made from their classes: `python -m config.table` writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from config.settings import PREFIX, Settings, variables
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN = "<!-- The settings, from config/groups.py: python -m config.table writes them. -->"
+END = "<!-- The end of the settings. -->"
+
+
+def written_into(document: str) -> str:
+    """The document with the table as the classes have it now."""
+    before, rest = document.split(f"{BEGIN}\n", 1)
+    after = rest.split(f"{END}\n", 1)[1]
+    return f"{before}{BEGIN}\n\n{_table()}\n{END}\n{after}"
+
+
+def _table() -> str:
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, variable in variables().items():
+        default = _as_text(variable.of(Settings()))
+        lines.append(f"| `{PREFIX}{name.upper()}` | `{default}` | {variable.field.metadata['doc']} |")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _as_text(value: Any) -> str:
+    """A value as the environment spells it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    README.write_text(written_into(README.read_text()))
