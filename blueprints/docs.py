@@ -27,20 +27,20 @@ _SWAGGER_UI_CONFIG = {"validatorUrl": None, "displayRequestDuration": True}
 # What is not under flask-smorest: path, what it gives, content type, and the statuses.
 _HEALTH = (
     ("/health/live", "The process answers.", "application/json", (200,)),
-    ("/health/ready", "Every backend answers, or which does not.", "application/json", (200, 503)),
+    ("/health/ready", "Whether every store answers, and which one fails.", "application/json", (200, 503)),
     ("/metrics", "Prometheus metrics of all worker processes together.", "text/plain", (200,)),
 )
-_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until it is worth another try"}}
+_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before the next try"}}
 _ERROR_HEADERS = {
-    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "The schemes that a key may be sent with"}},
-    416: {"Content-Range": {"schema": {"type": "string"}, "description": "How many bytes there are"}},
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "Accepted authentication schemes"}},
+    416: {"Content-Range": {"schema": {"type": "string"}, "description": "The total number of bytes"}},
     429: _RETRY_AFTER,
     503: _RETRY_AFTER,
 }
 _WHAT_WAS_WRONG = "What was wrong, and what would be right"
 _KEYS = {
     "ModeCloud": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`ModeCloud <key>`"},
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "The same key"},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "`Bearer <key>`, with the same key"},
 }
 
 
@@ -278,5 +278,5 @@ def _with_health(spec: dict[str, Any]) -> dict[str, Any]:
         }
         for path, summary, content_type, statuses in _HEALTH
     }
-    health = {"name": "Health", "description": "Is it alive, can it work, what has it done"}
+    health = {"name": "Health", "description": "Liveness, readiness and metrics"}
     return {**spec, "paths": {**spec["paths"], **paths}, "tags": [*spec["tags"], health]}

@@ -13,13 +13,13 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "A repeat under the same key answers the first answer again, with `Idempotency-Replayed: true`.",
+    "description": "A repeat with the same key gets the first answer again, with `Idempotency-Replayed: true`.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
 REPLAYED_HEADERS = {
     "Idempotency-Replayed": {
-        "description": "`true` if this is the answer to an earlier request; else absent",
+        "description": "`true` if this is the answer to an earlier request; otherwise absent",
         "schema": {"type": "string"},
     }
 }

@@ -19,13 +19,11 @@ from smarthouse_api.collections.ranges import Selection
 
 LARGEST_PAGE: Final = 100_000
 NEXT_CURSOR: Final = "X-Next-Cursor"
-HEADERS: Final = {
-    NEXT_CURSOR: {"description": "What `cursor` to go on with, if `limit` left records out", "schema": {"type": "string"}}
-}
+HEADERS: Final = {NEXT_CURSOR: {"description": "The next `cursor`, if more records follow", "schema": {"type": "string"}}}
 FILES: Final = {name: one.media_type.partition(";")[0] for name, one in FORMATS.items()}
 """Format -> media type."""
 
-NEXT: Final = {"type": "string", "nullable": True, "description": "The next `cursor`; null: there is no more"}
+NEXT: Final = {"type": "string", "nullable": True, "description": "The next `cursor`; null at the end"}
 _BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()} | {"application/x-ndjson": "jsonl"}
 
 
@@ -66,20 +64,22 @@ class Cursor(fields.String):
 class RecordsSchema(QuerySchema):
     """Which records, and how."""
 
-    since = Moment("Records of this time or later; a day begins at midnight, UTC", is_end=False, data_key="from")
+    since = Moment("Records of this time or later; a day begins at midnight UTC", is_end=False, data_key="from")
     until = Moment("Records of this time or earlier; a day includes all of it", is_end=True, data_key="to")
     limit = Whole(
-        "How many to give at most; absent: all", 1000, LARGEST_PAGE, validate=validate.Range(1, error="must be at least 1.")
+        "Largest number of records; absent: all", 1000, LARGEST_PAGE, validate=validate.Range(1, error="must be at least 1.")
     )
-    cursor = Cursor(metadata={"description": f"Only what follows: the header `{NEXT_CURSOR}` of an earlier answer"})
+    cursor = Cursor(metadata={"description": f"Only records after this one: `{NEXT_CURSOR}` of an earlier answer"})
     format = fields.String(
         validate=validate.OneOf(list(FORMATS), error="is none of {choices}."),
-        metadata={"description": "How to write them; absent: what `Accept` names, or `json`", "example": "json"},
+        metadata={"description": "Format of the answer; absent: what `Accept` names, or `json`", "example": "json"},
     )
     meta = fields.Boolean(
         load_default=True,
         error_messages={"invalid": "must be true or false."},
-        metadata={"description": "Whether each also tells `_position`, `_received_at` and, if it has one, its `_fault`"},
+        metadata={
+            "description": "Whether each record also has `_position`, `_received_at` and, if it fails the schema, `_fault`"
+        },
     )
 
 

@@ -43,9 +43,9 @@ DONE = {"message": "Data ingested successfully"}
 @blueprint.response(200, enveloped(IngestedSchema), headers=REPLAYED_HEADERS)
 @answers(401, 403, 404, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=EVENT_BODY, security=PERHAPS)
 def data_in(dataset_id: str) -> Response:
-    """Send data to a dataset: one record, or a batch of which all are stored or none.
+    """Send data to a dataset: one record, or a batch that is stored whole or not at all.
 
-    What the dataset's schema refuses is set aside, and answered no differently.
+    Records that the dataset's schema refuses become dead letters. The answer is the same.
     """
     # What is no JSON by its type, a page of any site may have its visitors' browsers send, and an open dataset asks for no key.
     if "Origin" in request.headers and not request.is_json:
@@ -74,10 +74,10 @@ def data_in(dataset_id: str) -> Response:
 @blueprint.response(200, enveloped(EventsSchema))
 @answers(401, 403, 404, security=PERHAPS)
 def data_out(query: dict[str, Any], dataset_id: str) -> Response:
-    """Consume what came to a dataset, in order, from any position on.
+    """Consume the events of a dataset in order, from any position.
 
-    It is what the entry topic keeps; `next` is the `after` of the next request, also where there is nothing yet. Of a public
-    dataset this needs no key.
+    The answer holds what the entry topic keeps. Send `next` as `after` in the next request, even if there are no events yet. A
+    public dataset needs no key.
     """
     page = house().collections.topic.read(readable(dataset_id), **query)
     told = {"events": list(map(_event, page.events)), "next": page.next, "first": page.first, "missed": page.is_missed}
@@ -89,9 +89,9 @@ def data_out(query: dict[str, Any], dataset_id: str) -> Response:
 @blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
 @answers(401, 403, 404, security=PERHAPS)
 def records(query: dict[str, Any], dataset_id: str) -> Response:
-    """Read records back, in the order in which they came.
+    """Read records back, in the order of their arrival.
 
-    Of a public dataset this needs no key.
+    A public dataset needs no key.
     """
     before, after = envelope.around()
     return sent(readable(dataset_id), query, (before + b"{", after))

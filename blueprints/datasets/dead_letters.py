@@ -31,7 +31,7 @@ from smarthouse_api.collections.dead_letters import DeadLetter
 @blueprint.response(200, enveloped(FailedPageSchema))
 @answers(401, 403, 404, security=SECURITY)
 def failed(query: dict[str, Any], dataset_id: str) -> Response:
-    """List the records that the dataset's schema refused, the oldest first."""
+    """List dead letters: records that the dataset's schema refused, the oldest first."""
     some = house().collections.dead_letters.list(granted(dataset_id)[0], **query)
     next_ = some[-1].id if len(some) == query["limit"] else None
     return envelope.told({"records": list(map(failed_object, some)), "next": next_})
@@ -42,7 +42,7 @@ class Failed(MethodView):
     @blueprint.response(200, enveloped(FailedSchema))
     @answers(401, 403, 404, 413, 415, requestBody=json_body(FIX, FIX_EXAMPLE), security=SECURITY)
     def put(self, dataset_id: str, record_id: str) -> Response:
-        """Put another record in the place of one that was refused; it is stored once it is replayed."""
+        """Replace a dead letter by a corrected record; a replay then stores it."""
         collection, _ = granted(dataset_id)
         record = asked(FIX)["record"]
         return envelope.told(failed_object(house().collections.dead_letters.fix(collection, record_id, record)))
@@ -50,7 +50,7 @@ class Failed(MethodView):
     @blueprint.response(200, enveloped(DiscardedSchema))
     @answers(401, 403, 404, security=SECURITY)
     def delete(self, dataset_id: str, record_id: str) -> Response:
-        """Discard a record that was refused."""
+        """Discard a dead letter."""
         house().collections.dead_letters.discard(granted(dataset_id)[0], record_id)
         return envelope.told({"message": "Record discarded successfully", "id": record_id})
 
@@ -64,7 +64,7 @@ class Failed(MethodView):
     security=SECURITY,
 )
 def replay_failed(dataset_id: str) -> Response:
-    """Store those of the refused records that pass the schema by now; the others stay."""
+    """Replay dead letters: store those that now pass the schema; the others stay."""
     collection, owner_id = granted(dataset_id)
     body = plain_body()
     which = given(REPLAY, body).get("request", {}) if body else {}

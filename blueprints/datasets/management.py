@@ -50,7 +50,7 @@ _OUTDATED: Final = "The dataset was changed since it was read; read it again, an
     security=SECURITY,
 )
 def create() -> Response:
-    """Make a dataset. It is live at once."""
+    """Create a dataset. It is live at once."""
     operator = admit_operator()
     body = plain_body()
     request = given(CREATE, body)["request"]
@@ -87,7 +87,7 @@ def list_() -> Response:
 @blueprint.response(200, enveloped(UpdatedSchema))
 @answers(401, 403, 404, 409, 413, 415, requestBody=json_body(UPDATE, UPDATE_EXAMPLE), security=SECURITY)
 def update() -> Response:
-    """Change a dataset's definition. It holds for what comes from then on."""
+    """Change a dataset's definition. The change applies to later records."""
     admit_operator()
     request = asked(UPDATE)
     if not request.keys() - {"dataset_id", "version_key"}:
@@ -110,7 +110,7 @@ def update() -> Response:
     security=SECURITY,
 )
 def alias() -> Response:
-    """Give a dataset another id, or take that from it."""
+    """Attach an alias to a dataset, or detach it."""
     operator = admit_operator()
     body = plain_body()
     request = given(ALIAS, body)["request"]

@@ -25,7 +25,7 @@ def _example(api: str, **request: Any) -> dict[str, Any]:
 
 
 DATASET_ID = _parameter("dataset_id", "Id or alias of the dataset", "example")
-RECORD_ID = _parameter("record_id", "Id of a record that was refused", "0006189c2b1d4e00-9a44ac5b-000000")
+RECORD_ID = _parameter("record_id", "Id of a dead letter", "0006189c2b1d4e00-9a44ac5b-000000")
 
 EVENT_BODY = json_body(
     {
@@ -43,7 +43,7 @@ EVENT_BODY = json_body(
                     "msgid": {
                         "type": "string",
                         "maxLength": LONGEST_MSGID,
-                        "description": "Of the request; the answer repeats it",
+                        "description": "Id of the request; the answer repeats it",
                     }
                 },
             },

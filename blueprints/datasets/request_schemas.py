@@ -9,7 +9,7 @@ from smarthouse_api.collections.model import MESSAGE_ID, MODES
 
 STATUSES: Final = ("Draft", "Live", "ReadyToPublish", "Retired", "Purged")
 SORTED_BY: Final = ("created_date", "updated_date", "name", "dataset_id")
-_UNUSED: Final = "Obsrv's; taken, and not used"
+_UNUSED: Final = "Obsrv's; accepted, but not used"
 
 
 def _object(description: str, required: tuple[str, ...] = (), /, **properties: Shape) -> Shape:
@@ -37,51 +37,51 @@ def _unused(kind: str = "object") -> Shape:
 _ID = _text("Id of the dataset: 1 to 100 letters, digits, dots, underscores, colons and hyphens", minLength=1, example="trips")
 _SECONDS: Shape = {"type": "number", "minimum": 0, "exclusiveMinimum": True, "nullable": True}
 _DEDUP: Final = {
-    "drop_duplicates": _switch("Whether what repeats the key is left out"),
+    "drop_duplicates": _switch("Whether records with a repeated key are left out"),
     "dedup_key": _text(
-        f"`{MESSAGE_ID}`, the request's own `msgid` (also `msgid`, where the schema knows no such member), or the path of a "
-        "member of each record, its names joined by dots",
+        f"`{MESSAGE_ID}`, the request's own `msgid`, or the path of a member of each record, joined by dots. `msgid` means the "
+        "request's too, if the schema has no such member",
         minLength=1,
     ),
-    "dedup_period": {**_SECONDS, "description": "For how many seconds; 604800 unless given"},
+    "dedup_period": {**_SECONDS, "description": "For how many seconds; default: 604800"},
 }
 _MEMBERS: Final[dict[str, Shape]] = {
-    "name": _text("For people; the id unless given", minLength=1, example="Trips of the fleet"),
-    "alias": _text("Another id for it", nullable=True, minLength=1),
+    "name": _text("Name for people; default: the id", minLength=1, example="Trips of the fleet"),
+    "alias": _text("Another name of the dataset", nullable=True, minLength=1),
     "data_schema": {"type": "object", "nullable": True, "description": "JSON Schema, draft 2020-12, of each record"},
     "validation_config": _object(
-        "Whether records must pass the schema: `validate` is `mode: strict`, without it `mode: off`",
-        validate=_switch("Set aside the records that fail the schema; they do unless this says otherwise"),
-        mode=_text("`IgnoreNewFields`: the schema's `additionalProperties` is true", enum=["Strict", "IgnoreNewFields"]),
+        "Whether records must pass the schema: `validate` true is `mode: strict`, false is `mode: off`",
+        validate=_switch("Records that fail the schema become dead letters; default: true"),
+        mode=_text("`IgnoreNewFields` sets the schema's `additionalProperties` to true", enum=["Strict", "IgnoreNewFields"]),
     ),
     "mode": _text(
-        "Beyond Obsrv, and before `validation_config`. What becomes of a record that fails the schema: nothing (`off`), it is "
-        "kept and marked (`warn`), it is set aside (`strict`)",
+        "Beyond Obsrv; overrides `validation_config`. `off`: the schema is not checked. `warn`: a record that fails is stored "
+        "and marked. `strict`: it becomes a dead letter",
         enum=list(MODES),
     ),
     "dedup_config": _object("Which records are stored once", **_DEDUP),
     "extraction_config": _object(
-        "Its `dedup_config` asks for each `msgid` to be stored once, where there is no other",
-        dedup_config=_object("What the batch is known by: its `msgid`", drop_duplicates=_DEDUP["drop_duplicates"]),
+        "Its `dedup_config` stores each `msgid` once, unless `dedup_config` is given too",
+        dedup_config=_object("Deduplication of a batch by its `msgid`", drop_duplicates=_DEDUP["drop_duplicates"]),
     ),
     "dataset_config": _object(
-        "Obsrv's; of it, the time and the topic are used",
+        "Obsrv's; only the time and the topic are used",
         keys_config=_object("The keys", timestamp_key=_text("As `timestamp_field`")),
-        timestamp_key=_text("As `timestamp_field`, where older clients say it"),
+        timestamp_key=_text("As `timestamp_field`; older clients send it here"),
         entry_topic=_text("As `entry_topic`", nullable=True),
     ),
-    "router_config": _object("Obsrv's; of it, the topic is used", topic=_text("As `entry_topic`", nullable=True)),
+    "router_config": _object("Obsrv's; only the topic is used", topic=_text("As `entry_topic`", nullable=True)),
     "entry_topic": _text(
-        "The topic that data come in by; the dataset's id unless given. null: none, and it is written as a data source only",
+        "Name of the entry topic; default: the dataset's id. null: none; the collection takes records only as a data source",
         nullable=True,
     ),
-    "timestamp_field": _text("Beyond Obsrv: the member that is a record's own time; null: none", nullable=True, minLength=1),
-    "requires_token": _switch("Beyond Obsrv: whether data come in with a key only"),
-    "public": _switch("Beyond Obsrv: whether its records may be read without a key"),
+    "timestamp_field": _text("Beyond Obsrv: the member that holds a record's own time; null: none", nullable=True, minLength=1),
+    "requires_token": _switch("Beyond Obsrv: whether writing requires a key"),
+    "public": _switch("Beyond Obsrv: whether records can be read without a key"),
     "retention": _object(
-        "Beyond Obsrv: what the entry topic keeps at most of what the lake holds already; null: what the installation says",
-        seconds={**_SECONDS, "description": "No older than this"},
-        bytes=_amount("integer", "No more than this"),
+        "Beyond Obsrv: how much the entry topic keeps of what the lake already holds; null: the installation's setting",
+        seconds={**_SECONDS, "description": "Largest age in seconds"},
+        bytes=_amount("integer", "Largest size in bytes"),
     ),
     "type": _text(_UNUSED, enum=["event", "transaction", "master", "dataset", "master-dataset"]),
     "denorm_config": _unused(),
@@ -96,14 +96,14 @@ USED: Final = frozenset(_MEMBERS) - {name for name, shape in _MEMBERS.items() if
 
 def _request(api: str, request: Shape) -> Shape:
     """The shape of a whole request to an API of Obsrv's."""
-    msgid = _text("Of the request; the answer repeats it", example="4a7f14c3-d61e-4d4f-be78-181834eeff6d")
+    msgid = _text("Id of the request; the answer repeats it", example="4a7f14c3-d61e-4d4f-be78-181834eeff6d")
     return {
         "type": "object",
         "additionalProperties": False,
         "required": ["id", "ver", "ts", "params", "request"],
         "properties": {
-            "id": _text("Of the API", enum=[api], example=api),
-            "ver": _text("Of the API", example="v2"),
+            "id": _text("Name of the API", enum=[api], example=api),
+            "ver": _text("Version of the API", example="v2"),
             "ts": _text("The time of the request", example="2024-04-10T16:10:50+05:30"),
             "params": {"type": "object", "additionalProperties": False, "required": ["msgid"], "properties": {"msgid": msgid}},
             "request": request,
@@ -111,14 +111,14 @@ def _request(api: str, request: Shape) -> Shape:
     }
 
 
-CREATE: Final = _request("api.datasets.create", _object("The dataset to be", ("dataset_id",), dataset_id=_ID, **_MEMBERS))
+CREATE: Final = _request("api.datasets.create", _object("The new dataset", ("dataset_id",), dataset_id=_ID, **_MEMBERS))
 UPDATE: Final = _request(
     "api.datasets.update",
     _object(
-        "What is to change; the rest stays",
+        "The members to change; the others stay",
         ("dataset_id",),
         dataset_id=_ID,
-        version_key=_text("As it was read: whoever changed the dataset since is not overwritten. Absent: whatever it is now"),
+        version_key=_text("As it was read; if the dataset has changed since, the answer is 409. Absent: always change it"),
         **_MEMBERS,
     ),
 )
@@ -129,7 +129,7 @@ LIST: Final = _request(
         "Which datasets",
         filters={
             **_object(
-                "All of which must hold",
+                "All filters must match",
                 status={
                     "description": "Every dataset here is `Live`",
                     "anyOf": [
@@ -150,24 +150,24 @@ LIST: Final = _request(
                 "type": "object",
                 "required": ["order"],
                 "properties": {
-                    "field": _text("What to order by; `column` is the same", enum=list(SORTED_BY)),
-                    "column": _text("What to order by", enum=list(SORTED_BY)),
-                    "order": _text("Which first", enum=["asc", "desc"]),
+                    "field": _text("Member to sort by; `column` means the same", enum=list(SORTED_BY)),
+                    "column": _text("Member to sort by", enum=list(SORTED_BY)),
+                    "order": _text("Ascending or descending", enum=["asc", "desc"]),
                 },
             },
         },
-        offset={"type": "integer", "minimum": 0, "description": "How many to leave out"},
-        limit={"type": "integer", "minimum": 0, "description": "How many to give at most; absent: all"},
+        offset={"type": "integer", "minimum": 0, "description": "Number of datasets to skip"},
+        limit={"type": "integer", "minimum": 0, "description": "Largest number of datasets; absent: all"},
     ),
 )
 ALIAS: Final = _request(
     "api.datasets.alias",
     _object(
-        "What to do",
+        "The change of the alias",
         ("action", "dataset_id"),
-        action=_text("With the alias", enum=["attach", "detach"]),
+        action=_text("What to do with the alias", enum=["attach", "detach"]),
         dataset_id=_ID,
-        alias_name=_text("The alias; for `detach` it need not be named", minLength=1, example="journeys"),
+        alias_name=_text("The alias; not needed for `detach`", minLength=1, example="journeys"),
     ),
 )
 FIX: Final[Shape] = {
@@ -175,7 +175,7 @@ FIX: Final[Shape] = {
     "required": ["request"],
     "properties": {
         "request": _object(
-            "What to put in its place", ("record",), record={"type": "object", "description": "The record as it should be"}
+            "The corrected record", ("record",), record={"type": "object", "description": "The record as it should be"}
         )
     },
 }
@@ -185,7 +185,7 @@ REPLAY: Final[Shape] = {
         "request": _object(
             "Which records",
             ids={"type": "array", "items": {"type": "string"}, "description": "Ids of records; absent: all of them"},
-            after=_text("Only those after this id: the `next` of an earlier answer"),
+            after=_text("Only those after this id: `next` of an earlier answer"),
         )
     },
 }

@@ -20,14 +20,14 @@ class ParamsSchema(Schema):
     """Whose answer it is."""
 
     status = fields.String(metadata={"enum": ["SUCCESS", "FAILED"], "example": "SUCCESS"})
-    msgid = fields.String(metadata={"description": "The request's, if it could be read"})
-    resmsgid = fields.String(metadata={"format": "uuid", "description": "The answer's"})
+    msgid = fields.String(metadata={"description": "Id of the request, if it could be read"})
+    resmsgid = fields.String(metadata={"format": "uuid", "description": "Id of the answer"})
 
 
 class EnvelopeSchema(Schema):
     """What every answer comes in."""
 
-    id = fields.String(metadata={"description": "Of the API", "example": "api.data.in"})
+    id = fields.String(metadata={"description": "Name of the API", "example": "api.data.in"})
     ver = fields.String(metadata={"example": "v2"})
     ts = fields.String(metadata={"format": "date-time", "example": "2024-05-30T18:05:48+00:00"})
     params = fields.Nested(ParamsSchema)
@@ -54,10 +54,11 @@ class OutSchema(QuerySchema):
     """Which events."""
 
     after = fields.String(
-        load_default="0", metadata={"description": "Only what came after this position; 0: all that is kept", "example": "0"}
+        load_default="0",
+        metadata={"description": "Only events after this position; 0: all that the topic keeps", "example": "0"},
     )
     limit = Whole(
-        "How many to give at most; fewer come also where they are large",
+        "Largest number of events; large events may come in smaller pages",
         100,
         10_000,
         load_default=1000,
@@ -66,35 +67,35 @@ class OutSchema(QuerySchema):
 
 
 class PageSchema(QuerySchema):
-    """Which records that were refused."""
+    """Which dead letters."""
 
-    after = AsideId(load_default="", metadata={"description": "Only what follows: the `next` of an earlier answer"})
-    limit = Whole("How many to give at most", 100, 1000, load_default=100, validate=_AT_LEAST_ONE)
+    after = AsideId(load_default="", metadata={"description": "Only those after this one: `next` of an earlier answer"})
+    limit = Whole("Largest number of dead letters", 100, 1000, load_default=100, validate=_AT_LEAST_ONE)
 
 
 class ReadSchema(QuerySchema):
     """How much of a dataset."""
 
     names = fields.String(
-        data_key="fields", metadata={"description": "Members, parted by commas; absent: all", "example": "dataset_id,name"}
+        data_key="fields", metadata={"description": "Members, separated by commas; absent: all", "example": "dataset_id,name"}
     )
-    mode = fields.String(metadata={"description": "Obsrv's `edit`; there is no draft here, so that it changes nothing"})
+    mode = fields.String(metadata={"description": "Obsrv's `edit`; ignored, because this service has no drafts"})
 
 
 class IngestedSchema(Schema):
-    """The data are stored, or with what a schema refuses set aside."""
+    """The records are stored; those that a strict schema refuses are dead letters."""
 
     message = fields.String(metadata={"example": "Data ingested successfully"})
 
 
 class EventSchema(Schema):
-    """A record that came."""
+    """A record in the entry topic."""
 
     position = fields.String(metadata={"example": _POSITION})
     received_at = fields.String(metadata=_TIME)
-    msgid = fields.String(allow_none=True, metadata={"description": "Of the request; null if it had none"})
+    msgid = fields.String(allow_none=True, metadata={"description": "Id of the request; null if it had none"})
     event = fields.Dict(metadata={"example": {"eid": "INTERACT"}})
-    fault = fields.String(metadata={"description": "Why it fails the schema, if it was kept all the same"})
+    fault = fields.String(metadata={"description": "Why the record fails the schema; absent if it passes"})
 
 
 class EventsSchema(Schema):
@@ -103,49 +104,55 @@ class EventsSchema(Schema):
     events = fields.List(fields.Nested(EventSchema))
     next = fields.String(metadata={"description": "The `after` of the next request", "example": _POSITION})
     first = fields.String(
-        metadata={"description": "Position of the oldest that is kept, or will be the first to come", "example": _POSITION}
+        metadata={"description": "Position of the oldest event that the topic keeps, or of the next one", "example": _POSITION}
     )
     missed = fields.Boolean(
-        metadata={"description": "Whether some that came after `after` is not kept any more", "example": False}
+        metadata={"description": "`true` if the topic no longer keeps all events after `after`", "example": False}
     )
 
 
 class FailedSchema(Schema):
-    """A record that the schema refused."""
+    """A dead letter: a record that the schema refused."""
 
     id = fields.String(metadata={"example": "0006189c2b1d4e00-9a44ac5b-000000"})
     reason = fields.String(metadata={"example": '"eid" is a required property'})
     received_at = fields.String(metadata=_TIME)
-    msgid = fields.String(allow_none=True, metadata={"description": "Of the request that it came with"})
+    msgid = fields.String(allow_none=True, metadata={"description": "Id of the request that brought it"})
     record = fields.Dict(metadata={"example": {"ets": 1668591949682}})
 
 
 class FailedPageSchema(Schema):
-    """Some of the records that the schema refused."""
+    """A page of dead letters."""
 
     records = fields.List(fields.Nested(FailedSchema))
-    next = fields.String(allow_none=True, metadata={"description": "The next `after`; null: there is no more"})
+    next = fields.String(allow_none=True, metadata={"description": "The next `after`; null at the end"})
 
 
 class DiscardedSchema(Schema):
-    """The record is gone."""
+    """The dead letter is discarded."""
 
     message = fields.String(metadata={"example": "Record discarded successfully"})
-    id = fields.String(metadata={"description": "The record's"})
+    id = fields.String(metadata={"description": "Id of the dead letter"})
 
 
 class ReplayedSchema(Schema):
-    """What became of records that had been refused."""
+    """The outcome of a replay."""
 
-    stored = fields.Integer(metadata={"description": "How many pass the schema by now, and are stored", "example": 1})
-    left = fields.Integer(metadata={"description": "How many still fail it", "example": 0})
-    next = fields.String(allow_none=True, metadata={"description": "The next `after`, if there are more; else null"})
+    stored = fields.Integer(
+        metadata={"description": "Number of records that now pass the schema, and are stored", "example": 1}
+    )
+    left = fields.Integer(metadata={"description": "Number of records that still fail it", "example": 0})
+    next = fields.String(allow_none=True, metadata={"description": "The next `after`; null at the end"})
 
 
 class _Changed(Schema):
-    id = fields.String(metadata={"description": "Of the dataset", "example": "trips"})
-    version_key = fields.String(metadata={"description": "Another with each change", "example": "1713442037275000"})
-    warnings = fields.List(fields.String(), metadata={"description": "What was not used of the request; absent for nothing"})
+    id = fields.String(metadata={"description": "Id of the dataset", "example": "trips"})
+    version_key = fields.String(
+        metadata={"description": "Changes with each change of the dataset", "example": "1713442037275000"}
+    )
+    warnings = fields.List(
+        fields.String(), metadata={"description": "Members of the request that were not used; absent if none"}
+    )
 
 
 class CreatedSchema(_Changed):
@@ -166,10 +173,10 @@ class AliasedSchema(Schema):
 
 
 class DatasetSchema(Schema):
-    """A dataset's definition. What goes beyond Obsrv's is described with the request that makes one."""
+    """A dataset's definition. The request that creates a dataset describes the members beyond Obsrv's."""
 
     id = fields.String(metadata={"example": "example"})
-    dataset_id = fields.String(metadata={"description": "The same", "example": "example"})
+    dataset_id = fields.String(metadata={"description": "The same as `id`", "example": "example"})
     name = fields.String()
     alias = fields.String(allow_none=True)
     type = fields.String(metadata={"example": "event"})
@@ -177,7 +184,7 @@ class DatasetSchema(Schema):
     tags = fields.List(fields.String())
     version = fields.Integer(metadata={"example": 1})
     api_version = fields.String(metadata={"example": "v2"})
-    version_key = fields.String(metadata={"description": "Another with each change"})
+    version_key = fields.String(metadata={"description": "Changes with each change of the dataset"})
     data_schema = fields.Dict(allow_none=True)
     validation_config = fields.Dict(metadata={"example": {"validate": True, "mode": "Strict"}})
     dedup_config = fields.Dict(metadata={"example": {"drop_duplicates": False, "dedup_key": None, "dedup_period": 604800}})
@@ -190,7 +197,8 @@ class DatasetSchema(Schema):
     public = fields.Boolean()
     retention = fields.Dict(metadata={"example": {"seconds": None, "bytes": None}})
     stream = fields.String(
-        allow_none=True, metadata={"description": "On Redis, the stream that consumer groups read; elsewhere null"}
+        allow_none=True,
+        metadata={"description": "Name of the Redis Stream that consumer groups can read; null on other stores"},
     )
     created_date = fields.String(metadata=_TIME)
     updated_date = fields.String(metadata=_TIME)
@@ -200,4 +208,4 @@ class DatasetsSchema(Schema):
     """Some datasets."""
 
     data = fields.List(fields.Nested(DatasetSchema))
-    count = fields.Integer(metadata={"description": "How many these are", "example": 1})
+    count = fields.Integer(metadata={"description": "Number of datasets in `data`", "example": 1})

@@ -19,8 +19,8 @@ _RECORD = {"timestamp": "2025-01-01T12:00:00Z", "metric": "temperature", "value"
 BODY: dict[str, Any] = {
     "required": True,
     "description": (
-        "The records, which should follow one schema: the data source's own, if it has one. A time with an offset is brought "
-        "to UTC; one without is taken as UTC, with a warning."
+        "The records should follow one schema: the data source's own, if it has one. A time with an offset is converted to "
+        "UTC. A time without an offset is taken as UTC, with a warning."
     ),
     "content": {
         "application/json": {

@@ -56,7 +56,7 @@ def count() -> None:
     security=SECURITY,
 )
 def insert() -> Response:
-    """Insert records into a data source: all of them, durably, or none."""
+    """Insert records into a data source: all of them are stored durably, or none."""
     principal = _principal()
     body = plain_body()
     given = _object(body)
@@ -75,9 +75,9 @@ def insert() -> Response:
 @blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
 @problems(blueprint, 400, 401, 403, 404, 429, 500, 503, security=[*SECURITY, {}])
 def records(query: dict[str, Any], datasource_id: str) -> Response:
-    """Read records back, in the order in which they came.
+    """Read records back, in the order of their arrival.
 
-    Of a public data source this needs no token.
+    A public data source needs no token.
     """
     collection = _readable(datasource_id)
     before = b'{"datasource_id":' + msgspec.json.encode(collection.id) + b","

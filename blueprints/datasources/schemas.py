@@ -6,12 +6,10 @@ from marshmallow import Schema, fields
 
 
 class InsertedSchema(Schema):
-    """What became of the records."""
+    """The outcome of an insertion."""
 
     message = fields.String(metadata={"example": "Data successfully inserted"})
-    inserted_rows = fields.Integer(
-        metadata={"description": "How many records were stored; fewer than were sent where some came before", "example": 1}
-    )
+    inserted_rows = fields.Integer(metadata={"description": "Number of records stored; duplicates do not count", "example": 1})
     warnings = fields.List(
-        fields.String(), metadata={"description": "What is amiss with records that were stored all the same; absent for none"}
+        fields.String(), metadata={"description": "Warnings about records that were stored nevertheless; absent if none"}
     )

@@ -8,10 +8,10 @@ FORMAT = {
     "name": "format",
     "in": "path",
     "required": True,
-    "description": f"{', '.join(FORMATS)}; in any case",
+    "description": f"{', '.join(FORMATS)}; upper or lower case",
     "schema": {"type": "string"},
     "example": "csv",
 }
 ZIP = {"schema": {"type": "string", "format": "binary"}, "content_type": "application/zip"}
-HEADERS = {"Content-Disposition": {"schema": {"type": "string"}, "description": "The name of the file"}}
-EMPTY = {"X-Empty-Reason": {"schema": {"type": "string"}, "description": "Why there is nothing"}}
+HEADERS = {"Content-Disposition": {"schema": {"type": "string"}, "description": "The file name"}}
+EMPTY = {"X-Empty-Reason": {"schema": {"type": "string"}, "description": "Why the answer is empty"}}

@@ -19,7 +19,7 @@ blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description=
 @blueprint.route("/formats")
 @blueprint.response(200, {"type": "string", "example": "json, csv, xml"}, content_type="text/plain")
 def formats() -> Response:
-    """The formats of the first generation of this API."""
+    """List the formats of this API's first generation."""
     return Response("json, csv, xml", content_type="text/plain; charset=utf-8")
 
 

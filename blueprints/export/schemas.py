@@ -51,16 +51,16 @@ class FiltersSchema(Schema):
         metadata={
             "type": "string",
             "format": "date",
-            "description": "Last UTC day, inclusive; likewise",
+            "description": "Last UTC day, inclusive; a time stands for its UTC day",
             "example": "2030-12-31",
         }
     )
-    types = Words("Home Assistant domains, exact, in any case", [])
-    units = Words("Units of measurement, exact, in their own case", [])
+    types = Words("Home Assistant domains; exact match, upper or lower case", [])
+    units = Words("Units of measurement; exact match, case-sensitive", [])
     time_field = fields.String(
         load_default="changed",
         validate=validate.OneOf(["changed", "received"]),
-        metadata={"description": "Whether the dates go by a record's own time or by its arrival"},
+        metadata={"description": "The time that the dates filter: the record's own, or its arrival"},
     )
     metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})
 
@@ -90,7 +90,7 @@ class FiltersSchema(Schema):
 class DatasetSchema(FiltersSchema):
     """The same, with the formats in the query."""
 
-    formats = Words("Formats of the dataset, in any case", ["json", "csv"])
+    formats = Words("Formats of the dataset, upper or lower case", ["json", "csv"])
     format = Words("The same as `formats`", [])
 
 

@@ -25,7 +25,7 @@ EXAMPLE: dict[str, list[dict[str, Any]]] = {
 }
 BODY = {
     "required": True,
-    "description": "The home's data, kept as it comes: lists of states by entity, plain or packed with zlib, gzip or zstd.",
+    "description": "The home's data, stored as it comes: lists of states by entity; plain, zlib, gzip or zstd.",
     "content": {
         "application/json": {"schema": {"type": "object"}, "example": EXAMPLE},
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},

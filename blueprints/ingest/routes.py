@@ -16,7 +16,7 @@ from blueprints.ingest.openapi import BODY, HOME_UUID
 from blueprints.ingest.schemas import ForgottenSchema, ReceiptSchema, home_uuid
 from smarthouse_api.states.uploads import MESSAGE, Upload
 
-blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description="Upload a home's data; forget a home")
+blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description="Upload a home's data; erase a home")
 
 
 @blueprint.route("/data")
@@ -27,7 +27,7 @@ class Data(MethodView):
     def post(self) -> Response:
         """Upload a home's data.
 
-        The bytes are kept as they come; what is recognised in them is counted. A `200` means that they are durable.
+        The service stores the bytes as they come, and counts the recognised states. After a `200` they are durable.
         """
         upload = Upload(_counted_home(), whole_body(), request.content_encoding, request.headers.get("Idempotency-Key"))
         answer = house().uploads.receive(upload)
@@ -42,9 +42,9 @@ class Data(MethodView):
     @blueprint.response(200, ForgottenSchema)
     @problems(blueprint, 400, 429, 503)
     def delete(self) -> ResponseReturnValue:
-        """Forget a home: delete all that was ever uploaded under its UUID.
+        """Erase a home: delete everything ever uploaded under its UUID.
 
-        The answer is the same whether the home was known or not.
+        The answer is the same for a known and for an unknown home.
         """
         house().forgetting.forget(_counted_home())
         return {"message": "Data successfully deleted"}

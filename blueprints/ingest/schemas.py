@@ -14,11 +14,15 @@ class ReceiptSchema(Schema):
     """What happened to an upload."""
 
     message = fields.String(metadata={"example": MESSAGE})
-    id = fields.String(metadata={"description": "Of the stored payload; random", "example": "4f8a1c0e6d5b4b0f9a7e3c2d1b0a9f8e"})
-    records = fields.Integer(metadata={"description": "State changes that became records", "example": 4})
-    ignored = fields.Integer(metadata={"description": "Entries without the shape of a state; kept raw only", "example": 0})
-    duplicate = fields.Boolean(metadata={"description": "The same bytes came before from this home, and are kept once"})
-    detail = fields.String(metadata={"description": "Why a body gave no records; only then"})
+    id = fields.String(
+        metadata={"description": "Random id of the stored upload", "example": "4f8a1c0e6d5b4b0f9a7e3c2d1b0a9f8e"}
+    )
+    records = fields.Integer(metadata={"description": "State changes recognised in the upload", "example": 4})
+    ignored = fields.Integer(
+        metadata={"description": "Entries that are not states; only their raw bytes are kept", "example": 0}
+    )
+    duplicate = fields.Boolean(metadata={"description": "`true` if this home sent the same bytes before"})
+    detail = fields.String(metadata={"description": "Why the upload gave no records; otherwise absent"})
 
 
 class ForgottenSchema(Schema):

@@ -40,16 +40,15 @@ EVENTS = {"type": "string", "example": 'retry: 1000\n\nid: 0\ndata: {"index":0,"
 class Data(MethodView):
     @blueprint.arguments(FetchSchema(), location="query", error_status_code=400)
     @blueprint.arguments(ResumeSchema(), location="headers", error_status_code=400)
-    @blueprint.response(302, description="Where the packets are", headers=FOUND_HEADERS)
+    @blueprint.response(302, description="Redirects to the packets", headers=FOUND_HEADERS)
     @blueprint.alt_response(200, schema=EVENTS, content_type="text/event-stream", description="With `follow`: the packets")
-    @blueprint.alt_response(204, description="With `follow`: `Last-Event-ID` was the last packet that was asked for")
+    @blueprint.alt_response(204, description="With `follow`: `Last-Event-ID` is the last packet of the range")
     @answers(404)
     def get(self, query: dict[str, Any], headers: dict[str, Any], visit: Visit) -> Response:
         """Fetch data packets.
 
-        The answer sends the client on to a URL that yields the packets' bytes, works for a short time and needs no key. With
-        `follow`, it is the packets themselves as server-sent events, each with index, time and base64; a comment line is a sign
-        of life.
+        The answer redirects to a URL of the packets' bytes. The URL expires soon and needs no key. With `follow`, the answer is
+        the packets as server-sent events, each with index, time and base64. A comment line keeps the connection alive.
         """
         if query["follow"]:
             return _followed(query, headers.get("last_event_id"), visit)
@@ -60,7 +59,7 @@ class Data(MethodView):
     @blueprint.response(201, AppendedSchema, headers=REPLAYED_HEADERS)
     @answers(404, 409, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=PACKETS_BODY)
     def post(self, query: dict[str, Any], visit: Visit) -> Response:
-        """Append data packets: all of them, durably, or none."""
+        """Append data packets: all of them are stored durably, or none."""
         body = plain_body()
         packets = new_packets(body, request.mimetype == "application/x-ndjson", query.get("index"))
         appended = house().streams.appending.append(
@@ -77,13 +76,13 @@ class Data(MethodView):
 @blueprint.arguments(SignedSchema(), location="query", error_status_code=400)
 @blueprint.response(200, BINARY, content_type="application/octet-stream", headers=DOWNLOAD_HEADERS)
 @blueprint.alt_response(
-    206, schema=BINARY, content_type="application/octet-stream", description="A part of it", headers=PART_HEADERS
+    206, schema=BINARY, content_type="application/octet-stream", description="The requested bytes", headers=PART_HEADERS
 )
 @problems(blueprint, 400, 403, 404, 416, 500, 503, security=[])
 def download(query: dict[str, str], place: Place) -> Response:
-    """Download packets, under a URL that was given for it.
+    """Download packets from a URL that the service gave.
 
-    The URL is the permission: it needs no key, and cannot be changed. One range of bytes may be asked for.
+    The URL is the permission: it needs no key, and its signature protects it. A request may name one range of bytes.
     """
     return _sent(house().streams.downloads.open(place.home_id, place.module_id, place.stream_name, query))
 

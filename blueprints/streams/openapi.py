@@ -33,24 +33,24 @@ PATH = {
 }
 PAGE_HEADERS = {
     "vnd.tinkermode.range": _header(
-        "Positions of the first and the last item, and how many there are in all; `*/210` for no item", example="0-9/210"
+        "Positions of the first and the last item, and the total; `*/210` for no item", example="0-9/210"
     )
 }
-LOCATION_HEADERS = {"Location": _header("Where it is now", format="uri-reference")}
-FOUND_HEADERS = {"Location": _header("Where the packets are: absolute, for a short time, without a key", format="uri")}
+LOCATION_HEADERS = {"Location": _header("Its path", format="uri-reference")}
+FOUND_HEADERS = {"Location": _header("Absolute URL of the packets; it expires soon and needs no key", format="uri")}
 DOWNLOAD_HEADERS = {
-    "Content-Disposition": _header("The name of the file"),
-    "ETag": _header("Of these very bytes"),
-    "Accept-Ranges": _header("`bytes`; `none` where the size is not known beforehand"),
+    "Content-Disposition": _header("The file name"),
+    "ETag": _header("Identifies exactly these bytes"),
+    "Accept-Ranges": _header("`bytes`; `none` if the size is not known beforehand"),
 }
-PART_HEADERS = {"Content-Range": _header("Which bytes these are", example="bytes 0-99/1234")}
+PART_HEADERS = {"Content-Range": _header("The range of bytes in this answer", example="bytes 0-99/1234")}
 RETENTION_BODY = _json(
     {
         "type": "object",
         "additionalProperties": False,
         "properties": {"retention": {"$ref": "#/components/schemas/Retention"}},
     },
-    "What the stream is to keep; without it, that stays as it is",
+    "The retention of the stream; if absent, it does not change",
     {"retention": {"packets": 1_000_000}},
     required=False,
 )
@@ -61,20 +61,20 @@ TIMEOUT_BODY = _json(
         "additionalProperties": False,
         "properties": {"timeoutSeconds": {"type": "number", "minimum": 0, "exclusiveMinimum": True}},
     },
-    "How long the session stays open without a packet or a renewal",
+    "Seconds until the session closes without a packet or a renewal",
     {"timeoutSeconds": 60},
     required=False,
 )
-CONTENT_BODY = _json({"type": "object"}, "What is to be noted: any JSON object", {"light": "on"}, required=True)
+CONTENT_BODY = _json({"type": "object"}, "The metadata: any JSON object", {"light": "on"}, required=True)
 PACKETS_BODY = {
-    "description": "One packet, as it is; or a batch as `application/x-ndjson`, of which all packets are stored or none",
+    "description": "One packet as raw bytes, or a batch as `application/x-ndjson`. A batch is stored whole or not at all",
     "required": True,
     "content": {
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         "application/x-ndjson": {
             "schema": {
                 "type": "string",
-                "description": 'A line for each packet: `{"data": "<base64>"}`, with `"index"` if it is not the next one',
+                "description": 'One line for each packet: `{"data": "<base64>"}`; add `"index"` to name its index',
             },
             "example": '{"data": "aGVsbG8="}\n{"data": "d29ybGQ=", "index": 5}\n',
         },

@@ -48,18 +48,18 @@ class Stream(MethodView):
         """Get a stream."""
         return told(whole_stream(visit.stream()))
 
-    @blueprint.response(201, WholeStreamSchema, description="The stream, which is new", headers=LOCATION_HEADERS)
-    @blueprint.alt_response(200, schema=WholeStreamSchema, description="The stream, which was there")
+    @blueprint.response(201, WholeStreamSchema, description="The stream is new", headers=LOCATION_HEADERS)
+    @blueprint.alt_response(200, schema=WholeStreamSchema, description="The stream existed already")
     @answers(400, 413, 415, requestBody=RETENTION_BODY)
     def put(self, visit: Visit) -> Response:
-        """Make a stream, or change what it keeps."""
+        """Create a stream, or change its retention."""
         retention = new_retention()
         stream, is_new = house().streams.catalogue.create(visit.home_id, visit.module_id, visit.stream_name, retention)
         if not is_new:
             return told(whole_stream(stream))
         return told(whole_stream(stream), 201, {"Location": url_for(".Stream", **visit.names)})
 
-    @blueprint.response(204, description="The stream and all that belongs to it is gone")
+    @blueprint.response(204, description="The stream and everything in it is deleted")
     @answers(400, 404, 409)
     def delete(self, visit: Visit) -> Response:
         """Delete a stream with its packets, sessions and metadata."""
@@ -94,11 +94,11 @@ class MetadataPacket(MethodView):
         """Get the metadata of a packet."""
         return told(metadata_object(house().streams.metadata.find(visit.stream(), visit.packet_index)))
 
-    @blueprint.response(201, MetadataSchema, description="It is new")
-    @blueprint.alt_response(200, schema=MetadataSchema, description="It replaces what was there")
+    @blueprint.response(201, MetadataSchema, description="The metadata is new")
+    @blueprint.alt_response(200, schema=MetadataSchema, description="It replaces earlier metadata")
     @answers(400, 404, 413, 415, requestBody=CONTENT_BODY)
     def put(self, visit: Visit) -> Response:
-        """Note something about a packet, in place of what was noted before."""
+        """Store the metadata of a packet, and replace any earlier metadata."""
         content = noted_content()
         packet, is_new = house().streams.metadata.put(visit.stream(), visit.packet_index, content, visit.owner)
         return told(metadata_object(packet), 201 if is_new else 200)

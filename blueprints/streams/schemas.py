@@ -19,8 +19,8 @@ class PacketFormatField(fields.String):
 
     def __init__(self) -> None:
         described = (
-            "`octets`: the bytes alone, one packet after another; `ndjson`: a line for each, with index, time and base64; "
-            "`zip`: a file for each. In any case"
+            "`octets`: only the bytes, one packet after another; `ndjson`: one line for each, with index, time and base64; "
+            "`zip`: one file for each. Upper or lower case"
         )
         super().__init__(load_default="octets", metadata={"description": described, "enum": list(PACKET_FORMATS)})
 
@@ -31,8 +31,8 @@ class PacketFormatField(fields.String):
 class PageSchema(QuerySchema):
     """Which part of a list."""
 
-    skip = Whole("How many to leave out", None, load_default=0)
-    limit = Whole("If not zero, how many to give at most", None, load_default=0)
+    skip = Whole("Number of items to skip", None, load_default=0)
+    limit = Whole("Largest number of items; 0: all", None, load_default=0)
 
 
 def _check_order(query: dict[str, Any]) -> None:
@@ -55,13 +55,13 @@ class RangeSchema(PageSchema):
 class FetchSchema(QuerySchema):
     """Which packets, and how."""
 
-    start = Whole("Index of the first packet; with `follow`, absent: only what comes from now on", 0)
+    start = Whole("Index of the first packet; with `follow`, absent: only new packets", 0)
     stop = Whole("Index of the last packet, inclusive; with `follow`, absent: no end", 100)
     format = PacketFormatField()
     follow = fields.Boolean(
         load_default=False,
         error_messages={"invalid": "must be true or false."},
-        metadata={"description": "Give the packets as server-sent events, and go on as new ones come", "example": False},
+        metadata={"description": "Send the packets as server-sent events, and continue with new ones", "example": False},
     )
 
     @validates_schema(skip_on_field_errors=True)
@@ -75,21 +75,21 @@ class FetchSchema(QuerySchema):
 class ResumeSchema(Schema):
     """Where a client that follows a stream left off."""
 
-    last_event_id = Whole("With `follow`: go on after this index, whatever `start` says", None, data_key="Last-Event-ID")
+    last_event_id = Whole("With `follow`: continue after this index; `start` is ignored", None, data_key="Last-Event-ID")
 
 
 class AppendSchema(QuerySchema):
     """Where packets go."""
 
-    index = Whole("Index of the packet, at or above the next one; absent: the next one", None, LARGEST_INDEX)
+    index = Whole("Index of the packet: the next one or higher; absent: the next one", None, LARGEST_INDEX)
     session = fields.String(
         validate=validate.Length(min=1, error="is empty; give the id of the open session, or leave it out."),
-        metadata={"description": "The open session that the packets must belong to; otherwise 409"},
+        metadata={"description": "Id of the session that must be open; otherwise 409"},
     )
 
 
 def _given() -> fields.String:
-    return fields.String(metadata={"description": "As it was given"})
+    return fields.String(metadata={"description": "As in the given URL"})
 
 
 class SignedSchema(Schema):
@@ -104,19 +104,19 @@ class SignedSchema(Schema):
 
 
 class OwnerSchema(Schema):
-    """Whose key something was done with."""
+    """The owner of the key that a request used."""
 
     type = fields.String(metadata={"description": "`user`, `project` or `admin`", "example": "user"})
-    id = fields.String(metadata={"description": "Of the key; no secret", "example": "4f8a1c0e6d5b"})
-    name = fields.String(metadata={"description": "That the key was given", "example": "the gateway"})
+    id = fields.String(metadata={"description": "Id of the key; not secret", "example": "4f8a1c0e6d5b"})
+    name = fields.String(metadata={"description": "Name of the key", "example": "the gateway"})
 
 
 class RetentionSchema(Schema):
-    """What a stream keeps: its newest packets. Without a member, there is no such limit."""
+    """What a stream keeps: its newest packets. An absent member sets no limit."""
 
-    packets = fields.Integer(metadata={"description": "At most so many", "minimum": 1, "example": 1_000_000})
-    bytes = fields.Integer(metadata={"description": "Of so many bytes together", "minimum": 1})
-    seconds = fields.Float(metadata={"description": "No older than this", "minimum": 0, "exclusiveMinimum": True})
+    packets = fields.Integer(metadata={"description": "Largest number of packets", "minimum": 1, "example": 1_000_000})
+    bytes = fields.Integer(metadata={"description": "Largest total size in bytes", "minimum": 1})
+    seconds = fields.Float(metadata={"description": "Largest age in seconds", "minimum": 0, "exclusiveMinimum": True})
 
 
 class StreamSchema(Schema):
@@ -136,12 +136,12 @@ class WholeStreamSchema(StreamSchema):
 class StatusSchema(Schema):
     """Where a stream stands."""
 
-    packetIndex = fields.Integer(metadata={"description": "The highest index known; -1 before the first", "example": 41})
+    packetIndex = fields.Integer(metadata={"description": "The highest index; -1 before the first packet", "example": 41})
     lastPacketReceivedAt = fields.String(
-        metadata={**_TIME, "description": "When the last packet came; absent before the first"}
+        metadata={**_TIME, "description": "When the last packet came; absent before the first packet"}
     )
-    openPacketIndex = fields.Integer(metadata={"description": "Where the open session begins; only while one is open"})
-    streamOwner = fields.Nested(OwnerSchema, metadata={"description": "Whose session is open; only while one is"})
+    openPacketIndex = fields.Integer(metadata={"description": "First index of the open session; absent if none is open"})
+    streamOwner = fields.Nested(OwnerSchema, metadata={"description": "Owner of the open session; absent if none is open"})
 
 
 class SessionSchema(Schema):
@@ -149,26 +149,26 @@ class SessionSchema(Schema):
 
     id = fields.String(metadata={"example": SESSION_ID})
     start = fields.Integer(metadata={"description": "Index of its first packet", "example": 0})
-    stop = fields.Integer(metadata={"description": "Index of its last packet; absent while it has none", "example": 41})
+    stop = fields.Integer(metadata={"description": "Index of its last packet; absent if it has none", "example": 41})
     author = fields.Nested(OwnerSchema, metadata={"description": "Who made it"})
-    open = fields.Boolean(metadata={"description": "`true` while it is open, else absent"})
+    open = fields.Boolean(metadata={"description": "`true` if it is open; otherwise absent"})
 
 
 class MetadataSchema(Schema):
-    """What somebody noted about a packet."""
+    """The metadata of a packet."""
 
     packetIndex = fields.Integer(metadata={"example": 0})
     content = fields.Dict(metadata={"description": "Any JSON object", "example": {"light": "on"}})
-    receivedAt = fields.String(metadata={**_TIME, "description": "When the first content came"})
-    updatedAt = fields.String(metadata={**_TIME, "description": "When this content came"})
+    receivedAt = fields.String(metadata={**_TIME, "description": "When the first content was stored"})
+    updatedAt = fields.String(metadata={**_TIME, "description": "When this content was stored"})
     source = fields.Nested(OwnerSchema, metadata={"description": "Who wrote this content"})
 
 
 class AppendedSchema(Schema):
-    """Which indexes the packets got."""
+    """The indexes that the packets got."""
 
-    start = fields.Integer(metadata={"description": "Of the first", "example": 42})
-    stop = fields.Integer(metadata={"description": "Of the last", "example": 42})
+    start = fields.Integer(metadata={"description": "Index of the first packet", "example": 42})
+    stop = fields.Integer(metadata={"description": "Index of the last packet", "example": 42})
 
 
 class BoundsSchema(Schema):

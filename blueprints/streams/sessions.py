@@ -38,12 +38,12 @@ class Sessions(MethodView):
 
 @route("/<segment:streamName>/sessions/open", methods=["POST"])
 @blueprint.response(201, SessionSchema, description="A new session", headers=LOCATION_HEADERS)
-@blueprint.alt_response(200, schema=SessionSchema, description="The session that this key had open, renewed")
+@blueprint.alt_response(200, schema=SessionSchema, description="The key had this session open; it is renewed")
 @answers(400, 404, 409, 413, 415, requestBody=TIMEOUT_BODY)
 def open_session(visit: Visit) -> Response:
-    """Open a session: own the stream, so that nobody else appends to it.
+    """Open a session and own the stream: no other key can append to it.
 
-    It stays open until it is closed, or until no packet and no renewal came for so long as it was given.
+    The session closes when it is closed, or when its timeout passes without a packet or a renewal.
     """
     timeout = timeout_seconds()
     session, is_new = house().streams.sessions.open(visit.stream(), visit.owner, timeout)
@@ -60,7 +60,7 @@ class Session(MethodView):
         """Get a session."""
         return told(session_object(house().streams.sessions.find(visit.stream(), visit.session_id)))
 
-    @blueprint.response(204, description="The session is gone; its packets stay")
+    @blueprint.response(204, description="The session is deleted; its packets stay")
     @answers(400, 404, 409)
     def delete(self, visit: Visit) -> Response:
         """Delete a session."""
@@ -70,7 +70,7 @@ class Session(MethodView):
 
 @route("/<segment:streamName>/sessions/<segment:sessionId>/close", methods=["POST"])
 @blueprint.response(200, SessionSchema, description="The closed session")
-@blueprint.alt_response(204, description="It had no packet, and is gone")
+@blueprint.alt_response(204, description="The session had no packet, and is deleted")
 @answers(400, 404, 409)
 def close_session(visit: Visit) -> Response:
     """Close a session: let others append to the stream again."""
@@ -80,17 +80,17 @@ def close_session(visit: Visit) -> Response:
 
 @route("/<segment:streamName>/sessions/<segment:sessionId>/hold")
 class Hold(MethodView):
-    @blueprint.response(204, description="It cannot be deleted now")
+    @blueprint.response(204, description="The session cannot be deleted now")
     @answers(400, 404)
     def put(self, visit: Visit) -> Response:
-        """Keep a session from being deleted."""
+        """Hold a session, so that it cannot be deleted."""
         house().streams.sessions.hold(visit.stream(), visit.session_id, visit.owner)
         return nothing()
 
-    @blueprint.response(204, description="This key does not keep it any more")
+    @blueprint.response(204, description="This key no longer holds the session")
     @answers(400, 404)
     def delete(self, visit: Visit) -> Response:
-        """Let a session be deleted again."""
+        """Release a session, so that it can be deleted again."""
         house().streams.sessions.release(visit.stream(), visit.session_id, visit.owner)
         return nothing()
 
