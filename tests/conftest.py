@@ -13,6 +13,7 @@ import time
 import uuid
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ ROOT = Path(__file__).parent.parent
 HOME = "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11"
 OTHER_HOME = "0b7c1f6e-1111-4222-8333-944455556666"
 MEMORY = {"SMARTHOUSE_STATE_URL": "memory://", "SMARTHOUSE_OBJECTS_URL": "memory://", "SMARTHOUSE_WORKERS": "1"}
+STORES = {"SMARTHOUSE_DATA_DIR", "SMARTHOUSE_STATE_URL", "SMARTHOUSE_OBJECTS_URL"}
 
 Environment = dict[str, str]
 
@@ -82,7 +84,7 @@ def make_house(environment: Environment) -> Iterator[Callable[..., House]]:
     houses: list[House] = []
 
     def make(**changes: object) -> House:
-        houses.append(House.from_settings(changed(environment, **changes)))
+        houses.append(House.from_settings(Settings.from_env(changed(environment, **changes))))
         return houses[-1]
 
     yield make
@@ -95,18 +97,35 @@ def house(make_house: Callable[..., House]) -> House:
     return make_house()
 
 
+@pytest.fixture(scope="session")
+def idle_apps() -> dict[frozenset[tuple[str, str]], list[Flask]]:
+    """Applications that no test uses now, by their settings except the stores': making one takes as long as 200 houses."""
+    return defaultdict(list)
+
+
 @pytest.fixture
-def make_app(environment: Environment) -> Iterator[Callable[..., Flask]]:
-    """Makes an application around a house of its own; for tests of HTTP alone, since that takes much longer than the house."""
-    apps: list[Flask] = []
+def make_app(
+    environment: Environment, idle_apps: dict[frozenset[tuple[str, str]], list[Flask]]
+) -> Iterator[Callable[..., Flask]]:
+    """Makes an application around a new house, with single settings changed; for tests of HTTP alone."""
+    taken: list[tuple[list[Flask], Flask]] = []
 
     def make(**changes: object) -> Flask:
-        apps.append(create_app(changed(environment, **changes)))
-        return apps[-1]
+        whole = changed(environment, **changes)
+        settings = Settings.from_env(whole)
+        idle = idle_apps[frozenset((name, value) for name, value in whole.items() if name not in STORES)]
+        if idle:
+            app = idle.pop()
+            app.extensions["smarthouse"] = House.from_settings(settings)
+        else:
+            app = create_app(settings)
+        taken.append((idle, app))
+        return app
 
     yield make
-    for app in apps:
+    for idle, app in taken:
         app.extensions["smarthouse"].close()
+        idle.append(app)
 
 
 @pytest.fixture
@@ -126,9 +145,9 @@ def house_of(client: FlaskClient) -> House:
     return house
 
 
-def changed(environment: Environment, **changes: object) -> Settings:
-    """The settings of an environment, with single ones changed (without their prefix, in lower case)."""
-    return Settings.from_env({**environment, **{f"SMARTHOUSE_{name.upper()}": str(value) for name, value in changes.items()}})
+def changed(environment: Environment, **changes: object) -> Environment:
+    """An environment with single settings changed (without their prefix, in lower case)."""
+    return {**environment, **{f"SMARTHOUSE_{name.upper()}": str(value) for name, value in changes.items()}}
 
 
 def state(
