@@ -8,19 +8,21 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from click.testing import CliRunner
 
 from config.settings import Settings
 from smarthouse_api.access.grants import Access
+from smarthouse_api.cli import main
 from smarthouse_api.errors import Unauthorized
 from smarthouse_api.house import House
 from tests.conftest import MEMORY, ROOT, Environment, Server
 from tests.servers import free_port
+from tests.waiting import soon
 
 KEY = re.compile(r"shk_([0-9a-f]{12})_[0-9a-f]{64}")
 Told = subprocess.CompletedProcess[str]
@@ -28,13 +30,29 @@ Command = Callable[..., Told]
 
 
 @pytest.fixture
-def smarthouse(embedded_pair: Environment) -> Command:
-    """Runs the console script on an installation of the test's own."""
-    program = Path(sys.executable).with_name("smarthouse")
+def smarthouse(embedded_pair: Environment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """Runs `smarthouse` in this process, on an installation of the test's own."""
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")  # as the command does
+    # It would be a stream that is gone after the command.
+    monkeypatch.setattr("smarthouse_api.serving.logs.log_to_stderr", lambda level: None)
+    mask = os.umask(0o077)
 
     def run(*arguments: str, **changes: str) -> Told:
-        environment = {**os.environ, **embedded_pair, **changes}
-        return subprocess.run([program, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        told = CliRunner().invoke(main, arguments, env={**embedded_pair, **changes}, catch_exceptions=False)
+        return Told(arguments, told.exit_code, told.stdout, told.stderr)
+
+    yield run
+    os.umask(mask)
+
+
+@pytest.fixture
+def program(embedded_pair: Environment) -> Command:
+    """Runs the console script, as an operator does."""
+    script = Path(sys.executable).with_name("smarthouse")
+
+    def run(*arguments: str) -> Told:
+        environment = {**os.environ, **embedded_pair}
+        return subprocess.run([script, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
     return run
 
@@ -58,8 +76,8 @@ def opens(access: Access, text: str) -> bool:
 # keys create
 
 
-def test_create_prints_the_key_alone_and_tells_the_rest_elsewhere(smarthouse: Command, access: Access) -> None:
-    told = smarthouse(
+def test_create_prints_the_key_alone_and_tells_the_rest_elsewhere(program: Command, access: Access) -> None:
+    told = program(
         *("keys", "create", "--name", "Anna", "--project", "p", "--home", "5", "--home", "3", "--datasource", "meter"),
         *("--dataset", "d1", "--dataset", "d2", "--expires", "90d"),
     )
@@ -267,10 +285,10 @@ def test_a_store_that_fails_at_the_start_costs_the_key_and_not_the_service(embed
     command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "wsgi:app"]
     with log.open("wb") as told:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=told, stderr=told)
-    deadline = time.monotonic() + 20
-    while not live(port) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.terminate()
+    try:
+        soon(lambda: live(port))
+    finally:
+        process.terminate()
     assert process.wait(30) == 0
     assert "No first key was shown: StoreUnavailable" in log.read_text()
     assert "shk_" not in log.read_text()
