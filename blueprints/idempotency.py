@@ -23,28 +23,34 @@ REPLAYED_HEADERS = {
         "schema": {"type": "string"},
     }
 }
+_HEADER = "Idempotency-Key"
 
 
-def repeated(who: str, body: bytes) -> RequestKey | None:
-    """What makes the request known again: its `Idempotency-Key`, who sent it and for what, and a digest of it.
+def sent_key() -> str | None:
+    """Reads the key that the client sent, as it is. A schema would take a tenth of the time that storing takes."""
+    return request.headers.get(_HEADER)
 
-    Raises `Invalid` for a key that is none.
+
+def request_key(sender: str, body: bytes) -> RequestKey | None:
+    """Makes the request known again when it is repeated; None if it has no `Idempotency-Key`.
+
+    The key holds for one sender, an id, and for one method and endpoint. A digest of the request tells a repeat from another
+    request under the same key. Raises `Invalid` for a key that is empty or too long.
     """
-    # Read directly: a schema would take a tenth of the time that storing takes.
-    key = request.headers.get("Idempotency-Key")
+    key = sent_key()
     if key is None:
         return None
     if not 0 < len(key) <= 255:
         raise Invalid("Idempotency-Key: must be 1 to 255 characters long")
-    return RequestKey(f"{who}/{request.method} {request.endpoint}/{key}", digest_of(body))
+    return RequestKey(f"{sender}/{request.method} {request.endpoint}/{key}", _digest_of(body))
 
 
-def replay(replayed: bool) -> dict[str, str]:
-    """The header of an answer that was given before."""
-    return {"Idempotency-Replayed": "true"} if replayed else {}
+def replayed_header(is_replayed: bool) -> dict[str, str]:
+    """Tells a client that it gets the answer to an earlier request; no header otherwise."""
+    return {"Idempotency-Replayed": "true"} if is_replayed else {}
 
 
-def digest_of(body: bytes) -> str:
+def _digest_of(body: bytes) -> str:
     """A digest of what a request says: its content type, query and body."""
     parts = (request.headers.get("Content-Type", "").encode(), request.query_string, body)
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any, Final
 
 import msgspec
@@ -11,11 +10,12 @@ from marshmallow import ValidationError, fields, validate
 
 from blueprints.current import house
 from blueprints.parameters import ACCEPTED_TIMES, QuerySchema, Whole
-from blueprints.streaming import until_broken
+from blueprints.streaming import closed_when_sent, file_response, until_broken
 from smarthouse_api.arrow.times import DAY_US, QUERY, read_time
 from smarthouse_api.collections.encoding import FORMATS
 from smarthouse_api.collections.model import Collection, position_in
 from smarthouse_api.collections.ranges import Selection
+from smarthouse_api.collections.records import RecordsAnswer
 
 LARGEST_PAGE: Final = 100_000
 NEXT_CURSOR: Final = "X-Next-Cursor"
@@ -84,24 +84,22 @@ class RecordsSchema(QuerySchema):
 
 
 def sent(collection: Collection, query: dict[str, Any], around: tuple[bytes, bytes]) -> Response:
-    """The records that a query asks for, as they are read; a fault in the middle breaks the connection.
+    """Answers with the records that a query asks for, while they are read; a fault in the middle breaks the connection.
 
-    around: what comes before and after the member `records` of the answer, if its format is `json`.
+    In the format `json`, `around` is what comes before and after the member `records` of the answer.
     """
     name = query.get("format") or _accepted()
     selection = Selection(query.get("since"), query.get("until"), query.get("limit"), query.get("cursor"))
-    with ExitStack() as until_sent:
-        answer = house().collections.records.open(
-            collection, selection, name, with_meta=query["meta"], frame=lambda next_cursor: _frame(around, next_cursor)
-        )
-        until_sent.callback(answer.close)
-        response = Response(until_broken("a reading of records", answer.chunks), content_type=answer.content_type)
-        response.headers["Cache-Control"] = "no-store"
-        if answer.next_cursor is not None:
-            response.headers[NEXT_CURSOR] = answer.next_cursor
-        if name != "json":
-            response.headers.set("Content-Disposition", "attachment", filename=f"{collection.id}.{name}")
-        response.call_on_close(until_sent.pop_all().close)
+    answer = house().collections.records.open(
+        collection, selection, name, with_meta=query["meta"], frame=lambda next_cursor: _frame(around, next_cursor)
+    )
+    return closed_when_sent(answer, lambda: _response(answer, None if name == "json" else f"{collection.id}.{name}"))
+
+
+def _response(answer: RecordsAnswer, file_name: str | None) -> Response:
+    response = file_response(until_broken("a reading of records", answer.chunks), answer.content_type, file_name)
+    if answer.next_cursor is not None:
+        response.headers[NEXT_CURSOR] = answer.next_cursor
     return response
 
 

@@ -963,7 +963,7 @@ def test_an_outage_is_told_with_when_to_come_back(client: FlaskClient, monkeypat
 def test_a_fault_of_ours_is_told_in_the_envelope_and_tells_nothing(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blueprints.datasets.data.repeated", lambda *_: 1 / 0)
+    monkeypatch.setattr("blueprints.datasets.data.request_key", lambda *_: 1 / 0)
     answer = sent(client)
     assert error_of(answer)[:3] == (500, "INTERNAL_SERVER_ERROR", "INTERNAL_SERVER_ERROR")
     assert "division" not in answer.text

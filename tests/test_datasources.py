@@ -326,7 +326,7 @@ def test_an_outage_is_told_with_when_to_come_back(
 def test_a_fault_of_ours_is_told_in_the_dialect_and_tells_nothing(
     client: FlaskClient, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blueprints.datasources.routes.repeated", lambda *_: 1 / 0)
+    monkeypatch.setattr("blueprints.datasources.routes.request_key", lambda *_: 1 / 0)
     answer = inserted(client, headers, {})
     assert (answer.status_code, json_of(answer)["error"]) == (500, "INTERNAL_ERROR")
     assert "division" not in answer.text

@@ -5,4 +5,4 @@
 from blueprints.datasets import dead_letters as dead_letters
 from blueprints.datasets import data as data
 from blueprints.datasets import management as management
-from blueprints.datasets.access import blueprint as blueprint
+from blueprints.datasets.api import blueprint as blueprint

@@ -10,7 +10,9 @@ from flask.views import MethodView
 from blueprints import envelope
 from blueprints.bodies import plain_body
 from blueprints.current import house
-from blueprints.datasets.access import SECURITY, answers, asked, blueprint, given, granted, route
+from blueprints.datasets.access import granted
+from blueprints.datasets.api import SECURITY, answers, blueprint, route
+from blueprints.datasets.bodies import request_in, sent_request
 from blueprints.datasets.openapi import DATASET_ID, FIX_EXAMPLE, RECORD_ID, json_body
 from blueprints.datasets.request_schemas import FIX, REPLAY
 from blueprints.datasets.schemas import (
@@ -21,7 +23,7 @@ from blueprints.datasets.schemas import (
     ReplayedSchema,
     enveloped,
 )
-from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.collections.dead_letters import DeadLetter
 
@@ -44,7 +46,7 @@ class Failed(MethodView):
     def put(self, dataset_id: str, record_id: str) -> Response:
         """Replace a dead letter by a corrected record; a replay then stores it."""
         collection, _ = granted(dataset_id)
-        record = asked(FIX)["record"]
+        record = sent_request(FIX)["record"]
         return envelope.told(failed_object(house().collections.dead_letters.fix(collection, record_id, record)))
 
     @blueprint.response(200, enveloped(DiscardedSchema))
@@ -67,12 +69,12 @@ def replay_failed(dataset_id: str) -> Response:
     """Replay dead letters: store those that now pass the schema; the others stay."""
     collection, owner_id = granted(dataset_id)
     body = plain_body()
-    which = given(REPLAY, body).get("request", {}) if body else {}
+    which = request_in(body, REPLAY) if body else {}
     done = house().collections.replayer.replay(
-        collection, which.get("ids"), after=which.get("after", ""), request_key=repeated(owner_id, body)
+        collection, which.get("ids"), after=which.get("after", ""), request_key=request_key(owner_id, body)
     )
     result = {"stored": done.stored, "left": done.left, "next": done.next}
-    return envelope.told(result, replay(done.replayed), id_=done.id, at=done.at)
+    return envelope.told(result, replayed_header(done.replayed), id_=done.id, at=done.at)
 
 
 def failed_object(one: DeadLetter) -> dict[str, Any]:

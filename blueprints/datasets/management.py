@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from flask import Response
@@ -11,7 +12,9 @@ from flask import Response
 from blueprints import envelope
 from blueprints.bodies import plain_body
 from blueprints.current import house
-from blueprints.datasets.access import SECURITY, admit_operator, answers, asked, blueprint, given, route
+from blueprints.datasets.access import admit_operator
+from blueprints.datasets.api import SECURITY, answers, blueprint, route
+from blueprints.datasets.bodies import request_in, sent_request
 from blueprints.datasets.definitions import Members, chosen, dataset_object, members_of, version_key, warnings_of
 from blueprints.datasets.openapi import (
     ALIAS_EXAMPLE,
@@ -20,6 +23,16 @@ from blueprints.datasets.openapi import (
     LIST_EXAMPLE,
     UPDATE_EXAMPLE,
     json_body,
+)
+from blueprints.datasets.refusals import (
+    alias_exists,
+    alias_missing,
+    alias_unnamed,
+    nothing_to_change,
+    outdated,
+    unknown_fields,
+    unknown_to_change,
+    unknown_to_describe,
 )
 from blueprints.datasets.request_schemas import ALIAS, CREATE, LIST, UPDATE
 from blueprints.datasets.schemas import (
@@ -31,14 +44,12 @@ from blueprints.datasets.schemas import (
     UpdatedSchema,
     enveloped,
 )
-from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
 from smarthouse_api.collections.catalogue import Settled
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import Collection
-from smarthouse_api.errors import InUse, Invalid, NotFound
-
-_NO_FIELDS: Final = "Provide at least one member besides dataset_id and version_key, to say what is to change"
-_OUTDATED: Final = "The dataset was changed since it was read; read it again, and send its new version_key"
+from smarthouse_api.coordination.idempotency import RequestKey
+from smarthouse_api.errors import NotFound
 
 
 @route("/datasets/create", methods=["POST"])
@@ -53,10 +64,9 @@ def create() -> Response:
     """Create a dataset. It is live at once."""
     operator = admit_operator()
     body = plain_body()
-    request = given(CREATE, body)["request"]
-    made = house().collections.catalogue.create(define(members_of(request)), repeated(operator.owner.id, body))
-    one = made.collection
-    told = {"id": one.id, "version_key": version_key(one), **_warned(request)}
+    request = request_in(body, CREATE)
+    made = house().collections.catalogue.create(define(members_of(request)), request_key(operator.owner.id, body))
+    told = {"id": made.collection.id, "version_key": version_key(made.collection), **_warned(request)}
     return _told(told, made)
 
 
@@ -67,9 +77,7 @@ def create() -> Response:
 def read(query: dict[str, Any], dataset_id: str) -> Response:
     """Read a dataset's definition."""
     admit_operator()
-    if (found := house().collections.catalogue.get(dataset_id.strip())) is None:
-        words = f"Dataset with the given dataset_id:{_shown(dataset_id)} not found"
-        raise NotFound(words, "NOT_FOUND", reason="DATASET_NOT_FOUND")
+    found = _known(dataset_id, unknown_to_describe)
     return envelope.told(_only(dataset_object(found), query.get("names")))
 
 
@@ -79,7 +87,7 @@ def read(query: dict[str, Any], dataset_id: str) -> Response:
 def list_() -> Response:
     """List datasets."""
     admit_operator()
-    some = chosen(house().collections.catalogue.everything(), asked(LIST))
+    some = chosen(house().collections.catalogue.everything(), sent_request(LIST))
     return envelope.told({"data": list(map(dataset_object, some)), "count": len(some)})
 
 
@@ -89,14 +97,8 @@ def list_() -> Response:
 def update() -> Response:
     """Change a dataset's definition. The change applies to later records."""
     admit_operator()
-    request = asked(UPDATE)
-    if not request.keys() - {"dataset_id", "version_key"}:
-        raise Invalid(_NO_FIELDS, reason="DATASET_UPDATE_NO_FIELDS")
-    before = _known(request["dataset_id"])
-    if request.get("version_key", version_key(before)) != version_key(before):
-        raise InUse(_OUTDATED, reason="DATASET_OUTDATED")
-    changes, seen = members_of(request, before), before if "version_key" in request else None
-    after = house().collections.catalogue.update(before.id, changes, seen=seen).collection if changes else before
+    request = sent_request(UPDATE)
+    after = _updated(request)
     told = {"message": "Dataset is updated successfully", "id": after.id, "version_key": version_key(after)}
     return envelope.told(told | _warned(request))
 
@@ -113,14 +115,31 @@ def alias() -> Response:
     """Attach an alias to a dataset, or detach it."""
     operator = admit_operator()
     body = plain_body()
-    request = given(ALIAS, body)["request"]
-    catalogue, request_key = house().collections.catalogue, repeated(operator.owner.id, body)
-    if (done := catalogue.earlier(request_key)) is None:
-        before = _known(request["dataset_id"])
-        name = _attached(before, request.get("alias_name")) if request["action"] == "attach" else _detached(before)
-        done = catalogue.update(before.id, {"alias": name}, seen=before, request_key=request_key)
+    request = request_in(body, ALIAS)
+    done = _aliased(request, request_key(operator.owner.id, body))
     words = f"Dataset alias name '{done.collection.alias or done.alias_before}' {request['action']}ed successfully"
     return _told({"message": words, "dataset_id": done.collection.id}, done)
+
+
+def _updated(request: Members) -> Collection:
+    """The dataset as the request changes it. Raises `Invalid`, `NotFound`, `InUse`."""
+    if not request.keys() - {"dataset_id", "version_key"}:
+        raise nothing_to_change()
+    before = _known(request["dataset_id"], unknown_to_change)
+    if request.get("version_key", version_key(before)) != version_key(before):
+        raise outdated()
+    changes, seen = members_of(request, before), before if "version_key" in request else None
+    return house().collections.catalogue.update(before.id, changes, seen=seen).collection if changes else before
+
+
+def _aliased(request: Members, repeat: RequestKey | None) -> Settled:
+    """What became of the alias, now or when the same request came before. Raises `Invalid`, `NotFound`, `InUse`."""
+    catalogue = house().collections.catalogue
+    if (earlier := catalogue.earlier(repeat)) is not None:
+        return earlier
+    before = _known(request["dataset_id"], unknown_to_change)
+    alias = _attached(before, request.get("alias_name")) if request["action"] == "attach" else _detached(before)
+    return catalogue.update(before.id, {"alias": alias}, seen=before, request_key=repeat)
 
 
 def _told(result: Members, done: Settled) -> Response:
@@ -128,34 +147,27 @@ def _told(result: Members, done: Settled) -> Response:
     one = done.collection
     digest = sha256(f"{one.key} {version_key(one)}".encode()).digest()
     id_ = str(UUID(bytes=digest[:16], version=4))
-    return envelope.told(result, replay(done.replayed), id_=id_, at=one.updated_at)
+    return envelope.told(result, replayed_header(done.replayed), id_=id_, at=one.updated_at)
 
 
-def _known(name: str) -> Collection:
+def _known(name: str, unknown: Callable[[str], NotFound]) -> Collection:
     found = house().collections.catalogue.get(name.strip())
     if found is None:
-        raise NotFound(f"Dataset does not exists with id:{_shown(name)}", reason="DATASET_NOT_EXISTS")
+        raise unknown(name)
     return found
-
-
-def _shown(name: str) -> str:
-    """A name out of a path, which may hold what is no character."""
-    return name[:100].encode(errors="replace").decode()
 
 
 def _attached(one: Collection, name: str | None) -> str:
     if name is None:
-        raise Invalid("#properties/request/then/required should have required property 'alias_name'")
+        raise alias_unnamed()
     if one.alias is not None:
-        raise InUse(
-            f"Dataset already has alias '{one.alias}' associated with it; detach it first", reason="DATASET_ALIAS_EXISTS"
-        )
+        raise alias_exists(one.alias)
     return name
 
 
 def _detached(one: Collection) -> str | None:
     if one.alias is None:
-        raise NotFound(f"Dataset '{one.id}' does not have any alias associated with it", reason="DATASET_ALIAS_NOT_EXISTS")
+        raise alias_missing(one.id)
     return None
 
 
@@ -165,7 +177,7 @@ def _only(told: Members, fields: str | None) -> Members:
         return told
     names = fields.split(",")
     if unknown := [name for name in names if name not in told]:
-        raise Invalid(f"The specified fields [{','.join(unknown)[:100]}] in the dataset cannot be found.")
+        raise unknown_fields(unknown)
     return {name: told[name] for name in names}
 
 

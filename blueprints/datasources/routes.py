@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-from flask import Response, request
+from flask import Response
 from flask_smorest import Blueprint
 
+from blueprints.authorization import authenticate, granted, readable
 from blueprints.bodies import plain_body, read_records
 from blueprints.current import house
 from blueprints.datasources.openapi import BODY, DATASOURCE_ID, READ, SECURITY
 from blueprints.datasources.schemas import InsertedSchema
 from blueprints.dialects import problems
-from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, repeated, replay
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
+from blueprints.path_segments import route
+from blueprints.rate_limits import count_request
 from blueprints.records import HEADERS, RecordsSchema, sent
-from smarthouse_api.access.keys import Principal
+from blueprints.responses import json_response
 from smarthouse_api.collections.fast_path import UniformReader
-from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import Invalid, NotFound
 
 PREFIX = "/restapi/datasource"
 MESSAGE = "Data successfully inserted"
-_UNKNOWN = "There is no such data source; whoever runs the service can make it, with `smarthouse collections create`"
 
 blueprint = Blueprint(
     "Datasources", __name__, url_prefix=PREFIX, description="Insert records into a data source; read them back"
@@ -41,9 +43,7 @@ class _Insert(msgspec.Struct, Generic[Records], forbid_unknown_fields=True):
 _INSERTS: Final = UniformReader(_Insert)
 
 
-@blueprint.before_request
-def count() -> None:
-    house().rates.count("collections", request.remote_addr or "")
+blueprint.before_request(partial(count_request, "collections"))
 
 
 @blueprint.route("/insert", methods=["POST"])
@@ -57,20 +57,20 @@ def count() -> None:
 )
 def insert() -> Response:
     """Insert records into a data source: all of them are stored durably, or none."""
-    principal = _principal()
+    principal = authenticate()
     body = plain_body()
     given = _object(body)
-    collection = _open(_id(given), principal)
+    collection = granted(principal, _id(given), _unknown)
     accepted = house().collections.accepting.accept(
-        collection, _records(given), refuse_faulty=True, request_key=repeated(principal.owner.id, body)
+        collection, _records(given), refuse_faulty=True, request_key=request_key(principal.owner.id, body)
     )
     told: dict[str, Any] = {"message": MESSAGE, "inserted_rows": accepted.stored}
     if accepted.warnings:
         told["warnings"] = accepted.warnings
-    return Response(msgspec.json.encode(told), headers=replay(accepted.replayed), content_type="application/json")
+    return json_response(told, headers=replayed_header(accepted.replayed))
 
 
-@blueprint.route("/<segment:datasource_id>/records", parameters=[DATASOURCE_ID], merge_slashes=False)
+@route(blueprint, "/<segment:datasource_id>/records", parameters=[DATASOURCE_ID])
 @blueprint.arguments(RecordsSchema(), location="query", error_status_code=400)
 @blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
 @problems(blueprint, 400, 401, 403, 404, 429, 500, 503, security=[*SECURITY, {}])
@@ -79,13 +79,9 @@ def records(query: dict[str, Any], datasource_id: str) -> Response:
 
     A public data source needs no token.
     """
-    collection = _readable(datasource_id)
+    collection = readable(datasource_id, _unknown)
     before = b'{"datasource_id":' + msgspec.json.encode(collection.id) + b","
     return sent(collection, query, (before, b""))
-
-
-def _principal() -> Principal:
-    return house().access.authenticate(request.headers.get("Authorization"))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -111,15 +107,5 @@ def _records(given: dict[str, Any]) -> list[Any]:
     return records
 
 
-def _open(id_: str, principal: Principal) -> Collection:
-    """The data source that they may write to. Raises `Forbidden`, also where there is none, but for whoever could make it."""
-    collection = house().collections.catalogue.get(id_)
-    house().access.require_collection(principal, collection.id if collection else None)
-    if collection is None:
-        raise NotFound(_UNKNOWN)
-    return collection
-
-
-def _readable(id_: str) -> Collection:
-    collection = house().collections.catalogue.get(id_)
-    return collection if collection is not None and collection.public else _open(id_, _principal())
+def _unknown() -> NotFound:
+    return NotFound("There is no such data source; whoever runs the service can make it, with `smarthouse collections create`")

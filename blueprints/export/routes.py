@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from flask_smorest import Blueprint
 
 from blueprints.current import house
 from blueprints.dialects import problems
 from blueprints.export.openapi import EMPTY, FORMAT, HEADERS, ZIP
 from blueprints.export.schemas import DatasetSchema, FiltersSchema, known_formats
+from blueprints.rate_limits import count_request
+from blueprints.responses import empty_response
+from blueprints.streaming import file_response
 from smarthouse_api.states.query import Filters
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
@@ -44,13 +47,8 @@ def one_format(query: dict[str, Any], format: str) -> Response:
 
 
 def _download(names: list[str], filters: Filters, metadata: bool) -> Response:
-    house().rates.count("export", request.remote_addr or "")
+    count_request("export")
     extract = house().exports.open(known_formats(names), filters, metadata=metadata)
     if extract is None:
-        empty = Response(status=204, headers={"X-Empty-Reason": "No record passes the filters"})
-        del empty.headers["Content-Type"]
-        return empty
-    response = Response(extract, content_type="application/zip")
-    response.headers.set("Content-Disposition", "attachment", filename=extract.file_name)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+        return empty_response(headers={"X-Empty-Reason": "No record passes the filters"})
+    return file_response(extract, "application/zip", extract.file_name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 from flask.views import MethodView
@@ -11,9 +10,11 @@ from flask_smorest import Blueprint
 from blueprints.bodies import whole_body
 from blueprints.current import house
 from blueprints.dialects import problems
-from blueprints.idempotency import IDEMPOTENCY_KEY
+from blueprints.idempotency import IDEMPOTENCY_KEY, replayed_header, sent_key
 from blueprints.ingest.openapi import BODY, HOME_UUID
 from blueprints.ingest.schemas import ForgottenSchema, ReceiptSchema, home_uuid
+from blueprints.rate_limits import count_request
+from blueprints.responses import json_response
 from smarthouse_api.states.uploads import MESSAGE, Upload
 
 blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description="Upload a home's data; erase a home")
@@ -29,14 +30,10 @@ class Data(MethodView):
 
         The service stores the bytes as they come, and counts the recognised states. After a `200` they are durable.
         """
-        upload = Upload(_counted_home(), whole_body(), request.content_encoding, request.headers.get("Idempotency-Key"))
+        upload = Upload(_counted_home(), whole_body(), request.content_encoding, sent_key())
         answer = house().uploads.receive(upload)
         told = {"message": MESSAGE, **answer.receipt.told(), "duplicate": answer.duplicate}
-        # Written directly: it is documented by the schema, which would take as long as storing the upload does.
-        response = Response(msgspec.json.encode(told), content_type="application/json")
-        if answer.replayed:
-            response.headers["Idempotency-Replayed"] = "true"
-        return response
+        return json_response(told, headers=replayed_header(answer.replayed))
 
     @blueprint.doc(parameters=[HOME_UUID])
     @blueprint.response(200, ForgottenSchema)
@@ -51,7 +48,7 @@ class Data(MethodView):
 
 
 def _counted_home() -> str:
-    house().rates.count("ingest", request.remote_addr or "")
+    count_request("ingest")
     uuid = home_uuid()
     house().rates.count("home", house().homes.tag(uuid))
     return uuid

@@ -3,4 +3,4 @@
 from blueprints.streams import data as data
 from blueprints.streams import routes as routes
 from blueprints.streams import sessions as sessions
-from blueprints.streams.access import blueprint as blueprint
+from blueprints.streams.api import blueprint as blueprint

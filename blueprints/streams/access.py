@@ -1,4 +1,4 @@
-"""The way in: first the key, then the home, then what else the path names."""
+"""Access to streams: every request shows a key first, then names a home that it opens, then all else in its path."""
 
 from __future__ import annotations
 
@@ -8,58 +8,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import request
-from flask_smorest import Blueprint
-from webargs.flaskparser import FlaskParser
 
+from blueprints import idempotency
+from blueprints.authorization import authenticate
 from blueprints.current import house
-from blueprints.dialects import problems
-from blueprints.idempotency import repeated
 from blueprints.parameters import LARGEST, is_whole
-from blueprints.streams.openapi import PATH
+from blueprints.streams.api import ROOT, blueprint
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized
 from smarthouse_api.streams.model import Stream
 
-ROOT = "/homes"
-SECURITY: list[dict[str, list[str]]] = [{"ModeCloud": []}, {"Bearer": []}]
-"""The schemes that the document names; one of them is enough."""
-
 _CANONICAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-
-
-class _Parser(FlaskParser):
-    """Asks a schema about a request without a query once: the answer is always the same, and appends need not wait for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._of_nothing: dict[Any, dict[str, Any]] = {}
-
-    def parse(self, argmap: Any, req: Any = None, *, location: str | None = None, **options: Any) -> Any:
-        if location != "query" or request.query_string:
-            return super().parse(argmap, req, location=location, **options)
-        if argmap not in self._of_nothing:
-            self._of_nothing[argmap] = super().parse(argmap, req, location=location, **options)
-        return dict(self._of_nothing[argmap])
-
-
-class _Blueprint(Blueprint):  # type: ignore[misc] # flask-smorest is not typed
-    ARGUMENTS_PARSER = _Parser()
-
-
-blueprint = _Blueprint(
-    "Streams",
-    __name__,
-    url_prefix=f"{ROOT}/<segment:homeId>/smartModules/<segment:moduleId>/streams",
-    description="Data packets of a home's devices, in order; sessions and metadata about them",
-)
 _OPEN = f"{blueprint.name}.download"
 """The view whose URL is the permission."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What a path names: a module of a home, and perhaps a stream in it, and one thing of the stream's."""
+    """Names what a path names: a module of a home, perhaps a stream in it, and one session or packet of the stream."""
 
     home_id: int
     module_id: str
@@ -69,66 +36,54 @@ class Place:
 
     @property
     def names(self) -> dict[str, Any]:
-        """The same as `url_for` takes it."""
+        """Names the stream for `url_for`."""
         return {"homeId": self.home_id, "moduleId": self.module_id, "streamName": self.stream_name}
 
     def stream(self) -> Stream:
-        """Raises `NotFound`."""
+        """Finds the stream. Raises `NotFound`."""
         return house().streams.catalogue.find(self.home_id, self.module_id, self.stream_name)
 
     def stream_to_append_to(self) -> Stream:
-        """The same, as it was seen last, which saves asking: the append itself finds out when it is gone."""
+        """Gets the stream as it was seen last, which saves a look-up: the append itself finds out when it is gone."""
         return house().streams.catalogue.recall(self.home_id, self.module_id, self.stream_name)
 
     def stream_if_any(self) -> Stream | None:
+        """Gets the stream; None if it does not exist."""
         return house().streams.catalogue.get(self.home_id, self.module_id, self.stream_name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visit(Place):
-    """The same, and who asks."""
+    """Tells a view what the path names, and who asks."""
 
     owner: Owner
 
-    def repeat(self, body: bytes) -> RequestKey | None:
-        """What makes the request known again; see `repeated`."""
-        return repeated(self.owner.id, body)
-
-
-def route(rule: str, **options: Any) -> Callable[[Any], Any]:
-    """A route of this API, its path documented. Two slashes stand for an empty name, which nothing has."""
-    named = [PATH[name] for name in re.findall(r":(\w+)>", f"{blueprint.url_prefix}{rule}")]
-    routed: Callable[[Any], Any] = blueprint.route(rule, parameters=named, merge_slashes=False, **options)
-    return routed
-
-
-def answers(*statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Document a view: it needs a key, and may refuse with these, and with what every such view refuses with."""
-    return problems(blueprint, *sorted({401, 403, 500, 503, *statuses}), security=SECURITY, **described)
+    def request_key(self, body: bytes) -> RequestKey | None:
+        """Makes the request known again when it is repeated; see `idempotency.request_key`."""
+        return idempotency.request_key(self.owner.id, body)
 
 
 @blueprint.before_request
 def admit() -> None:
-    """Let nobody in without a good key, nor to a home that it does not open; then tell the view what the path names."""
+    """Lets nobody in without a good key, nor to a home that it does not open; then tells the view what the path names."""
     if request.endpoint == _OPEN:
         request.view_args = {"place": Place(**_named(_home_id()))}
         return
-    access = house().access
-    principal = access.authenticate(request.headers.get("Authorization"))
+    principal = authenticate()
     home_id = _home_id()
-    access.require_home(principal, home_id)
+    house().access.require_home(principal, home_id)
     request.view_args = {"visit": Visit(**_named(home_id), owner=principal.owner)}
 
 
 @blueprint.before_app_request
 def show_a_key() -> None:
-    """Whoever has no key does not even learn what there is not."""
+    """Hides from clients without a key which paths do not exist."""
     if request.endpoint is None and request.path.startswith(f"{ROOT}/"):
-        house().access.authenticate(request.headers.get("Authorization"))
+        authenticate()
 
 
 def permission(home_id: int) -> Callable[[], bool]:
-    """Asks, at any later time, whether whoever asks now is still allowed into the home."""
+    """Checks later, while an answer is sent, whether the key of the current request still opens the home."""
     access, authorization = house().access, request.headers.get("Authorization")
 
     def is_allowed() -> bool:

@@ -71,7 +71,7 @@ def new_bounds(visit: Visit) -> tuple[tuple[int, int], RequestKey | None]:
     # Of JSON's true, Python says that it is an integer.
     if type(start) is not int or type(stop) is not int:
         raise InvalidData("The body must be an object with the integers start and stop", reason="INVALID_DATA")
-    return (start, stop), visit.repeat(body)
+    return (start, stop), visit.request_key(body)
 
 
 def new_packets(body: bytes, is_batch: bool, index: int | None) -> list[NewPacket]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -14,12 +13,13 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from blueprints.bodies import plain_body
 from blueprints.current import house
 from blueprints.dialects import problems
-from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replay
-from blueprints.streaming import until_broken
-from blueprints.streams.access import Place, Visit, answers, blueprint, permission, route
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header
+from blueprints.responses import empty_response, json_response
+from blueprints.streaming import closed_when_sent, file_response, until_broken
+from blueprints.streams.access import Place, Visit, permission
+from blueprints.streams.api import answers, blueprint, route
 from blueprints.streams.bodies import new_packets
 from blueprints.streams.openapi import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
-from blueprints.streams.representations import nothing, told
 from blueprints.streams.schemas import (
     AppendedSchema,
     AppendSchema,
@@ -67,9 +67,9 @@ class Data(MethodView):
             packets,
             visit.owner,
             session_id=query.get("session"),
-            request_key=visit.repeat(body),
+            request_key=visit.request_key(body),
         )
-        return told({"start": appended.start, "stop": appended.stop}, 201, replay(appended.replayed))
+        return json_response({"start": appended.start, "stop": appended.stop}, 201, replayed_header(appended.replayed))
 
 
 @route("/<segment:streamName>/download")
@@ -91,24 +91,25 @@ def _found(located: Located, place: Place) -> Response:
     if not request.host:
         raise Invalid("The header Host does not name a host, so that the answer could not say where the packets are")
     url = located.url or url_for(".download", **place.names, **located.query, _external=True)
-    return nothing(302, {"Location": url, "Cache-Control": "no-store"})
+    return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
 
 
 def _sent(download: Download) -> Response:
-    with ExitStack() as until_sent:
-        until_sent.callback(download.close)
-        etag, size = f'"{download.etag}"', download.size_bytes
-        first, last = (0, None) if size is None else _part(etag, size)
-        response = Response(until_broken("a download", download.body(first, last)), content_type=download.content_type)
-        response.headers.set("Content-Disposition", "attachment", filename=download.file_name)
-        response.headers.update({"ETag": etag, "Cache-Control": "private, no-store", "Referrer-Policy": "no-referrer"})
-        response.headers["Accept-Ranges"] = "none" if size is None else "bytes"
-        if size is not None:
-            response.content_length = (size if last is None else last + 1) - first
-        if last is not None:
-            response.status_code = 206
-            response.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-        response.call_on_close(until_sent.pop_all().close)
+    return closed_when_sent(download, lambda: _download_response(download))
+
+
+def _download_response(download: Download) -> Response:
+    etag, size = f'"{download.etag}"', download.size_bytes
+    first, last = (0, None) if size is None else _part(etag, size)
+    chunks = until_broken("a download", download.body(first, last))
+    response = file_response(chunks, download.content_type, download.file_name, "private, no-store")
+    response.headers.update({"ETag": etag, "Referrer-Policy": "no-referrer"})
+    response.headers["Accept-Ranges"] = "none" if size is None else "bytes"
+    if size is not None:
+        response.content_length = (size if last is None else last + 1) - first
+    if last is not None:
+        response.status_code = 206
+        response.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     return response
 
 
@@ -132,12 +133,10 @@ def _followed(query: dict[str, Any], last_event_id: int | None, visit: Visit) ->
     if last_event_id is not None:
         start = last_event_id + 1
     if start is not None and stop is not None and start > stop:
-        return nothing()  # which tells a browser not to come back
+        return empty_response()  # which tells a browser not to come back
     tail = house().streams.tail.follow(stream, start, stop, permission(visit.home_id))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    response = Response(_events(tail), headers=headers, content_type="text/event-stream")
-    response.call_on_close(tail.close)
-    return response
+    return closed_when_sent(tail, lambda: Response(_events(tail), headers=headers, content_type="text/event-stream"))
 
 
 def _events(tail: Iterator[Sequence[Packet]]) -> Iterator[bytes]:

@@ -5,24 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import msgspec
 from flask import Response
 
+from blueprints.responses import json_response
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.streams.model import MetadataPacket, Retention, Session, Status, Stream
 
 Item = TypeVar("Item")
-
-
-def told(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(body), status, headers, content_type="application/json")
-
-
-def nothing(status: int = 204, headers: dict[str, str] | None = None) -> Response:
-    """An answer without a body."""
-    empty = Response(status=status, headers=headers)
-    del empty.headers["Content-Type"]
-    return empty
 
 
 def page(items: Sequence[Item], query: dict[str, Any], told_as: Callable[[Item], dict[str, Any]]) -> Response:
@@ -34,7 +23,7 @@ def page(items: Sequence[Item], query: dict[str, Any], told_as: Callable[[Item],
 
 def part(objects: list[dict[str, Any]], skip: int, count: int) -> Response:
     """Objects of a list, and where in it they lie. count: of all that are in it."""
-    answer = told(objects)
+    answer = json_response(objects)
     where = f"{skip}-{skip + len(objects) - 1}" if objects else "*"
     answer.headers["vnd.tinkermode.range"] = f"{where}/{count}"
     return answer

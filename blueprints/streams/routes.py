@@ -8,19 +8,12 @@ from flask import Response, url_for
 from flask.views import MethodView
 
 from blueprints.current import house
-from blueprints.streams.access import Visit, answers, blueprint, route
+from blueprints.responses import empty_response, json_response
+from blueprints.streams.access import Visit
+from blueprints.streams.api import answers, blueprint, route
 from blueprints.streams.bodies import new_retention, noted_content
 from blueprints.streams.openapi import CONTENT_BODY, LOCATION_HEADERS, PAGE_HEADERS, RETENTION_BODY
-from blueprints.streams.representations import (
-    metadata_object,
-    nothing,
-    page,
-    part,
-    status_object,
-    stream_object,
-    told,
-    whole_stream,
-)
+from blueprints.streams.representations import metadata_object, page, part, status_object, stream_object, whole_stream
 from blueprints.streams.schemas import (
     MetadataSchema,
     PageSchema,
@@ -46,7 +39,7 @@ class Stream(MethodView):
     @answers(400, 404)
     def get(self, visit: Visit) -> Response:
         """Get a stream."""
-        return told(whole_stream(visit.stream()))
+        return json_response(whole_stream(visit.stream()))
 
     @blueprint.response(201, WholeStreamSchema, description="The stream is new", headers=LOCATION_HEADERS)
     @blueprint.alt_response(200, schema=WholeStreamSchema, description="The stream existed already")
@@ -55,16 +48,15 @@ class Stream(MethodView):
         """Create a stream, or change its retention."""
         retention = new_retention()
         stream, is_new = house().streams.catalogue.create(visit.home_id, visit.module_id, visit.stream_name, retention)
-        if not is_new:
-            return told(whole_stream(stream))
-        return told(whole_stream(stream), 201, {"Location": url_for(".Stream", **visit.names)})
+        created = (201, {"Location": url_for(".Stream", **visit.names)}) if is_new else (200, None)
+        return json_response(whole_stream(stream), *created)
 
     @blueprint.response(204, description="The stream and everything in it is deleted")
     @answers(400, 404, 409)
     def delete(self, visit: Visit) -> Response:
         """Delete a stream with its packets, sessions and metadata."""
         house().streams.delete(visit.stream())
-        return nothing()
+        return empty_response()
 
 
 @route("/<segment:streamName>/status")
@@ -72,7 +64,7 @@ class Stream(MethodView):
 @answers(400, 404)
 def status(visit: Visit) -> Response:
     """Get the status of a stream."""
-    return told(status_object(house().streams.status(visit.stream())))
+    return json_response(status_object(house().streams.status(visit.stream())))
 
 
 @route("/<segment:streamName>/metadata")
@@ -92,7 +84,7 @@ class MetadataPacket(MethodView):
     @answers(400, 404)
     def get(self, visit: Visit) -> Response:
         """Get the metadata of a packet."""
-        return told(metadata_object(house().streams.metadata.find(visit.stream(), visit.packet_index)))
+        return json_response(metadata_object(house().streams.metadata.find(visit.stream(), visit.packet_index)))
 
     @blueprint.response(201, MetadataSchema, description="The metadata is new")
     @blueprint.alt_response(200, schema=MetadataSchema, description="It replaces earlier metadata")
@@ -101,4 +93,4 @@ class MetadataPacket(MethodView):
         """Store the metadata of a packet, and replace any earlier metadata."""
         content = noted_content()
         packet, is_new = house().streams.metadata.put(visit.stream(), visit.packet_index, content, visit.owner)
-        return told(metadata_object(packet), 201 if is_new else 200)
+        return json_response(metadata_object(packet), 201 if is_new else 200)

@@ -8,12 +8,15 @@ from flask import Response, url_for
 from flask.views import MethodView
 
 from blueprints.current import house
-from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replay
-from blueprints.streams.access import Place, Visit, answers, blueprint, route
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header
+from blueprints.responses import empty_response, json_response
+from blueprints.streams.access import Place, Visit
+from blueprints.streams.api import answers, blueprint, route
 from blueprints.streams.bodies import new_bounds, timeout_seconds
 from blueprints.streams.openapi import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, TIMEOUT_BODY
-from blueprints.streams.representations import nothing, page, session_object, told
+from blueprints.streams.representations import page, session_object
 from blueprints.streams.schemas import RangeSchema, SessionSchema
+from smarthouse_api.streams.model import Session as NewSession
 
 
 @route("/<segment:streamName>/sessions")
@@ -33,7 +36,7 @@ class Sessions(MethodView):
         """Add a session: mark a range of packets."""
         bounds, repeat = new_bounds(visit)
         session, replayed = house().streams.sessions.add(visit.stream(), *bounds, visit.owner, repeat)
-        return told(session_object(session), 201, {"Location": _url_of(visit, session.id), **replay(replayed)})
+        return _created(visit, session, replayed_header(replayed))
 
 
 @route("/<segment:streamName>/sessions/open", methods=["POST"])
@@ -47,9 +50,7 @@ def open_session(visit: Visit) -> Response:
     """
     timeout = timeout_seconds()
     session, is_new = house().streams.sessions.open(visit.stream(), visit.owner, timeout)
-    if not is_new:
-        return told(session_object(session))
-    return told(session_object(session), 201, {"Location": _url_of(visit, session.id)})
+    return _created(visit, session, {}) if is_new else json_response(session_object(session))
 
 
 @route("/<segment:streamName>/sessions/<segment:sessionId>")
@@ -58,14 +59,14 @@ class Session(MethodView):
     @answers(400, 404)
     def get(self, visit: Visit) -> Response:
         """Get a session."""
-        return told(session_object(house().streams.sessions.find(visit.stream(), visit.session_id)))
+        return json_response(session_object(house().streams.sessions.find(visit.stream(), visit.session_id)))
 
     @blueprint.response(204, description="The session is deleted; its packets stay")
     @answers(400, 404, 409)
     def delete(self, visit: Visit) -> Response:
         """Delete a session."""
         house().streams.sessions.delete(visit.stream(), visit.session_id)
-        return nothing()
+        return empty_response()
 
 
 @route("/<segment:streamName>/sessions/<segment:sessionId>/close", methods=["POST"])
@@ -75,7 +76,7 @@ class Session(MethodView):
 def close_session(visit: Visit) -> Response:
     """Close a session: let others append to the stream again."""
     session = house().streams.sessions.close(visit.stream(), visit.session_id, visit.owner)
-    return nothing() if session is None else told(session_object(session))
+    return empty_response() if session is None else json_response(session_object(session))
 
 
 @route("/<segment:streamName>/sessions/<segment:sessionId>/hold")
@@ -85,15 +86,16 @@ class Hold(MethodView):
     def put(self, visit: Visit) -> Response:
         """Hold a session, so that it cannot be deleted."""
         house().streams.sessions.hold(visit.stream(), visit.session_id, visit.owner)
-        return nothing()
+        return empty_response()
 
     @blueprint.response(204, description="This key no longer holds the session")
     @answers(400, 404)
     def delete(self, visit: Visit) -> Response:
         """Release a session, so that it can be deleted again."""
         house().streams.sessions.release(visit.stream(), visit.session_id, visit.owner)
-        return nothing()
+        return empty_response()
 
 
-def _url_of(place: Place, session_id: str) -> str:
-    return url_for(".Session", **place.names, sessionId=session_id)
+def _created(place: Place, session: NewSession, headers: dict[str, str]) -> Response:
+    location = url_for(".Session", **place.names, sessionId=session.id)
+    return json_response(session_object(session), 201, {"Location": location, **headers})

@@ -1,0 +1,64 @@
+"""What the requests of datasets hold: Obsrv's envelope around a request, or around data."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from flask import request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from blueprints import envelope
+from blueprints.bodies import plain_body, read_json, read_records
+from blueprints.datasets.validation import Shape, fault_of, fault_of_event
+from smarthouse_api.collections.fast_path import UniformReader
+from smarthouse_api.errors import Invalid
+
+Records = TypeVar("Records")
+
+
+class _Events(msgspec.Struct, Generic[Records], forbid_unknown_fields=True):
+    """A batch as it mostly is."""
+
+    id: str
+    ver: str
+    ts: str
+    params: dict[str, str]
+    data: Records
+
+
+_EVENTS: Final = UniformReader(_Events)
+
+
+def request_in(body: bytes, shape: Shape) -> dict[str, Any]:
+    """Reads the `request` in a body; empty if there is none and there need not be. Raises `Invalid` for the first fault."""
+    sent = read_json(body)
+    envelope.note_message(sent)
+    if (fault := fault_of(sent, shape)) is not None:
+        raise Invalid(fault)
+    return dict(sent.get("request", {}))
+
+
+def sent_request(shape: Shape) -> dict[str, Any]:
+    """Reads the `request` that the client sent; empty if it sent nothing and need not. Raises `Invalid`."""
+    body = plain_body()
+    return request_in(body, shape) if body or "required" in shape else {}
+
+
+def data_body() -> bytes:
+    """Reads the body of a request that brings data, as it came. Raises `UnsupportedMediaType`.
+
+    A page of any site may have its visitors' browsers send what is no JSON by its type, and an open dataset asks for no key.
+    """
+    if "Origin" in request.headers and not request.is_json:
+        raise UnsupportedMediaType("Pages send this with `Content-Type: application/json`")
+    return plain_body()
+
+
+def data_of(body: bytes) -> tuple[Any, str]:
+    """Reads the data in a body, a record or a batch, and the request's `msgid`. Raises `Invalid` for the first fault."""
+    sent = read_records(body, _EVENTS)
+    envelope.note_message(sent)
+    if (fault := fault_of_event(sent)) is not None:
+        raise Invalid(fault)
+    return sent["data"], sent["params"]["msgid"]
