@@ -195,7 +195,7 @@ def _check(house: House, name: str, id_: str, acknowledged: int) -> None:
     """Curate what was acknowledged, and read it back. RuntimeError unless all of it is there."""
     collection = house.collections.catalogue.find(id_)
     started = time.perf_counter()
-    house.collections.curation.flush(collection)
+    house.collections.chores.flush(collection)
     seconds = time.perf_counter() - started
     print(f"  {name}, {id_}: {acknowledged} records curated in {seconds:.1f} s, {acknowledged / seconds / 1e3:.0f} k rows/s")
     held = readback.count(house, collection)

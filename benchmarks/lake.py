@@ -45,7 +45,7 @@ def receive(house: House, prepared: Sequence[Payload]) -> None:
 
 def curate(house: House) -> None:
     """Bring everything that is pending into the lake."""
-    house.curator.flush()
+    house.states_chores.flush()
 
 
 def tidy(house: House) -> None:

@@ -118,7 +118,7 @@ def _filled(stores: Stores, name: str, bodies: Sequence[Path]) -> str:
         for path in bodies:
             house.collections.accepting.accept(collection, orjson.loads(path.read_bytes())["data"])
         started = time.perf_counter()
-        house.collections.curation.flush(collection)
+        house.collections.chores.flush(collection)
         seconds = time.perf_counter() - started
         print(f"  {name}: {len(bodies) * BATCH} records curated in {seconds:.1f} s")
         return house.access.create("benchmark", datasources=[COLLECTION])[1]

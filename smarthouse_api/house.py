@@ -19,7 +19,7 @@ from smarthouse_api.housekeeping import Housekeeper
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.engines import open_engine
 from smarthouse_api.restoring import Restoring
-from smarthouse_api.states.curator import Curator
+from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.table import StatesTable
@@ -40,7 +40,7 @@ class House:
     access: Access
     homes: Homes
     uploads: Uploads
-    curator: Curator
+    states_chores: StatesChores
     forgetting: Forgetting
     restoring: Restoring
     exports: Exports
@@ -62,16 +62,10 @@ class House:
             raise SettingsError(f"SMARTHOUSE_ENGINE_URL: {fault}") from None
         homes = Homes(state, keyring)
         uploads = Uploads(state, objects, homes, settings.requests)
-        curator = Curator(
-            uploads,
-            homes,
-            table,
-            batch_bytes=settings.lake.curate_batch_bytes,
-            flush_seconds=settings.lake.flush_timeout_seconds,
-        )
         streams = Streams.on(state, objects, keyring, leases, replies, settings.streams)
         collections = Collections.on(state, objects, leases, replies, engine, settings.collections, settings.lake)
         forgetting = Forgetting(state, objects, homes, uploads, table, streams, access, leases, settings.forgetting)
+        states_chores = StatesChores(uploads, homes, table, forgetting.is_purging, settings.lake)
         return cls(
             settings=settings,
             state=state,
@@ -82,20 +76,18 @@ class House:
             access=access,
             homes=homes,
             uploads=uploads,
-            curator=curator,
+            states_chores=states_chores,
             forgetting=forgetting,
             restoring=Restoring(homes, uploads, table, streams, forgetting),
-            exports=Exports(curator, homes, table, engine, keyring, settings.exports),
+            exports=Exports(states_chores, homes, table, engine, keyring, settings.exports),
             streams=streams,
             collections=collections,
             housekeeper=Housekeeper(
                 objects,
-                uploads,
-                curator,
                 forgetting,
-                table,
+                states_chores,
                 streams.chores,
-                collections.curation,
+                collections.chores,
                 leases,
                 settings.lake,
             ),

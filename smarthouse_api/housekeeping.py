@@ -14,14 +14,11 @@ from functools import partial
 
 from backends.ports import ObjectStore, StoreError
 from config.groups import LakeSettings
-from smarthouse_api.collections.curation import Curation
+from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
-from smarthouse_api.lake.tidying import Tidying
-from smarthouse_api.states.curator import Curator
-from smarthouse_api.states.table import StatesTable
-from smarthouse_api.states.uploads import Uploads
+from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.streams.chores import StreamsChores
 
 _PRESENCE = "worker"
@@ -39,22 +36,19 @@ class Housekeeper:
     def __init__(
         self,
         objects: ObjectStore,
-        uploads: Uploads,
-        curator: Curator,
         forgetting: Forgetting,
-        table: StatesTable,
+        states: StatesChores,
         streams: StreamsChores,
-        collections: Curation,
+        collections: CollectionsChores,
         leases: Leases,
         settings: LakeSettings,
     ) -> None:
-        self._objects, self._uploads, self._curator, self._forgetting = objects, uploads, curator, forgetting
-        self._table, self._streams, self._collections, self._leases = table, streams, collections, leases
+        self._objects, self._forgetting, self._leases = objects, forgetting, leases
+        self._states, self._streams, self._collections = states, streams, collections
         self._interval_seconds = settings.curate_interval_seconds
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._presence: Lease | None = None
-        self._tidying = Tidying(table, settings.compact_files)
         self._turn_was_short = False
 
     def start(self) -> None:
@@ -99,13 +93,14 @@ class Housekeeper:
         self._turn_was_short = False
         for chore in (
             self._forgetting.try_purge,
-            self._keep_lake,
+            partial(self._take_turn, self._states.curate),
+            partial(self._take_turn, self._states.compact),
             partial(self._take_turn, self._streams.run),
             self._collections.purge,
             partial(self._take_turn, self._collections.curate),
             partial(self._take_turn, self._collections.trim),
-            partial(self._take_turn, self._collections.tidy),
-            partial(self._take_turn, self._collections.forget_old),
+            partial(self._take_turn, self._collections.compact),
+            partial(self._take_turn, self._collections.expire_dead_letters),
             self._sweep,
         ):
             if self._stopping.is_set():
@@ -127,19 +122,6 @@ class Housekeeper:
             log.info("this worker was not heard of for a while")
         self._presence = self._leases.share(_PRESENCE)
 
-    def _keep_lake(self) -> None:
-        """One turn at the lake. It ends though work be left, so that a purge or an export that waits gets its own."""
-        is_untidy = self._tidying.is_due()
-        if not (is_untidy or self._uploads.pending(limit=1)) or (lease := self._table.try_write()) is None:
-            return
-        try:
-            self._take_turn(lambda is_over: self._curator.curate(lease, interrupted=is_over))
-            # In a turn of its own: where commits are slow and something always comes, it would never have one else.
-            if is_untidy and not self._stopping.is_set() and not self._forgetting.is_purging():
-                self._take_turn(lambda is_over: self._tidying.tidy(lease, is_over))
-        finally:
-            lease.release()
-
     def _take_turn(self, chore: Callable[[Callable[[], bool]], None]) -> None:
         is_over = self._turn()
         chore(is_over)
@@ -156,4 +138,4 @@ class Housekeeper:
             self._streams.sweep()
             self._objects.sweep()
             self._leases.prolong("sweep", _SWEEP_SECONDS)
-            self._tidying.expect_dead()  # what crashed writers have left in the lake goes with the next erasing
+            self._states.expect_dead()  # what crashed writers have left in the lake goes with the next erasing

@@ -50,7 +50,8 @@ class Restoring:
         forgotten = {key for key in there if digest_of(key) in noted}
         orphaned = there - known - forgotten
         self._forgetting.note(noted)
-        self._uploads.go_on_after(self._table.last_committed(self._uploads.log_id()))
+        queue = self._uploads.queue
+        queue.go_on_after(queue.take_turn(), self._table.last_held(self._uploads.log_id()))
         self._homes.hide_keys(forgotten | orphaned)
         self._forgetting.finish()
         again = self._forget_streams(noted)

@@ -12,11 +12,12 @@ import pytest
 
 from backends.ports import StoreUnavailable
 from config.settings import Settings
+from smarthouse_api.coordination.queue import Queue
 from smarthouse_api.house import House
 from smarthouse_api.states.homes import SPACE
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.table import StatesTable
-from smarthouse_api.states.uploads import Upload
+from smarthouse_api.states.uploads import Upload, Uploads
 from tests.conftest import HOME, OTHER_HOME, payload, rows, state
 
 MARK = "a-state-that-only-this-home-ever-had"
@@ -102,7 +103,7 @@ def test_no_byte_of_the_home_is_left_in_any_file(
         upload(house, f"{MARK}-{number}", key=f"night {number}")
         upload(house, f"other {number}", OTHER_HOME, key=f"night {number}")
         if curated:
-            house.curator.flush()
+            house.states_chores.flush()
     house.uploads.receive(Upload(HOME, raw))
     house.uploads.receive(Upload(HOME, f"undecodable {MARK}".encode()))
     key = key_of(house)
@@ -115,7 +116,7 @@ def test_no_byte_of_the_home_is_left_in_any_file(
 
 def test_hiding_comes_first_and_a_failed_purge_can_be_repeated(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(house)
-    house.curator.flush()
+    house.states_chores.flush()
 
     def fail(*_: Any) -> None:
         raise StoreUnavailable("the disk is gone")
@@ -131,15 +132,17 @@ def test_hiding_comes_first_and_a_failed_purge_can_be_repeated(house: House, mon
     assert not list(house.state.scan_all(SPACE, "forgotten/"))
 
 
-@pytest.mark.parametrize("method", ["purge", "pending"])
-def test_a_purge_that_died_is_finished_by_the_housekeeper(house: House, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+@pytest.mark.parametrize(("owner", "method"), [(Uploads, "purge"), (Queue, "read")])
+def test_a_purge_that_died_is_finished_by_the_housekeeper(
+    house: House, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
+) -> None:
     upload(house)
-    house.curator.flush()
+    house.states_chores.flush()
 
     def die(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(house.uploads), method, die)
+    monkeypatch.setattr(owner, method, die)
     with pytest.raises(KeyboardInterrupt):
         house.forgetting.forget(HOME)
     monkeypatch.undo()
@@ -166,7 +169,7 @@ def test_a_scrub_that_died_is_still_owed(house: House, monkeypatch: pytest.Monke
 def test_a_delayed_purge_hides_at_once_and_erases_later(make_house: Callable[..., House]) -> None:
     house = make_house(purge_delay_seconds=3600)
     upload(house)
-    house.curator.flush()
+    house.states_chores.flush()
     house.forgetting.forget(HOME)
     assert exported(house) == []
     assert not house.forgetting.is_due()
@@ -263,13 +266,13 @@ def test_a_purge_is_not_kept_from_its_turn_by_a_curator_that_fails(
 ) -> None:
     house = make_house(purge_delay_seconds=0.001, purge_wait_seconds=0)
     upload(house)
-    house.curator.flush()
+    house.states_chores.flush()
     house.forgetting.forget(HOME)
 
     def fail(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("the lake is down")
 
-    monkeypatch.setattr(type(house.curator), "curate", fail)
+    monkeypatch.setattr(type(house.states_chores), "curate", fail)
     while not house.forgetting.is_due():
         time.sleep(0.001)
     house.housekeeper.keep()

@@ -68,7 +68,7 @@ def test_a_home_forgotten_after_the_backup_is_forgotten_again(open_house, data, 
     house = open_house()
     for value, home in (("forgotten", HOME), ("kept", OTHER_HOME)):
         upload(house, value, home)
-    house.curator.flush()
+    house.states_chores.flush()
     house.close()
     shutil.copytree(data, tmp_path / "backup")
     house.forgetting.forget(HOME)
@@ -103,18 +103,18 @@ def test_the_notes_among_the_objects_are_enough_where_only_the_state_was_restore
 def test_a_state_older_than_the_lake_goes_on_where_the_lake_ends(open_house, data, tmp_path):
     house = open_house()
     upload(house, "before", HOME)
-    house.curator.flush()
+    house.states_chores.flush()
     house.close()
     shutil.copytree(data, tmp_path / "backup")
     for number in range(5):
         upload(house, f"after {number}", HOME)
-    house.curator.flush()
+    house.states_chores.flush()
     house.close()
     replace(data, tmp_path / "backup", "state.db")
     restored = open_house()
     upload(restored, "new", HOME)
     with pytest.raises(Exception, match="older than the lake"):
-        restored.curator.flush()
+        restored.states_chores.flush()
     restored.restoring.restore([])
     upload(restored, "newer", HOME)
     assert exported(restored) == ["after 0", "after 1", "after 2", "after 3", "after 4", "before", "new", "newer"]
@@ -127,7 +127,7 @@ def test_a_state_that_lost_its_last_moments_doubles_nothing_and_loses_nothing_ne
     house.close()
     shutil.copytree(data, tmp_path / "backup")
     upload(house, "lost from the state", HOME)
-    house.curator.flush()
+    house.states_chores.flush()
     house.close()
     replace(data, tmp_path / "backup", "state.db")
     restored = open_house()
@@ -142,7 +142,7 @@ def test_a_state_that_lost_its_last_moments_doubles_nothing_and_loses_nothing_ne
 def test_a_failover_in_the_midst_of_curating_loses_nothing_that_was_acknowledged_after_it(monkeypatch):
     house = House.from_settings(Settings.from_env(MEMORY))
     upload(house, "before", HOME)
-    house.curator.flush()
+    house.states_chores.flush()
     replica = copy.deepcopy(house.state._spaces)
     upload(house, "lost from the state", HOME)
     append = StatesTable.append
@@ -162,11 +162,11 @@ def test_a_failover_in_the_midst_of_curating_loses_nothing_that_was_acknowledged
 def test_data_of_a_home_whose_name_was_lost_is_erased(open_house, data, tmp_path):
     house = open_house()
     upload(house, "named", HOME)
-    house.curator.flush()
+    house.states_chores.flush()
     house.close()
     shutil.copytree(data, tmp_path / "backup")
     upload(house, "nameless", OTHER_HOME)
-    house.curator.flush()
+    house.states_chores.flush()
     upload(house, "nameless and only raw", THIRD_HOME)
     house.close()
     replace(data, tmp_path / "backup", "state.db")
@@ -179,7 +179,7 @@ def test_data_of_a_home_whose_name_was_lost_is_erased(open_house, data, tmp_path
 def test_a_state_that_knows_no_home_is_refused_before_anything_is_erased(open_house, data):
     house = open_house()
     upload(house, "kept", HOME)
-    house.curator.flush()
+    house.states_chores.flush()
     house.close()
     (data / "state.db").rename(data / "kept.db")
     with pytest.raises(Invalid, match="none of the 1 homes"):

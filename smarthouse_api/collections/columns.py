@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smarthouse_api.arrow.lines import flat, lengths, spans
-from smarthouse_api.collections.fields import MOST
+from smarthouse_api.collections.rows import MOST_FIELDS
 
 BOOL, INT, FLOAT, JSON = "bool", "int", "float", "json"
 
@@ -77,7 +77,7 @@ def _mended(text: str) -> str:
 
 def have_rest(fields: Mapping[str, str]) -> bool:
     """Whether there may be members that have no field: they share the last column."""
-    return len(fields) >= MOST
+    return len(fields) >= MOST_FIELDS
 
 
 def columns(rows: pa.RecordBatch, fields: Mapping[str, str]) -> Iterator[Column | None]:

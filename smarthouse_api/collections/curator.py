@@ -1,148 +1,122 @@
-"""The curator of collections: records that were accepted become rows of the lake, each exactly once.
-
-One curator works at a time, under the lease of the table, and at each topic in a turn of its own. Rows are committed with the
-sequences of the entries that they came of, and only then the topic is said to be taken in that far. A curator that dies in
-between leaves entries that the table holds already; the next one sees by the highest that it must look, and finds by its
-batch which entry is there and which is not: another may stand under the same sequence, because a state store that lost its
-last moments gives sequences anew. Such an entry is moved to the end of the topic.
-"""
+"""Entries of topics on their way into the lake: what the curator asks of a collection."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+import msgspec
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from backends.ports import Conflict, StoreFull, StoreUnavailable
-from smarthouse_api.collections.model import Collection
-from smarthouse_api.collections.parts import Part, Work, read_parts
-from smarthouse_api.collections.progress import Progress, Taken, Turn
+from backends.ports import Entry
+from smarthouse_api.collections.queue import Taken, TopicQueue
+from smarthouse_api.collections.rows import Fields, Logged, read_entry, to_rows
 from smarthouse_api.collections.table import CollectionsTable
-from smarthouse_api.coordination.leases import Lease
-
-_ATTEMPTS = 16
+from smarthouse_api.coordination.queue import Turn
+from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
 
 log = logging.getLogger(__name__)
 
 
-class Curator:
-    """batch_bytes: of entries that one commit takes in, about."""
+@dataclass
+class TopicPart(Part):
+    """Entries of one topic. last: the sequence up to which these are all. size: of their values, in bytes. first_us: when the
+    first of them came. unreadable: values of which no row can be made, by sequence. fields: of the records.
+    """
 
-    def __init__(self, progress: Progress, table: CollectionsTable, *, batch_bytes: int) -> None:
-        self._progress, self._table, self._batch_bytes = progress, table, batch_bytes
+    last: int = 0
+    size: int = 0
+    first_us: int = 0
+    unreadable: dict[int, bytes] = field(default_factory=dict)
+    fields: Fields = field(default_factory=Fields)
 
-    def curate(self, lease: Lease, collections: Sequence[Collection], interrupted: Callable[[], bool]) -> None:
-        """Bring into the lake what is pending of these collections, which should not be many at once.
-
-        lease: the writer's. interrupted: asked between commits; the rest stays pending. A collection that another is at, or
-        that is gone, is left out.
-        """
-        snapshot = self._table.open_or_create()
-        held = self._table.held(snapshot)
-        works = [work for one in collections if (work := self._begin(snapshot, one, held.get(one.key, 0))) is not None]
-        works.sort(key=lambda work: work.turn.last - work.read)  # nobody waits for the longest queue
-        self._work(lease, snapshot, works, interrupted)
-        pa.default_memory_pool().release_unused()
-
-    def _begin(self, snapshot: DeltaTable, collection: Collection, held: int) -> Work | None:
-        """A turn at a topic that says of all that the lake holds that it does; None when there is none to be had.
-
-        held: the highest sequence that the snapshot holds.
-        """
+    def read(self, entry: Entry) -> Logged | None:
+        """Count an entry in; None for one that is to give no row."""
+        self.sequences.append(entry.sequence)
+        self.size += len(entry.value)
+        if not entry.value:
+            return None  # it only stood for a sequence that was passed over
         try:
-            for _ in range(_ATTEMPTS):
-                turn = self._progress.take_turn(collection)
-                if held > turn.last:
-                    self._progress.go_on_after(collection, turn, held)
-                elif held > turn.taken.sequence:
-                    self._settle(snapshot, collection, turn, held)
-                else:
-                    return Work(collection, turn, turn.taken.sequence)
-        except Conflict:
-            log.info("a collection is another's to curate, or is gone")
+            logged = read_entry(entry.sequence, entry.value)
+            self.first_us = self.first_us or logged.received_us
+        except (msgspec.DecodeError, TypeError):
+            self.unreadable[entry.sequence] = entry.value
             return None
-        except StoreFull:
-            log.warning("the state store is full: a collection whose entries must be moved is not curated")
-            return None
-        raise StoreUnavailable("the state store and the lake of collections do not agree")
+        return logged
 
-    def _settle(self, snapshot: DeltaTable, collection: Collection, turn: Turn, held: int) -> None:
-        """Take the topic for taken in up to what the lake holds. But if something under those sequences is not there, only move
-        that to the end and leave the rest to another turn: one that began before the moving would not end if that is lost.
-        """
-        there = self._table.batches(snapshot, collection.key, turn.taken.sequence)
-        part, has_moved = Part(Work(collection, turn, held), held), False
-        for entry in self._progress.entries(collection, turn.taken.sequence, held):
+
+class TopicRows(RowMaker[TopicPart]):
+    """What the curator asks of one topic. The table holds it up to the highest sequence of its rows."""
+
+    queue: TopicQueue
+
+    def __init__(self, queue: TopicQueue, table: CollectionsTable) -> None:
+        super().__init__(queue, queue.collection.key)
+        self._collection, self._table = queue.collection, table
+
+    def taken(self, turn: Turn | None = None) -> int:
+        """Raises `NotFound` when the collection was deleted, and no turn says that it stands."""
+        if turn is None:
+            self.queue.look_for_collection()
+        return self.queue.taken(turn).sequence
+
+    def overtake(self, turn: Turn, held: int) -> None:
+        self.queue.go_on_after(turn, held)
+
+    def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[TopicPart, list[Entry]]:
+        """An entry is known by its batch, and by how many of its batch there are."""
+        after = self.taken(turn)
+        there = self._table.batches(snapshot, self.log, after)
+        part, missing = TopicPart(last=held), list[Entry]()
+        for entry in self.queue.entries(after, held):
             if (logged := part.read(entry)) is None:
                 continue
             if there[logged.batch]:
                 there[logged.batch] -= 1
             else:
-                self._progress.move(collection, turn, entry)
-                has_moved = True
-        if has_moved:
-            log.warning("the state store has given sequences anew; records were moved to the end of their topic")
-            return
-        for texts in self._table.records(snapshot, collection.key, turn.taken.sequence):
-            part.fields.note_texts(texts)  # which were lost too
-        self._announce(part)
-        self._advance(part)
+                missing.append(entry)
+        if not missing:
+            for texts in self._table.records(snapshot, self.log, after):
+                part.fields.note_texts(texts)  # which were lost too
+        return part, missing
 
-    def _work(self, lease: Lease, snapshot: DeltaTable, works: Sequence[Work], interrupted: Callable[[], bool]) -> None:
-        """One commit at least, so that however slow a store is, the next turn finds less to do."""
-        # Writing releases the GIL: the next batch is read meanwhile.
-        with ThreadPoolExecutor(1, "curating") as reading:
-            ahead = reading.submit(read_parts, self._progress, works, self._batch_bytes)
-            while parts := ahead.result():
-                ahead = reading.submit(read_parts, self._progress, works, self._batch_bytes)
-                self._commit(lease, snapshot, parts)
-                if interrupted():
-                    break
+    def size(self, entry: Entry) -> int:
+        return len(entry.value)
 
-    def _commit(self, lease: Lease, snapshot: DeltaTable, parts: Sequence[Part]) -> None:
-        good = [part for part in parts if not part.work.is_lost and self._is_done(part, self._announce)]
-        with_rows = [part for part in good if any(table.num_rows for table in part.tables)]
-        if with_rows:
-            lease.check()
-            rows = pa.concat_tables([table for part in with_rows for table in part.tables])
-            self._table.append(snapshot, rows)
-            # Behind another's erasing, a commit that was late may stand where nobody looks.
-            lease.check()
-        for part in good:
-            self._is_done(part, self._advance)
+    def rows(self, entries: Sequence[Entry], until: int) -> TopicPart:
+        part = TopicPart(last=until)
+        found = [(logged, entry.value) for entry in entries if (logged := part.read(entry)) is not None]
 
-    def _is_done(self, part: Part, step: Callable[[Part], None]) -> bool:
-        """Whether the step was done in the turn; if not, whoever has the next one goes on from what the lake says."""
-        try:
-            step(part)
-        except Conflict:
-            part.work.is_lost = True
-            log.info("a collection is another's to curate, or is gone")
-        return not part.work.is_lost
+        def rows(some: Sequence[tuple[Logged, bytes]]) -> pa.Table:
+            made = to_rows(self._collection, [logged for logged, _ in some], fields := Fields())
+            part.fields = part.fields.merged(fields)
+            return made
 
-    def _announce(self, part: Part) -> None:
-        """What must be kept before the lake holds the part. Raises `Conflict`."""
-        work = part.work
-        before = work.fields or self._progress.fields(work.collection)
+        def refuse(one: tuple[Logged, bytes]) -> None:
+            part.unreadable[one[0].sequence] = one[1]
+
+        part.tables.extend(together_or_apart(found, rows, refuse))
+        return part
+
+    def announce(self, turn: Turn, part: TopicPart) -> None:
+        """The fields of the records, and the entries that give none."""
+        before = self.queue.fields()
         after = before.merged(part.fields)
         if after.types != before.types:
-            self._progress.put_fields(work.collection, work.turn, after)
-        work.fields = after
+            self.queue.put_fields(turn, after)
         if part.unreadable:
             log.error("%d entries of a topic cannot be read and are set aside: they give no rows", len(part.unreadable))
-            self._progress.set_aside(work.collection, work.turn, part.unreadable)
+            self.queue.set_aside(turn, part.unreadable)
 
-    def _advance(self, part: Part) -> None:
-        """Say that the lake holds the part, and drop it from the topic unless that is to be kept. Raises `Conflict`."""
-        work, before = part.work, part.work.turn.taken
-        drops = list[int]()
-        if work.collection.entry_topic is None:
+    def record(self, turn: Turn, part: TopicPart) -> Turn:
+        """Say that the lake holds the part, and drop it from the topic unless that is to be kept."""
+        before, drops = self.queue.taken(turn), list[int]()
+        if self._collection.entry_topic is None:
             dropped = part.last if before.dropped == before.sequence else before.dropped
             after, drops = Taken(part.last, dropped, before.kept_bytes, before.kept_us), part.sequences
         else:
             kept_us = before.kept_us if before.dropped < before.sequence else part.first_us
             after = Taken(part.last, before.dropped, before.kept_bytes + part.size, kept_us)
-        work.turn = self._progress.advance(work.collection, work.turn, after, drops)
+        return self.queue.advance(turn, after, drops)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from smarthouse_api.arrow.read_ahead import read_ahead
-from smarthouse_api.collections.curation import Curation
+from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.collections.encoding import FORMATS
 from smarthouse_api.collections.model import Collection, Position, position_in
 from smarthouse_api.collections.ranges import Range, Selection, Span, ranges, select_rows
@@ -59,8 +59,8 @@ class RecordsAnswer:
 class Records:
     """at_once: readings in this process at a time; of what anybody may read, half as many."""
 
-    def __init__(self, curation: Curation, table: CollectionsTable, engine: Engine, *, at_once: int) -> None:
-        self._curation, self._table, self._engine = curation, table, engine
+    def __init__(self, chores: CollectionsChores, table: CollectionsTable, engine: Engine, *, at_once: int) -> None:
+        self._chores, self._table, self._engine = chores, table, engine
         self._slots = threading.BoundedSemaphore(at_once)
         self._public_slots = threading.BoundedSemaphore(max(1, at_once // 2))
 
@@ -86,10 +86,10 @@ class Records:
                 if not slots.acquire(blocking=False):
                     raise Unavailable("This worker reads as many collections as it can at once; ask again")
                 ending.callback(slots.release)
-            self._curation.flush(collection)
+            self._chores.flush(collection)
             lease = self._table.reading()
             ending.callback(lease.release)
-            self._curation.look_for(collection)  # from now on, a deletion waits for the lease, or breaks it
+            self._chores.look_for(collection)  # from now on, a deletion waits for the lease, or breaks it
             span = Span(collection.key, after, _END, selection.since_us, selection.until_us)
             reading = Reading(self._table.open(), self._engine, span)
             cursor = None if selection.limit is None else reading.limit(selection.limit)
@@ -99,7 +99,7 @@ class Records:
             rows: Iterable[pa.RecordBatch] = chain(() if first is None else (first,), batches)
             form = FORMATS[format_]
             framed = {} if frame is None else {"frame": frame(cursor)}
-            chunks = form.encode(rows, self._curation.fields(collection), with_meta=with_meta, **framed)
+            chunks = form.encode(rows, self._chores.fields(collection), with_meta=with_meta, **framed)
             if isinstance(chunks, Generator):
                 ending.callback(chunks.close)
             return RecordsAnswer(chunks, form.media_type, cursor, lease, ending.pop_all())

@@ -1,8 +1,8 @@
-"""Entries of a topic as rows of the lake."""
+"""Entries of a topic as rows of the lake, and the members that their records have."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -18,12 +18,18 @@ import pyarrow.compute as pc
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.arrow.timestamps import TIMESTAMP, read_times
 from smarthouse_api.collections.checking import read_instant
-from smarthouse_api.collections.fields import Fields, perhaps_large
 from smarthouse_api.collections.model import Collection, Entry
 from smarthouse_api.collections.table import RECORDS
 
 _DIGEST_BYTES: Final = 8
+MOST_FIELDS: Final = 1000
+_MOST_NAME_BYTES: Final = 256 << 10
+_TYPES: Final = {type(None): "null", bool: "bool", int: "int", float: "float", str: "string"}
+_PERHAPS_LARGE: Final = "[0-9]{19}"
+_LEAST_INT, _LARGEST_INT = -(1 << 63), (1 << 63) - 1
 _entry = msgspec.json.Decoder(Entry).decode
+
+Signature = tuple[tuple[str, ...], tuple[type, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,58 @@ class Logged:
     @property
     def received_us(self) -> int:
         return microseconds(self.entry.received_at)
+
+
+class Fields:
+    """The members that records have: what a table of them is made of.
+
+    types: name -> `null`, `bool`, `int` (of 64 bits with a sign), `float`, `string`, or `json` for what is nested or mixed,
+    in the order in which the names first came; of the first `MOST_FIELDS` names, or fewer very long ones.
+    """
+
+    def __init__(self, types: dict[str, str] | None = None) -> None:
+        self.types = dict(types or {})
+        self._bytes = sum(map(len, self.types))
+        self._seen = set[Signature]()
+
+    @classmethod
+    def decoded(cls, value: bytes) -> Fields:
+        return cls(msgspec.json.decode(value, type=dict[str, str]))
+
+    def encoded(self) -> bytes:
+        return msgspec.json.encode(self.types)
+
+    def note(self, records: Iterable[dict[str, Any]], *, with_large: bool) -> None:
+        """Take in the members of records. with_large: an integer may have more than 64 bits."""
+        seen = self._seen
+        for record in records:
+            signature = tuple(record), tuple(map(type, record.values()))
+            if with_large:
+                for name, value in record.items():
+                    self._add(name, _type_of(value))
+            elif signature not in seen:
+                seen.add(signature)
+                for name, kind in zip(*signature, strict=True):
+                    self._add(name, _TYPES.get(kind, "json"))
+
+    def note_texts(self, texts: pa.StringArray) -> None:
+        """The same of records that are only at hand as JSON."""
+        self.note(map(orjson.loads, texts.to_pylist()), with_large=_perhaps_large(texts))
+
+    def merged(self, *others: Fields) -> Fields:
+        """These, and then those of others."""
+        whole = Fields(self.types)
+        for name, type_ in chain.from_iterable(other.types.items() for other in others):
+            whole._add(name, type_)
+        return whole
+
+    def _add(self, name: str, type_: str) -> None:
+        before = self.types.get(name)
+        if before is not None:
+            self.types[name] = _of_both(before, type_)
+        elif len(self.types) < MOST_FIELDS and self._bytes + len(name) <= _MOST_NAME_BYTES:
+            self.types[name] = type_
+            self._bytes += len(name)
 
 
 def read_entry(sequence: int, value: bytes) -> Logged:
@@ -57,7 +115,7 @@ def to_rows(collection: Collection, logged: Sequence[Logged], fields: Fields) ->
     raws = list(map(bytes, chain.from_iterable(one.entry.records for one in logged)))
     counts = np.array([len(one.entry.records) for one in logged], np.int64)
     texts = _texts(raws)
-    with_large, times = perhaps_large(texts), list[Any]()
+    with_large, times = _perhaps_large(texts), list[Any]()
     for one in logged:  # a few at a time, which spares the collector of garbage
         records = _parsed(one.entry.records)
         fields.note(records, with_large=with_large)
@@ -112,3 +170,23 @@ def _times(values: Sequence[Any]) -> pa.TimestampArray:
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # other values than texts
         return pa.array(map(read_instant, values), pa.int64()).cast(TIMESTAMP)
     return read_times(texts, read_instant)
+
+
+def _perhaps_large(texts: pa.StringArray) -> bool:
+    """Whether JSON texts may hold an integer of more than 64 bits."""
+    return bool(pc.any(pc.match_substring_regex(texts, _PERHAPS_LARGE)).as_py())
+
+
+def _type_of(value: Any) -> str:
+    if type(value) is int and not _LEAST_INT <= value <= _LARGEST_INT:
+        return "json"
+    return _TYPES.get(type(value), "json")
+
+
+def _of_both(one: str, other: str) -> str:
+    """The type that values of either have."""
+    if one == other or other == "null":
+        return one
+    if one == "null":
+        return other
+    return "float" if {one, other} == {"int", "float"} else "json"

@@ -8,7 +8,7 @@ from backends.ports import ObjectStore, StateStore
 from config.groups import CollectionSettings, LakeSettings
 from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.collections.catalogue import CollectionCatalogue
-from smarthouse_api.collections.curation import Curation
+from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.collections.dead_letters import DeadLetters, Replayer
 from smarthouse_api.collections.deduplication import Deduplication
 from smarthouse_api.collections.definitions import define
@@ -38,7 +38,7 @@ class Collections:
     replayer: Replayer
     topic: Topic
     records: Records
-    curation: Curation
+    chores: CollectionsChores
 
     @classmethod
     def on(
@@ -55,18 +55,7 @@ class Collections:
         catalogue = CollectionCatalogue(state, replies)
         table = CollectionsTable(objects, leases)
         dead_letters = DeadLetters(state, checkers, seconds=settings.aside_days * 86400, record_bytes=settings.record_bytes)
-        curation = Curation(
-            state,
-            table,
-            catalogue,
-            dead_letters,
-            leases,
-            batch_bytes=lake.curate_batch_bytes,
-            flush_seconds=lake.flush_timeout_seconds,
-            topic_seconds=settings.topic_seconds,
-            topic_bytes=settings.topic_bytes,
-            compact_files=lake.compact_files,
-        )
+        chores = CollectionsChores(state, table, catalogue, dead_letters, leases, settings, lake)
         return cls(
             catalogue=catalogue,
             accepting=Accepting(
@@ -81,8 +70,8 @@ class Collections:
             dead_letters=dead_letters,
             replayer=Replayer(state, replies, dead_letters, checkers, record_bytes=settings.record_bytes),
             topic=Topic(state),
-            records=Records(curation, table, engine, at_once=settings.reads_at_once),
-            curation=curation,
+            records=Records(chores, table, engine, at_once=settings.reads_at_once),
+            chores=chores,
         )
 
     def begin(self) -> None:

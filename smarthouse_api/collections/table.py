@@ -10,7 +10,7 @@ goes through all of them to find it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -56,8 +56,8 @@ class CollectionsTable(LakeTable):
     def __init__(self, objects: ObjectStore, leases: Leases) -> None:
         super().__init__(objects, leases, LAYOUT, _WRITER)
 
-    def held(self, snapshot: DeltaTable) -> dict[str, int]:
-        """The highest sequence of which a snapshot holds a record, of each collection that has some, by its key."""
+    def held(self, snapshot: DeltaTable, logs: Iterable[str] = ()) -> dict[str, int]:
+        """The highest sequence of which a snapshot holds a record, of every collection that has some, by its key."""
         files = files_of(snapshot)
         found = files.select(["partition.collection", "max.sequence"]).rename_columns(["collection", "sequence"])
         if found["sequence"].null_count:  # a file that another program wrote, without statistics
@@ -66,11 +66,11 @@ class CollectionsTable(LakeTable):
         most = found.group_by("collection").aggregate([("sequence", "max")])
         return dict(zip(most["collection"].to_pylist(), most["sequence_max"].to_pylist(), strict=True))
 
-    def append(self, snapshot: DeltaTable, rows: pa.Table) -> None:
+    def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
         """Commit `rows` (schema `RECORDS`); `snapshot` then holds them. Raises `Forestalled` when another has appended since
         `snapshot`.
         """
-        self.commit(snapshot, rows, {_ANY_LOG: snapshot.version() + 1})
+        super().append(snapshot, rows, {_ANY_LOG: snapshot.version() + 1})
 
     def batches(self, snapshot: DeltaTable, key: str, after: int) -> Counter[str]:
         """How many entries of each batch a snapshot holds above a sequence of a collection."""

@@ -9,7 +9,7 @@ snapshot older than another's. And what is removed was found to be dead while th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -115,17 +115,17 @@ class LakeTable:
         """The latest snapshot, to be written to."""
         return self.open() or self._create()
 
-    def committed(self, snapshot: DeltaTable, log: str) -> int:
-        """The sequence up to which a snapshot holds everything of a log; 0 when it holds nothing."""
+    def held(self, snapshot: DeltaTable, logs: Iterable[str]) -> dict[str, int]:
+        """The sequence up to which a snapshot holds everything of each log; 0 when it holds nothing."""
         with lake_faults():
-            return snapshot.transaction_version(log) or 0
+            return {log: snapshot.transaction_version(log) or 0 for log in logs}
 
-    def last_committed(self, log: str) -> int:
-        """The same of the latest snapshot."""
-        table = self.open()
-        return 0 if table is None else self.committed(table, log)
+    def last_held(self, log: str) -> int:
+        """The same of the latest snapshot and one log."""
+        snapshot = self.open()
+        return 0 if snapshot is None else self.held(snapshot, [log])[log]
 
-    def commit(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
+    def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
         """Commit `rows` as everything up to a sequence of each of the logs; `snapshot` then holds them.
 
         Raises `Forestalled` when another wrote of one of the logs since `snapshot`.

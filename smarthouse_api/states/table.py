@@ -50,13 +50,6 @@ class StatesTable(LakeTable):
         arrived = found.group_by(["home", "received"]).aggregate([])
         return set(zip(arrived["home"].to_pylist(), arrived["received"].cast(pa.int64()).to_pylist(), strict=True))
 
-    def append(self, snapshot: DeltaTable, rows: pa.Table, log: str, sequence: int) -> None:
-        """Commit `rows` (schema `STATES`) as everything up to `sequence` of `log`; `snapshot` then holds them.
-
-        Raises `Forestalled` when another wrote of the log since `snapshot`.
-        """
-        self.commit(snapshot, rows, {log: sequence})
-
     def delete_home(self, home: str) -> None:
         """Remove a home's rows from the table; their bytes stay until `erase_history`."""
         self.delete(f"bucket = {bucket_of(home)} AND home = '{home}'")

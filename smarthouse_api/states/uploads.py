@@ -13,17 +13,17 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore, StoreFull
+from backends.ports import ABSENT, Change, Conflict, Entry, ObjectStore, Put, StateStore, StoreFull
 from config.groups import RequestSettings
 from smarthouse_api.arrow.times import microseconds
+from smarthouse_api.coordination.queue import Queue
 from smarthouse_api.errors import Invalid, KeyReused, Unavailable
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.payload.compression import Limits
@@ -34,7 +34,6 @@ _TURN = "turn"
 _TURN_SECONDS = 86400.0
 MESSAGE = "Data successfully uploaded"
 _ATTEMPTS = 16
-_PAGE = 1000
 _ANY = 1 << 62
 _LARGE_BYTES = 256 << 10
 _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
@@ -62,17 +61,6 @@ class Pending(msgspec.Struct, frozen=True):
     received_us: int
     decoded_bytes: int
     encoding: str | None
-
-
-class Turn(NamedTuple):
-    """At the log. version: of the document that says whose turn it is. last: the sequence acknowledged last before.
-
-    A state store that fails over to one without the last commits gives their sequences anew. Whatever it lost up to `last`
-    was older than the turn, which then is lost too.
-    """
-
-    version: int
-    last: int
 
 
 class _Reply(msgspec.Struct, frozen=True):
@@ -117,6 +105,7 @@ class Uploads:
             max_records=settings.max_records,
         )
         self._large = threading.Lock()
+        self.queue = Queue(state, SPACE, PENDING, _TURN, ttl_seconds=_TURN_SECONDS)
 
     def receive(self, upload: Upload, received_at: datetime | None = None) -> Answer:
         """Keep an upload and queue it for the lake; durable once this returns.
@@ -140,16 +129,9 @@ class Uploads:
                 return answer
         raise Unavailable("This home is being written to from too many sides; send it again")
 
-    def pending(self, after: int = 0, limit: int = 1000) -> list[Pending]:
-        """Payloads that the lake does not hold yet, in the order in which they were acknowledged."""
-        return [
-            msgspec.structs.replace(_pending(entry.value), sequence=entry.sequence)
-            for entry in self._state.read(SPACE, PENDING, after, limit)
-        ]
-
-    def last_acknowledged(self) -> int:
-        """The sequence of the payload that was acknowledged last."""
-        return self._state.last_sequence(SPACE, PENDING)
+    def pending(self) -> list[Pending]:
+        """The first payloads that the lake does not hold yet, in the order in which they were acknowledged."""
+        return [read_pending(entry) for entry in self.queue.read() if entry.value]
 
     def log_id(self) -> str:
         """A name for the log that no other installation's has, and none that is begun anew."""
@@ -164,30 +146,6 @@ class Uploads:
         # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
         return to_table(bodies, replace(self._limits, max_decoded_bytes=_ANY, max_ratio=_ANY, max_records=_ANY))
 
-    def take_turn(self) -> Turn:
-        """Begin to work on the log; ends the turn of whoever did so before."""
-        last = self.last_acknowledged()
-        # Not for ever, because a full store takes only what passes.
-        return Turn(self._state.put(SPACE, _TURN, b"", ttl_seconds=_TURN_SECONDS), last)
-
-    def drop(self, sequences: Iterable[int], turn: Turn) -> None:
-        """The lake holds these, or never will. Raises `Conflict` when the turn is over."""
-        if drops := tuple((PENDING, sequence) for sequence in sequences):
-            self._state.commit(SPACE, Change(expect={_TURN: turn.version}, drops=drops))
-
-    def requeue(self, payloads: Iterable[Pending], turn: Turn) -> None:
-        """Move payloads to the end of the log, one by one. Raises `Conflict` when the turn is over."""
-        for pending in payloads:
-            appends, drops = ((PENDING, msgspec.json.encode(pending)),), ((PENDING, pending.sequence),)
-            self._state.commit(SPACE, Change(expect={_TURN: turn.version}, appends=appends, drops=drops))
-
-    def go_on_after(self, sequence: int) -> None:
-        """Give the next payload a sequence above this one; while nobody uploads."""
-        while (last := self.last_acknowledged()) < sequence:
-            passed = range(last + 1, min(sequence, last + _PAGE) + 1)
-            appends, drops = ((PENDING, b""),) * len(passed), tuple((PENDING, one) for one in passed)
-            self._state.commit(SPACE, Change(appends=appends, drops=drops))
-
     def homes(self) -> set[str]:
         """Internal keys of all homes of which there are payloads."""
         return {info.key.split("/")[1] for info in self._objects.list("raw/")}
@@ -198,9 +156,9 @@ class Uploads:
         for kind in ("upload", "reply"):
             while page := self._state.scan(SPACE, f"{kind}/{home_key}/"):
                 self._state.commit(SPACE, Change(deletes=tuple(name for name, _ in page)))
-        after, turn = 0, self.take_turn()
-        while queued := self.pending(after):
-            self.drop((pending.sequence for pending in queued if pending.home == home_key), turn)
+        after, turn = 0, self.queue.take_turn()
+        while queued := self.queue.read(after):
+            self.queue.drop(turn, (entry.sequence for entry in queued if entry.value and read_pending(entry).home == home_key))
             after = queued[-1].sequence
 
     def _check(self, upload: Upload) -> None:
@@ -267,6 +225,11 @@ class Uploads:
             return ()
         reply = msgspec.json.encode(_Reply(digest, receipt, duplicate))
         return (Put(_reply_name(home, upload.idempotency_key), reply, self._settings.idempotency_hours * 3600),)
+
+
+def read_pending(entry: Entry) -> Pending:
+    """The payload that an entry of the queue stands for."""
+    return msgspec.structs.replace(_pending(entry.value), sequence=entry.sequence)
 
 
 def _reply_name(home: Home, idempotency_key: str) -> str:

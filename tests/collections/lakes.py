@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from backends.ports import Change, ObjectStore, StateStore
 from backends.registry import open_objects, open_state
+from config.groups import CollectionSettings, LakeSettings
 from config.settings import Settings
 from smarthouse_api.collections.catalogue import BORN, CollectionCatalogue
-from smarthouse_api.collections.curation import Curation
+from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import TOPIC, Collection, Entry
@@ -49,11 +50,10 @@ class Lake:
         self.leases = Leases(self.state, 30)
         self.table = CollectionsTable(self.objects, self.leases)
         self.catalogue = CollectionCatalogue(self.state, Replies(self.state, 60))
-        options = {"batch_bytes": 1 << 20, "flush_seconds": 30.0, "topic_seconds": 3600.0, "topic_bytes": 1 << 20}
         self.dead_letters = DeadLetters(self.state, Checkers(), seconds=3600, record_bytes=1 << 16)
         stores = (self.state, self.table, self.catalogue, self.dead_letters, self.leases)
-        self.curation = Curation(*stores, **{**options, **self.changes})
-        self.records = Records(self.curation, self.table, self.engine, at_once=8)
+        self.chores = CollectionsChores(*stores, *_settings(**self.changes))
+        self.records = Records(self.chores, self.table, self.engine, at_once=8)
 
     @classmethod
     def on(cls, environment: dict[str, str], **changes: Any) -> Lake:
@@ -115,9 +115,9 @@ class Lake:
 
     def keep(self) -> None:
         """All chores, with as much time as they need."""
-        curation = self.curation
-        curation.purge()
-        for chore in (curation.curate, curation.trim, curation.tidy, curation.forget_old):
+        chores = self.chores
+        chores.purge()
+        for chore in (chores.curate, chores.trim, chores.compact, chores.expire_dead_letters):
             chore(lambda: False)
 
     def lose_the_lease(self) -> None:
@@ -127,6 +127,19 @@ class Lake:
     def close(self) -> None:
         self.state.close()
         self.objects.close()
+
+
+def _settings(
+    *,
+    batch_bytes: int = 1 << 20,
+    flush_seconds: float = 30.0,
+    topic_seconds: float = 3600.0,
+    topic_bytes: int = 1 << 20,
+    compact_files: int = 8,
+) -> tuple[CollectionSettings, LakeSettings]:
+    collections = CollectionSettings(topic_seconds=topic_seconds, topic_bytes=topic_bytes)
+    lake = LakeSettings(curate_batch_bytes=batch_bytes, flush_timeout_seconds=flush_seconds, compact_files=compact_files)
+    return collections, lake
 
 
 def once(numbers: range) -> dict[int, int]:

@@ -35,7 +35,7 @@ def two(lake: Lake) -> tuple[Collection, Collection]:
     for one in pair:
         for number in range(3):
             lake.accept(one, {"n": number, "secret": SECRET if one.id == "private" else ""})
-        lake.curation.flush(one)
+        lake.chores.flush(one)
     return pair
 
 
@@ -73,7 +73,7 @@ def test_no_file_holds_a_byte_of_it(embedded_pair: Environment, tmp_path: Path) 
         gone, other = lake.create("private"), lake.create("other")
         for one, text in ((gone, SECRET), (other, "x")):
             lake.accept(one, {"n": 0, "secret": text})
-            lake.curation.flush(one)
+            lake.chores.flush(one)
         lake.accept(gone, {"n": 1, "secret": SECRET})  # which the lake does not hold
         lake.catalogue.delete(gone.id)
         assert purging(lake).try_purge()
@@ -144,7 +144,7 @@ def test_a_collection_made_anew_under_the_id_is_another(lake: Lake, two: tuple[C
     lake.catalogue.delete(gone.id)
     again = lake.create(gone.id)
     lake.accept(again, {"n": 7})
-    lake.curation.flush(again)
+    lake.chores.flush(again)
     assert purging(lake).try_purge()
     assert_purged(lake, gone, other)
     assert lake.counts(again) == {7: 1}
@@ -265,7 +265,7 @@ def test_nobody_compacts_while_a_reader_is_waited_for(lake: Lake, two: tuple[Col
     lake = lake.another(compact_files=2)
     for number in range(3):
         lake.accept(other, {"n": number})
-        lake.curation.flush(other)
+        lake.chores.flush(other)
     reading = lake.table.reading()
     lake.catalogue.delete(gone.id)
     lake.keep()
@@ -278,7 +278,7 @@ def test_nobody_compacts_while_a_reader_is_waited_for(lake: Lake, two: tuple[Col
 def test_a_compaction_that_slept_brings_nothing_back(lake: Lake, two: tuple[Collection, Collection]) -> None:
     gone, _ = two
     lake.accept(gone, {"n": 3})
-    lake.curation.flush(gone)
+    lake.chores.flush(gone)
     late = lake.table.open()
     reading = lake.table.reading()
     lake.catalogue.delete(gone.id)

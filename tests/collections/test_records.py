@@ -80,7 +80,7 @@ def town(lake: Lake, collection: Collection, entries: int = 40, seed: int = 1) -
         lake.accept(collection, *some, at=NOON + timedelta(hours=number))
         records += some
         if chance.random() < 0.2:
-            lake.curation.flush(collection)
+            lake.chores.flush(collection)
     return records
 
 
@@ -226,7 +226,7 @@ def test_times_are_told_apart_by_the_microsecond(
     collection = embedded.create()
     for number, microseconds in enumerate((0, 1, 999, 1000, 1001)):
         embedded.accept(collection, {"n": number, "timestamp": (NOON + timedelta(microseconds=microseconds)).isoformat()})
-        embedded.curation.flush(collection)
+        embedded.chores.flush(collection)
     bounds = {name: NOON_US + bound for name, bound in (("since_us", since), ("until_us", until)) if bound is not None}
     reading = Lake(embedded.state, embedded.objects, engine=engine)
     assert [record["n"] for record in reading.read(collection, **bounds)] == expected
@@ -370,7 +370,7 @@ def test_no_files_have_no_ranges() -> None:
 
 def test_a_collection_that_was_deleted_is_not_read(lake: Lake, collection: Collection) -> None:
     lake.accept(collection, {"n": 0})
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     lake.catalogue.delete(collection.id)
     with pytest.raises(NotFound):
         lake.read(collection)
@@ -397,7 +397,7 @@ def test_a_closed_reading_lets_everything_go(
 ) -> None:
     monkeypatch.setattr(ranges_module, "MAX_ROWS", 10)
     town(lake, collection)
-    one = Records(lake.curation, lake.table, lake.engine, at_once=1)
+    one = Records(lake.chores, lake.table, lake.engine, at_once=1)
     for _ in range(2):
         found = one.open(collection, Selection(), "jsonl")
         assert lake.table.is_read()
@@ -408,7 +408,7 @@ def test_a_closed_reading_lets_everything_go(
 
 def test_no_more_are_read_at_once_than_a_process_may(lake: Lake, collection: Collection) -> None:
     lake.accept(collection, {"n": 0})
-    one = Records(lake.curation, lake.table, lake.engine, at_once=1)
+    one = Records(lake.chores, lake.table, lake.engine, at_once=1)
     found = one.open(collection, Selection(), "jsonl")
     with pytest.raises(Unavailable):
         one.open(collection, Selection(), "jsonl")
@@ -419,7 +419,7 @@ def test_no_more_are_read_at_once_than_a_process_may(lake: Lake, collection: Col
 def test_readers_of_what_is_public_leave_room_for_others(lake: Lake, collection: Collection) -> None:
     lake.accept(collection, {"n": 0})
     public = msgspec.structs.replace(collection, public=True)
-    one = Records(lake.curation, lake.table, lake.engine, at_once=2)
+    one = Records(lake.chores, lake.table, lake.engine, at_once=2)
     found = one.open(public, Selection(), "jsonl")
     with pytest.raises(Unavailable):
         one.open(public, Selection(), "jsonl")
@@ -443,7 +443,7 @@ class Failing(EmbeddedEngine):
 
 def test_a_fault_at_the_first_row_is_told_when_opening(lake: Lake, collection: Collection) -> None:
     town(lake, collection, 3)
-    one = Records(lake.curation, lake.table, Failing(1), at_once=1)
+    one = Records(lake.chores, lake.table, Failing(1), at_once=1)
     with pytest.raises(StoreUnavailable):
         one.open(collection, Selection(), "jsonl")
     assert not lake.table.is_read()
@@ -452,7 +452,7 @@ def test_a_fault_at_the_first_row_is_told_when_opening(lake: Lake, collection: C
 def test_a_fault_in_the_middle_is_raised_there(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges_module, "MAX_ROWS", 10)
     town(lake, collection)
-    one = Records(lake.curation, lake.table, Failing(4), at_once=1)
+    one = Records(lake.chores, lake.table, Failing(4), at_once=1)
     with closing(one.open(collection, Selection(), "jsonl")) as found, pytest.raises(StoreUnavailable):
         list(found.chunks)
 
@@ -465,7 +465,7 @@ def test_memory_stays_bounded(embedded: Lake, monkeypatch: pytest.MonkeyPatch) -
     chance = random.Random(1)
     for number in range(40):
         embedded.accept(collection, *({"n": number, "x": f"{chance.getrandbits(80_000):x}"} for _ in range(50)))
-    embedded.curation.flush(collection)
+    embedded.chores.flush(collection)
     gc.collect()
     before, most = pa.total_allocated_bytes(), 0
     with closing(embedded.records.open(collection, Selection(), "jsonl")) as found:

@@ -284,7 +284,7 @@ def environment(embedded_pair: Environment) -> Environment:
 def fill(house: House) -> None:
     snapshot, rows = house.table.open_or_create(), town()
     for start in range(0, len(rows), 2_000):
-        house.table.append(snapshot, pa.Table.from_pylist(rows[start : start + 2_000], STATES), "test", start + 1)
+        house.table.append(snapshot, pa.Table.from_pylist(rows[start : start + 2_000], STATES), {"test": start + 1})
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.conftest import HOME, payload, state
 def upload_and_flush(house: House, *values: object) -> None:
     for value in values:
         house.uploads.receive(Upload(HOME, payload(state(value=str(value)))))
-        house.curator.flush()
+        house.states_chores.flush()
 
 
 def values(house: House) -> list[str]:
@@ -156,7 +156,7 @@ def test_arrivals_are_found_in_files_that_a_delete_has_rewritten(house: House) -
     homes = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(16)]
     for home in homes:
         house.uploads.receive(Upload(home, payload(state())))
-    house.curator.flush()
+    house.states_chores.flush()
     for home in homes[::2]:
         house.forgetting.forget(home)
     table = house.table.open()

@@ -21,7 +21,7 @@ from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.table import files_of
-from smarthouse_api.states.curator import Curator
+from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.formats import FORMATS
 from smarthouse_api.states.export.metadata import Extract, ckan_package, data_package
@@ -55,14 +55,14 @@ class Exports:
 
     def __init__(
         self,
-        curator: Curator,
+        chores: StatesChores,
         homes: Homes,
         table: StatesTable,
         engine: Engine,
         keyring: Keyring,
         settings: ExportSettings,
     ) -> None:
-        self._curator, self._homes, self._table, self._engine = curator, homes, table, engine
+        self._chores, self._homes, self._table, self._engine = chores, homes, table, engine
         self._keyring, self._settings = keyring, settings
         self._slots = threading.BoundedSemaphore(settings.at_once)
 
@@ -75,7 +75,7 @@ class Exports:
             if not self._slots.acquire(blocking=False):
                 raise Unavailable("This worker makes as many exports as it can at once; ask again")
             ending.callback(self._slots.release)
-            self._curator.flush()
+            self._chores.flush()
             lease = self._table.reading()
             ending.callback(lease.release)
             rows = self._rows(filters, lease)

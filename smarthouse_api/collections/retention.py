@@ -1,4 +1,4 @@
-"""What entry topics let go: entries that the lake holds, when they are too many or too old."""
+"""Retention of entry topics: entries that the lake holds are dropped when they are too many or too old."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from backends.ports import Conflict
+from backends.ports import Conflict, StateStore
+from config.groups import CollectionSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.model import Collection, Entry
-from smarthouse_api.collections.progress import Progress, Taken
+from smarthouse_api.collections.queue import Taken, TopicQueue
 
 _AT_ONCE = 1000
 _BYTES_AT_ONCE = 16 << 20
@@ -21,7 +22,7 @@ _entry = msgspec.json.Decoder(Entry).decode
 
 
 @dataclass(frozen=True)
-class Limits:
+class RetentionLimits:
     """What a topic keeps at most. largest: bytes. since_us: microseconds since 1970; nothing that came before."""
 
     largest: int
@@ -32,22 +33,11 @@ class Limits:
         return taken.dropped < taken.sequence and (taken.kept_bytes > self.largest or taken.kept_us < self.since_us)
 
 
-def limits(collection: Collection, *, now_us: int, default_bytes: int, default_seconds: float) -> Limits:
-    """What the topic of a collection keeps; one without a topic nothing."""
-    if collection.entry_topic is None:
-        return Limits(_EVERYTHING, now_us)
-    kept = collection.retention
-    largest = default_bytes if kept.bytes is None else kept.bytes
-    seconds = default_seconds if kept.seconds is None else kept.seconds
-    return Limits(largest, now_us - round(seconds * 1e6))
+class TopicRetention:
+    """Remembers the topics that keep too much, and trims them."""
 
-
-class Trimming:
-    """topic_seconds, topic_bytes: what an entry topic keeps where its collection does not say."""
-
-    def __init__(self, progress: Progress, catalogue: CollectionCatalogue, *, topic_seconds: float, topic_bytes: int) -> None:
-        self._progress, self._catalogue = progress, catalogue
-        self._topic_seconds, self._topic_bytes = topic_seconds, topic_bytes
+    def __init__(self, state: StateStore, catalogue: CollectionCatalogue, settings: CollectionSettings) -> None:
+        self._state, self._catalogue, self._settings = state, catalogue, settings
         self._due = dict[str, str]()  # ids by keys
 
     def note(self, collection: Collection, taken: Taken) -> None:
@@ -72,36 +62,39 @@ class Trimming:
         one = self._catalogue.get(id_)  # what it keeps may have changed
         if one is None or one.key != key:
             return True
-        keep = self._limits(one)
-        if not keep.are_passed(self._progress.taken(one)):
+        keep, queue = self._limits(one), TopicQueue(self._state, one)
+        if not keep.are_passed(queue.taken()):
             return True
         try:
-            return trim(self._progress, one, keep, is_over)
+            return trim(queue, keep, is_over)
         except Conflict:
             return True  # another is at it, or it is gone
 
-    def _limits(self, collection: Collection) -> Limits:
-        return limits(
-            collection,
-            now_us=time.time_ns() // 1000,
-            default_bytes=self._topic_bytes,
-            default_seconds=self._topic_seconds,
-        )
+    def _limits(self, collection: Collection) -> RetentionLimits:
+        """What the topic of a collection keeps; one without a topic nothing."""
+        now_us = time.time_ns() // 1000
+        if collection.entry_topic is None:
+            return RetentionLimits(_EVERYTHING, now_us)
+        kept = collection.retention
+        largest = self._settings.topic_bytes if kept.bytes is None else kept.bytes
+        seconds = self._settings.topic_seconds if kept.seconds is None else kept.seconds
+        return RetentionLimits(largest, now_us - round(seconds * 1e6))
 
 
-def trim(progress: Progress, collection: Collection, keep: Limits, interrupted: Callable[[], bool]) -> bool:
+def trim(queue: TopicQueue, keep: RetentionLimits, interrupted: Callable[[], bool]) -> bool:
     """Drop what is over the limits, the oldest first, and nothing that the lake does not hold; whether that was all.
 
     interrupted: asked after each commit; the rest is left for another time. Raises `Conflict` when another takes a turn
     meanwhile.
     """
-    turn = progress.take_turn(collection)
-    whole, size, drops, gathered = turn.taken, turn.taken.kept_bytes, list[int](), 0
-    for entry in progress.entries(collection, whole.dropped, whole.sequence):
+    turn = queue.take_turn()
+    whole = queue.taken(turn)
+    size, drops, gathered = whole.kept_bytes, list[int](), 0
+    for entry in queue.entries(whole.dropped, whole.sequence):
         at = _arrival(entry.value)
         is_kept = size <= keep.largest and at >= keep.since_us
         if is_kept or len(drops) >= _AT_ONCE or gathered >= _BYTES_AT_ONCE:
-            turn = progress.advance(collection, turn, Taken(whole.sequence, entry.sequence - 1, size, at), drops)
+            turn = queue.advance(turn, Taken(whole.sequence, entry.sequence - 1, size, at), drops)
             drops.clear()
             gathered = 0
             if is_kept or interrupted():
@@ -109,7 +102,7 @@ def trim(progress: Progress, collection: Collection, keep: Limits, interrupted: 
         drops.append(entry.sequence)
         gathered += len(entry.value)
         size = max(size - len(entry.value), 0)
-    progress.advance(collection, turn, Taken(whole.sequence, whole.sequence), drops)
+    queue.advance(turn, Taken(whole.sequence, whole.sequence), drops)
     return True
 
 

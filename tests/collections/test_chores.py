@@ -21,11 +21,11 @@ import redis
 from backends.memory import MemoryState
 from backends.ports import Change, Conflict, Put, StoreUnavailable
 from backends.redis import RedisState
-from smarthouse_api.collections import catalogue, looking
+from smarthouse_api.collections import catalogue, chores
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import TOPIC, Collection
-from smarthouse_api.collections.progress import Progress
+from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import NotFound, Unavailable
@@ -37,10 +37,10 @@ from tests.conftest import ROOT, Environment
 CRASHES = [
     (owner, name, when, call)
     for owner, name, calls in (
-        (Progress, "take_turn", 1),
-        (Progress, "put_fields", 1),
+        (TopicQueue, "take_turn", 1),
+        (TopicQueue, "put_fields", 1),
         (CollectionsTable, "append", 2),
-        (Progress, "advance", 3),
+        (TopicQueue, "advance", 3),
     )
     for when in ("before", "after")
     for call in range(1, calls + 1)
@@ -123,19 +123,19 @@ class Replica:
 def test_a_flush_brings_every_record_into_the_lake(lake: Lake, collection: Collection) -> None:
     lake.accept(collection, {"n": 0}, {"n": 1})
     lake.accept(collection, {"n": 2})
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     assert lake.held(collection) == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
 def test_a_flush_of_nothing_makes_no_table(lake: Lake, collection: Collection) -> None:
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     assert lake.table.open() is None
 
 
 def test_a_second_flush_adds_nothing(lake: Lake, collection: Collection) -> None:
     fill(lake, collection)
     for _ in range(2):
-        lake.curation.flush(collection)
+        lake.chores.flush(collection)
     assert lake.counts(collection) == once(range(3))
 
 
@@ -143,7 +143,7 @@ def test_a_flush_of_one_collection_leaves_the_others_to_the_housekeeping(lake: L
     other = lake.create("other")
     for one in (collection, other):
         fill(lake, one)
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     assert lake.held(other) == []
     lake.keep()
     assert lake.counts(other) == once(range(3))
@@ -152,7 +152,7 @@ def test_a_flush_of_one_collection_leaves_the_others_to_the_housekeeping(lake: L
 def test_small_batches_hold_what_one_large_batch_holds(lake: Lake, collection: Collection) -> None:
     lake = lake.another(batch_bytes=1)
     fill(lake, collection, 5)
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     assert lake.counts(collection) == once(range(5))
 
 
@@ -172,19 +172,19 @@ def test_one_turn_goes_on_where_another_ended(lake: Lake, monkeypatch: pytest.Mo
     for one in some:
         fill(lake, one)
     for keeper in (lake, lake.another(), lake):  # whosever it was
-        keeper.curation.curate(over)
+        keeper.chores.curate(over)
     assert all(lake.counts(one) == once(range(3)) for one in some)
 
 
 def test_one_turn_looks_at_a_part_of_those_that_have_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "_AT_ONCE", 1)
-    monkeypatch.setattr(looking, "_MOST_IDLE", 2)
+    monkeypatch.setattr(chores, "_MOST_IDLE", 2)
     some = [lake.create(f"c{number}") for number in range(5)]
     fill(lake, some[-1])
     looks = list[str]()
-    monkeypatch.setattr(Progress, "last", lambda _, one: looks.append(one.id) or 0)
+    monkeypatch.setattr(TopicQueue, "last", lambda queue: looks.append(queue.collection.id) or 0)
     for _ in range(3):
-        lake.curation.curate(never)
+        lake.chores.curate(never)
         looks.append("-")
     assert looks == ["c0", "c1", "-", "c2", "c3", "-", "c4", "-"]
 
@@ -194,9 +194,9 @@ def test_a_turn_that_is_over_looks_no_further(lake: Lake, monkeypatch: pytest.Mo
     some = [lake.create(f"c{number}") for number in range(3)]
     fill(lake, some[-1])
     for _ in range(2):
-        lake.curation.curate(over)
+        lake.chores.curate(over)
         assert lake.held(some[-1]) == []
-    lake.curation.curate(over)
+    lake.chores.curate(over)
     assert lake.counts(some[-1]) == once(range(3))
 
 
@@ -215,8 +215,8 @@ def test_a_turn_that_finds_another_writing_leaves_nobody_out(lake: Lake, monkeyp
     for one in some:
         fill(lake, one)
     with lake.table.writing(0):
-        lake.curation.curate(over)
-    lake.curation.curate(over)
+        lake.chores.curate(over)
+    lake.chores.curate(over)
     assert [len(lake.held(one)) for one in some] == [3, 0]
 
 
@@ -225,17 +225,17 @@ def test_what_cannot_be_curated_keeps_no_other_from_the_lake(lake: Lake, monkeyp
     first, second = (lake.create(f"c{number}") for number in range(2))
     for one in (first, second):
         fill(lake, one)
-    take_turn = Progress.take_turn
+    take_turn = TopicQueue.take_turn
 
-    def fail(self: Progress, one: Collection) -> Any:
-        if one.key == first.key:
+    def fail(self: TopicQueue) -> Any:
+        if self.collection.key == first.key:
             raise RuntimeError("a fault of ours")
-        return take_turn(self, one)
+        return take_turn(self)
 
-    monkeypatch.setattr(Progress, "take_turn", fail)
+    monkeypatch.setattr(TopicQueue, "take_turn", fail)
     with pytest.raises(RuntimeError):
-        lake.curation.curate(over)
-    lake.curation.curate(over)
+        lake.chores.curate(over)
+    lake.chores.curate(over)
     assert lake.counts(second) == once(range(3))
 
 
@@ -245,13 +245,13 @@ def test_what_the_lake_holds_is_looked_up_for_all_collections_at_once_and_now_an
     some = [lake.create(f"c{number}") for number in range(5)]
     for one in some:
         fill(lake, one)
-        lake.curation.flush(one)
+        lake.chores.flush(one)
     calls = list[bool]()
     done = CollectionsTable.held
 
-    def noted(self: CollectionsTable, snapshot: Any) -> dict[str, int]:
+    def noted(self: CollectionsTable, snapshot: Any, *logs: Any) -> dict[str, int]:
         calls.append(lake.leases.is_held("collections"))
-        return done(self, snapshot)
+        return done(self, snapshot, *logs)
 
     monkeypatch.setattr(CollectionsTable, "held", noted)
     other = lake.another()
@@ -270,7 +270,7 @@ def test_the_lake_knows_how_far_it_holds_each_topic_whatever_becomes_of_its_file
     for number in range(3):
         for one in some:
             fill(lake, one, 1, begin=number)
-            lake.curation.flush(one)
+            lake.chores.flush(one)
     expected = {one.key: 3 for one in some[1:]}
     lake.table.delete_collection(some[0].key)
     lease = lake.table.try_write()
@@ -285,7 +285,7 @@ def test_the_lake_knows_how_far_it_holds_each_topic_whatever_becomes_of_its_file
 
 def test_files_without_statistics_are_read(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(lake, collection)
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     snapshot = lake.table.open()
     assert snapshot is not None
     files = files_of(snapshot)
@@ -301,7 +301,7 @@ def test_however_short_the_turns_are_all_chores_are_done(
 ) -> None:
     """As where a commit takes longer than a turn, and something comes all the time."""
     monkeypatch.setattr("smarthouse_api.housekeeping._TURN_SECONDS", -1.0)
-    monkeypatch.setattr("smarthouse_api.lake.tidying._SECONDS", 0.0)
+    monkeypatch.setattr("smarthouse_api.lake.compaction._SECONDS", 0.0)
     house = make_house(lake_compact_files=2)
     collections = house.collections
     one = collections.catalogue.create(define({"id": "meters", "entry_topic": "in", "retention": {"bytes": 0}})).collection
@@ -317,7 +317,7 @@ def test_however_short_the_turns_are_all_chores_are_done(
 def test_every_row_knows_what_it_is_of(lake: Lake, collection: Collection) -> None:
     at = datetime(2026, 3, 2, 1, 2, 3, 456789, tzinfo=UTC)
     lake.accept(collection, {"timestamp": "2026-03-01T12:00:00.5Z"}, {"n": 1}, at=at, faults={"1": "too little"})
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     first, second = lake.rows(collection)
     assert {first["collection"], second["collection"]} == {collection.key}
     assert {first["received"], second["received"], second["time"]} == {at}
@@ -349,7 +349,7 @@ def test_a_record_has_its_own_time_if_that_can_be_read(
     with closing(Lake.on(memory_pair)) as lake:
         collection = lake.create(timestamp_field="at")
         lake.accept(collection, {"at": value}, {"at": beside})
-        lake.curation.flush(collection)
+        lake.chores.flush(collection)
         row = lake.rows(collection)[0]
         assert row["time"] == (expected or row["received"])
 
@@ -357,7 +357,7 @@ def test_a_record_has_its_own_time_if_that_can_be_read(
 def test_an_entry_of_no_records_is_passed_over(lake: Lake, collection: Collection) -> None:
     lake.accept(collection)
     fill(lake, collection, 1)
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     assert lake.counts(collection) == once(range(1))
 
 
@@ -383,7 +383,7 @@ def test_an_entry_that_cannot_be_read_is_set_aside_and_the_others_are_not(
     lake.append(collection, value)
     fill(lake, collection, 1, begin=1)
     with caplog.at_level(logging.ERROR):
-        lake.curation.flush(collection)
+        lake.chores.flush(collection)
     assert lake.counts(collection) == once(range(2))
     assert lake.topic(collection) == []
     found = lake.state.get(collection.space, f"unreadable/{2:019d}")
@@ -410,16 +410,16 @@ def test_a_crash_at_any_step_neither_loses_nor_doubles(
     monkeypatch.undo()
     for one in some:
         fill(lake, one, 2, begin=3)
-        lake.another().curation.flush(one)
+        lake.another().chores.flush(one)
         assert lake.counts(one) == once(range(5))
         assert lake.topic(one) == ([{"n": number} for number in range(5)] if entry_topic else [])
-        assert lake.curation.fields(one) == {"n": "int"}
+        assert lake.chores.fields(one) == {"n": "int"}
 
 
 CURATE_AND_TELL = """
 import sys
 from tests.collections.lakes import Lake
-from smarthouse_api.collections.progress import Progress
+from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.table import CollectionsTable
 
 def telling(owner, name):
@@ -429,7 +429,7 @@ def telling(owner, name):
         return done(self, *arguments)
     setattr(owner, name, told)
 
-for owner, name in ((Progress, "take_turn"), (CollectionsTable, "append"), (Progress, "advance")):
+for owner, name in ((TopicQueue, "take_turn"), (CollectionsTable, "append"), (TopicQueue, "advance")):
     telling(owner, name)
 environment = dict(pair.split("=", 1) for pair in sys.argv[1:])
 lake = Lake.on(environment, batch_bytes=1)
@@ -457,7 +457,7 @@ def test_a_kill_at_any_moment_neither_loses_nor_doubles(request: pytest.FixtureR
                 curating.kill()
         lake.lose_the_lease()
         for one in some:
-            lake.curation.flush(one)
+            lake.chores.flush(one)
             assert lake.counts(one) == once(range(16))
 
 
@@ -481,8 +481,8 @@ def test_a_curator_that_slept_through_its_lease_doubles_nothing(
     lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(lake, collection)
-    sleeping_before_its_commit(lake, monkeypatch, lambda: lake.curation.flush(collection))
-    lake.curation.flush(collection)
+    sleeping_before_its_commit(lake, monkeypatch, lambda: lake.chores.flush(collection))
+    lake.chores.flush(collection)
     assert lake.counts(collection) == once(range(3))
 
 
@@ -491,7 +491,7 @@ def test_a_curator_that_slept_through_an_erasing_of_the_history_loses_nothing(
 ) -> None:
     """Its commit may stand where nobody looks."""
     fill(lake, collection)
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     fill(lake, collection, 2, begin=3)
 
     def erase() -> None:
@@ -502,7 +502,7 @@ def test_a_curator_that_slept_through_an_erasing_of_the_history_loses_nothing(
             lease.release()
 
     sleeping_before_its_commit(lake, monkeypatch, erase)
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     assert lake.counts(collection) == once(range(5))
 
 
@@ -512,12 +512,12 @@ def test_of_two_who_began_with_the_same_snapshot_only_one_commits_though_they_wr
     first, second = (lake.create(f"c{number}") for number in range(2))
     for one in (first, second):
         fill(lake, one, 1)
-        lake.curation.flush(one)
+        lake.chores.flush(one)
     rows = lake.all_rows()
     early, late = (lake.table.open_or_create() for _ in range(2))
-    lake.table.append(early, rows.slice(0, 0))
+    lake.table.append(early, rows.slice(0, 0), {})
     with pytest.raises(Forestalled):
-        lake.table.append(late, rows.slice(0, 0))
+        lake.table.append(late, rows.slice(0, 0), {})
 
 
 def test_a_curator_that_sleeps_after_its_commit_drops_nothing_that_it_did_not_take_in(
@@ -529,13 +529,13 @@ def test_a_curator_that_sleeps_after_its_commit_drops_nothing_that_it_did_not_ta
         monkeypatch.undo()
         lake.lose_the_lease()
         fill(lake, collection, 2, begin=3)
-        lake.another().curation.flush(collection)
+        lake.another().chores.flush(collection)
         fill(lake, collection, 2, begin=5)
 
     monkeypatch.setattr(CollectionsTable, "append", interrupt(CollectionsTable, "append", sleep, when="after"))
     with suppress(LeaseLost):
         lake.keep()
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     assert lake.counts(collection) == once(range(7))
 
 
@@ -543,7 +543,7 @@ def test_a_curator_without_the_lease_commits_nothing(
     lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(lake, collection)
-    monkeypatch.setattr(Progress, "put_fields", interrupt(Progress, "put_fields", lake.lose_the_lease, when="after"))
+    monkeypatch.setattr(TopicQueue, "put_fields", interrupt(TopicQueue, "put_fields", lake.lose_the_lease, when="after"))
     with pytest.raises(LeaseLost):
         lake.keep()
     assert lake.held(collection) == []
@@ -551,11 +551,11 @@ def test_a_curator_without_the_lease_commits_nothing(
 
 def test_whoever_has_lost_its_turn_says_and_drops_nothing(lake: Lake, collection: Collection) -> None:
     fill(lake, collection)
-    progress = Progress(lake.state)
-    first = progress.take_turn(collection)
-    progress.take_turn(collection)
+    queue = TopicQueue(lake.state, collection)
+    first = queue.take_turn()
+    queue.take_turn()
     with pytest.raises(Conflict):
-        progress.advance(collection, first, first.taken, [1])
+        queue.advance(first, queue.taken(first), [1])
     assert len(lake.topic(collection)) == 3
 
 
@@ -566,16 +566,16 @@ def test_whoever_has_lost_its_turn_says_and_drops_nothing(lake: Lake, collection
 def test_records_under_sequences_given_anew_are_taken_in_too(losing: Lake, entry_topic: str | None) -> None:
     collection = losing.create(entry_topic=entry_topic)
     fill(losing, collection, 2)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     replica = Replica(losing)
     fill(losing, collection, 3, begin=2)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     replica.take_over()
     fill(losing, collection, 2, begin=5)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     assert losing.counts(collection) == once(range(7))
     losing.accept(collection, {"n": 7})
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     assert losing.counts(collection) == once(range(8))
 
 
@@ -583,10 +583,10 @@ def test_positions_are_never_given_twice(losing: Lake) -> None:
     collection = losing.create()
     replica = Replica(losing)
     fill(losing, collection, 3)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     replica.take_over()
     fill(losing, collection, 5, begin=3)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     positions = [(row["sequence"], row["position"]) for row in losing.rows(collection)]
     assert len(set(positions)) == len(positions) == 8
 
@@ -598,17 +598,17 @@ def test_nothing_that_comes_while_sequences_are_passed_over_is_lost(
     collection = losing.create()
     replica = Replica(losing)
     fill(losing, collection, 5)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     replica.take_over()
     fill(losing, collection, 1, begin=5)
 
     def come() -> None:
         fill(losing, collection, 2, begin=6)
 
-    monkeypatch.setattr(Progress, "last", interrupt(Progress, "last", come, when="after", call=look))
+    monkeypatch.setattr(TopicQueue, "last", interrupt(TopicQueue, "last", come, when="after", call=look))
     losing.another().keep()
     monkeypatch.undo()
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     assert losing.counts(collection) == once(range(8))
 
 
@@ -616,7 +616,7 @@ def test_a_failover_that_undoes_the_moving_of_a_record_loses_nothing(losing: Lak
     collection = losing.create()
     replica = Replica(losing)
     fill(losing, collection, 2)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     replica.take_over()
     fill(losing, collection, 3, begin=2)
     before = list[Replica]()
@@ -626,14 +626,14 @@ def test_a_failover_that_undoes_the_moving_of_a_record_loses_nothing(losing: Lak
         before[0].take_over()
 
     for act, when in ((lambda: before.append(Replica(losing)), "before"), (fail_over, "after")):
-        monkeypatch.setattr(Progress, "move", interrupt(Progress, "move", act, when=when))
+        monkeypatch.setattr(TopicQueue, "move", interrupt(TopicQueue, "move", act, when=when))
     with suppress(LeaseLost, Conflict, StoreUnavailable):
         losing.another().keep()
-    losing.another().curation.flush(collection)
+    losing.another().chores.flush(collection)
     assert losing.counts(collection) == once(range(5))
 
 
-@pytest.mark.parametrize(("owner", "name"), [(CollectionsTable, "append"), (Progress, "put_fields"), (Progress, "advance")])
+@pytest.mark.parametrize(("owner", "name"), [(CollectionsTable, "append"), (TopicQueue, "put_fields"), (TopicQueue, "advance")])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_state_store_that_fails_over_under_a_curator_loses_nothing_that_it_has(
     losing: Lake, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, when: str
@@ -651,7 +651,7 @@ def test_a_state_store_that_fails_over_under_a_curator_loses_nothing_that_it_has
     monkeypatch.setattr(owner, name, interrupt(owner, name, fail_over, when=when))
     with suppress(LeaseLost, Conflict, StoreUnavailable):
         losing.keep()
-    losing.another().curation.flush(collection)
+    losing.another().chores.flush(collection)
     counts = losing.counts(collection)
     assert {number: counts[number] for number in (0, 3, 4)} == {0: 1, 3: 1, 4: 1}
     assert max(counts.values()) == 1
@@ -659,23 +659,23 @@ def test_a_state_store_that_fails_over_under_a_curator_loses_nothing_that_it_has
 
 def test_a_failover_between_the_look_and_the_turn_is_noticed(losing: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     collection = losing.create()
-    Progress(losing.state).take_turn(collection)
+    TopicQueue(losing.state, collection).take_turn()
     replica = Replica(losing)
     fill(losing, collection, 2)
-    done = Progress.last
+    done = TopicQueue.last
 
-    def lose_it(self: Progress, one: Collection) -> int:
-        found = done(self, one)
+    def lose_it(self: TopicQueue) -> int:
+        found = done(self)
         if found == 2:
             monkeypatch.undo()
             replica.take_over()
         return found
 
-    monkeypatch.setattr(Progress, "last", lose_it)
+    monkeypatch.setattr(TopicQueue, "last", lose_it)
     with pytest.raises(Conflict):
-        Progress(losing.state).take_turn(collection)
+        TopicQueue(losing.state, collection).take_turn()
     fill(losing, collection, 2, begin=2)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     assert losing.counts(collection) == once(range(2, 4))
 
 
@@ -685,7 +685,7 @@ def test_the_parts_of_a_request_are_told_apart(losing: Lake, monkeypatch: pytest
     collection = losing.create()
     replica = Replica(losing)
     fill(losing, collection, 1)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     replica.take_over()
     entry = b'{"id":"a","collection":"meters","received_at":"2026-03-01T00:00:00Z","records":[{"n":%d}]}'
     losing.append(collection, *(entry % number for number in numbers))
@@ -696,7 +696,7 @@ def test_the_parts_of_a_request_are_told_apart(losing: Lake, monkeypatch: pytest
     monkeypatch.undo()
     assert losing.all_rows().num_rows == 2
     replica.take_over()
-    losing.another().curation.flush(collection)
+    losing.another().chores.flush(collection)
     assert losing.counts(collection) == Counter((0, *numbers))
 
 
@@ -704,22 +704,22 @@ def test_fields_that_were_lost_are_found_again(losing: Lake) -> None:
     collection = losing.create()
     replica = Replica(losing)
     losing.accept(collection, {"n": 0, "lost": "x"})
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     replica.take_over()
     losing.accept(collection, {"n": 1})
-    losing.curation.flush(collection)
-    assert losing.curation.fields(collection) == {"n": "int", "lost": "string"}
+    losing.chores.flush(collection)
+    assert losing.chores.fields(collection) == {"n": "int", "lost": "string"}
 
 
 def test_the_housekeeping_notices_that_a_state_store_is_astray_before_anything_comes(losing: Lake) -> None:
     collection = losing.create()
     replica = Replica(losing)
     fill(losing, collection, 5)
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     replica.take_over()
     losing.another().keep()
     assert losing.accept(collection, {"n": 5}) > 5
-    losing.curation.flush(collection)
+    losing.chores.flush(collection)
     assert losing.counts(collection) == once(range(6))
 
 
@@ -732,7 +732,7 @@ def test_a_flush_that_cannot_get_the_lease_ends(lake: Lake, collection: Collecti
     held = lake.table.try_write()
     assert held is not None
     with pytest.raises(Unavailable):
-        lake.curation.flush(collection)
+        lake.chores.flush(collection)
     held.release()
 
 
@@ -740,7 +740,7 @@ def test_a_flush_of_a_collection_that_was_deleted_says_so(lake: Lake, collection
     fill(lake, collection)
     lake.catalogue.delete(collection.id)
     with pytest.raises(NotFound):
-        lake.curation.flush(collection)
+        lake.chores.flush(collection)
 
 
 def test_a_full_store_is_curated_all_the_same(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -755,7 +755,7 @@ def test_a_full_store_is_curated_all_the_same(lake: Lake, collection: Collection
         return done(self, space, change)
 
     monkeypatch.setattr(type(lake.state), "commit", noted)
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     assert len(commits) == 3
     assert not any(change.appends for change in commits)
     assert all(put.ttl_seconds is not None for change in commits for put in change.puts)
@@ -766,8 +766,8 @@ def test_a_flush_does_not_wait_for_what_a_failover_has_lost(losing: Lake, monkey
     fill(losing, collection, 1)
     replica = Replica(losing)
     fill(losing, collection, 2, begin=1)
-    monkeypatch.setattr(Progress, "last", interrupt(Progress, "last", replica.take_over, when="after"))
-    losing.another(flush_seconds=0.5).curation.flush(collection)
+    monkeypatch.setattr(TopicQueue, "last", interrupt(TopicQueue, "last", replica.take_over, when="after"))
+    losing.another(flush_seconds=0.5).chores.flush(collection)
     assert losing.counts(collection) == once(range(1))
 
 
@@ -776,7 +776,7 @@ def test_a_flush_does_not_wait_for_what_a_failover_has_lost(losing: Lake, monkey
 
 def test_without_an_entry_topic_nothing_stays_in_the_log(lake: Lake, collection: Collection) -> None:
     fill(lake, collection)
-    lake.curation.flush(collection)
+    lake.chores.flush(collection)
     assert lake.topic(collection) == []
 
 
@@ -834,11 +834,11 @@ def test_a_topic_that_is_given_up_is_emptied(lake: Lake) -> None:
 
 
 def test_a_trimming_that_is_broken_off_is_gone_on_with(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smarthouse_api.collections.trimming._AT_ONCE", 2)
+    monkeypatch.setattr("smarthouse_api.collections.retention._AT_ONCE", 2)
     collection = lake.create(entry_topic="topic", retention={"bytes": 0})
     fill(lake, collection, 7)
-    lake.curation.flush(collection)
-    monkeypatch.setattr(Progress, "advance", interrupt(Progress, "advance", die, when="after", call=2))
+    lake.chores.flush(collection)
+    monkeypatch.setattr(TopicQueue, "advance", interrupt(TopicQueue, "advance", die, when="after", call=2))
     with pytest.raises(Died):
         lake.keep()
     monkeypatch.undo()
@@ -851,29 +851,29 @@ def test_a_trimming_that_is_broken_off_is_gone_on_with(lake: Lake, monkeypatch: 
 def test_a_trimming_that_is_interrupted_lets_go_what_it_has(lake: Lake) -> None:
     collection = lake.create(entry_topic="topic", retention={"bytes": 0})
     fill(lake, collection)
-    lake.curation.curate(never)
-    lake.curation.trim(over)
+    lake.chores.curate(never)
+    lake.chores.trim(over)
     assert lake.topic(collection) == []
 
 
 def test_a_commit_of_a_trimming_is_bounded_in_bytes(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smarthouse_api.collections.trimming._BYTES_AT_ONCE", 1)
+    monkeypatch.setattr("smarthouse_api.collections.retention._BYTES_AT_ONCE", 1)
     collection = lake.create(entry_topic="topic", retention={"bytes": 0})
     fill(lake, collection)
-    lake.curation.curate(never)
+    lake.chores.curate(never)
     for left in (2, 1, 0):
-        lake.curation.trim(over)
+        lake.chores.trim(over)
         assert len(lake.topic(collection)) == left
 
 
 def test_topics_are_trimmed_in_turn(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smarthouse_api.collections.trimming._BYTES_AT_ONCE", 1)
+    monkeypatch.setattr("smarthouse_api.collections.retention._BYTES_AT_ONCE", 1)
     some = [lake.create(f"c{number}", entry_topic="topic", retention={"bytes": 0}) for number in range(2)]
     for one in some:
         fill(lake, one)
-    lake.curation.curate(never)
+    lake.chores.curate(never)
     for _ in range(2):
-        lake.curation.trim(over)
+        lake.chores.trim(over)
     assert [len(lake.topic(one)) for one in some] == [2, 2]
 
 
@@ -889,7 +889,7 @@ def test_records_that_were_set_aside_for_too_long_go_once_an_hour(lake: Lake, mo
             raise NotFound("it was deleted meanwhile")
 
     monkeypatch.setattr(DeadLetters, "remove_expired", forget)
-    lake.curation.forget_old(over)
+    lake.chores.expire_dead_letters(over)
     assert seen == ["c0"]
     for _ in range(3):
         lake.keep()
@@ -905,10 +905,10 @@ def test_tidying_ends_after_a_step_and_goes_on(lake: Lake) -> None:
     for number in range(2):
         for one in some:
             lake.accept(one, {"n": number}, at=datetime(2026, 3, 2, tzinfo=UTC))
-            lake.curation.flush(one)
+            lake.chores.flush(one)
     counts = []
     for _ in range(3):
-        lake.curation.tidy(over)
+        lake.chores.compact(over)
         snapshot = lake.table.open()
         assert snapshot is not None
         dead = snapshot.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)
@@ -920,7 +920,7 @@ def test_the_housekeeping_merges_the_files_of_a_collection(lake: Lake, collectio
     lake = lake.another(compact_files=2)
     for number in range(4):
         lake.accept(collection, {"n": number})
-        lake.curation.flush(collection)
+        lake.chores.flush(collection)
     lake.keep()
     snapshot = lake.table.open()
     assert snapshot is not None
@@ -933,7 +933,7 @@ def test_what_a_reader_needs_stays_until_it_is_done(lake: Lake, collection: Coll
     lake = lake.another(compact_files=2)
     for number in range(3):
         lake.accept(collection, {"n": number})
-        lake.curation.flush(collection)
+        lake.chores.flush(collection)
     snapshot = lake.table.open()
     reading = lake.table.reading()
     lake.keep()
@@ -948,13 +948,13 @@ def test_a_collection_that_another_is_at_is_left_out(lake: Lake, monkeypatch: py
         fill(lake, one)
 
     def take_it() -> None:
-        Progress(lake.state).take_turn(first)
+        TopicQueue(lake.state, first).take_turn()
 
     monkeypatch.setattr(CollectionsTable, "append", interrupt(CollectionsTable, "append", take_it, when="before"))
     lake.keep()
     monkeypatch.undo()
     assert lake.counts(second) == once(range(3))
-    lake.curation.flush(first)
+    lake.chores.flush(first)
     assert lake.counts(first) == once(range(3))
 
 
@@ -963,7 +963,7 @@ def test_a_document_of_a_collection_that_is_gone_is_not_made(lake: Lake, collect
     lake.catalogue.delete(collection.id)
     lake.keep()
     with pytest.raises(Conflict):
-        Progress(lake.state).take_turn(collection)
+        TopicQueue(lake.state, collection).take_turn()
     assert list(lake.state.scan_all(collection.space)) == []
 
 
@@ -979,15 +979,15 @@ def test_a_flush_that_takes_long_ends_between_commits(lake: Lake, collection: Co
         passed += 0.03
         append(self, *commit)
 
-    monkeypatch.setattr("smarthouse_api.collections.curation.time.monotonic", lambda: clock() + passed)
+    monkeypatch.setattr("smarthouse_api.lake.curator.time.monotonic", lambda: clock() + passed)
     monkeypatch.setattr(CollectionsTable, "append", slowly)
     with pytest.raises(Unavailable):
-        lake.curation.flush(collection)
+        lake.chores.flush(collection)
     assert 0 < len(lake.topic(collection)) < 50
 
 
 def test_a_put_of_another_in_the_space_is_no_turn(lake: Lake, collection: Collection) -> None:
-    progress = Progress(lake.state)
-    turn = progress.take_turn(collection)
+    queue = TopicQueue(lake.state, collection)
+    turn = queue.take_turn()
     lake.state.commit(collection.space, Change(puts=(Put("reply/x", b""),), appends=((TOPIC, b""),)))
-    progress.advance(collection, turn, turn.taken)
+    queue.advance(turn, queue.taken(turn))

@@ -1,4 +1,4 @@
-"""A table of the lake kept in order: its small files are merged, and what nobody needs any more goes."""
+"""Compaction: small files of a table are merged, and what nobody needs any more goes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from smarthouse_api.lake.table import LakeTable
 _SECONDS = 60.0
 
 
-class Tidying:
-    """compact_files: files in one partition from which on it is compacted. has_dead: there may be files that nobody needs."""
+class Compaction:
+    """Keeps the files of a table few, once a minute.
+
+    compact_files: a partition is compacted once it has this many files. has_dead: there may be files that nobody needs.
+    """
 
     def __init__(self, table: LakeTable, compact_files: int, *, has_dead: bool = False) -> None:
         self._table, self._compact_files, self._has_dead = table, compact_files, has_dead
@@ -25,7 +28,7 @@ class Tidying:
         """Some have left files behind that nobody needs."""
         self._has_dead = True
 
-    def tidy(self, lease: Lease, is_over: Callable[[], bool]) -> None:
+    def compact(self, lease: Lease, is_over: Callable[[], bool]) -> None:
         """Compact the table, then drop what compaction replaced as soon as nobody can be reading it.
 
         lease: the writer's. is_over: asked after each step; the rest is left for another turn.

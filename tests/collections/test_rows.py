@@ -8,8 +8,8 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from smarthouse_api.collections import fields as fields_module
-from smarthouse_api.collections.fields import MOST, Fields
+from smarthouse_api.collections import rows
+from smarthouse_api.collections.rows import MOST_FIELDS, Fields
 
 
 def noted(*records: dict[str, Any] | str) -> Fields:
@@ -62,18 +62,18 @@ def test_an_integer_that_64_bits_do_not_hold_is_none(number: str, expected: str)
 
 
 def test_as_many_names_are_kept_as_a_table_may_have_columns() -> None:
-    fields = noted({f"m{number}": 1 for number in range(MOST + 5)})
-    assert list(fields.types) == [f"m{number}" for number in range(MOST)]
+    fields = noted({f"m{number}": 1 for number in range(MOST_FIELDS + 5)})
+    assert list(fields.types) == [f"m{number}" for number in range(MOST_FIELDS)]
 
 
 def test_a_name_that_is_kept_changes_its_type_when_no_other_finds_room() -> None:
-    fields = noted({f"m{number}": 1 for number in range(MOST)}, {"m0": "text", "late": 1})
+    fields = noted({f"m{number}": 1 for number in range(MOST_FIELDS)}, {"m0": "text", "late": 1})
     assert fields.types["m0"] == "json"
     assert "late" not in fields.types
 
 
 def test_long_names_do_not_fill_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields_module, "_MOST_BYTES", 10)
+    monkeypatch.setattr(rows, "_MOST_NAME_BYTES", 10)
     assert list(noted({"a" * 6: 1, "b" * 6: 1, "c" * 4: 1}).types) == ["a" * 6, "c" * 4]
 
 

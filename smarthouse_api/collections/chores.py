@@ -1,0 +1,186 @@
+"""The chores of collections: the lake takes in what is accepted, soon or at once, and lets go what is deleted.
+
+Housekeepers look at all collections in rounds for what is pending. A round may take several turns, and is one for all
+housekeepers: the document `round` of the catalogue's space says after which collection it goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from backends.ports import Conflict, StateStore
+from config.groups import CollectionSettings, LakeSettings
+from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue, next_slice
+from smarthouse_api.collections.curator import TopicRows
+from smarthouse_api.collections.dead_letters import DeadLetters
+from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.purging import Purging
+from smarthouse_api.collections.queue import TopicQueue
+from smarthouse_api.collections.retention import TopicRetention
+from smarthouse_api.collections.table import CollectionsTable
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.errors import NotFound
+from smarthouse_api.lake.compaction import Compaction
+from smarthouse_api.lake.curator import Curator
+
+_ROUND_LEASE: Final = "collections-round"
+_ROUND: Final = "round"
+_ROUND_SECONDS: Final = 3600.0
+_EXPIRY: Final = "collections-aside"
+_EXPIRY_SECONDS: Final = 3600.0
+_BATCH_ENTRIES: Final = 10_000
+_AT_ONCE: Final = 64
+_MOST_IDLE: Final = 512
+_HELD_SECONDS: Final = 60.0
+
+
+class CollectionsChores:
+    """What goes on without a request, and the flush that a reading waits for.
+
+    is_over: asked by the chores between steps; one step is done in any case, so that however slow a store is, there is less to
+    do for another turn.
+    """
+
+    def __init__(
+        self,
+        state: StateStore,
+        table: CollectionsTable,
+        catalogue: CollectionCatalogue,
+        dead_letters: DeadLetters,
+        leases: Leases,
+        settings: CollectionSettings,
+        lake: LakeSettings,
+    ) -> None:
+        self._state, self._table, self._dead_letters, self._leases = state, table, dead_letters, leases
+        self._curator = Curator(table, lake, _BATCH_ENTRIES)
+        self._purging = Purging(state, table, catalogue, leases)
+        self._retention = TopicRetention(state, catalogue, settings)
+        self._compaction = Compaction(table, lake.compact_files, has_dead=True)  # what a crash may have left
+        self._round_after = self._saved = ""
+        self._held = dict[str, int]()
+        self._held_at = float("-inf")
+        self._expire_after: str | None = None
+
+    def flush(self, collection: Collection) -> None:
+        """Return once the lake holds every record of the collection that was accepted before the call, whoever writes it.
+
+        Raises `NotFound` once it is deleted, and `Unavailable` when it takes too long.
+        """
+        self._curator.flush(self._rows(collection))
+
+    def look_for(self, collection: Collection) -> None:
+        """Raises `NotFound` when it was deleted since it was found."""
+        TopicQueue(self._state, collection).look_for_collection()
+
+    def fields(self, collection: Collection) -> dict[str, str]:
+        """The members of the records that the lake holds now, and their types; see `Fields`."""
+        return TopicQueue(self._state, collection).fields().types
+
+    def purge(self) -> None:
+        """Remove what was deleted."""
+        if self._purging.try_purge():
+            self._compaction.expect_dead()
+
+    def curate(self, is_over: Callable[[], bool]) -> None:
+        """Take in what is pending, a part of the round through all collections. One process is at it at a time."""
+        self._look_at_lake()
+        if (turn := self._leases.try_hold(_ROUND_LEASE)) is None:
+            return
+        try:
+            found = self._state.get(SPACE, _ROUND)
+            self._round_after = self._saved = "" if found is None else found.value.decode()
+            while self._curate_some(is_over) and not is_over():
+                turn.check()
+        finally:
+            turn.release()
+
+    def trim(self, is_over: Callable[[], bool]) -> None:
+        """Let topics go what they need not keep."""
+        if self._retention.is_due() and (lease := self._table.try_write()) is not None:
+            try:
+                self._retention.trim(is_over)
+            finally:
+                lease.release()
+
+    def compact(self, is_over: Callable[[], bool]) -> None:
+        """Merge small files of the lake, except while a purge waits for readers who need them."""
+        if self._compaction.is_due() and not self._purging.is_due() and (lease := self._table.try_write()) is not None:
+            try:
+                self._compaction.compact(lease, is_over)
+            finally:
+                lease.release()
+
+    def expire_dead_letters(self, is_over: Callable[[], bool]) -> None:
+        """Remove dead letters that are too old, of each collection about once an hour."""
+        if self._expire_after is None:
+            if not self._leases.claim(_EXPIRY, _EXPIRY_SECONDS):
+                return
+            self._expire_after = ""
+        while self._expire_after is not None:
+            some, after = next_slice(self._state, self._expire_after)
+            self._expire_after = after or None
+            for one in some:
+                with suppress(Conflict, NotFound):  # of another who is at it, or it is gone
+                    self._dead_letters.remove_expired(one)
+            if is_over():
+                return
+
+    def _curate_some(self, is_over: Callable[[], bool]) -> bool:
+        """Whether there is more to be done in this turn."""
+        pending, has_more = self._gather(is_over)
+        if not pending:
+            self._save_round()
+            return has_more
+        if (lease := self._table.try_write()) is None:
+            return False  # another time, from the same place
+        try:
+            self._save_round()  # before: what cannot be curated must not keep the others from the lake
+            self._curator.curate(lease, [self._rows(one) for one in pending], is_over)
+        finally:
+            lease.release()
+        for one in pending:
+            self._retention.note(one, TopicQueue(self._state, one).taken())
+        return has_more
+
+    def _gather(self, is_over: Callable[[], bool]) -> tuple[list[Collection], bool]:
+        """The next that have something pending, about as many as one commit is for; and whether this turn should look further.
+
+        It should not at the end of the round, nor where so many had nothing that looking alone would keep the stores busy.
+        """
+        pending, idle = list[Collection](), 0
+        while len(pending) < _AT_ONCE and idle < _MOST_IDLE:
+            some, self._round_after = next_slice(self._state, self._round_after)
+            found = [one for one in some if self._is_pending(one)]
+            pending += found
+            idle += len(some) - len(found)
+            if not self._round_after:
+                return pending, False
+            if is_over():
+                break
+        return pending, idle < _MOST_IDLE
+
+    def _is_pending(self, one: Collection) -> bool:
+        queue = TopicQueue(self._state, one)
+        taken = queue.taken()
+        self._retention.note(one, taken)
+        return max(queue.last(), self._held.get(one.key, 0)) > taken.sequence
+
+    def _look_at_lake(self) -> None:
+        """Learn, now and then, what the lake holds: a state store that has lost its last moments may know of less."""
+        if time.monotonic() - self._held_at >= _HELD_SECONDS:
+            snapshot = self._table.open()
+            self._held = {} if snapshot is None else self._table.held(snapshot)
+            self._held_at = time.monotonic()
+
+    def _save_round(self) -> None:
+        """From here the next turn goes on."""
+        if self._round_after != self._saved:
+            # Not for ever, because a full store takes only what passes.
+            self._state.put(SPACE, _ROUND, self._round_after.encode(), ttl_seconds=_ROUND_SECONDS)
+            self._saved = self._round_after
+
+    def _rows(self, collection: Collection) -> TopicRows:
+        return TopicRows(TopicQueue(self._state, collection), self._table)

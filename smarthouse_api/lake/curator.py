@@ -1,0 +1,269 @@
+"""The curator: entries of queues become rows of a Delta table, each exactly once. A tenant says what its entries mean.
+
+The order of a commit, which keeps it exactly once though a process sleeps or dies at any step:
+
+1. One curator works at a time, under the writer's lease of the table, and at each queue in a turn of its own.
+2. It opens the newest snapshot, takes its turns, and settles what a dead curator has left; see `_begin`.
+3. It reads entries up to the last that was given before the turn, and makes rows of them. The next entries are read in a thread
+   while a commit is written, which releases the GIL.
+4. The tenant announces a part: it keeps what must be there before the rows are.
+5. The lease is checked; rows are committed on the snapshot, with the sequences that they came of; the lease is checked again.
+   delta-rs refuses the commit of another who began with the same snapshot. A commit that was late may stand where nobody looks,
+   behind another's erasing: the second check finds that.
+6. The tenant records the part: the queue lets go what the lake holds. That is one commit in the turn.
+
+A curator that dies between 5 and 6 leaves entries that the table holds already. The next one sees by the highest sequence that
+the table holds that it must look. Each entry is looked for by what it is, and not by its sequence: a state store that has lost
+its last moments gives sequences anew. An entry that the table does not hold is moved to the end of its queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from backends.ports import Conflict, Entry, StoreError, StoreFull, StoreUnavailable
+from config.groups import LakeSettings
+from smarthouse_api.coordination.leases import Lease, LeaseLost
+from smarthouse_api.coordination.queue import Queue, Turn
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.lake.table import Forestalled, LakeTable
+
+_ATTEMPTS: Final = 16
+_BREATH_SECONDS: Final = 0.01
+_PATIENCE_SECONDS: Final = 1.0
+_ANOTHERS: Final = "a queue is another's to curate, or is gone"
+
+Item = TypeVar("Item")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Part:
+    """Entries of one queue on their way into the lake. sequences: theirs, ascending. tables: their rows."""
+
+    sequences: list[int] = field(default_factory=list)
+    tables: list[pa.Table] = field(default_factory=list)
+
+
+P = TypeVar("P", bound=Part)
+
+
+class RowMaker(ABC, Generic[P]):
+    """What a tenant says of one queue on its way into the lake. log: the name under which the table holds it.
+
+    `announce` and `record` raise `Conflict` when the turn is over.
+    """
+
+    def __init__(self, queue: Queue, log: str) -> None:
+        self.queue, self.log = queue, log
+
+    @abstractmethod
+    def taken(self, turn: Turn | None = None) -> int:
+        """The sequence up to which the queue knows that the lake holds it: in the turn, or now."""
+
+    @abstractmethod
+    def overtake(self, turn: Turn, held: int) -> None:
+        """The table holds a sequence that the queue has not given yet: pass over all up to it, or raise."""
+
+    @abstractmethod
+    def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[P, list[Entry]]:
+        """What a dead curator has left from `taken` to `held`: a part, and the entries in it that the table does not hold."""
+
+    @abstractmethod
+    def size(self, entry: Entry) -> int:
+        """Bytes that the entry counts for in a commit."""
+
+    @abstractmethod
+    def rows(self, entries: Sequence[Entry], until: int) -> P:
+        """All entries up to the sequence `until`, with their rows."""
+
+    def announce(self, turn: Turn, part: P) -> None:
+        """Keep what must be there before the lake holds the part."""
+
+    @abstractmethod
+    def record(self, turn: Turn, part: P) -> Turn:
+        """The lake holds the part: drop what need not stay. The turn as it then is."""
+
+
+@dataclass
+class _Work:
+    """A turn at a queue. read: the sequence up to which it was read. is_lost: the turn is over."""
+
+    maker: RowMaker[Any]
+    turn: Turn
+    read: int
+    is_lost: bool = False
+
+    def is_announced(self, part: Part) -> bool:
+        with self._turn_may_be_over():
+            self.maker.announce(self.turn, part)
+        return not self.is_lost
+
+    def record(self, part: Part) -> None:
+        with self._turn_may_be_over():
+            self.turn = self.maker.record(self.turn, part)
+
+    @contextmanager
+    def _turn_may_be_over(self) -> Iterator[None]:
+        """Whoever has the next one goes on from what the lake says."""
+        try:
+            yield
+        except Conflict:
+            self.is_lost = True
+            log.info(_ANOTHERS)
+
+
+class Curator:
+    """Brings queues into one table. batch_entries: what one commit takes in at most."""
+
+    def __init__(self, table: LakeTable, settings: LakeSettings, batch_entries: int) -> None:
+        self._table, self._batch_bytes, self._batch_entries = table, settings.curate_batch_bytes, batch_entries
+        self._flush_seconds = settings.flush_timeout_seconds
+
+    def flush(self, maker: RowMaker[Any]) -> None:
+        """Return once the lake holds every entry that the queue was given before the call, whoever writes it.
+
+        Raises `Unavailable` when that takes too long, and what `RowMaker.taken` raises.
+        """
+        target = maker.queue.last()
+        deadline = time.monotonic() + self._flush_seconds
+        asks_at = time.monotonic() + _PATIENCE_SECONDS
+        # If a failover has lost entries that were there, there is no more to wait for than what is left.
+        while maker.taken() < (target := min(target, maker.queue.last())):
+            if time.monotonic() > deadline:
+                raise Unavailable("The lake is still taking in what was sent; ask again")
+            if (lease := self._table.try_write()) is not None:
+                try:
+                    self.curate(lease, [maker], lambda: time.monotonic() > deadline)
+                except (Conflict, Forestalled, LeaseLost):
+                    log.warning("another took over the lake; looking again")
+                finally:
+                    lease.release()
+                if maker.taken() >= target:
+                    return
+            elif time.monotonic() > asks_at:
+                self._table.open()  # whoever holds the lease may be waiting for a store that does not answer
+                asks_at = deadline
+            time.sleep(_BREATH_SECONDS)
+
+    def curate(self, lease: Lease, makers: Sequence[RowMaker[Any]], interrupted: Callable[[], bool]) -> None:
+        """Bring into the lake what is pending of these queues, which should not be many at once.
+
+        lease: the writer's. interrupted: asked between commits; the rest stays pending. A queue that another is at, or that is
+        gone, is left out. Raises `Forestalled` and `LeaseLost` when another took over the table.
+        """
+        snapshot = self._table.open_or_create()
+        held = self._table.held(snapshot, [maker.log for maker in makers])
+        works = [work for one in makers if (work := self._begin(snapshot, one, held.get(one.log, 0))) is not None]
+        works.sort(key=lambda work: work.turn.last - work.read)  # nobody waits for the longest queue
+        self._work(lease, snapshot, works, interrupted)
+        pa.default_memory_pool().release_unused()
+
+    def _begin(self, snapshot: DeltaTable, maker: RowMaker[Any], held: int) -> _Work | None:
+        """A turn at a queue that knows of all that the lake holds; None when there is none to be had.
+
+        held: the highest sequence that the snapshot holds.
+        """
+        try:
+            for _ in range(_ATTEMPTS):
+                turn = maker.queue.take_turn()
+                taken = maker.taken(turn)
+                if held > turn.last:
+                    maker.overtake(turn, held)
+                elif held > taken:
+                    self._settle(snapshot, maker, turn, held)
+                else:
+                    return _Work(maker, turn, taken)
+        except Conflict:
+            log.info(_ANOTHERS)
+            return None
+        except StoreFull:
+            log.warning("the state store is full: a queue whose entries must be moved is not curated")
+            return None
+        raise StoreUnavailable("the state store and the lake do not agree")
+
+    def _settle(self, snapshot: DeltaTable, maker: RowMaker[Any], turn: Turn, held: int) -> None:
+        """Record what the lake holds. But if something under those sequences is not there, only move that to the end and leave
+        the rest to another turn: one that began before the moving would not end if that is lost.
+        """
+        part, missing = maker.left(snapshot, turn, held)
+        for entry in missing:
+            maker.queue.move(turn, entry)
+        if missing:
+            log.warning("the state store has given sequences anew; entries were moved to the end of their queue")
+            return
+        maker.announce(turn, part)
+        maker.record(turn, part)
+
+    def _work(self, lease: Lease, snapshot: DeltaTable, works: Sequence[_Work], interrupted: Callable[[], bool]) -> None:
+        """One commit at least, so that however slow a store is, the next turn finds less to do."""
+        # Writing releases the GIL: the next batch is read meanwhile.
+        with ThreadPoolExecutor(1, "curating") as reading:
+            ahead = reading.submit(self._read, works)
+            while parts := ahead.result():
+                ahead = reading.submit(self._read, works)
+                self._commit(lease, snapshot, parts)
+                if interrupted():
+                    break
+
+    def _read(self, works: Sequence[_Work]) -> list[tuple[_Work, Part]]:
+        """The next entries of queues, as many as one commit takes in."""
+        parts, size, count = list[tuple[_Work, Part]](), 0, 0
+        for work in works:
+            if work.is_lost or work.read >= work.turn.last:
+                continue
+            entries, until = list[Entry](), work.turn.last
+            for entry in work.maker.queue.entries(work.read, until):
+                entries.append(entry)
+                size, count = size + work.maker.size(entry), count + 1
+                if size >= self._batch_bytes or count >= self._batch_entries:
+                    until = entry.sequence
+                    break
+            work.read = until
+            parts.append((work, work.maker.rows(entries, until)))
+            if size >= self._batch_bytes or count >= self._batch_entries:
+                break
+        return parts
+
+    def _commit(self, lease: Lease, snapshot: DeltaTable, parts: Sequence[tuple[_Work, Part]]) -> None:
+        good = [(work, part) for work, part in parts if not work.is_lost and work.is_announced(part)]
+        with_rows = [(work, part) for work, part in good if any(table.num_rows for table in part.tables)]
+        if with_rows:
+            lease.check()
+            rows = pa.concat_tables([table for _, part in with_rows for table in part.tables])
+            self._table.append(snapshot, rows, {work.maker.log: part.sequences[-1] for work, part in with_rows})
+            # Behind another's erasing, a commit that was late may stand where nobody looks.
+            lease.check()
+        for work, part in good:
+            work.record(part)
+
+
+def together_or_apart(
+    items: Sequence[Item], make: Callable[[Sequence[Item]], pa.Table], refuse: Callable[[Item], None]
+) -> Iterator[pa.Table]:
+    """Rows of all items together; or, when one of them proves impossible, of each apart and without that one.
+
+    refuse: is told of an item while its exception is handled. Raises `StoreError` and `MemoryError` of all together.
+    """
+    try:
+        yield make(items)
+    except (StoreError, MemoryError):
+        raise
+    except Exception as fault:  # whatever it is, one entry must not keep the others from the lake
+        log.error("entries cannot be read together (%s); trying them one by one", type(fault).__name__)
+        for item in items:
+            try:
+                yield make([item])
+            except Exception:  # as above
+                refuse(item)

@@ -1,0 +1,112 @@
+"""Queued payloads as rows of the Delta table of states."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from backends.ports import Entry, NoSuchObject, StoreUnavailable
+from smarthouse_api.arrow.times import DAY_US
+from smarthouse_api.arrow.timestamps import TIMESTAMP
+from smarthouse_api.coordination.queue import Turn
+from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
+from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.payload.decoding import Decoded
+from smarthouse_api.states.schema import STATES, bucket_of
+from smarthouse_api.states.table import StatesTable
+from smarthouse_api.states.uploads import Pending, Uploads, read_pending
+
+log = logging.getLogger(__name__)
+
+
+class StateRows(RowMaker[Part]):
+    """What the curator asks of the queue of payloads. The table holds it up to its transaction version of the queue's name."""
+
+    def __init__(self, uploads: Uploads, homes: Homes, table: StatesTable) -> None:
+        super().__init__(uploads.queue, uploads.log_id())
+        self._uploads, self._homes, self._table = uploads, homes, table
+
+    def taken(self, turn: Turn | None = None) -> int:
+        """What the queue still has, it does not know to be in the lake."""
+        last = self.queue.last() if turn is None else turn.last
+        first = self.queue.read(limit=1)
+        return first[0].sequence - 1 if first else last
+
+    def overtake(self, turn: Turn, held: int) -> None:
+        """Raises `StoreUnavailable`: what was forgotten since must be forgotten again before anything else."""
+        raise StoreUnavailable("the state store is older than the lake; see `smarthouse restore --help`")
+
+    def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[Part, list[Entry]]:
+        """A payload is known by its home and its time of arrival."""
+        entries = list(self.queue.entries(0, held))
+        payloads = {entry.sequence: (one.home, one.received_us) for entry, one in _pending(entries)}
+        there = self._table.arrivals(snapshot, set(payloads.values()))
+        missing = [entry for entry in entries if entry.sequence in payloads and payloads[entry.sequence] not in there]
+        return Part([entry.sequence for entry in entries]), missing
+
+    def size(self, entry: Entry) -> int:
+        return read_pending(entry).decoded_bytes if entry.value else 0
+
+    def rows(self, entries: Sequence[Entry], until: int) -> Part:
+        """Payloads of homes that are being forgotten, or are gone, give no rows."""
+        part = Part([entry.sequence for entry in entries])
+        if found := self._with_bodies([one for _, one in _pending(entries)]):
+            part.tables.extend(together_or_apart(found, self._decoded, _refuse))
+        return part
+
+    def record(self, turn: Turn, part: Part) -> Turn:
+        self.queue.drop(turn, part.sequences)
+        return turn
+
+    def _with_bodies(self, batch: Sequence[Pending]) -> list[tuple[Pending, bytes]]:
+        """The payloads that can be had, sorted as an export is, but for the entities of a payload: so the lake is sorted
+        without sorting its rows.
+        """
+        hidden = self._homes.hidden()
+        found, missing = list[tuple[Pending, bytes]](), set[str]()
+        for pending in sorted(batch, key=lambda one: (one.received_us // DAY_US, bucket_of(one.home), one.home)):
+            if pending.home not in hidden:
+                try:
+                    found.append((pending, self._uploads.body(pending)))
+                except NoSuchObject:
+                    missing.add(pending.home)
+        if missing and not found and missing & self._homes.known():
+            raise StoreUnavailable("no queued payload is in the object store: it is another's, or was emptied")
+        if missing:
+            log.warning("queued payloads of %d homes are gone; are the homes being forgotten?", len(missing))
+        return found
+
+    def _decoded(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
+        decoded = self._uploads.decode([(body, pending.encoding) for pending, body in payloads])
+        return to_states([pending for pending, _ in payloads], decoded)
+
+
+def to_states(payloads: Sequence[Pending], decoded: Decoded) -> pa.Table:
+    """Records of several payloads as rows of `STATES`."""
+    records = decoded.table
+
+    def of_payload(values: list[object], type_: pa.DataType) -> pa.Array:
+        return pa.array(values, type_).take(decoded.payload)
+
+    received = of_payload([pending.received_us for pending in payloads], TIMESTAMP)
+    columns = {name: records[name] for name in records.schema.names}
+    columns |= {
+        "day": received.cast(pa.date32()),
+        "bucket": of_payload([bucket_of(pending.home) for pending in payloads], pa.int32()),
+        "home": of_payload([pending.home for pending in payloads], pa.string()),
+        "received": received,
+        "time": pc.coalesce(records["last_changed"], records["last_updated"], received),
+    }
+    return pa.table([columns[name] for name in STATES.names], schema=STATES)
+
+
+def _pending(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Pending]]:
+    return ((entry, read_pending(entry)) for entry in entries if entry.value)  # what is empty was passed over
+
+
+def _refuse(payload: tuple[Pending, bytes]) -> None:
+    log.exception("payload %d is set aside: it stays raw, and gives no rows", payload[0].sequence)
