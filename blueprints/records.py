@@ -11,8 +11,9 @@ from marshmallow import ValidationError, fields, validate
 from blueprints.current import house
 from blueprints.parameters import ACCEPTED_TIMES, QuerySchema, Whole
 from blueprints.streaming import closed_when_sent, file_response, until_broken
+from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.times import DAY_US, QUERY, read_time
-from smarthouse_api.collections.encoding import FORMATS
+from smarthouse_api.collections.encoding import RECORD_FORMATS
 from smarthouse_api.collections.model import Collection, position_in
 from smarthouse_api.collections.ranges import Selection
 from smarthouse_api.collections.records import RecordsAnswer
@@ -20,7 +21,7 @@ from smarthouse_api.collections.records import RecordsAnswer
 LARGEST_PAGE: Final = 100_000
 NEXT_CURSOR: Final = "X-Next-Cursor"
 HEADERS: Final = {NEXT_CURSOR: {"description": "The next `cursor`, if more records follow", "schema": {"type": "string"}}}
-FILES: Final = {name: one.media_type.partition(";")[0] for name, one in FORMATS.items()}
+FILES: Final = {name: one.media_type.partition(";")[0] for name, one in RECORD_FORMATS.items()}
 """Format -> media type."""
 
 NEXT: Final = {"type": "string", "nullable": True, "description": "The next `cursor`; null at the end"}
@@ -71,7 +72,7 @@ class RecordsSchema(QuerySchema):
     )
     cursor = Cursor(metadata={"description": f"Only records after this one: `{NEXT_CURSOR}` of an earlier answer"})
     format = fields.String(
-        validate=validate.OneOf(list(FORMATS), error="is none of {choices}."),
+        validate=validate.OneOf(list(RECORD_FORMATS), error="is none of {choices}."),
         metadata={"description": "Format of the answer; absent: what `Accept` names, or `json`", "example": "json"},
     )
     meta = fields.Boolean(
@@ -109,7 +110,7 @@ def _accepted() -> str:
     return named.pop() if len(named) == 1 else "json"
 
 
-def _frame(around: tuple[bytes, bytes], next_cursor: str | None) -> tuple[bytes, bytes]:
+def _frame(around: tuple[bytes, bytes], next_cursor: str | None) -> Frame:
     """What stands before the first record and after the last."""
     before, after = around
-    return before + b'"records":[', b'],"next":' + msgspec.json.encode(next_cursor) + b"}" + after
+    return Frame(before + b'"records":[', b'],"next":' + msgspec.json.encode(next_cursor) + b"}" + after)

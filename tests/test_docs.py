@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
 from config.settings import Settings
-from smarthouse_api.collections.encoding import FORMATS as RECORD_FORMATS
-from smarthouse_api.states.export.formats import FORMATS
+from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.collections.encoding import RECORD_FORMATS
 from tests.conftest import Environment, house_of
 
 DOCUMENTS = (

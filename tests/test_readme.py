@@ -14,7 +14,8 @@ from backends.ports import ObjectStore, StateStore
 from backends.registry import OBJECT_BACKENDS, STATE_BACKENDS, open_objects, open_state
 from config.settings import PRESETS, Settings, variables
 from smarthouse_api.app import create_app
-from smarthouse_api.states.export.formats import FORMATS
+from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.collections.encoding import RECORD_FORMATS
 from smarthouse_api.states.export.metadata import COLUMNS
 from smarthouse_api.states.schema import ROWS
 from tests.conftest import MEMORY
@@ -160,6 +161,8 @@ def test_every_store_is_documented_with_options_that_it_has() -> None:
 
 def test_every_format_is_documented() -> None:
     assert all(f"`{name}`" in README for name in FORMATS)
+    read_back = (ROOT / "docs/collections.md").read_text().partition("## Read back")[2]
+    assert all(f"`{name}`" in read_back for name in RECORD_FORMATS)
 
 
 @pytest.mark.parametrize("port", [StateStore, ObjectStore])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smarthouse_api.states.export.formats import FORMATS
+from smarthouse_api.arrow.formats import FORMATS
 
 FORMAT = {
     "name": "format",

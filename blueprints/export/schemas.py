@@ -9,9 +9,9 @@ from marshmallow import Schema, ValidationError, fields, post_load, pre_load, va
 from werkzeug.datastructures import MultiDict
 
 from blueprints.parameters import ACCEPTED_TIMES
+from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import QUERY, read_time
 from smarthouse_api.errors import Invalid
-from smarthouse_api.states.export.formats import FORMATS
 from smarthouse_api.states.query import Filters
 
 

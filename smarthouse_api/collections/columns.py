@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.arrow.lines import flat, lengths, spans
+from smarthouse_api.arrow.lines import flat
+from smarthouse_api.arrow.slices import lengths, spans
 from smarthouse_api.collections.rows import MOST_FIELDS
 
 BOOL, INT, FLOAT, JSON = "bool", "int", "float", "json"
@@ -80,20 +81,20 @@ def have_rest(fields: Mapping[str, str]) -> bool:
     return len(fields) >= MOST_FIELDS
 
 
-def columns(rows: pa.RecordBatch, fields: Mapping[str, str]) -> Iterator[Column | None]:
+def columns(rows: pa.RecordBatch, fields: Mapping[str, str]) -> Iterator[MemberColumn | None]:
     """The column of each field, in turn, and of the rest if the fields `have_rest`. None where no row has a value."""
     found = members(records(rows))
     names: set[str] = set().union(*found)
     for name, type_ in fields.items():
-        yield Column.of([one.get(name) for one in found], type_) if name in names else None
+        yield MemberColumn.of([one.get(name) for one in found], type_) if name in names else None
     if have_rest(fields):
         others = names.difference(fields)
         rest = [{name: one[name] for name in one if name in others} or None for one in found] if others else []
-        yield Column.of(rest, JSON) if others else None
+        yield MemberColumn.of(rest, JSON) if others else None
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class MemberColumn:
     """What the rows have for one member.
 
     type: the field's. text: their JSON texts, one after the other; `null` also where there is nothing. begins, ends: of each
@@ -107,7 +108,7 @@ class Column:
     first: npt.NDArray[np.uint8]
 
     @classmethod
-    def of(cls, values: Sequence[Any], type_: str) -> Column:
+    def of(cls, values: Sequence[Any], type_: str) -> MemberColumn:
         """values: what is JSON text already, or can be made it, in one line; None for nothing."""
         text = _write.encode_lines(values)
         found = np.frombuffer(text, np.uint8)

@@ -10,9 +10,10 @@ from itertools import chain
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.collections.chores import CollectionsChores
-from smarthouse_api.collections.encoding import FORMATS
+from smarthouse_api.collections.encoding import RECORD_FORMATS, RecordRows
 from smarthouse_api.collections.model import Collection, Position, position_in
 from smarthouse_api.collections.ranges import Range, Selection, Span, ranges, select_rows
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
@@ -27,8 +28,6 @@ _MOST_BYTES = 32 << 20
 _BATCH_ROWS = 8192
 _READ_AHEAD_BYTES = 8 << 20
 _BEGIN, _END = Position(0, -1), Position((1 << 62) - 1, (1 << 31) - 1)
-
-Frame = Callable[[str | None], tuple[bytes, bytes]]
 
 
 class RecordsAnswer:
@@ -71,7 +70,7 @@ class Records:
         format_: str,
         *,
         with_meta: bool = True,
-        frame: Frame | None = None,
+        frame: Callable[[str | None], Frame] | None = None,
     ) -> RecordsAnswer:
         """Everything accepted before the call that is selected, in the order of its positions, in the format of this name.
 
@@ -97,9 +96,9 @@ class Records:
             ending.callback(batches.close)
             first = next(batches, None)  # what fails at once is told at once
             rows: Iterable[pa.RecordBatch] = chain(() if first is None else (first,), batches)
-            form = FORMATS[format_]
-            framed = {} if frame is None else {"frame": frame(cursor)}
-            chunks = form.encode(rows, self._chores.fields(collection), with_meta=with_meta, **framed)
+            form = RECORD_FORMATS[format_]
+            framed = None if frame is None else frame(cursor)
+            chunks = form.write(RecordRows(rows, self._chores.fields(collection), with_meta=with_meta, frame=framed))
             if isinstance(chunks, Generator):
                 ending.callback(chunks.close)
             return RecordsAnswer(chunks, form.media_type, cursor, lease, ending.pop_all())

@@ -15,9 +15,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from smarthouse_api.arrow import lines, parquet
+from smarthouse_api.arrow import parquet, slices
+from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.timestamps import TIMESTAMP
-from smarthouse_api.collections.encoding import FORMATS
+from smarthouse_api.collections.encoding import RECORD_FORMATS, RecordRows
 
 AT = datetime(2026, 11, 21, 17, 0, 0, 123456, UTC)
 AT_TEXT = "2026-11-21T17:00:00.123456Z"
@@ -50,7 +51,7 @@ TEXTS = (
 KINDS = {"bool": True, "int": -7, "float": 2.5, "string": "x", "json": {"a": [1, "ä", None]}}
 """A value of each type of field."""
 
-every_format = pytest.mark.parametrize("name", FORMATS)
+every_format = pytest.mark.parametrize("name", RECORD_FORMATS)
 json_format = pytest.mark.parametrize("name", ["json", "jsonl"])
 
 Rows = list[dict[str, Any]]
@@ -73,7 +74,7 @@ def batch(*records: str | Mapping[str, Any], faults: Mapping[int, str] | None = 
 
 
 def encoded(name: str, fields: Mapping[str, str], *batches: pa.RecordBatch, meta: bool = False, **more: Any) -> bytes:
-    return b"".join(FORMATS[name].encode(iter(batches), fields, with_meta=meta, **more))
+    return b"".join(RECORD_FORMATS[name].write(RecordRows(iter(batches), fields, with_meta=meta, **more)))
 
 
 def objects(name: str, data: bytes) -> Rows:
@@ -117,13 +118,13 @@ def back(name: str, fields: Mapping[str, str], *batches: pa.RecordBatch, meta: b
 
 
 def test_the_formats_have_their_names_and_media_types():
-    assert {name: form.media_type for name, form in FORMATS.items()} == {
+    assert {name: form.media_type for name, form in RECORD_FORMATS.items()} == {
         "json": "application/json",
         "jsonl": "application/jsonl",
         "csv": "text/csv",
         "parquet": "application/vnd.apache.parquet",
     }
-    assert all(name == form.name for name, form in FORMATS.items())
+    assert all(name == form.name for name, form in RECORD_FORMATS.items())
 
 
 # --- all formats
@@ -260,7 +261,7 @@ def test_batches_are_read_as_chunks_are_asked_for(name, monkeypatch):
             pulled.append(number)
             yield batch({"a": 1}, {"a": 2})
 
-    chunks = FORMATS[name].encode(source(), {"a": "int"}, with_meta=True)
+    chunks = RECORD_FORMATS[name].write(RecordRows(source(), {"a": "int"}, with_meta=True))
     next(chunks)
     assert len(pulled) <= 1
     next(chunks)
@@ -275,7 +276,7 @@ def test_a_fault_in_the_batches_is_raised_and_not_taken_for_the_end(name):
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="disk"):
-        list(FORMATS[name].encode(source(), {"a": "int"}, with_meta=True))
+        list(RECORD_FORMATS[name].write(RecordRows(source(), {"a": "int"}, with_meta=True)))
 
 
 @pytest.mark.parametrize("name", ["json", "jsonl", "csv"])
@@ -288,8 +289,8 @@ def test_a_long_record_that_is_held_once_is_not_written_out_in_every_row_at_once
         shared = pa.Array.from_buffers(pa.string_view(), 2000, [None, pa.py_buffer(view.to_pybytes() * 2000), text])
     plain = batch(*["{}"] * 2000)
     held = plain.set_column(plain.schema.get_field_index("record"), "record", shared)
-    chunks = FORMATS[name].encode(iter([held]), {"a": "string"}, with_meta=True)
-    assert max(len(next(chunks)) for _ in range(4)) < 2 * lines.TEXT_BYTES
+    chunks = RECORD_FORMATS[name].write(RecordRows(iter([held]), {"a": "string"}, with_meta=True))
+    assert max(len(next(chunks)) for _ in range(4)) < 2 * slices.TEXT_BYTES
 
 
 @every_format
@@ -302,8 +303,8 @@ def test_a_row_is_measured_whatever_kind_of_string_it_has():
     texts = pa.array(["a", None, "é" * 20, "", "x" * 300])
     coded = pa.DictionaryArray.from_arrays(pa.array([0, None, 1, 2, 3]), pa.array(["a", "é" * 20, "", "x" * 300]))
     kinds = [texts, texts.cast(pa.large_string()), texts.cast(pa.string_view()), coded]
-    assert [lines.lengths(column.slice(1, 3)).tolist() for column in kinds] == [[0, 40, 0]] * 4
-    assert lines.lengths(pa.array([1, 2])).tolist() == [0, 0]
+    assert [slices.lengths(column.slice(1, 3)).tolist() for column in kinds] == [[0, 40, 0]] * 4
+    assert slices.lengths(pa.array([1, 2])).tolist() == [0, 0]
 
 
 # --- json and jsonl
@@ -342,7 +343,7 @@ def test_a_fault_may_be_any_text(name):
 
 
 def test_json_stands_in_the_frame_that_is_asked_for():
-    frame = (b'{"id":"x","records":[', b'],"next":null}')
+    frame = Frame(b'{"id":"x","records":[', b'],"next":null}')
     for rows in ([], [{"a": 1}, {"a": 2}]):
         found = json.loads(encoded("json", {"a": "int"}, *(batch(row) for row in rows), frame=frame))
         assert found == {"id": "x", "records": rows, "next": None}
@@ -500,5 +501,5 @@ def test_a_thousand_members_come_back(name):
 @pytest.mark.parametrize("name", ["csv", "parquet"])
 def test_wide_rows_come_in_smaller_pieces(name, monkeypatch):
     monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 1)
-    chunks = FORMATS[name].encode(iter([batch(*["{}"] * 4000)]), MOST, with_meta=True)
+    chunks = RECORD_FORMATS[name].write(RecordRows(iter([batch(*["{}"] * 4000)]), MOST, with_meta=True))
     assert len(list(chunks)) == 1 + 4  # a header or a footer, and about a thousand rows each

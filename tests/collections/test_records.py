@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from backends.ports import StoreUnavailable
+from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.collections import ranges as ranges_module
 from smarthouse_api.collections import records as records_module
 from smarthouse_api.collections.model import Collection, Position
@@ -140,8 +141,8 @@ def test_every_format_is_read(lake: Lake, collection: Collection, format_: str) 
 def test_a_frame_is_given_the_next_cursor(lake: Lake, collection: Collection) -> None:
     lake.accept(collection, *({"n": number} for number in range(3)))
 
-    def frame(cursor: str | None) -> tuple[bytes, bytes]:
-        return b'{"records":[', b'],"next":%s}' % json.dumps(cursor).encode()
+    def frame(cursor: str | None) -> Frame:
+        return Frame(b'{"records":[', b'],"next":%s}' % json.dumps(cursor).encode())
 
     page = json.loads(answer(lake, collection, "json", limit=2, with_meta=False, frame=frame))
     assert page == {"records": [{"n": 0}, {"n": 1}], "next": "1-1"}

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from config.groups import ExportSettings
+from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Lease
@@ -23,9 +24,9 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.table import files_of
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.archive import Member, Written, archive
-from smarthouse_api.states.export.formats import FORMATS
 from smarthouse_api.states.export.metadata import Extract, ckan_package, data_package
 from smarthouse_api.states.export.order import ordered
+from smarthouse_api.states.export.row_source import row_source
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.privacy import Redactor
 from smarthouse_api.states.query import Filters, parts, select_groups, select_rows
@@ -196,7 +197,7 @@ class Rows:
 
 def _member(file_name: str, format_: str, rows: Rows) -> Member:
     form = FORMATS[format_]
-    return Member(file_name, form.encode(rows), form.packed)
+    return Member(file_name, form.write(row_source(rows)), form.packed)
 
 
 def _chained(first: pa.RecordBatch, rest: Generator[pa.RecordBatch]) -> Generator[pa.RecordBatch | None]:

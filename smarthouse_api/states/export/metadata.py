@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 
+from smarthouse_api.arrow.formats import FORMATS, Format
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.export.archive import Written
-from smarthouse_api.states.export.formats import FORMATS, Format
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,16 @@ import pyarrow.parquet
 import pytest
 import xmltodict
 
-from smarthouse_api.arrow import lines, parquet
-from smarthouse_api.states.export.formats import FORMATS
+from smarthouse_api.arrow import parquet, slices
+from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.states.export.row_source import row_source
 from smarthouse_api.states.schema import ROWS
 from tests.states.export.readers import READERS, Rows, read_parquet
 from tests.states.export.rows import BIG, FORBIDDEN, NUMBERS, STATES, TIMES, batch, nasty, row
 
 
 def encoded(name: str, *batches: pa.RecordBatch) -> bytes:
-    return b"".join(FORMATS[name].encode(iter(batches)))
+    return b"".join(FORMATS[name].write(row_source(iter(batches))))
 
 
 every_format = pytest.mark.parametrize("name", FORMATS)
@@ -185,7 +186,7 @@ def test_batches_are_read_one_at_a_time(name, monkeypatch):
             pulled.append(number)
             yield batch(row(), row())
 
-    chunks = FORMATS[name].encode(source())
+    chunks = FORMATS[name].write(row_source(source()))
     next(chunks)
     assert len(pulled) <= 1
     next(chunks)
@@ -195,8 +196,8 @@ def test_batches_are_read_one_at_a_time(name, monkeypatch):
 
 @text_format
 def test_a_chunk_stays_small_however_large_the_states(name):
-    chunks = list(FORMATS[name].encode(iter([batch(*[row(state=BIG)] * 40)])))
-    assert max(map(len, chunks)) < 6 * lines.TEXT_BYTES
+    chunks = list(FORMATS[name].write(row_source(iter([batch(*[row(state=BIG)] * 40)]))))
+    assert max(map(len, chunks)) < 6 * slices.TEXT_BYTES
     assert len(chunks) > 10
 
 
@@ -206,8 +207,8 @@ def test_a_long_text_that_is_held_once_is_not_written_out_in_every_row_at_once(n
     state = pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int32()), pa.array(["x" * (1 << 20)]))
     plain = batch(*[row()] * 2000)
     coded = pa.RecordBatch.from_arrays([state if n == "state" else plain.column(n) for n in ROWS.names], names=ROWS.names)
-    chunks = FORMATS[name].encode(iter([coded]))
-    assert max(len(next(chunks)) for _ in range(4)) < 2 * lines.TEXT_BYTES
+    chunks = FORMATS[name].write(row_source(iter([coded])))
+    assert max(len(next(chunks)) for _ in range(4)) < 2 * slices.TEXT_BYTES
 
 
 def test_a_row_group_is_cut_by_size_as_well_as_by_rows(monkeypatch):
@@ -225,12 +226,12 @@ def test_a_fault_in_the_batches_is_raised_and_not_taken_for_the_end(name):
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="disk"):
-        list(FORMATS[name].encode(source()))
+        list(FORMATS[name].write(row_source(source())))
 
 
 def test_a_dictionary_as_long_as_its_column_is_still_looked_up_in() -> None:
     plain = batch(row(), row(), row())
     shuffled = pa.DictionaryArray.from_arrays(pa.array([2, 0, 0]), pa.array(["a", "b", "c"]))
     columns = {name: shuffled if name == "state" else plain.column(name) for name in ROWS.names}
-    written = b"".join(FORMATS["jsonl"].encode([pa.RecordBatch.from_pydict(columns)]))
+    written = b"".join(FORMATS["jsonl"].write(row_source([pa.RecordBatch.from_pydict(columns)])))
     assert [json.loads(line)["state"] for line in written.splitlines()] == ["c", "a", "a"]

@@ -18,9 +18,10 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.states.export.archive import Member, Written, archive
-from smarthouse_api.states.export.formats import FORMATS
 from smarthouse_api.states.export.metadata import COLUMNS, Extract, ckan_package, data_package, table_schema
+from smarthouse_api.states.export.row_source import row_source
 from smarthouse_api.states.schema import ROWS
 from tests.states.export.rows import batch, nasty
 
@@ -180,7 +181,7 @@ def unzipped(folder, names) -> None:
         yield Member("metadata.json", [orjson.dumps(ckan_package(EXTRACT, written))])
         yield Member("datapackage.json", [orjson.dumps(data_package(EXTRACT, written))])
 
-    members = [Member(f"extract.{name}", FORMATS[name].encode(iter([rows])), FORMATS[name].packed) for name in names]
+    members = [Member(f"extract.{name}", FORMATS[name].write(row_source([rows])), FORMATS[name].packed) for name in names]
     data = b"".join(archive(members, modified_at=NOW, trailer=trailer))
     zipfile.ZipFile(BytesIO(data)).extractall(folder)
 

@@ -1,0 +1,93 @@
+"""Rows of one schema, to be written in any format: record batches, their repeated values written as text once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from json.encoder import encode_basestring
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smarthouse_api.arrow.formats import Frame
+from smarthouse_api.arrow.lines import Cell, TextColumn, framed, lines
+from smarthouse_api.arrow.numbers import write_numbers
+from smarthouse_api.arrow.slices import TEXT_BYTES, slices
+from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
+
+
+class SchemaRows:
+    """A `RowSource` of batches that have the columns of `schema`: texts, numbers and times.
+
+    objects: the text columns that hold JSON objects, which `json` and `jsonl` write as such. Texts may be of any kind of
+    string, dictionary-encoded as well. Raises `ValueError` for a batch of other columns.
+    """
+
+    def __init__(
+        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, objects: frozenset[str], frame: Frame | None = None
+    ) -> None:
+        self._batches, self.schema, self._objects, self.frame = batches, schema, objects, frame or Frame()
+
+    def text_columns(self) -> Iterator[tuple[int, list[TextColumn | None]]]:
+        for rows in self._slices():
+            yield len(rows), list(self._columns(rows))
+
+    def objects(self, before: str, after: str) -> Iterator[bytes]:
+        cells = framed([self._json_cell(field) for field in self.schema], f"{before}{{", f"}}{after}")
+        for rows in self._slices():
+            yield lines(len(rows), list(self._columns(rows)), cells, ",")
+
+    def typed(self) -> Iterator[pa.RecordBatch]:
+        return (rows.cast(self.schema) for rows in self._slices())
+
+    def _slices(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._batches:
+            if batch.schema.names != self.schema.names:
+                raise ValueError(f"Not the columns that were announced: {batch.schema.names}")
+            yield from slices(batch)
+
+    def _columns(self, rows: pa.RecordBatch) -> Iterator[TextColumn]:
+        before, column = None, None
+        for this, field in zip(rows.columns, self.schema, strict=True):
+            # A state that changed was updated at the same time: most often two columns are one.
+            if column is None or not this.equals(before):
+                places, uniques = _encoded(this)
+                column = TextColumn(_texts(uniques), places, is_free=pa.types.is_string(field.type))
+            before = this
+            yield column
+
+    def _json_cell(self, field: pa.Field) -> Cell:
+        key = f'"{field.name}":'
+        if field.name in self._objects:
+            # A line break between tokens is as good as a space, and would break a line of JSONL.
+            return Cell(key, "", f"{key}null", r"[\r\n]", _on_one_line)
+        if pa.types.is_floating(field.type):
+            return Cell(key, "", f"{key}null")
+        return Cell(f'{key}"', '"', f"{key}null", r'["\\\x00-\x1f]', _json_escaped)
+
+
+def _encoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """A column as places in its unique values, and these."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+        return column.indices, column.dictionary
+    if len(column.dictionary) < len(column) and column.dictionary.nbytes <= TEXT_BYTES:
+        return column.indices, column.dictionary
+    # The dictionary may be far larger than what the slice uses of it.
+    used = column.indices.dictionary_encode()
+    return used.indices, column.dictionary.take(used.dictionary)
+
+
+def _texts(uniques: pa.Array) -> pa.StringArray:
+    if pa.types.is_timestamp(uniques.type):
+        return write_times(uniques.cast(TIMESTAMP))
+    if pa.types.is_floating(uniques.type):
+        return write_numbers(uniques)
+    return uniques.cast(pa.string())
+
+
+def _on_one_line(texts: pa.StringArray) -> pa.StringArray:
+    return pc.replace_substring_regex(texts, r"[\r\n]", " ")
+
+
+def _json_escaped(texts: pa.StringArray) -> pa.StringArray:
+    return pa.array([encode_basestring(text)[1:-1] for text in texts.to_pylist()], pa.string())
