@@ -142,10 +142,10 @@ def test_an_id_that_is_none_is_told(smarthouse: Command, house: House) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("{", "holds no JSON"),
-        ("[" * 100_000, "holds no JSON"),
-        ("NaN", "holds no JSON"),
-        ("\xff", "holds no JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("NaN", "is not JSON"),
+        ("\xff", "is not JSON"),
         ("[1]", "object"),
     ],
 )
@@ -238,7 +238,7 @@ def test_to_give_and_to_take_away_the_same_is_a_usage_error(smarthouse: Command,
     made(house)
     told = smarthouse("update", "meter", taken, given, "x")
     assert (told.exit_code, told.stdout) == (2, "")
-    assert f"{taken} and {given} are not given together" in told.stderr
+    assert f"{taken} and {given} exclude each other" in told.stderr
 
 
 def test_an_update_of_nothing_is_a_usage_error(smarthouse: Command, house: House) -> None:
@@ -267,7 +267,7 @@ def test_show_tells_all_that_is_known(smarthouse: Command, house: House) -> None
     assert (lines["id"], lines["alias"], json.loads(lines["schema"])) == ("meter", "m", SCHEMA)
     assert lines["deduplication"] == "by params.msgid, for 7d"
     assert lines["mode"].startswith("strict")
-    assert lines["set aside"] == "2"
+    assert lines["dead letters"] == "2"
     assert lines["keys"] == f"{key.id} (Anna)"
     assert lines["entry topic"].startswith("meter, consumed from ")
     assert lines["entry topic"].endswith("kept: 2h")
@@ -292,8 +292,8 @@ def test_a_list_is_a_table_by_id(smarthouse: Command, house: House) -> None:
     lines = [re.split(r" {2,}", line) for line in smarthouse("list").stdout.splitlines()]
     assert lines[0] == ["id", "alias", "name", "entry topic", "mode", "datasets write", "read", "made"]
     assert [line[:-1] for line in lines[1:]] == [
-        ["a", "x", "a", "events", "off", "by anybody", "with a key"],
-        ["b", "-", "The second", "-", "off", "with a key", "by anybody"],
+        ["a", "x", "a", "events", "off", "without a key", "with a key"],
+        ["b", "-", "The second", "-", "off", "with a key", "without a key"],
     ]
 
 
@@ -358,7 +358,7 @@ def test_a_record_is_fixed_and_replayed(smarthouse: Command, house: House) -> No
     first, _ = aside(house, one)
     fixed = smarthouse("failed", "fix", "meter", first.id, "-", told=b'{"value": 1}')
     assert (fixed.exit_code, fixed.stdout.partition(":")[0]) == (0, first.id)
-    assert smarthouse("failed", "replay", "meter").stdout == "1 stored, 1 still set aside\n"
+    assert smarthouse("failed", "replay", "meter").stdout == "1 stored, 1 still dead letters\n"
     assert [record.record for record in aside(house, one)] == [{"value": "y"}]
     (event,) = house.collections.topic.read(one).events
     assert json.loads(bytes(event.record)) == {"value": 1}
@@ -368,7 +368,7 @@ def test_only_the_named_records_are_replayed(smarthouse: Command, house: House) 
     one = strict_with(house, {"value": "x"}, {"value": "y"})
     house.collections.catalogue.update("meter", {"mode": "off"})
     _, second = aside(house, one)
-    assert smarthouse("failed", "replay", "meter", second.id).stdout == "1 stored, 0 still set aside\n"
+    assert smarthouse("failed", "replay", "meter", second.id).stdout == "1 stored, 0 still dead letters\n"
     assert [record.record for record in aside(house, one)] == [{"value": "x"}]
 
 
@@ -377,7 +377,7 @@ def test_discard_erases_and_an_unknown_id_does_not_keep_the_others(smarthouse: C
     first, second = aside(house, one)
     told = smarthouse("failed", "discard", "meter", "none", first.id, first.id)
     assert (told.exit_code, told.stdout) == (1, f"Discarded: {first.id}\n")
-    assert "No record is set aside under none" in told.stderr
+    assert "There is no dead letter none" in told.stderr
     assert aside(house, one) == [second]
 
 

@@ -222,7 +222,7 @@ def test_the_commands_pass_the_list_on(embedded_pair, open_house, data, tmp_path
     assert told.exit_code == 0
     replace(data, tmp_path / "backup", "state.db", "objects")
     done = CliRunner().invoke(main, ["restore", "-"], env=embedded_pair, input=told.output)
-    assert done.output == "1 homes were forgotten again, 0 without a name were erased\n"
+    assert done.output == "Homes forgotten again: 1; unknown homes erased: 0\n"
     assert exported(open_house()) == []
 
 

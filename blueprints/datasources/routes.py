@@ -108,4 +108,4 @@ def _records(given: dict[str, Any]) -> list[Any]:
 
 
 def _unknown() -> NotFound:
-    return NotFound("There is no such data source; whoever runs the service can make it, with `smarthouse collections create`")
+    return NotFound("This data source does not exist; an operator can create it with `smarthouse collections create`")

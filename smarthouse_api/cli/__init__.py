@@ -26,9 +26,9 @@ def main() -> None:
 
 @main.command()
 def worker() -> None:
-    """Curate uploads, compact the lake, move packets into objects, erase forgotten homes, until SIGTERM or Ctrl-C.
+    """Do the housekeeping until SIGTERM or Ctrl-C: curate uploads, compact the lake, seal packets, erase forgotten homes.
 
-    Run as many as you like, on any machine: one works at a time, and another takes over when it dies.
+    Run any number, on any machine. One works at a time; if it dies, another takes over.
     """
     with opened_house() as house:
 
@@ -43,9 +43,9 @@ def worker() -> None:
 
 @main.command()
 def forgotten() -> None:
-    """Print a line for each home that was ever forgotten, to be kept with every backup.
+    """Print one line for each home that was ever forgotten. Store the list beside every backup.
 
-    A line names nobody: it is the digest of a random key. `smarthouse restore` reads it.
+    A line is the digest of a random key and names nobody. `smarthouse restore` reads the list.
     """
     with opened_house() as house:
         for digest in sorted(answered(house.forgetting.noted)):
@@ -55,19 +55,21 @@ def forgotten() -> None:
 @main.command()
 @click.argument("lists", nargs=-1, type=click.File(encoding="utf-8"), metavar="[LIST]...")
 def restore(lists: tuple[IO[str], ...]) -> None:
-    """Make a restored backup fit to be served: forget again every home that was forgotten since.
+    """Prepare a restored backup for service: forget again every home that was forgotten after the backup.
 
-    LIST: what `smarthouse forgotten` printed, the newer the better; `-` is the standard input. Stop the service and its workers
-    before. It can be repeated.
+    LIST: output of `smarthouse forgotten`, the newest that you have; `-` is standard input. First stop the service and its
+    workers. You may repeat the command.
     """
     digests = {line.strip() for one in lists for line in one if line.strip()}
     if faulty := [digest for digest in sorted(digests) if not _DIGEST.fullmatch(digest)]:
-        raise click.ClickException(f"{len(faulty)} lines are not of `smarthouse forgotten`: 64 hexadecimal digits each")
+        raise click.ClickException(
+            f"{len(faulty)} lines are not from `smarthouse forgotten`; a line must have 64 hexadecimal digits"
+        )
     with opened_house() as house:
         if answered(house.housekeeper.present):
             raise click.ClickException("A worker runs; stop all workers and the service, wait some seconds, and repeat this")
         done = answered(lambda: house.restoring.restore(digests))
-    click.echo(f"{done.forgotten} homes were forgotten again, {done.orphaned} without a name were erased")
+    click.echo(f"Homes forgotten again: {done.forgotten}; unknown homes erased: {done.orphaned}")
 
 
 main.add_command(keys.group)

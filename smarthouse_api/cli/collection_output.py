@@ -20,9 +20,9 @@ MOST_ASIDE: Final = 1000
 """So many records that are set aside are counted."""
 _NOTHING: Final = "-"
 _MODES: Final = {
-    "off": "off: the schema is not asked",
-    "warn": "warn: what fails the schema is kept and marked",
-    "strict": "strict: what fails the schema is set aside, or refused by the data sources' API",
+    "off": "off: the schema is not checked",
+    "warn": "warn: records that fail the schema are stored and marked",
+    "strict": "strict: records that fail the schema are dead letters; the data sources' API refuses them",
 }
 
 
@@ -48,14 +48,14 @@ def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], asi
         "changed": seconds_text(one.updated_at),
         "schema": _NOTHING if one.schema is None else json.dumps(one.schema, ensure_ascii=False),
         "mode": _MODES[one.mode],
-        "set aside": f"{aside}{' or more' if aside == MOST_ASIDE else ''}",
+        "dead letters": f"{aside}{' or more' if aside == MOST_ASIDE else ''}",
         "own time": _NOTHING if one.timestamp_field is None else f"the member {one.timestamp_field}",
         "deduplication": f"by {one.dedup_key}, for {duration_text(one.dedup_seconds)}" if one.dedup_key else _NOTHING,
         "entry topic": _topic(one, stream),
         "data sources": "written with a key that names it",
         "datasets": f"written {_writers(one)}" if one.entry_topic else "not written: there is no entry topic",
         "read": _readers(one),
-        "keys": ", ".join(f"{key.id} ({key.name})" for key in keys) or "none names it; keys of administrators open everything",
+        "keys": ", ".join(f"{key.id} ({key.name})" for key in keys) or "no key names it; administrators' keys open everything",
     }
 
 
@@ -73,8 +73,8 @@ def _kept(retention: Retention) -> str:
 
 
 def _writers(one: Collection) -> str:
-    return "with a key" if one.requires_token else "by anybody"
+    return "with a key" if one.requires_token else "without a key"
 
 
 def _readers(one: Collection) -> str:
-    return "by anybody" if one.public else "with a key"
+    return "without a key" if one.public else "with a key"

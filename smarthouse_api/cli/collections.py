@@ -24,54 +24,52 @@ _REMOVED = {"alias": "alias", "schema": "schema", "timestamp": "timestamp_field"
 
 @click.group("collections")
 def group() -> None:
-    """Make, show, list, change and delete collections of JSON records: data sources and datasets."""
+    """Create, show, list, change and delete collections of JSON records: data sources and datasets."""
 
 
 def _defines(command: Command) -> Command:
     """The options that say what a collection is."""
     options = (
-        click.option("--name", help="What people call it. Default: the id."),
-        click.option("--alias", help="Another id for it, which no other collection has as an id or alias."),
+        click.option("--name", help="Name for people. Default: the id."),
+        click.option("--alias", help="Second id. No other collection may have it as an id or alias."),
         click.option(
             "--schema",
             type=click.File("rb"),
             callback=json_object,
             metavar="FILE",
-            help="JSON Schema (draft 2020-12) of a record.",
+            help="JSON Schema (draft 2020-12) of each record.",
         ),
-        click.option("--timestamp-field", metavar="NAME", help="Member that is a record's own time. Default: timestamp."),
-        click.option("--no-timestamp", is_flag=True, help="Records have no time of their own but that of their arrival."),
+        click.option("--timestamp-field", metavar="NAME", help="Member that holds a record's own time. Default: timestamp."),
+        click.option("--no-timestamp", is_flag=True, help="Use the arrival as each record's time."),
         click.option(
             "--mode",
             type=click.Choice(("off", "warn", "strict")),
-            help="Records that fail the schema are kept like others, kept and marked, or set aside (refused by the data"
-            " sources' API). Default: off.",
+            help="off: do not check the schema. warn: store and mark records that fail it. strict: make them dead letters; the"
+            " data sources' API refuses them. Default: off.",
         ),
         click.option(
             "--dedup-key",
             metavar="KEY",
-            help="What repeats it is stored once: params.msgid, or the dotted path of a member of each record.",
+            help="Store repeats of this key once: params.msgid, or the dotted path of a member of each record.",
         ),
         click.option(
             "--dedup-window",
             "dedup_seconds",
             callback=seconds,
             metavar="DURATION",
-            help="How long that is remembered. Default: 7d.",
+            help="How long the service remembers a key. Default: 7d.",
         ),
-        click.option(
-            "--entry-topic", metavar="NAME", help="Lets others consume records as they come; the datasets' API asks it."
-        ),
+        click.option("--entry-topic", metavar="NAME", help="Topic for live consumers. The datasets' API requires it."),
         click.option(
             "--requires-token/--open",
             default=None,
-            help="Whether the datasets' API takes records by a key alone. Default: --open with an entry topic.",
+            help="Whether the datasets' API requires a key for writing. Default: --open with an entry topic.",
         ),
-        click.option("--public/--private", default=None, help="Whether records may be read without a key. Default: private."),
+        click.option("--public/--private", default=None, help="Whether records can be read without a key. Default: private."),
         click.option(
             "--keep", "keep_seconds", callback=seconds, metavar="DURATION", help="How long the topic keeps a record: 7d, 12h."
         ),
-        click.option("--keep-bytes", callback=octets, metavar="SIZE", help="How many bytes it keeps: 64MB, 2GiB."),
+        click.option("--keep-bytes", callback=octets, metavar="SIZE", help="How many bytes the topic keeps: 64MB, 2GiB."),
     )
     for option in reversed(options):
         command = option(command)
@@ -82,7 +80,7 @@ def _defines(command: Command) -> Command:
 @click.argument("id_", metavar="ID")
 @_defines
 def create(id_: str, **asked: Any) -> None:
-    """Make a collection. ID: what clients call it, as `datasource_id` or in the path of the datasets' API."""
+    """Create a collection. ID: the `datasource_id`, or the dataset id in paths."""
     from smarthouse_api.collections.definitions import define
 
     given = {**_members(asked), **_retention(asked, {})}
@@ -92,26 +90,26 @@ def create(id_: str, **asked: Any) -> None:
         made = answered(lambda: house.collections.catalogue.create(define(members))).collection
     click.echo(f"{made.id}: made")
     if not made.entry_topic:
-        click.echo("It has no entry topic, without which the datasets' API does not write to it: see --entry-topic", err=True)
+        click.echo("It has no entry topic, so the datasets' API cannot write to it: see --entry-topic", err=True)
 
 
 @group.command()
 @click.argument("id_", metavar="ID")
 @_defines
-@click.option("--no-alias", is_flag=True, help="It has no alias any more.")
-@click.option("--no-schema", is_flag=True, help="It has no schema any more.")
-@click.option("--no-dedup", is_flag=True, help="What repeats is stored again.")
-@click.option("--no-topic", is_flag=True, help="It has no entry topic any more.")
-@click.option("--keep-default", is_flag=True, help="The topic keeps what the installation's settings say.")
+@click.option("--no-alias", is_flag=True, help="Remove the alias.")
+@click.option("--no-schema", is_flag=True, help="Remove the schema.")
+@click.option("--no-dedup", is_flag=True, help="Stop deduplication.")
+@click.option("--no-topic", is_flag=True, help="Remove the entry topic.")
+@click.option("--keep-default", is_flag=True, help="Use the installation's settings for the topic's retention.")
 def update(id_: str, **asked: Any) -> None:
-    """Change what an option is given for; all else stays. ID: a collection's, or its alias."""
+    """Change the members that you give options for. ID: id or alias of the collection."""
     with opened_shared_house() as house:
         catalogue = house.collections.catalogue
         kept = answered(lambda: catalogue.find(id_)).retention
         before = {} if asked["keep_default"] else {"seconds": kept.seconds, "bytes": kept.bytes}
         changes = {**_members(asked), **_retention(asked, before)}
         if not changes:
-            raise click.UsageError("Nothing is to be changed; give an option, see --help")
+            raise click.UsageError("No option is given, so nothing changes; see --help")
         changed = answered(lambda: catalogue.update(id_, changes)).collection
     click.echo(f"{changed.id}: changed")
 
@@ -120,7 +118,7 @@ def update(id_: str, **asked: Any) -> None:
 @click.argument("id_", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(id_: str, as_json: bool) -> None:
-    """Print all that is known of a collection. ID: its own, or its alias."""
+    """Print everything about a collection. ID: its id or alias."""
     with opened_shared_house() as house:
         one = answered(lambda: house.collections.catalogue.find(id_))
         stream, keys = answered(lambda: house.collections.topic.stream_name(one)), _naming(answered(house.access.list), one.id)
@@ -137,7 +135,7 @@ def show(id_: str, as_json: bool) -> None:
 @group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each line instead of a table.")
 def list_(as_json: bool) -> None:
-    """Print the collections, by their ids."""
+    """Print the collections, sorted by id."""
     with opened_shared_house() as house:
         found = answered(house.collections.catalogue.list)
         if as_json:
@@ -151,17 +149,17 @@ def list_(as_json: bool) -> None:
 @group.command()
 @click.argument("id_", metavar="ID")
 def delete(id_: str) -> None:
-    """Delete a collection and, soon after, its records. ID: its own, not its alias."""
+    """Delete a collection and, soon after, its records. ID: its id, not its alias."""
     with opened_shared_house() as house:
         one = answered(lambda: house.collections.catalogue.find(id_))
         if one.id != id_:
-            raise click.ClickException(f"{id_} is the alias of {one.id}; to delete that, name it by its id")
+            raise click.ClickException(f"{id_} is the alias of {one.id}; to delete the collection, give its id")
         answered(lambda: house.collections.catalogue.delete(id_))
         keys = _naming(answered(house.access.list), id_)
-    click.echo(f"{id_}: deleted. Nobody writes or reads it any more; its records leave every store with the next housekeeping")
+    click.echo(f"{id_}: deleted. Nobody can read or write it; the next housekeeping erases its records from every store")
     if keys:
         told = ", ".join(key.id for key in keys)
-        click.echo(f"A collection that is made anew under this id would be open to the keys that name it: {told}", err=True)
+        click.echo(f"Keys that name this id would also open a new collection with it: {told}", err=True)
 
 
 group.add_command(dead_letters.group)
@@ -174,7 +172,7 @@ def _members(asked: dict[str, Any]) -> dict[str, Any]:
     for what, name in _REMOVED.items():
         if asked.get(f"no_{what}"):
             if name in given:
-                raise click.UsageError(f"--no-{what} and --{name.replace('_', '-')} are not given together")
+                raise click.UsageError(f"--no-{what} and --{name.replace('_', '-')} exclude each other")
             given[name] = None
     return given
 

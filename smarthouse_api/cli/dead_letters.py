@@ -27,14 +27,14 @@ _SHOWN: Final = 60
 
 @click.group("failed")
 def group() -> None:
-    """List, fix, replay or discard records that were set aside. COLLECTION: its id or alias."""
+    """List, fix, replay or discard dead letters. COLLECTION: its id or alias."""
 
 
 @group.command("list")
 @click.argument("collection")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each line instead of a table.")
 def list_(collection: str, as_json: bool) -> None:
-    """Print the records, whole only with --json, and why each was set aside; the oldest first."""
+    """Print dead letters and their reasons, oldest first. Only --json prints whole records."""
     with opened_shared_house() as house:
         one = answered(lambda: house.collections.catalogue.find(collection))
         if as_json:
@@ -50,7 +50,7 @@ def list_(collection: str, as_json: bool) -> None:
 @click.argument("id_", metavar="ID")
 @click.argument("record", type=click.File("rb"), callback=json_object, metavar="FILE")
 def fix(collection: str, id_: str, record: dict[str, Any]) -> None:
-    """Put another record in the place of one, to be replayed. ID: of the record; FILE: its JSON, `-` the standard input."""
+    """Replace a dead letter by a corrected record, to be replayed. FILE: the record as JSON; `-` is standard input."""
     with opened_shared_house() as house:
         one = answered(lambda: house.collections.catalogue.find(collection))
         fixed = answered(lambda: house.collections.dead_letters.fix(one, id_, record))
@@ -61,18 +61,18 @@ def fix(collection: str, id_: str, record: dict[str, Any]) -> None:
 @click.argument("collection")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 def replay(collection: str, ids: tuple[str, ...]) -> None:
-    """Store those records that pass the schema by now; the others stay. ID: of a record; all without one."""
+    """Store the dead letters that now pass the schema; the others stay. ID: of a dead letter; without one, all."""
     with opened_shared_house() as house:
         one = answered(lambda: house.collections.catalogue.find(collection))
         stored, left = answered(lambda: _replayed(house, one, ids))
-    click.echo(f"{stored} stored, {left} still set aside")
+    click.echo(f"{stored} stored, {left} still dead letters")
 
 
 @group.command()
 @click.argument("collection")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 def discard(collection: str, ids: tuple[str, ...]) -> None:
-    """Erase records that were set aside. ID: of a record."""
+    """Erase dead letters. ID: of a dead letter."""
     with opened_shared_house() as house:
         one = answered(lambda: house.collections.catalogue.find(collection))
         wanted = [*dict.fromkeys(ids)]
@@ -80,7 +80,7 @@ def discard(collection: str, ids: tuple[str, ...]) -> None:
     if discarded := [id_ for id_ in wanted if id_ not in unknown]:
         click.echo(f"Discarded: {', '.join(discarded)}")
     if unknown:
-        raise click.ClickException(f"No record is set aside under {', '.join(unknown)}")
+        raise click.ClickException(f"There is no dead letter {', '.join(unknown)}")
 
 
 def _replayed(house: House, one: Collection, ids: tuple[str, ...]) -> tuple[int, int]:

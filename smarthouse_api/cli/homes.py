@@ -16,14 +16,14 @@ HOME = click.IntRange(0, LARGEST_HOME)
 
 @click.group("homes")
 def group() -> None:
-    """Assign homes to projects, whose keys open them; forget homes."""
+    """Assign homes to projects, and forget homes. A project's keys open its homes."""
 
 
 @group.command()
 @click.argument("homes", nargs=-1, required=True, type=HOME, metavar="HOME...")
-@click.option("--project", required=True, help="Where the homes belong from now on, instead of where they did before.")
+@click.option("--project", required=True, help="The new project. It replaces an earlier one.")
 def assign(homes: tuple[int, ...], project: str) -> None:
-    """Make homes a project's. HOME: a home's id, an integer."""
+    """Assign homes to a project. HOME: a home's id, an integer."""
     with opened_access() as access:
         answered(lambda: access.assign(homes, project))
     click.echo(f"{_listed(homes)}: of the project {project}")
@@ -32,7 +32,7 @@ def assign(homes: tuple[int, ...], project: str) -> None:
 @group.command()
 @click.argument("homes", nargs=-1, required=True, type=HOME, metavar="HOME...")
 def unassign(homes: tuple[int, ...]) -> None:
-    """Take homes from their projects, whose keys open them no more. HOME: a home's id, an integer."""
+    """Remove homes from their projects. The projects' keys no longer open them. HOME: a home's id, an integer."""
     with opened_access() as access:
         answered(lambda: access.assign(homes, None))
     click.echo(f"{_listed(homes)}: of no project")
@@ -40,11 +40,11 @@ def unassign(homes: tuple[int, ...]) -> None:
 
 @group.command()
 @click.argument("homes", nargs=-1, required=True, type=HOME, metavar="HOME...")
-@click.confirmation_option(prompt="All streams of these homes will be erased. Go on?", help="Do not ask.")
+@click.confirmation_option(prompt="All streams of these homes will be erased. Continue?", help="Do not ask.")
 def forget(homes: tuple[int, ...]) -> None:
-    """Erase all streams of homes, for good, and their place in a project. HOME: a home's id, an integer.
+    """Erase all streams of homes and their assignment to a project, for good. HOME: a home's id, an integer.
 
-    What was uploaded under a home's UUID is forgotten by a DELETE that bears it; see also `link`.
+    Uploads under a UUID are erased by a DELETE with that UUID. See also `link`.
     """
     with opened_house() as house:
         for home_id in homes:
@@ -55,28 +55,28 @@ def forget(homes: tuple[int, ...]) -> None:
 @group.command()
 @click.argument("home", type=HOME)
 def link(home: int) -> None:
-    """Have a home's streams forgotten when the same home's uploads are. HOME: its id, an integer.
+    """Erase a home's streams together with its uploads, from now on. HOME: its id, an integer.
 
-    The home's UUID, its deletion secret, is asked for, or read from the standard input: it is never an argument.
+    The command asks for the home's UUID, or reads it from standard input. The UUID is a secret, so it is never an argument.
     """
     uuid = click.prompt("Home-UUID", hide_input=True, err=True, prompt_suffix=": ")
     with opened_house() as house:
         answered(lambda: house.homes.link(normalised_uuid(uuid), home))
-    click.echo(f"{_listed((home,))}: forgotten with the home of that UUID from now on")
+    click.echo(f"{_listed((home,))}: forgotten together with the uploads of that UUID")
 
 
 @group.command()
 @click.argument("home", type=HOME)
 def unlink(home: int) -> None:
-    """Take back a `link`. HOME: its id, an integer."""
+    """Undo a `link`. HOME: its id, an integer."""
     with opened_house() as house:
         answered(lambda: house.homes.unlink(home))
-    click.echo(f"{_listed((home,))}: forgotten by command alone")
+    click.echo(f"{_listed((home,))}: forgotten only by command")
 
 
 @group.command("list")
 def list_() -> None:
-    """Print each home that is assigned, and its project."""
+    """Print each assigned home and its project."""
     with opened_access() as access:
         found = answered(access.assignments)
     echo_table(("home", "project"), [(str(home_id), project) for home_id, project in found.items()])

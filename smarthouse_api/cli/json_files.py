@@ -15,7 +15,7 @@ def json_object(_: click.Context, __: click.Parameter, given: IO[bytes] | None) 
     try:
         found = msgspec.json.decode(given.read())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise click.BadParameter(f"the file holds no JSON: {fault}") from None
+        raise click.BadParameter(f"the file is not JSON: {fault}") from None
     if not isinstance(found, dict):
         raise click.BadParameter("the file must hold a JSON object")
     return found

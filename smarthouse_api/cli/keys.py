@@ -18,7 +18,7 @@ from smarthouse_api.cli.units import seconds
 
 @click.group("keys")
 def group() -> None:
-    """Make, list, revoke and rotate keys."""
+    """Create, list, revoke and rotate API keys."""
 
 
 def _ids(_: click.Context, __: click.Parameter, given: Any) -> Any:
@@ -30,19 +30,19 @@ def _ids(_: click.Context, __: click.Parameter, given: Any) -> Any:
 
 
 @group.command()
-@click.option("--name", required=True, help="Whose key it is; shown with what its holder writes.")
+@click.option("--name", required=True, help="Name of the key's owner. It is shown with the owner's data.")
 @click.option("--project", help="Opens every home of this project.")
-@click.option("--home", "homes", multiple=True, type=HOME, help="Opens this home. May be repeated, as the two that follow.")
+@click.option("--home", "homes", multiple=True, type=HOME, help="Opens this home. Repeatable, like the next two.")
 @click.option("--datasource", "datasources", multiple=True, help="Opens this data source.")
 @click.option("--dataset", "datasets", multiple=True, help="Opens this dataset.")
 @click.option("--admin", is_flag=True, help="Opens everything.")
 @click.option(
-    "--expires", "expires_seconds", callback=seconds, help="How long it works: 90d, 12h, 30m, 45s, 2w. Default: forever."
+    "--expires", "expires_seconds", callback=seconds, help="Time until the key expires: 90d, 12h, 30m, 45s, 2w. Default: never."
 )
 def create(**asked: Any) -> None:
-    """Make a key and print it, this once.
+    """Create a key and print it. The key is printed only this once.
 
-    The key alone goes to the standard output; what it opens is told on the standard error.
+    Only the key goes to standard output. Standard error says what the key opens.
     """
     with opened_access() as access:
         record, text = answered(lambda: access.create(**asked))
@@ -66,7 +66,7 @@ def list_(as_json: bool) -> None:
 @group.command()
 @click.argument("ids", nargs=-1, required=True, callback=_ids, metavar="ID...")
 def revoke(ids: list[str]) -> None:
-    """Make keys worthless, at once. ID: of a key, see `list`."""
+    """Make keys invalid at once. ID: of a key, see `list`."""
     with opened_access() as access:
         unknown = answered(lambda: [id_ for id_ in ids if not access.revoke(id_)])
     if revoked := [id_ for id_ in ids if id_ not in unknown]:
@@ -78,12 +78,12 @@ def revoke(ids: list[str]) -> None:
 @group.command()
 @click.argument("id_", callback=_ids, metavar="ID")
 @click.option(
-    "--keep-old", "keep_old_seconds", callback=seconds, help="How long the present secret still works: 1h, 7d. Default: not."
+    "--keep-old", "keep_old_seconds", callback=seconds, help="How long the old secret still works: 1h, 7d. Default: not at all."
 )
 def rotate(id_: str, keep_old_seconds: float | None) -> None:
-    """Give a key a new secret and print it, this once.
+    """Give a key a new secret and print the key, only this once.
 
-    ID: of a key, see `list`. The new key alone goes to the standard output. What it opens and when it expires stays.
+    ID: of a key, see `list`. Only the new key goes to standard output. Its grants and its expiry stay.
     """
     with opened_access() as access:
         text = answered(lambda: access.rotate(id_, keep_old_seconds or 0.0))

@@ -44,7 +44,7 @@ def opened_shared_house() -> Iterator[House]:
     with opened_house() as house:
         if house.settings.stores.state_url.startswith("memory:"):
             raise click.ClickException(
-                "SMARTHOUSE_STATE_URL: memory:// is gone with the process, so that the service would not see what this does;"
+                "SMARTHOUSE_STATE_URL: memory:// is gone with the process, so the service would not see the change;"
                 " choose another store for both"
             )
         yield house

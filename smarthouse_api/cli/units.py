@@ -19,7 +19,7 @@ def seconds(_: click.Context, __: click.Parameter, given: str | None) -> float |
         return None
     found = _DURATION.fullmatch(given)
     if found is None:
-        raise click.BadParameter("it is no duration; write one such as 90d, 12h, 30m, 45s or 2w")
+        raise click.BadParameter("this is not a duration; write one such as 90d, 12h, 30m, 45s or 2w")
     return float(found[1]) * _UNIT_SECONDS[found[2]]
 
 
@@ -29,7 +29,7 @@ def octets(_: click.Context, __: click.Parameter, given: str | None) -> int | No
         return None
     found = _SIZE.fullmatch(given)
     if found is None:
-        raise click.BadParameter("it is no size; write one such as 64MB, 64MiB, 2GB or 500000")
+        raise click.BadParameter("this is not a size; write one such as 64MB, 64MiB, 2GB or 500000")
     return int(found[1]) * _UNIT_BYTES[found[2] or "B"]
 
 

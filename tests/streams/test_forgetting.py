@@ -496,7 +496,7 @@ def test_a_link_is_taken_back_by_command(smarthouse: Callable[..., str], open_ho
     stream_with(house)
     for home_id in (7, 77):
         house.homes.link(HOME, home_id)
-    assert smarthouse("homes", "unlink", "7") == "Home 7: forgotten by command alone\n"
+    assert smarthouse("homes", "unlink", "7") == "Home 7: forgotten only by command\n"
     assert house.homes.linked(HOME) == [77]
     house.forgetting.forget(HOME)
     assert len(house.streams.catalogue.list(7, "sds")) == 1
