@@ -61,7 +61,7 @@ class House:
         except ValueError as fault:
             raise SettingsError(f"SMARTHOUSE_ENGINE_URL: {fault}") from None
         homes = Homes(state, keyring)
-        uploads = Uploads(state, objects, homes, settings.requests)
+        uploads = Uploads(state, objects, homes, replies, settings.requests)
         streams = Streams.on(state, objects, keyring, leases, replies, settings.streams)
         collections = Collections.on(state, objects, leases, replies, engine, settings.collections, settings.lake)
         forgetting = Forgetting(state, objects, homes, uploads, table, streams, access, leases, settings.forgetting)

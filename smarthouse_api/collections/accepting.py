@@ -19,7 +19,7 @@ from smarthouse_api.collections.entries import Request, entries
 from smarthouse_api.collections.fast_path import UniformRecords
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection
 from smarthouse_api.collections.schemas import Checkers
-from smarthouse_api.coordination.idempotency import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
 
@@ -45,7 +45,7 @@ class Accepted(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-_told = reader_of(Accepted)
+_REPLY: Final = pair_of(Accepted)
 
 
 @dataclass
@@ -145,10 +145,8 @@ class Accepting:
     def _try(self, asked: _Acceptance) -> Accepted:
         """One attempt, in one commit. Raises `Conflict` when something of it is there already."""
         collection = asked.collection
-        if asked.request_key is not None:
-            earlier = self._replies.earlier(collection.space, asked.request_key, _told)
-            if earlier is not None:
-                return msgspec.structs.replace(earlier, replayed=True)
+        if (earlier := self._replies.earlier(collection.space, asked.request_key, _REPLY)) is not None:
+            return earlier
         if asked.has_failed:
             look_for(self._state, collection)
         dead = [*asked.faults] if collection.mode == STRICT else []
@@ -174,9 +172,7 @@ class Accepting:
 
     def _change(self, asked: _Acceptance, new: NewRecords, dead: Sequence[int], told: Accepted) -> Change:
         request = Request(told.id, asked.collection.id, told.at, asked.message_id)
-        fresh = [*new.marks]
-        if asked.request_key is not None:
-            fresh.append(self._replies.put(asked.request_key, told))
+        fresh = (*new.marks, *self._replies.puts(asked.request_key, told, _REPLY))
         is_all = len(new.indexes) == len(asked.records)
         records = asked.records if is_all else [asked.records[index] for index in new.indexes]
         kept = enumerate(new.indexes) if asked.faults else ()

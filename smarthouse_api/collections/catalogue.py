@@ -20,7 +20,7 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
 from smarthouse_api.collections.definitions import check, is_name
 from smarthouse_api.collections.model import Collection, Definition, space_of
-from smarthouse_api.coordination.idempotency import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.coordination.single_flight import SingleFlight
 from smarthouse_api.errors import InUse, Invalid, NotFound
@@ -57,7 +57,7 @@ class Settled(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-_told = reader_of(Settled)
+_REPLY: Final = pair_of(Settled)
 
 
 class CollectionCatalogue:
@@ -97,15 +97,14 @@ class CollectionCatalogue:
         born = self._state.put(space, BORN, b"", expect=ABSENT)
         members = {name: getattr(definition, name) for name in _MEMBERS}
         collection = Collection(**members, key=key, created_at=now, updated_at=now, born=born)
-        puts = [Put(f"id/{collection.id}", msgspec.json.encode(collection)), *_alias(collection)]
+        settled = Settled(collection)
+        told = self._replies.puts(request_key, settled, _REPLY)
+        puts = (Put(f"id/{collection.id}", msgspec.json.encode(collection)), *_alias(collection), *told)
         names = [collection.id, *([collection.alias] if collection.alias else [])]
         expect = {f"{kind}/{name}": ABSENT for name in names for kind in ("id", "alias")}
-        if request_key is not None:
-            told = self._replies.put(request_key, Settled(collection))
-            puts.append(told)
-            expect[told.key] = ABSENT
+        expect |= {put.key: ABSENT for put in told}
         try:
-            self._state.commit(SPACE, Change(expect=expect, puts=tuple(puts)))
+            self._state.commit(SPACE, Change(expect=expect, puts=puts))
         except Conflict:
             self._state.erase(space)
             if (earlier := self.earlier(request_key)) is not None:
@@ -114,7 +113,7 @@ class CollectionCatalogue:
                 f"One of the names {', '.join(names)} is a collection's already; choose another, or change that one",
                 reason="EXISTS",
             ) from None
-        return Settled(collection)
+        return settled
 
     def update(
         self,
@@ -134,9 +133,7 @@ class CollectionCatalogue:
 
     def earlier(self, request_key: RequestKey | None) -> Settled | None:
         """What the same request was told before, if it came before. Raises `KeyReused`."""
-        if request_key is None or (earlier := self._replies.earlier(SPACE, request_key, _told)) is None:
-            return None
-        return msgspec.structs.replace(earlier, replayed=True)
+        return self._replies.earlier(SPACE, request_key, _REPLY)
 
     def delete(self, name: str) -> CollectionTombstone:
         """From now on it is neither written to nor read; whoever keeps house removes its bytes. Raises `NotFound`."""
@@ -185,13 +182,11 @@ class CollectionCatalogue:
         if after.alias != before.alias:
             deletes = (f"alias/{before.alias}",) if before.alias else ()
             expect |= {f"{kind}/{after.alias}": ABSENT for kind in ("id", "alias") if after.alias}
-        puts = [Put(f"id/{before.id}", msgspec.json.encode(after)), *_alias(after)]
-        if request_key is not None:
-            told = self._replies.put(request_key, settled)
-            puts.append(told)
-            expect[told.key] = ABSENT
+        told = self._replies.puts(request_key, settled, _REPLY)
+        expect |= {put.key: ABSENT for put in told}
+        puts = (Put(f"id/{before.id}", msgspec.json.encode(after)), *_alias(after), *told)
         try:
-            self._state.commit(SPACE, Change(expect=expect, puts=tuple(puts), deletes=deletes))
+            self._state.commit(SPACE, Change(expect=expect, puts=puts, deletes=deletes))
         except Conflict:
             if after.alias and after.alias != before.alias and self._found(after.alias) is not None:
                 raise InUse(f"The alias {after.alias} is a collection's already; choose another", reason="EXISTS") from None

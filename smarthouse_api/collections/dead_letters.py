@@ -23,7 +23,7 @@ from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.entries import Request, check_size, entries
 from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection
 from smarthouse_api.collections.schemas import Checkers
-from smarthouse_api.coordination.idempotency import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, NotFound
 
@@ -60,7 +60,8 @@ class Replayed(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-_record, _told = msgspec.json.Decoder(DeadLetter).decode, reader_of(Replayed)
+_record = msgspec.json.Decoder(DeadLetter).decode
+_REPLY: Final = pair_of(Replayed)
 
 
 class DeadLetters:
@@ -157,10 +158,8 @@ class Replayer:
         At most 10,000 are looked at. Raises `NotFound` when there is none under one of the ids: then none is stored; `Invalid`
         for more ids.
         """
-        if request_key is not None:
-            earlier = self._replies.earlier(collection.space, request_key, _told)
-            if earlier is not None:
-                return msgspec.structs.replace(earlier, replayed=True)
+        if (earlier := self._replies.earlier(collection.space, request_key, _REPLY)) is not None:
+            return earlier
         stored = left = 0
         for page in self._all(collection, after) if ids is None else self._named(collection, ids):
             some, others = until_settled(partial(self._replay, collection, page), "collection")
@@ -169,8 +168,7 @@ class Replayer:
                 break
         is_more = ids is None and stored + left >= _MOST_REPLAYED
         told = Replayed(str(uuid4()), datetime.now(UTC), stored, left, after if is_more else None)
-        if request_key is not None:
-            put = self._replies.put(request_key, told)
+        for put in self._replies.puts(request_key, told, _REPLY):
             with suppress(Conflict):  # of another who was told the same way
                 self._state.commit(collection.space, Change(expect={BORN: collection.born, put.key: ABSENT}, puts=(put,)))
         return told

@@ -1,11 +1,19 @@
-"""What requests with an `Idempotency-Key` were told, for a while: `reply/<digest>` in the space of what they changed."""
+"""Idempotency: a request that is repeated under its `Idempotency-Key` is done once, and answered alike each time.
+
+1. Before the work, `Replies.earlier` looks for the answer to an earlier request under the same key.
+2. If there is one, it is the answer, unless that request was another: then the key is refused.
+3. The commit that does the work stores the answer too (`Replies.puts`), on condition that there is none.
+4. If that condition fails, another attempt at the same request was first, and its answer is found by step 1.
+
+An answer is the document `reply/<digest of the key>` in the space of what the request changed, and expires.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -13,43 +21,66 @@ from backends.ports import Put, StateStore
 from smarthouse_api.errors import KeyReused
 
 Told = TypeVar("Told")
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """An `Idempotency-Key`. key: with who sent it, and for what. digest: of the request, which a repeat must have too."""
+    """An `Idempotency-Key`. key: with who sent it, and for what. digest: of the request, which a repeat must have too.
+
+    folder: part of the name of the document, where answers must be found again by what they belong to; empty, or ends in `/`.
+    """
 
     key: str
     digest: str
+    folder: str = ""
+
+    @property
+    def document(self) -> str:
+        """The name of the answer's document, which says nothing of the key."""
+        return f"reply/{self.folder}{sha256(self.key.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFormat(Generic[Told]):
+    """How answers of one kind are stored, with the digest of their request. decode: gives the answer marked as a replay.
+
+    Made at import: threads that are the first to decode a kind may crash the process together.
+    """
+
+    encode: Callable[[str, Told], bytes]
+    decode: Callable[[bytes], tuple[str, Told]]
+    on_reuse: str = "This Idempotency-Key came before with another request; use a new key for a new request"
 
 
 class Replies:
-    """seconds: how long each is remembered."""
+    """Remembers what requests under an `Idempotency-Key` were told. seconds: how long."""
 
     def __init__(self, state: StateStore, seconds: float) -> None:
         self._state, self._seconds = state, seconds
 
-    def earlier(self, space: str, request_key: RequestKey, read: Callable[[bytes], tuple[str, Told]]) -> Told | None:
-        """What the same request was told before. Raises `KeyReused` when it was another under the same key."""
-        found = self._state.get(space, name_of(request_key))
-        if found is None:
+    def earlier(self, space: str, request_key: RequestKey | None, reply: ReplyFormat[Told]) -> Told | None:
+        """What the same request was told before, if it has a key. Raises `KeyReused` when it was another under that key."""
+        if request_key is None or (found := self._state.get(space, request_key.document)) is None:
             return None
-        digest, told = read(found.value)
+        digest, told = reply.decode(found.value)
         if digest != request_key.digest:
-            raise KeyReused("This Idempotency-Key came before with another request; use a new key for a new request")
+            raise KeyReused(reply.on_reuse)
         return told
 
-    def put(self, request_key: RequestKey, told: object) -> Put:
-        """What remembers it; to be committed with what was done, on condition that there is none."""
-        value = msgspec.json.encode((request_key.digest, told))
-        return Put(name_of(request_key), value, self._seconds)
+    def puts(self, request_key: RequestKey | None, told: Told, reply: ReplyFormat[Told]) -> tuple[Put, ...]:
+        """What remembers the answer: to be committed with the work, on condition that there is none. Empty without a key."""
+        if request_key is None:
+            return ()
+        return (Put(request_key.document, reply.encode(request_key.digest, told), self._seconds),)
 
 
-def reader_of(kind: type[Told]) -> Callable[[bytes], tuple[str, Told]]:
-    """Reads what was told; to be made at import."""
-    return msgspec.json.Decoder(tuple[str, kind]).decode  # type: ignore[valid-type]  # the kind is the caller's
+def pair_of(kind: type[Struct]) -> ReplyFormat[Struct]:
+    """The usual format: digest and answer as a JSON array. kind: a Struct with the member `replayed`."""
+    read = msgspec.json.Decoder(tuple[str, kind]).decode  # type: ignore[valid-type]  # the kind is the caller's
 
+    def decode(value: bytes) -> tuple[str, Struct]:
+        digest, told = read(value)
+        return digest, msgspec.structs.replace(told, replayed=True)
 
-def name_of(request_key: RequestKey) -> str:
-    """The document's name, which says nothing of the key."""
-    return f"reply/{sha256(request_key.key.encode()).hexdigest()}"
+    return ReplyFormat(lambda digest, told: msgspec.json.encode((digest, told)), decode)

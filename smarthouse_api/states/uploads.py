@@ -4,7 +4,7 @@ The bytes are the object `raw/<home key>/<day>/<id>`. In the state store, in the
 touches the home too:
 
     upload/<home key>/<sha256>      the receipt of a stored payload: the same bytes are kept once
-    reply/<home key>/<sha256>       the receipt given under an `Idempotency-Key`, for a while
+    reply/<home key>/<sha256>       the answer given under an `Idempotency-Key`, for a while
     log `pending`                   what the lake does not hold yet
 """
 
@@ -17,14 +17,16 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Entry, ObjectStore, Put, StateStore, StoreFull
 from config.groups import RequestSettings
 from smarthouse_api.arrow.times import microseconds
+from smarthouse_api.coordination.idempotency import Replies, ReplyFormat, RequestKey
 from smarthouse_api.coordination.queue import Queue
-from smarthouse_api.errors import Invalid, KeyReused, Unavailable
+from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.payload.compression import Limits
 from smarthouse_api.states.payload.decoding import Body, Decoded, Inspection, inspect, to_table
@@ -63,15 +65,8 @@ class Pending(msgspec.Struct, frozen=True):
     encoding: str | None
 
 
-class _Reply(msgspec.Struct, frozen=True):
-    body_sha256: str
-    receipt: Receipt
-    duplicate: bool
-
-
 _receipt = msgspec.json.Decoder(Receipt).decode
 _pending = msgspec.json.Decoder(Pending).decode
-_reply = msgspec.json.Decoder(_Reply).decode
 
 
 @dataclass(frozen=True)
@@ -93,11 +88,36 @@ class Answer:
     replayed: bool = False
 
 
+class _Reply(msgspec.Struct, frozen=True):
+    """An answer as it is stored for its `Idempotency-Key`."""
+
+    body_sha256: str
+    receipt: Receipt
+    duplicate: bool
+
+
+_reply = msgspec.json.Decoder(_Reply).decode
+
+
+def _answer(value: bytes) -> tuple[str, Answer]:
+    reply = _reply(value)
+    return reply.body_sha256, Answer(reply.receipt, reply.duplicate, replayed=True)
+
+
+_REPLY: Final[ReplyFormat[Answer]] = ReplyFormat(
+    encode=lambda digest, answer: msgspec.json.encode(_Reply(digest, answer.receipt, answer.duplicate)),
+    decode=_answer,
+    on_reuse="This Idempotency-Key came before with another body; use a new key for a new upload",
+)
+
+
 class Uploads:
     """Receives uploads: keeps each payload as it came, and queues it for the lake."""
 
-    def __init__(self, state: StateStore, objects: ObjectStore, homes: Homes, settings: RequestSettings) -> None:
-        self._state, self._objects, self._homes, self._settings = state, objects, homes, settings
+    def __init__(
+        self, state: StateStore, objects: ObjectStore, homes: Homes, replies: Replies, settings: RequestSettings
+    ) -> None:
+        self._state, self._objects, self._homes, self._replies, self._settings = state, objects, homes, replies, settings
         self._limits = Limits(
             max_decoded_bytes=settings.max_decoded_bytes,
             max_ratio=settings.max_compression_ratio,
@@ -177,26 +197,28 @@ class Uploads:
 
     def _earlier(self, home: Home, digest: str, upload: Upload) -> Answer | None:
         """The answer that was given before, to the same key or for the same bytes."""
-        if upload.idempotency_key is not None and (found := self._state.get(SPACE, _reply_name(home, upload.idempotency_key))):
-            reply = _reply(found.value)
-            if reply.body_sha256 != digest:
-                raise KeyReused("This Idempotency-Key came before with another body; use a new key for a new upload")
-            return Answer(reply.receipt, reply.duplicate, replayed=True)
-        kept = self._state.get(SPACE, f"upload/{home.key}/{digest}")
-        if kept is None:
+        request_key = _request_key(home, digest, upload)
+        if (earlier := self._replies.earlier(SPACE, request_key, _REPLY)) is not None:
+            return earlier
+        if (kept := self._state.get(SPACE, f"upload/{home.key}/{digest}")) is None:
             return None
-        receipt = _receipt(kept.value)
-        if upload.idempotency_key is not None:
-            self._remember(home, digest, upload, receipt)
-        return Answer(receipt, duplicate=True)
+        answer = Answer(_receipt(kept.value), duplicate=True)
+        for put in self._replies.puts(request_key, answer, _REPLY):
+            with suppress(Conflict):  # it has an answer, or the home is gone by now
+                self._state.commit(SPACE, Change(expect={home.name: home.version, put.key: ABSENT}, puts=(put,)))
+        return answer
 
     def _keep(self, home: Home, digest: str, upload: Upload, inspection: Inspection, received_at: datetime) -> Answer | None:
         """The answer to new bytes; None when the home was forgotten, or the same bytes came by another way, meanwhile."""
         receipt = Receipt(uuid.uuid4().hex, inspection.records, inspection.ignored, inspection.detail)
+        answer = Answer(receipt)
         key = f"raw/{home.key}/{received_at:%Y-%m-%d}/{receipt.id}"
         name = f"upload/{home.key}/{digest}"
         self._objects.put(key, [upload.body])
-        puts = (Put(name, msgspec.json.encode(receipt)), *self._replies(home, digest, upload, receipt))
+        puts = (
+            Put(name, msgspec.json.encode(receipt)),
+            *self._replies.puts(_request_key(home, digest, upload), answer, _REPLY),
+        )
         change = Change(
             expect={home.name: home.version, **{put.key: ABSENT for put in puts}},
             puts=puts,
@@ -210,21 +232,7 @@ class Uploads:
         except StoreFull:
             self._objects.delete([key])
             raise
-        return Answer(receipt)
-
-    def _remember(self, home: Home, digest: str, upload: Upload, receipt: Receipt) -> None:
-        """Answer the same to the key from now on, unless it has an answer or the home is gone by now."""
-        puts = self._replies(home, digest, upload, receipt, duplicate=True)
-        with suppress(Conflict):
-            self._state.commit(SPACE, Change(expect={home.name: home.version, **{put.key: ABSENT for put in puts}}, puts=puts))
-
-    def _replies(
-        self, home: Home, digest: str, upload: Upload, receipt: Receipt, *, duplicate: bool = False
-    ) -> tuple[Put, ...]:
-        if upload.idempotency_key is None:
-            return ()
-        reply = msgspec.json.encode(_Reply(digest, receipt, duplicate))
-        return (Put(_reply_name(home, upload.idempotency_key), reply, self._settings.idempotency_hours * 3600),)
+        return answer
 
 
 def read_pending(entry: Entry) -> Pending:
@@ -232,8 +240,8 @@ def read_pending(entry: Entry) -> Pending:
     return msgspec.structs.replace(_pending(entry.value), sequence=entry.sequence)
 
 
-def _reply_name(home: Home, idempotency_key: str) -> str:
-    return f"reply/{home.key}/{hashlib.sha256(idempotency_key.encode()).hexdigest()}"
+def _request_key(home: Home, digest: str, upload: Upload) -> RequestKey | None:
+    return None if upload.idempotency_key is None else RequestKey(upload.idempotency_key, digest, f"{home.key}/")
 
 
 def _queued(home: Home, key: str, upload: Upload, decoded_bytes: int, received_at: datetime) -> bytes:

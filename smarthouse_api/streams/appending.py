@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
-
 from backends.ports import ABSENT, Conflict, StoreError, StoreUnavailable
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.coordination.idempotency import Replies, RequestKey, name_of, reader_of
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable
 from smarthouse_api.streams.blocks import entries
 from smarthouse_api.streams.catalogue import StreamCatalogue
@@ -30,18 +28,11 @@ _BATCH_BYTES: Final = 8 << 20
 _MOST_SEEN: Final = 10_000
 
 
-class _Told(msgspec.Struct, frozen=True):
-    """The answer that an `Idempotency-Key` remembers."""
-
-    start: int
-    stop: int
-
-
-_told = reader_of(_Told)
+_REPLY: Final = pair_of(Appended)
 
 
 @dataclass
-class _Asked:
+class _Append:
     """An append that waits for its turn, and what became of it."""
 
     stream: Stream
@@ -58,7 +49,7 @@ class _Line:
     """Those who append to one stream in this process."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
-    asked: deque[_Asked] = field(default_factory=deque)
+    asked: deque[_Append] = field(default_factory=deque)
     present: int = 0
 
 
@@ -97,7 +88,7 @@ class Appending:
         session_id: the open session that they must belong to. Raises `InUse` (another owns the stream, other bytes stand at an
         index, the named session is not open), `KeyReused`, `TooLarge`, `Invalid`, `NotFound`.
         """
-        asked = _Asked(stream, packets, owner, session_id, request_key, self._checked_size(packets))
+        asked = _Append(stream, packets, owner, session_id, request_key, self._checked_size(packets))
         try:
             return self._outcome(asked)
         except NotFound:
@@ -107,7 +98,7 @@ class Appending:
                 raise
             return self._outcome(asked)
 
-    def _outcome(self, asked: _Asked) -> Appended:
+    def _outcome(self, asked: _Append) -> Appended:
         with self._in_line(asked.stream.key) as line:
             line.asked.append(asked)
             # Whoever's turn it is commits for all who wait, so that they share one wait for the store.
@@ -139,7 +130,7 @@ class Appending:
                 if not line.present:
                     del self._lines[key]
 
-    def _settle(self, batch: list[_Asked]) -> None:
+    def _settle(self, batch: list[_Append]) -> None:
         """Give each of the batch its outcome."""
         outcome: Exception = StoreUnavailable("the append was interrupted")
         try:
@@ -158,15 +149,15 @@ class Appending:
             for asked in batch:
                 asked.outcome = asked.outcome or _copy(outcome)
 
-    def _try(self, batch: list[_Asked], *, is_first: bool) -> None:
+    def _try(self, batch: list[_Append], *, is_first: bool) -> None:
         """One attempt at all of the batch, in one commit. Raises `Conflict` when another process was first."""
         stream = batch[0].stream
         # Mostly nobody else wrote meanwhile. If so, the commit says it, and the next attempt looks.
         seen = self._seen.pop(stream.key, None) if is_first else None
         is_fresh = seen is None
         draft = Draft(seen or self._heads.look(stream))
-        planned = list[tuple[_Asked, Appended]]()
-        refused = list[tuple[_Asked, Refused]]()
+        planned = list[tuple[_Append, Appended]]()
+        refused = list[tuple[_Append, Refused]]()
         received_us = microseconds(datetime.now(UTC))
         for asked in batch:
             try:
@@ -195,13 +186,12 @@ class Appending:
             with suppress(StoreError):  # the packets are durable; whoever keeps house finds them later all the same
                 self._catalogue.mark_full(stream)
 
-    def _planned(self, draft: Draft, asked: _Asked, received_us: int) -> Appended | None:
+    def _planned(self, draft: Draft, asked: _Append, received_us: int) -> Appended | None:
         """What the request will be told once the draft is stored; None when it has to wait for the one before it."""
-        if asked.request_key is not None:
-            if name_of(asked.request_key) in draft.expect:
-                return None
-            if (earlier := self._replies.earlier(space_of(asked.stream.key), asked.request_key, _told)) is not None:
-                return Appended(earlier.start, earlier.stop, replayed=True)
+        if asked.request_key is not None and asked.request_key.document in draft.expect:
+            return None
+        if (earlier := self._replies.earlier(space_of(asked.stream.key), asked.request_key, _REPLY)) is not None:
+            return earlier
         self._check_session(draft, asked)
         draft.own(asked.owner)
         head, placed = draft.head, _placed(asked.packets, draft.head.next)
@@ -210,13 +200,12 @@ class Appending:
         appended = Appended(placed[0][0], placed[-1][0])
         if new:
             draft.append(new, entries(new, received_us), received_us)
-        if asked.request_key is not None:
-            put = self._replies.put(asked.request_key, _Told(appended.start, appended.stop))
+        for put in self._replies.puts(asked.request_key, appended, _REPLY):
             draft.expect[put.key] = ABSENT
             draft.puts.append(put)
         return appended
 
-    def _check_session(self, draft: Draft, asked: _Asked) -> None:
+    def _check_session(self, draft: Draft, asked: _Append) -> None:
         if asked.session_id is not None and (draft.head.open is None or draft.head.open.id != asked.session_id):
             raise InUse(
                 "The session is not open: it was closed, or timed out; open another to go on", reason="SESSION_NOT_OPEN"
@@ -236,7 +225,7 @@ class Appending:
                 )
 
 
-def _taken(asked: deque[_Asked]) -> Iterator[_Asked]:
+def _taken(asked: deque[_Append]) -> Iterator[_Append]:
     """Those who wait, as many as fit into one commit; at least one."""
     size = 0
     while asked and (size == 0 or size + asked[0].size <= _BATCH_BYTES):

@@ -65,8 +65,7 @@ class NewPacket:
     index: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(msgspec.Struct, frozen=True, omit_defaults=True):
     """The indexes of the first and the last packet. replayed: they are what the same `Idempotency-Key` was told before."""
 
     start: int

@@ -17,7 +17,7 @@ import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
 from smarthouse_api.access.keys import Owner
-from smarthouse_api.coordination.idempotency import Replies, RequestKey, reader_of
+from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import InUse, Invalid, InvalidData, NotFound
@@ -28,14 +28,15 @@ HOLDS: Final = "holds"
 _LONGEST_TIMEOUT_SECONDS: Final = 86400.0
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _Added(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer that an `Idempotency-Key` remembers."""
 
     id: str
     session: KeptSession
+    replayed: bool = False
 
 
-_told = reader_of(_Told)
+_REPLY: Final = pair_of(_Added)
 
 
 class Sessions:
@@ -70,10 +71,7 @@ class Sessions:
         """
 
         def attempt() -> tuple[Session, bool]:
-            if (
-                request_key is not None
-                and (earlier := self._replies.earlier(space_of(stream.key), request_key, _told)) is not None
-            ):
+            if (earlier := self._replies.earlier(space_of(stream.key), request_key, _REPLY)) is not None:
                 return earlier.session.session(earlier.id), True
             seen = self._heads.look(stream)
             if not 0 <= start <= stop < seen.head.next:
@@ -82,11 +80,10 @@ class Sessions:
                     reason="INVALID_DATA",
                 )
             id_, kept = new_session_id(start), KeptSession(start, stop, author)
-            puts = [Put(f"session/{id_}", msgspec.json.encode(kept))]
-            if request_key is not None:
-                puts.append(self._replies.put(request_key, _Told(id_, kept)))
+            told = self._replies.puts(request_key, _Added(id_, kept), _REPLY)
+            puts = (Put(f"session/{id_}", msgspec.json.encode(kept)), *told)
             expect = {BORN: stream.born, **{put.key: ABSENT for put in puts}}
-            self._state.commit(space_of(stream.key), Change(expect=expect, puts=tuple(puts)))
+            self._state.commit(space_of(stream.key), Change(expect=expect, puts=puts))
             return kept.session(id_), False
 
         return until_settled(attempt, "stream")

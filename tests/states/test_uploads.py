@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,24 @@ def test_a_key_with_another_body_is_refused(house: House) -> None:
     with pytest.raises(KeyReused):
         house.uploads.receive(Upload(HOME, payload(state(value="2")), None, "night 1"))
     assert len(raw_objects(house)) == 1
+
+
+def test_an_answer_is_remembered_under_its_home_as_0_1_0_did(house: House) -> None:
+    first, again = (house.uploads.receive(Upload(HOME, payload(state()), None, key)) for key in ("first", "again"))
+    home = house.homes.find(HOME)
+    assert home is not None
+    kept = {name: json.loads(document.value) for name, document in house.state.scan_all(SPACE, "reply/")}
+    digest = hashlib.sha256(b"\0" + payload(state())).hexdigest()
+    receipt = {"id": first.receipt.id, "records": 1, "ignored": 0}
+    assert again.receipt == first.receipt
+    assert kept == {
+        f"reply/{home.key}/{hashlib.sha256(key).hexdigest()}": {
+            "body_sha256": digest,
+            "receipt": receipt,
+            "duplicate": is_repeat,
+        }
+        for key, is_repeat in ((b"first", False), (b"again", True))
+    }
 
 
 def test_a_key_is_each_homes_own(house: House) -> None:
