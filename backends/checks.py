@@ -13,10 +13,14 @@ _LONGEST_KEY = 900
 _LONGEST_NAME_BYTES = 512
 
 
+class NotAllowed(ValueError):
+    """What no store may be asked; a driver that raises `ValueError` means another thing."""
+
+
 def check_key(key: str) -> str:
-    """The object key itself; raises `ValueError` unless it is what `ObjectStore` calls a key."""
+    """The object key itself; raises `NotAllowed` unless it is what `ObjectStore` calls a key."""
     if len(key) > _LONGEST_KEY or _KEY.fullmatch(key) is None:
-        raise ValueError(f"not an object key: {key!r}")
+        raise NotAllowed(f"not an object key: {key!r}")
     return key
 
 
@@ -26,19 +30,19 @@ def begins_keys(prefix: str) -> bool:
 
 
 def check_names(*names: str) -> None:
-    """Raises `ValueError` unless each may name a space, a document or a log."""
+    """Raises `NotAllowed` unless each may name a space, a document or a log."""
     for name in names:
         if not 0 < len(name.encode()) <= _LONGEST_NAME_BYTES or "\0" in name:
-            raise ValueError(f"not the name of a space, a document or a log: {name!r}")
+            raise NotAllowed(f"not the name of a space, a document or a log: {name!r}")
 
 
 def check_change(space: str, change: Change) -> None:
-    """Raises `ValueError` unless every name in the commit is one."""
+    """Raises `NotAllowed` unless every name in the commit is one."""
     check_names(space, *change.expect, *(put.key for put in change.puts), *change.deletes)
     check_names(*(log for log, _ in change.appends), *(log for log, _ in change.drops))
 
 
 def check_range(start: int, length: int | None, chunk_bytes: int) -> None:
-    """Raises `ValueError` unless it is a part of an object, in chunks that end."""
+    """Raises `NotAllowed` unless it is a part of an object, in chunks that end."""
     if start < 0 or (length or 0) < 0 or chunk_bytes < 1:
-        raise ValueError(f"not a part of an object: {length} bytes from {start}, {chunk_bytes} at a time")
+        raise NotAllowed(f"not a part of an object: {length} bytes from {start}, {chunk_bytes} at a time")

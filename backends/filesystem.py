@@ -17,7 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backends.checks import begins_keys, check_key, check_range
-from backends.ports import Conflict, NoSuchObject, ObjectInfo, ObjectStore, StoreFull, StoreUnavailable, TableLocation
+from backends.faults import Call, TranslatesFaults
+from backends.ports import (
+    Conflict,
+    NoSuchObject,
+    ObjectInfo,
+    ObjectStore,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    TableLocation,
+)
 from backends.urls import chosen, path_and_options
 
 _OPTIONS = {"fsync": "0"}
@@ -29,8 +39,10 @@ _TRIES = 100
 _HALF_WRITTEN = re.compile(r".*#\d+|_commit_.*\.json\.tmp")
 
 
-class FilesystemObjects(ObjectStore):
+class FilesystemObjects(TranslatesFaults, ObjectStore):
     """`file://path?fsync=0`: whether a put waits for the disk (`1`) or may be lost with the machine's power (`0`)."""
+
+    DRIVER_ERRORS = (OSError,)
 
     def __init__(self, url: str) -> None:
         root, options = path_and_options(url, _OPTIONS)
@@ -41,17 +53,13 @@ class FilesystemObjects(ObjectStore):
 
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
         target = os.path.join(self._objects, check_key(key))
-        with _translated():
-            handle, temporary = self._begin()
+        handle, temporary = self._begin()
         try:
             size_bytes = 0
-            # What `chunks` raises is not the store's: only the writing is translated.
             for chunk in chunks:
                 size_bytes += len(chunk)
-                with _translated():
-                    _write(handle, chunk)
-            with _translated():
-                self._finish(handle, temporary, target, if_absent)
+                _write(handle, chunk)
+            self._finish(handle, temporary, target, if_absent)
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary)
@@ -61,16 +69,12 @@ class FilesystemObjects(ObjectStore):
         return size_bytes
 
     def get(self, key: str) -> bytes:
-        path = os.path.join(self._objects, check_key(key))
-        with _translated(key):
-            handle = _open(path)
+        handle = _open(os.path.join(self._objects, check_key(key)))
         return b"".join(_chunks(handle, 0, None, 1 << 30))
 
     def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         check_range(start, length, chunk_bytes)
-        path = os.path.join(self._objects, check_key(key))
-        with _translated(key):
-            handle = _open(path)
+        handle = _open(os.path.join(self._objects, check_key(key)))
         chunks = _chunks(handle, start, length, chunk_bytes)
         next(chunks)  # From here on the generator closes the file, even if nobody asks it for a chunk.
         return chunks
@@ -82,52 +86,55 @@ class FilesystemObjects(ObjectStore):
 
     def delete(self, keys: Iterable[str]) -> None:
         paths = [os.path.join(self._objects, check_key(key)) for key in keys]
-        with _translated():
-            for path in paths:
-                with suppress(*_NO_FILE):
-                    os.unlink(path)
-            for folder in sorted({os.path.dirname(path) for path in paths}, reverse=True):
-                self._sync(folder)
-                self._prune(folder)
+        for path in paths:
+            with suppress(*_NO_FILE):
+                os.unlink(path)
+        for folder in sorted({os.path.dirname(path) for path in paths}, reverse=True):
+            self._sync(folder)
+            self._prune(folder)
 
     def sweep(self) -> int:
         removed = 0
-        with _translated(), suppress(FileNotFoundError), os.scandir(self._written) as entries:
+        with suppress(FileNotFoundError), os.scandir(self._written) as entries:
             for entry in entries:
                 removed += _remove_if_abandoned(entry.path)
         return removed
 
     def check(self) -> str:
-        with _translated():
-            handle, temporary = self._begin()
-            try:
-                _write(handle, b"check")
-                if self._fsync:
-                    os.fsync(handle)
-            finally:
-                os.unlink(temporary)
-                os.close(handle)
-            return f"{shutil.disk_usage(self._written).free >> 20} MiB are free"
+        handle, temporary = self._begin()
+        try:
+            _write(handle, b"check")
+            if self._fsync:
+                os.fsync(handle)
+        finally:
+            os.unlink(temporary)
+            os.close(handle)
+        return f"{shutil.disk_usage(self._written).free >> 20} MiB are free"
 
     def table_location(self, name: str) -> TableLocation:
         return TableLocation(Path(os.path.join(self._tables, check_key(name))).as_uri())
 
     def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
         table = os.path.join(self._tables, check_key(name))
-        with _translated():
-            for path in dead:
-                with suppress(FileNotFoundError):
-                    os.unlink(os.path.join(table, path))
-            half_written = [
-                os.path.join(folder, name)
-                for folder, _, names in os.walk(table, onerror=_raise_unless_missing)
-                for name in names
-                if _HALF_WRITTEN.fullmatch(name)
-            ]
-            for path in half_written:
-                with suppress(FileNotFoundError):
-                    os.unlink(path)
-            return len(half_written)
+        for path in dead:
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(table, path))
+        half_written = [
+            os.path.join(folder, name)
+            for folder, _, names in os.walk(table, onerror=_raise_unless_missing)
+            for name in names
+            if _HALF_WRITTEN.fullmatch(name)
+        ]
+        for path in half_written:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        return len(half_written)
+
+    def fault_of(self, error: Exception, call: Call) -> StoreError:
+        if isinstance(error, _NO_FILE) and call.method in ("get", "stream") and not call.iterating:
+            return NoSuchObject(call.key)
+        is_full = isinstance(error, OSError) and error.errno in _FULL
+        return (StoreFull if is_full else StoreUnavailable)(str(error))
 
     def _begin(self) -> tuple[int, str]:
         """A new file that no sweep removes, because its writer holds the lock on it."""
@@ -209,14 +216,15 @@ class FilesystemObjects(ObjectStore):
             if name.endswith("/"):
                 yield from self._walk(key, prefix)
                 continue
-            with suppress(NoSuchObject):
-                with _translated(key):
-                    status = os.stat(os.path.join(self._objects, key))
-                yield ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+            try:
+                status = os.stat(os.path.join(self._objects, key))
+            except _NO_FILE:
+                continue
+            yield ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def _names(self, above: str) -> Iterable[str]:
         """The last segments of the keys right below `above`, with the folders' as `name/`: as they sort within whole keys."""
-        with _translated(), suppress(FileNotFoundError), os.scandir(os.path.join(self._objects, above)) as entries:
+        with suppress(FileNotFoundError), os.scandir(os.path.join(self._objects, above)) as entries:
             return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
         return ()
 
@@ -238,12 +246,10 @@ def _write(handle: int, chunk: bytes) -> None:
 def _chunks(handle: int, start: int, length: int | None, chunk_bytes: int) -> Iterator[bytes]:
     try:
         yield b""
-        with _translated():
-            size_bytes = os.fstat(handle).st_size
+        size_bytes = os.fstat(handle).st_size
         end = size_bytes if length is None else min(start + length, size_bytes)
         while start < end:
-            with _translated():
-                chunk = os.pread(handle, min(chunk_bytes, end - start), start)
+            chunk = os.pread(handle, min(chunk_bytes, end - start), start)
             if not chunk:
                 raise StoreUnavailable("the file is shorter than it was")
             start += len(chunk)
@@ -271,19 +277,3 @@ def _remove_if_abandoned(path: str) -> bool:
 def _raise_unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
-
-
-class _translated:
-    """Turns what the system raises into what the port promises; `key` is the object that was asked for."""
-
-    def __init__(self, key: str | None = None) -> None:
-        self._key = key
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, OSError):
-            return
-        if isinstance(error, _NO_FILE) and self._key is not None:
-            raise NoSuchObject(self._key) from error
-        raise (StoreFull if error.errno in _FULL else StoreUnavailable)(str(error)) from error

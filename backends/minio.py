@@ -16,17 +16,40 @@ from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 from urllib3 import BaseHTTPResponse
 
-from backends.checks import begins_keys, check_key, check_range
+from backends.checks import NotAllowed, begins_keys, check_key, check_range
+from backends.faults import Call, TranslatesFaults
 from backends.minio_connections import Connections
-from backends.minio_faults import translated
+from backends.minio_faults import ERRORS, NOT_MET, fault
 from backends.minio_uploads import Upload, parts, uploads
 from backends.minio_urls import place_of
-from backends.ports import ObjectInfo, ObjectStore, SignsUrls, StoreError, StoreUnavailable, TableLocation
+from backends.ports import (
+    Conflict,
+    NoSuchObject,
+    ObjectInfo,
+    ObjectStore,
+    SignsUrls,
+    StoreError,
+    StoreUnavailable,
+    TableLocation,
+)
 
 _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
+_IN_WORDS = {
+    "put": "put an object",
+    "get": "get an object",
+    "stream": "get an object",
+    "list": "list objects",
+    "delete": "delete objects",
+    "sweep": "sweep up",
+    "sweep_table": "sweep up",
+    "check": "write to it",
+    "table_location": "find credentials",
+    "signed_url": "sign a URL",
+    "close": "close its connections",
+}
 
 
-class MinioObjects(ObjectStore, SignsUrls):
+class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
     """`minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`
 
     secure: `1` TLS, `0` none. region: the bucket's. public_endpoint: `https://host[:port]` under which clients reach the
@@ -42,6 +65,8 @@ class MinioObjects(ObjectStore, SignsUrls):
     `api delete_cleanup_interval`.
     """
 
+    DRIVER_ERRORS = ERRORS
+
     def __init__(self, url: str) -> None:
         self._place = place_of(url)
         self._objects = f"{self._place.prefix}objects/"
@@ -55,20 +80,18 @@ class MinioObjects(ObjectStore, SignsUrls):
             session.heed_conditions()
         upload, size_bytes = None, 0
         try:
-            # What `chunks` raises is not the store's: only the requests are translated.
             for part, is_last in parts(chunks):
                 size_bytes += len(part)
-                with self._translated("put an object", key if if_absent else None):
-                    if is_last and upload is None:
-                        session.ask("PUT", name, body=part, if_absent=if_absent)
-                        return size_bytes
-                    upload = upload or Upload(session, name)
-                    upload.add(part)
-                    if is_last:
-                        upload.complete(if_absent)
+                if is_last and upload is None:
+                    session.ask("PUT", name, body=part, if_absent=if_absent)
+                    return size_bytes
+                upload = upload or Upload(session, name)
+                upload.add(part)
+                if is_last:
+                    upload.complete(if_absent)
         except BaseException:
             if upload is not None:
-                with suppress(StoreError), self._translated("abort an upload"):
+                with suppress(*ERRORS):
                     upload.abort()
             raise
         return size_bytes
@@ -80,19 +103,18 @@ class MinioObjects(ObjectStore, SignsUrls):
         check_range(start, length, chunk_bytes)
         name = self._objects + check_key(key)
         session = self._connections.open()
-        with self._translated("get an object", key):
-            # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
-            wanted = 0 if length is None else max(length, 1)
-            try:
-                answer = session.client.get_object(self._place.bucket, name, offset=start, length=wanted)
-            except S3Error as error:
-                if error.code == "InvalidRange":
-                    return iter(())
-                raise
-            chunks = self._chunks(key, answer, chunk_bytes)
-            next(chunks)  # From here on the generator gives the connection back, even if nobody asks it for a chunk.
-            if (start or wanted) and answer.status != 206:
-                raise StoreUnavailable(f"{self._place}: the server does not send parts of objects")
+        # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
+        wanted = 0 if length is None else max(length, 1)
+        try:
+            answer = session.client.get_object(self._place.bucket, name, offset=start, length=wanted)
+        except S3Error as error:
+            if error.code == "InvalidRange":
+                return iter(())
+            raise
+        chunks = _chunks(answer, chunk_bytes)
+        next(chunks)  # From here on the generator gives the connection back, even if nobody asks it for a chunk.
+        if (start or wanted) and answer.status != 206:
+            raise StoreUnavailable(f"{self._place}: the server does not send parts of objects")
         return iter(()) if length == 0 else chunks
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -101,13 +123,12 @@ class MinioObjects(ObjectStore, SignsUrls):
             folder, _, name = prefix.rpartition("/")
             # MinIO refuses to list what begins with these, and some keys do.
             asked = self._objects + (f"{folder}/" * bool(folder) if name in (".", "..") else prefix)
-            with self._translated("list objects"):
-                for found in session.client.list_objects(self._place.bucket, asked, recursive=True):
-                    key = str(found.object_name).removeprefix(self._objects)
-                    # What a console calls an empty folder is no object of ours.
-                    ours = key.startswith(prefix) and not key.endswith("/")
-                    if ours and found.size is not None and found.last_modified is not None:
-                        yield ObjectInfo(key, found.size, found.last_modified)
+            for found in session.client.list_objects(self._place.bucket, asked, recursive=True):
+                key = str(found.object_name).removeprefix(self._objects)
+                # What a console calls an empty folder is no object of ours.
+                ours = key.startswith(prefix) and not key.endswith("/")
+                if ours and found.size is not None and found.last_modified is not None:
+                    yield ObjectInfo(key, found.size, found.last_modified)
 
     def delete(self, keys: Iterable[str]) -> None:
         self._remove([self._objects + check_key(key) for key in keys])
@@ -115,8 +136,7 @@ class MinioObjects(ObjectStore, SignsUrls):
     def sweep(self) -> int:
         before = datetime.now(UTC) - timedelta(seconds=self._place.abandoned_after_seconds)
         session, probes = self._connections.open(), f"{self._place.prefix}checks/"
-        with self._translated("sweep up"):
-            found = [*session.client.list_objects(self._place.bucket, probes, recursive=True)]
+        found = [*session.client.list_objects(self._place.bucket, probes, recursive=True)]
         left = [str(one.object_name) for one in found if one.last_modified is not None and one.last_modified <= before]
         self._remove(left)
         return len(left) + self._abort_uploads(self._objects, before)
@@ -130,9 +150,8 @@ class MinioObjects(ObjectStore, SignsUrls):
     def table_location(self, name: str) -> TableLocation:
         place = self._place
         path = self._tables + check_key(name)
-        with self._translated("find credentials"):
-            # Opened, so that the bucket is there: to deltalake a missing one is a fault, and not a table that is not there yet.
-            credentials = self._connections.open().provider.retrieve()
+        # Opened, so that the bucket is there: to deltalake a missing one is a fault, and not a table that is not there yet.
+        credentials = self._connections.open().provider.retrieve()
         return TableLocation(
             f"s3://{place.bucket}/{path}",
             {
@@ -165,40 +184,31 @@ class MinioObjects(ObjectStore, SignsUrls):
         """As promised, for at most seven days."""
         name = self._objects + check_key(key)
         if not 0 < seconds <= _LONGEST_SIGNATURE_SECONDS:
-            raise ValueError("a signed URL is for up to seven days")
+            raise NotAllowed("a signed URL is for up to seven days")
         public = self._connections.session().public
         if public is None:
             return None
         told = {} if file_name is None else {"response-content-disposition": _attachment(file_name)}
-        with self._translated("sign a URL"):
-            return public.presigned_get_object(
-                self._place.bucket, name, timedelta(seconds=math.ceil(seconds)), response_headers={**told}
-            )
+        return public.presigned_get_object(
+            self._place.bucket, name, timedelta(seconds=math.ceil(seconds)), response_headers={**told}
+        )
 
     def close(self) -> None:
         self._connections.close()
 
-    def _translated(self, asked: str, key: str | None = None) -> translated:
-        return translated(self._place, asked, key)
-
-    def _chunks(self, key: str, answer: BaseHTTPResponse, chunk_bytes: int) -> Iterator[bytes]:
-        try:
-            yield b""
-            while True:
-                with self._translated("get the rest of an object"):
-                    chunk = answer.read(chunk_bytes)
-                if not chunk:
-                    return
-                yield chunk
-        finally:
-            answer.close()
-            answer.release_conn()
+    def fault_of(self, error: Exception, call: Call) -> StoreError:
+        if isinstance(error, S3Error) and not call.iterating:
+            if error.code == "NoSuchKey" and call.method in ("get", "stream"):
+                return NoSuchObject(call.key)
+            if error.code in NOT_MET and call.options.get("if_absent"):
+                return Conflict(f"there is an object already: {call.key!r}")
+        asked = "get the rest of an object" if call.iterating and call.method == "stream" else _IN_WORDS[call.method]
+        return fault(self._place, asked, error)
 
     def _remove(self, names: Iterable[str]) -> None:
         session = self._connections.open()
-        with self._translated("delete objects"):
-            # In batches of a thousand.
-            failed = [*session.client.remove_objects(self._place.bucket, (DeleteObject(name) for name in names))]
+        # In batches of a thousand.
+        failed = [*session.client.remove_objects(self._place.bucket, (DeleteObject(name) for name in names))]
         if failed:
             raise StoreUnavailable(f"{self._place}: {len(failed)} objects could not be deleted, the first: {failed[0].code}")
 
@@ -206,13 +216,22 @@ class MinioObjects(ObjectStore, SignsUrls):
         """Abort the uploads in parts into the folder that were begun until then; how many."""
         aborted = 0
         session = self._connections.open()
-        with self._translated("sweep up"):
-            for name, upload_id, begun_at in uploads(session):
-                if name.startswith(folder) and begun_at <= before:
-                    aborted += Upload(session, name, upload_id).abort()
+        for name, upload_id, begun_at in uploads(session):
+            if name.startswith(folder) and begun_at <= before:
+                aborted += Upload(session, name, upload_id).abort()
         return aborted
 
 
 def _attachment(file_name: str) -> str:
     plain = re.sub(r"[^ !#-\[\]-~]", "_", file_name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+
+
+def _chunks(answer: BaseHTTPResponse, chunk_bytes: int) -> Iterator[bytes]:
+    try:
+        yield b""
+        while chunk := answer.read(chunk_bytes):
+            yield chunk
+    finally:
+        answer.close()
+        answer.release_conn()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 from xml.etree.ElementTree import ParseError
 
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
 from backends.minio_urls import Place
-from backends.ports import Conflict, NoSuchObject, StoreFull, StoreUnavailable
+from backends.ports import StoreError, StoreFull, StoreUnavailable
 
-NOT_MET = ("PreconditionFailed", "ConditionalRequestConflict")
+# minio-py raises a `ValueError` for an answer that it cannot read, and where it finds no credentials.
+ERRORS: Final = (MinioException, HTTPError, OSError, ValueError, ParseError)
+NOT_MET: Final = ("PreconditionFailed", "ConditionalRequestConflict")
 """The codes of a condition that did not hold."""
 
 _FULL = re.compile(r".*(StorageFull|QuotaExceeded|InsufficientStorage)")
@@ -28,26 +31,26 @@ _WORDS = {
 
 
 class translated:
-    """Turns what minio-py and urllib3 raise into what the port promises. asked: in words; key: the object asked for."""
+    """Turns what minio-py and urllib3 raise into what the port promises.
 
-    def __init__(self, place: Place, asked: str, key: str | None = None) -> None:
-        self._place, self._asked, self._key = place, asked, key
+    For what a session asks by itself, before the store's methods do: each says in its own words what it could not do.
+    """
+
+    def __init__(self, place: Place, asked: str) -> None:
+        self._place, self._asked = place, asked
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, S3Error):
-            self._raise(error)
-        # minio-py raises a `ValueError` for an answer that it cannot read, and where it finds no credentials.
-        if isinstance(error, MinioException | HTTPError | OSError | ValueError | ParseError):
-            raise StoreUnavailable(f"{self._place}: could not {self._asked}: {type(error).__name__}") from error
+        if isinstance(error, ERRORS):
+            raise fault(self._place, self._asked, error) from error
 
-    def _raise(self, error: S3Error) -> None:
-        code = error.code or ""
-        if code == "NoSuchKey" and self._key is not None:
-            raise NoSuchObject(self._key) from error
-        if code in NOT_MET and self._key is not None:
-            raise Conflict(f"there is an object already: {self._key!r}") from error
-        full = _FULL.match(code) or error.response.status == 507
-        words = f"could not {self._asked}: {_WORDS.get(code, 'there is no room' if full else code)} ({code})"
-        raise (StoreFull if full else StoreUnavailable)(f"{self._place}: {words}") from error
+
+def fault(place: Place, asked: str, error: Exception) -> StoreError:
+    """What the port promises to raise. asked: what was asked of the server, in words."""
+    if not isinstance(error, S3Error):
+        return StoreUnavailable(f"{place}: could not {asked}: {type(error).__name__}")
+    code = error.code or ""
+    is_full = bool(_FULL.match(code)) or error.response.status == 507
+    words = f"could not {asked}: {_WORDS.get(code, 'there is no room' if is_full else code)} ({code})"
+    return (StoreFull if is_full else StoreUnavailable)(f"{place}: {words}")

@@ -80,14 +80,16 @@ class Connections:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Turns what the driver raises into what the port promises."""
+        """Turns what the driver raises into what the port promises.
+
+        Here, and not around the port's methods as in `backends.faults`: RedisCluster raises errors of any kind (KeyError,
+        AttributeError, RuntimeError), which nothing but the place tells from ours. They also end this process's client.
+        """
         try:
             yield
         except StoreError:
             raise
-        except (
-            Exception
-        ) as error:  # RedisCluster also raises what is no error of Redis's: KeyError, AttributeError, RuntimeError
+        except Exception as error:
             if not isinstance(error, redis.RedisError | OSError):
                 # Of a cluster that it finds nowhere any more: the next use begins with the servers of the URL again.
                 self._here.pop(os.getpid(), None)

@@ -15,7 +15,19 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from backends.checks import check_change, check_names
-from backends.ports import ABSENT, Change, Committed, Conflict, Document, Entry, StateStore, StoreFull, StoreUnavailable
+from backends.faults import Call, TranslatesFaults
+from backends.ports import (
+    ABSENT,
+    Change,
+    Committed,
+    Conflict,
+    Document,
+    Entry,
+    StateStore,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 from backends.sqlite_connections import Connections, close_before_forks
 from backends.urls import chosen, path_and_options
 
@@ -55,7 +67,7 @@ _LARGEST = 2**63 - 1
 _EXPIRED_AT_ONCE = 256
 
 
-class _Asked:
+class _WaitingCommit:
     """A commit that waits for its turn, and what became of it."""
 
     __slots__ = ("change", "outcome", "space")
@@ -66,10 +78,12 @@ class _Asked:
         self.outcome: Committed | Exception | None = None
 
 
-class SqliteState(StateStore):
+class SqliteState(TranslatesFaults, StateStore):
     """`sqlite://path?timeout_seconds=5&synchronous=normal`: how long to wait for another process that writes, and whether a
     commit waits for the disk (`full`) or may be lost with the machine's power, though not with its processes (`normal`).
     """
+
+    DRIVER_ERRORS = (sqlite3.Error, OSError)
 
     def __init__(self, url: str) -> None:
         self._path, options = path_and_options(url, _OPTIONS)
@@ -103,25 +117,25 @@ class SqliteState(StateStore):
 
     def commit(self, space: str, change: Change) -> Committed:
         check_change(space, change)
-        asked = _Asked(space, change)
-        self._asked.append(asked)
+        waiting = _WaitingCommit(space, change)
+        self._queue.append(waiting)
         # Whoever's turn it is commits for all who wait, so that they share one wait for the disk.
         with self._turn:
-            if asked.outcome is None:
-                self._settle([self._asked.popleft() for _ in range(len(self._asked))])
-        if isinstance(asked.outcome, Committed):
-            return asked.outcome
-        raise asked.outcome or StoreUnavailable("the commit was interrupted")
+            if waiting.outcome is None:
+                self._settle([self._queue.popleft() for _ in range(len(self._queue))])
+        if isinstance(waiting.outcome, Committed):
+            return waiting.outcome
+        raise waiting.outcome or StoreUnavailable("the commit was interrupted")
 
     def erase(self, space: str) -> None:
         check_names(space)
-        with self._turn, _translated(), self._writing() as connection:
+        with self._turn, self._writing() as connection:
             for statement in _ERASE:
                 connection.execute(statement, (space,))
 
     def scrub(self) -> None:
         deadline = time.monotonic() + self._timeout_seconds
-        with self._turn, _translated():
+        with self._turn:
             with self._writing() as connection:
                 connection.execute(_EXPIRE, (time.time(), -1))
             with self._writer.borrowed() as connection:
@@ -133,13 +147,16 @@ class SqliteState(StateStore):
                         raise StoreUnavailable("SQLite: a reader holds on to the write-ahead log")
 
     def check(self) -> str:
-        with self._turn, _translated(), self._writing() as connection:
+        with self._turn, self._writing() as connection:
             connection.execute("PRAGMA user_version = 1")
         return f"SQLite {sqlite3.sqlite_version} can be written to"
 
     def close(self) -> None:
         self._patient.close()
         self._writer.close()
+
+    def fault_of(self, error: Exception, call: Call) -> StoreError:
+        return self._told(error)
 
     def before_fork(self) -> None:
         self._writer.shut()
@@ -154,7 +171,7 @@ class SqliteState(StateStore):
 
     def _start_afresh(self) -> None:
         self._turn = threading.Lock()
-        self._asked: deque[_Asked] = deque()
+        self._queue: deque[_WaitingCommit] = deque()
         self._patient = Connections(lambda: self._connect(self._timeout_seconds))
         # The one that writes does its own waiting: SQLite's sleeps up to 0.1 s between tries, and another process slips in.
         self._writer = Connections(lambda: self._connect(0))
@@ -179,35 +196,44 @@ class SqliteState(StateStore):
         return connection
 
     def _rows(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        with _translated(), self._patient.borrowed() as connection:
+        with self._patient.borrowed() as connection:
             return connection.execute(query, parameters).fetchall()
 
-    def _settle(self, batch: list[_Asked]) -> None:
+    def _settle(self, batch: list[_WaitingCommit]) -> None:
         left = batch
         try:
             while left:
                 self._transact(left)
-                left = [asked for asked in left if asked.outcome is None]
+                left = [waiting for waiting in left if waiting.outcome is None]
         finally:
-            for asked in left:
-                asked.outcome = StoreUnavailable("the commit was interrupted")
+            for waiting in left:
+                waiting.outcome = StoreUnavailable("the commit was interrupted")
 
-    def _transact(self, batch: list[_Asked]) -> None:
+    def _transact(self, batch: list[_WaitingCommit]) -> None:
         """Commit the batch in one transaction; or, when one of it fails by itself, give the outcome to that one alone."""
-        culprit: _Asked | None = None
+        culprit: _WaitingCommit | None = None
         outcomes: list[Committed | Conflict] = []
         try:
-            with _translated(), self._writing() as connection:
+            with self._writing() as connection:
                 for culprit in batch:
                     outcomes.append(_apply(connection, culprit.space, culprit.change))
                 culprit = None
         except Exception as error:
-            for asked in [culprit] if culprit else batch:
-                asked.outcome = type(error)(*error.args)
-                asked.outcome.__cause__ = error
+            # Each of those who wait raises an error of its own. A copy of the driver's would lose its code.
+            told = self._told(error) if isinstance(error, self.DRIVER_ERRORS) else error
+            for waiting in [culprit] if culprit else batch:
+                waiting.outcome = type(told)(*told.args)
+                waiting.outcome.__cause__ = error
         else:
-            for asked, outcome in zip(batch, outcomes, strict=True):
-                asked.outcome = outcome
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                waiting.outcome = outcome
+
+    def _told(self, error: Exception) -> StoreError:
+        if isinstance(error, sqlite3.Error):
+            is_full, told = _code(error) == sqlite3.SQLITE_FULL, f"SQLite: {error}"
+        else:
+            is_full, told = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT), str(error)
+        return (StoreFull if is_full else StoreUnavailable)(told)
 
     def _insist(self, connection: sqlite3.Connection, statement: str) -> None:
         """Execute `statement` as soon as the file is not busy, within the timeout."""
@@ -266,17 +292,3 @@ def _append(connection: sqlite3.Connection, space: str, log: str, value: bytes) 
 def _code(error: sqlite3.Error) -> int:
     """SQLite's primary result code."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-
-
-class _translated:
-    """Turns what the driver raises into what the port promises."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, sqlite3.Error):
-            full = _code(error) == sqlite3.SQLITE_FULL
-            raise (StoreFull if full else StoreUnavailable)(f"SQLite: {error}") from error
-        if isinstance(error, OSError):
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise (StoreFull if full else StoreUnavailable)(str(error)) from error

@@ -1,0 +1,140 @@
+"""A driver's errors around the methods of a backend: which are translated, and which pass."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator
+
+import pytest
+
+from backends.checks import NotAllowed
+from backends.faults import Call, TranslatesFaults
+from backends.ports import Conflict, ObjectStore, StoreError, StoreUnavailable
+
+
+class Driven(TranslatesFaults, ObjectStore):
+    """A store whose driver raises the error that it is given, when it is told to."""
+
+    DRIVER_ERRORS = (OSError, ValueError)
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.kept, self.closed = error, list[bytes](), 0
+
+    def fault_of(self, error: Exception, call: Call) -> StoreError:
+        return StoreUnavailable(f"{call.method} {call.key} {call.options} {call.iterating}")
+
+    def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
+        self.kept += chunks
+        raise self.error
+
+    def get(self, key: str) -> bytes:
+        raise self.error
+
+    def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        def chunks() -> Iterator[bytes]:
+            try:
+                yield b"begun"
+                yield b"first"
+                raise self.error
+            finally:
+                self.closed += 1
+
+        begun = chunks()
+        next(begun)
+        return begun
+
+    def list(self, prefix: str = "") -> Iterator[object]:
+        raise self.error
+        yield
+
+    def delete(self, keys: Iterable[str]) -> None:
+        self.kept += [key.encode() for key in keys]
+        raise self.error
+
+    def sweep(self) -> int:
+        return self._refused()
+
+    def check(self) -> str:
+        return "well"
+
+    def table_location(self, name: str):
+        raise self.error
+
+    def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
+        self.kept += [path.encode() for path in dead]
+        raise self.error
+
+    def _refused(self) -> int:
+        raise self.error
+
+
+def failing(error: Exception) -> Iterator[bytes]:
+    yield b"one"
+    raise error
+
+
+CALLS = {
+    "put a/key {} False": lambda store: store.put("a/key", [b"x"]),
+    "put a/key {'if_absent': True} False": lambda store: store.put("a/key", [b"x"], if_absent=True),
+    "get a/key {} False": lambda store: store.get("a/key"),
+    "stream a/key {} True": lambda store: [*store.stream("a/key")],
+    "list None {} True": lambda store: [*store.list()],
+    "delete None {} False": lambda store: store.delete(["a/key"]),
+    "sweep None {} False": lambda store: store.sweep(),
+    "sweep_table table {} False": lambda store: store.sweep_table("table"),
+    "table_location table {} False": lambda store: store.table_location("table"),
+}
+
+
+@pytest.mark.parametrize("told", CALLS)
+def test_a_drivers_error_is_translated_and_stays_the_cause(told):
+    error = OSError("the driver's")
+    with pytest.raises(StoreUnavailable) as raised:
+        CALLS[told](Driven(error))
+    assert str(raised.value) == told
+    assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [NotAllowed("no key"), Conflict("there is one"), RuntimeError("a fault of ours")])
+@pytest.mark.parametrize("told", CALLS)
+def test_what_the_backend_says_itself_passes(told, error):
+    with pytest.raises(type(error)) as raised:
+        CALLS[told](Driven(error))
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store, given: store.put("a/key", given),
+        lambda store, given: store.put("a/key", chunks=given, if_absent=True),
+        lambda store, given: store.delete(one.decode() for one in given),
+        lambda store, given: store.sweep_table("table", dead=(one.decode() for one in given)),
+    ],
+)
+def test_what_the_callers_own_iterator_raises_passes(ask):
+    error = OSError("the caller's")
+    store = Driven(OSError("the driver's"))
+    with pytest.raises(OSError, match="the caller's") as raised:
+        ask(store, failing(error))
+    assert raised.value is error
+
+
+def test_a_driver_that_fails_after_the_callers_iterator_is_translated():
+    store = Driven(OSError("the driver's"))
+    with pytest.raises(StoreUnavailable):
+        store.put("a/key", (b"x" for _ in range(3)))
+    assert store.kept == [b"x"] * 3
+
+
+def test_a_stream_that_nobody_reads_is_closed_all_the_same():
+    store = Driven(OSError())
+    store.stream("a/key")
+    gc.collect()
+    assert store.closed == 1
+    store.stream("a/key").close()
+    assert store.closed == 2
+
+
+def test_a_method_that_fails_in_nothing_gives_its_answer():
+    assert Driven(OSError()).check() == "well"
