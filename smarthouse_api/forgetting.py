@@ -122,10 +122,8 @@ class Forgetting:
     def try_purge(self) -> None:
         """Purge if it is time and nobody else is at it. Raises as `purge`."""
         if self.is_due() and (lease := self._leases.try_hold(_LEASE)) is not None:
-            try:
+            with lease:
                 self.purge(lease)
-            finally:
-                lease.release()
 
     def purge(self, lease: Lease) -> None:
         """Remove every byte of the hidden homes; repeatable after a crash at any step.

@@ -89,29 +89,23 @@ class CollectionsChores:
         self._look_at_lake()
         if (turn := self._leases.try_hold(_ROUND_LEASE)) is None:
             return
-        try:
+        with turn:
             found = self._state.get(SPACE, _ROUND)
             self._round_after = self._saved = "" if found is None else found.value.decode()
             while self._curate_some(is_over) and not is_over():
                 turn.check()
-        finally:
-            turn.release()
 
     def trim(self, is_over: Callable[[], bool]) -> None:
         """Let topics go what they need not keep."""
         if self._retention.is_due() and (lease := self._table.try_write()) is not None:
-            try:
+            with lease:
                 self._retention.trim(is_over)
-            finally:
-                lease.release()
 
     def compact(self, is_over: Callable[[], bool]) -> None:
         """Merge small files of the lake, except while a purge waits for readers who need them."""
         if self._compaction.is_due() and not self._purging.is_due() and (lease := self._table.try_write()) is not None:
-            try:
+            with lease:
                 self._compaction.compact(lease, is_over)
-            finally:
-                lease.release()
 
     def expire_dead_letters(self, is_over: Callable[[], bool]) -> None:
         """Remove dead letters that are too old, of each collection about once an hour."""
@@ -136,11 +130,9 @@ class CollectionsChores:
             return has_more
         if (lease := self._table.try_write()) is None:
             return False  # another time, from the same place
-        try:
+        with lease:
             self._save_round()  # before: what cannot be curated must not keep the others from the lake
             self._curator.curate(lease, [self._rows(one) for one in pending], is_over)
-        finally:
-            lease.release()
         for one in pending:
             self._retention.note(one, TopicQueue(self._state, one).taken())
         return has_more

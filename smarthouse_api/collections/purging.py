@@ -1,5 +1,12 @@
-"""The end of a deleted collection: its records leave the lake, and the lake's history, its space is erased, and then the files
-of the state store are scrubbed, which the document `scrub` of the catalogue's space asks for until it is done.
+"""The purge of deleted collections. Each step can be repeated after a crash, in this order:
+
+1. Nobody writes to them any more.
+2. Their rows leave the table. Who reads the lake already is waited for, and then broken off.
+3. The table's history is erased: no file has a byte of theirs.
+4. Their spaces are erased.
+5. The document `scrub` of the catalogue's space asks for a scrubbing of the state store's files, until it is done.
+6. Their tombstones go, which are to be scrubbed too.
+7. The state store is scrubbed.
 """
 
 from __future__ import annotations
@@ -23,9 +30,7 @@ _DECADE_SECONDS: Final = 10 * 365 * 86400.0
 
 
 class Purging:
-    """Every step can be repeated after a crash: a collection is forgotten at the end. patience_seconds: how long whoever reads
-    the lake already is waited for; then they are broken off.
-    """
+    """Removes every byte of deleted collections. patience_seconds: how long readers of the lake are waited for."""
 
     def __init__(
         self,
@@ -53,11 +58,9 @@ class Purging:
         gone = self._catalogue.tombstones()
         if not (gone or self._asked()) or (lease := self._leases.try_hold(_LEASE)) is None:
             return False
-        try:
+        with lease:
             is_purged = bool(gone) and self._purge(gone)
             self._scrub()
-        finally:
-            lease.release()
         return is_purged
 
     def _purge(self, gone: Sequence[CollectionTombstone]) -> bool:
@@ -67,7 +70,7 @@ class Purging:
             return False
         for one in gone:
             self._state.erase(one.space)
-        # Before their ids go, which are to be scrubbed too. Not for ever, because a full store takes only what passes.
+        # Not for ever, because a full store takes only what passes.
         self._state.put(SPACE, _SCRUB, b"", ttl_seconds=_DECADE_SECONDS)
         for one in gone:
             self._catalogue.remove_tombstone(one)
@@ -93,14 +96,12 @@ class Purging:
             return True
         if (lease := self._table.try_write()) is None:
             return False
-        try:
+        with lease:
             self._table.fence()
             for key in sorted(keys):
                 lease.check()
                 self._table.delete_collection(key)
             lease.check()
-        finally:
-            lease.release()
         self._without_rows, self._breaks_at = keys, time.monotonic() + self._patience_seconds
         return True
 
@@ -112,9 +113,7 @@ class Purging:
         self._table.break_readers(0)
         if (lease := self._table.try_write()) is None:
             return False
-        try:
+        with lease:
             self._table.erase_history(lease)
             lease.check()
-        finally:
-            lease.release()
         return True

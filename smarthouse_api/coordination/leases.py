@@ -23,7 +23,7 @@ class LeaseLost(Unavailable):
 
 
 class Lease:
-    """A held lease, kept alive by a thread of its own until it is released."""
+    """A held lease, kept alive by a thread of its own until it is released: at the end of a `with`, or by name."""
 
     def __init__(self, state: StateStore, key: str, seconds: float) -> None:
         self._state, self._key, self._seconds = state, key, seconds
@@ -33,6 +33,12 @@ class Lease:
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name=f"lease {key.split('/')[0]}", daemon=True)
         self._heart.start()
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def check(self) -> None:
         """Raises `LeaseLost` unless the lease is held now."""
@@ -82,10 +88,8 @@ class Leases:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{name} is held by another for over {wait_seconds:g} s")
             time.sleep(0.01)
-        try:
+        with lease:
             yield lease
-        finally:
-            lease.release()
 
     def is_held(self, name: str) -> bool:
         return self._state.get(SPACE, f"one/{name}") is not None

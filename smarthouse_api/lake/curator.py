@@ -144,12 +144,11 @@ class Curator:
             if time.monotonic() > deadline:
                 raise Unavailable("The lake is still taking in what was sent; ask again")
             if (lease := self._table.try_write()) is not None:
-                try:
-                    self.curate(lease, [maker], lambda: time.monotonic() > deadline)
-                except (Conflict, Forestalled, LeaseLost):
-                    log.warning("another took over the lake; looking again")
-                finally:
-                    lease.release()
+                with lease:
+                    try:
+                        self.curate(lease, [maker], lambda: time.monotonic() > deadline)
+                    except (Conflict, Forestalled, LeaseLost):
+                        log.warning("another took over the lake; looking again")
                 if maker.taken() >= target:
                     return
             elif time.monotonic() > asks_at:
@@ -160,14 +159,23 @@ class Curator:
     def curate(self, lease: Lease, makers: Sequence[RowMaker[Any]], interrupted: Callable[[], bool]) -> None:
         """Bring into the lake what is pending of these queues, which should not be many at once.
 
-        lease: the writer's. interrupted: asked between commits; the rest stays pending. A queue that another is at, or that is
-        gone, is left out. Raises `Forestalled` and `LeaseLost` when another took over the table.
+        lease: the writer's. interrupted: asked after each commit; the rest stays pending. One commit is made at least: however
+        slow a store is, the next turn finds less to do. A queue that another is at, or that is gone, is left out.
+
+        Raises `Forestalled` and `LeaseLost` when another took over the table.
         """
         snapshot = self._table.open_or_create()
         held = self._table.held(snapshot, [maker.log for maker in makers])
         works = [work for one in makers if (work := self._begin(snapshot, one, held.get(one.log, 0))) is not None]
         works.sort(key=lambda work: work.turn.last - work.read)  # nobody waits for the longest queue
-        self._work(lease, snapshot, works, interrupted)
+        # Writing releases the GIL: the next batch is read meanwhile.
+        with ThreadPoolExecutor(1, "curating") as reading:
+            ahead = reading.submit(self._read, works)
+            while parts := ahead.result():
+                ahead = reading.submit(self._read, works)
+                self._commit(lease, snapshot, parts)
+                if interrupted():
+                    break
         pa.default_memory_pool().release_unused()
 
     def _begin(self, snapshot: DeltaTable, maker: RowMaker[Any], held: int) -> _Work | None:
@@ -205,17 +213,6 @@ class Curator:
             return
         maker.announce(turn, part)
         maker.record(turn, part)
-
-    def _work(self, lease: Lease, snapshot: DeltaTable, works: Sequence[_Work], interrupted: Callable[[], bool]) -> None:
-        """One commit at least, so that however slow a store is, the next turn finds less to do."""
-        # Writing releases the GIL: the next batch is read meanwhile.
-        with ThreadPoolExecutor(1, "curating") as reading:
-            ahead = reading.submit(self._read, works)
-            while parts := ahead.result():
-                ahead = reading.submit(self._read, works)
-                self._commit(lease, snapshot, parts)
-                if interrupted():
-                    break
 
     def _read(self, works: Sequence[_Work]) -> list[tuple[_Work, Part]]:
         """The next entries of queues, as many as one commit takes in."""

@@ -44,18 +44,14 @@ class StatesChores:
         """Take in what is pending. Before a compaction also if nothing is: a state store older than the lake is told."""
         is_due = self._compaction.is_due() or bool(self._uploads.queue.read(limit=1))
         if is_due and (lease := self._table.try_write()) is not None:
-            try:
+            with lease:
                 self._curator.curate(lease, [self._rows()], is_over)
-            finally:
-                lease.release()
 
     def compact(self, is_over: Callable[[], bool]) -> None:
         """Merge small files of the lake, except during a purge."""
         if self._compaction.is_due() and not self._is_purging() and (lease := self._table.try_write()) is not None:
-            try:
+            with lease:
                 self._compaction.compact(lease, is_over)
-            finally:
-                lease.release()
 
     def expect_dead(self) -> None:
         """Crashed writers may have left files behind: they go with the next compaction."""

@@ -62,12 +62,10 @@ class StreamsChores:
         """One turn: what is marked, and a part of the round through all streams. It ends soon once `is_over`."""
         if (lease := self._leases.try_hold(_LEASE)) is None:
             return
-        try:
+        with lease:
             _each(self._due(), self._purge, is_over)
             _each(self._marked(), self.maintain, is_over)
             self._go_round(lease, is_over)
-        finally:
-            lease.release()
 
     def purge(self, wait_seconds: float) -> None:
         """Break off who reads what was deleted, and remove its bytes, now.
