@@ -123,14 +123,14 @@ class Housekeeper:
         self._presence = self._leases.share(_PRESENCE)
 
     def _take_turn(self, chore: Callable[[Callable[[], bool]], None]) -> None:
-        is_over = self._turn()
+        """Do a chore in a turn that begins now, and note whether it would have needed a longer one."""
+        ends_at = time.monotonic() + _TURN_SECONDS
+
+        def is_over() -> bool:
+            return self._stopping.is_set() or time.monotonic() > ends_at
+
         chore(is_over)
         self._turn_was_short = self._turn_was_short or is_over()
-
-    def _turn(self) -> Callable[[], bool]:
-        """A turn that begins now; what it gives says whether it is over."""
-        ends_at = time.monotonic() + _TURN_SECONDS
-        return lambda: self._stopping.is_set() or time.monotonic() > ends_at
 
     def _sweep(self) -> None:
         if self._leases.claim("sweep", _RETRY_SECONDS):

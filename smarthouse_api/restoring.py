@@ -50,8 +50,9 @@ class Restoring:
         forgotten = {key for key in there if digest_of(key) in noted}
         orphaned = there - known - forgotten
         self._forgetting.note(noted)
-        queue = self._uploads.queue
-        queue.go_on_after(queue.take_turn(), self._table.last_held(self._uploads.log_id()))
+        if (snapshot := self._table.open()) is not None:
+            queue, name = self._uploads.queue, self._uploads.log_id()
+            queue.go_on_after(queue.take_turn(), self._table.held(snapshot, [name])[name])
         self._homes.hide_keys(forgotten | orphaned)
         self._forgetting.finish()
         again = self._forget_streams(noted)

@@ -34,11 +34,10 @@ Signature = tuple[tuple[str, ...], tuple[type, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """An entry as it stands in the topic. size: of its value, in bytes."""
+    """An entry as it stands in the topic. batch: which entry it is, whatever its sequence."""
 
     sequence: int
     batch: str
-    size: int
     entry: Entry
 
     @property
@@ -104,7 +103,7 @@ def read_entry(sequence: int, value: bytes) -> Logged:
     The entries of one request differ in their digests, and the same entry has the same one, wherever it stands.
     """
     entry = _entry(value)
-    return Logged(sequence, f"{entry.id}.{blake2b(value, digest_size=_DIGEST_BYTES).hexdigest()}", len(value), entry)
+    return Logged(sequence, f"{entry.id}.{blake2b(value, digest_size=_DIGEST_BYTES).hexdigest()}", entry)
 
 
 def to_rows(collection: Collection, logged: Sequence[Logged], fields: Fields) -> pa.Table:

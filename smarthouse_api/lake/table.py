@@ -120,11 +120,6 @@ class LakeTable:
         with lake_faults():
             return {log: snapshot.transaction_version(log) or 0 for log in logs}
 
-    def last_held(self, log: str) -> int:
-        """The same of the latest snapshot and one log."""
-        snapshot = self.open()
-        return 0 if snapshot is None else self.held(snapshot, [log])[log]
-
     def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
         """Commit `rows` as everything up to a sequence of each of the logs; `snapshot` then holds them.
 
