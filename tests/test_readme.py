@@ -111,6 +111,13 @@ def test_every_file_that_is_named_exists(document: str) -> None:
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
+def test_every_module_of_the_layout_exists() -> None:
+    layout = README.split("## How the code is laid out", 1)[1].split("\n### ", 1)[0]
+    folders = ("backends", "blueprints", "config", "smarthouse_api")
+    modules = {path.name for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    assert set(re.findall(r"\w+\.py\b", layout)) - modules == {"wsgi.py"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_test_that_is_named_exists(document: str) -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXTS[document])
