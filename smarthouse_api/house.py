@@ -144,5 +144,5 @@ class House:
 
 def _workers_in_words(count: int) -> str:
     if not count:
-        return "warning: none runs, so that nothing is erased and exports wait for their uploads; start `smarthouse worker`"
+        return "warning: none runs; nothing is erased, and exports wait for their uploads; start `smarthouse worker`"
     return f"{count} running"

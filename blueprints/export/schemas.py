@@ -55,7 +55,7 @@ class FiltersSchema(Schema):
             "example": "2030-12-31",
         }
     )
-    types = Words("Home Assistant domains; exact match, upper or lower case", [])
+    types = Words("Home Assistant domains; exact match, case-insensitive", [])
     units = Words("Units of measurement; exact match, case-sensitive", [])
     time_field = fields.String(
         load_default="changed",
