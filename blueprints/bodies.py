@@ -1,4 +1,4 @@
-"""What every API does with a request's body: read all of it, within the limits, or refuse it."""
+"""Request bodies: read whole, within the limits, or refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEN_DIGITS = b"0" * 10
 
 
 def whole_body() -> bytes:
-    """The request's body as it came, all of it. Raises `TooLarge`, or `Invalid` for one that broke off.
+    """Reads all of the request's body, as it came. Raises `TooLarge`, or `Invalid` for one that broke off.
 
     Werkzeug cuts a body without a length short at the limit and calls it whole; so one byte more is let in, and refused here.
     """
@@ -40,7 +40,7 @@ def whole_body() -> bytes:
 
 
 def plain_body() -> bytes:
-    """The same, of an API that undoes no compression. Raises `UnsupportedMediaType` where that would be needed."""
+    """Reads all of the body for an API that undoes no compression. Raises `UnsupportedMediaType` for a compressed one."""
     coding = request.headers.get("Content-Encoding", "identity")
     if coding.strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not undone here; send the body without one")
@@ -48,7 +48,7 @@ def plain_body() -> bytes:
 
 
 def read_json(body: bytes) -> Any:
-    """What JSON text says. Raises `Invalid` for what is no JSON, or nests deeper than is allowed."""
+    """Reads JSON so that no later reader fails on it. Raises `Invalid`, also for what nests too deep."""
     limit = house().settings.requests.max_json_depth
     try:
         value = msgspec.json.decode(body)
@@ -67,7 +67,7 @@ def read_json(body: bytes) -> Any:
 
 
 def read_records(body: bytes, reader: UniformReader) -> Any:
-    """What JSON text says that brings records in `data`: as `UniformRecords`, if the reader can read it. Raises `Invalid`."""
+    """Reads JSON that brings records in `data`; as `UniformRecords` if the reader can read it. Raises `Invalid`."""
     given = reader.read(body) if house().settings.requests.max_json_depth >= DEPTH else None
     if given is None:
         return read_json(body)

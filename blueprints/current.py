@@ -10,5 +10,5 @@ from smarthouse_api.house import House
 
 
 def house() -> House:
-    """The house of the application that serves the current request."""
+    """Gives a view the house of the application that serves the current request."""
     return cast(House, current_app.extensions["smarthouse"])

@@ -38,8 +38,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fault:
-    """An error before it is put into words: status, short title, detail for the caller, headers, code for programs, the rule's
-    own kind of refusal if it is one.
+    """Carries an error to the dialect that puts it into words.
+
+    The title is short, the detail is for the client, and the reason is a code for programs. The kind is the rule's own refusal,
+    if a rule refused.
     """
 
     status: int
@@ -51,18 +53,20 @@ class Fault:
 
     @property
     def name(self) -> str:
+        """Names the error: its title, or the phrase of its status."""
         return self.title or HTTPStatus(self.status).phrase
 
 
 def problem(fault: Fault) -> Response:
-    """RFC 9457 problem details: Ingest, Export, and whatever belongs to no API."""
+    """Answers as Ingest, Export and whatever belongs to no API do: problem details, RFC 9457."""
     body = {"type": "about:blank", "title": fault.name, "status": fault.status, "detail": fault.detail}
     return Response(msgspec.json.encode(body), fault.status, fault.headers, content_type="application/problem+json")
 
 
 def problems(blueprint: Any, *statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Document that a view may answer one of these problems, and what else is `described`. Costs a request less than a
-    decorator for each.
+    """Documents that a view may answer with problems of these statuses, and what else is `described`.
+
+    One decorator costs a request less than one for each status.
     """
     documented: Callable[[Callable[..., Any]], Callable[..., Any]] = blueprint.doc(
         responses={str(status): HTTPStatus(status).name for status in statuses}, **described
@@ -71,14 +75,14 @@ def problems(blueprint: Any, *statuses: int, **described: Any) -> Callable[[Call
 
 
 def reasoned(fault: Fault) -> Response:
-    """Streams: a code for programs, and the words."""
+    """Answers as streams do: a code for programs, and the words."""
     body = {"reason": fault.reason or reason_of(fault.status, fault.kind), "message": fault.detail}
     headers = {**fault.headers, "WWW-Authenticate": "ModeCloud, Bearer"} if fault.status == 401 else fault.headers
     return Response(msgspec.json.encode(body), fault.status, headers, content_type="application/json")
 
 
 def reason_of(status: int, kind: type[Refused] | None = None) -> str:
-    """The code of a fault that has none of its own."""
+    """Gives streams the code of a fault that has none of its own."""
     return _REASONS.get(kind) or _REASONS.get(status) or HTTPStatus(status).name
 
 
@@ -95,14 +99,14 @@ _REASONS: dict[int | type[Refused] | None, str] = {
 
 
 def coded(fault: Fault) -> Response:
-    """Data sources: a code for programs, and the words."""
+    """Answers as data sources do: a code for programs, and the words."""
     status = _without_conflict(fault)
     body = {"error": _CODES.get(fault.kind) or code_of(status), "message": fault.detail}
     return Response(msgspec.json.encode(body), status, _challenged(fault), content_type="application/json")
 
 
 def code_of(status: int) -> str:
-    """The code of a fault of data sources, by its status."""
+    """Gives data sources the code of a fault, by its status."""
     return _CODES.get(status) or HTTPStatus(status).name
 
 
@@ -118,8 +122,8 @@ _CODES: dict[int | type[Refused] | None, str] = {
 
 
 def enveloped(fault: Fault) -> Response:
-    """Datasets: Obsrv's envelope."""
-    status, api = _without_conflict(fault), envelope.called()
+    """Answers as datasets do: in Obsrv's envelope."""
+    status, api = _without_conflict(fault), envelope.called_api()
     codes: dict[int | type[Refused] | None, str] = {
         KeyReused: "IDEMPOTENCY_KEY_REUSED",
         NotFound: api.missing,
@@ -130,12 +134,12 @@ def enveloped(fault: Fault) -> Response:
     code = code or codes.get(fault.kind) or codes.get(status) or response_code_of(status)
     # As in Obsrv, data for what there is not are a bad request, though the status is another.
     as_bad = code in ("DATASET_NOT_FOUND", "TOPIC_NOT_FOUND")
-    told = envelope.refused(fault.title or ("BAD_REQUEST" if as_bad else response_code_of(status)), code, fault.detail)
+    told = envelope.failure(fault.title or ("BAD_REQUEST" if as_bad else response_code_of(status)), code, fault.detail)
     return Response(told, status, _challenged(fault), content_type="application/json")
 
 
 def response_code_of(status: int) -> str:
-    """What Obsrv's envelope calls a status."""
+    """Gives Obsrv's envelope its name of a status."""
     return _RESPONSE_CODES.get(status) or HTTPStatus(status).name
 
 
@@ -174,12 +178,12 @@ _STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (
 
 
 def register(app: Flask) -> None:
-    """Have `app` answer every fault in the dialect of the API that was called."""
+    """Has `app` answer every fault in the dialect of the API that was called."""
     app.register_error_handler(Exception, answer)
 
 
 def answer(error: Exception) -> Response:
-    """The response to a fault, whichever part of the service raised it."""
+    """Turns a fault into the response, whichever part of the service raised it."""
     fault = _fault(error)
     below = f"{request.path}/"
     speak = next((dialect for path, dialect in DIALECTS.items() if below.startswith(f"{path}/")), problem)

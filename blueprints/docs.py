@@ -83,7 +83,7 @@ class RefusedSchema(EnvelopeSchema):
 
 
 class DocumentedApi(Api):  # type: ignore[misc]
-    """One API's document. Its errors are the application's, not flask-smorest's."""
+    """Makes the document of one API. Its errors are the application's, not flask-smorest's."""
 
     ERROR_SCHEMA: type[Schema] = ProblemSchema
     ERROR_TYPE = "application/problem+json"
@@ -120,7 +120,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
 
 class StreamsApi(DocumentedApi):
-    """The Stream Data Store's, with its errors and its keys."""
+    """Makes the document of streams, with their errors and the ways to send a key."""
 
     ERROR_SCHEMA = FaultSchema
     ERROR_TYPE = "application/json"
@@ -131,7 +131,7 @@ class StreamsApi(DocumentedApi):
 
 
 class DatasourcesApi(DocumentedApi):
-    """Data sources', with its errors and its token."""
+    """Makes the document of data sources, with their errors and the way to send a token."""
 
     ERROR_SCHEMA = CodedSchema
     ERROR_TYPE = "application/json"
@@ -142,7 +142,7 @@ class DatasourcesApi(DocumentedApi):
 
 
 class DatasetsApi(DocumentedApi):
-    """Datasets', with its envelope and its key."""
+    """Makes the document of datasets, with Obsrv's envelope and the way to send a key."""
 
     ERROR_SCHEMA = RefusedSchema
     ERROR_TYPE = "application/json"
@@ -169,7 +169,7 @@ _APIS: dict[str, type[DocumentedApi]] = {
 
 
 def register(app: Flask, blueprints: list[Any]) -> None:
-    """Register `blueprints`, each with its document and Swagger UI (`{prefix}/openapi.json`, `{prefix}/ui`), and `/docs`.
+    """Registers `blueprints`, each with its document and Swagger UI (`{prefix}/openapi.json`, `{prefix}/ui`), and `/docs`.
 
     `{prefix}` is what all paths of the API begin with.
     """

@@ -1,4 +1,4 @@
-"""What each API's document says of its limits, which the settings set."""
+"""The limits of this installation, as each API's document tells them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ Limits of this installation:
 
 
 def limits_of(house: House, name: str) -> str:
-    """What the document of this API says."""
+    """Describes the limits of an API, by its name, with the values of the settings."""
     settings = house.settings
     rates = {
         "home_rate": settings.access.ingest_rate_home,

@@ -14,8 +14,8 @@ VERSION: Final = "v2"
 
 
 @dataclass(frozen=True)
-class Api:
-    """One of the APIs that the envelope tells apart. invalid, missing, taken: its codes for a 400, a 404 and a 409."""
+class ObsrvApi:
+    """Names an API in the envelope, with its codes: `invalid` for a 400, `missing` for a 404, `taken` for a 409."""
 
     id: str
     invalid: str = "BAD_REQUEST"
@@ -24,56 +24,60 @@ class Api:
 
 
 _APIS: Final = {
-    "v2/data/in": Api("api.data.in", "DATA_INGESTION_INVALID_INPUT", "DATASET_NOT_FOUND"),
-    "v2/data/out": Api("api.data.out", "DATA_OUT_INVALID_INPUT", "DATASET_NOT_FOUND"),
-    "v2/datasets/create": Api("api.datasets.create", "DATASET_INVALID_INPUT", taken="DATASET_EXISTS"),
-    "v2/datasets/read": Api("api.datasets.read", "DATASET_INVALID_FIELDS", "DATASET_NOT_FOUND"),
-    "v2/datasets/list": Api("api.datasets.list", "DATASET_LIST_INPUT_INVALID"),
-    "v2/datasets/update": Api(
+    "v2/data/in": ObsrvApi("api.data.in", "DATA_INGESTION_INVALID_INPUT", "DATASET_NOT_FOUND"),
+    "v2/data/out": ObsrvApi("api.data.out", "DATA_OUT_INVALID_INPUT", "DATASET_NOT_FOUND"),
+    "v2/datasets/create": ObsrvApi("api.datasets.create", "DATASET_INVALID_INPUT", taken="DATASET_EXISTS"),
+    "v2/datasets/read": ObsrvApi("api.datasets.read", "DATASET_INVALID_FIELDS", "DATASET_NOT_FOUND"),
+    "v2/datasets/list": ObsrvApi("api.datasets.list", "DATASET_LIST_INPUT_INVALID"),
+    "v2/datasets/update": ObsrvApi(
         "api.datasets.update", "DATASET_UPDATE_INPUT_INVALID", "DATASET_NOT_EXISTS", "DATASET_ALIAS_NOT_UNIQUE"
     ),
-    "v2/datasets/alias": Api(
+    "v2/datasets/alias": ObsrvApi(
         "api.datasets.alias", "DATASET_ALIAS_INPUT_INVALID", "DATASET_NOT_EXISTS", "DATASET_ALIAS_NOT_UNIQUE"
     ),
-    "v2/datasets/records": Api("api.datasets.records", "DATASET_RECORDS_INVALID_INPUT", "DATASET_NOT_FOUND"),
-    "v2/datasets/failed": Api("api.datasets.failed", "DATASET_FAILED_INVALID_INPUT", "RECORD_NOT_FOUND"),
-    "v2/datasets/replay": Api("api.datasets.replay", "DATASET_REPLAY_INVALID_INPUT", "RECORD_NOT_FOUND"),
+    "v2/datasets/records": ObsrvApi("api.datasets.records", "DATASET_RECORDS_INVALID_INPUT", "DATASET_NOT_FOUND"),
+    "v2/datasets/failed": ObsrvApi("api.datasets.failed", "DATASET_FAILED_INVALID_INPUT", "RECORD_NOT_FOUND"),
+    "v2/datasets/replay": ObsrvApi("api.datasets.replay", "DATASET_REPLAY_INVALID_INPUT", "RECORD_NOT_FOUND"),
 }
 """By the first three parts of the path."""
 
-_NONE: Final = Api("api", missing="ROUTE_NOT_FOUND")
+_NONE: Final = ObsrvApi("api", missing="ROUTE_NOT_FOUND")
 
 
-def called() -> Api:
-    """The API that the current request is for."""
+def called_api() -> ObsrvApi:
+    """Finds the API that the current request calls, by the first three parts of its path."""
     return _APIS.get("/".join(request.path.strip("/").split("/", 3)[:3]), _NONE)
 
 
 def note_message(sent: Any) -> None:
-    """Remember the `params.msgid` of what was sent, if it has one, for whatever will be answered."""
+    """Remembers the `params.msgid` that a client sent, so that every answer repeats it, a refusal too."""
     params = sent.get("params") if isinstance(sent, dict) else None
     msgid = params.get("msgid") if isinstance(params, dict) else None
     g.msgid = msgid if isinstance(msgid, str) else None
 
 
-def enveloped(result: Any, *, id_: str = "", at: datetime | None = None) -> bytes:
-    """The answer to a request that was done. id_, at: of the answer, where it is one that was given before."""
+def success(result: Any, *, id_: str = "", at: datetime | None = None) -> bytes:
+    """Puts the result of a request that was done into the envelope.
+
+    A repeated answer has the id and the time of the first one; else they are new.
+    """
     return msgspec.json.encode(_envelope("SUCCESS", "OK", result, id_, at))
 
 
-def told(result: Any, headers: dict[str, str] | None = None, *, id_: str = "", at: datetime | None = None) -> Response:
-    return Response(enveloped(result, id_=id_, at=at), headers=headers, content_type="application/json")
+def response(result: Any, headers: dict[str, str] | None = None, *, id_: str = "", at: datetime | None = None) -> Response:
+    """Answers that a request was done; see `success`."""
+    return Response(success(result, id_=id_, at=at), headers=headers, content_type="application/json")
 
 
-def refused(response_code: str, code: str, message: str) -> bytes:
-    """The answer to a request that was not done."""
+def failure(response_code: str, code: str, message: str) -> bytes:
+    """Puts the error of a request that was refused into the envelope."""
     error = {"code": code, "message": message, "trace": ""}
     return msgspec.json.encode({**_envelope("FAILED", response_code, {}), "error": error})
 
 
-def around() -> tuple[bytes, bytes]:
-    """What comes before and after a result that is sent in pieces."""
-    whole = enveloped(None)
+def around_result() -> tuple[bytes, bytes]:
+    """Lets a result be sent in pieces: gives the envelope's bytes before and after it."""
+    whole = success(None)
     return whole[: -len(b"null}")], b"}"
 
 
@@ -83,7 +87,7 @@ def _envelope(status: str, response_code: str, result: Any, id_: str = "", at: d
         params["msgid"] = msgid
     params["resmsgid"] = id_ or str(uuid4())
     return {
-        "id": called().id,
+        "id": called_api().id,
         "ver": VERSION,
         "ts": (at or datetime.now(UTC)).isoformat(timespec="seconds"),
         "params": params,

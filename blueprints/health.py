@@ -1,4 +1,4 @@
-"""Is it alive, can it work, what has it done."""
+"""Health and metrics, for whoever runs the service: is it alive, can it work, what has it done."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/health/live")
 def live() -> ResponseReturnValue:
-    """The process answers."""
+    """Tells that the process answers."""
     return jsonify({"status": "ok"})
 
 
 @blueprint.get("/health/ready")
 def ready() -> ResponseReturnValue:
-    """Every backend answers, or 503 and which does not."""
+    """Tells that every backend answers, or answers 503 and names those that do not."""
     told, failed = house().health()
     return jsonify({"status": "unavailable" if failed else "ok", "backends": told}), 503 if failed else 200
 
 
 @blueprint.get("/metrics")
 def metrics() -> ResponseReturnValue:
-    """Prometheus metrics of all worker processes together."""
+    """Gives Prometheus the metrics of all worker processes together."""
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()

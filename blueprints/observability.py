@@ -1,4 +1,4 @@
-"""What every request passes: an id, a line in the log, a count in the metrics."""
+"""Observability: every request gets an id, a line in the log and a count in the metrics."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ log = logging.getLogger("smarthouse.access")
 
 
 def register(app: Flask) -> None:
+    """Has `app` number, log and count its requests."""
     app.before_request(_begin)
     app.after_request(_end)
 

@@ -1,4 +1,4 @@
-"""What the parameters of queries are made of."""
+"""Query parameters: the fields and the schema that the APIs share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 def is_whole(text: str, maximum: int = LARGEST) -> bool:
-    """Whether it is a whole number from 0 on, in digits and nothing else."""
+    """Checks that a text is a whole number from 0 to `maximum`, in digits and nothing else."""
     return _DIGITS.fullmatch(text) is not None and int(text) <= maximum
 
 
 class Whole(fields.Field[int]):
-    """A whole number from 0 on. noted: the same for the document."""
+    """Reads a parameter that is a whole number from 0 to `maximum`, and documents it."""
 
     def __init__(self, description: str, example: int | None, maximum: int = LARGEST, **options: Any) -> None:
         noted = {"type": "integer", "format": "int64", "minimum": 0, "maximum": maximum, "description": description}
@@ -37,7 +37,7 @@ class Whole(fields.Field[int]):
 
 
 class QuerySchema(Schema):
-    """A query: each parameter once, or repeatedly with the same value."""
+    """Refuses a query that gives a parameter different values; the same value may stand in it repeatedly."""
 
     @pre_load
     def once(self, data: Any, **_: Any) -> Any:

@@ -18,7 +18,7 @@ _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
 def register(app: Flask, *prefixes: str) -> None:
-    """Let routes of `app` below `prefixes` have parts of the kind `segment`."""
+    """Lets routes of `app` below `prefixes` have parts of the kind `segment`."""
     app.url_map.converters["segment"] = SegmentConverter
     app.wsgi_app = SegmentedPaths(app.wsgi_app, *prefixes)  # type: ignore[method-assign]
 
@@ -30,7 +30,7 @@ def route(blueprint: Any, rule: str, **options: Any) -> Callable[[Any], Any]:
 
 
 class SegmentConverter(BaseConverter):
-    """One segment of a path that `SegmentedPaths` has written. Bytes that are no UTF-8 become lone surrogates."""
+    """Reads a name from one segment of a path that `SegmentedPaths` wrote. Bytes that are no UTF-8 become lone surrogates."""
 
     def to_python(self, value: str) -> str:
         return unquote_to_bytes(value).decode(errors="surrogateescape")
@@ -40,7 +40,10 @@ class SegmentConverter(BaseConverter):
 
 
 class SegmentedPaths:
-    """WSGI middleware: below `prefixes`, `%` and `/` in a name stand in the decoded path as `%25` and `%2F`."""
+    """Keeps a slash in a name apart from the slash after it, as WSGI middleware.
+
+    Below `prefixes`, `%` and `/` in a name stand in the decoded path as `%25` and `%2F`.
+    """
 
     def __init__(self, app: Callable[..., Iterable[bytes]], *prefixes: str) -> None:
         self._app, self._prefixes = app, tuple(f"{prefix}/" for prefix in prefixes)

@@ -1,4 +1,4 @@
-"""Records read back, as data sources and datasets both give them."""
+"""Reading records back: the query and the answer that data sources and datasets share."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ NEXT: Final = {"type": "string", "nullable": True, "description": "The next `cur
 _BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()} | {"application/x-ndjson": "jsonl"}
 
 
-def media(members: dict[str, Any]) -> dict[str, Any]:
-    """What a reading answers, by media type. members: of the object that its JSON is."""
+def documented_content(members: dict[str, Any]) -> dict[str, Any]:
+    """Documents what a reading answers, by media type. The answer in JSON is an object with these members."""
     texts: dict[str, Any] = {one: {"schema": {"type": "string"}} for name, one in FILES.items() if name != "json"}
     texts[FILES["parquet"]]["schema"]["format"] = "binary"
     return {FILES["json"]: {"schema": {"type": "object", "properties": members}}, **texts}
 
 
 class Moment(fields.Field[int]):
-    """A time as microseconds since 1970, or a day: its first microsecond, or as an end its last."""
+    """Reads a time, or a day, as microseconds since 1970. A day is its first microsecond, or as an end its last."""
 
     def __init__(self, description: str, *, is_end: bool, **options: Any) -> None:
         noted = {"type": "string", "format": "date-time", "description": description}
@@ -54,7 +54,7 @@ class Moment(fields.Field[int]):
 
 
 class Cursor(fields.String):
-    """Where an answer stopped."""
+    """Reads the position where an earlier answer stopped."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if position_in(value) is None:
@@ -84,7 +84,7 @@ class RecordsSchema(QuerySchema):
     )
 
 
-def sent(collection: Collection, query: dict[str, Any], around: tuple[bytes, bytes]) -> Response:
+def records_response(collection: Collection, query: dict[str, Any], around: tuple[bytes, bytes]) -> Response:
     """Answers with the records that a query asks for, while they are read; a fault in the middle breaks the connection.
 
     In the format `json`, `around` is what comes before and after the member `records` of the answer.

@@ -14,7 +14,7 @@ from blueprints.datasets.bodies import data_body, data_of
 from blueprints.datasets.openapi import DATASET_ID, EVENT_BODY, READ
 from blueprints.datasets.schemas import EventsSchema, IngestedSchema, OutSchema, enveloped
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
-from blueprints.records import HEADERS, RecordsSchema, sent
+from blueprints.records import HEADERS, RecordsSchema, records_response
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.collections.topic import TopicEvent
 
@@ -34,11 +34,11 @@ def data_in(dataset_id: str) -> Response:
     collection, owner_id = writable(dataset_id)
     # As in Obsrv, nothing is done well with nothing.
     if data == []:
-        return envelope.told(DONE)
+        return envelope.response(DONE)
     records = data if isinstance(data, list) else [data]
     repeat = request_key(owner_id or sender(), body)
     accepted = house().collections.accepting.accept(collection, records, message_id=message_id, request_key=repeat)
-    return envelope.told(DONE, replayed_header(accepted.replayed), id_=accepted.id, at=accepted.at)
+    return envelope.response(DONE, replayed_header(accepted.replayed), id_=accepted.id, at=accepted.at)
 
 
 @route("/data/out/<segment:dataset_id>", parameters=[DATASET_ID])
@@ -53,7 +53,7 @@ def data_out(query: dict[str, Any], dataset_id: str) -> Response:
     """
     page = house().collections.topic.read(readable(dataset_id), **query)
     told = {"events": list(map(_event, page.events)), "next": page.next, "first": page.first, "missed": page.is_missed}
-    return envelope.told(told)
+    return envelope.response(told)
 
 
 @route("/datasets/records/<segment:dataset_id>", parameters=[DATASET_ID])
@@ -65,8 +65,8 @@ def records(query: dict[str, Any], dataset_id: str) -> Response:
 
     A public dataset needs no key.
     """
-    before, after = envelope.around()
-    return sent(readable(dataset_id), query, (before + b"{", after))
+    before, after = envelope.around_result()
+    return records_response(readable(dataset_id), query, (before + b"{", after))
 
 
 def _event(event: TopicEvent) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def failed(query: dict[str, Any], dataset_id: str) -> Response:
     """List dead letters: records that the dataset's schema refused, the oldest first."""
     some = house().collections.dead_letters.list(granted(dataset_id)[0], **query)
     next_ = some[-1].id if len(some) == query["limit"] else None
-    return envelope.told({"records": list(map(failed_object, some)), "next": next_})
+    return envelope.response({"records": list(map(failed_object, some)), "next": next_})
 
 
 @route("/datasets/failed/<segment:dataset_id>/<segment:record_id>", parameters=[DATASET_ID, RECORD_ID])
@@ -47,14 +47,14 @@ class Failed(MethodView):
         """Replace a dead letter by a corrected record; a replay then stores it."""
         collection, _ = granted(dataset_id)
         record = sent_request(FIX)["record"]
-        return envelope.told(failed_object(house().collections.dead_letters.fix(collection, record_id, record)))
+        return envelope.response(failed_object(house().collections.dead_letters.fix(collection, record_id, record)))
 
     @blueprint.response(200, enveloped(DiscardedSchema))
     @answers(401, 403, 404, security=SECURITY)
     def delete(self, dataset_id: str, record_id: str) -> Response:
         """Discard a dead letter."""
         house().collections.dead_letters.discard(granted(dataset_id)[0], record_id)
-        return envelope.told({"message": "Record discarded successfully", "id": record_id})
+        return envelope.response({"message": "Record discarded successfully", "id": record_id})
 
 
 @route("/datasets/replay/<segment:dataset_id>", methods=["POST"], parameters=[DATASET_ID])
@@ -74,7 +74,7 @@ def replay_failed(dataset_id: str) -> Response:
         collection, which.get("ids"), after=which.get("after", ""), request_key=request_key(owner_id, body)
     )
     result = {"stored": done.stored, "left": done.left, "next": done.next}
-    return envelope.told(result, replayed_header(done.replayed), id_=done.id, at=done.at)
+    return envelope.response(result, replayed_header(done.replayed), id_=done.id, at=done.at)
 
 
 def failed_object(one: DeadLetter) -> dict[str, Any]:

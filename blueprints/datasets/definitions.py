@@ -1,4 +1,4 @@
-"""What Obsrv says of a dataset, as a collection's definition, and back."""
+"""Obsrv's words for a dataset, translated into a collection's definition and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _ORDERS: Final = {"created_date": "created_at", "updated_date": "updated_at", "n
 
 
 def members_of(request: Members, before: Collection | None = None) -> Members:
-    """The members of a definition that a request names, by their names there. before: the dataset, if it is there already."""
+    """Translates a request into members of a definition; only those that it names.
+
+    An update gives the dataset as it was before.
+    """
     given: Members = {
         **{name: request[name] for name in ("name", "alias", "requires_token", "public", "retention") if name in request},
         **_time(request),
@@ -36,7 +39,7 @@ def members_of(request: Members, before: Collection | None = None) -> Members:
 
 
 def warnings_of(request: Members) -> list[str]:
-    """What a request names and is not used here, in words."""
+    """Tells the client which members of its request are not used here."""
     told = [f"{name} is not used here" for name in request if name not in (*USED, "dataset_id", "version_key", "type")]
     if "drop_duplicates" in request.get("dedup_config", {}) and "extraction_config" in request:
         told.append("extraction_config.dedup_config is not used beside dedup_config")
@@ -110,7 +113,10 @@ def _misplaced(schema: Members | None) -> bool:
 
 
 def dataset_object(one: Collection) -> Members:
-    """A dataset as Obsrv tells of it, with what goes beyond that. stream: of Redis, where its topic can be read; else null."""
+    """Describes a dataset as Obsrv does, with the members that go beyond Obsrv.
+
+    `stream` is the Redis stream that its topic can be read from; null elsewhere.
+    """
     return {
         "id": one.id,
         "dataset_id": one.id,
@@ -149,7 +155,7 @@ def version_key(one: Collection) -> str:
 
 
 def chosen(some: Iterable[Collection], request: Members) -> list[Collection]:
-    """Those that a list asks for, in the order that it asks for."""
+    """Filters, sorts and cuts the datasets as a list request asks."""
     filters = {name: {*one} if isinstance(one, list) else {one} for name, one in request.get("filters", {}).items()}
     passing = [one for one in some if all(_facts(one)[name] & wanted for name, wanted in filters.items())]
     for by in reversed(request.get("sortBy", [])):

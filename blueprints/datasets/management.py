@@ -78,7 +78,7 @@ def read(query: dict[str, Any], dataset_id: str) -> Response:
     """Read a dataset's definition."""
     admit_operator()
     found = _known(dataset_id, unknown_to_describe)
-    return envelope.told(_only(dataset_object(found), query.get("names")))
+    return envelope.response(_only(dataset_object(found), query.get("names")))
 
 
 @route("/datasets/list", methods=["POST"])
@@ -88,7 +88,7 @@ def list_() -> Response:
     """List datasets."""
     admit_operator()
     some = chosen(house().collections.catalogue.everything(), sent_request(LIST))
-    return envelope.told({"data": list(map(dataset_object, some)), "count": len(some)})
+    return envelope.response({"data": list(map(dataset_object, some)), "count": len(some)})
 
 
 @route("/datasets/update", methods=["PATCH"])
@@ -100,7 +100,7 @@ def update() -> Response:
     request = sent_request(UPDATE)
     after = _updated(request)
     told = {"message": "Dataset is updated successfully", "id": after.id, "version_key": version_key(after)}
-    return envelope.told(told | _warned(request))
+    return envelope.response(told | _warned(request))
 
 
 @route("/datasets/alias", methods=["POST"])
@@ -147,7 +147,7 @@ def _told(result: Members, done: Settled) -> Response:
     one = done.collection
     digest = sha256(f"{one.key} {version_key(one)}".encode()).digest()
     id_ = str(UUID(bytes=digest[:16], version=4))
-    return envelope.told(result, replayed_header(done.replayed), id_=id_, at=one.updated_at)
+    return envelope.response(result, replayed_header(done.replayed), id_=id_, at=one.updated_at)
 
 
 def _known(name: str, unknown: Callable[[str], NotFound]) -> Collection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from blueprints.datasets.validation import LONGEST_MSGID, Shape
-from blueprints.records import NEXT, media
+from blueprints.records import NEXT, documented_content
 
 _MSGID = "e180ecac-8f41-4f21-9a21-0b3a1a368917"
 
@@ -84,7 +84,7 @@ ALIAS_EXAMPLE = _example("api.datasets.alias", action="attach", dataset_id="trip
 FIX_EXAMPLE = {"request": {"record": {"eid": "INTERACT"}}}
 
 _PARAMS = ("status", "msgid", "resmsgid")
-READ = media(
+READ = documented_content(
     {
         **{name: {"type": "string"} for name in ("id", "ver", "ts", "responseCode")},
         "params": {"type": "object", "properties": {name: {"type": "string"} for name in _PARAMS}},

@@ -1,4 +1,4 @@
-"""The shapes of requests that manage datasets: Obsrv's own, and what goes beyond them."""
+"""JSON Schemas of the requests that manage datasets: Obsrv's own, and what goes beyond them."""
 
 from __future__ import annotations
 

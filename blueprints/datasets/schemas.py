@@ -12,7 +12,7 @@ from smarthouse_api.collections.model import MODES
 
 _TIME = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}
 _POSITION = "1700000000000-0"
-_ASIDE_ID: Final = re.compile(r"[0-9a-f-]{0,60}", re.ASCII)
+_DEAD_LETTER_ID: Final = re.compile(r"[0-9a-f-]{0,60}", re.ASCII)
 _AT_LEAST_ONE: Final = validate.Range(1, error="must be at least 1.")
 
 
@@ -35,17 +35,17 @@ class EnvelopeSchema(Schema):
 
 
 def enveloped(kind: type[Schema]) -> type[Schema]:
-    """The envelope around a result of this kind."""
+    """Documents the envelope around a result of this kind."""
     made = EnvelopeSchema.from_dict({"result": fields.Nested(kind)}, name=f"Enveloped{kind.__name__}")
     made.__doc__ = kind.__doc__
     return made
 
 
-class AsideId(fields.String):
-    """Of a record that was refused; empty: of none."""
+class DeadLetterId(fields.String):
+    """Reads the id of a dead letter; an empty one is of none."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if not _ASIDE_ID.fullmatch(value):
+        if not _DEAD_LETTER_ID.fullmatch(value):
             raise ValidationError(f"{value[:40]!r} is the id of no record; give what an earlier answer called `next`.")
         return str(value)
 
@@ -69,7 +69,7 @@ class OutSchema(QuerySchema):
 class PageSchema(QuerySchema):
     """Which dead letters."""
 
-    after = AsideId(load_default="", metadata={"description": "Only those after this one: `next` of an earlier answer"})
+    after = DeadLetterId(load_default="", metadata={"description": "Only those after this one: `next` of an earlier answer"})
     limit = Whole("Largest number of dead letters", 100, 1000, load_default=100, validate=_AT_LEAST_ONE)
 
 

@@ -1,6 +1,6 @@
-"""Whether a request has the shape that it must have; if not, the first fault in the words of Obsrv's own server.
+"""Validation of requests against their JSON Schemas, in the words of Obsrv's own server.
 
-Those are ajv's of version 6: where in the schema the rule stands that was broken, and what it asks.
+Those are the words of ajv 6: where in the schema the broken rule stands, and what it asks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 
 
 def fault_of_event(sent: Any) -> str | None:
-    """What is wrong with a request that brings data: the first fault in the order of its members."""
+    """Validates a request that brings data: gives its first fault in the order of its members, or None."""
     if type(sent) is not dict:
         return "#type should be object"
     for name in ("id", "ver", "ts"):
@@ -68,7 +68,10 @@ def _fault_of_data(data: Any) -> str | None:
 
 
 def fault_of(sent: Any, shape: Shape) -> str | None:
-    """The first fault of what was sent, in ajv's order. shape: a JSON Schema, of the rules that this module knows."""
+    """Validates a request: gives its first fault in ajv's order, or None.
+
+    The shape is a JSON Schema of the rules that this module knows.
+    """
     found = _fault(sent, shape, "")
     return None if found is None else f"#{found}"
 

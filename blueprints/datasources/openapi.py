@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from blueprints.records import NEXT, media
+from blueprints.records import NEXT, documented_content
 
 SECURITY: list[dict[str, list[str]]] = [{"Bearer": []}]
 DATASOURCE_ID = {
@@ -36,7 +36,7 @@ BODY: dict[str, Any] = {
         }
     },
 }
-READ = media(
+READ = documented_content(
     {
         "datasource_id": {"type": "string", "example": "67890"},
         "records": {"type": "array", "items": {"type": "object"}},

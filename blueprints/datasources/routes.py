@@ -18,7 +18,7 @@ from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
 from blueprints.path_segments import route
 from blueprints.rate_limits import count_request
-from blueprints.records import HEADERS, RecordsSchema, sent
+from blueprints.records import HEADERS, RecordsSchema, records_response
 from blueprints.responses import json_response
 from smarthouse_api.collections.fast_path import UniformReader
 from smarthouse_api.errors import Invalid, NotFound
@@ -81,7 +81,7 @@ def records(query: dict[str, Any], datasource_id: str) -> Response:
     """
     collection = readable(datasource_id, _unknown)
     before = b'{"datasource_id":' + msgspec.json.encode(collection.id) + b","
-    return sent(collection, query, (before, b""))
+    return records_response(collection, query, (before, b""))
 
 
 def _object(body: bytes) -> dict[str, Any]:

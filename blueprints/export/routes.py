@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from blueprints.current import house
 from blueprints.dialects import problems
 from blueprints.export.openapi import EMPTY, FORMAT, HEADERS, ZIP
-from blueprints.export.schemas import DatasetSchema, FiltersSchema, known_formats
+from blueprints.export.schemas import DatasetQuerySchema, FiltersSchema, known_formats
 from blueprints.rate_limits import count_request
 from blueprints.responses import empty_response
 from blueprints.streaming import file_response
@@ -27,7 +27,7 @@ def formats() -> Response:
 
 
 @blueprint.route("/dataset")
-@blueprint.arguments(DatasetSchema, location="query", error_status_code=400)
+@blueprint.arguments(DatasetQuerySchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
 @problems(blueprint, 400, 429, 503)

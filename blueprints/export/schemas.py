@@ -16,7 +16,7 @@ from smarthouse_api.states.query import Filters
 
 
 class Day(fields.Field[date]):
-    """A UTC day, given as such or as any time in it."""
+    """Reads a UTC day, given as such or as any time in it."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
         try:
@@ -29,7 +29,7 @@ class Day(fields.Field[date]):
 
 
 class Words(fields.List[str]):
-    """Texts given repeatedly, parted by commas, or under `name[]`."""
+    """Reads a list of texts: given repeatedly, separated by commas, or under `name[]`."""
 
     def __init__(self, description: str, example: list[str]) -> None:
         super().__init__(fields.String(), load_default=list, metadata={"description": description, "example": example})
@@ -87,7 +87,7 @@ class FiltersSchema(Schema):
         }
 
 
-class DatasetSchema(FiltersSchema):
+class DatasetQuerySchema(FiltersSchema):
     """The same, with the formats in the query."""
 
     formats = Words("Formats of the dataset, upper or lower case", ["json", "csv"])
@@ -95,7 +95,7 @@ class DatasetSchema(FiltersSchema):
 
 
 def known_formats(names: list[str]) -> tuple[str, ...]:
-    """Names of formats in lower case, each once. Raises `Invalid` for none, or for one that there is not."""
+    """Checks the names of formats, and gives each once, in lower case. Raises `Invalid` for none, or for an unknown one."""
     wanted = tuple(dict.fromkeys(name.lower() for name in names))
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown or not wanted:

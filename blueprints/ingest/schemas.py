@@ -32,7 +32,10 @@ class ForgottenSchema(Schema):
 
 
 def home_uuid() -> str:
-    """The request's home, normalised. Both spellings of the header reach WSGI as one, joined by a comma if both were sent."""
+    """Reads which home a request is of: its UUID, normalised. Raises `Invalid`.
+
+    Both spellings of the header reach WSGI as one, joined by a comma if both were sent.
+    """
     given = request.headers.get("Home-UUID")
     if given is None:
         raise Invalid("The header Home-UUID (or Home_UUID) is missing; it must hold the home's UUID")

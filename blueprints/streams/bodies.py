@@ -1,4 +1,4 @@
-"""What the requests of the Stream Data Store hold."""
+"""What the requests of streams hold: settings of a stream or session, metadata, packets."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ for _kind in (_Stream, _Open):
 
 
 def new_retention() -> Retention | None:
-    """What a stream is to keep; None if the body does not say."""
+    """Reads what a stream is to keep; None if the body does not say."""
     kept = _optional(_Stream).retention
     return None if kept is None else Retention(kept.packets, kept.bytes, kept.seconds)
 
 
 def timeout_seconds() -> float | None:
-    """How long a session is to stay open without a sign of its owner; None if the body does not say."""
+    """Reads the seconds that a session stays open without a sign of its owner; None if the body does not say."""
     return _optional(_Open).timeout_seconds
 
 
 def noted_content() -> dict[str, Any]:
-    """A JSON object. Raises `Invalid` for anything else."""
+    """Reads the metadata of a packet, a JSON object. Raises `Invalid` for anything else."""
     content = read_json(plain_body())
     if not isinstance(content, dict):
         raise Invalid("The body is not a JSON object, such as {}")
@@ -64,7 +64,7 @@ def noted_content() -> dict[str, Any]:
 
 
 def new_bounds(visit: Visit) -> tuple[tuple[int, int], RequestKey | None]:
-    """First and last index of a session to be, and what makes the request known again. Raises `InvalidData`."""
+    """Reads the first and last index of a new session, and the request's idempotency key. Raises `InvalidData`."""
     body = plain_body()
     sent = read_json(body)
     start, stop = (sent.get("start"), sent.get("stop")) if isinstance(sent, dict) else (None, None)
@@ -75,7 +75,7 @@ def new_bounds(visit: Visit) -> tuple[tuple[int, int], RequestKey | None]:
 
 
 def new_packets(body: bytes, is_batch: bool, index: int | None) -> list[NewPacket]:
-    """The packets in a body: each of its lines, or all of it. Raises `Invalid`, `TooLarge`."""
+    """Reads the packets in a body: one in each line of a batch, else the whole body. Raises `Invalid`, `TooLarge`."""
     if is_batch and index is not None:
         raise Invalid("index: a batch names the index of a packet in its line, not in the query")
     if is_batch:

@@ -1,4 +1,4 @@
-"""The rules' objects as the world sees them, written directly: long lists would wait for a schema to dump them."""
+"""JSON of streams, sessions and metadata, written directly: long lists would wait for a schema to dump them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from smarthouse_api.streams.model import MetadataPacket, Retention, Session, Sta
 Item = TypeVar("Item")
 
 
-def page(items: Sequence[Item], query: dict[str, Any], told_as: Callable[[Item], dict[str, Any]]) -> Response:
-    """The part of a list that was asked for."""
+def page_response(items: Sequence[Item], query: dict[str, Any], told_as: Callable[[Item], dict[str, Any]]) -> Response:
+    """Answers with the part of a list that the query asks for."""
     skip, limit = query["skip"], query["limit"]
     some = items[skip : skip + limit] if limit else items[skip:]
-    return part([told_as(item) for item in some], skip, len(items))
+    return part_response([told_as(item) for item in some], skip, len(items))
 
 
-def part(objects: list[dict[str, Any]], skip: int, count: int) -> Response:
-    """Objects of a list, and where in it they lie. count: of all that are in it."""
+def part_response(objects: list[dict[str, Any]], skip: int, count: int) -> Response:
+    """Answers with a part of a list. The header tells where in the list of `count` objects it lies."""
     answer = json_response(objects)
     where = f"{skip}-{skip + len(objects) - 1}" if objects else "*"
     answer.headers["vnd.tinkermode.range"] = f"{where}/{count}"
@@ -30,16 +30,18 @@ def part(objects: list[dict[str, Any]], skip: int, count: int) -> Response:
 
 
 def stream_object(stream: Stream) -> dict[str, Any]:
+    """Describes a stream in a list."""
     return {"homeId": stream.home_id, "moduleId": stream.module_id, "name": stream.name}
 
 
 def whole_stream(stream: Stream) -> dict[str, Any]:
-    """The same, with what it keeps if that is not everything."""
+    """Describes a stream, with what it keeps if that is not everything."""
     kept = {} if stream.retention == Retention() else {"retention": stream.retention}
     return stream_object(stream) | kept
 
 
 def status_object(status: Status) -> dict[str, Any]:
+    """Describes where a stream stands; without the members that have nothing to say."""
     return _present(
         packetIndex=status.packet_index,
         lastPacketReceivedAt=status.last_packet_received_at and time_text(status.last_packet_received_at),
@@ -49,6 +51,7 @@ def status_object(status: Status) -> dict[str, Any]:
 
 
 def session_object(session: Session) -> dict[str, Any]:
+    """Describes a session; without the members that have nothing to say."""
     return _present(
         id=session.id,
         start=session.start,
@@ -59,6 +62,7 @@ def session_object(session: Session) -> dict[str, Any]:
 
 
 def metadata_object(packet: MetadataPacket) -> dict[str, Any]:
+    """Describes what somebody noted about a packet."""
     return {
         "packetIndex": packet.packet_index,
         "content": packet.content,

@@ -13,7 +13,14 @@ from blueprints.streams.access import Visit
 from blueprints.streams.api import answers, blueprint, route
 from blueprints.streams.bodies import new_retention, noted_content
 from blueprints.streams.openapi import CONTENT_BODY, LOCATION_HEADERS, PAGE_HEADERS, RETENTION_BODY
-from blueprints.streams.representations import metadata_object, page, part, status_object, stream_object, whole_stream
+from blueprints.streams.representations import (
+    metadata_object,
+    page_response,
+    part_response,
+    status_object,
+    stream_object,
+    whole_stream,
+)
 from blueprints.streams.schemas import (
     MetadataSchema,
     PageSchema,
@@ -30,7 +37,7 @@ from blueprints.streams.schemas import (
 @answers()
 def streams(query: dict[str, Any], visit: Visit) -> Response:
     """Get the streams of a home."""
-    return page(house().streams.catalogue.list(visit.home_id, visit.module_id), query, stream_object)
+    return page_response(house().streams.catalogue.list(visit.home_id, visit.module_id), query, stream_object)
 
 
 @route("/<segment:streamName>")
@@ -75,7 +82,7 @@ def metadata(query: dict[str, Any], visit: Visit) -> Response:
     """Get the metadata of a range of packets."""
     stream = visit.stream_if_any()
     found, count = ([], 0) if stream is None else house().streams.metadata.page(stream, **query)
-    return part(list(map(metadata_object, found)), query["skip"], count)
+    return part_response(list(map(metadata_object, found)), query["skip"], count)
 
 
 @route("/<segment:streamName>/metadata/<segment:packetIndex>")

@@ -14,7 +14,7 @@ from blueprints.streams.access import Place, Visit
 from blueprints.streams.api import answers, blueprint, route
 from blueprints.streams.bodies import new_bounds, timeout_seconds
 from blueprints.streams.openapi import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, TIMEOUT_BODY
-from blueprints.streams.representations import page, session_object
+from blueprints.streams.representations import page_response, session_object
 from blueprints.streams.schemas import RangeSchema, SessionSchema
 from smarthouse_api.streams.model import Session as NewSession
 
@@ -28,7 +28,7 @@ class Sessions(MethodView):
         """Get the sessions that have a packet in a range."""
         stream = visit.stream_if_any()
         found = [] if stream is None else house().streams.sessions.within(stream, query["start"], query["stop"])
-        return page(found, query, session_object)
+        return page_response(found, query, session_object)
 
     @blueprint.response(201, SessionSchema, headers={**LOCATION_HEADERS, **REPLAYED_HEADERS})
     @answers(400, 404, 409, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=BOUNDS_BODY)
