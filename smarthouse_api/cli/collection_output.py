@@ -1,4 +1,4 @@
-"""A collection in words, in cells and as JSON."""
+"""How commands print a collection: in lines, as a row of a table and as JSON."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from smarthouse_api.collections.model import Collection, Retention
 
 HEADER: Final = ("id", "alias", "name", "entry topic", "mode", "datasets write", "read", "made")
-MOST_ASIDE: Final = 1000
-"""So many records that are set aside are counted."""
+MOST_DEAD_LETTERS: Final = 1000
+"""Dead letters are counted up to this number."""
 _NOTHING: Final = "-"
 _MODES: Final = {
     "off": "off: the schema is not checked",
@@ -27,19 +27,19 @@ _MODES: Final = {
 
 
 def as_cells(one: Collection) -> tuple[str, ...]:
-    """What stands under `HEADER`."""
+    """Writes a collection as a row under `HEADER`."""
     names = one.id, one.alias or _NOTHING, one.name, one.entry_topic or _NOTHING
     return *names, one.mode, _writers(one), _readers(one), seconds_text(one.created_at)
 
 
 def as_json(one: Collection, stream: str | None, keys: Sequence[KeyRecord]) -> bytes:
-    """The definition, and: created_at, updated_at; stream, of Redis, for consumers; keys, the ids of those that name it."""
+    """Writes a collection as JSON: its definition, its times, the Redis stream for consumers and the ids of its keys."""
     shown = {name: getattr(one, name) for name in one.__struct_fields__ if name not in ("key", "born")}
     return msgspec.json.encode({**shown, "stream": stream, "keys": [key.id for key in keys]})
 
 
-def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], aside: int) -> dict[str, str]:
-    """What there is to say, by its heading. aside: how many records are set aside, `MOST_ASIDE` or more if it is that."""
+def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], dead_letters: int) -> dict[str, str]:
+    """Writes all that is known of a collection, by heading. `MOST_DEAD_LETTERS` stands for that many or more."""
     return {
         "id": one.id,
         "name": one.name,
@@ -48,7 +48,7 @@ def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], asi
         "changed": seconds_text(one.updated_at),
         "schema": _NOTHING if one.schema is None else json.dumps(one.schema, ensure_ascii=False),
         "mode": _MODES[one.mode],
-        "dead letters": f"{aside}{' or more' if aside == MOST_ASIDE else ''}",
+        "dead letters": f"{dead_letters}{' or more' if dead_letters == MOST_DEAD_LETTERS else ''}",
         "own time": _NOTHING if one.timestamp_field is None else f"the member {one.timestamp_field}",
         "deduplication": f"by {one.dedup_key}, for {duration_text(one.dedup_seconds)}" if one.dedup_key else _NOTHING,
         "entry topic": _topic(one, stream),

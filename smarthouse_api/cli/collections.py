@@ -9,8 +9,8 @@ import click
 
 from smarthouse_api.cli import collection_output, dead_letters
 from smarthouse_api.cli.json_files import json_object
-from smarthouse_api.cli.open_house import answered, opened_shared_house
-from smarthouse_api.cli.tables import echo_table
+from smarthouse_api.cli.open_house import answered, opened_collection, opened_shared_house
+from smarthouse_api.cli.tables import echo_table, json_lines_option
 from smarthouse_api.cli.units import octets, seconds
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _REMOVED = {"alias": "alias", "schema": "schema", "timestamp": "timestamp_field", "dedup": "dedup_key", "topic": "entry_topic"}
-"""What each `--no-...` empties."""
+"""The member that each `--no-...` empties."""
 
 
 @click.group("collections")
@@ -119,21 +119,20 @@ def update(id_: str, **asked: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(id_: str, as_json: bool) -> None:
     """Print everything about a collection. ID: its id or alias."""
-    with opened_shared_house() as house:
-        one = answered(lambda: house.collections.catalogue.find(id_))
+    with opened_collection(id_) as (house, one):
         stream, keys = answered(lambda: house.collections.topic.stream_name(one)), _naming(answered(house.access.list), one.id)
         if as_json:
             click.echo(collection_output.as_json(one, stream, keys))
             return
-        aside = answered(lambda: house.collections.dead_letters.list(one, limit=collection_output.MOST_ASIDE))
-    lines = collection_output.as_lines(one, stream, keys, len(aside))
+        refused = answered(lambda: house.collections.dead_letters.list(one, limit=collection_output.MOST_DEAD_LETTERS))
+    lines = collection_output.as_lines(one, stream, keys, len(refused))
     width = max(map(len, lines))
     for what, told in lines.items():
         click.echo(f"{what.ljust(width)}  {told}")
 
 
 @group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each line instead of a table.")
+@json_lines_option
 def list_(as_json: bool) -> None:
     """Print the collections, sorted by id."""
     with opened_shared_house() as house:
@@ -150,8 +149,7 @@ def list_(as_json: bool) -> None:
 @click.argument("id_", metavar="ID")
 def delete(id_: str) -> None:
     """Delete a collection and, soon after, its records. ID: its id, not its alias."""
-    with opened_shared_house() as house:
-        one = answered(lambda: house.collections.catalogue.find(id_))
+    with opened_collection(id_) as (house, one):
         if one.id != id_:
             raise click.ClickException(f"{id_} is the alias of {one.id}; to delete the collection, give its id")
         answered(lambda: house.collections.catalogue.delete(id_))

@@ -1,4 +1,4 @@
-"""`smarthouse collections failed ...`: records that were set aside because they fail their collection's schema."""
+"""`smarthouse collections failed ...`: dead letters, records that a strict schema refused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import msgspec
 
 from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.json_files import json_object
-from smarthouse_api.cli.open_house import answered, opened_shared_house
-from smarthouse_api.cli.tables import echo_table
+from smarthouse_api.cli.open_house import answered, opened_collection
+from smarthouse_api.cli.tables import echo_table, json_lines_option
 
 if TYPE_CHECKING:
     from smarthouse_api.collections.dead_letters import DeadLetter
@@ -32,11 +32,10 @@ def group() -> None:
 
 @group.command("list")
 @click.argument("collection")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each line instead of a table.")
+@json_lines_option
 def list_(collection: str, as_json: bool) -> None:
     """Print dead letters and their reasons, oldest first. Only --json prints whole records."""
-    with opened_shared_house() as house:
-        one = answered(lambda: house.collections.catalogue.find(collection))
+    with opened_collection(collection) as (house, one):
         if as_json:
             for record in _everything(house, one):
                 click.echo(msgspec.json.encode(record))
@@ -51,8 +50,7 @@ def list_(collection: str, as_json: bool) -> None:
 @click.argument("record", type=click.File("rb"), callback=json_object, metavar="FILE")
 def fix(collection: str, id_: str, record: dict[str, Any]) -> None:
     """Replace a dead letter by a corrected record, to be replayed. FILE: the record as JSON; `-` is standard input."""
-    with opened_shared_house() as house:
-        one = answered(lambda: house.collections.catalogue.find(collection))
+    with opened_collection(collection) as (house, one):
         fixed = answered(lambda: house.collections.dead_letters.fix(one, id_, record))
     click.echo(f"{fixed.id}: {fixed.reason}")
 
@@ -62,8 +60,7 @@ def fix(collection: str, id_: str, record: dict[str, Any]) -> None:
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 def replay(collection: str, ids: tuple[str, ...]) -> None:
     """Store the dead letters that now pass the schema; the others stay. ID: of a dead letter; without one, all."""
-    with opened_shared_house() as house:
-        one = answered(lambda: house.collections.catalogue.find(collection))
+    with opened_collection(collection) as (house, one):
         stored, left = answered(lambda: _replayed(house, one, ids))
     click.echo(f"{stored} stored, {left} still dead letters")
 
@@ -73,8 +70,7 @@ def replay(collection: str, ids: tuple[str, ...]) -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 def discard(collection: str, ids: tuple[str, ...]) -> None:
     """Erase dead letters. ID: of a dead letter."""
-    with opened_shared_house() as house:
-        one = answered(lambda: house.collections.catalogue.find(collection))
+    with opened_collection(collection) as (house, one):
         wanted = [*dict.fromkeys(ids)]
         unknown = answered(lambda: [id_ for id_ in wanted if not _discards(house, one, id_)])
     if discarded := [id_ for id_ in wanted if id_ not in unknown]:

@@ -1,4 +1,4 @@
-"""Files that options and arguments name."""
+"""JSON files that options and arguments name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 def json_object(_: click.Context, __: click.Parameter, given: IO[bytes] | None) -> dict[str, Any] | None:
-    """What the file holds."""
+    """Reads the JSON object in a file that an option or argument names."""
     if given is None:
         return None
     try:

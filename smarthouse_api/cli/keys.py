@@ -12,7 +12,7 @@ from smarthouse_api.access.keys import KeyRecord, id_in
 from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.homes import HOME
 from smarthouse_api.cli.open_house import answered, opened_access
-from smarthouse_api.cli.tables import echo_table
+from smarthouse_api.cli.tables import echo_table, json_lines_option
 from smarthouse_api.cli.units import seconds
 
 
@@ -51,7 +51,7 @@ def create(**asked: Any) -> None:
 
 
 @group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each line instead of a table.")
+@json_lines_option
 def list_(as_json: bool) -> None:
     """Print what each key opens, the oldest key first."""
     with opened_access() as access:

@@ -1,4 +1,4 @@
-"""What a command works on, and how it ends when that fails."""
+"""The house that a command works on; a fault ends the command with a message instead of a traceback."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from smarthouse_api.access.grants import Access
+    from smarthouse_api.collections.model import Collection
     from smarthouse_api.house import House
 
 Answer = TypeVar("Answer")
@@ -17,7 +18,7 @@ Answer = TypeVar("Answer")
 
 @contextmanager
 def opened_house() -> Iterator[House]:
-    """The house of the environment's settings; a fault in them is told and ends the program."""
+    """Opens the house that the environment's settings describe. A fault in the settings ends the program with a message."""
     # Here, so that `--help` is quick, and the environment is set before Arrow is imported.
     from backends.registry import faults, unfit
     from config.settings import Settings, SettingsError
@@ -40,7 +41,7 @@ def opened_house() -> Iterator[House]:
 
 @contextmanager
 def opened_shared_house() -> Iterator[House]:
-    """The same; a state store that no other process sees is told and ends the program."""
+    """Opens the house for a command whose work the service is to see. A state store in memory ends the program."""
     with opened_house() as house:
         if house.settings.stores.state_url.startswith("memory:"):
             raise click.ClickException(
@@ -52,13 +53,20 @@ def opened_shared_house() -> Iterator[House]:
 
 @contextmanager
 def opened_access() -> Iterator[Access]:
-    """The keys of that house."""
+    """Opens the house for a command about keys."""
     with opened_shared_house() as house:
         yield house.access
 
 
+@contextmanager
+def opened_collection(name: str) -> Iterator[tuple[House, Collection]]:
+    """Opens the house for a command about one collection, by its id or alias. One that does not exist ends the program."""
+    with opened_shared_house() as house:
+        yield house, answered(lambda: house.collections.catalogue.find(name))
+
+
 def answered(ask: Callable[[], Answer]) -> Answer:
-    """What `ask` gives; a store that fails is told and ends the program."""
+    """Asks the house. A refusal, or a store that fails, ends the program with a message."""
     from smarthouse_api.errors import Refused, StoreError
 
     try:

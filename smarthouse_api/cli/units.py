@@ -1,4 +1,4 @@
-"""Durations and sizes as an operator writes them: callbacks of options, and the way back."""
+"""Units of durations and sizes: read from options, as an operator writes them, and written back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNIT_BYTES: Final = {"GiB": 1 << 30, "GB": 10**9, "MiB": 1 << 20, "MB": 10**6, 
 
 
 def seconds(_: click.Context, __: click.Parameter, given: str | None) -> float | None:
-    """Of a duration such as 90d."""
+    """Reads an option that is a duration, such as 90d, in seconds."""
     if given is None:
         return None
     found = _DURATION.fullmatch(given)
@@ -24,7 +24,7 @@ def seconds(_: click.Context, __: click.Parameter, given: str | None) -> float |
 
 
 def octets(_: click.Context, __: click.Parameter, given: str | None) -> int | None:
-    """Of a size such as 64MB."""
+    """Reads an option that is a size, such as 64MB, in bytes."""
     if given is None:
         return None
     found = _SIZE.fullmatch(given)
@@ -34,7 +34,7 @@ def octets(_: click.Context, __: click.Parameter, given: str | None) -> int | No
 
 
 def duration_text(seconds: float) -> str:
-    """The seconds in the largest unit below a week that divides them."""
+    """Writes seconds in the largest unit below a week that divides them."""
     for unit in "dhm":
         if seconds % _UNIT_SECONDS[unit] == 0:
             return f"{seconds / _UNIT_SECONDS[unit]:.0f}{unit}"
@@ -42,7 +42,7 @@ def duration_text(seconds: float) -> str:
 
 
 def size_text(octets: int) -> str:
-    """The bytes in the largest unit that divides them."""
+    """Writes bytes in the largest unit that divides them."""
     for unit, size in _UNIT_BYTES.items():
         if octets and octets % size == 0:
             return f"{octets // size}{unit}"
