@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from itertools import chain
@@ -17,8 +16,9 @@ from smarthouse_api.collections.encoding import RECORD_FORMATS, RecordRows
 from smarthouse_api.collections.model import Collection, Position, position_in
 from smarthouse_api.collections.ranges import Range, Selection, Span, ranges, select_rows
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
+from smarthouse_api.coordination.answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
-from smarthouse_api.errors import Invalid, Unavailable
+from smarthouse_api.errors import Invalid
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.table import files_of
 
@@ -27,11 +27,12 @@ _COLUMNS = ("sequence", "position", "received", "time", "record", "fault")
 _MOST_BYTES = 32 << 20
 _BATCH_ROWS = 8192
 _READ_AHEAD_BYTES = 8 << 20
+_ALL_TAKEN = "This worker reads as many collections as it can at once; ask again"
 _BEGIN, _END = Position(0, -1), Position((1 << 62) - 1, (1 << 31) - 1)
 
 
-class RecordsAnswer:
-    """The records as bytes, to be iterated once and closed; the readers' lease of the lake is held until then.
+class RecordsAnswer(LeasedAnswer):
+    """Records as bytes, to be iterated once and closed.
 
     next_cursor: the position of the last record, if the limit left others out.
     """
@@ -39,20 +40,12 @@ class RecordsAnswer:
     def __init__(
         self, chunks: Iterator[bytes], content_type: str, next_cursor: str | None, lease: Lease, ending: ExitStack
     ) -> None:
-        self.content_type, self.next_cursor = content_type, next_cursor
-        self._chunks, self._lease, self._ending = chunks, lease, ending
+        super().__init__(lease, ending)
+        self.content_type, self.next_cursor, self._chunks = content_type, next_cursor, chunks
 
     @property
     def chunks(self) -> Iterator[bytes]:
-        return iter(self)
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self._lease.check()  # what was read ahead of a deletion must not be sent after it
-            yield chunk
-
-    def close(self) -> None:
-        self._ending.close()
+        return self._while_leased(self._chunks)
 
 
 class Records:
@@ -60,8 +53,8 @@ class Records:
 
     def __init__(self, chores: CollectionsChores, table: CollectionsTable, engine: Engine, *, at_once: int) -> None:
         self._chores, self._table, self._engine = chores, table, engine
-        self._slots = threading.BoundedSemaphore(at_once)
-        self._public_slots = threading.BoundedSemaphore(max(1, at_once // 2))
+        self._slots = Slots(at_once, _ALL_TAKEN)
+        self._public_slots = Slots(max(1, at_once // 2), _ALL_TAKEN)
 
     def open(
         self,
@@ -82,9 +75,7 @@ class Records:
             raise Invalid(f"limit: must be 1 or more, and is {selection.limit}")
         with ExitStack() as ending:
             for slots in (self._public_slots, self._slots) if collection.public else (self._slots,):
-                if not slots.acquire(blocking=False):
-                    raise Unavailable("This worker reads as many collections as it can at once; ask again")
-                ending.callback(slots.release)
+                ending.enter_context(slots)
             self._chores.flush(collection)
             lease = self._table.reading()
             ending.callback(lease.release)

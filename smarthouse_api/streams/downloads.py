@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
 from backends.ports import ObjectStore, SignsUrls
+from config.groups import StreamSettings
+from smarthouse_api.coordination.answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unavailable
@@ -23,7 +25,7 @@ from smarthouse_api.streams.segments import object_name
 from smarthouse_api.streams.sessions import downloads_of
 from smarthouse_api.streams.shelf import Piece, SegmentPiece, Shelf
 
-_CHECKED_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.05
 _MOST_IN_ZIP: Final = 200_000
 """Packets in one zip, whose directory is in memory until its end: some 300 bytes for each."""
 
@@ -40,20 +42,19 @@ class Located:
     query: dict[str, str]
 
 
-class Download:
+class Download(LeasedAnswer):
     """A range of packets, about to be sent. etag: the same for the same bytes. size_bytes: None if not known before.
 
     It counts as running, and holds back what would remove its packets, until it is closed.
     """
 
     def __init__(
-        self, pieces: list[Piece], format_: PacketFormat, names: tuple[str, str], lease: Lease, ended: Callable[[], None]
-    ):
+        self, pieces: list[Piece], format_: PacketFormat, names: tuple[str, str], lease: Lease, ending: ExitStack
+    ) -> None:
+        super().__init__(lease, ending)
         self.content_type, self.file_name, self.etag = format_.content_type, *names
         self.size_bytes = sum(piece.size for piece in pieces) if format_.encode is None else None
-        self._pieces, self._format, self._lease, self._ended = pieces, format_, lease, ended
-        self._closing = threading.Lock()
-        self._is_closed = False
+        self._pieces, self._format = pieces, format_
 
     def body(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
         """The bytes, or those from `first` to `last` where the size is known.
@@ -70,41 +71,24 @@ class Download:
                 yield from self._whole(piece.octets(first, here), here)
             first, length = max(first - piece.size, 0), length - here
 
-    def close(self) -> None:
-        """The download is over, however it ended. Repeatable."""
-        with self._closing:
-            if self._is_closed:
-                return
-            self._is_closed = True
-        try:
-            self._lease.release()
-        finally:
-            self._ended()
-
     def _blocks(self) -> Iterator[Block]:
         for piece in self._pieces:
             count = 0
-            for block in piece.blocks():
-                self._lease.check()
+            for block in self._while_leased(piece.blocks()):
                 count += len(block)
                 yield block
             _check_complete(count, piece.packets)
 
     def _whole(self, chunks: Iterator[bytes | memoryview], size: int) -> Iterator[bytes]:
-        sent, checked_at = 0, float("-inf")
-        for chunk in chunks:
-            if (now := time.monotonic()) - checked_at >= _CHECKED_SECONDS:
-                self._lease.check()
-                checked_at = now
+        sent = 0
+        for chunk in self._while_leased(chunks, _LOOK_SECONDS):
             sent += len(chunk)
             yield bytes(chunk)
         _check_complete(sent, size)
 
 
 class Downloads:
-    """url_seconds: how long a URL is good for. at_once: downloads that this process sends at a time. segment_bytes: about how
-    large a segment is.
-    """
+    """Makes URLs of ranges of packets, and sends what they name."""
 
     def __init__(
         self,
@@ -113,15 +97,11 @@ class Downloads:
         shelf: Shelf,
         leases: Leases,
         keyring: Keyring,
-        *,
-        url_seconds: float,
-        at_once: int,
-        segment_bytes: int,
+        settings: StreamSettings,
     ) -> None:
         self._objects, self._catalogue, self._shelf = objects, catalogue, shelf
-        self._leases, self._keyring, self._url_seconds = leases, keyring, url_seconds
-        self._segment_bytes = segment_bytes
-        self._free = threading.BoundedSemaphore(at_once)
+        self._leases, self._keyring, self._settings = leases, keyring, settings
+        self._slots = Slots(settings.downloads_at_once, "Too many downloads are under way; repeat it later")
 
     def locate(self, stream: Stream, start: int, stop: int, format_: str) -> Located:
         """Where the packets that have an index from `start` to `stop` by now can be downloaded, for a while.
@@ -135,7 +115,7 @@ class Downloads:
         if format_ == "zip" and count > _MOST_IN_ZIP:
             raise Invalid(f"There are {count} packets in this range; a zip holds at most {_MOST_IN_ZIP}, ndjson any number")
         first, last = pieces[0].first, pieces[-1].last
-        expires = str(int(time.time() + self._url_seconds) + 1)
+        expires = str(int(time.time() + self._settings.url_seconds) + 1)
         query = dict(zip(_SIGNED, (stream.key, str(first), str(last), format_, expires), strict=True))
         url = self._presigned(stream, pieces) if PACKET_FORMATS[format_].encode is None else None
         return Located(url, {**query, "signature": self._signature(query)})
@@ -150,21 +130,16 @@ class Downloads:
         if stream is None or stream.key != query["stream"]:
             raise NotFound(_NOT_THERE, reason="STREAM_NOT_FOUND")
         start, stop = int(query["start"]), int(query["stop"])
-        if not self._free.acquire(blocking=False):
-            raise Unavailable("Too many downloads are under way; repeat it later")
-        lease = None
-        try:
+        with ExitStack() as ending:
+            ending.enter_context(self._slots)
             # Before the packets are looked for, so that nobody removes them in between.
             lease = self._leases.share(f"{downloads_of(stream.key)}/{start}-{stop}")
+            ending.callback(lease.release)
             pieces = self._shelf.pieces(stream, start, stop)
             if not pieces:
                 raise NotFound("No packet lies in this range any more", reason="NO_PACKETS")
-            return Download(pieces, format_, _names(stream, pieces, query["format"]), lease, self._free.release)
-        except BaseException:
-            if lease is not None:
-                lease.release()
-            self._free.release()
-            raise
+            names = _names(stream, pieces, query["format"])
+            return Download(pieces, format_, names, lease, ending.pop_all())
 
     def _presigned(self, stream: Stream, pieces: list[Piece]) -> str | None:
         """A URL of the object store's own, if it signs any and the range is one of its objects, which stays."""
@@ -174,11 +149,11 @@ class Downloads:
             or len(pieces) > 1
             or not isinstance(piece, SegmentPiece)
             or not piece.is_whole
-            or piece.segment.is_small(self._segment_bytes)
+            or piece.segment.is_small(self._settings.segment_bytes)
         ):
             return None
         name = f"{object_name(stream, piece.segment.id)}.data"
-        return self._objects.signed_url(name, self._url_seconds, _file_name(stream, pieces, "octets"))
+        return self._objects.signed_url(name, self._settings.url_seconds, _file_name(stream, pieces, "octets"))
 
     def _signature(self, query: Mapping[str, str]) -> str:
         told = "\n".join(query[name] for name in _SIGNED)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Final
 
-from smarthouse_api.errors import NotFound, Unavailable
+from config.groups import StreamSettings
+from smarthouse_api.coordination.answers import Slots
+from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import LARGEST_INDEX, Packet, Stream
 from smarthouse_api.streams.shelf import Shelf
@@ -21,11 +23,11 @@ _EVENT_BYTES: Final = 100
 
 
 class Tail:
-    """seconds: after so long a follower is sent away, to come back if it likes. at_once: followers of this process."""
+    """Gives followers a stream's packets as they come. After some time, a follower is sent away, to come back if it likes."""
 
-    def __init__(self, heads: Heads, shelf: Shelf, *, seconds: float, at_once: int) -> None:
-        self._heads, self._shelf, self._seconds = heads, shelf, seconds
-        self._free = threading.BoundedSemaphore(at_once)
+    def __init__(self, heads: Heads, shelf: Shelf, settings: StreamSettings) -> None:
+        self._heads, self._shelf, self._seconds = heads, shelf, settings.follow_seconds
+        self._slots = Slots(settings.followers, "Too many follow streams here; come back later, or ask for ranges")
         self._is_ending = False  # no Event: a signal's handler may not wait for a lock that it interrupted
 
     def follow(
@@ -38,19 +40,21 @@ class Tail:
         """
         following = self._heads.look(stream).head.next
         begin = following if start is None else start
-        if not self._free.acquire(blocking=False):
-            raise Unavailable("Too many follow streams here; come back later, or ask for ranges")
-        packets = self._followed(stream, begin, LARGEST_INDEX if stop is None else stop, is_allowed)
-        next(packets)  # From here on the generator gives its place free, even if nobody asks it for a packet.
+        packets = self._in_a_slot(self._followed(stream, begin, LARGEST_INDEX if stop is None else stop, is_allowed))
+        next(packets)  # takes the slot, which the generator now gives back even if nobody asks it for a packet
         return packets
 
     def end(self) -> None:
         """Send all followers away, and whoever comes: the process is about to stop."""
         self._is_ending = True
 
+    def _in_a_slot(self, packets: Generator[list[Packet]]) -> Generator[list[Packet]]:
+        with self._slots, closing(packets):
+            yield []
+            yield from packets
+
     def _followed(self, stream: Stream, begin: int, stop: int, is_allowed: Callable[[], bool]) -> Generator[list[Packet]]:
         try:
-            yield []
             ends_at = time.monotonic() + self._seconds
             asked_at = told_at = time.monotonic()
             while begin <= stop and time.monotonic() < ends_at:
@@ -76,8 +80,6 @@ class Tail:
                     time.sleep(_LOOK_SECONDS)
         except NotFound:
             return
-        finally:
-            self._free.release()
 
     def _new(self, stream: Stream, begin: int, stop: int) -> Iterator[list[Packet]]:
         for block in self._shelf.blocks(stream, begin, stop):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -17,9 +16,9 @@ from deltalake import DeltaTable
 from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.read_ahead import read_ahead
+from smarthouse_api.coordination.answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Lease
-from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.table import files_of
 from smarthouse_api.states.chores import StatesChores
@@ -35,20 +34,15 @@ from smarthouse_api.states.table import StatesTable
 _READ_AHEAD_BYTES = 8 << 20
 
 
-class Export:
-    """The zip, to be iterated once and closed; the readers' lease of the lake is held until then."""
+class Export(LeasedAnswer):
+    """The zip of one export, to be iterated once and closed."""
 
     def __init__(self, file_name: str, chunks: Iterator[bytes], lease: Lease, ending: ExitStack) -> None:
-        self.file_name = file_name
-        self._chunks, self._lease, self._ending = chunks, lease, ending
+        super().__init__(lease, ending)
+        self.file_name, self._chunks = file_name, chunks
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self._lease.check()  # what was read ahead of a forgetting must not be sent after it
-            yield chunk
-
-    def close(self) -> None:
-        self._ending.close()
+        return self._while_leased(self._chunks)
 
 
 class Exports:
@@ -65,7 +59,7 @@ class Exports:
     ) -> None:
         self._chores, self._homes, self._table, self._engine = chores, homes, table, engine
         self._keyring, self._settings = keyring, settings
-        self._slots = threading.BoundedSemaphore(settings.at_once)
+        self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
 
     def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True) -> Export | None:
         """Everything acknowledged before the call that passes `filters`, in each of `formats`; None for no row.
@@ -73,9 +67,7 @@ class Exports:
         A fault while it is read is raised there, before the zip's end.
         """
         with ExitStack() as ending:
-            if not self._slots.acquire(blocking=False):
-                raise Unavailable("This worker makes as many exports as it can at once; ask again")
-            ending.callback(self._slots.release)
+            ending.enter_context(self._slots)
             self._chores.flush()
             lease = self._table.reading()
             ending.callback(lease.release)
