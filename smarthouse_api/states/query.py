@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from itertools import pairwise
-from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlglot import exp
 
 from smarthouse_api.arrow.times import microseconds
+from smarthouse_api.lake.planning import Bound, instant, packed_keys, shares_of, that_can_match, within_days
 from smarthouse_api.states.schema import ROWS
 
 MAX_SORTED_ROWS = 65_536
 MAX_SORTED_BYTES = 6 << 20
 _ROWS_PER_ROW_OF_A_UNIT = 4
-
-Ordered = TypeVar("Ordered", date, int)
-
-_OF_A_FILE = ["partition.day", "partition.bucket", "num_records", "size_bytes"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +38,9 @@ class Filters:
         column = exp.column("received" if self.time_field == "received" else "time")
         wanted: list[exp.Condition] = []
         if self.since is not None:
-            wanted.append(exp.GTE(this=column, expression=_instant(datetime.combine(self.since, time.min, UTC))))
+            wanted.append(exp.GTE(this=column, expression=instant(microseconds(datetime.combine(self.since, time.min, UTC)))))
         if self.until is not None:
-            wanted.append(exp.LTE(this=column, expression=_instant(datetime.combine(self.until, time.max, UTC))))
+            wanted.append(exp.LTE(this=column, expression=instant(microseconds(datetime.combine(self.until, time.max, UTC)))))
         if self.types:
             wanted.append(_one_of("type", self.types))
         if self.units:
@@ -65,8 +60,7 @@ class Part:
     homes: tuple[str, str] | None = None
 
     def condition(self) -> exp.Condition:
-        first, last = (exp.cast(exp.Literal.string(day.isoformat()), "date") for day in self.days)
-        wanted: list[exp.Condition] = [exp.Between(this=exp.column("day"), low=first, high=last)]
+        wanted = [within_days(self.days)]
         if self.buckets is not None:
             low, high = (exp.Literal.number(bucket) for bucket in self.buckets)
             wanted.append(exp.Between(this=exp.column("bucket"), low=low, high=high))
@@ -84,32 +78,19 @@ def parts(files: pa.Table, filters: Filters) -> Iterator[Part]:
     # Few rows have one of some units: larger parts, and fewer queries, then hold no more.
     thinned = _ROWS_PER_ROW_OF_A_UNIT if filters.units else 1
     shares: dict[date, dict[int, float]] = {}
-    for file in _that_can_match(files, filters).select(_OF_A_FILE).to_pylist():
-        share = max(file["num_records"] / MAX_SORTED_ROWS, file["size_bytes"] / MAX_SORTED_BYTES) / thinned
-        buckets = shares.setdefault(file["partition.day"], {})
-        buckets[file["partition.bucket"]] = buckets.get(file["partition.bucket"], 0.0) + share
-    for days in _packed({day: sum(buckets.values()) for day, buckets in shares.items()}):
+    files = that_can_match(files, _bounds(filters))
+    places = (files[name].to_pylist() for name in ("partition.day", "partition.bucket"))
+    for day, bucket, share in zip(*places, shares_of(files, MAX_SORTED_ROWS, MAX_SORTED_BYTES).tolist(), strict=True):
+        buckets = shares.setdefault(day, {})
+        buckets[bucket] = buckets.get(bucket, 0.0) + share / thinned
+    for days in packed_keys({day: sum(buckets.values()) for day, buckets in shares.items()}):
         if sum(sum(shares[day].values()) for day in days) <= 1:
             yield Part((days[0], days[-1]))
             continue
         (day,) = days
-        for some in _packed(shares[day]):
+        for some in packed_keys(shares[day]):
             span = (some[0], some[-1])
             yield from _ranges((day, day), span, math.ceil(sum(shares[day][bucket] for bucket in some)))
-
-
-def _packed(shares: Mapping[Ordered, float]) -> Iterator[list[Ordered]]:
-    """The keys in order, as many together as have shares of at most 1 in all; one with more comes alone."""
-    pack: list[Ordered] = []
-    held = 0.0
-    for key, share in sorted(shares.items()):
-        if pack and held + share > 1:
-            yield pack
-            pack, held = [], 0.0
-        pack.append(key)
-        held += share
-    if pack:
-        yield pack
 
 
 def _ranges(days: tuple[date, date], buckets: tuple[int, int], count: int) -> Iterator[Part]:
@@ -168,23 +149,9 @@ def _one_of(column: str, values: Iterable[str]) -> exp.Condition:
     return exp.In(this=exp.column(column), expressions=[exp.Literal.string(value) for value in values])
 
 
-def _instant(moment: datetime) -> exp.Condition:
-    """A microsecond timestamp in UTC, exact for every year that a date can have."""
-    return exp.UnixToTime(this=exp.Literal.number(microseconds(moment)), scale=exp.Literal.number(6))
-
-
-def _that_can_match(files: pa.Table, filters: Filters) -> pa.Table:
-    """The files whose statistics allow a wanted row: their day of arrival, or the span of their records' own times."""
+def _bounds(filters: Filters) -> list[Bound]:
+    """Of the files' days of arrival, or of the span of their records' own times."""
     first, last = ("partition.day",) * 2 if filters.time_field == "received" else ("min.time", "max.time")
-    if not {first, last} <= set(files.column_names):
-        return files
-    possible = pc.scalar(True)
-    if filters.since is not None:
-        possible &= pc.coalesce(_day(last) >= pa.scalar(filters.since, pa.date32()), True)
-    if filters.until is not None:
-        possible &= pc.coalesce(_day(first) <= pa.scalar(filters.until, pa.date32()), True)
-    return files.filter(possible)
-
-
-def _day(column: str) -> pc.Expression:
-    return pc.field(column).cast(pa.date32(), safe=False)
+    since = [] if filters.since is None else [Bound(last, pa.scalar(filters.since, pa.date32()), is_least=True)]
+    until = [] if filters.until is None else [Bound(first, pa.scalar(filters.until, pa.date32()), is_least=False)]
+    return since + until

@@ -1,0 +1,115 @@
+"""Planning of parts: a reading of the lake in parts that are each small enough to be sorted in memory.
+
+1. Only files whose partition and statistics allow a wanted row are read.
+2. Each file has a share: 1 is as much as is sorted at once, in rows or in bytes as they rest.
+3. Keys, or ranges of sequences, are put together in order until their shares are 1 in all.
+4. A tenant makes an SQL tree of each part; what the engines must be told alike is made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+_FIRST_SHARE: Final = 1 / 16
+_GROWTH: Final = 4
+_LEAST_SHARE: Final = 1e-300
+
+Sequences = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
+Ordered = TypeVar("Ordered", date, int)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a wanted file has in a column of `files_of`: at least (is_least) or at most this value, of the value's type."""
+
+    column: str
+    value: pa.Scalar
+    is_least: bool
+
+
+def that_can_match(files: pa.Table, bounds: list[Bound]) -> pa.Table:
+    """The files that are within all bounds. A file that does not tell a value can hold any."""
+    possible = pc.scalar(True)
+    for bound in bounds:
+        if bound.column in files.column_names:
+            told = pc.field(bound.column).cast(bound.value.type, safe=False)
+            possible &= pc.coalesce(told >= bound.value if bound.is_least else told <= bound.value, True)
+    return files.filter(possible)
+
+
+def shares_of(files: pa.Table, max_rows: int, max_bytes: int) -> Shares:
+    """The share of each file. max_rows, max_bytes: of one part."""
+    rows, size = (files[name].to_numpy().astype(np.float64) for name in ("num_records", "size_bytes"))
+    shares: Shares = np.maximum(rows / max_rows, size / max_bytes)
+    return shares
+
+
+def packed_keys(shares: Mapping[Ordered, float]) -> Iterator[list[Ordered]]:
+    """The keys in order, as many together as have shares of at most 1 in all; one with more comes alone."""
+    pack: list[Ordered] = []
+    held = 0.0
+    for key, share in sorted(shares.items()):
+        if pack and held + share > 1:
+            yield pack
+            pack, held = [], 0.0
+        pack.append(key)
+        held += share
+    if pack:
+        yield pack
+
+
+def packed_sequences(low: Sequences, high: Sequences, shares: Shares) -> Iterator[tuple[int, int]]:
+    """The sequences that files span, in ranges that hold a share of 1 in all. The first ranges hold less, so that the first row
+    comes soon.
+
+    low, high: the first and the last of each file. shares: of each sequence in a file.
+    """
+    room, held, first = _FIRST_SHARE, 0.0, -1
+    last = first
+    for begin, end, share in _levels(low, high, shares):
+        while begin < end:
+            first = begin if first < 0 else first
+            fitting = max(1, int((room - held) / share))
+            taken = min(fitting, end - begin)
+            held, begin = held + taken * share, begin + taken
+            last = begin - 1
+            if taken == fitting:
+                yield first, last
+                room, held, first = min(1.0, room * _GROWTH), 0.0, -1
+    if first >= 0:
+        yield first, last
+
+
+def _levels(low: Sequences, high: Sequences, shares: Shares) -> Iterator[tuple[int, int, float]]:
+    """Stretches of sequences that lie in the same files, the end exclusive, with what one sequence has of all their shares."""
+    edges, places = np.unique(np.concatenate([low, high + 1]), return_inverse=True)
+    counts, levels = np.zeros(len(edges), np.int64), np.zeros(len(edges))
+    for sign, at in ((1, places[: len(low)]), (-1, places[len(low) :])):
+        np.add.at(counts, at, sign)
+        np.add.at(levels, at, sign * shares)
+    counts, levels = np.cumsum(counts), np.maximum(np.cumsum(levels), _LEAST_SHARE)
+    for place, (begin, end) in enumerate(pairwise(edges.tolist())):
+        if counts[place]:
+            yield begin, end, float(levels[place])
+
+
+def within_days(days: tuple[date, date]) -> exp.Condition:
+    """A row's day of arrival is between the first and the last of these, both inclusive."""
+    first, last = (exp.cast(exp.Literal.string(day.isoformat()), "date") for day in days)
+    return exp.Between(this=exp.column("day"), low=first, high=last)
+
+
+def instant(us: int) -> exp.Condition:
+    """A timestamp in UTC, exact for every year that a date can have. us: microseconds since 1970, of the years 1 to 9999."""
+    return exp.UnixToTime(this=exp.Literal.number(us), scale=exp.Literal.number(6))
