@@ -2,7 +2,7 @@
 
     id/<id>             the collection
     alias/<alias>       the id that it stands for; ids and aliases are names of one kind
-    gone/<key>          a deleted collection whose bytes are still to be removed
+    gone/<key>          a tombstone: a deleted collection, whose bytes are still to be removed
 
 and in each collection's own space the empty document `born`, without which nothing is written there.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
 from smarthouse_api.collections.definitions import check, is_name
 from smarthouse_api.collections.model import Collection, Definition, space_of
+from smarthouse_api.coordination.catalogue import Catalogue, Layout
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.coordination.single_flight import SingleFlight
@@ -28,6 +28,7 @@ from smarthouse_api.errors import InUse, Invalid, NotFound
 SPACE: Final = "collections"
 BORN: Final = "born"
 _MEMBERS: Final = frozenset(Definition.__struct_fields__)
+_LAYOUT: Final = Layout(SPACE, "id/", (BORN,), "collection")
 _AT_ONCE: Final = 32
 """Collections that are decoded at a time: there may be thousands, each with its schema."""
 
@@ -60,11 +61,12 @@ class Settled(msgspec.Struct, frozen=True):
 _REPLY: Final = pair_of(Settled)
 
 
-class CollectionCatalogue:
-    """The collections of one installation."""
+class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
+    """Finds, creates, changes and deletes the collections of one installation."""
 
     def __init__(self, state: StateStore, replies: Replies) -> None:
-        self._state, self._replies = state, replies
+        super().__init__(state, _LAYOUT, _tombstone)
+        self._replies = replies
         self._looks = SingleFlight[Document | None]()
 
     def get(self, name: str) -> Collection | None:
@@ -78,14 +80,13 @@ class CollectionCatalogue:
             raise NotFound(_UNKNOWN)
         return found
 
-    def everything(self) -> Iterator[Collection]:
-        """All collections, by id."""
-        for _, document in self._state.scan_all(SPACE, "id/"):
-            yield _decoded(document)
+    def next_slice(self, after: str) -> tuple[list[Collection], str]:
+        """The next collections by id, and after what the ones after them come; empty when there are none.
 
-    def is_empty(self) -> bool:
-        """Whether there is no collection."""
-        return not self._state.scan(SPACE, "id/", limit=1)
+        after: what an earlier slice gave; empty for the first.
+        """
+        found = self._state.scan(SPACE, "id/", after, _AT_ONCE)
+        return [_decoded(document) for _, document in found], found[-1][0] if len(found) == _AT_ONCE else ""
 
     def create(self, definition: Definition, request_key: RequestKey | None = None) -> Settled:
         """Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
@@ -136,22 +137,20 @@ class CollectionCatalogue:
         return self._replies.earlier(SPACE, request_key, _REPLY)
 
     def delete(self, name: str) -> CollectionTombstone:
-        """From now on it is neither written to nor read; whoever keeps house removes its bytes. Raises `NotFound`."""
-        gone = until_settled(lambda: self._delete(name), "collection")
-        self.close_to_writers(gone)
-        return gone
+        """From now on it is neither written to nor read; the chores remove its bytes. Raises `NotFound`."""
 
-    def tombstones(self) -> list[CollectionTombstone]:
-        """What was deleted, and not purged yet."""
-        return [_tombstone(document.value) for _, document in self._state.scan_all(SPACE, "gone/")]
+        def attempt() -> CollectionTombstone:
+            if (found := self._found(name)) is None:
+                raise NotFound(_UNKNOWN)
+            one, version = found
+            tombstone = CollectionTombstone(one.key, one.id, time.time())
+            self._bury([tombstone], {f"id/{one.id}": version}, (put.key for put in _alias(one)))
+            return tombstone
 
-    def close_to_writers(self, gone: CollectionTombstone) -> None:
-        """Let nobody write to a deleted collection who found it before."""
-        self._state.commit(gone.space, Change(deletes=(BORN,)))
+        return self._delete(attempt)
 
-    def remove_tombstone(self, gone: CollectionTombstone) -> None:
-        """It is purged."""
-        self._state.commit(SPACE, Change(deletes=(f"gone/{gone.key}",)))
+    def _read(self, name: str, document: Document) -> Collection:
+        return _decoded(document)
 
     def _found(self, name: str) -> tuple[Collection, int] | None:
         """The collection and the version of its document."""
@@ -193,16 +192,6 @@ class CollectionCatalogue:
             raise
         return settled
 
-    def _delete(self, name: str) -> CollectionTombstone:
-        if (found := self._found(name)) is None:
-            raise NotFound(_UNKNOWN)
-        one, version = found
-        gone = CollectionTombstone(one.key, one.id, time.time())
-        deletes = (f"id/{one.id}", *(put.key for put in _alias(one)))
-        put = Put(f"gone/{one.key}", msgspec.json.encode(gone))
-        self._state.commit(SPACE, Change(expect={f"id/{one.id}": version}, deletes=deletes, puts=(put,)))
-        return gone
-
     def list(self) -> list[Collection]:
         """All collections, by id."""
         return [*self.everything()]
@@ -213,16 +202,6 @@ def look_for(state: StateStore, collection: Collection) -> None:
     born = state.get(collection.space, BORN)
     if born is None or born.version != collection.born:
         raise NotFound("The collection was deleted meanwhile")
-
-
-def next_slice(state: StateStore, after: str) -> tuple[list[Collection], str]:
-    """The next collections by id, and after what the ones after them come; empty when there are none.
-
-    after: what an earlier slice gave; empty for the first.
-    """
-    found = state.scan(SPACE, "id/", after, _AT_ONCE)
-    some = [_decoded(document) for _, document in found]
-    return some, found[-1][0] if len(found) == _AT_ONCE else ""
 
 
 def _changed(before: Collection, changes: dict[str, Any]) -> Collection:

@@ -13,7 +13,7 @@ from typing import Final
 
 from backends.ports import Conflict, StateStore
 from config.groups import CollectionSettings, LakeSettings
-from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue, next_slice
+from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue
 from smarthouse_api.collections.curator import TopicRows
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.model import Collection
@@ -54,7 +54,8 @@ class CollectionsChores:
         settings: CollectionSettings,
         lake: LakeSettings,
     ) -> None:
-        self._state, self._table, self._dead_letters, self._leases = state, table, dead_letters, leases
+        self._state, self._table, self._catalogue = state, table, catalogue
+        self._dead_letters, self._leases = dead_letters, leases
         self._curator = Curator(table, lake, _BATCH_ENTRIES)
         self._purging = Purging(state, table, catalogue, leases)
         self._retention = TopicRetention(state, catalogue, settings)
@@ -114,7 +115,7 @@ class CollectionsChores:
                 return
             self._expire_after = ""
         while self._expire_after is not None:
-            some, after = next_slice(self._state, self._expire_after)
+            some, after = self._catalogue.next_slice(self._expire_after)
             self._expire_after = after or None
             for one in some:
                 with suppress(Conflict, NotFound):  # of another who is at it, or it is gone
@@ -144,7 +145,7 @@ class CollectionsChores:
         """
         pending, idle = list[Collection](), 0
         while len(pending) < _AT_ONCE and idle < _MOST_IDLE:
-            some, self._round_after = next_slice(self._state, self._round_after)
+            some, self._round_after = self._catalogue.next_slice(self._round_after)
             found = [one for one in some if self._is_pending(one)]
             pending += found
             idle += len(some) - len(found)

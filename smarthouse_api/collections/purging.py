@@ -65,7 +65,7 @@ class Purging:
 
     def _purge(self, gone: Sequence[CollectionTombstone]) -> bool:
         for one in gone:
-            self._catalogue.close_to_writers(one)
+            self._catalogue.close_to_writers(one.space)
         if self._table.open() is not None and not (self._delete_rows(gone) and self._erase_history()):
             return False
         for one in gone:

@@ -4,7 +4,7 @@ In the state store, space `streams`:
 
     home/<home id>                              the home's internal key, under which its packets are kept
     stream/<home id>/<module>/<name>            a stream; both names as digests, because they may be of any length
-    gone/<stream key>                           a deleted stream, whose bytes are still to be removed
+    gone/<stream key>                           a tombstone: a deleted stream, whose bytes are still to be removed
     full/<stream key>                           a stream whose newest packets are worth a segment
 
 Each stream has a space of its own besides, `stream-<key>`, so that a store that shards keeps all of it together.
@@ -16,7 +16,7 @@ import hashlib
 import secrets
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -24,7 +24,8 @@ from typing import Final
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
+from smarthouse_api.coordination.catalogue import Catalogue, Layout, name_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.streams.heads import BORN, HEAD, LEASE, Head, space_of
@@ -35,6 +36,7 @@ _LONGEST_NAME: Final = 512
 _LONGEST_NAME_BYTES: Final = 1024
 """In UTF-8: with two names of this length, percent-encoded, the URL of a download is still short enough for gunicorn."""
 
+_LAYOUT: Final = Layout(SPACE, "stream/", (BORN, HEAD, LEASE), "stream")
 _MOST_SEEN: Final = 10_000
 _PAGE: Final = 500
 
@@ -64,15 +66,19 @@ class StreamTombstone(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str
     purged_at: float | None = None
 
+    @property
+    def space(self) -> str:
+        return space_of(self.key)
+
 
 _tombstone = msgspec.json.Decoder(StreamTombstone).decode
 
 
-class StreamCatalogue:
-    """The streams of one installation."""
+class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
+    """Finds, creates, changes and deletes the streams of one installation."""
 
     def __init__(self, state: StateStore) -> None:
-        self._state = state
+        super().__init__(state, _LAYOUT, _tombstone)
         self._seen: dict[tuple[int, str, str], Stream] = {}
 
     def list(self, home_id: int, module_id: str) -> list[Stream]:
@@ -125,36 +131,20 @@ class StreamCatalogue:
         """
         name = _document_of(stream.home_id, stream.module_id, stream.name)
 
-        def attempt() -> None:
+        def attempt() -> StreamTombstone:
             found = self._state.get(SPACE, name)
             if found is None or _decoded(found.value).key != stream.key:
                 raise NotFound("The stream is deleted already", reason="STREAM_NOT_FOUND")
-            self._state.commit(SPACE, Change(expect={name: found.version}, puts=(_tombstone_of(stream),), deletes=(name,)))
+            tombstone = StreamTombstone(stream.home_key, stream.key)
+            self._bury([tombstone], {name: found.version})
+            return tombstone
 
-        until_settled(attempt, "stream")
-        self.close_to_writers(stream.key)
+        self._delete(attempt)
 
-    def close_to_writers(self, stream_key: str) -> None:
-        """Let no commit to the stream pass any more."""
-        self._state.commit(space_of(stream_key), Change(deletes=(BORN, HEAD, LEASE)))
-
-    def everything(self) -> Iterator[Stream]:
-        """All streams of all homes."""
-        for name, document in self._state.scan_all(SPACE, "stream/"):
-            yield _decoded(document.value).stream(int(name.split("/")[1]))
-
-    def tombstones(self) -> Sequence[StreamTombstone]:
-        """Deleted streams that still have bytes."""
-        return [_tombstone(document.value) for _, document in self._state.scan_all(SPACE, "gone/")]
-
-    def mark_purged(self, gone: StreamTombstone, at: float) -> None:
+    def mark_purged(self, tombstone: StreamTombstone, at: float) -> None:
         """The deleted stream's bytes are removed, unless one who died meanwhile put some after."""
-        put = Put(f"gone/{gone.key}", msgspec.json.encode(msgspec.structs.replace(gone, purged_at=at)))
-        self._state.commit(SPACE, Change(puts=(put,), deletes=(f"full/{gone.key}",)))
-
-    def remove_tombstone(self, gone: StreamTombstone) -> None:
-        """Nothing can be left of the deleted stream."""
-        self._state.commit(SPACE, Change(deletes=(f"gone/{gone.key}",)))
+        put = Put(name_of(tombstone), msgspec.json.encode(msgspec.structs.replace(tombstone, purged_at=at)))
+        self._state.commit(SPACE, Change(puts=(put,), deletes=(f"full/{tombstone.key}",)))
 
     def mark_full(self, stream: Stream) -> None:
         """Have a segment made of the stream's newest packets soon. Without a lifetime it would need room that is not there."""
@@ -206,15 +196,15 @@ class StreamCatalogue:
                 self._state.commit(SPACE, Change(expect={name: home.version}, deletes=(name,)))
         # The home's document is gone first, so that every stream that was still added to it is found here.
         while found := self._kept_under(home_id, keys):
-            puts = tuple(
-                Put(f"gone/{one.key}", msgspec.json.encode(StreamTombstone(one.home_key, one.key))) for _, _, one in found
-            )
-            expect = {name: version for name, version, _ in found}
+            tombstones = [StreamTombstone(one.home_key, one.key) for _, _, one in found]
             with suppress(Conflict):  # one of them was changed, deleted, or made anew meanwhile
-                self._state.commit(SPACE, Change(expect=expect, puts=puts, deletes=tuple(expect)))
+                self._bury(tombstones, {name: version for name, version, _ in found})
                 for _, _, one in found:
                     self._seen.pop((home_id, one.module, one.name), None)
-                    self.close_to_writers(one.key)
+                    self.close_to_writers(space_of(one.key))
+
+    def _read(self, name: str, document: Document) -> Stream:
+        return _decoded(document.value).stream(int(name.split("/")[1]))
 
     def _kept_under(self, home_id: int, keys: set[str]) -> Sequence[tuple[str, int, _Kept]]:
         """Some of those streams: name, version and content of their documents."""
@@ -239,7 +229,7 @@ class StreamCatalogue:
         try:
             self._state.commit(SPACE, Change(expect=expect, puts=(Put(document, msgspec.json.encode(kept)),)))
         except Conflict:
-            self.close_to_writers(kept.key)
+            self.close_to_writers(space_of(kept.key))
             raise
         return kept.stream(home_id)
 
@@ -255,10 +245,6 @@ class StreamCatalogue:
 
 def _decoded(value: bytes) -> _Kept:
     return _kept(value)
-
-
-def _tombstone_of(stream: Stream | _Kept) -> Put:
-    return Put(f"gone/{stream.key}", msgspec.json.encode(StreamTombstone(stream.home_key, stream.key)))
 
 
 def _document_of(home_id: int, module_id: str, name: str) -> str:

@@ -119,11 +119,7 @@ class StreamsChores:
     def _due(self) -> list[StreamTombstone]:
         """What is to be purged: each deleted stream at once, and again when nobody can be at work on it any more."""
         before = time.time() - _GRACE_SECONDS
-        return [
-            tombstone
-            for tombstone in self._catalogue.tombstones()
-            if tombstone.purged_at is None or tombstone.purged_at < before
-        ]
+        return [one for one in self._catalogue.tombstones() if one.purged_at is None or one.purged_at < before]
 
     def _marked(self) -> Iterator[Stream]:
         for key, stream in self._catalogue.full():
@@ -165,10 +161,10 @@ class StreamsChores:
 
     def _purge(self, tombstone: StreamTombstone, is_over: Callable[[], bool] = lambda: False) -> None:
         """Remove every byte of a deleted stream; repeatable after a crash at any step."""
-        self._catalogue.close_to_writers(tombstone.key)
+        self._catalogue.close_to_writers(tombstone.space)
         self.cancel_downloads(tombstone.key)
         self.erase([(tombstone.home_key, tombstone.key)])
-        self._state.erase(space_of(tombstone.key))
+        self._state.erase(tombstone.space)
         if tombstone.purged_at is None:
             self._catalogue.mark_purged(tombstone, time.time())
         else:

@@ -1,0 +1,109 @@
+"""Catalogues: which things of one kind exist, and which were deleted and still have bytes.
+
+A catalogue has a space in the state store, and each thing has a space of its own. The life of a thing:
+
+1. Created. First come the marks in its own space: every commit to the thing expects the version of one of them. Then comes its
+   document in the catalogue, on condition that the name is free. So a thing that can be found can be written to. If the name
+   was taken, the marks go again.
+2. Found, by its document. Whoever found it may remember it: the marks tell a commit whether it is still there.
+3. Deleted. One commit replaces its document with a tombstone, `gone/<key>`. Nobody finds it from now on, and its name is free:
+   another thing of that name has another key, and so another space.
+4. Closed to writers. The marks go, so that no commit of those who found it before passes. The deletion may have died before
+   this step; so the purge repeats it.
+5. Purged. The chores remove its bytes, wherever they are, and the tombstone last.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from backends.ports import Change, Document, Put, StateStore
+from smarthouse_api.coordination.retries import until_settled
+
+_TOMBSTONES = "gone/"
+
+
+class Tombstone(Protocol):
+    """What a deleted thing leaves until it is purged. key: the thing's, which no other has. space: its own."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def space(self) -> str: ...
+
+
+Thing = TypeVar("Thing")
+Grave = TypeVar("Grave", bound=Tombstone)
+
+
+class Layout(NamedTuple):
+    """Where a catalogue stores its things. space: the catalogue's. documents: how the names of theirs begin there.
+
+    marks: the names of what stands for a thing in its own space. thing: what a refusal calls it.
+    """
+
+    space: str
+    documents: str
+    marks: tuple[str, ...]
+    thing: str
+
+
+class Catalogue(ABC, Generic[Thing, Grave]):
+    """What all catalogues of an installation do alike: list, delete, close, and keep tombstones."""
+
+    def __init__(self, state: StateStore, layout: Layout, tombstone: Callable[[bytes], Grave]) -> None:
+        self._state, self._layout, self._tombstone = state, layout, tombstone
+
+    @abstractmethod
+    def _read(self, name: str, document: Document) -> Thing:
+        """The thing that a document of this name stands for."""
+
+    def everything(self) -> Iterator[Thing]:
+        """All things, by the names of their documents."""
+        for name, document in self._state.scan_all(self._layout.space, self._layout.documents):
+            yield self._read(name, document)
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing."""
+        return not self._state.scan(self._layout.space, self._layout.documents, limit=1)
+
+    def tombstones(self) -> list[Grave]:
+        """What was deleted, and not purged yet."""
+        found = self._state.scan_all(self._layout.space, _TOMBSTONES)
+        return [self._tombstone(document.value) for _, document in found]
+
+    def close_to_writers(self, space: str) -> None:
+        """Let no commit to the thing with this space pass any more. Repeatable."""
+        self._state.commit(space, Change(deletes=self._layout.marks))
+
+    def remove_tombstone(self, tombstone: Grave) -> None:
+        """Nothing can be left of the deleted thing."""
+        self._state.commit(self._layout.space, Change(deletes=(name_of(tombstone),)))
+
+    def _delete(self, attempt: Callable[[], Grave]) -> Grave:
+        """Delete a thing and close it. attempt: looks for it and buries it; raises `Conflict` when it was changed meanwhile."""
+        deleted = until_settled(attempt, self._layout.thing)
+        self.close_to_writers(deleted.space)
+        return deleted
+
+    def _bury(self, tombstones: Iterable[Grave], versions: dict[str, int], others: Iterable[str] = ()) -> None:
+        """Replace things with their tombstones. versions: of their documents. others: documents that go with them.
+
+        Raises `Conflict` when one of them was changed meanwhile.
+        """
+        change = Change(expect=versions, puts=tuple(map(_put, tombstones)), deletes=(*versions, *others))
+        self._state.commit(self._layout.space, change)
+
+
+def name_of(tombstone: Tombstone) -> str:
+    """The document's name."""
+    return f"{_TOMBSTONES}{tombstone.key}"
+
+
+def _put(tombstone: Tombstone) -> Put:
+    return Put(name_of(tombstone), msgspec.json.encode(tombstone))
