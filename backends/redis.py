@@ -25,7 +25,7 @@ from dataclasses import replace
 from backends.checks import check_change, check_names
 from backends.ports import Change, Committed, Conflict, Document, Entry, NamesLogs, StateStore, StoreUnavailable
 from backends.redis_connections import Connections
-from backends.redis_scripts import COMMIT, EXPIRE, GET, GET_MANY, REBUILD, SCAN
+from backends.redis_scripts import COMMIT, EXPIRE, GET, GET_MANY, REBUILD, SCAN, read_scripts
 from backends.redis_servers import condition, every_server, found, primaries, rewrite
 from backends.redis_urls import place_of
 
@@ -50,6 +50,7 @@ class RedisState(StateStore, NamesLogs):
     """
 
     def __init__(self, url: str) -> None:
+        read_scripts()
         self._place = place_of(url)
         self._connections = Connections(self._place)
         self._run, self._ask = self._connections.run, self._connections.ask

@@ -86,6 +86,16 @@ def test_every_package_is_listed() -> None:
     assert sorted(found) == sorted(listed("packages"))
 
 
+def test_every_file_beside_the_modules_is_in_the_wheel() -> None:
+    patterns = {name: text.replace(",", " ").split() for name, text in setup_cfg()["options.package_data"].items()}
+    data = {path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()}
+    data -= {path for path in data if path.suffix == ".py" or "__pycache__" in path.parts}
+    for package in listed("packages"):
+        folder = ROOT / package.replace(".", "/")
+        data -= {path for pattern in patterns["*"] + patterns.get(package, []) for path in folder.glob(pattern)}
+    assert data == set()
+
+
 def test_no_module_is_outside_a_package() -> None:
     folders = {path.parent for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
     assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
