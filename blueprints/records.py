@@ -30,9 +30,11 @@ _BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()}
 
 def documented_content(members: dict[str, Any]) -> dict[str, Any]:
     """Documents what a reading answers, by media type. The answer in JSON is an object with these members."""
-    texts: dict[str, Any] = {one: {"schema": {"type": "string"}} for name, one in FILES.items() if name != "json"}
-    texts[FILES["parquet"]]["schema"]["format"] = "binary"
-    return {FILES["json"]: {"schema": {"type": "object", "properties": members}}, **texts}
+    told: dict[str, Any] = {
+        FILES[name]: {"schema": {"type": "string", **({"format": "binary"} if one.packed else {})}}
+        for name, one in RECORD_FORMATS.items()
+    }
+    return told | {FILES["json"]: {"schema": {"type": "object", "properties": members}}}
 
 
 class Moment(fields.Field[int]):
