@@ -59,7 +59,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="session")
 def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
-    """A server for tests that keep to a bucket of their own."""
+    """A server for tests that keep to a bucket or a prefix of their own."""
     server = MinioServer(tmp_path_factory.mktemp("minio"))
     server.start()
     yield server
@@ -69,7 +69,10 @@ def minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServ
 @pytest.fixture
 def production_pair(redis_server: RedisServer, minio_server: MinioServer) -> Environment:
     own = f"test-{uuid.uuid4().hex}"
-    return {"SMARTHOUSE_STATE_URL": f"{redis_server.url}?prefix={own}", "SMARTHOUSE_OBJECTS_URL": minio_server.url(own)}
+    return {
+        "SMARTHOUSE_STATE_URL": f"{redis_server.url}?prefix={own}",
+        "SMARTHOUSE_OBJECTS_URL": minio_server.url(f"tests/{own}"),
+    }
 
 
 @pytest.fixture(params=["memory_pair", "embedded_pair", "production_pair"])
