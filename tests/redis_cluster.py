@@ -10,7 +10,8 @@ from typing import Any
 import redis
 
 from backends.ports import StoreUnavailable
-from tests.servers import READY_SECONDS, Process, RedisServer, free_port, program
+from tests.servers import Process, RedisServer, free_port, program
+from tests.waiting import soon
 
 SLOTS = 16384
 BACK_SECONDS = 5.0
@@ -86,14 +87,14 @@ class Cluster:
                 if server is not self.replica:
                     client.execute_command("CLUSTER ADDSLOTSRANGE", share * number, min(share * (number + 1), SLOTS) - 1)
                 client.execute_command("CLUSTER MEET", "127.0.0.1", self.servers[0].port, self._bus(self.servers[0]))
-        wait_until(lambda: all(self._knows(server, len(self.servers)) for server in self.servers))
+        soon(lambda: all(self._knows(server, len(self.servers)) for server in self.servers))
         with self.replica.client() as client, self.primaries[0].client() as primary:
             client.execute_command("CLUSTER REPLICATE", primary.execute_command("CLUSTER MYID"))
         self.wait_until_whole()
 
     def wait_until_whole(self) -> None:
         """Until every server that runs finds all slots served, and every replica its primary."""
-        wait_until(lambda: all(self._whole(server) for server in self.servers if server.running))
+        soon(lambda: all(self._whole(server) for server in self.servers if server.running))
 
     def owner(self, key: str) -> RedisServer:
         """The server that has the key's slot now."""
@@ -121,13 +122,6 @@ class Cluster:
             info = client.info("replication")
             linked = info["role"] == "master" or info["master_link_status"] == "up"
             return linked and client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it does not come true"
-        time.sleep(0.02)
 
 
 def back(ask: Callable[[], Any], seconds: float = BACK_SECONDS) -> Any:

@@ -19,6 +19,7 @@ from smarthouse_api.states.query import Filters
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Upload, Uploads
 from tests.conftest import HOME, OTHER_HOME, payload, rows, state
+from tests.waiting import soon
 
 MARK = "a-state-that-only-this-home-ever-had"
 
@@ -273,8 +274,7 @@ def test_a_purge_is_not_kept_from_its_turn_by_a_curator_that_fails(
         raise StoreUnavailable("the lake is down")
 
     monkeypatch.setattr(type(house.states_chores), "curate", fail)
-    while not house.forgetting.is_due():
-        time.sleep(0.001)
+    soon(house.forgetting.is_due)
     house.housekeeper.keep()
     assert not house.homes.hidden()
 

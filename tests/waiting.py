@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def soon(condition: Callable[[], T], seconds: float = 20) -> T:
+def soon(condition: Callable[[], T], seconds: float = 30) -> T:
     """What `condition` gives, as soon as that is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -12,8 +12,9 @@ import pytest
 
 from backends.ports import Change, Conflict, Entry, Put, StoreUnavailable
 from backends.redis import RedisState
-from tests.redis_cluster import Cluster, SentinelServer, back, wait_until
+from tests.redis_cluster import Cluster, SentinelServer, back
 from tests.servers import RedisServer
+from tests.waiting import soon
 
 SPACES = [f"space-{number}" for number in range(12)]
 
@@ -32,7 +33,7 @@ def watched(tmp_path):
     copy.start()
     guard = SentinelServer(tmp_path / "sentinel", master, "gu@rd")
     guard.start()
-    wait_until(lambda: [told["master-link-status"] for told in guard.replicas()] == ["ok"])
+    soon(lambda: [told["master-link-status"] for told in guard.replicas()] == ["ok"])
     yield master, copy, guard
     for server in (guard, copy, master):
         server.kill()
@@ -49,14 +50,12 @@ def test_sentinel_leads_to_the_new_master(watched):
         for server in (master, copy):
             assert not [path for path in server.folder.rglob("*") if path.is_file() and b"a secret" in path.read_bytes()]
         with copy.client() as client, master.client() as other:
-            wait_until(
-                lambda: client.info("replication")["slave_repl_offset"] >= other.info("replication")["master_repl_offset"]
-            )
+            soon(lambda: client.info("replication")["slave_repl_offset"] >= other.info("replication")["master_repl_offset"])
         master.kill()
         with pytest.raises(StoreUnavailable):
             store.commit("home", Change())
         with copy.client() as client:
-            wait_until(lambda: client.info("replication")["role"] == "master")
+            soon(lambda: client.info("replication")["role"] == "master")
         made = back(lambda: store.commit("home", Change(appends=(("log", b"2"),))))
         assert made.sequences == (2,)
         assert store.read("home", "log") == [Entry(1, b"1"), Entry(2, b"2")]
@@ -158,7 +157,7 @@ def move(cluster, space, source, target):
         giver.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
         for one in (taker, giver):
             one.execute_command("CLUSTER SETSLOT", slot, "NODE", there)
-    wait_until(lambda: cluster.owner(f"{{{space}}}") is target)
+    soon(lambda: cluster.owner(f"{{{space}}}") is target)
 
 
 def test_a_scrub_reaches_every_server_of_the_cluster(cluster, store):
@@ -204,11 +203,11 @@ def test_a_replica_takes_over_and_the_old_primary_becomes_one(cluster, store):
     idle.check()
     with victim.client() as client, cluster.replica.client() as copy:
         written = client.info("replication")["master_repl_offset"]
-        wait_until(lambda: copy.info("replication")["slave_repl_offset"] >= written)
+        soon(lambda: copy.info("replication")["slave_repl_offset"] >= written)
     victim.kill()
     try:
         with cluster.replica.client() as copy:
-            wait_until(lambda: copy.info("replication")["role"] == "master")
+            soon(lambda: copy.info("replication")["role"] == "master")
         cluster.wait_until_whole()
         again = back(lambda: store.commit(space, Change(appends=(("log", b""),))))
         assert again.sequences[0] == made.sequences[0] + 1

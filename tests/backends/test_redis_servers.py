@@ -14,8 +14,9 @@ import pytest
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StoreFull, StoreUnavailable
 from backends.redis import RedisState
-from tests.redis_cluster import back, wait_until
+from tests.redis_cluster import back
 from tests.servers import RedisServer, free_port
+from tests.waiting import soon
 
 PASSWORD, WRITTEN = "s/e:c@r?e#t+%", "s%2Fe%3Ac%40r%3Fe%23t+%25"
 
@@ -263,7 +264,7 @@ def test_a_scrub_reaches_the_files_of_every_replica(own_server, own_store, tmp_p
     copy.start()
     try:
         with copy.client() as client:
-            wait_until(lambda: client.info("replication")["master_link_status"] == "up")
+            soon(lambda: client.info("replication")["master_link_status"] == "up")
         snapshots = [server.folder / "dump.rdb" for server in (own_server, copy)]
         assert all(b"a secret value" in path.read_bytes() for path in snapshots)
         own_store.commit("home", Change(deletes=("key",), drops=(("log", 1),)))

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import psutil
 
 from tests.chaos.cast import LEASE_SECONDS, OBJECTS_SECONDS, STATE_SECONDS, Cast
 from tests.servers import Process
+from tests.waiting import soon
 
 Strike = Callable[[Cast, random.Random], AbstractContextManager[None]]
 
@@ -38,19 +38,12 @@ class Fault:
     short: bool = False
 
 
-def _soon(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "what was struck did not start again"
-        time.sleep(0.02)
-
-
 @contextmanager
 def _api_worker_killed(cast: Cast, chance: random.Random) -> Iterator[None]:
     api = chance.choice(cast.apis)
     os.kill(chance.choice(api.worker_pids()), signal.SIGKILL)
     yield
-    _soon(api.is_live)
+    soon(api.is_live, _START_SECONDS)
 
 
 @contextmanager
