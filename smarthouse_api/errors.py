@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from backends.ports import StoreError as StoreError
 from backends.ports import StoreFull as StoreFull
 from backends.ports import StoreUnavailable as StoreUnavailable
@@ -66,3 +68,10 @@ class TooMany(Refused):
 
 class Unavailable(Refused):
     """The service cannot do it now; the same request may succeed later."""
+
+
+def own_copy(error: Exception) -> Exception:
+    """A copy for one of several threads that wait for the same: a traceback belongs to one thread. Its cause is the error."""
+    own = copy.copy(error)
+    own.__cause__ = error
+    return own

@@ -12,7 +12,7 @@ from blueprints.current import house
 from blueprints.streams.access import Visit
 from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import Invalid, InvalidData, TooLarge
-from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket, Retention
+from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket, StreamRetention
 
 Count = Annotated[int, Meta(gt=0, le=LARGEST_INDEX)]
 Seconds = Annotated[float, Meta(gt=0, le=1e12)]
@@ -44,10 +44,10 @@ for _kind in (_Stream, _Open):
     msgspec.json.Decoder(_kind)
 
 
-def new_retention() -> Retention | None:
+def new_retention() -> StreamRetention | None:
     """Reads what a stream is to keep; None if the body does not say."""
     kept = _optional(_Stream).retention
-    return None if kept is None else Retention(kept.packets, kept.bytes, kept.seconds)
+    return None if kept is None else StreamRetention(kept.packets, kept.bytes, kept.seconds)
 
 
 def timeout_seconds() -> float | None:

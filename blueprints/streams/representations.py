@@ -9,7 +9,7 @@ from flask import Response
 
 from blueprints.responses import json_response
 from smarthouse_api.arrow.times import time_text
-from smarthouse_api.streams.model import MetadataPacket, Retention, Session, Status, Stream
+from smarthouse_api.streams.model import MetadataPacket, Session, Status, Stream, StreamRetention
 
 Item = TypeVar("Item")
 
@@ -36,7 +36,7 @@ def stream_object(stream: Stream) -> dict[str, Any]:
 
 def whole_stream(stream: Stream) -> dict[str, Any]:
     """Describes a stream, with what it keeps if that is not everything."""
-    kept = {} if stream.retention == Retention() else {"retention": stream.retention}
+    kept = {} if stream.retention == StreamRetention() else {"retention": stream.retention}
     return stream_object(stream) | kept
 
 

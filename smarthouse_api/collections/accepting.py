@@ -65,7 +65,10 @@ class _Acceptance:
 
 
 class Accepting:
-    """most_records: of one request. record_bytes: the largest record, as JSON."""
+    """Accepts records: checks them, and stores them with whatever else their request leaves, in one commit.
+
+    most_records: of one request. record_bytes: the largest record, as JSON.
+    """
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
 from smarthouse_api.collections.definitions import check, is_name
 from smarthouse_api.collections.model import Collection, Definition, space_of
-from smarthouse_api.coordination.catalogue import Catalogue, Layout
+from smarthouse_api.coordination.catalogue import Catalogue, CatalogueLayout
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.coordination.single_flight import SingleFlight
@@ -28,7 +28,7 @@ from smarthouse_api.errors import InUse, Invalid, NotFound
 SPACE: Final = "collections"
 BORN: Final = "born"
 _MEMBERS: Final = frozenset(Definition.__struct_fields__)
-_LAYOUT: Final = Layout(SPACE, "id/", (BORN,), "collection")
+_LAYOUT: Final = CatalogueLayout(SPACE, "id/", (BORN,), "collection")
 _AT_ONCE: Final = 32
 """Collections that are decoded at a time: there may be thousands, each with its schema."""
 
@@ -75,7 +75,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         return None if found is None else found[0]
 
     def find(self, name: str) -> Collection:
-        """The same; raises `NotFound`."""
+        """The collection with this id or alias. Raises `NotFound`."""
         if (found := self.get(name)) is None:
             raise NotFound(_UNKNOWN)
         return found
@@ -89,7 +89,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         return [_decoded(document) for _, document in found], found[-1][0] if len(found) == _AT_ONCE else ""
 
     def create(self, definition: Definition, request_key: RequestKey | None = None) -> Settled:
-        """Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
+        """Create a collection. Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
         check(definition)
         if (earlier := self.earlier(request_key)) is not None:
             return earlier
@@ -124,7 +124,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         seen: Collection | None = None,
         request_key: RequestKey | None = None,
     ) -> Settled:
-        """Change members of the definition. seen: as whoever asks knows it.
+        """Change members of the definition. seen: the collection as the caller knows it.
 
         Raises `Invalid`, `NotFound`, and `InUse`: `EXISTS` for an alias that is taken, `OUTDATED` if it has changed since.
         """
@@ -198,7 +198,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
 
 
 def look_for(state: StateStore, collection: Collection) -> None:
-    """Raises `NotFound` when it was deleted since it was found."""
+    """Make sure that a collection is still there. Raises `NotFound` when it was deleted since it was found."""
     born = state.get(collection.space, BORN)
     if born is None or born.version != collection.born:
         raise NotFound("The collection was deleted meanwhile")

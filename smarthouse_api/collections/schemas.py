@@ -70,12 +70,11 @@ class Checker:
         self._chunk = max(8, min(_CHUNK, _CHUNK_LOOKS // looks))
         self._choice_looks = choice_looks
 
-    def fault_of(self, record: dict[str, Any]) -> str | None:
-        """The first fault of a record of up to 64 levels: what and where, in at most 300 characters. None: it has none."""
-        return self.faults_of([record]).get(0)
-
     def faults_of(self, records: list[dict[str, Any]]) -> dict[int, str]:
-        """The first fault of each record that has one, by its index."""
+        """The first fault of each record that has one, by its index: what and where, in at most 300 characters.
+
+        Records have up to 64 levels.
+        """
         faults: dict[int, str] = {}
         left = _TOLD_AT_ONCE
         for start in range(0, len(records), self._chunk):

@@ -21,7 +21,7 @@ _entry = msgspec.json.Decoder(Entry).decode
 
 @dataclass(frozen=True, slots=True)
 class TopicEvent:
-    """record: JSON as it is kept. fault: why it fails the collection's schema, if it was kept all the same."""
+    """A record that came in. record: as JSON. fault: why it fails the collection's schema, if it was kept all the same."""
 
     position: str
     received_at: datetime
@@ -32,7 +32,8 @@ class TopicEvent:
 
 @dataclass(frozen=True, slots=True)
 class TopicPage:
-    """next: what to ask for after this page. first: position of the oldest event that is kept, or will be the first to come.
+    """Events of a topic, as a consumer reads them. next: what to ask for after this page. first: position of the oldest event
+    that is kept, or will be the first to come.
 
     is_missed: events came after the position that was asked for, and are not kept any more.
     """

@@ -41,7 +41,7 @@ Thing = TypeVar("Thing")
 Grave = TypeVar("Grave", bound=Tombstone)
 
 
-class Layout(NamedTuple):
+class CatalogueLayout(NamedTuple):
     """Where a catalogue stores its things. space: the catalogue's. documents: how the names of theirs begin there.
 
     marks: the names of what stands for a thing in its own space. thing: what a refusal calls it.
@@ -56,7 +56,7 @@ class Layout(NamedTuple):
 class Catalogue(ABC, Generic[Thing, Grave]):
     """What all catalogues of an installation do alike: list, delete, close, and keep tombstones."""
 
-    def __init__(self, state: StateStore, layout: Layout, tombstone: Callable[[bytes], Grave]) -> None:
+    def __init__(self, state: StateStore, layout: CatalogueLayout, tombstone: Callable[[bytes], Grave]) -> None:
         self._state, self._layout, self._tombstone = state, layout, tombstone
 
     @abstractmethod

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from smarthouse_api.errors import own_copy
 
 Answer = TypeVar("Answer")
 
@@ -54,7 +55,7 @@ class SingleFlight(Generic[Answer]):
         if isinstance(outcome, tuple):
             return outcome[0]
         assert outcome is not None
-        raise copy.copy(outcome) from outcome  # of its own for each: a traceback belongs to one thread
+        raise own_copy(outcome)
 
 
 def _outcome(look: Callable[[], Answer]) -> tuple[Answer] | Exception:

@@ -81,7 +81,10 @@ class Upload:
 
 @dataclass(frozen=True)
 class Answer:
-    """duplicate: the same bytes were kept before. replayed: this is the first answer to the same `Idempotency-Key`."""
+    """What an upload is answered.
+
+    duplicate: the same bytes were kept before. replayed: this is the first answer to the same `Idempotency-Key`.
+    """
 
     receipt: Receipt
     duplicate: bool = False

@@ -1,4 +1,13 @@
-"""Packets appended: one after another for each stream, from however many writers, and durable when that is told."""
+"""Packets appended: one after another for each stream, from any number of writers, durable once that is answered.
+
+The threads of one process share their commits (group commit):
+
+1. Each append joins the line of its stream, and waits for the turn.
+2. The one whose turn it is takes those who wait, as many as fit into one commit, until its own has an outcome.
+3. It plans them on the stream as this process saw it last, and commits the plan.
+4. If another process was first, it looks at the stream anew, and goes on with step 3.
+5. Each of them gets an outcome of its own. One that has it when its turn comes has nothing left to do.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +25,7 @@ from backends.ports import ABSENT, Conflict, StoreError, StoreUnavailable
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
-from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable
+from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable, own_copy
 from smarthouse_api.streams.blocks import entries
 from smarthouse_api.streams.catalogue import StreamCatalogue
 from smarthouse_api.streams.heads import Draft, Heads, Seen, space_of
@@ -26,8 +35,6 @@ from smarthouse_api.streams.shelf import Shelf
 _ATTEMPTS: Final = 200
 _BATCH_BYTES: Final = 8 << 20
 _MOST_SEEN: Final = 10_000
-
-
 _REPLY: Final = pair_of(Appended)
 
 
@@ -54,7 +61,7 @@ class _Line:
 
 
 class Appending:
-    """segment_bytes: from how many on new packets are worth a segment. packet_bytes: the largest packet."""
+    """Appends packets to streams. segment_bytes: so many new bytes are worth a segment. packet_bytes: the largest packet."""
 
     def __init__(
         self,
@@ -101,7 +108,6 @@ class Appending:
     def _outcome(self, asked: _Append) -> Appended:
         with self._in_line(asked.stream.key) as line:
             line.asked.append(asked)
-            # Whoever's turn it is commits for all who wait, so that they share one wait for the store.
             with line.turn:
                 while asked.outcome is None:
                     self._settle(list(_taken(line.asked)))
@@ -147,7 +153,7 @@ class Appending:
             outcome = error
         finally:
             for asked in batch:
-                asked.outcome = asked.outcome or _copy(outcome)
+                asked.outcome = asked.outcome or own_copy(outcome)
 
     def _try(self, batch: list[_Append], *, is_first: bool) -> None:
         """One attempt at all of the batch, in one commit. Raises `Conflict` when another process was first."""
@@ -245,12 +251,3 @@ def _placed(packets: Sequence[NewPacket], next_index: int) -> list[tuple[int, by
         placed.append((index, packet.data))
         following = index + 1
     return placed
-
-
-def _copy(error: Exception) -> Exception:
-    """Of its own for each who raises it: a traceback belongs to one thread."""
-    if isinstance(error, NotFound | Unavailable):
-        return type(error)(error.detail, error.title, reason=error.reason)
-    copy = type(error)(*error.args)
-    copy.__cause__ = error
-    return copy

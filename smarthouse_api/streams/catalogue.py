@@ -25,18 +25,18 @@ from typing import Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
-from smarthouse_api.coordination.catalogue import Catalogue, Layout, name_of
+from smarthouse_api.coordination.catalogue import Catalogue, CatalogueLayout, name_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.streams.heads import BORN, HEAD, LEASE, Head, space_of
-from smarthouse_api.streams.model import Retention, Stream
+from smarthouse_api.streams.model import Stream, StreamRetention
 
 SPACE: Final = "streams"
 _LONGEST_NAME: Final = 512
 _LONGEST_NAME_BYTES: Final = 1024
 """In UTF-8: with two names of this length, percent-encoded, the URL of a download is still short enough for gunicorn."""
 
-_LAYOUT: Final = Layout(SPACE, "stream/", (BORN, HEAD, LEASE), "stream")
+_LAYOUT: Final = CatalogueLayout(SPACE, "stream/", (BORN, HEAD, LEASE), "stream")
 _MOST_SEEN: Final = 10_000
 _PAGE: Final = 500
 
@@ -50,7 +50,7 @@ class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     home_key: str
     born: int
     created_at: datetime
-    retention: Retention = Retention()
+    retention: StreamRetention = StreamRetention()
 
     def stream(self, home_id: int) -> Stream:
         return Stream(home_id, self.module, self.name, self.key, self.home_key, self.born, self.created_at, self.retention)
@@ -97,7 +97,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         return stream
 
     def find(self, home_id: int, module_id: str, name: str) -> Stream:
-        """Raises `NotFound`."""
+        """The stream with this name. Raises `NotFound`."""
         stream = self.get(home_id, module_id, name)
         if stream is None:
             raise NotFound("There is no such stream in this home and module; make it with PUT", reason="STREAM_NOT_FOUND")
@@ -107,7 +107,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         """The stream as this process saw it last, which is for those whose commit tells that it is gone; else as `find`."""
         return self._seen.get((home_id, module_id, name)) or self.find(home_id, module_id, name)
 
-    def create(self, home_id: int, module_id: str, name: str, retention: Retention | None = None) -> tuple[Stream, bool]:
+    def create(self, home_id: int, module_id: str, name: str, retention: StreamRetention | None = None) -> tuple[Stream, bool]:
         """The stream, and whether it is new. retention: what it keeps from now on; None leaves that as it is.
 
         Raises `Invalid` for a name that no stream can have.
@@ -117,7 +117,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
 
         def attempt() -> tuple[Stream, bool]:
             if (stream := self.get(home_id, module_id, name)) is None:
-                return self._add(home_id, module_id, name, retention or Retention()), True
+                return self._add(home_id, module_id, name, retention or StreamRetention()), True
             if retention is None or retention == stream.retention:
                 return stream, False
             return self._change(stream, retention), False
@@ -212,7 +212,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         decoded = ((name, document.version, _decoded(document.value)) for name, document in documents)
         return list(islice((one for one in decoded if one[2].home_key in keys), _PAGE))
 
-    def _add(self, home_id: int, module_id: str, name: str, retention: Retention) -> Stream:
+    def _add(self, home_id: int, module_id: str, name: str, retention: StreamRetention) -> Stream:
         home, found = f"home/{home_id}", self._state.get(SPACE, f"home/{home_id}")
         if found is None:
             self._state.put(SPACE, home, secrets.token_hex(16).encode(), expect=ABSENT)
@@ -233,7 +233,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
             raise
         return kept.stream(home_id)
 
-    def _change(self, stream: Stream, retention: Retention) -> Stream:
+    def _change(self, stream: Stream, retention: StreamRetention) -> Stream:
         name = _document_of(stream.home_id, stream.module_id, stream.name)
         found = self._state.get(SPACE, name)
         if found is None:

@@ -48,7 +48,10 @@ class Open(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """next: the index after the highest ever given. packets, bytes: ever appended. last_us: when the last came."""
+    """Where a stream stands, as it is stored.
+
+    next: the index after the highest ever given. packets, bytes: ever appended. last_us: when the last came.
+    """
 
     next: int = 0
     packets: int = 0
@@ -192,7 +195,7 @@ class Draft:
 
 
 class Heads:
-    """The heads of all streams."""
+    """Reads and changes the heads of all streams."""
 
     def __init__(self, state: StateStore) -> None:
         self._state = state

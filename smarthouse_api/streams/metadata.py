@@ -33,7 +33,7 @@ _kept = msgspec.json.Decoder(_Kept).decode
 
 
 class Metadata:
-    """content_bytes: of the largest object, as JSON."""
+    """Reads and writes the metadata of packets. content_bytes: of the largest object, as JSON."""
 
     def __init__(self, state: StateStore, heads: Heads, *, content_bytes: int) -> None:
         self._state, self._heads, self._content_bytes = state, heads, content_bytes

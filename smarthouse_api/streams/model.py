@@ -14,7 +14,7 @@ LARGEST_INDEX: Final = 2**53 - 1
 """The highest index of a packet: beyond it, JSON numbers of many clients are not exact."""
 
 
-class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
+class StreamRetention(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a stream keeps: its newest packets, at most so many, of so many bytes, so many seconds old. None: all."""
 
     packets: int | None = None
@@ -35,12 +35,15 @@ class Stream:
     home_key: str
     born: int
     created_at: datetime
-    retention: Retention = Retention()  # noqa: RUF009
+    retention: StreamRetention = StreamRetention()  # noqa: RUF009
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """packet_index: the highest ever given, -1 before the first. open_packet_index, owner: while a session is open."""
+    """Where a stream stands, as clients see it.
+
+    packet_index: the highest ever given, -1 before the first. open_packet_index, owner: while a session is open.
+    """
 
     packet_index: int
     last_packet_received_at: datetime | None

@@ -16,7 +16,7 @@ from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.streams.blocks import Block, block
 from smarthouse_api.streams.heads import BORN, Seen, space_of
 from smarthouse_api.streams.metadata import Metadata
-from smarthouse_api.streams.model import LARGEST_INDEX, Retention, Stream
+from smarthouse_api.streams.model import LARGEST_INDEX, Stream, StreamRetention
 from smarthouse_api.streams.segments import REST, Found, Rest, Segment
 from smarthouse_api.streams.sessions import HOLDS, Sessions
 from smarthouse_api.streams.shelf import Shelf
@@ -59,7 +59,7 @@ class Retaining:
 
     def apply(self, stream: Stream, seen: Seen, found: Found) -> bool:
         """Hide the packets that are too many, large or old, and let go of their segments; whether there were any."""
-        if stream.retention == Retention():
+        if stream.retention == StreamRetention():
             return False
         holds = self._sessions.holds_version(stream)
         excess = self._excess(stream, seen, found.rest)

@@ -34,7 +34,10 @@ class _Run:
 
 
 class Sealing:
-    """segment_bytes: about how large a segment is. tail_seconds: how old a packet gets in the log if it does not fill one."""
+    """Makes segments of the packets in the log.
+
+    segment_bytes: about how large a segment is. tail_seconds: how old a packet gets in the log if it does not fill one.
+    """
 
     def __init__(
         self,

@@ -40,7 +40,10 @@ _REPLY: Final = pair_of(_Added)
 
 
 class Sessions:
-    """timeout_seconds: after so long without a sign of its owner an open session counts as closed, unless it says another."""
+    """Marks, opens, closes, holds and deletes sessions.
+
+    timeout_seconds: an open session counts as closed after so long without a sign of its owner, unless it says another.
+    """
 
     def __init__(self, state: StateStore, heads: Heads, leases: Leases, replies: Replies, *, timeout_seconds: float) -> None:
         self._state, self._heads, self._leases = state, heads, leases
@@ -56,7 +59,7 @@ class Sessions:
         return sorted(found, key=lambda session: session.id)
 
     def find(self, stream: Stream, session_id: str) -> Session:
-        """Raises `NotFound`."""
+        """The session with this id, open or closed. Raises `NotFound`."""
         last = self._heads.look(stream).open_session()
         if last is not None and last.id == session_id:
             return last

@@ -16,7 +16,7 @@ from smarthouse_api.access.keys import Owner
 from smarthouse_api.house import House
 from smarthouse_api.streams.downloads import Download
 from smarthouse_api.streams.heads import LEASE, space_of
-from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Retention, Session, Status, Stream
+from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Session, Status, Stream, StreamRetention
 from smarthouse_api.streams.segments import LOG, Segment
 from smarthouse_api.streams.shelf import Shelf
 
@@ -64,7 +64,7 @@ class Recorder:
     def keep_only(self, **retention: Any) -> None:
         """Have the stream keep no more than that from the next maintenance on."""
         self.stream, _ = self.house.streams.catalogue.create(
-            self.stream.home_id, self.stream.module_id, self.stream.name, Retention(**retention)
+            self.stream.home_id, self.stream.module_id, self.stream.name, StreamRetention(**retention)
         )
 
     def delete(self) -> None:
@@ -122,7 +122,7 @@ class Recorder:
 
 
 def made(house: House, name: str = "camera", **retention: Any) -> Recorder:
-    stream, _ = house.streams.catalogue.create(7, "m", name, Retention(**retention) if retention else None)
+    stream, _ = house.streams.catalogue.create(7, "m", name, StreamRetention(**retention) if retention else None)
     return Recorder(house, stream)
 
 

@@ -21,7 +21,7 @@ from smarthouse_api.streams import chores
 from smarthouse_api.streams.catalogue import SPACE
 from smarthouse_api.streams.chores import StreamsChores
 from smarthouse_api.streams.heads import space_of
-from smarthouse_api.streams.model import LARGEST_INDEX, Retention, Stream
+from smarthouse_api.streams.model import LARGEST_INDEX, Stream, StreamRetention
 from smarthouse_api.streams.segments import LOG, object_name
 from tests.servers import RedisServer
 from tests.streams.conftest import ANNA, BEN, Recorder, dying_at_each_step, made, numbered
@@ -319,12 +319,12 @@ def test_any_other_name_is_a_stream_of_its_own(recorder: Recorder, name: str) ->
 
 def test_making_a_stream_again_changes_what_it_keeps_only_if_told(recorder: Recorder) -> None:
     catalogue = recorder.house.streams.catalogue
-    wanted = Retention(packets=5)
+    wanted = StreamRetention(packets=5)
     assert catalogue.create(7, "m", "camera", wanted)[0].retention == wanted
     again, is_new = catalogue.create(7, "m", "camera")
     assert (again.retention, is_new, again.key) == (wanted, False, recorder.stream.key)
-    assert catalogue.create(7, "m", "camera", Retention())[0].retention == Retention()
-    assert catalogue.find(7, "m", "camera").retention == Retention()
+    assert catalogue.create(7, "m", "camera", StreamRetention())[0].retention == StreamRetention()
+    assert catalogue.find(7, "m", "camera").retention == StreamRetention()
 
 
 def test_eight_who_make_a_stream_at_once_make_one(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

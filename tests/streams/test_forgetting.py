@@ -23,7 +23,7 @@ from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
 from smarthouse_api.streams.catalogue import SPACE
 from smarthouse_api.streams.heads import space_of
-from smarthouse_api.streams.model import NewPacket, Retention, Stream
+from smarthouse_api.streams.model import NewPacket, Stream, StreamRetention
 from tests.conftest import HOME, OTHER_HOME, Environment, payload, rows, state
 from tests.test_restoring import replace
 
@@ -32,7 +32,7 @@ MARK = b"a-packet-that-only-this-home-ever-had"
 
 
 def stream_with(house: House, data: bytes = MARK, home_id: int = 7, name: str = "camera") -> Stream:
-    stream, _ = house.streams.catalogue.create(home_id, "sds", name, Retention())
+    stream, _ = house.streams.catalogue.create(home_id, "sds", name, StreamRetention())
     house.streams.appending.append(stream, [NewPacket(data)], ANNA)
     house.streams.metadata.put(stream, 0, {"note": MARK.decode()}, ANNA)
     return stream
