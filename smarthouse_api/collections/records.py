@@ -45,6 +45,9 @@ class RecordsAnswer(LeasedAnswer):
 
     @property
     def chunks(self) -> Iterator[bytes]:
+        return iter(self)
+
+    def __iter__(self) -> Iterator[bytes]:
         return self._while_leased(self._chunks)
 
 
