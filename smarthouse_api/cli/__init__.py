@@ -17,6 +17,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @click.group()
+@click.version_option(package_name="smarthouse-api", prog_name="smarthouse")
 def main() -> None:
     """Operate a SmartHouse API installation. Settings come from the environment, as for the service."""
     # As config/gunicorn.py does: the data is the homes', and Arrow's own allocator keeps what it is done with.
