@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from backends.ports import ABSENT, Conflict, StoreError, StoreUnavailable
+from config.groups import StreamSettings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
@@ -61,7 +62,7 @@ class _Line:
 
 
 class Appending:
-    """Appends packets to streams. segment_bytes: so many new bytes are worth a segment. packet_bytes: the largest packet."""
+    """Appends packets to streams: checks them, numbers them, and commits those of many requests together."""
 
     def __init__(
         self,
@@ -69,12 +70,10 @@ class Appending:
         heads: Heads,
         shelf: Shelf,
         replies: Replies,
-        *,
-        segment_bytes: int,
-        packet_bytes: int,
+        settings: StreamSettings,
     ) -> None:
         self._catalogue, self._heads, self._shelf = catalogue, heads, shelf
-        self._replies, self._segment_bytes, self._packet_bytes = replies, segment_bytes, packet_bytes
+        self._replies, self._settings = replies, settings
         self._gate = threading.Lock()
         self._lines: dict[str, _Line] = {}
         self._seen: dict[str, Seen] = {}
@@ -119,8 +118,8 @@ class Appending:
         if not packets:
             raise Invalid("There is no packet; send at least one")
         largest = max(len(packet.data) for packet in packets)
-        if largest > self._packet_bytes:
-            raise TooLarge(f"A packet has {largest} bytes; at most {self._packet_bytes} are taken")
+        if largest > self._settings.packet_bytes:
+            raise TooLarge(f"A packet has {largest} bytes; at most {self._settings.packet_bytes} are taken")
         return sum(len(packet.data) for packet in packets)
 
     @contextmanager
@@ -187,7 +186,8 @@ class Appending:
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
         self._seen[stream.key] = seen
-        before, after = draft.seen.head.bytes // self._segment_bytes, seen.head.bytes // self._segment_bytes
+        size = self._settings.segment_bytes
+        before, after = draft.seen.head.bytes // size, seen.head.bytes // size
         if before != after:
             with suppress(StoreError):  # the packets are durable; whoever keeps house finds them later all the same
                 self._catalogue.mark_full(stream)

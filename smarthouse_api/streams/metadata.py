@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
+from config.groups import StreamSettings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import InvalidData, NotFound, TooLarge
@@ -33,10 +34,10 @@ _kept = msgspec.json.Decoder(_Kept).decode
 
 
 class Metadata:
-    """Reads and writes the metadata of packets. content_bytes: of the largest object, as JSON."""
+    """Reads and writes the metadata of packets."""
 
-    def __init__(self, state: StateStore, heads: Heads, *, content_bytes: int) -> None:
-        self._state, self._heads, self._content_bytes = state, heads, content_bytes
+    def __init__(self, state: StateStore, heads: Heads, settings: StreamSettings) -> None:
+        self._state, self._heads, self._settings = state, heads, settings
 
     def within(self, stream: Stream, start: int, stop: int) -> list[MetadataPacket]:
         """The metadata packets from `start` to `stop`, by index. Raises `NotFound` when the stream was deleted."""
@@ -65,8 +66,8 @@ class Metadata:
 
         Raises `InvalidData` for an index above the stream's highest; `TooLarge`.
         """
-        if (size := len(msgspec.json.encode(content))) > self._content_bytes:
-            raise TooLarge(f"The metadata has {size} bytes as JSON; at most {self._content_bytes} are taken")
+        if (size := len(msgspec.json.encode(content))) > self._settings.metadata_bytes:
+            raise TooLarge(f"The metadata has {size} bytes as JSON; at most {self._settings.metadata_bytes} are taken")
         space, name = space_of(stream.key), _name(index)
 
         def attempt() -> tuple[MetadataPacket, bool]:

@@ -13,6 +13,7 @@ from itertools import chain
 import msgspec
 
 from backends.ports import Change, Conflict, NoSuchObject, ObjectStore, Put, StateStore
+from config.groups import StreamSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.streams.blocks import Block, block, index_bytes, joined
 from smarthouse_api.streams.heads import BORN, Heads, Seen, space_of
@@ -34,10 +35,7 @@ class _Run:
 
 
 class Sealing:
-    """Makes segments of the packets in the log.
-
-    segment_bytes: about how large a segment is. tail_seconds: how old a packet gets in the log if it does not fill one.
-    """
+    """Makes segments of the packets in the log, once they fill one or are old enough."""
 
     def __init__(
         self,
@@ -45,19 +43,17 @@ class Sealing:
         objects: ObjectStore,
         heads: Heads,
         shelf: Shelf,
-        *,
-        segment_bytes: int,
-        tail_seconds: float,
+        settings: StreamSettings,
     ) -> None:
         self._state, self._objects, self._heads, self._shelf = state, objects, heads, shelf
-        self._segment_bytes, self._tail_seconds = segment_bytes, tail_seconds
+        self._settings = settings
 
     def is_due(self, stream: Stream, seen: Seen, rest: Rest) -> bool:
         """Whether the log holds enough for a segment, or packets that are old enough."""
-        if seen.head.bytes - rest.bytes >= self._segment_bytes:
+        if seen.head.bytes - rest.bytes >= self._settings.segment_bytes:
             return True
         oldest = self._state.read(space_of(stream.key), LOG, rest.sequence, 1) if seen.head.next > rest.next else []
-        before_us = microseconds(datetime.now(UTC)) - int(self._tail_seconds * 1e6)
+        before_us = microseconds(datetime.now(UTC)) - int(self._settings.tail_seconds * 1e6)
         return bool(oldest) and int(block(oldest).times_us[0]) <= before_us
 
     def seal(self, stream: Stream, found: Found) -> bool:
@@ -98,14 +94,14 @@ class Sealing:
         for page in self._shelf.entries(stream, rest.sequence):
             blocks.append(block(page))
             last, size, packets = page[-1].sequence, size + len(blocks[-1].octets), packets + len(blocks[-1])
-            if size >= self._segment_bytes or packets >= MOST_PACKETS:
+            if size >= self._settings.segment_bytes or packets >= MOST_PACKETS:
                 break
         return _Run(blocks, last) if blocks else None
 
     def _merged(self, stream: Stream, rest: Rest) -> tuple[Segment | None, list[Block], Iterator[bytes]]:
         """The newest segment, if it is so small that the new one had better hold its packets too, with its index and bytes."""
         newest = rest.newest
-        if newest is not None and newest.first >= rest.floor and newest.is_small(self._segment_bytes):
+        if newest is not None and newest.first >= rest.floor and newest.is_small(self._settings.segment_bytes):
             # One whose objects are lost is no reason to let the log grow.
             with suppress(NoSuchObject):
                 return newest, [self._shelf.index(stream, newest)], self._shelf.data(stream, newest, 0, newest.bytes)

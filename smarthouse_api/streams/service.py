@@ -47,36 +47,19 @@ class Streams:
         settings: StreamSettings,
     ) -> Streams:
         catalogue, heads, shelf = StreamCatalogue(state), Heads(state), Shelf(state, objects)
-        sessions = Sessions(state, heads, leases, replies, timeout_seconds=settings.session_seconds)
-        metadata = Metadata(state, heads, content_bytes=settings.metadata_bytes)
-        sealing = Sealing(
-            state, objects, heads, shelf, segment_bytes=settings.segment_bytes, tail_seconds=settings.tail_seconds
-        )
+        sessions = Sessions(state, heads, leases, replies, settings)
+        metadata = Metadata(state, heads, settings)
+        sealing = Sealing(state, objects, heads, shelf, settings)
+        retaining = Retaining(state, shelf, sessions, metadata)
         return cls(
             catalogue=catalogue,
             heads=heads,
-            appending=Appending(
-                catalogue,
-                heads,
-                shelf,
-                replies,
-                segment_bytes=settings.segment_bytes,
-                packet_bytes=settings.packet_bytes,
-            ),
+            appending=Appending(catalogue, heads, shelf, replies, settings),
             sessions=sessions,
             metadata=metadata,
             downloads=Downloads(objects, catalogue, shelf, leases, keyring, settings),
             tail=Tail(heads, shelf, settings),
-            chores=StreamsChores(
-                state,
-                objects,
-                catalogue,
-                heads,
-                shelf,
-                sealing,
-                Retaining(state, shelf, sessions, metadata),
-                leases,
-            ),
+            chores=StreamsChores(state, objects, catalogue, heads, shelf, sealing, retaining, leases),
         )
 
     def delete(self, stream: Stream) -> None:

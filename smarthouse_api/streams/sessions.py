@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Put, StateStore
+from config.groups import StreamSettings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.leases import Leases
@@ -40,14 +41,11 @@ _REPLY: Final = pair_of(_Added)
 
 
 class Sessions:
-    """Marks, opens, closes, holds and deletes sessions.
+    """Marks, opens, closes, holds and deletes sessions."""
 
-    timeout_seconds: an open session counts as closed after so long without a sign of its owner, unless it says another.
-    """
-
-    def __init__(self, state: StateStore, heads: Heads, leases: Leases, replies: Replies, *, timeout_seconds: float) -> None:
+    def __init__(self, state: StateStore, heads: Heads, leases: Leases, replies: Replies, settings: StreamSettings) -> None:
         self._state, self._heads, self._leases = state, heads, leases
-        self._replies, self._timeout_seconds = replies, timeout_seconds
+        self._replies, self._settings = replies, settings
 
     def within(self, stream: Stream, start: int, stop: int) -> list[Session]:
         """The sessions that have a packet from `start` to `stop`, by where they start."""
@@ -101,7 +99,7 @@ class Sessions:
         The session, which begins at the next index, and whether it is new: an owner who asks again has its own renewed.
         Raises `InUse` while another owns the stream; `Invalid`.
         """
-        seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        seconds = self._settings.session_seconds if timeout_seconds is None else timeout_seconds
         if not 0 < seconds <= _LONGEST_TIMEOUT_SECONDS:
             raise Invalid(f"timeoutSeconds: a number above 0, and at most {_LONGEST_TIMEOUT_SECONDS:g}")
 
