@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backends.ports import ObjectStore, StateStore, StoreError, StoreUnfit
+from backends.ports import ObjectStore, StateStore
 from backends.registry import open_objects, open_state
 from config.settings import Settings, SettingsError
 from smarthouse_api.access.grants import Access
@@ -13,8 +13,8 @@ from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
+from smarthouse_api.health import Check, conditions
 from smarthouse_api.housekeeping import Housekeeper
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.engines import open_engine
@@ -66,6 +66,7 @@ class House:
         collections = Collections.on(state, objects, leases, replies, engine, settings.collections, settings.lake)
         forgetting = Forgetting(state, objects, homes, uploads, table, streams, access, leases, settings.forgetting)
         states_chores = StatesChores(uploads, homes, table, forgetting.is_purging, settings.lake)
+        housekeeper = Housekeeper(objects, forgetting, states_chores, streams.chores, collections.chores, leases, settings.lake)
         return cls(
             settings=settings,
             state=state,
@@ -82,15 +83,7 @@ class House:
             exports=Exports(states_chores, homes, table, engine, keyring, settings.exports),
             streams=streams,
             collections=collections,
-            housekeeper=Housekeeper(
-                objects,
-                forgetting,
-                states_chores,
-                streams.chores,
-                collections.chores,
-                leases,
-                settings.lake,
-            ),
+            housekeeper=housekeeper,
             rates=Rates(settings.access),
         )
 
@@ -119,30 +112,13 @@ class House:
 
     def health(self) -> tuple[dict[str, str], bool]:
         """Each backend's condition in words, the workers', and whether a backend fails."""
-        told, failed = {}, False
-        for name, store in (("state", self.state), ("objects", self.objects)):
-            try:
-                told[name] = store.check()
-            except StoreUnfit as fault:
-                told[name], failed = f"unfit: {fault}", True
-            except StoreError as fault:
-                told[name], failed = f"unavailable: {type(fault).__name__}", True
-        if not failed:
-            try:
-                told["lake"] = self.table.condition()
-            except StoreError as fault:
-                told["lake"], failed = f"unavailable: {type(fault).__name__}", True
+        checks = [
+            Check("state", self.state.check),
+            Check("objects", self.objects.check),
+            Check("lake", self.table.condition, needs_stores=True),
+        ]
         if self.settings.lake.engine_url != "embedded":
-            try:
-                told["engine"] = self.engine.check()
-            except Unavailable as fault:
-                told["engine"] = f"warning: {fault}"  # uploads go on without it
-        if self.settings.server.housekeeping == "worker" and not failed:
-            told["workers"] = _workers_in_words(self.housekeeper.present())
-        return told, failed
-
-
-def _workers_in_words(count: int) -> str:
-    if not count:
-        return "warning: none runs; nothing is erased, and exports wait for their uploads; start `smarthouse worker`"
-    return f"{count} running"
+            checks.append(Check("engine", self.engine.check))
+        if self.settings.server.housekeeping == "worker":
+            checks.append(Check("workers", self.housekeeper.condition, needs_stores=True))
+        return conditions(checks)

@@ -85,6 +85,12 @@ class Housekeeper:
         """How many announced housekeepers run, in all processes."""
         return len(self._leases.shared(_PRESENCE))
 
+    def condition(self) -> str:
+        """One line for readiness: how many announced housekeepers run, or a warning that none does."""
+        if count := self.present():
+            return f"{count} running"
+        return "warning: none runs; nothing is erased, and exports wait for their uploads; start `smarthouse worker`"
+
     def keep(self) -> bool:
         """Do once all that is due and that nobody else is at; whether there is more to do at once.
 
