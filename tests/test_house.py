@@ -7,11 +7,13 @@ import importlib.util
 import os
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib.machinery import PathFinder
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 
 from tests.conftest import ROOT
@@ -59,6 +61,12 @@ def test_imports_run_one_way() -> None:
     told = run(command)
     assert told.returncode == 0, told.stdout + told.stderr
     assert "0 broken" in told.stdout
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = grimp.build_graph(*FOLDERS, cache_dir=None)
+    order = TopologicalSorter({name: graph.find_modules_directly_imported_by(name) for name in graph.modules})
+    assert set(order.static_order()) == graph.modules
 
 
 @pytest.mark.parametrize("name", NAMES)
