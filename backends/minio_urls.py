@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from minio.helpers import BaseURL
 
 from backends.checks import check_key
+from backends.urls import StoreUrl, seconds
 
 _OPTIONS = {
     "secure": "0",
@@ -23,6 +24,7 @@ _FORM = (
     "where ACCESS and SECRET are percent-encoded"
 )
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_LINE_ENDS = re.compile(r"[\t\r\n]")
 _REGION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # The longest key, with the prefix and a folder, is to stay within the 1024 bytes of S3.
 _LONGEST_PREFIX = 100
@@ -53,30 +55,23 @@ class Place:
 
 def place_of(url: str) -> Place:
     """The URL taken apart. No `ValueError` repeats any of it: where it is misspelt, each part may hold some of the secret."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-        query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-    except ValueError:
-        raise ValueError(_FORM) from None
-    login, _, endpoint = parts.netloc.rpartition("@")
-    access, _, secret = (unquote(part) for part in login.partition(":"))
-    bucket, _, prefix = parts.path.removeprefix("/").partition("/")
-    if parts.fragment or not parts.hostname or bool(login) != bool(access and secret) or not _BUCKET.fullmatch(bucket):
+    url = _LINE_ENDS.sub("", url)  # such as a secret's file has at its end
+    parts = StoreUrl.of(url)
+    access, secret = unquote(parts.username), unquote(parts.password)
+    bucket, _, prefix = parts.path.partition("/")
+    if not _has_one_host(url) or bool(parts.login) != bool(access and secret) or not _BUCKET.fullmatch(bucket):
         raise ValueError(_FORM)
-    if query.keys() - _OPTIONS.keys():
-        raise ValueError(f"unknown option in a MinIO URL; there are {', '.join(sorted(_OPTIONS))}")
-    options = {**_OPTIONS, **query}
+    options = parts.options(_OPTIONS, unknown=lambda _: "unknown option in a MinIO URL", unreadable=_FORM)
     if options["secure"] not in ("0", "1"):
         raise ValueError("secure is 1 (TLS) or 0 in a MinIO URL")
     if not _REGION.fullmatch(options["region"]):
         raise ValueError("region is not the name of a region in a MinIO URL")
     try:
-        BaseURL(f"https://{endpoint}", options["region"])
+        BaseURL(f"https://{parts.hosts}", options["region"])
     except ValueError:
         raise ValueError(_FORM) from None
     return Place(
-        endpoint=endpoint,
+        endpoint=parts.hosts,
         bucket=bucket,
         prefix=_prefix(prefix.removesuffix("/")),
         secure=options["secure"] == "1",
@@ -84,8 +79,17 @@ def place_of(url: str) -> Place:
         public_endpoint=_public_endpoint(options["public_endpoint"]),
         timeout_seconds=_seconds(options, "timeout_seconds", least=0.01),
         abandoned_after_seconds=_seconds(options, "abandoned_after_seconds", least=0),
-        keys=(access, secret) if login else None,
+        keys=(access, secret) if parts.login else None,
     )
+
+
+def _has_one_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.hostname) and not parts.fragment
 
 
 def _prefix(prefix: str) -> str:
@@ -109,10 +113,5 @@ def _public_endpoint(url: str) -> str:
 
 
 def _seconds(options: Mapping[str, str], name: str, least: float) -> float:
-    try:
-        seconds = float(options[name])
-    except ValueError:
-        seconds = -1
-    if not least <= seconds <= _MOST_SECONDS:
-        raise ValueError(f"{name} is a number of seconds in a MinIO URL")
-    return seconds
+    told = f"{name} is a number of seconds in a MinIO URL"
+    return seconds(options, name, told, fits=lambda number: least <= number <= _MOST_SECONDS)

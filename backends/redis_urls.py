@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
+
+from backends.urls import StoreUrl, seconds
 
 Kind = Literal["one", "sentinel", "cluster"]
 
@@ -42,22 +44,19 @@ class Place:
 
 def place_of(url: str) -> Place:
     """The place that `url` names; raises `ValueError`."""
-    scheme, _, rest = url.partition("://")
+    parts = StoreUrl.of(url)
+    scheme = parts.scheme
     if (known := _SCHEME.fullmatch(scheme)) is None:
         raise ValueError("not a URL of Redis: it begins with redis://, rediss://, redis+sentinel:// or redis+cluster://")
     tls, kind = bool(known[1]), _kind(known[2])
-    rest, _, query = rest.partition("?")
-    authority, _, path = rest.partition("/")
-    login, _, hosts = authority.rpartition("@")
-    username, _, password = login.partition(":")
-    options = _options(scheme, query, _COMMON | (_TLS if tls else {}) | (_SENTINEL if kind == "sentinel" else {}))
-    database, master = _database_and_master(scheme, kind, path)
+    options = _options(parts, _COMMON | (_TLS if tls else {}) | (_SENTINEL if kind == "sentinel" else {}))
+    database, master = _database_and_master(scheme, kind, parts.path)
     return Place(
         kind,
         tls,
-        _servers(scheme, kind, hosts),
-        _decoded(scheme, username),
-        _decoded(scheme, password),
+        _servers(scheme, kind, parts.hosts),
+        _decoded(scheme, parts.username),
+        _decoded(scheme, parts.password),
         database,
         master,
         options["prefix"],
@@ -106,25 +105,19 @@ def _decoded(scheme: str, text: str) -> str | None:
     return unquote(text) or None
 
 
-def _options(scheme: str, query: str, defaults: dict[str, str]) -> dict[str, str]:
-    known = ", ".join(sorted(defaults))
-    try:
-        given = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=bool(query)))
-    except ValueError:
-        raise ValueError(f"{scheme}:// has options that cannot be read; they are name=value, joined by &: {known}") from None
-    if given.keys() - defaults.keys():
-        raise ValueError(f"{scheme}:// has an unknown option; there are {known}")
-    options = defaults | given
+def _options(parts: StoreUrl, defaults: dict[str, str]) -> dict[str, str]:
+    scheme, known = parts.scheme, ", ".join(sorted(defaults))
+    # A plus stands for itself, in a password too.
+    options = replace(parts, query=parts.query.replace("+", "%2B")).options(
+        defaults,
+        unknown=lambda _: f"{scheme}:// has an unknown option",
+        unreadable=f"{scheme}:// has options that cannot be read; they are name=value, joined by &: {known}",
+    )
     if not _PREFIX.fullmatch(options["prefix"]):
         raise ValueError("the option prefix of a store's URL is made of letters, digits and . _ : / -")
     return options
 
 
 def _seconds(options: dict[str, str], name: str) -> float:
-    try:
-        seconds = float(options[name])
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"the option {name} of a store's URL is a number of seconds above 0")
-    return seconds
+    told = f"the option {name} of a store's URL is a number of seconds above 0"
+    return seconds(options, name, told, fits=lambda number: 0 < number < math.inf)

@@ -29,7 +29,7 @@ from backends.ports import (
     StoreUnavailable,
 )
 from backends.sqlite_connections import Connections, close_before_forks
-from backends.urls import chosen, path_and_options
+from backends.urls import chosen, path_and_options, seconds
 
 _OPTIONS = {"timeout_seconds": "5", "synchronous": "normal"}
 _SCHEMA = """
@@ -88,9 +88,8 @@ class SqliteState(TranslatesFaults, StateStore):
     def __init__(self, url: str) -> None:
         self._path, options = path_and_options(url, _OPTIONS)
         self._synchronous = chosen(options, "synchronous", ("full", "normal"))
-        self._timeout_seconds = float(options["timeout_seconds"])
-        if not 0 <= self._timeout_seconds < math.inf:
-            raise ValueError(f"timeout_seconds={options['timeout_seconds']!r} in a store's URL; it is a number of seconds")
+        told = f"timeout_seconds={options['timeout_seconds']!r} in a store's URL; it is a number of seconds"
+        self._timeout_seconds = seconds(options, "timeout_seconds", told, fits=lambda number: 0 <= number < math.inf)
         self._start_afresh()
         close_before_forks(self)
 
