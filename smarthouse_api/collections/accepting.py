@@ -11,6 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, StateStore
+from config.groups import CollectionSettings
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.checking import are_clear, normalized, uniformity
 from smarthouse_api.collections.dead_letters import DeadLetters
@@ -65,10 +66,7 @@ class _Acceptance:
 
 
 class Accepting:
-    """Accepts records: checks them, and stores them with whatever else their request leaves, in one commit.
-
-    most_records: of one request. record_bytes: the largest record, as JSON.
-    """
+    """Accepts records: checks them, and stores them with whatever else their request leaves, in one commit."""
 
     def __init__(
         self,
@@ -77,13 +75,11 @@ class Accepting:
         deduplication: Deduplication,
         dead_letters: DeadLetters,
         checkers: Checkers,
-        *,
-        most_records: int,
-        record_bytes: int,
+        settings: CollectionSettings,
     ) -> None:
         self._state, self._replies, self._checkers = state, replies, checkers
         self._deduplication, self._dead_letters = deduplication, dead_letters
-        self._most_records, self._record_bytes = most_records, record_bytes
+        self._settings = settings
 
     def accept(
         self,
@@ -123,7 +119,7 @@ class Accepting:
         """Records that one request may have: fewer where each may be a document of its own."""
         is_marked = collection.dedup_key not in (None, MESSAGE_ID)
         is_strict = collection.mode == STRICT and collection.schema is not None
-        return min(self._most_records, _DOCUMENTS) if is_marked or is_strict else self._most_records
+        return min(self._settings.records, _DOCUMENTS) if is_marked or is_strict else self._settings.records
 
     def _check(self, records: list[Any], most: int) -> None:
         if not records:
@@ -184,7 +180,7 @@ class Accepting:
         return Change(
             expect={BORN: asked.collection.born, **{put.key: ABSENT for put in fresh}},
             puts=(*fresh, *letters),
-            appends=tuple((TOPIC, entry) for entry in entries(request, records, faults, self._record_bytes)),
+            appends=tuple((TOPIC, entry) for entry in entries(request, records, faults, self._settings.record_bytes)),
         )
 
 

@@ -18,6 +18,7 @@ from uuid import uuid4
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from config.groups import CollectionSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.entries import Request, check_size, entries
@@ -65,15 +66,14 @@ _REPLY: Final = pair_of(Replayed)
 
 
 class DeadLetters:
-    """Keeps, lists, fixes and discards dead letters. seconds: until they expire. record_bytes: the largest, as JSON."""
+    """Keeps, lists, fixes and discards dead letters, until they expire."""
 
-    def __init__(self, state: StateStore, checkers: Checkers, *, seconds: float, record_bytes: int) -> None:
-        self._state, self._checkers = state, checkers
-        self._seconds, self._record_bytes = seconds, record_bytes
+    def __init__(self, state: StateStore, checkers: Checkers, settings: CollectionSettings) -> None:
+        self._state, self._checkers, self._settings = state, checkers, settings
 
     def put(self, request: Request, index: int, record: dict[str, Any], reason: str) -> Put:
         """What makes a record of a request a dead letter. Raises `TooLarge`."""
-        check_size(record, self._record_bytes)
+        check_size(record, self._settings.record_bytes)
         id_ = f"{_ticks(request.at)}-{request.id[:8]}-{index:06d}"
         return _put(DeadLetter(id_, record, reason, request.at, request.message_id))
 
@@ -92,7 +92,7 @@ class DeadLetters:
 
     def fix(self, collection: Collection, id_: str, record: dict[str, Any]) -> DeadLetter:
         """Put another record in its place, to be replayed. Raises `NotFound`, `TooLarge`."""
-        check_size(record, self._record_bytes)
+        check_size(record, self._settings.record_bytes)
         reason = self._checkers.faults_of(collection, [record]).get(0, _FIXED)
         return until_settled(lambda: self._fix(collection, id_, record, reason), "record")
 
@@ -102,7 +102,7 @@ class DeadLetters:
 
     def remove_expired(self, collection: Collection) -> None:
         """Remove what has been kept for too long, one page after another."""
-        last = name_of(_ticks(datetime.now(UTC) - timedelta(seconds=self._seconds)))
+        last = name_of(_ticks(datetime.now(UTC) - timedelta(days=self._settings.aside_days)))
         while some := [name for name, _ in self._state.scan(collection.space, name_of(""), limit=_PAGE) if name < last]:
             self._state.commit(collection.space, Change(deletes=tuple(some)))
 
@@ -137,13 +137,13 @@ class DeadLetters:
 
 
 class Replayer:
-    """Replays dead letters: stores those that pass the schema by now. record_bytes: the largest record, as JSON."""
+    """Replays dead letters: stores those that pass the schema by now."""
 
     def __init__(
-        self, state: StateStore, replies: Replies, dead_letters: DeadLetters, checkers: Checkers, *, record_bytes: int
+        self, state: StateStore, replies: Replies, dead_letters: DeadLetters, checkers: Checkers, settings: CollectionSettings
     ) -> None:
         self._state, self._replies, self._dead_letters, self._checkers = state, replies, dead_letters, checkers
-        self._record_bytes = record_bytes
+        self._settings = settings
 
     def replay(
         self,
@@ -197,7 +197,7 @@ class Replayer:
         if good:
             marks = {at: faults[index] for at, index in enumerate(compress(count(), is_good)) if index in faults}
             request = Request(str(uuid4()), collection.id, datetime.now(UTC))
-            kept = entries(request, [record.record for record, _ in good.values()], marks, self._record_bytes)
+            kept = entries(request, [record.record for record, _ in good.values()], marks, self._settings.record_bytes)
             change = Change(
                 expect={BORN: collection.born, **{name: version for name, (_, version) in good.items()}},
                 deletes=tuple(good),

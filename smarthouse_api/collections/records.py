@@ -9,6 +9,7 @@ from itertools import chain
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from config.groups import CollectionSettings
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.collections.chores import CollectionsChores
@@ -52,12 +53,14 @@ class RecordsAnswer(LeasedAnswer):
 
 
 class Records:
-    """at_once: readings in this process at a time; of what anybody may read, half as many."""
+    """Reads records back out of the lake. Of what anybody may read, half as many readings at a time are let through."""
 
-    def __init__(self, chores: CollectionsChores, table: CollectionsTable, engine: Engine, *, at_once: int) -> None:
+    def __init__(
+        self, chores: CollectionsChores, table: CollectionsTable, engine: Engine, settings: CollectionSettings
+    ) -> None:
         self._chores, self._table, self._engine = chores, table, engine
-        self._slots = Slots(at_once, _ALL_TAKEN)
-        self._public_slots = Slots(max(1, at_once // 2), _ALL_TAKEN)
+        self._slots = Slots(settings.reads_at_once, _ALL_TAKEN)
+        self._public_slots = Slots(max(1, settings.reads_at_once // 2), _ALL_TAKEN)
 
     def open(
         self,

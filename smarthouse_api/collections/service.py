@@ -54,23 +54,15 @@ class Collections:
         checkers = Checkers()
         catalogue = CollectionCatalogue(state, replies)
         table = CollectionsTable(objects, leases)
-        dead_letters = DeadLetters(state, checkers, seconds=settings.aside_days * 86400, record_bytes=settings.record_bytes)
+        dead_letters = DeadLetters(state, checkers, settings)
         chores = CollectionsChores(state, table, catalogue, dead_letters, leases, settings, lake)
         return cls(
             catalogue=catalogue,
-            accepting=Accepting(
-                state,
-                replies,
-                Deduplication(state),
-                dead_letters,
-                checkers,
-                most_records=settings.records,
-                record_bytes=settings.record_bytes,
-            ),
+            accepting=Accepting(state, replies, Deduplication(state), dead_letters, checkers, settings),
             dead_letters=dead_letters,
-            replayer=Replayer(state, replies, dead_letters, checkers, record_bytes=settings.record_bytes),
+            replayer=Replayer(state, replies, dead_letters, checkers, settings),
             topic=Topic(state),
-            records=Records(chores, table, engine, at_once=settings.reads_at_once),
+            records=Records(chores, table, engine, settings),
             chores=chores,
         )
 

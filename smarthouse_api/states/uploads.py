@@ -28,7 +28,6 @@ from smarthouse_api.coordination.idempotency import Replies, ReplyFormat, Reques
 from smarthouse_api.coordination.queue import Queue
 from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.states.homes import SPACE, Home, Homes
-from smarthouse_api.states.payload.compression import Limits
 from smarthouse_api.states.payload.decoding import Body, Decoded, Inspection, inspect, to_table
 
 PENDING = "pending"
@@ -121,12 +120,6 @@ class Uploads:
         self, state: StateStore, objects: ObjectStore, homes: Homes, replies: Replies, settings: RequestSettings
     ) -> None:
         self._state, self._objects, self._homes, self._replies, self._settings = state, objects, homes, replies, settings
-        self._limits = Limits(
-            max_decoded_bytes=settings.max_decoded_bytes,
-            max_ratio=settings.max_compression_ratio,
-            max_depth=settings.max_json_depth,
-            max_records=settings.max_records,
-        )
         self._large = threading.Lock()
         self.queue = Queue(state, SPACE, PENDING, _TURN, ttl_seconds=_TURN_SECONDS)
 
@@ -167,7 +160,8 @@ class Uploads:
     def decode(self, bodies: Sequence[Body]) -> Decoded:
         """The records of bodies, each with its `Content-Encoding`: as many as their receipts say."""
         # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
-        return to_table(bodies, replace(self._limits, max_decoded_bytes=_ANY, max_ratio=_ANY, max_records=_ANY))
+        settings = replace(self._settings, max_decoded_bytes=_ANY, max_compression_ratio=_ANY, max_records=_ANY)
+        return to_table(bodies, settings)
 
     def homes(self) -> set[str]:
         """Internal keys of all homes of which there are payloads."""
@@ -193,7 +187,7 @@ class Uploads:
     def _inspect(self, upload: Upload) -> Inspection:
         # Decoding takes up many times a body's size: the large ones go one after another.
         with self._large if len(upload.body) > _LARGE_BYTES else nullcontext():
-            inspection = inspect(upload.body, upload.encoding, self._limits)
+            inspection = inspect(upload.body, upload.encoding, self._settings)
         if self._settings.ingest_strict and inspection.fault is not None:
             raise Invalid(inspection.detail or "", _TITLES[inspection.fault])
         return inspection

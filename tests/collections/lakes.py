@@ -50,10 +50,10 @@ class Lake:
         self.leases = Leases(self.state, 30)
         self.table = CollectionsTable(self.objects, self.leases)
         self.catalogue = CollectionCatalogue(self.state, Replies(self.state, 60))
-        self.dead_letters = DeadLetters(self.state, Checkers(), seconds=3600, record_bytes=1 << 16)
+        self.dead_letters = DeadLetters(self.state, Checkers(), CollectionSettings(aside_days=1 / 24, record_bytes=1 << 16))
         stores = (self.state, self.table, self.catalogue, self.dead_letters, self.leases)
         self.chores = CollectionsChores(*stores, *_settings(**self.changes))
-        self.records = Records(self.chores, self.table, self.engine, at_once=8)
+        self.records = Records(self.chores, self.table, self.engine, CollectionSettings())
 
     @classmethod
     def on(cls, environment: dict[str, str], **changes: Any) -> Lake:

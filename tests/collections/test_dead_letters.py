@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from config.groups import CollectionSettings
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import NotFound, TooLarge
@@ -125,7 +126,7 @@ def test_what_was_kept_for_too_long_is_removed_and_nothing_else(make_house: Any,
     dead_letters = keeper.house.collections.dead_letters
     dead_letters.remove_expired(meters)
     assert len(dead_letters.list(meters, limit=1000)) == 120
-    monkeypatch.setattr(dead_letters, "_seconds", 0.0)
+    monkeypatch.setattr(dead_letters, "_settings", CollectionSettings(aside_days=0.0))
     dead_letters.remove_expired(meters)
     assert keeper.dead_letters(meters) == {}
 

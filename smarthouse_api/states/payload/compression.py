@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
 import zstandard
 from isal import isal_zlib
 
+from config.groups import RequestSettings
 from smarthouse_api.errors import TooLarge
 
 BOM: Final = b"\xef\xbb\xbf"
@@ -17,7 +17,10 @@ GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
 RATIO_FLOOR: Final = 4 << 20
-"""Decoded bytes below which no ratio is asked for: a short upload of a quiet home may repeat itself as it likes."""
+"""Decoded bytes below which no ratio is asked for: a short upload of a quiet home may repeat itself as it likes.
+
+A real home's upload stays below a ratio of 60; deflate cannot pass 1032.
+"""
 
 _CHUNK: Final = 1 << 20
 _FEED: Final = 1 << 16
@@ -38,26 +41,11 @@ class Undecodable(Exception):
         self.fault = fault
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one body may ask of us.
-
-    max_decoded_bytes: of its text, and of every layer on the way to it. max_ratio: decoded to received bytes, from
-    `RATIO_FLOOR` on; a real home's upload stays below 60, deflate cannot pass 1032. max_depth: of nested arrays and objects,
-    the outermost counted. max_records: states in one body, ignored ones counted.
-    """
-
-    max_decoded_bytes: int = 64 << 20
-    max_ratio: int = 200
-    max_depth: int = 64
-    max_records: int = 1_000_000
-
-
 Pieces: TypeAlias = Iterator[tuple[bytes, int]]
 """Decoded pieces, each with the bytes consumed so far."""
 
 
-def unpack(body: bytes, content_encoding: str | None, limits: Limits) -> bytes:
+def unpack(body: bytes, content_encoding: str | None, settings: RequestSettings) -> bytes:
     """The UTF-8 text in `body`, without a byte order mark. Raises TooLarge, Undecodable.
 
     The codings named by `content_encoding` are undone first, then zlib, gzip and zstd wherever they are recognised.
@@ -68,12 +56,12 @@ def unpack(body: bytes, content_encoding: str | None, limits: Limits) -> bytes:
     if len(codings) > _LAYERS:
         raise Undecodable(f"Content-Encoding names {len(codings)} codings; at most {_LAYERS} are undone.")
     for coding in codings:
-        text = _undo(_named(coding, text), text, len(body), limits)
+        text = _undo(_named(coding, text), text, len(body), settings)
     for _ in range(_LAYERS):
         opener = _recognised(text)
         if opener is None:
-            return _checked(text, limits)
-        text = _undo(opener, text, len(body), limits)
+            return _checked(text, settings)
+        text = _undo(opener, text, len(body), settings)
     raise Undecodable(f"The body is compressed more than {_LAYERS} times over.")
 
 
@@ -100,14 +88,14 @@ def _is_zlib(text: bytes) -> bool:
     return len(text) > 1 and text[0] & 0x8F == 0x08 and not text[1] & 0x20 and (text[0] << 8 | text[1]) % 31 == 0
 
 
-def _undo(opener: Callable[[bytes], Pieces], text: bytes, received: int, limits: Limits) -> bytes:
+def _undo(opener: Callable[[bytes], Pieces], text: bytes, received: int, settings: RequestSettings) -> bytes:
     pieces, size = [], 0
     for piece, consumed in opener(text):
         size += len(piece)
-        if size > limits.max_decoded_bytes:
-            raise TooLarge(f"The decompressed body exceeds {limits.max_decoded_bytes} bytes.")
-        if size > RATIO_FLOOR and size > limits.max_ratio * max(1, min(consumed, received)):
-            raise TooLarge(f"The body decompresses to more than {limits.max_ratio} times its size.")
+        if size > settings.max_decoded_bytes:
+            raise TooLarge(f"The decompressed body exceeds {settings.max_decoded_bytes} bytes.")
+        if size > RATIO_FLOOR and size > settings.max_compression_ratio * max(1, min(consumed, received)):
+            raise TooLarge(f"The body decompresses to more than {settings.max_compression_ratio} times its size.")
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -160,9 +148,9 @@ def _zstd(data: bytes) -> Pieces:
             raise Undecodable(f"{len(data) - position} bytes follow the end of the zstd stream.")
 
 
-def _checked(text: bytes, limits: Limits) -> bytes:
-    if len(text) > limits.max_decoded_bytes:
-        raise TooLarge(f"The body exceeds {limits.max_decoded_bytes} bytes.")
+def _checked(text: bytes, settings: RequestSettings) -> bytes:
+    if len(text) > settings.max_decoded_bytes:
+        raise TooLarge(f"The body exceeds {settings.max_decoded_bytes} bytes.")
     text = text.removeprefix(BOM)
     if not text:
         raise Undecodable("The body is empty.")

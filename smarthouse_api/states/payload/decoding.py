@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from config.groups import RequestSettings
 from smarthouse_api.arrow.numbers import read_numbers
 from smarthouse_api.errors import TooLarge
 from smarthouse_api.states.entities import identify
-from smarthouse_api.states.payload.compression import Limits, Undecodable, unpack
+from smarthouse_api.states.payload.compression import Undecodable, unpack
 from smarthouse_api.states.payload.reading import State, read_states
 from smarthouse_api.states.payload.repair import depth_of
 from smarthouse_api.states.payload.times import timestamps
@@ -63,33 +64,33 @@ class Decoded:
     faults: dict[int, str] = field(default_factory=dict)
 
 
-def inspect(body: bytes, content_encoding: str | None, limits: Limits) -> Inspection:
+def inspect(body: bytes, content_encoding: str | None, settings: RequestSettings) -> Inspection:
     """Counts what `to_table` would make of the body. Raises TooLarge."""
     try:
-        text = unpack(body, content_encoding, limits)
-        states, ignored = read_states(text, limits)
+        text = unpack(body, content_encoding, settings)
+        states, ignored = read_states(text, settings)
     except Undecodable as error:
         return Inspection(0, 0, 0, str(error), error.fault)
     counts = Counter(map(bytes, map(_raw_attributes, states)))
-    allowed = limits.max_depth - _ABOVE
+    allowed = settings.max_json_depth - _ABOVE
     records = sum(count for raw, count in counts.items() if _is_readable(raw, allowed))
     return Inspection(records, ignored + len(states) - records, len(text))
 
 
-def to_table(uploads: Iterable[Body], limits: Limits) -> Decoded:
+def to_table(uploads: Iterable[Body], settings: RequestSettings) -> Decoded:
     """The records of many bodies, as many of each as `inspect` counts. Never raises for what a body holds."""
     faults: dict[int, str] = {}
     batches: list[pa.RecordBatch] = []
     places: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)]
-    for texts, owners in _grouped(uploads, limits, faults):
-        batch, kept = _batch(texts, limits)
+    for texts, owners in _grouped(uploads, settings, faults):
+        batch, kept = _batch(texts, settings)
         batches.append(batch)
         places.append(owners[kept])
     return Decoded(pa.Table.from_batches(batches, RECORDS), pa.array(np.concatenate(places), pa.int32()), faults)
 
 
 def _grouped(
-    uploads: Iterable[Body], limits: Limits, faults: dict[int, str]
+    uploads: Iterable[Body], settings: RequestSettings, faults: dict[int, str]
 ) -> Iterator[tuple[list[pa.Array], npt.NDArray[np.int32]]]:
     """The columns of some bodies at a time, as text, and for each row the place of its body."""
     bodies: list[list[pa.Array]] = []
@@ -102,8 +103,8 @@ def _grouped(
 
     for place, (body, content_encoding) in enumerate(uploads):
         try:
-            text = unpack(body, content_encoding, limits)
-            states, _ = read_states(text, limits)
+            text = unpack(body, content_encoding, settings)
+            states, _ = read_states(text, settings)
         except (TooLarge, Undecodable) as error:
             faults[place] = str(error)
             continue
@@ -145,10 +146,12 @@ def _cut(text: bytes) -> pa.LargeBinaryArray:
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
-def _attributes(lines: pa.LargeBinaryArray, limits: Limits) -> tuple[npt.NDArray[np.bool_], pa.Int32Array, list[Any]]:
+def _attributes(
+    lines: pa.LargeBinaryArray, settings: RequestSettings
+) -> tuple[npt.NDArray[np.bool_], pa.Int32Array, list[Any]]:
     """Which lines are attributes, and for each line the place of what it says in the list, where each is read once."""
     unique = lines.dictionary_encode()
-    attributes = _read_lines(unique.dictionary, limits.max_depth - _ABOVE)
+    attributes = _read_lines(unique.dictionary, settings.max_json_depth - _ABOVE)
     readable = np.array([found is not None for found in attributes], np.bool_)
     return readable[unique.indices.to_numpy()], unique.indices, attributes
 
@@ -190,9 +193,9 @@ def _read_line(line: bytes) -> Any:
         return None
 
 
-def _batch(texts: list[pa.Array], limits: Limits) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
+def _batch(texts: list[pa.Array], settings: RequestSettings) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
     """The columns of the records among the states, and which of the states those are."""
-    kept, places, attributes = _attributes(texts[-1], limits)
+    kept, places, attributes = _attributes(texts[-1], settings)
     columns = [*texts[:-1], places]
     if not kept.all():
         columns = [column.filter(pa.array(kept)) for column in columns]

@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
+from config.groups import RequestSettings
 from smarthouse_api.errors import TooLarge
-from smarthouse_api.states.payload.compression import Limits, Undecodable
+from smarthouse_api.states.payload.compression import Undecodable
 from smarthouse_api.states.payload.repair import NOT_A_CHARACTER, entries_of, marked, repair
 
 _SMALLEST: Final = len('{"state":""},')
@@ -41,33 +42,35 @@ _loose_state = msgspec.json.Decoder(_LooseState).decode
 _time = msgspec.json.Decoder(str | None).decode
 
 
-def read_states(text: bytes, limits: Limits) -> tuple[list[State], int]:
+def read_states(text: bytes, settings: RequestSettings) -> tuple[list[State], int]:
     """The states of a body's text, each with its entity id, and the number of values that are none. Attributes stay unread."""
     # A body may take up many times its size once decoded, so a suspicious one is counted before.
-    if len(text) > limits.max_records * _SMALLEST and entries_of(text) > 2 * limits.max_records:
-        raise _too_many(limits)
+    if len(text) > settings.max_records * _SMALLEST and entries_of(text) > 2 * settings.max_records:
+        raise _too_many(settings)
     try:
         body, ignored = _body(text), 0
     except (msgspec.DecodeError, RecursionError):
-        body, ignored = _read_piecewise(text, limits)
+        body, ignored = _read_piecewise(text, settings)
     states = list(chain.from_iterable(body.values()))
-    if len(states) + ignored > limits.max_records:
-        raise _too_many(limits)
+    if len(states) + ignored > settings.max_records:
+        raise _too_many(settings)
     if None in map(_entity_id, states):
-        if sum(len(key) * len(found) for key, found in body.items()) > limits.max_decoded_bytes:
-            raise TooLarge(f"The entity ids of the body's states have more than {limits.max_decoded_bytes} characters in all.")
+        if sum(len(key) * len(found) for key, found in body.items()) > settings.max_decoded_bytes:
+            raise TooLarge(
+                f"The entity ids of the body's states have more than {settings.max_decoded_bytes} characters in all."
+            )
         for key, found in body.items():
             for state in found:
                 state.entity_id = key if state.entity_id is None else state.entity_id
     return states, ignored
 
 
-def _read_piecewise(text: bytes, limits: Limits) -> tuple[dict[str, list[State]], int]:
+def _read_piecewise(text: bytes, settings: RequestSettings) -> tuple[dict[str, list[State]], int]:
     """The same entity by entity, then state by state, each of which may fail by itself."""
-    if entries_of(text) > 2 * limits.max_records:
-        raise _too_many(limits)
+    if entries_of(text) > 2 * settings.max_records:
+        raise _too_many(settings)
     try:
-        members = _members(repair(text, limits.max_depth))
+        members = _members(repair(text, settings.max_json_depth))
     except msgspec.ValidationError:
         raise Undecodable("The JSON is not an object of entities, each with an array of states.", "structure") from None
     except msgspec.DecodeError as error:
@@ -111,5 +114,5 @@ def _is_marked(state: State, key: str) -> bool:
     return NOT_A_CHARACTER in state.state or NOT_A_CHARACTER in named or marked(bytes(state.attributes))
 
 
-def _too_many(limits: Limits) -> TooLarge:
-    return TooLarge(f"The body holds more than {limits.max_records} records.")
+def _too_many(settings: RequestSettings) -> TooLarge:
+    return TooLarge(f"The body holds more than {settings.max_records} records.")

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import zstandard
 
-from smarthouse_api.states.payload.compression import Limits, TooLarge, Undecodable, unpack
+from config.groups import RequestSettings
+from smarthouse_api.states.payload.compression import TooLarge, Undecodable, unpack
 from smarthouse_api.states.payload.decoding import inspect, to_table
 from smarthouse_api.states.schema import RECORDS
 from tests.conftest import ROOT
 
-LIMITS = Limits()
+SETTINGS = RequestSettings()
 TIME = "2022-06-20T12:46:04.198578+01:00"
 UPLOAD = {
     "sensor.a": [
@@ -43,13 +44,13 @@ def state(**members: Any) -> str:
 
 
 def rows(body: bytes, content_encoding: str | None = None) -> list[dict[str, Any]]:
-    return to_table([(body, content_encoding)], LIMITS).table.to_pylist()
+    return to_table([(body, content_encoding)], SETTINGS).table.to_pylist()
 
 
 def counts(body: bytes, content_encoding: str | None = None) -> tuple[int, int]:
     """Records and ignored, once it is sure that both uses agree."""
-    found = inspect(body, content_encoding, LIMITS)
-    assert to_table([(body, content_encoding)], LIMITS).table.num_rows == found.records
+    found = inspect(body, content_encoding, SETTINGS)
+    assert to_table([(body, content_encoding)], SETTINGS).table.num_rows == found.records
     return found.records, found.ignored
 
 
@@ -112,40 +113,41 @@ def test_a_body_is_read_however_it_was_compressed(body: bytes, content_encoding:
 )
 def test_bytes_that_are_no_text_are_refused_in_words(body: bytes, content_encoding: str | None, why: str) -> None:
     with pytest.raises(Undecodable, match=why):
-        unpack(body, content_encoding, LIMITS)
-    assert inspect(body, content_encoding, LIMITS).fault == "decoding"
-    assert why in to_table([(body, content_encoding)], LIMITS).faults[0]
+        unpack(body, content_encoding, SETTINGS)
+    assert inspect(body, content_encoding, SETTINGS).fault == "decoding"
+    assert why in to_table([(body, content_encoding)], SETTINGS).faults[0]
 
 
 @pytest.mark.parametrize("text", [b"[]", b"3", b"hello", b"{", b'{"a": [1 2]}', b"{} {}", b"[" * 100_000, b'{"\\ud800": [{}}'])
 def test_text_that_is_no_object_of_entities_is_refused_in_words(text: bytes) -> None:
-    found = inspect(text, None, LIMITS)
+    found = inspect(text, None, SETTINGS)
     assert (found.records, found.fault) == (0, "structure")
-    assert found.detail == to_table([(text, None)], LIMITS).faults[0]
+    assert found.detail == to_table([(text, None)], SETTINGS).faults[0]
 
 
 @pytest.mark.parametrize("pack", [zlib.compress, gzip.compress, zstandard.compress])
 def test_a_bomb_is_refused_long_before_the_limit_on_size(pack: Any) -> None:
     with pytest.raises(TooLarge, match="200 times"):
-        unpack(pack(bytes(40 << 20)), None, LIMITS)
+        unpack(pack(bytes(40 << 20)), None, SETTINGS)
 
 
 def test_a_bomb_in_a_bomb_is_refused() -> None:
     inner = zlib.compress(bytes(60 << 20))
     with pytest.raises(TooLarge):
-        unpack(zlib.compress(inner), None, Limits(max_ratio=1100))
+        unpack(zlib.compress(inner), None, RequestSettings(max_compression_ratio=1100))
 
 
 def test_a_bomb_of_a_gigabyte_takes_less_than_64_megabytes() -> None:
     script = """if True:
         import resource, zlib
-        from smarthouse_api.states.payload.compression import Limits, TooLarge, unpack
+        from config.groups import RequestSettings
+        from smarthouse_api.states.payload.compression import TooLarge, unpack
         packer = zlib.compressobj()
         bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1024)) + packer.flush()
-        unpack(zlib.compress(b"{}"), None, Limits())
+        unpack(zlib.compress(b"{}"), None, RequestSettings())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
-            unpack(bomb, None, Limits())
+            unpack(bomb, None, RequestSettings())
         except TooLarge:
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     """
@@ -161,14 +163,14 @@ def test_a_short_text_may_repeat_itself() -> None:
 def test_a_text_over_the_limit_is_refused_whether_compressed_or_not() -> None:
     for body in (TEXT, zlib.compress(TEXT)):
         with pytest.raises(TooLarge, match="100 bytes"):
-            unpack(body, None, Limits(max_decoded_bytes=100))
+            unpack(body, None, RequestSettings(max_decoded_bytes=100))
 
 
 @pytest.mark.parametrize("text", [states(*[GOOD] * 11), states(*["3"] * 11), states(*["{}"] * 999)])
 def test_too_many_states_are_refused(text: bytes) -> None:
     with pytest.raises(TooLarge, match="10 records"):
-        inspect(text, None, Limits(max_records=10))
-    assert "10 records" in to_table([(text, None)], Limits(max_records=10)).faults[0]
+        inspect(text, None, RequestSettings(max_records=10))
+    assert "10 records" in to_table([(text, None)], RequestSettings(max_records=10)).faults[0]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_the_key_stands_in_for_a_missing_entity_id() -> None:
 
 
 def test_a_record_has_its_columns() -> None:
-    table = to_table([(TEXT, None)], LIMITS).table
+    table = to_table([(TEXT, None)], SETTINGS).table
     assert table.schema == RECORDS
     assert table.to_pylist()[0] == {
         "entity_id": "sensor.a",
@@ -269,13 +271,13 @@ def test_a_real_upload_says_the_same_after_the_sanitiser(real_upload: bytes) -> 
 
 
 def test_rows_know_their_body_and_a_bad_body_costs_only_itself() -> None:
-    decoded = to_table([(TEXT, None), (b"no", None), (states(), None), (zlib.compress(TEXT), None)], LIMITS)
+    decoded = to_table([(TEXT, None), (b"no", None), (states(), None), (zlib.compress(TEXT), None)], SETTINGS)
     assert decoded.payload.to_pylist() == [0, 0, 0, 3, 3, 3]
     assert list(decoded.faults) == [1]
 
 
 def test_nothing_decodes_to_an_empty_table() -> None:
-    decoded = to_table([], LIMITS)
+    decoded = to_table([], SETTINGS)
     assert (decoded.table.num_rows, decoded.table.schema, len(decoded.payload)) == (0, RECORDS, 0)
 
 
@@ -345,7 +347,7 @@ def test_an_entity_id_has_a_type_and_loses_the_sanitiser(uploaded: str, kind: st
 
 def test_deep_nesting_counts_the_same_wherever_it_is_asked_from() -> None:
     def deeper(frames: int, body: bytes) -> Any:
-        return deeper(frames - 1, body) if frames else inspect(body, None, LIMITS)
+        return deeper(frames - 1, body) if frames else inspect(body, None, SETTINGS)
 
     for depth in range(300, 1000, 100):
         body = states(GOOD, '{"state": "1", "context": ' + "[" * depth + "]" * depth + "}")
@@ -367,8 +369,8 @@ def mutated(chance: random.Random) -> bytes:
 def test_whatever_is_sent_the_answer_counts_the_rows() -> None:
     chance = random.Random(7)
     bodies = [(mutated(chance), chance.choice([None, None, None, "gzip", "deflate", "zstd"])) for _ in range(4_000)]
-    found = [inspect(body, coding, LIMITS) for body, coding in bodies]
-    decoded = to_table(bodies, LIMITS)
+    found = [inspect(body, coding, SETTINGS) for body, coding in bodies]
+    decoded = to_table(bodies, SETTINGS)
     held = decoded.payload.to_numpy()
     assert [each.records for each in found] == [int(count) for count in np.bincount(held, minlength=4_000)]
     assert {place: each.detail for place, each in enumerate(found) if each.detail} == decoded.faults
