@@ -1,0 +1,116 @@
+"""Errors and keys, as each API's document describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from blueprints import dialects, envelope
+from blueprints.datasets.schemas import EnvelopeSchema
+
+_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait before the next try"}}
+_ERROR_HEADERS = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "Accepted authentication schemes"}},
+    416: {"Content-Range": {"schema": {"type": "string"}, "description": "The total number of bytes"}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+_WHAT_WAS_WRONG = "What was wrong, and what would be right"
+_KEYS = {
+    "ModeCloud": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`ModeCloud <key>`"},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "`Bearer <key>`, with the same key"},
+}
+
+
+class ProblemSchema(Schema):
+    """An error of Ingest and Export, as `application/problem+json`."""
+
+    type = fields.String(metadata={"example": "about:blank"})
+    title = fields.String(metadata={"description": "The kind of error", "example": "Bad Request"})
+    status = fields.Integer(metadata={"description": "The HTTP status", "example": 400})
+    detail = fields.String(metadata={"description": _WHAT_WAS_WRONG})
+
+
+class FaultSchema(Schema):
+    """An error of the Stream Data Store."""
+
+    reason = fields.String(metadata={"description": "A code for programs", "example": "INVALID_PARAMETER"})
+    message = fields.String(metadata={"description": _WHAT_WAS_WRONG})
+
+
+class CodedSchema(Schema):
+    """An error of data sources."""
+
+    error = fields.String(metadata={"description": "A code for programs", "example": "INVALID_PAYLOAD"})
+    message = fields.String(metadata={"description": _WHAT_WAS_WRONG})
+
+
+class EnvelopedErrorSchema(Schema):
+    """An error of datasets: its code for programs, and what was wrong."""
+
+    code = fields.String(metadata={"example": "DATASET_NOT_FOUND"})
+    message = fields.String(metadata={"example": "Dataset with id not found"})
+    trace = fields.String(metadata={"description": "Always empty", "example": ""})
+
+
+class RefusedSchema(EnvelopeSchema):
+    """An error of datasets, in Obsrv's envelope."""
+
+    result = fields.Dict(metadata={"description": "Always empty", "example": {}})
+    error = fields.Nested(EnvelopedErrorSchema)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Tells a document how its API says errors: their schema, an example for each status, and the ways to send a key."""
+
+    schema: type[Schema]
+    example: Callable[[HTTPStatus], dict[str, Any]]
+    content_type: str = "application/json"
+    keys: tuple[str, ...] = ("Bearer",)
+
+
+def _problem(status: HTTPStatus) -> dict[str, Any]:
+    return {"type": "about:blank", "title": status.phrase, "status": status, "detail": _WHAT_WAS_WRONG}
+
+
+def _enveloped(status: HTTPStatus) -> dict[str, Any]:
+    code = dialects.response_code_of(status)
+    return {
+        "id": "api.data.in",
+        "ver": envelope.VERSION,
+        "ts": "2024-05-30T18:05:48+00:00",
+        "params": {"status": "FAILED", "resmsgid": "acf07609-77de-4ab5-81ea-42e41b8b95ff"},
+        "responseCode": code,
+        "result": {},
+        "error": {"code": code, "message": _WHAT_WAS_WRONG, "trace": ""},
+    }
+
+
+_PROBLEMS = Dialect(ProblemSchema, _problem, "application/problem+json", ())
+_DIALECTS = {
+    "Streams": Dialect(
+        FaultSchema,
+        lambda status: {"reason": dialects.reason_of(status), "message": _WHAT_WAS_WRONG},
+        keys=("ModeCloud", "Bearer"),
+    ),
+    "Datasources": Dialect(CodedSchema, lambda status: {"error": dialects.code_of(status), "message": _WHAT_WAS_WRONG}),
+    "Datasets": Dialect(RefusedSchema, _enveloped),
+}
+"""By the name of the API; `_PROBLEMS` for the others."""
+
+
+def document_errors(spec: Any, api: str) -> None:
+    """Adds to the document of an API what its views refer to: each error in the API's dialect, and the ways to send a key."""
+    dialect = _DIALECTS.get(api, _PROBLEMS)
+    named = {status.name: (status, status.phrase) for status in HTTPStatus if status >= 400}
+    for name, (status, description) in {**named, "DEFAULT_ERROR": (HTTPStatus(500), "Any other error")}.items():
+        content = {dialect.content_type: {"schema": dialect.schema, "example": dialect.example(status)}}
+        headers = {"headers": _ERROR_HEADERS[status]} if status in _ERROR_HEADERS else {}
+        spec.components.response(name, {"description": description, "content": content, **headers}, lazy=True)
+    for name in dialect.keys:
+        spec.components.security_scheme(name, _KEYS[name])
