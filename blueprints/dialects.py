@@ -13,23 +13,8 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from blueprints import envelope
-from smarthouse_api.errors import (
-    Forbidden,
-    InUse,
-    Invalid,
-    InvalidData,
-    KeyReused,
-    NotFound,
-    Refused,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-    TooLarge,
-    TooMany,
-    Unauthorized,
-    Unavailable,
-    Unprocessable,
-)
+from smarthouse_api import errors
+from smarthouse_api.errors import Refused, StoreError
 
 RETRY_AFTER_SECONDS = 5
 
@@ -87,8 +72,8 @@ def reason_of(status: int, kind: type[Refused] | None = None) -> str:
 
 
 _REASONS: dict[int | type[Refused] | None, str] = {
-    KeyReused: "IDEMPOTENCY_KEY_REUSED",
-    InvalidData: "INVALID_DATA",
+    errors.KeyReused: "IDEMPOTENCY_KEY_REUSED",
+    errors.InvalidData: "INVALID_DATA",
     400: "INVALID_PARAMETER",
     413: "REQUEST_ENTITY_TOO_LARGE",  # Python renames this status and the next from time to time
     414: "REQUEST_URI_TOO_LONG",
@@ -111,7 +96,7 @@ def code_of(status: int) -> str:
 
 
 _CODES: dict[int | type[Refused] | None, str] = {
-    KeyReused: "IDEMPOTENCY_KEY_REUSED",
+    errors.KeyReused: "IDEMPOTENCY_KEY_REUSED",
     400: "INVALID_PAYLOAD",
     413: "PAYLOAD_TOO_LARGE",
     414: "URI_TOO_LONG",
@@ -125,8 +110,8 @@ def enveloped(fault: Fault) -> Response:
     """Answers as datasets do: in Obsrv's envelope."""
     status, api = _without_conflict(fault), envelope.called_api()
     codes: dict[int | type[Refused] | None, str] = {
-        KeyReused: "IDEMPOTENCY_KEY_REUSED",
-        NotFound: api.missing,
+        errors.KeyReused: "IDEMPOTENCY_KEY_REUSED",
+        errors.NotFound: api.missing,
         400: api.invalid,
         404: "ROUTE_NOT_FOUND",
     }
@@ -148,7 +133,7 @@ _RESPONSE_CODES = {413: "REQUEST_ENTITY_TOO_LARGE", 414: "REQUEST_URI_TOO_LONG",
 
 def _without_conflict(fault: Fault) -> int:
     """The status, in dialects that do not know a conflict over an `Idempotency-Key`."""
-    return 400 if fault.kind is KeyReused else fault.status
+    return 400 if fault.kind is errors.KeyReused else fault.status
 
 
 def _challenged(fault: Fault) -> dict[str, str]:
@@ -163,17 +148,17 @@ DIALECTS: dict[str, Callable[[Fault], Response]] = {
 """Path -> dialect at it and below it, for the APIs that do not speak `problem`."""
 
 _STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (
-    (Unauthorized, HTTPStatus.UNAUTHORIZED),
-    (Forbidden, HTTPStatus.FORBIDDEN),
-    (InvalidData, HTTPStatus.FORBIDDEN),
-    (NotFound, HTTPStatus.NOT_FOUND),
-    (InUse, HTTPStatus.CONFLICT),
-    (KeyReused, HTTPStatus.CONFLICT),
-    (Invalid, HTTPStatus.BAD_REQUEST),
-    (Unprocessable, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
-    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.Unauthorized, HTTPStatus.UNAUTHORIZED),
+    (errors.Forbidden, HTTPStatus.FORBIDDEN),
+    (errors.InvalidData, HTTPStatus.FORBIDDEN),
+    (errors.NotFound, HTTPStatus.NOT_FOUND),
+    (errors.InUse, HTTPStatus.CONFLICT),
+    (errors.KeyReused, HTTPStatus.CONFLICT),
+    (errors.Invalid, HTTPStatus.BAD_REQUEST),
+    (errors.Unprocessable, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (errors.TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (errors.TooMany, HTTPStatus.TOO_MANY_REQUESTS),
+    (errors.Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
 
@@ -195,8 +180,8 @@ def _fault(error: Exception) -> Fault:
         return Fault(_status(error), error.detail, error.title, _retry(error), error.reason, type(error))
     if isinstance(error, StoreError):
         # An object's key holds its home's: only an outage tells its own words.
-        log.error("storage failed: %s", error if isinstance(error, StoreUnavailable) else type(error).__name__)
-        detail = "The storage is full" if isinstance(error, StoreFull) else "The storage does not answer"
+        log.error("storage failed: %s", error if isinstance(error, errors.StoreUnavailable) else type(error).__name__)
+        detail = "The storage is full" if isinstance(error, errors.StoreFull) else "The storage does not answer"
         return Fault(503, f"{detail}; repeat the request later", None, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     if isinstance(error, HTTPException) and error.code is not None:
         return Fault(error.code, _words(error), None, _headers(error))
@@ -209,9 +194,9 @@ def _status(error: Refused) -> int:
 
 
 def _retry(error: Refused) -> dict[str, str]:
-    if isinstance(error, TooMany):
+    if isinstance(error, errors.TooMany):
         return {"Retry-After": str(error.retry_after_seconds)}
-    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable) else {}
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, errors.Unavailable) else {}
 
 
 def _words(error: HTTPException) -> str:
