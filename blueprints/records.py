@@ -9,8 +9,9 @@ from flask import Response, request
 from marshmallow import ValidationError, fields, validate
 
 from blueprints.current import house
+from blueprints.openapi import BINARY
 from blueprints.parameters import ACCEPTED_TIMES, QuerySchema, Whole
-from blueprints.streaming import closed_when_sent, file_response, until_broken
+from blueprints.responses import closed_when_sent, file_response, until_broken
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.times import DAY_US, QUERY, read_time
 from smarthouse_api.collections.encoding import RECORD_FORMATS
@@ -31,8 +32,7 @@ _BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()}
 def documented_content(members: dict[str, Any]) -> dict[str, Any]:
     """Documents what a reading answers, by media type. The answer in JSON is an object with these members."""
     told: dict[str, Any] = {
-        FILES[name]: {"schema": {"type": "string", **({"format": "binary"} if one.packed else {})}}
-        for name, one in RECORD_FORMATS.items()
+        FILES[name]: {"schema": BINARY if one.packed else {"type": "string"}} for name, one in RECORD_FORMATS.items()
     }
     return told | {FILES["json"]: {"schema": {"type": "object", "properties": members}}}
 

@@ -1,11 +1,19 @@
-"""Responses that several APIs give: JSON, no content."""
+"""Responses that several APIs give: JSON, no content, files, and answers that are made while they are sent."""
 
 from __future__ import annotations
 
-from typing import Any
+import errno
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any, Protocol
 
 import msgspec
 from flask import Response
+
+from smarthouse_api.errors import Refused, StoreError
+
+log = logging.getLogger(__name__)
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -18,3 +26,49 @@ def empty_response(status: int = 204, headers: dict[str, str] | None = None) -> 
     empty = Response(status=status, headers=headers)
     del empty.headers["Content-Type"]
     return empty
+
+
+def file_response(
+    chunks: Iterable[bytes], content_type: str, file_name: str | None, cache_control: str = "no-store"
+) -> Response:
+    """Answers with a file that is not cached. Without a name, it is no attachment."""
+    response = Response(chunks, headers={"Cache-Control": cache_control}, content_type=content_type)
+    if file_name is not None:
+        response.headers.set("Content-Disposition", "attachment", filename=file_name)
+    return response
+
+
+class Closable(Protocol):
+    """What a streamed answer holds while it is sent, such as a lease."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def closed_when_sent(held: Closable, respond: Callable[[], Response]) -> Response:
+    """Answers with what `respond` makes. Closes `held` once that is sent, or at once if it cannot be made."""
+    with ExitStack() as until_sent:
+        until_sent.callback(held.close)
+        response = respond()
+        response.call_on_close(until_sent.pop_all().close)
+    return response
+
+
+def until_broken(what: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Sends the chunks of an answer, and breaks the connection at a fault: a client must not take a part for the whole.
+
+    1. What fails before the first chunk is raised here, while it can still be answered.
+    2. What fails later is logged in one line, as `what` that was broken off.
+    3. The server then sees a connection that is over.
+    """
+    return _begun(what, next(chunks, b""), chunks)
+
+
+def _begun(what: str, first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        if first:
+            yield first
+        yield from chunks
+    except (Refused, StoreError) as fault:
+        log.warning("%s was broken off: %s", what, type(fault).__name__)
+        raise ConnectionResetError(errno.ECONNRESET, f"{what} was broken off") from fault

@@ -1,20 +1,28 @@
-"""The API of datasets: its blueprint, its routes, and the errors that all its views document."""
+"""The API of datasets: its blueprint, how its views are documented, and who may manage, write or read a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from flask import request
 from flask_smorest import Blueprint
+from marshmallow import Schema
 
-from blueprints import path_segments
+from blueprints import current, path_segments
+from blueprints.current import authenticate, count_request, house
+from blueprints.datasets.schemas import enveloped
 from blueprints.dialects import problems
-from blueprints.rate_limits import count_request
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, sent_key
+from blueprints.openapi import BEARER
+from smarthouse_api.access.keys import Principal
+from smarthouse_api.collections.model import Collection
+from smarthouse_api.errors import Forbidden, NotFound, Unauthorized
 
-SECURITY: list[dict[str, list[str]]] = [{"Bearer": []}]
-OPTIONAL_SECURITY: list[dict[str, list[str]]] = [*SECURITY, {}]
+OPTIONAL: Final[list[dict[str, list[str]]]] = [*BEARER, {}]
 """The dataset says whether it needs a key."""
+_NOBODY: Final = ""
 
 blueprint = Blueprint(
     "Datasets", __name__, url_prefix="/v2", description="Manage datasets; send data to them; consume it, and read it back"
@@ -25,6 +33,88 @@ route = partial(path_segments.route, blueprint)
 """Routes a view of this API."""
 
 
-def answers(*statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Documents a view: it may refuse with these statuses, and with those that every view here refuses with."""
-    return problems(blueprint, *sorted({400, 429, 500, 503, *statuses}), **described)
+def refuses(*statuses: int, security: Any = BEARER, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Documents with which statuses a view may refuse: these, and those that every view here refuses with."""
+    of_bodies = (413, 415) if "requestBody" in described else ()
+    always = {400, 401, 403, 429, 500, 503}
+    return problems(blueprint, *sorted({*always, *of_bodies, *statuses}), **described, security=security)
+
+
+def answers(
+    result: type[Schema], *statuses: int, repeatable: bool = False, **described: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Documents a view: the result that it answers in the envelope, and as in `refuses`, with which statuses it refuses.
+
+    A repeatable view knows a request again by its `Idempotency-Key`.
+    """
+    keyed = {"parameters": [IDEMPOTENCY_KEY]} if repeatable else {}
+    refusing = refuses(*statuses, **keyed, **described)
+    answering = blueprint.response(200, enveloped(result), headers=REPLAYED_HEADERS if repeatable else None)
+    return lambda view: answering(refusing(view))
+
+
+def admit_operator() -> Principal:
+    """Lets only an operator's key manage datasets. Raises `Unauthorized`, and `Forbidden` for any other key."""
+    principal = authenticate()
+    house().access.require_admin(principal)
+    return principal
+
+
+def granted(name: str) -> tuple[Collection, str]:
+    """Gets the dataset for the holder of a key that opens it, and the id of that holder.
+
+    Raises `Unauthorized`, `Forbidden`, `NotFound`.
+    """
+    principal = authenticate()
+    return current.granted(principal, name.strip(), _unknown), principal.owner.id
+
+
+def readable(name: str) -> Collection:
+    """Gets the dataset to read from: a public one for every client, any other for the holder of a key that opens it."""
+    return current.readable(name.strip(), _unknown)
+
+
+def writable(name: str) -> tuple[Collection, str]:
+    """Gets the dataset to send data to, and the id of the key's holder; an empty id if no key is needed.
+
+    Raises `Unauthorized`, `Forbidden`, `NotFound`.
+    """
+    if house().settings.access.datasets_require_token:
+        collection, owner_id = granted(name)
+    else:
+        found = house().collections.catalogue.get(name.strip())
+        if found is None:
+            raise _unknown()
+        collection, owner_id = found, _owner_id(found) if found.requires_token else _NOBODY
+    if collection.entry_topic is None:
+        raise NotFound("Entry topic is not defined", reason="TOPIC_NOT_FOUND")
+    return collection, owner_id
+
+
+def sender() -> str:
+    """Says who sends data without a need for a key: the id of the key's holder if a key is shown, else the address.
+
+    Only the repeat of a request needs this, so that it is looked up only then.
+    """
+    if sent_key() is None:
+        return _NOBODY
+    try:
+        return authenticate().owner.id
+    except Unauthorized:
+        return f"address {request.remote_addr}"
+
+
+def _owner_id(collection: Collection) -> str:
+    """Whose key opens it. Without such a key, a collection that takes no data is unknown: no data source shows here."""
+    try:
+        principal = authenticate()
+        house().access.require_collection(principal, collection.id)
+    except (Unauthorized, Forbidden):
+        if collection.entry_topic is None:
+            raise _unknown() from None
+        raise
+    return principal.owner.id
+
+
+def _unknown() -> NotFound:
+    return NotFound("Dataset with id not found", reason="DATASET_NOT_FOUND")

@@ -31,18 +31,14 @@ _EVENTS: Final = UniformReader(_Events)
 
 
 def request_in(body: bytes, shape: Shape) -> dict[str, Any]:
-    """Reads the `request` in a body; empty if there is none and there need not be. Raises `Invalid` for the first fault."""
+    """Reads the `request` in a body; empty if there is no body, and the shape requires none. Raises `Invalid`."""
+    if not body and "required" not in shape:
+        return {}
     sent = read_json(body)
     envelope.note_message(sent)
     if (fault := fault_of(sent, shape)) is not None:
         raise Invalid(fault)
     return dict(sent.get("request", {}))
-
-
-def sent_request(shape: Shape) -> dict[str, Any]:
-    """Reads the `request` that the client sent; empty if it sent nothing and need not. Raises `Invalid`."""
-    body = plain_body()
-    return request_in(body, shape) if body or "required" in shape else {}
 
 
 def data_body() -> bytes:

@@ -8,12 +8,11 @@ from flask import Response
 
 from blueprints import envelope
 from blueprints.current import house
-from blueprints.datasets.access import readable, sender, writable
-from blueprints.datasets.api import OPTIONAL_SECURITY, answers, blueprint, route
+from blueprints.datasets import schemas
+from blueprints.datasets.api import OPTIONAL, answers, blueprint, readable, refuses, route, sender, writable
 from blueprints.datasets.bodies import data_body, data_of
 from blueprints.datasets.openapi import DATASET_ID, EVENT_BODY, READ
-from blueprints.datasets.schemas import EventsSchema, IngestedSchema, OutSchema, enveloped
-from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
+from blueprints.idempotency import replayed_header, request_key
 from blueprints.records import HEADERS, RecordsSchema, records_response
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.collections.topic import TopicEvent
@@ -22,8 +21,7 @@ DONE = {"message": "Data ingested successfully"}
 
 
 @route("/data/in/<segment:dataset_id>", methods=["POST"], parameters=[DATASET_ID])
-@blueprint.response(200, enveloped(IngestedSchema), headers=REPLAYED_HEADERS)
-@answers(401, 403, 404, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=EVENT_BODY, security=OPTIONAL_SECURITY)
+@answers(schemas.IngestedSchema, 404, requestBody=EVENT_BODY, repeatable=True, security=OPTIONAL)
 def data_in(dataset_id: str) -> Response:
     """Send data to a dataset: one record, or a batch that is stored whole or not at all.
 
@@ -42,9 +40,8 @@ def data_in(dataset_id: str) -> Response:
 
 
 @route("/data/out/<segment:dataset_id>", parameters=[DATASET_ID])
-@blueprint.arguments(OutSchema(), location="query", error_status_code=400)
-@blueprint.response(200, enveloped(EventsSchema))
-@answers(401, 403, 404, security=OPTIONAL_SECURITY)
+@blueprint.arguments(schemas.OutSchema(), location="query", error_status_code=400)
+@answers(schemas.EventsSchema, 404, security=OPTIONAL)
 def data_out(query: dict[str, Any], dataset_id: str) -> Response:
     """Consume the events of a dataset in order, from any position.
 
@@ -59,7 +56,7 @@ def data_out(query: dict[str, Any], dataset_id: str) -> Response:
 @route("/datasets/records/<segment:dataset_id>", parameters=[DATASET_ID])
 @blueprint.arguments(RecordsSchema(), location="query", error_status_code=400)
 @blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
-@answers(401, 403, 404, security=OPTIONAL_SECURITY)
+@refuses(404, security=OPTIONAL)
 def records(query: dict[str, Any], dataset_id: str) -> Response:
     """Read records back, in the order of their arrival.
 

@@ -10,28 +10,19 @@ from flask.views import MethodView
 from blueprints import envelope
 from blueprints.bodies import plain_body
 from blueprints.current import house
-from blueprints.datasets.access import granted
-from blueprints.datasets.api import SECURITY, answers, blueprint, route
-from blueprints.datasets.bodies import request_in, sent_request
-from blueprints.datasets.openapi import DATASET_ID, FIX_EXAMPLE, RECORD_ID, json_body
+from blueprints.datasets import schemas
+from blueprints.datasets.api import answers, blueprint, granted, route
+from blueprints.datasets.bodies import request_in
+from blueprints.datasets.openapi import DATASET_ID, FIX_BODY, RECORD_ID, REPLAY_BODY
 from blueprints.datasets.request_schemas import FIX, REPLAY
-from blueprints.datasets.schemas import (
-    DiscardedSchema,
-    FailedPageSchema,
-    FailedSchema,
-    PageSchema,
-    ReplayedSchema,
-    enveloped,
-)
-from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
+from blueprints.idempotency import replayed_header, request_key
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.collections.dead_letters import DeadLetter
 
 
 @route("/datasets/failed/<segment:dataset_id>", parameters=[DATASET_ID])
-@blueprint.arguments(PageSchema(), location="query", error_status_code=400)
-@blueprint.response(200, enveloped(FailedPageSchema))
-@answers(401, 403, 404, security=SECURITY)
+@blueprint.arguments(schemas.PageSchema(), location="query", error_status_code=400)
+@answers(schemas.FailedPageSchema, 404)
 def failed(query: dict[str, Any], dataset_id: str) -> Response:
     """List dead letters: records that the dataset's schema refused, the oldest first."""
     some = house().collections.dead_letters.list(granted(dataset_id)[0], **query)
@@ -41,16 +32,14 @@ def failed(query: dict[str, Any], dataset_id: str) -> Response:
 
 @route("/datasets/failed/<segment:dataset_id>/<segment:record_id>", parameters=[DATASET_ID, RECORD_ID])
 class Failed(MethodView):
-    @blueprint.response(200, enveloped(FailedSchema))
-    @answers(401, 403, 404, 413, 415, requestBody=json_body(FIX, FIX_EXAMPLE), security=SECURITY)
+    @answers(schemas.FailedSchema, 404, requestBody=FIX_BODY)
     def put(self, dataset_id: str, record_id: str) -> Response:
         """Replace a dead letter by a corrected record; a replay then stores it."""
         collection, _ = granted(dataset_id)
-        record = sent_request(FIX)["record"]
+        record = request_in(plain_body(), FIX)["record"]
         return envelope.response(failed_object(house().collections.dead_letters.fix(collection, record_id, record)))
 
-    @blueprint.response(200, enveloped(DiscardedSchema))
-    @answers(401, 403, 404, security=SECURITY)
+    @answers(schemas.DiscardedSchema, 404)
     def delete(self, dataset_id: str, record_id: str) -> Response:
         """Discard a dead letter."""
         house().collections.dead_letters.discard(granted(dataset_id)[0], record_id)
@@ -58,18 +47,12 @@ class Failed(MethodView):
 
 
 @route("/datasets/replay/<segment:dataset_id>", methods=["POST"], parameters=[DATASET_ID])
-@blueprint.response(200, enveloped(ReplayedSchema), headers=REPLAYED_HEADERS)
-@answers(
-    *(401, 403, 404, 413, 415),
-    parameters=[IDEMPOTENCY_KEY],
-    requestBody=json_body(REPLAY, {"request": {}}, required=False),
-    security=SECURITY,
-)
+@answers(schemas.ReplayedSchema, 404, requestBody=REPLAY_BODY, repeatable=True)
 def replay_failed(dataset_id: str) -> Response:
     """Replay dead letters: store those that now pass the schema; the others stay."""
     collection, owner_id = granted(dataset_id)
     body = plain_body()
-    which = request_in(body, REPLAY) if body else {}
+    which = request_in(body, REPLAY)
     done = house().collections.replayer.replay(
         collection, which.get("ids"), after=which.get("after", ""), request_key=request_key(owner_id, body)
     )

@@ -22,11 +22,19 @@ def members_of(request: Members, before: Collection | None = None) -> Members:
 
     An update gives the dataset as it was before.
     """
+    dataset, router = request.get("dataset_config", {}), request.get("router_config", {})
+    if not router.get("topic"):
+        router = {}  # Obsrv's own default for it is an empty text
     given: Members = {
         **{name: request[name] for name in ("name", "alias", "requires_token", "public", "retention") if name in request},
-        **_time(request),
+        **_first(
+            "timestamp_field",
+            (request, "timestamp_field"),
+            (dataset.get("keys_config", {}), "timestamp_key"),
+            (dataset, "timestamp_key"),
+        ),
         **_deduplication(request, before),
-        **_topic(request),
+        **_first("entry_topic", (request, "entry_topic"), (dataset, "entry_topic"), (router, "topic")),
         **_schema(request, before),
     }
     if before is None:
@@ -48,22 +56,9 @@ def warnings_of(request: Members) -> list[str]:
     return told
 
 
-def _time(request: Members) -> Members:
-    config = request.get("dataset_config", {})
-    keys = config.get("keys_config", {})
-    for place, name in ((request, "timestamp_field"), (keys, "timestamp_key"), (config, "timestamp_key")):
-        if name in place:
-            return {"timestamp_field": place[name] or None}
-    return {}
-
-
-def _topic(request: Members) -> Members:
-    config, router = request.get("dataset_config", {}), request.get("router_config", {})
-    for place, name in ((request, "entry_topic"), (config, "entry_topic"), (router, "topic")):
-        # Obsrv's own default for the router is an empty text.
-        if name in place and (place is not router or place[name]):
-            return {"entry_topic": place[name] or None}
-    return {}
+def _first(member: str, *places: tuple[Members, str]) -> Members:
+    """The member as the first place that names it has it; an empty text is none."""
+    return next(({member: place[name] or None} for place, name in places if name in place), {})
 
 
 def _deduplication(request: Members, before: Collection | None) -> Members:

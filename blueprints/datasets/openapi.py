@@ -1,31 +1,24 @@
-"""Parameters and bodies of datasets as the document describes them."""
+"""Parameters and bodies of datasets, as their document describes them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from blueprints.datasets.request_schemas import ALIAS, CREATE, FIX, LIST, REPLAY, UPDATE
 from blueprints.datasets.validation import LONGEST_MSGID, Shape
+from blueprints.openapi import json_body, path_parameter
 from blueprints.records import NEXT, documented_content
 
 _MSGID = "e180ecac-8f41-4f21-9a21-0b3a1a368917"
 
 
-def _parameter(name: str, description: str, example: str) -> dict[str, Any]:
-    described = {"name": name, "in": "path", "required": True, "description": description}
-    return {**described, "schema": {"type": "string"}, "example": example}
-
-
-def json_body(shape: Shape, example: Any, *, required: bool = True) -> dict[str, Any]:
-    return {"required": required, "content": {"application/json": {"schema": shape, "example": example}}}
-
-
-def _example(api: str, **request: Any) -> dict[str, Any]:
+def _body(shape: Shape, api: str, **request: Any) -> dict[str, Any]:
     head = {"id": api, "ver": "v2", "ts": "2024-04-10T16:10:50+05:30", "params": {"msgid": _MSGID}}
-    return {**head, "request": request}
+    return json_body(shape, {**head, "request": request})
 
 
-DATASET_ID = _parameter("dataset_id", "Id or alias of the dataset", "example")
-RECORD_ID = _parameter("record_id", "Id of a dead letter", "0006189c2b1d4e00-9a44ac5b-000000")
+DATASET_ID = path_parameter("dataset_id", "Id or alias of the dataset", "example")
+RECORD_ID = path_parameter("record_id", "Id of a dead letter", "0006189c2b1d4e00-9a44ac5b-000000")
 
 EVENT_BODY = json_body(
     {
@@ -61,7 +54,8 @@ EVENT_BODY = json_body(
         "data": {"eid": "INTERACT", "date": "2022-01-01", "ver": "3.0", "syncts": 1668591949682, "ets": 1668591949682},
     },
 )
-CREATE_EXAMPLE = _example(
+CREATE_BODY = _body(
+    CREATE,
     "api.datasets.create",
     dataset_id="trips",
     name="Trips of the fleet",
@@ -77,11 +71,12 @@ CREATE_EXAMPLE = _example(
     dedup_config={"drop_duplicates": True, "dedup_key": "msgid"},
     dataset_config={"keys_config": {"timestamp_key": "ets"}},
 )
-UPDATE_EXAMPLE = _example("api.datasets.update", dataset_id="trips", name="Trips", requires_token=True)
-LIST_EXAMPLE = _example("api.datasets.list", filters={"status": ["Live"]}, limit=50)
-ALIAS_EXAMPLE = _example("api.datasets.alias", action="attach", dataset_id="trips", alias_name="journeys")
+UPDATE_BODY = _body(UPDATE, "api.datasets.update", dataset_id="trips", name="Trips", requires_token=True)
+LIST_BODY = _body(LIST, "api.datasets.list", filters={"status": ["Live"]}, limit=50)
+ALIAS_BODY = _body(ALIAS, "api.datasets.alias", action="attach", dataset_id="trips", alias_name="journeys")
 
-FIX_EXAMPLE = {"request": {"record": {"eid": "INTERACT"}}}
+FIX_BODY = json_body(FIX, {"request": {"record": {"eid": "INTERACT"}}})
+REPLAY_BODY = json_body(REPLAY, {"request": {}}, required=False)
 
 _PARAMS = ("status", "msgid", "resmsgid")
 READ = documented_content(

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from blueprints.openapi import TIME
 from blueprints.parameters import QuerySchema, Whole
 from smarthouse_api.collections.model import MODES
 
-_TIME = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}
 _POSITION = "1700000000000-0"
 _DEAD_LETTER_ID: Final = re.compile(r"[0-9a-f-]{0,60}", re.ASCII)
 _AT_LEAST_ONE: Final = validate.Range(1, error="must be at least 1.")
@@ -92,7 +92,7 @@ class EventSchema(Schema):
     """A record in the entry topic."""
 
     position = fields.String(metadata={"example": _POSITION})
-    received_at = fields.String(metadata=_TIME)
+    received_at = fields.String(metadata=TIME)
     msgid = fields.String(allow_none=True, metadata={"description": "Id of the request; null if it had none"})
     event = fields.Dict(metadata={"example": {"eid": "INTERACT"}})
     fault = fields.String(metadata={"description": "Why the record fails the schema; absent if it passes"})
@@ -116,7 +116,7 @@ class FailedSchema(Schema):
 
     id = fields.String(metadata={"example": "0006189c2b1d4e00-9a44ac5b-000000"})
     reason = fields.String(metadata={"example": '"eid" is a required property'})
-    received_at = fields.String(metadata=_TIME)
+    received_at = fields.String(metadata=TIME)
     msgid = fields.String(allow_none=True, metadata={"description": "Id of the request that brought it"})
     record = fields.Dict(metadata={"example": {"ets": 1668591949682}})
 
@@ -200,8 +200,8 @@ class DatasetSchema(Schema):
         allow_none=True,
         metadata={"description": "Name of the Redis Stream that consumer groups can read; null on other stores"},
     )
-    created_date = fields.String(metadata=_TIME)
-    updated_date = fields.String(metadata=_TIME)
+    created_date = fields.String(metadata=TIME)
+    updated_date = fields.String(metadata=TIME)
 
 
 class DatasetsSchema(Schema):

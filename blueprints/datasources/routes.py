@@ -9,15 +9,13 @@ import msgspec
 from flask import Response
 from flask_smorest import Blueprint
 
-from blueprints.authorization import authenticate, granted, readable
 from blueprints.bodies import plain_body, read_records
-from blueprints.current import house
-from blueprints.datasources.openapi import BODY, DATASOURCE_ID, READ, SECURITY
-from blueprints.datasources.schemas import InsertedSchema
+from blueprints.current import authenticate, count_request, granted, house, readable
+from blueprints.datasources.schemas import BODY, DATASOURCE_ID, READ, InsertedSchema
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
+from blueprints.openapi import BEARER
 from blueprints.path_segments import route
-from blueprints.rate_limits import count_request
 from blueprints.records import HEADERS, RecordsSchema, records_response
 from blueprints.responses import json_response
 from smarthouse_api.collections.fast_path import UniformReader
@@ -53,7 +51,7 @@ blueprint.before_request(partial(count_request, "collections"))
     *(400, 401, 403, 404, 413, 415, 422, 429, 500, 503),
     parameters=[IDEMPOTENCY_KEY],
     requestBody=BODY,
-    security=SECURITY,
+    security=BEARER,
 )
 def insert() -> Response:
     """Insert records into a data source: all of them are stored durably, or none."""
@@ -73,7 +71,7 @@ def insert() -> Response:
 @route(blueprint, "/<segment:datasource_id>/records", parameters=[DATASOURCE_ID])
 @blueprint.arguments(RecordsSchema(), location="query", error_status_code=400)
 @blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
-@problems(blueprint, 400, 401, 403, 404, 429, 500, 503, security=[*SECURITY, {}])
+@problems(blueprint, 400, 401, 403, 404, 429, 500, 503, security=[*BEARER, {}])
 def records(query: dict[str, Any], datasource_id: str) -> Response:
     """Read records back, in the order of their arrival.
 

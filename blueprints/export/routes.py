@@ -7,13 +7,10 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint
 
-from blueprints.current import house
+from blueprints.current import count_request, house
 from blueprints.dialects import problems
-from blueprints.export.openapi import EMPTY, FORMAT, HEADERS, ZIP
-from blueprints.export.schemas import DatasetQuerySchema, FiltersSchema, known_formats
-from blueprints.rate_limits import count_request
-from blueprints.responses import empty_response
-from blueprints.streaming import file_response
+from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQuerySchema, FiltersSchema, known_formats
+from blueprints.responses import empty_response, file_response
 from smarthouse_api.states.query import Filters
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")

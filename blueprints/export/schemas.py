@@ -1,4 +1,4 @@
-"""What Export takes."""
+"""What Export takes and gives, as its document describes it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
 from werkzeug.datastructures import MultiDict
 
+from blueprints.openapi import BINARY, path_parameter
 from blueprints.parameters import ACCEPTED_TIMES
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import QUERY, read_time
 from smarthouse_api.errors import Invalid
 from smarthouse_api.states.query import Filters
+
+FORMAT = path_parameter("format", f"{', '.join(FORMATS)}; upper or lower case", "csv")
+ZIP = {"schema": BINARY, "content_type": "application/zip"}
+HEADERS = {"Content-Disposition": {"schema": {"type": "string"}, "description": "The file name"}}
+EMPTY = {"X-Empty-Reason": {"schema": {"type": "string"}, "description": "Why the answer is empty"}}
 
 
 class Day(fields.Field[date]):

@@ -8,13 +8,13 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from blueprints.bodies import whole_body
-from blueprints.current import house
+from blueprints.current import count_request, house
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, replayed_header, sent_key
-from blueprints.ingest.openapi import BODY, HOME_UUID
-from blueprints.ingest.schemas import ForgottenSchema, ReceiptSchema, home_uuid
-from blueprints.rate_limits import count_request
+from blueprints.ingest.schemas import BODY, HOME_UUID, ForgottenSchema, ReceiptSchema
 from blueprints.responses import json_response
+from smarthouse_api.errors import Invalid
+from smarthouse_api.states.homes import normalised_uuid
 from smarthouse_api.states.uploads import MESSAGE, Upload
 
 blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description="Upload a home's data; erase a home")
@@ -48,7 +48,17 @@ class Data(MethodView):
 
 
 def _counted_home() -> str:
+    """The UUID of the home that sends the request, normalised. Counts the request. Raises `Invalid`, `TooMany`.
+
+    Both spellings of the header reach WSGI as one, joined by a comma if both were sent.
+    """
     count_request("ingest")
-    uuid = home_uuid()
+    given = request.headers.get("Home-UUID")
+    if given is None:
+        raise Invalid("The header Home-UUID (or Home_UUID) is missing; it must hold the home's UUID")
+    named = {normalised_uuid(text) for text in given.split(",")}
+    if len(named) > 1:
+        raise Invalid("Home-UUID and Home_UUID name different homes; send one of them, or the same in both")
+    uuid = named.pop()
     house().rates.count("home", house().homes.tag(uuid))
     return uuid

@@ -1,13 +1,41 @@
-"""What Ingest takes and gives."""
+"""What Ingest takes and gives, as its document describes it."""
 
 from __future__ import annotations
 
-from flask import request
+from typing import Any
+
 from marshmallow import Schema, fields
 
-from smarthouse_api.errors import Invalid
-from smarthouse_api.states.homes import normalised_uuid
+from blueprints.openapi import BINARY
 from smarthouse_api.states.uploads import MESSAGE
+
+HOME_UUID = {
+    "name": "Home-UUID",
+    "in": "header",
+    "required": True,
+    "description": "The home's UUID, its deletion secret. `Home_UUID` is accepted too.",
+    "schema": {"type": "string", "format": "uuid"},
+    "example": "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11",
+}
+EXAMPLE: dict[str, list[dict[str, Any]]] = {
+    "sensor.living_room_temperature": [
+        {
+            "entity_id": "sensor.living_room_temperature",
+            "state": "21.5",
+            "attributes": {"unit_of_measurement": "°C", "device_class": "temperature", "state_class": "measurement"},
+            "last_changed": "2026-03-01T12:34:56.123456+00:00",
+            "last_updated": "2026-03-01T12:34:56.123456+00:00",
+        }
+    ]
+}
+BODY = {
+    "required": True,
+    "description": "The home's data, stored as it comes: lists of states by entity; plain, zlib, gzip or zstd.",
+    "content": {
+        "application/json": {"schema": {"type": "object"}, "example": EXAMPLE},
+        "application/octet-stream": {"schema": BINARY},
+    },
+}
 
 
 class ReceiptSchema(Schema):
@@ -29,17 +57,3 @@ class ForgottenSchema(Schema):
     """The answer to a deletion, whether the home was known or not."""
 
     message = fields.String(metadata={"example": "Data successfully deleted"})
-
-
-def home_uuid() -> str:
-    """Reads which home a request is of: its UUID, normalised. Raises `Invalid`.
-
-    Both spellings of the header reach WSGI as one, joined by a comma if both were sent.
-    """
-    given = request.headers.get("Home-UUID")
-    if given is None:
-        raise Invalid("The header Home-UUID (or Home_UUID) is missing; it must hold the home's UUID")
-    named = {normalised_uuid(text) for text in given.split(",")}
-    if len(named) > 1:
-        raise Invalid("Home-UUID and Home_UUID name different homes; send one of them, or the same in both")
-    return named.pop()

@@ -1,9 +1,13 @@
-"""The API of streams: its blueprint, its routes, and the errors that all its views document."""
+"""The API of streams: its blueprint, what a path names, and who may use it.
+
+Every request shows a key first. Then it names a home that the key opens, and then all else in its path.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from flask import request
@@ -11,12 +15,17 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 
 from blueprints import path_segments
+from blueprints.current import authenticate, house
 from blueprints.dialects import problems
+from blueprints.openapi import BEARER
+from blueprints.parameters import LARGEST, is_whole
 from blueprints.streams.openapi import PATH
+from smarthouse_api.access.keys import Owner
+from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized
+from smarthouse_api.streams.model import Stream
 
 ROOT = "/homes"
-SECURITY: list[dict[str, list[str]]] = [{"ModeCloud": []}, {"Bearer": []}]
-"""The schemes that the document names; one of them is enough."""
+_CANONICAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 class _Parser(FlaskParser):
@@ -54,4 +63,97 @@ def route(rule: str, **options: Any) -> Callable[[Any], Any]:
 
 def answers(*statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Documents a view: it needs a key, and may refuse with these statuses, and with those of every such view."""
-    return problems(blueprint, *sorted({401, 403, 500, 503, *statuses}), security=SECURITY, **described)
+    return problems(blueprint, *sorted({401, 403, 500, 503, *statuses}), security=[{"ModeCloud": []}, *BEARER], **described)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Names what a path names: a module of a home, perhaps a stream in it, and one session or packet of the stream."""
+
+    home_id: int
+    module_id: str
+    stream_name: str = ""
+    session_id: str = ""
+    packet_index: int = 0
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """Names the stream for `url_for`."""
+        return {"homeId": self.home_id, "moduleId": self.module_id, "streamName": self.stream_name}
+
+    def stream(self) -> Stream:
+        """Finds the stream. Raises `NotFound`."""
+        return house().streams.catalogue.find(self.home_id, self.module_id, self.stream_name)
+
+    def stream_to_append_to(self) -> Stream:
+        """Gets the stream as it was seen last, which saves a look-up: the append itself finds out when it is gone."""
+        return house().streams.catalogue.recall(self.home_id, self.module_id, self.stream_name)
+
+    def stream_if_any(self) -> Stream | None:
+        """Gets the stream; None if it does not exist."""
+        return house().streams.catalogue.get(self.home_id, self.module_id, self.stream_name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit(Place):
+    """Tells a view what the path names, and who asks."""
+
+    owner: Owner
+
+
+@blueprint.before_request
+def admit() -> None:
+    """Lets nobody in without a good key, nor to a home that it does not open; then tells the view what the path names."""
+    if request.endpoint == f"{blueprint.name}.download":  # its URL is the permission
+        request.view_args = {"place": Place(**_named(_home_id()))}
+        return
+    principal = authenticate()
+    home_id = _home_id()
+    house().access.require_home(principal, home_id)
+    request.view_args = {"visit": Visit(**_named(home_id), owner=principal.owner)}
+
+
+@blueprint.before_app_request
+def show_a_key() -> None:
+    """Hides from clients without a key which paths do not exist."""
+    if request.endpoint is None and request.path.startswith(f"{ROOT}/"):
+        authenticate()
+
+
+def permission(home_id: int) -> Callable[[], bool]:
+    """Checks later, while an answer is sent, whether the key of the current request still opens the home."""
+    access, authorization = house().access, request.headers.get("Authorization")
+
+    def is_allowed() -> bool:
+        try:
+            access.require_home(access.authenticate(authorization), home_id)
+        except (Unauthorized, Forbidden):
+            return False
+        return True
+
+    return is_allowed
+
+
+def _home_id() -> int:
+    text = (request.view_args or {})["homeId"]
+    if not _CANONICAL.fullmatch(text) or int(text) > LARGEST:
+        raise NotFound(f"There is no such home; the id of a home is a whole number from 0 to {LARGEST}")
+    return int(text)
+
+
+def _named(home_id: int) -> dict[str, Any]:
+    """What the path names besides the home, by the names of `Place`."""
+    given = dict(request.view_args or {})
+    for name, text in given.items():
+        if not text.isprintable() and any("\udc80" <= character <= "\udcff" for character in text):
+            raise Invalid(f"{name}: it is not UTF-8; percent-encode the UTF-8 bytes of the name")
+    index = given.get("packetIndex", "0")
+    if not is_whole(index):
+        raise Invalid(f"packetIndex: {index[:40]!r} is no whole number from 0 to {LARGEST}")
+    return {
+        "home_id": home_id,
+        "module_id": given["moduleId"],
+        "stream_name": given.get("streamName", ""),
+        "session_id": given.get("sessionId", ""),
+        "packet_index": int(index),
+    }

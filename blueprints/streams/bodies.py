@@ -9,8 +9,6 @@ from msgspec import Meta, Struct
 
 from blueprints.bodies import plain_body, read_json
 from blueprints.current import house
-from blueprints.streams.access import Visit
-from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import Invalid, InvalidData, TooLarge
 from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket, StreamRetention
 
@@ -63,15 +61,14 @@ def noted_content() -> dict[str, Any]:
     return content
 
 
-def new_bounds(visit: Visit) -> tuple[tuple[int, int], RequestKey | None]:
-    """Reads the first and last index of a new session, and the request's idempotency key. Raises `InvalidData`."""
-    body = plain_body()
+def new_bounds(body: bytes) -> tuple[int, int]:
+    """Reads the first and last index of a new session. Raises `Invalid`, `InvalidData`."""
     sent = read_json(body)
     start, stop = (sent.get("start"), sent.get("stop")) if isinstance(sent, dict) else (None, None)
     # Of JSON's true, Python says that it is an integer.
     if type(start) is not int or type(stop) is not int:
         raise InvalidData("The body must be an object with the integers start and stop", reason="INVALID_DATA")
-    return (start, stop), visit.request_key(body)
+    return start, stop
 
 
 def new_packets(body: bytes, is_batch: bool, index: int | None) -> list[NewPacket]:

@@ -13,33 +13,25 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from blueprints.bodies import plain_body
 from blueprints.current import house
 from blueprints.dialects import problems
-from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header
-from blueprints.responses import empty_response, json_response
-from blueprints.streaming import closed_when_sent, file_response, until_broken
-from blueprints.streams.access import Place, Visit, permission
-from blueprints.streams.api import answers, blueprint, route
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
+from blueprints.openapi import BINARY
+from blueprints.responses import closed_when_sent, empty_response, file_response, json_response, until_broken
+from blueprints.streams import schemas
+from blueprints.streams.api import Place, Visit, answers, blueprint, permission, route
 from blueprints.streams.bodies import new_packets
 from blueprints.streams.openapi import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
-from blueprints.streams.schemas import (
-    AppendedSchema,
-    AppendSchema,
-    FetchSchema,
-    ResumeSchema,
-    SignedSchema,
-)
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.errors import Invalid
 from smarthouse_api.streams.downloads import Download, Located
 from smarthouse_api.streams.model import Packet
 
-BINARY = {"type": "string", "format": "binary"}
 EVENTS = {"type": "string", "example": 'retry: 1000\n\nid: 0\ndata: {"index":0,"time":"...","data":"aGVsbG8="}\n\n:\n\n'}
 
 
 @route("/<segment:streamName>/data")
 class Data(MethodView):
-    @blueprint.arguments(FetchSchema(), location="query", error_status_code=400)
-    @blueprint.arguments(ResumeSchema(), location="headers", error_status_code=400)
+    @blueprint.arguments(schemas.FetchSchema(), location="query", error_status_code=400)
+    @blueprint.arguments(schemas.ResumeSchema(), location="headers", error_status_code=400)
     @blueprint.response(302, description="Redirects to the packets", headers=FOUND_HEADERS)
     @blueprint.alt_response(200, schema=EVENTS, content_type="text/event-stream", description="With `follow`: the packets")
     @blueprint.alt_response(204, description="With `follow`: `Last-Event-ID` is the last packet of the range")
@@ -55,8 +47,8 @@ class Data(MethodView):
         wanted = query["start"], query["stop"], query["format"]
         return _found(house().streams.downloads.locate(visit.stream(), *wanted), visit)
 
-    @blueprint.arguments(AppendSchema(), location="query", error_status_code=400)
-    @blueprint.response(201, AppendedSchema, headers=REPLAYED_HEADERS)
+    @blueprint.arguments(schemas.AppendSchema(), location="query", error_status_code=400)
+    @blueprint.response(201, schemas.AppendedSchema, headers=REPLAYED_HEADERS)
     @answers(404, 409, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=PACKETS_BODY)
     def post(self, query: dict[str, Any], visit: Visit) -> Response:
         """Append data packets: all of them are stored durably, or none."""
@@ -67,13 +59,13 @@ class Data(MethodView):
             packets,
             visit.owner,
             session_id=query.get("session"),
-            request_key=visit.request_key(body),
+            request_key=request_key(visit.owner.id, body),
         )
         return json_response({"start": appended.start, "stop": appended.stop}, 201, replayed_header(appended.replayed))
 
 
 @route("/<segment:streamName>/download")
-@blueprint.arguments(SignedSchema(), location="query", error_status_code=400)
+@blueprint.arguments(schemas.SignedSchema(), location="query", error_status_code=400)
 @blueprint.response(200, BINARY, content_type="application/octet-stream", headers=DOWNLOAD_HEADERS)
 @blueprint.alt_response(
     206, schema=BINARY, content_type="application/octet-stream", description="The requested bytes", headers=PART_HEADERS

@@ -1,35 +1,28 @@
-"""Parameters, headers and bodies as the document describes them."""
+"""Parameters, headers and bodies of streams, as their document describes them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from blueprints.openapi import BINARY, json_body, path_parameter
 from blueprints.streams.schemas import SESSION_ID, BoundsSchema
-
-
-def _parameter(name: str, description: str, example: str | int) -> dict[str, Any]:
-    kind = {"type": "string"} if isinstance(example, str) else {"type": "integer", "format": "int64", "minimum": 0}
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": kind, "example": example}
 
 
 def _header(description: str, kind: str = "string", **schema: Any) -> dict[str, Any]:
     return {"description": description, "schema": {"type": kind, **schema}}
 
 
-def _json(schema: Any, description: str, example: Any, *, required: bool) -> dict[str, Any]:
-    return {
-        "description": description,
-        "required": required,
-        "content": {"application/json": {"schema": schema, "example": example}},
-    }
+def _settings(description: str, example: Any, **properties: Any) -> dict[str, Any]:
+    schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    return json_body(schema, example, required=False, description=description)
 
 
 PATH = {
-    "homeId": _parameter("homeId", "The home", 1),
-    "moduleId": _parameter("moduleId", "The smart module", "sds"),
-    "streamName": _parameter("streamName", "The stream; a slash in its name is written `%2F`", "camera"),
-    "sessionId": _parameter("sessionId", "The session", SESSION_ID),
-    "packetIndex": _parameter("packetIndex", "Index of the packet", 0),
+    "homeId": path_parameter("homeId", "The home", 1),
+    "moduleId": path_parameter("moduleId", "The smart module", "sds"),
+    "streamName": path_parameter("streamName", "The stream; a slash in its name is written `%2F`", "camera"),
+    "sessionId": path_parameter("sessionId", "The session", SESSION_ID),
+    "packetIndex": path_parameter("packetIndex", "Index of the packet", 0),
 }
 PAGE_HEADERS = {
     "vnd.tinkermode.range": _header(
@@ -44,33 +37,23 @@ DOWNLOAD_HEADERS = {
     "Accept-Ranges": _header("`bytes`; `none` if the size is not known beforehand"),
 }
 PART_HEADERS = {"Content-Range": _header("The range of bytes in this answer", example="bytes 0-99/1234")}
-RETENTION_BODY = _json(
-    {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"retention": {"$ref": "#/components/schemas/Retention"}},
-    },
+RETENTION_BODY = _settings(
     "The retention of the stream; if absent, it does not change",
     {"retention": {"packets": 1_000_000}},
-    required=False,
+    retention={"$ref": "#/components/schemas/Retention"},
 )
-BOUNDS_BODY = _json(BoundsSchema, "The range of the session", {"start": 0, "stop": 0}, required=True)
-TIMEOUT_BODY = _json(
-    {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"timeoutSeconds": {"type": "number", "minimum": 0, "exclusiveMinimum": True}},
-    },
+BOUNDS_BODY = json_body(BoundsSchema, {"start": 0, "stop": 0}, description="The range of the session")
+TIMEOUT_BODY = _settings(
     "Seconds until the session closes without a packet or a renewal",
     {"timeoutSeconds": 60},
-    required=False,
+    timeoutSeconds={"type": "number", "minimum": 0, "exclusiveMinimum": True},
 )
-CONTENT_BODY = _json({"type": "object"}, "The metadata: any JSON object", {"light": "on"}, required=True)
+CONTENT_BODY = json_body({"type": "object"}, {"light": "on"}, description="The metadata: any JSON object")
 PACKETS_BODY = {
     "description": "One packet as raw bytes, or a batch as `application/x-ndjson`. A batch is stored whole or not at all",
     "required": True,
     "content": {
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        "application/octet-stream": {"schema": BINARY},
         "application/x-ndjson": {
             "schema": {
                 "type": "string",

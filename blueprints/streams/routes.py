@@ -9,54 +9,40 @@ from flask.views import MethodView
 
 from blueprints.current import house
 from blueprints.responses import empty_response, json_response
-from blueprints.streams.access import Visit
-from blueprints.streams.api import answers, blueprint, route
+from blueprints.streams import representations, schemas
+from blueprints.streams.api import Visit, answers, blueprint, route
 from blueprints.streams.bodies import new_retention, noted_content
 from blueprints.streams.openapi import CONTENT_BODY, LOCATION_HEADERS, PAGE_HEADERS, RETENTION_BODY
-from blueprints.streams.representations import (
-    metadata_object,
-    page_response,
-    part_response,
-    status_object,
-    stream_object,
-    whole_stream,
-)
-from blueprints.streams.schemas import (
-    MetadataSchema,
-    PageSchema,
-    RangeSchema,
-    StatusSchema,
-    StreamSchema,
-    WholeStreamSchema,
-)
 
 
 @route("")
-@blueprint.arguments(PageSchema(), location="query", error_status_code=400)
-@blueprint.response(200, StreamSchema(many=True), headers=PAGE_HEADERS)
+@blueprint.arguments(schemas.PageSchema(), location="query", error_status_code=400)
+@blueprint.response(200, schemas.StreamSchema(many=True), headers=PAGE_HEADERS)
 @answers()
 def streams(query: dict[str, Any], visit: Visit) -> Response:
     """Get the streams of a home."""
-    return page_response(house().streams.catalogue.list(visit.home_id, visit.module_id), query, stream_object)
+    return representations.page_response(
+        house().streams.catalogue.list(visit.home_id, visit.module_id), query, representations.stream_object
+    )
 
 
 @route("/<segment:streamName>")
 class Stream(MethodView):
-    @blueprint.response(200, WholeStreamSchema)
+    @blueprint.response(200, schemas.WholeStreamSchema)
     @answers(400, 404)
     def get(self, visit: Visit) -> Response:
         """Get a stream."""
-        return json_response(whole_stream(visit.stream()))
+        return json_response(representations.whole_stream(visit.stream()))
 
-    @blueprint.response(201, WholeStreamSchema, description="The stream is new", headers=LOCATION_HEADERS)
-    @blueprint.alt_response(200, schema=WholeStreamSchema, description="The stream existed already")
+    @blueprint.response(201, schemas.WholeStreamSchema, description="The stream is new", headers=LOCATION_HEADERS)
+    @blueprint.alt_response(200, schema=schemas.WholeStreamSchema, description="The stream existed already")
     @answers(400, 413, 415, requestBody=RETENTION_BODY)
     def put(self, visit: Visit) -> Response:
         """Create a stream, or change its retention."""
         retention = new_retention()
         stream, is_new = house().streams.catalogue.create(visit.home_id, visit.module_id, visit.stream_name, retention)
         created = (201, {"Location": url_for(".Stream", **visit.names)}) if is_new else (200, None)
-        return json_response(whole_stream(stream), *created)
+        return json_response(representations.whole_stream(stream), *created)
 
     @blueprint.response(204, description="The stream and everything in it is deleted")
     @answers(400, 404, 409)
@@ -67,37 +53,37 @@ class Stream(MethodView):
 
 
 @route("/<segment:streamName>/status")
-@blueprint.response(200, StatusSchema)
+@blueprint.response(200, schemas.StatusSchema)
 @answers(400, 404)
 def status(visit: Visit) -> Response:
     """Get the status of a stream."""
-    return json_response(status_object(house().streams.status(visit.stream())))
+    return json_response(representations.status_object(house().streams.status(visit.stream())))
 
 
 @route("/<segment:streamName>/metadata")
-@blueprint.arguments(RangeSchema(), location="query", error_status_code=400)
-@blueprint.response(200, MetadataSchema(many=True), headers=PAGE_HEADERS)
+@blueprint.arguments(schemas.RangeSchema(), location="query", error_status_code=400)
+@blueprint.response(200, schemas.MetadataSchema(many=True), headers=PAGE_HEADERS)
 @answers()
 def metadata(query: dict[str, Any], visit: Visit) -> Response:
     """Get the metadata of a range of packets."""
     stream = visit.stream_if_any()
     found, count = ([], 0) if stream is None else house().streams.metadata.page(stream, **query)
-    return part_response(list(map(metadata_object, found)), query["skip"], count)
+    return representations.part_response(list(map(representations.metadata_object, found)), query["skip"], count)
 
 
 @route("/<segment:streamName>/metadata/<segment:packetIndex>")
 class MetadataPacket(MethodView):
-    @blueprint.response(200, MetadataSchema)
+    @blueprint.response(200, schemas.MetadataSchema)
     @answers(400, 404)
     def get(self, visit: Visit) -> Response:
         """Get the metadata of a packet."""
-        return json_response(metadata_object(house().streams.metadata.find(visit.stream(), visit.packet_index)))
+        return json_response(representations.metadata_object(house().streams.metadata.find(visit.stream(), visit.packet_index)))
 
-    @blueprint.response(201, MetadataSchema, description="The metadata is new")
-    @blueprint.alt_response(200, schema=MetadataSchema, description="It replaces earlier metadata")
+    @blueprint.response(201, schemas.MetadataSchema, description="The metadata is new")
+    @blueprint.alt_response(200, schema=schemas.MetadataSchema, description="It replaces earlier metadata")
     @answers(400, 404, 413, 415, requestBody=CONTENT_BODY)
     def put(self, visit: Visit) -> Response:
         """Store the metadata of a packet, and replace any earlier metadata."""
         content = noted_content()
         packet, is_new = house().streams.metadata.put(visit.stream(), visit.packet_index, content, visit.owner)
-        return json_response(metadata_object(packet), 201 if is_new else 200)
+        return json_response(representations.metadata_object(packet), 201 if is_new else 200)

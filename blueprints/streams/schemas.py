@@ -6,11 +6,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from blueprints.openapi import TIME
 from blueprints.parameters import LARGEST, QuerySchema, Whole
 from smarthouse_api.streams.model import LARGEST_INDEX
 from smarthouse_api.streams.packet_formats import PACKET_FORMATS, format_named
 
-_TIME = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}
 SESSION_ID = "000000000000003f9c1d2e4b5a607182"
 
 
@@ -88,19 +88,11 @@ class AppendSchema(QuerySchema):
     )
 
 
-def _given() -> fields.String:
-    return fields.String(metadata={"description": "As in the given URL"})
-
-
-class SignedSchema(Schema):
-    """The query of a download URL, as it was given. Nothing here is checked but the signature."""
-
-    stream = _given()
-    start = _given()
-    stop = _given()
-    format = _given()
-    expires = _given()
-    signature = _given()
+_GIVEN = fields.String(metadata={"description": "As in the given URL"})
+SignedSchema = Schema.from_dict(
+    dict.fromkeys(("stream", "start", "stop", "format", "expires", "signature"), _GIVEN), name="SignedSchema"
+)
+"""The query of a download URL, as it was given. Only the signature is checked."""
 
 
 class OwnerSchema(Schema):
@@ -138,7 +130,7 @@ class StatusSchema(Schema):
 
     packetIndex = fields.Integer(metadata={"description": "The highest index; -1 before the first packet", "example": 41})
     lastPacketReceivedAt = fields.String(
-        metadata={**_TIME, "description": "When the last packet came; absent before the first packet"}
+        metadata={**TIME, "description": "When the last packet came; absent before the first packet"}
     )
     openPacketIndex = fields.Integer(metadata={"description": "First index of the open session; absent if none is open"})
     streamOwner = fields.Nested(OwnerSchema, metadata={"description": "Owner of the open session; absent if none is open"})
@@ -159,8 +151,8 @@ class MetadataSchema(Schema):
 
     packetIndex = fields.Integer(metadata={"example": 0})
     content = fields.Dict(metadata={"description": "Any JSON object", "example": {"light": "on"}})
-    receivedAt = fields.String(metadata={**_TIME, "description": "When the first content was stored"})
-    updatedAt = fields.String(metadata={**_TIME, "description": "When this content was stored"})
+    receivedAt = fields.String(metadata={**TIME, "description": "When the first content was stored"})
+    updatedAt = fields.String(metadata={**TIME, "description": "When this content was stored"})
     source = fields.Nested(OwnerSchema, metadata={"description": "Who wrote this content"})
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from flask import Response, url_for
 from flask.views import MethodView
 
+from blueprints.bodies import plain_body
 from blueprints.current import house
-from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header
+from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
 from blueprints.responses import empty_response, json_response
-from blueprints.streams.access import Place, Visit
-from blueprints.streams.api import answers, blueprint, route
+from blueprints.streams.api import Place, Visit, answers, blueprint, route
 from blueprints.streams.bodies import new_bounds, timeout_seconds
 from blueprints.streams.openapi import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, TIMEOUT_BODY
 from blueprints.streams.representations import page_response, session_object
@@ -34,7 +34,8 @@ class Sessions(MethodView):
     @answers(400, 404, 409, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=BOUNDS_BODY)
     def post(self, visit: Visit) -> Response:
         """Add a session: mark a range of packets."""
-        bounds, repeat = new_bounds(visit)
+        body = plain_body()
+        bounds, repeat = new_bounds(body), request_key(visit.owner.id, body)
         session, replayed = house().streams.sessions.add(visit.stream(), *bounds, visit.owner, repeat)
         return _created(visit, session, replayed_header(replayed))
 

@@ -1,0 +1,22 @@
+"""Parts of OpenAPI documents that several APIs describe alike: parameters in paths, JSON bodies, keys."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+BEARER: Final[list[dict[str, list[str]]]] = [{"Bearer": []}]
+"""Documents that a request needs `Authorization: Bearer <key>`."""
+
+BINARY: Final = {"type": "string", "format": "binary"}
+TIME: Final = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}
+
+
+def path_parameter(name: str, description: str, example: str | int) -> dict[str, Any]:
+    """Describes a part of the path: an index if its example is a number, else a text."""
+    kind = {"type": "string"} if isinstance(example, str) else {"type": "integer", "format": "int64", "minimum": 0}
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": kind, "example": example}
+
+
+def json_body(schema: Any, example: Any, *, required: bool = True, **described: str) -> dict[str, Any]:
+    """Describes the body of a request that brings JSON."""
+    return {**described, "required": required, "content": {"application/json": {"schema": schema, "example": example}}}
