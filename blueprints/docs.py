@@ -146,14 +146,11 @@ def _with_names_of(api: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(part: Any, api: str) -> Any:
+    if isinstance(part, dict) and "$ref" in part:
+        return {**part, "$ref": f"/{api}.".join(part["$ref"].rsplit("/", 1))}
     if isinstance(part, dict):
-        return {name: _reference(one, api) if name == "$ref" else _renamed(one, api) for name, one in part.items()}
+        return {name: _renamed(one, api) for name, one in part.items()}
     return [_renamed(one, api) for one in part] if isinstance(part, list | tuple) else part
-
-
-def _reference(reference: str, api: str) -> str:
-    place, _, name = reference.rpartition("/")
-    return f"{place}/{api}.{name}"
 
 
 def _with_health(spec: dict[str, Any]) -> dict[str, Any]:

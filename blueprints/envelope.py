@@ -56,17 +56,13 @@ def note_message(sent: Any) -> None:
     g.msgid = msgid if isinstance(msgid, str) else None
 
 
-def success(result: Any, *, id_: str = "", at: datetime | None = None) -> bytes:
-    """Puts the result of a request that was done into the envelope.
+def response(result: Any, headers: dict[str, str] | None = None, *, id_: str = "", at: datetime | None = None) -> Response:
+    """Answers that a request was done: puts its result into the envelope.
 
     A repeated answer has the id and the time of the first one; else they are new.
     """
-    return msgspec.json.encode(_envelope("SUCCESS", "OK", result, id_, at))
-
-
-def response(result: Any, headers: dict[str, str] | None = None, *, id_: str = "", at: datetime | None = None) -> Response:
-    """Answers that a request was done; see `success`."""
-    return Response(success(result, id_=id_, at=at), headers=headers, content_type="application/json")
+    told = msgspec.json.encode(_envelope("SUCCESS", "OK", result, id_, at))
+    return Response(told, headers=headers, content_type="application/json")
 
 
 def failure(response_code: str, code: str, message: str) -> bytes:
@@ -77,7 +73,7 @@ def failure(response_code: str, code: str, message: str) -> bytes:
 
 def around_result() -> tuple[bytes, bytes]:
     """Lets a result be sent in pieces: gives the envelope's bytes before and after it."""
-    whole = success(None)
+    whole = msgspec.json.encode(_envelope("SUCCESS", "OK", None))
     return whole[: -len(b"null}")], b"}"
 
 

@@ -55,7 +55,8 @@ def _end(response: Response) -> Response:
     REQUESTS.labels(route, method, response.status_code).inc()
     SECONDS.labels(route, method).observe(seconds)
     # The path, never the query or a header: those hold what a caller may not want kept.
-    log.info("%s %s %d %.1fms %s", request.method, _path(), response.status_code, seconds * 1000, g.request_id)
+    path = _masked(request.path[:512])
+    log.info("%s %s %d %.1fms %s", request.method, path, response.status_code, seconds * 1000, g.request_id)
     return response
 
 
@@ -65,11 +66,7 @@ def _names_the_home(request_id: str) -> bool:
     return bool(home) and home in _NO_HEXADECIMAL.sub("", request_id.lower())
 
 
-def _path() -> str:
-    """The path on one line, without the UUID or the key that somebody may have put there."""
-    return _masked(request.path[:512])
-
-
 @lru_cache(1000)
 def _masked(path: str) -> str:
+    """The path on one line, without the UUID or the key that somebody may have put there."""
     return _UUID.sub("{uuid}", _KEY.sub("{key}", quote(path)))

@@ -17,6 +17,11 @@ def path_parameter(name: str, description: str, example: str | int) -> dict[str,
     return {"name": name, "in": "path", "required": True, "description": description, "schema": kind, "example": example}
 
 
+def header(description: str, kind: str = "string", **schema: Any) -> dict[str, Any]:
+    """Describes a header of an answer."""
+    return {"description": description, "schema": {"type": kind, **schema}}
+
+
 def json_body(schema: Any, example: Any, *, required: bool = True, **described: str) -> dict[str, Any]:
     """Describes the body of a request that brings JSON."""
     return {**described, "required": required, "content": {"application/json": {"schema": schema, "example": example}}}

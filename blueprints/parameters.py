@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from marshmallow import Schema, ValidationError, fields, pre_load
+from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 LARGEST: Final = 2**63 - 1
 ACCEPTED_TIMES: Final = "use YYYY-MM-DD or an RFC 3339 time such as 2026-03-01T00:00:00Z"
+AT_LEAST_ONE: Final = validate.Range(1, error="must be at least 1.")
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 

@@ -9,8 +9,8 @@ from flask import Response, request
 from marshmallow import ValidationError, fields, validate
 
 from blueprints.current import house
-from blueprints.openapi import BINARY
-from blueprints.parameters import ACCEPTED_TIMES, QuerySchema, Whole
+from blueprints.openapi import BINARY, header
+from blueprints.parameters import ACCEPTED_TIMES, AT_LEAST_ONE, QuerySchema, Whole
 from blueprints.responses import closed_when_sent, file_response, until_broken
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.times import DAY_US, QUERY, read_time
@@ -21,11 +21,15 @@ from smarthouse_api.collections.records import RecordsAnswer
 
 LARGEST_PAGE: Final = 100_000
 NEXT_CURSOR: Final = "X-Next-Cursor"
-HEADERS: Final = {NEXT_CURSOR: {"description": "The next `cursor`, if more records follow", "schema": {"type": "string"}}}
+HEADERS: Final = {NEXT_CURSOR: header("The next `cursor`, if more records follow")}
 FILES: Final = {name: one.media_type.partition(";")[0] for name, one in RECORD_FORMATS.items()}
 """Format -> media type."""
 
-NEXT: Final = {"type": "string", "nullable": True, "description": "The next `cursor`; null at the end"}
+RECORDS: Final[dict[str, Any]] = {
+    "records": {"type": "array", "items": {"type": "object"}},
+    "next": {"type": "string", "nullable": True, "description": "The next `cursor`; null at the end"},
+}
+"""The members of an answer in JSON that hold records."""
 _BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()} | {"application/x-ndjson": "jsonl"}
 
 
@@ -69,9 +73,7 @@ class RecordsSchema(QuerySchema):
 
     since = Moment("Records of this time or later; a day begins at midnight UTC", is_end=False, data_key="from")
     until = Moment("Records of this time or earlier; a day includes all of it", is_end=True, data_key="to")
-    limit = Whole(
-        "Largest number of records; absent: all", 1000, LARGEST_PAGE, validate=validate.Range(1, error="must be at least 1.")
-    )
+    limit = Whole("Largest number of records; absent: all", 1000, LARGEST_PAGE, validate=AT_LEAST_ONE)
     cursor = Cursor(metadata={"description": f"Only records after this one: `{NEXT_CURSOR}` of an earlier answer"})
     format = fields.String(
         validate=validate.OneOf(list(RECORD_FORMATS), error="is none of {choices}."),
@@ -96,7 +98,7 @@ def records_response(collection: Collection, query: dict[str, Any], around: tupl
     answer = house().collections.records.open(
         collection, selection, name, with_meta=query["meta"], frame=lambda next_cursor: _frame(around, next_cursor)
     )
-    return closed_when_sent(answer, lambda: _response(answer, None if name == "json" else f"{collection.id}.{name}"))
+    return closed_when_sent(answer.close, lambda: _response(answer, None if name == "json" else f"{collection.id}.{name}"))
 
 
 def _response(answer: RecordsAnswer, file_name: str | None) -> Response:

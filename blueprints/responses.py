@@ -6,7 +6,7 @@ import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from flask import Response
@@ -38,17 +38,13 @@ def file_response(
     return response
 
 
-class Closable(Protocol):
-    """What a streamed answer holds while it is sent, such as a lease."""
+def closed_when_sent(close: Callable[[], None], respond: Callable[[], Response]) -> Response:
+    """Answers with what `respond` makes, and lets go of what the answer holds, such as a lease.
 
-    def close(self) -> None:
-        """Let go of it."""
-
-
-def closed_when_sent(held: Closable, respond: Callable[[], Response]) -> Response:
-    """Answers with what `respond` makes. Closes `held` once that is sent, or at once if it cannot be made."""
+    `close` is called once the answer is sent, or at once if it cannot be made.
+    """
     with ExitStack() as until_sent:
-        until_sent.callback(held.close)
+        until_sent.callback(close)
         response = respond()
         response.call_on_close(until_sent.pop_all().close)
     return response

@@ -23,16 +23,12 @@ def members_of(request: Members, before: Collection | None = None) -> Members:
     An update gives the dataset as it was before.
     """
     dataset, router = request.get("dataset_config", {}), request.get("router_config", {})
+    keys = dataset.get("keys_config", {})
     if not router.get("topic"):
         router = {}  # Obsrv's own default for it is an empty text
     given: Members = {
         **{name: request[name] for name in ("name", "alias", "requires_token", "public", "retention") if name in request},
-        **_first(
-            "timestamp_field",
-            (request, "timestamp_field"),
-            (dataset.get("keys_config", {}), "timestamp_key"),
-            (dataset, "timestamp_key"),
-        ),
+        **_first("timestamp_field", (request, "timestamp_field"), (keys, "timestamp_key"), (dataset, "timestamp_key")),
         **_deduplication(request, before),
         **_first("entry_topic", (request, "entry_topic"), (dataset, "entry_topic"), (router, "topic")),
         **_schema(request, before),
@@ -46,14 +42,14 @@ def members_of(request: Members, before: Collection | None = None) -> Members:
     return given
 
 
-def warnings_of(request: Members) -> list[str]:
-    """Tells the client which members of its request are not used here."""
+def warnings_of(request: Members) -> Members:
+    """Tells the client which members of its request are not used here: as `warnings`, a member of the answer; or nothing."""
     told = [f"{name} is not used here" for name in request if name not in (*USED, "dataset_id", "version_key", "type")]
     if "drop_duplicates" in request.get("dedup_config", {}) and "extraction_config" in request:
         told.append("extraction_config.dedup_config is not used beside dedup_config")
     if _misplaced(request.get("data_schema")):
         told.append("data_schema.properties.required is no schema; it was left out")
-    return told
+    return {"warnings": told} if told else {}
 
 
 def _first(member: str, *places: tuple[Members, str]) -> Members:

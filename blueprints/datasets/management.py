@@ -32,7 +32,7 @@ def create() -> Response:
     body = plain_body()
     request = request_in(body, CREATE)
     made = house().collections.catalogue.create(define(members_of(request)), request_key(operator.owner.id, body))
-    told = {"id": made.collection.id, "version_key": version_key(made.collection), **_warned(request)}
+    told = {"id": made.collection.id, "version_key": version_key(made.collection), **warnings_of(request)}
     return _settled(told, made)
 
 
@@ -66,7 +66,7 @@ def update() -> Response:
     request = request_in(plain_body(), UPDATE)
     after = _updated(request)
     told = {"message": "Dataset is updated successfully", "id": after.id, "version_key": version_key(after)}
-    return envelope.response(told | _warned(request))
+    return envelope.response(told | warnings_of(request))
 
 
 @route("/datasets/alias", methods=["POST"])
@@ -141,11 +141,6 @@ def _only(told: Members, fields: str | None) -> Members:
     if unknown := [name for name in names if name not in told]:
         raise Invalid(f"The specified fields [{','.join(unknown)[:100]}] in the dataset cannot be found.")
     return {name: told[name] for name in names}
-
-
-def _warned(request: Members) -> Members:
-    warnings = warnings_of(request)
-    return {"warnings": warnings} if warnings else {}
 
 
 def _shown(name: str) -> str:

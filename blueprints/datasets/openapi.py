@@ -7,9 +7,10 @@ from typing import Any
 from blueprints.datasets.request_schemas import ALIAS, CREATE, FIX, LIST, REPLAY, UPDATE
 from blueprints.datasets.validation import LONGEST_MSGID, Shape
 from blueprints.openapi import json_body, path_parameter
-from blueprints.records import NEXT, documented_content
+from blueprints.records import RECORDS, documented_content
 
 _MSGID = "e180ecac-8f41-4f21-9a21-0b3a1a368917"
+_MSGID_SHAPE = {"type": "string", "maxLength": LONGEST_MSGID, "description": "Id of the request; the answer repeats it"}
 
 
 def _body(shape: Shape, api: str, **request: Any) -> dict[str, Any]:
@@ -32,13 +33,7 @@ EVENT_BODY = json_body(
                 "type": "object",
                 "required": ["msgid"],
                 "additionalProperties": False,
-                "properties": {
-                    "msgid": {
-                        "type": "string",
-                        "maxLength": LONGEST_MSGID,
-                        "description": "Id of the request; the answer repeats it",
-                    }
-                },
+                "properties": {"msgid": _MSGID_SHAPE},
             },
             "data": {
                 "description": "A record, or a batch of them",
@@ -83,10 +78,7 @@ READ = documented_content(
     {
         **{name: {"type": "string"} for name in ("id", "ver", "ts", "responseCode")},
         "params": {"type": "object", "properties": {name: {"type": "string"} for name in _PARAMS}},
-        "result": {
-            "type": "object",
-            "properties": {"records": {"type": "array", "items": {"type": "object"}}, "next": NEXT},
-        },
+        "result": {"type": "object", "properties": RECORDS},
     }
 )
 """What a reading answers, by media type."""

@@ -7,8 +7,8 @@ from typing import Any, Final
 from blueprints.datasets.validation import Shape
 from smarthouse_api.collections.model import MESSAGE_ID, MODES
 
-STATUSES: Final = ("Draft", "Live", "ReadyToPublish", "Retired", "Purged")
-SORTED_BY: Final = ("created_date", "updated_date", "name", "dataset_id")
+STATUSES: Final = ["Draft", "Live", "ReadyToPublish", "Retired", "Purged"]
+SORTED_BY: Final = ["created_date", "updated_date", "name", "dataset_id"]
 _UNUSED: Final = "Obsrv's; accepted, but not used"
 
 
@@ -25,13 +25,13 @@ def _switch(description: str) -> Shape:
     return {"type": "boolean", "description": description}
 
 
-def _amount(kind: str, description: str) -> Shape:
-    return {"type": kind, "description": description, "minimum": 0, "nullable": True}
-
-
 def _unused(kind: str = "object") -> Shape:
     shape: Shape = {"type": kind, "description": _UNUSED}
     return {**shape, "items": {}} if kind == "array" else shape
+
+
+def _one_or_more(shape: Shape) -> Shape:
+    return {"anyOf": [{"type": "array", "items": shape}, shape]}
 
 
 _ID = _text("Id of the dataset: 1 to 100 letters, digits, dots, underscores, colons and hyphens", minLength=1, example="trips")
@@ -81,7 +81,7 @@ _MEMBERS: Final[dict[str, Shape]] = {
     "retention": _object(
         "Beyond Obsrv: how much the entry topic keeps of what the lake already holds; null: the installation's setting",
         seconds={**_SECONDS, "description": "Largest age in seconds"},
-        bytes=_amount("integer", "Largest size in bytes"),
+        bytes={"type": "integer", "description": "Largest size in bytes", "minimum": 0, "nullable": True},
     ),
     "type": _text(_UNUSED, enum=["event", "transaction", "master", "dataset", "master-dataset"]),
     "denorm_config": _unused(),
@@ -122,7 +122,7 @@ UPDATE: Final = _request(
         **_MEMBERS,
     ),
 )
-_NAMES: Shape = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}
+_NAMES = _one_or_more({"type": "string"})
 LIST: Final = _request(
     "api.datasets.list",
     _object(
@@ -130,13 +130,7 @@ LIST: Final = _request(
         filters={
             **_object(
                 "All filters must match",
-                status={
-                    "description": "Every dataset here is `Live`",
-                    "anyOf": [
-                        {"type": "array", "items": {"type": "string", "enum": list(STATUSES)}},
-                        {"type": "string", "enum": list(STATUSES)},
-                    ],
-                },
+                status={"description": "Every dataset here is `Live`", **_one_or_more({"type": "string", "enum": STATUSES})},
                 type={**_NAMES, "description": "Every dataset here is an `event`"},
                 dataset_id={**_NAMES, "description": "One of these ids"},
                 alias={**_NAMES, "description": "Beyond Obsrv: one of these aliases"},
@@ -150,8 +144,8 @@ LIST: Final = _request(
                 "type": "object",
                 "required": ["order"],
                 "properties": {
-                    "field": _text("Member to sort by; `column` means the same", enum=list(SORTED_BY)),
-                    "column": _text("Member to sort by", enum=list(SORTED_BY)),
+                    "field": _text("Member to sort by; `column` means the same", enum=SORTED_BY),
+                    "column": _text("Member to sort by", enum=SORTED_BY),
                     "order": _text("Ascending or descending", enum=["asc", "desc"]),
                 },
             },

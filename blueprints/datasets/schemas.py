@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields
 
 from blueprints.openapi import TIME
-from blueprints.parameters import QuerySchema, Whole
+from blueprints.parameters import AT_LEAST_ONE, QuerySchema, Whole
 from smarthouse_api.collections.model import MODES
 
 _POSITION = "1700000000000-0"
 _DEAD_LETTER_ID: Final = re.compile(r"[0-9a-f-]{0,60}", re.ASCII)
-_AT_LEAST_ONE: Final = validate.Range(1, error="must be at least 1.")
 
 
 class ParamsSchema(Schema):
@@ -62,7 +61,7 @@ class OutSchema(QuerySchema):
         100,
         10_000,
         load_default=1000,
-        validate=_AT_LEAST_ONE,
+        validate=AT_LEAST_ONE,
     )
 
 
@@ -70,7 +69,7 @@ class PageSchema(QuerySchema):
     """Which dead letters."""
 
     after = DeadLetterId(load_default="", metadata={"description": "Only those after this one: `next` of an earlier answer"})
-    limit = Whole("Largest number of dead letters", 100, 1000, load_default=100, validate=_AT_LEAST_ONE)
+    limit = Whole("Largest number of dead letters", 100, 1000, load_default=100, validate=AT_LEAST_ONE)
 
 
 class ReadSchema(QuerySchema):

@@ -21,11 +21,8 @@ from blueprints.responses import json_response
 from smarthouse_api.collections.fast_path import UniformReader
 from smarthouse_api.errors import Invalid, NotFound
 
-PREFIX = "/restapi/datasource"
-MESSAGE = "Data successfully inserted"
-
 blueprint = Blueprint(
-    "Datasources", __name__, url_prefix=PREFIX, description="Insert records into a data source; read them back"
+    "Datasources", __name__, url_prefix="/restapi/datasource", description="Insert records into a data source; read them back"
 )
 
 Records = TypeVar("Records")
@@ -62,7 +59,7 @@ def insert() -> Response:
     accepted = house().collections.accepting.accept(
         collection, _records(given), refuse_faulty=True, request_key=request_key(principal.owner.id, body)
     )
-    told: dict[str, Any] = {"message": MESSAGE, "inserted_rows": accepted.stored}
+    told: dict[str, Any] = {"message": "Data successfully inserted", "inserted_rows": accepted.stored}
     if accepted.warnings:
         told["warnings"] = accepted.warnings
     return json_response(told, headers=replayed_header(accepted.replayed))

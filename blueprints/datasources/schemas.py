@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields
 
 from blueprints.openapi import json_body, path_parameter
-from blueprints.records import NEXT, documented_content
+from blueprints.records import RECORDS, documented_content
 
 DATASOURCE_ID = path_parameter("datasource_id", "Id or alias of the data source", "67890")
 BODY = {
@@ -26,13 +26,7 @@ BODY = {
         {"datasource_id": "67890", "data": [{"timestamp": "2025-01-01T12:00:00Z", "metric": "temperature", "value": 22.5}]},
     ),
 }
-READ = documented_content(
-    {
-        "datasource_id": {"type": "string", "example": "67890"},
-        "records": {"type": "array", "items": {"type": "object"}},
-        "next": NEXT,
-    }
-)
+READ = documented_content({"datasource_id": {"type": "string", "example": "67890"}, **RECORDS})
 """What a reading answers, by media type."""
 
 

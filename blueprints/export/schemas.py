@@ -24,6 +24,10 @@ EMPTY = {"X-Empty-Reason": {"schema": {"type": "string"}, "description": "Why th
 class Day(fields.Field[date]):
     """Reads a UTC day, given as such or as any time in it."""
 
+    def __init__(self, which: str, example: str) -> None:
+        described = f"{which} UTC day, inclusive; a time stands for its UTC day"
+        super().__init__(metadata={"type": "string", "format": "date", "description": described, "example": example})
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> date:
         try:
             read = read_time(value, QUERY)
@@ -44,23 +48,8 @@ class Words(fields.List[str]):
 class FiltersSchema(Schema):
     """Which rows an export holds."""
 
-    date_from = Day(
-        data_key="date_from",
-        metadata={
-            "type": "string",
-            "format": "date",
-            "description": "First UTC day, inclusive; a time stands for its UTC day",
-            "example": "2020-01-01",
-        },
-    )
-    date_to = Day(
-        metadata={
-            "type": "string",
-            "format": "date",
-            "description": "Last UTC day, inclusive; a time stands for its UTC day",
-            "example": "2030-12-31",
-        }
-    )
+    date_from = Day("First", "2020-01-01")
+    date_to = Day("Last", "2030-12-31")
     types = Words("Home Assistant domains; exact match, case-insensitive", [])
     units = Words("Units of measurement; exact match, case-sensitive", [])
     time_field = fields.String(

@@ -110,7 +110,8 @@ def _line(number: int, text: bytes) -> _Line:
     try:
         line = _LINE.decode(text)
     except ValueError as fault:
-        raise Invalid(f'Line {number}: {_words(fault)}; a line is {{"data": "<base64>"}}, with "index" if need be') from fault
+        what = "it is not UTF-8 text" if isinstance(fault, UnicodeDecodeError) else str(fault)
+        raise Invalid(f'Line {number}: {what}; a line is {{"data": "<base64>"}}, with "index" if need be') from fault
     if not line.data:
         raise Invalid(f"Line {number}: the data is empty; a packet has at least one byte")
     return line
@@ -124,7 +125,3 @@ def _optional(kind: type[Read]) -> Read:
         return msgspec.convert(sent, kind)
     except msgspec.ValidationError as fault:
         raise Invalid(f"The body does not fit: {fault}") from fault
-
-
-def _words(fault: ValueError) -> str:
-    return "it is not UTF-8 text" if isinstance(fault, UnicodeDecodeError) else str(fault)

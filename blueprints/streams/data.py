@@ -76,7 +76,8 @@ def download(query: dict[str, str], place: Place) -> Response:
 
     The URL is the permission: it needs no key, and its signature protects it. A request may name one range of bytes.
     """
-    return _sent(house().streams.downloads.open(place.home_id, place.module_id, place.stream_name, query))
+    opened = house().streams.downloads.open(place.home_id, place.module_id, place.stream_name, query)
+    return closed_when_sent(opened.close, lambda: _download_response(opened))
 
 
 def _found(located: Located, place: Place) -> Response:
@@ -84,10 +85,6 @@ def _found(located: Located, place: Place) -> Response:
         raise Invalid("The header Host does not name a host, so that the answer could not say where the packets are")
     url = located.url or url_for(".download", **place.names, **located.query, _external=True)
     return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
-
-
-def _sent(download: Download) -> Response:
-    return closed_when_sent(download, lambda: _download_response(download))
 
 
 def _download_response(download: Download) -> Response:
@@ -128,7 +125,7 @@ def _followed(query: dict[str, Any], last_event_id: int | None, visit: Visit) ->
         return empty_response()  # which tells a browser not to come back
     tail = house().streams.tail.follow(stream, start, stop, permission(visit.home_id))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return closed_when_sent(tail, lambda: Response(_events(tail), headers=headers, content_type="text/event-stream"))
+    return closed_when_sent(tail.close, lambda: Response(_events(tail), headers=headers, content_type="text/event-stream"))
 
 
 def _events(tail: Iterator[Sequence[Packet]]) -> Iterator[bytes]:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from blueprints.openapi import BINARY, json_body, path_parameter
+from blueprints.openapi import BINARY, header, json_body, path_parameter
 from blueprints.streams.schemas import SESSION_ID, BoundsSchema
-
-
-def _header(description: str, kind: str = "string", **schema: Any) -> dict[str, Any]:
-    return {"description": description, "schema": {"type": kind, **schema}}
 
 
 def _settings(description: str, example: Any, **properties: Any) -> dict[str, Any]:
@@ -25,18 +21,18 @@ PATH = {
     "packetIndex": path_parameter("packetIndex", "Index of the packet", 0),
 }
 PAGE_HEADERS = {
-    "vnd.tinkermode.range": _header(
+    "vnd.tinkermode.range": header(
         "Positions of the first and the last item, and the total; `*/210` for no item", example="0-9/210"
     )
 }
-LOCATION_HEADERS = {"Location": _header("Its path", format="uri-reference")}
-FOUND_HEADERS = {"Location": _header("Absolute URL of the packets; it expires soon and needs no key", format="uri")}
+LOCATION_HEADERS = {"Location": header("Its path", format="uri-reference")}
+FOUND_HEADERS = {"Location": header("Absolute URL of the packets; it expires soon and needs no key", format="uri")}
 DOWNLOAD_HEADERS = {
-    "Content-Disposition": _header("The file name"),
-    "ETag": _header("Identifies exactly these bytes"),
-    "Accept-Ranges": _header("`bytes`; `none` if the size is not known beforehand"),
+    "Content-Disposition": header("The file name"),
+    "ETag": header("Identifies exactly these bytes"),
+    "Accept-Ranges": header("`bytes`; `none` if the size is not known beforehand"),
 }
-PART_HEADERS = {"Content-Range": _header("The range of bytes in this answer", example="bytes 0-99/1234")}
+PART_HEADERS = {"Content-Range": header("The range of bytes in this answer", example="bytes 0-99/1234")}
 RETENTION_BODY = _settings(
     "The retention of the stream; if absent, it does not change",
     {"retention": {"packets": 1_000_000}},

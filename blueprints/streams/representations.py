@@ -52,13 +52,8 @@ def status_object(status: Status) -> dict[str, Any]:
 
 def session_object(session: Session) -> dict[str, Any]:
     """Describes a session; without the members that have nothing to say."""
-    return _present(
-        id=session.id,
-        start=session.start,
-        stop=session.stop,
-        author=session.author,
-        open=session.is_open or None,
-    )
+    is_open = session.is_open or None
+    return _present(id=session.id, start=session.start, stop=session.stop, author=session.author, open=is_open)
 
 
 def metadata_object(packet: MetadataPacket) -> dict[str, Any]:
