@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from config.settings import Settings
-from smarthouse_api.cli import collections, units
+from smarthouse_api.cli import collections, options, output
 from smarthouse_api.collections.definitions import define
 from smarthouse_api.collections.model import Collection, Retention
 from smarthouse_api.house import House
@@ -169,7 +169,7 @@ def test_a_schema_that_is_none_is_told(smarthouse: Command, house: House) -> Non
     ("given", "octets"), [("0", 0), ("500000", 500_000), ("10KB", 10_000), ("2MiB", 2 << 20), ("3GB", 3_000_000_000)]
 )
 def test_a_size_has_a_unit_or_is_of_bytes(given: str, octets: int) -> None:
-    assert units.octets(*NOWHERE, given) == octets
+    assert options.octets(*NOWHERE, given) == octets
 
 
 @pytest.mark.parametrize("given", ["", "-1", "64 MB", "64mb", "1.5GB", "MB", "1TB", "٣MB", "9" * 30])
@@ -190,13 +190,13 @@ def test_a_duration_that_is_none_is_a_usage_error_that_says_how_one_is(smarthous
     ("octets", "text"), [(0, "0B"), (64_000_000, "64MB"), (64 << 20, "64MiB"), (1 << 30, "1GiB"), (1_000_001, "1000001B")]
 )
 def test_a_size_is_shown_as_it_would_be_written(octets: int, text: str) -> None:
-    assert units.size_text(octets) == text
-    assert units.octets(*NOWHERE, text) == octets
+    assert output.size_text(octets) == text
+    assert options.octets(*NOWHERE, text) == octets
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(604800.0, "7d"), (7200.0, "2h"), (90.0, "90s"), (300.0, "5m"), (0.5, "0.5s")])
 def test_a_duration_is_shown_in_its_largest_unit(seconds: float, text: str) -> None:
-    assert units.duration_text(seconds) == text
+    assert output.duration_text(seconds) == text
 
 
 @pytest.mark.parametrize("command", [("list",), ("failed", "list", "meter")])

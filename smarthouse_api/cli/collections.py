@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from smarthouse_api.cli import collection_output, dead_letters
-from smarthouse_api.cli.json_files import json_object
+from smarthouse_api.cli import dead_letters, output
 from smarthouse_api.cli.open_house import answered, opened_collection, opened_shared_house
-from smarthouse_api.cli.tables import echo_table, json_lines_option
-from smarthouse_api.cli.units import octets, seconds
+from smarthouse_api.cli.options import json_lines_option, json_object, octets, seconds
 
 if TYPE_CHECKING:
     from smarthouse_api.access.keys import KeyRecord
@@ -122,10 +120,10 @@ def show(id_: str, as_json: bool) -> None:
     with opened_collection(id_) as (house, one):
         stream, keys = answered(lambda: house.collections.topic.stream_name(one)), _naming(answered(house.access.list), one.id)
         if as_json:
-            click.echo(collection_output.as_json(one, stream, keys))
+            click.echo(output.as_json(one, stream, keys))
             return
-        refused = answered(lambda: house.collections.dead_letters.list(one, limit=collection_output.MOST_DEAD_LETTERS))
-    lines = collection_output.as_lines(one, stream, keys, len(refused))
+        refused = answered(lambda: house.collections.dead_letters.list(one, limit=output.MOST_DEAD_LETTERS))
+    lines = output.as_lines(one, stream, keys, len(refused))
     width = max(map(len, lines))
     for what, told in lines.items():
         click.echo(f"{what.ljust(width)}  {told}")
@@ -140,9 +138,9 @@ def list_(as_json: bool) -> None:
         if as_json:
             keys = answered(house.access.list)
             for one in found:
-                click.echo(collection_output.as_json(one, house.collections.topic.stream_name(one), _naming(keys, one.id)))
+                click.echo(output.as_json(one, house.collections.topic.stream_name(one), _naming(keys, one.id)))
             return
-    echo_table(collection_output.HEADER, [collection_output.as_cells(one) for one in found])
+    output.echo_table(output.HEADER, [output.as_cells(one) for one in found])
 
 
 @group.command()

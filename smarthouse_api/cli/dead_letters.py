@@ -11,9 +11,9 @@ import click
 import msgspec
 
 from smarthouse_api.arrow.times import seconds_text
-from smarthouse_api.cli.json_files import json_object
 from smarthouse_api.cli.open_house import answered, opened_collection
-from smarthouse_api.cli.tables import echo_table, json_lines_option
+from smarthouse_api.cli.options import json_lines_option, json_object
+from smarthouse_api.cli.output import echo_table
 
 if TYPE_CHECKING:
     from smarthouse_api.collections.dead_letters import DeadLetter

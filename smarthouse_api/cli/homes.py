@@ -7,8 +7,8 @@ from functools import partial
 import click
 
 from smarthouse_api.access.grants import LARGEST_HOME
-from smarthouse_api.cli.open_house import answered, opened_access, opened_house
-from smarthouse_api.cli.tables import echo_table
+from smarthouse_api.cli.open_house import answered, opened_house, opened_shared_house
+from smarthouse_api.cli.output import echo_table
 from smarthouse_api.states.homes import normalised_uuid
 
 HOME = click.IntRange(0, LARGEST_HOME)
@@ -24,8 +24,8 @@ def group() -> None:
 @click.option("--project", required=True, help="The new project. It replaces an earlier one.")
 def assign(homes: tuple[int, ...], project: str) -> None:
     """Assign homes to a project. HOME: a home's id, an integer."""
-    with opened_access() as access:
-        answered(lambda: access.assign(homes, project))
+    with opened_shared_house() as house:
+        answered(lambda: house.access.assign(homes, project))
     click.echo(f"{_listed(homes)}: of the project {project}")
 
 
@@ -33,8 +33,8 @@ def assign(homes: tuple[int, ...], project: str) -> None:
 @click.argument("homes", nargs=-1, required=True, type=HOME, metavar="HOME...")
 def unassign(homes: tuple[int, ...]) -> None:
     """Remove homes from their projects. The projects' keys no longer open them. HOME: a home's id, an integer."""
-    with opened_access() as access:
-        answered(lambda: access.assign(homes, None))
+    with opened_shared_house() as house:
+        answered(lambda: house.access.assign(homes, None))
     click.echo(f"{_listed(homes)}: of no project")
 
 
@@ -77,8 +77,8 @@ def unlink(home: int) -> None:
 @group.command("list")
 def list_() -> None:
     """Print each assigned home and its project."""
-    with opened_access() as access:
-        found = answered(access.assignments)
+    with opened_shared_house() as house:
+        found = answered(house.access.assignments)
     echo_table(("home", "project"), [(str(home_id), project) for home_id, project in found.items()])
 
 

@@ -11,9 +11,9 @@ import msgspec
 from smarthouse_api.access.keys import KeyRecord, id_in
 from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.homes import HOME
-from smarthouse_api.cli.open_house import answered, opened_access
-from smarthouse_api.cli.tables import echo_table, json_lines_option
-from smarthouse_api.cli.units import seconds
+from smarthouse_api.cli.open_house import answered, opened_shared_house
+from smarthouse_api.cli.options import json_lines_option, seconds
+from smarthouse_api.cli.output import echo_table
 
 
 @click.group("keys")
@@ -44,8 +44,8 @@ def create(**asked: Any) -> None:
 
     Only the key goes to standard output. Standard error says what the key opens.
     """
-    with opened_access() as access:
-        record, text = answered(lambda: access.create(**asked))
+    with opened_shared_house() as house:
+        record, text = answered(lambda: house.access.create(**asked))
     click.echo(f"The key {record.id}, {record.name}, opens {_grants(record)}; expires: {_expiry(record)}", err=True)
     click.echo(text)
 
@@ -54,8 +54,8 @@ def create(**asked: Any) -> None:
 @json_lines_option
 def list_(as_json: bool) -> None:
     """Print what each key opens, the oldest key first."""
-    with opened_access() as access:
-        records = answered(access.list)
+    with opened_shared_house() as house:
+        records = answered(house.access.list)
     if as_json:
         for record in records:
             click.echo(msgspec.json.encode(record))
@@ -67,8 +67,8 @@ def list_(as_json: bool) -> None:
 @click.argument("ids", nargs=-1, required=True, callback=_ids, metavar="ID...")
 def revoke(ids: list[str]) -> None:
     """Make keys invalid at once. ID: of a key, see `list`."""
-    with opened_access() as access:
-        unknown = answered(lambda: [id_ for id_ in ids if not access.revoke(id_)])
+    with opened_shared_house() as house:
+        unknown = answered(lambda: [id_ for id_ in ids if not house.access.revoke(id_)])
     if revoked := [id_ for id_ in ids if id_ not in unknown]:
         click.echo(f"Revoked: {', '.join(revoked)}")
     if unknown:
@@ -85,8 +85,8 @@ def rotate(id_: str, keep_old_seconds: float | None) -> None:
 
     ID: of a key, see `list`. Only the new key goes to standard output. Its grants and its expiry stay.
     """
-    with opened_access() as access:
-        text = answered(lambda: access.rotate(id_, keep_old_seconds or 0.0))
+    with opened_shared_house() as house:
+        text = answered(lambda: house.access.rotate(id_, keep_old_seconds or 0.0))
     if text is None:
         raise click.ClickException(f"There is no key {id_}")
     click.echo(f"The key {id_} has a new secret", err=True)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from smarthouse_api.access.grants import Access
     from smarthouse_api.collections.model import Collection
     from smarthouse_api.house import House
 
@@ -49,13 +48,6 @@ def opened_shared_house() -> Iterator[House]:
                 " choose another store for both"
             )
         yield house
-
-
-@contextmanager
-def opened_access() -> Iterator[Access]:
-    """Opens the house for a command about keys."""
-    with opened_shared_house() as house:
-        yield house.access
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How commands print a collection: in lines, as a row of a table and as JSON."""
+"""What commands print: tables, and a collection in lines, as a row of a table or as JSON."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+import click
 import msgspec
 
 from smarthouse_api.arrow.times import seconds_text
-from smarthouse_api.cli.units import duration_text, size_text
+from smarthouse_api.cli.options import UNIT_BYTES, UNIT_SECONDS
 
 if TYPE_CHECKING:
     from smarthouse_api.access.keys import KeyRecord
@@ -24,6 +25,13 @@ _MODES: Final = {
     "warn": "warn: records that fail the schema are stored and marked",
     "strict": "strict: records that fail the schema are dead letters; the data sources' API refuses them",
 }
+
+
+def echo_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows under a header for people to read. Each column is as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def as_cells(one: Collection) -> tuple[str, ...]:
@@ -78,3 +86,19 @@ def _writers(one: Collection) -> str:
 
 def _readers(one: Collection) -> str:
     return "without a key" if one.public else "with a key"
+
+
+def duration_text(seconds: float) -> str:
+    """Writes seconds in the largest unit below a week that divides them."""
+    for unit in "dhm":
+        if seconds % UNIT_SECONDS[unit] == 0:
+            return f"{seconds / UNIT_SECONDS[unit]:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
+def size_text(octets: int) -> str:
+    """Writes bytes in the largest unit that divides them."""
+    for unit, size in UNIT_BYTES.items():
+        if octets and octets % size == 0:
+            return f"{octets // size}{unit}"
+    return f"{octets}B"
