@@ -105,18 +105,9 @@ class _Work:
     read: int
     is_lost: bool = False
 
-    def is_announced(self, part: Part) -> bool:
-        with self._turn_may_be_over():
-            self.maker.announce(self.turn, part)
-        return not self.is_lost
-
-    def record(self, part: Part) -> None:
-        with self._turn_may_be_over():
-            self.turn = self.maker.record(self.turn, part)
-
     @contextmanager
-    def _turn_may_be_over(self) -> Iterator[None]:
-        """Whoever has the next one goes on from what the lake says."""
+    def in_turn(self) -> Iterator[None]:
+        """A step of the turn: if the turn is over, the rest of the step is left to the next turn, which asks the lake."""
         try:
             yield
         except Conflict:
@@ -234,7 +225,12 @@ class Curator:
         return parts
 
     def _commit(self, lease: Lease, snapshot: DeltaTable, parts: Sequence[tuple[_Work, Part]]) -> None:
-        good = [(work, part) for work, part in parts if not work.is_lost and work.is_announced(part)]
+        good = list[tuple[_Work, Part]]()
+        for work, part in parts:
+            if not work.is_lost:
+                with work.in_turn():
+                    work.maker.announce(work.turn, part)
+                    good.append((work, part))
         with_rows = [(work, part) for work, part in good if any(table.num_rows for table in part.tables)]
         if with_rows:
             lease.check()
@@ -243,7 +239,8 @@ class Curator:
             # Behind another's erasing, a commit that was late may stand where nobody looks.
             lease.check()
         for work, part in good:
-            work.record(part)
+            with work.in_turn():
+                work.turn = work.maker.record(work.turn, part)
 
 
 def together_or_apart(
