@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from io import BytesIO
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROW_GROUP_ROWS: Final = 100_000
 ROW_GROUP_BYTES: Final = 64 << 20
-
-
-class _Sink(io.RawIOBase):
-    """What a writer wrote since it was last drained. (Arrow counts the positions in the file itself.)"""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._parts.append(bytes(data))
-        return len(self._parts[-1])
-
-    def drain(self) -> bytes:
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
 
 
 def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -46,10 +28,18 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 def parquet_file(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:
     """Parquet with zstd, a chunk for each row group. batches: small ones, of this schema."""
-    sink = _Sink()
+    sink = BytesIO()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for group in _groups(batches):
             if len(group):  # Arrow knows no rows without columns
                 writer.write_table(group, row_group_size=len(group))
-                yield sink.drain()
-    yield sink.drain()
+                yield _drained(sink)
+    yield _drained(sink)
+
+
+def _drained(sink: BytesIO) -> bytes:
+    """What was written since it was last drained. Arrow counts the positions in the file itself."""
+    written = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return written
