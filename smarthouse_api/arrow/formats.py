@@ -52,14 +52,15 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format. name: as a request names it. write: gives the bytes in chunks, and reads the rows as chunks are asked for.
+    """How rows are written in one format, and what a client is told of it.
 
-    packed: deflating the bytes gains nothing. has_objects: a row is a JSON object. takes_any_name: any text can name a column.
+    name: as a request names it, and as a file's extension. write: gives the bytes in chunks, and reads the rows as chunks are
+    asked for. packed: deflating the bytes gains nothing. has_objects: a row is a JSON object. takes_any_name: any text can name
+    a column.
     """
 
     name: str
     media_type: str
-    extension: str
     description: str
     write: Callable[[RowSource], Iterator[bytes]]
     packed: bool = False
@@ -139,12 +140,12 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         one.name: one
         for one in (
-            Format("csv", "text/csv", "csv", "comma-separated values, UTF-8, with a header line", csv),
-            Format("json", "application/json", "json", "one array of objects", json, has_objects=True),
-            Format("jsonl", "application/jsonl", "jsonl", "one JSON object on each line", jsonl, has_objects=True),
-            Format("xml", "application/xml", "xml", "XML 1.0, a row element for each row", xml, takes_any_name=False),
-            Format("parquet", "application/vnd.apache.parquet", "parquet", "Apache Parquet with zstd", parquet, packed=True),
+            Format("csv", "text/csv", "comma-separated values, UTF-8, with a header line", csv),
+            Format("json", "application/json", "one array of objects", json, has_objects=True),
+            Format("jsonl", "application/jsonl", "one JSON object on each line", jsonl, has_objects=True),
+            Format("xml", "application/xml", "XML 1.0, a row element for each row", xml, takes_any_name=False),
+            Format("parquet", "application/vnd.apache.parquet", "Apache Parquet with zstd", parquet, packed=True),
         )
     }
 )
-"""Every format by its name, which is also its file extension."""
+"""Every format by its name."""

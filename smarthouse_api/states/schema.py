@@ -49,21 +49,7 @@ home: the home's internal key, random, unrelated to its UUID. time: the record's
 `last_updated`, else `received`.
 """
 
-ROWS: Final = pa.schema(
-    [
-        pa.field("home", pa.string(), nullable=False),
-        pa.field("entity_id", pa.string(), nullable=False),
-        pa.field("type", pa.string(), nullable=False),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("unit", pa.string()),
-        pa.field("device_class", pa.string()),
-        pa.field("last_changed", TIMESTAMP),
-        pa.field("last_updated", TIMESTAMP),
-        pa.field("received", TIMESTAMP, nullable=False),
-        pa.field("attributes", pa.string(), nullable=False),
-    ]
-)
+ROWS: Final = pa.schema([STATES.field("home"), *list(RECORDS)[:-1], STATES.field("received"), RECORDS.field("attributes")])
 """A row of an export, in the order of its columns. home: a pseudonym."""
 
 

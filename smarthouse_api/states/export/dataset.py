@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import chain
+from typing import Final
 
 import orjson
 import pyarrow as pa
@@ -14,8 +16,9 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from config.groups import ExportSettings
-from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.arrow.formats import FORMATS, Frame
 from smarthouse_api.arrow.read_ahead import read_ahead
+from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.coordination.answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Lease
@@ -25,13 +28,15 @@ from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.metadata import Extract, ckan_package, data_package
 from smarthouse_api.states.export.order import ordered
-from smarthouse_api.states.export.row_source import row_source
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.privacy import Redactor
 from smarthouse_api.states.query import Filters, parts, select_groups, select_rows
+from smarthouse_api.states.schema import ROWS
 from smarthouse_api.states.table import StatesTable
 
 _READ_AHEAD_BYTES = 8 << 20
+_OBJECTS: Final = frozenset({"attributes"})
+_FRAME: Final = Frame(b"[", b"\n]\n", first=b"\n")
 
 
 class Export(LeasedAnswer):
@@ -78,7 +83,7 @@ class Exports:
             made_at = datetime.now(UTC)
             stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
             chunks = archive(
-                (_member(f"{stem}.{FORMATS[name].extension}", name, rows) for name in formats),
+                (Member(f"{stem}.{name}", FORMATS[name].write(row_source(rows)), FORMATS[name].packed) for name in formats),
                 modified_at=made_at,
                 trailer=(lambda files: self._describe(stem, made_at, filters, rows, files)) if metadata else None,
             )
@@ -95,20 +100,7 @@ class Exports:
         return None if rows.is_empty() else rows
 
     def _describe(self, stem: str, made_at: datetime, filters: Filters, rows: Rows, files: list[Written]) -> Iterator[Member]:
-        extract = Extract(
-            id=uuid.uuid4().hex,
-            generated_at=made_at,
-            rows=rows.count,
-            privacy=self._settings.privacy,
-            pseudonyms=self._settings.pseudonyms,
-            time_field=filters.time_field,
-            date_from=filters.since.isoformat() if filters.since else None,
-            date_to=filters.until.isoformat() if filters.until else None,
-            types=filters.types,
-            units=filters.units,
-            author=self._settings.author,
-            license_id=self._settings.license,
-        )
+        extract = Extract(id=uuid.uuid4().hex, generated_at=made_at, rows=rows.count, filters=filters, settings=self._settings)
         for name, document in (
             (f"{stem}_metadata.json", ckan_package(extract, files)),
             ("datapackage.json", data_package(extract, files)),
@@ -133,27 +125,27 @@ class Rows:
         self._homes, self._lease, self._redactor = homes, lease, redactor
         self._parts = list(parts(files_of(snapshot), filters))
         self._groups = self._published_groups(settings.min_homes) if settings.privacy == "strict" else None
-        self._first: Generator[pa.RecordBatch | None] | None = None
+        self._begun: tuple[pa.RecordBatch, Generator[pa.RecordBatch]] | None = None
         self.count = 0
 
     def is_empty(self) -> bool:
         """Whether there is no row. The work of finding the first is not done twice."""
-        batches = self._ahead()
-        first = next(batches, None)
-        if first is None:
+        rest = self._ahead()
+        if (first := next(rest, None)) is None:
             return True
-        self._first = _chained(first, batches)
-        next(self._first)
+        self._begun = first, rest
         return False
 
     def close(self) -> None:
         """Stop reading ahead, if nobody began to read."""
-        if self._first is not None:
-            self._first.close()
+        if self._begun is not None:
+            self._begun[1].close()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        batches, self._first = self._first or self._ahead(), None
-        return batches
+        if self._begun is None:
+            return self._ahead()
+        (first, rest), self._begun = self._begun, None
+        return chain([first], rest)
 
     def _ahead(self) -> Generator[pa.RecordBatch]:
         """The batches, read and made private in a thread of their own while those before are encoded."""
@@ -187,14 +179,6 @@ class Rows:
         return [tuple(row.values()) for batch in self._engine.stream(self._snapshot, query) for row in batch.to_pylist()]
 
 
-def _member(file_name: str, format_: str, rows: Rows) -> Member:
-    form = FORMATS[format_]
-    return Member(file_name, form.write(row_source(rows)), form.packed)
-
-
-def _chained(first: pa.RecordBatch, rest: Generator[pa.RecordBatch]) -> Generator[pa.RecordBatch | None]:
-    """None, then `first` and the `rest`: once begun, closing it closes the rest."""
-    with closing(rest):
-        yield None
-        yield first
-        yield from rest
+def row_source(batches: Iterable[pa.RecordBatch]) -> SchemaRows:
+    """Rows of an export, to be written in any format. batches: of the columns of `ROWS`, read one by one."""
+    return SchemaRows(batches, ROWS, objects=_OBJECTS, frame=_FRAME)

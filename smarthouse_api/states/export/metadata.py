@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import orjson
 
+from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS, Format
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.export.archive import Written
+from smarthouse_api.states.query import Filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ LICENSES: Final[Mapping[str, str]] = MappingProxyType(
 
 KEYWORDS: Final = ("smart home", "home-assistant", "time series")
 UNFILTERED: Final = "all"
+_TITLE: Final = "Smart-home states"
 _TABLES: Final = frozenset({"csv", "json", "jsonl"})
 _TAG: Final = re.compile(r"[\w \-.]{2,100}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
@@ -68,25 +71,16 @@ _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """An export that was made, as it really was: the effective filters, not the ones asked for.
+    """What the documents say of an export that was made.
 
-    id: unique for each export. date_from, date_to: None for no limit. types, units: empty for all. time_field: what the dates
-    filter. rows: of each file. license_id: one of CKAN's.
+    id: unique for each export. rows: of each file. filters: those that were applied, not the ones asked for.
     """
 
     id: str
     generated_at: datetime
     rows: int
-    privacy: str
-    pseudonyms: str
-    time_field: str
-    date_from: str | None = None
-    date_to: str | None = None
-    types: Sequence[str] = ()
-    units: Sequence[str] = ()
-    title: str = "Smart-home states"
-    author: str = ""
-    license_id: str = "cc-zero"
+    filters: Filters
+    settings: ExportSettings
 
     @property
     def name(self) -> str:
@@ -96,7 +90,7 @@ class Extract:
     @property
     def keywords(self) -> list[str]:
         """Without the types that CKAN would not take for a tag."""
-        return list(dict.fromkeys((*KEYWORDS, *filter(_TAG.fullmatch, self.types))))
+        return list(dict.fromkeys((*KEYWORDS, *filter(_TAG.fullmatch, self.filters.types))))
 
     @property
     def notes(self) -> str:
@@ -114,10 +108,10 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     made_at = _naive(extract.generated_at)
     return {
         "name": extract.name,
-        "title": extract.title,
+        "title": _TITLE,
         "notes": extract.notes,
-        "author": extract.author,
-        "license_id": extract.license_id,
+        "author": extract.settings.author,
+        "license_id": extract.settings.license,
         "tags": [{"name": keyword} for keyword in extract.keywords],
         "extras": [{"key": key, "value": value} for key, value in _facts(extract, files).items()],
         "resources": [
@@ -140,15 +134,16 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
 
 def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
     """The extras. No key may be one of CKAN's own fields of a package."""
+    filters = extract.filters
     return {
-        "date_from": extract.date_from or UNFILTERED,
-        "date_to": extract.date_to or UNFILTERED,
-        "types": _listed(extract.types),
-        "units": _listed(extract.units),
-        "time_field": extract.time_field,
+        "date_from": filters.since.isoformat() if filters.since else UNFILTERED,
+        "date_to": filters.until.isoformat() if filters.until else UNFILTERED,
+        "types": _listed(filters.types),
+        "units": _listed(filters.units),
+        "time_field": filters.time_field,
         "formats": _listed([_format(file).name for file in files]),
-        "privacy": extract.privacy,
-        "pseudonyms": extract.pseudonyms,
+        "privacy": extract.settings.privacy,
+        "pseudonyms": extract.settings.pseudonyms,
         "rows": str(extract.rows),
         "generated_at": time_text(extract.generated_at),
     }
@@ -165,17 +160,18 @@ def data_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     `bytes` and `hash` are of the file as unzipped; JSON has the hash only.
     """
     resources = [_resource(file) for file in files]
+    license_id, author = extract.settings.license, extract.settings.author
     tabular = all(resource["profile"] == "tabular-data-resource" for resource in resources)
     return {
         "profile": "tabular-data-package" if tabular else "data-package",
         "name": extract.name,
         "id": extract.id,
-        "title": extract.title,
+        "title": _TITLE,
         "description": extract.notes,
         "created": time_text(extract.generated_at),
         "keywords": extract.keywords,
-        "licenses": [{"name": LICENSES.get(extract.license_id, extract.license_id)}],
-        **({"contributors": [{"title": extract.author, "role": "author"}]} if extract.author else {}),
+        "licenses": [{"name": LICENSES.get(license_id, license_id)}],
+        "contributors": [{"title": author, "role": "author"}],
         "resources": resources,
     }
 

@@ -16,7 +16,7 @@ import xmltodict
 
 from smarthouse_api.arrow import parquet, slices
 from smarthouse_api.arrow.formats import FORMATS
-from smarthouse_api.states.export.row_source import row_source
+from smarthouse_api.states.export.dataset import row_source
 from smarthouse_api.states.schema import ROWS
 from tests.states.export.readers import READERS, Rows, read_parquet
 from tests.states.export.rows import BIG, FORBIDDEN, NUMBERS, STATES, TIMES, batch, nasty, row
@@ -46,7 +46,7 @@ def back(name: str, *batches: pa.RecordBatch) -> Rows:
 
 def test_the_table_names_the_formats_of_the_contract():
     assert list(FORMATS) == ["csv", "json", "jsonl", "xml", "parquet"]
-    assert all(name == form.name == form.extension for name, form in FORMATS.items())
+    assert all(name == form.name for name, form in FORMATS.items())
 
 
 @every_format

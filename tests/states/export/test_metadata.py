@@ -11,17 +11,19 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from io import BytesIO
 
 import orjson
 import pyarrow as pa
 import pytest
 
+from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.states.export.archive import Member, Written, archive
+from smarthouse_api.states.export.dataset import row_source
 from smarthouse_api.states.export.metadata import COLUMNS, Extract, ckan_package, data_package, table_schema
-from smarthouse_api.states.export.row_source import row_source
+from smarthouse_api.states.query import Filters
 from smarthouse_api.states.schema import ROWS
 from tests.states.export.rows import batch, nasty
 
@@ -30,14 +32,8 @@ EXTRACT = Extract(
     id="0b8d6c9e4f",
     generated_at=NOW,
     rows=68,
-    privacy="standard",
-    pseudonyms="stable",
-    time_field="time",
-    date_from="2026-01-01",
-    date_to="2026-02-28",
-    types=["sensor", "light"],
-    units=["°C", "a,b"],
-    author="An institute",
+    filters=Filters(date(2026, 1, 1), date(2026, 2, 28), types=("sensor", "light"), units=("°C", "a,b")),
+    settings=ExportSettings(author="An institute"),
 )
 FILES = [Written(f"smarthouse_extract_2026-03-01.{name}", 1000, "ab" * 32) for name in FORMATS]
 
@@ -72,12 +68,12 @@ CKAN_FIELDS = {
 }
 
 
-def package(**changes) -> dict:
-    return ckan_package(replace(EXTRACT, **changes), FILES)
+def package(extract: Extract = EXTRACT) -> dict:
+    return ckan_package(extract, FILES)
 
 
-def extras(**changes) -> dict[str, str]:
-    return {extra["key"]: extra["value"] for extra in package(**changes)["extras"]}
+def extras(extract: Extract = EXTRACT) -> dict[str, str]:
+    return {extra["key"]: extra["value"] for extra in package(extract)["extras"]}
 
 
 def test_every_column_is_described_in_order():
@@ -87,17 +83,18 @@ def test_every_column_is_described_in_order():
 
 @pytest.mark.parametrize("export_id", ["0b8d6c9e4f", "A/B c", "é" * 200, "x" * 200])
 def test_the_name_is_one_that_ckan_takes(export_id):
-    name = package(id=export_id)["name"]
+    name = package(replace(EXTRACT, id=export_id))["name"]
     assert re.fullmatch(r"[a-z0-9_-]{2,100}", name)
     assert name not in ("new", "edit", "search")
 
 
 def test_two_exports_have_two_names():
-    assert package(id="1")["name"] != package(id="2")["name"]
+    assert package(replace(EXTRACT, id="1"))["name"] != package(replace(EXTRACT, id="2"))["name"]
 
 
 def test_tags_are_ones_that_ckan_takes():
-    tags = [tag["name"] for tag in package(types=["sensor", "x", "a/b", "sensor", "y" * 101, "düfte"])["tags"]]
+    filters = Filters(types=("sensor", "x", "a/b", "sensor", "y" * 101, "düfte"))
+    tags = [tag["name"] for tag in package(replace(EXTRACT, filters=filters))["tags"]]
     assert all(re.fullmatch(r"[\w \-.]{2,100}", tag) for tag in tags)
     assert len(tags) == len(set(tags))
     assert {"sensor", "düfte"} <= set(tags)
@@ -109,7 +106,7 @@ def test_extras_hold_the_effective_filters():
         "date_to": "2026-02-28",
         "types": '["sensor","light"]',
         "units": '["°C","a,b"]',
-        "time_field": "time",
+        "time_field": "changed",
         "formats": '["csv","json","jsonl","xml","parquet"]',
         "privacy": "standard",
         "pseudonyms": "stable",
@@ -119,7 +116,7 @@ def test_extras_hold_the_effective_filters():
 
 
 def test_extras_say_so_where_nothing_was_filtered():
-    found = extras(date_from=None, date_to=None, types=(), units=())
+    found = extras(replace(EXTRACT, filters=Filters()))
     assert {found[key] for key in ("date_from", "date_to", "types", "units")} == {"all"}
 
 
@@ -151,13 +148,14 @@ def test_a_resource_says_what_the_file_is():
 
 
 def test_times_of_another_offset_are_told_in_utc():
-    found = package(generated_at=NOW.astimezone(timezone(timedelta(hours=5))))
+    found = package(replace(EXTRACT, generated_at=NOW.astimezone(timezone(timedelta(hours=5)))))
     assert found["resources"][0]["created"] == "2026-03-01T12:34:56.000007"
 
 
 def test_the_license_is_the_one_that_was_configured():
-    assert package(license_id="odc-odbl")["license_id"] == "odc-odbl"
-    assert data_package(replace(EXTRACT, license_id="odc-odbl"), FILES)["licenses"] == [{"name": "ODbL-1.0"}]
+    extract = replace(EXTRACT, settings=ExportSettings(license="odc-odbl"))
+    assert package(extract)["license_id"] == "odc-odbl"
+    assert data_package(extract, FILES)["licenses"] == [{"name": "ODbL-1.0"}]
 
 
 def test_the_data_package_is_tabular_only_where_every_file_is():
