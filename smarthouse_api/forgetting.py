@@ -175,8 +175,8 @@ class Forgetting:
         for key in self._uploads.homes() - self._homes.known():
             if digest_of(key) in noted:
                 self._uploads.purge(key)
-        left = self._streams.chores.places() - self._streams.catalogue.places()
-        self._streams.chores.erase(place for place in left if digest_of(place[0]) in noted)
+        left = self._streams.store.places() - self._streams.catalogue.places()
+        self._streams.store.erase(place for place in left if digest_of(place[0]) in noted)
 
     def _hide_streams(self, home_id: int, keys: set[str]) -> None:
         self.note(map(digest_of, keys))

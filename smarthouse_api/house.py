@@ -62,7 +62,7 @@ class House:
             raise SettingsError(f"SMARTHOUSE_ENGINE_URL: {fault}") from None
         homes = Homes(state, keyring)
         uploads = Uploads(state, objects, homes, replies, settings.requests)
-        streams = Streams.on(state, objects, keyring, leases, replies, settings.streams)
+        streams = Streams(state, objects, keyring, leases, replies, settings.streams)
         collections = Collections.on(state, objects, leases, replies, engine, settings.collections, settings.lake)
         forgetting = Forgetting(state, objects, homes, uploads, table, streams, access, leases, settings.forgetting)
         states_chores = StatesChores(uploads, homes, table, forgetting.is_purging, settings.lake)

@@ -40,7 +40,7 @@ class Restoring:
         with_data = self._uploads.homes() | self._table.homes()
         known, hidden = self._homes.known(), set(self._homes.hidden())
         with_data -= hidden
-        with_packets, with_names = self._streams.chores.places(), self._streams.catalogue.places()
+        with_packets, with_names = self._streams.store.places(), self._streams.catalogue.places()
         count = len(with_data) + len(with_packets)
         if count and not with_data & known and not with_packets & with_names:
             raise Invalid(
@@ -57,7 +57,7 @@ class Restoring:
         self._forgetting.finish()
         again = self._forget_streams(noted)
         nameless = with_packets - with_names
-        self._streams.chores.erase(nameless)
+        self._streams.store.erase(nameless)
         unknown = {home for home, _ in nameless if digest_of(home) not in noted} - {home for home, _ in with_names}
         return Restored(len(forgotten) + again, len(orphaned) + len(unknown))
 

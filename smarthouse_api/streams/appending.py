@@ -1,4 +1,4 @@
-"""Packets appended: one after another for each stream, from any number of writers, durable once that is answered.
+"""Appending: many writers add packets to a stream, one after another, each durable once its request is answered.
 
 The threads of one process share their commits (group commit):
 
@@ -31,7 +31,7 @@ from smarthouse_api.streams.blocks import entries
 from smarthouse_api.streams.catalogue import StreamCatalogue
 from smarthouse_api.streams.heads import Draft, Heads, Seen, space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Stream
-from smarthouse_api.streams.shelf import Shelf
+from smarthouse_api.streams.reading import PacketReader
 
 _ATTEMPTS: Final = 200
 _BATCH_BYTES: Final = 8 << 20
@@ -41,7 +41,7 @@ _REPLY: Final = pair_of(Appended)
 
 @dataclass
 class _Append:
-    """An append that waits for its turn, and what became of it."""
+    """An append that waits for its turn, and its outcome."""
 
     stream: Stream
     packets: Sequence[NewPacket]
@@ -54,7 +54,7 @@ class _Append:
 
 @dataclass
 class _Line:
-    """Those who append to one stream in this process."""
+    """The requests of this process that append to one stream."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     asked: deque[_Append] = field(default_factory=deque)
@@ -62,17 +62,12 @@ class _Line:
 
 
 class Appending:
-    """Appends packets to streams: checks them, numbers them, and commits those of many requests together."""
+    """Appends packets to streams: checks them, numbers them, and commits the packets of many requests together."""
 
     def __init__(
-        self,
-        catalogue: StreamCatalogue,
-        heads: Heads,
-        shelf: Shelf,
-        replies: Replies,
-        settings: StreamSettings,
+        self, catalogue: StreamCatalogue, heads: Heads, reader: PacketReader, replies: Replies, settings: StreamSettings
     ) -> None:
-        self._catalogue, self._heads, self._shelf = catalogue, heads, shelf
+        self._catalogue, self._heads, self._reader = catalogue, heads, reader
         self._replies, self._settings = replies, settings
         self._gate = threading.Lock()
         self._lines: dict[str, _Line] = {}
@@ -89,16 +84,16 @@ class Appending:
     ) -> Appended:
         """Store all the packets, or none; durable once this returns.
 
-        A packet without an index gets the one after that of the packet before it, the first the stream's next. One whose
-        index is taken already is a repeat if its bytes are the same.
-        session_id: the open session that they must belong to. Raises `InUse` (another owns the stream, other bytes stand at an
-        index, the named session is not open), `KeyReused`, `TooLarge`, `Invalid`, `NotFound`.
+        A packet without an index gets the index after that of the packet before it, and the first packet the stream's next. A
+        packet whose index is taken is a repeat if its bytes are the same.
+        session_id: the open session that the packets must belong to. Raises `InUse` (another key owns the stream, other bytes
+        stand at an index, the named session is not open), `KeyReused`, `TooLarge`, `Invalid`, `NotFound`.
         """
         asked = _Append(stream, packets, owner, session_id, request_key, self._checked_size(packets))
         try:
             return self._outcome(asked)
         except NotFound:
-            # The caller may have recalled a stream that was deleted and made anew.
+            # The caller may have recalled a stream that was deleted and created again.
             asked.stream, asked.outcome = self._catalogue.find(stream.home_id, stream.module_id, stream.name), None
             if asked.stream.key == stream.key:
                 raise
@@ -148,7 +143,7 @@ class Appending:
                 # Another process was first. It will be again, unless the two fall out of step.
                 time.sleep(random.uniform(0, 0.002))  # noqa: S311
             outcome = Unavailable("This stream is being written to from too many sides; repeat the request")
-        except Exception as error:  # whatever it is, it is told to each who waits for it
+        except Exception as error:  # any error goes to each request that waits
             outcome = error
         finally:
             for asked in batch:
@@ -157,29 +152,25 @@ class Appending:
     def _try(self, batch: list[_Append], *, is_first: bool) -> None:
         """One attempt at all of the batch, in one commit. Raises `Conflict` when another process was first."""
         stream = batch[0].stream
-        # Mostly nobody else wrote meanwhile. If so, the commit says it, and the next attempt looks.
+        # Mostly nobody else wrote meanwhile. If another did, the commit fails, and the next attempt looks.
         seen = self._seen.pop(stream.key, None) if is_first else None
         is_fresh = seen is None
         draft = Draft(seen or self._heads.look(stream))
-        planned = list[tuple[_Append, Appended]]()
-        refused = list[tuple[_Append, Refused]]()
+        outcomes = list[tuple[_Append, Appended | Refused | None]]()
         received_us = microseconds(datetime.now(UTC))
         for asked in batch:
             try:
-                if (done := self._planned(draft, asked, received_us)) is not None:
-                    planned.append((asked, done))
+                outcomes.append((asked, self._planned(draft, asked, received_us)))
             except Refused as refusal:
-                refused.append((asked, refusal))
-        if refused and not is_fresh:
-            return  # on what may be over already
+                outcomes.append((asked, refusal))
+        if not is_fresh and any(isinstance(outcome, Refused) for _, outcome in outcomes):
+            return  # what refused them may be over already
         if not draft.is_idle:
             self._commit(stream, draft)
         elif not is_fresh:
-            self._heads.look(stream)  # which no commit has told to be there still
-        for one, appended in planned:
-            one.outcome = appended
-        for one, fault in refused:
-            one.outcome = fault
+            self._heads.look(stream)  # no commit has told whether it is still there
+        for asked, outcome in outcomes:
+            asked.outcome = outcome
 
     def _commit(self, stream: Stream, draft: Draft) -> None:
         seen = self._heads.commit(stream, draft)
@@ -189,16 +180,17 @@ class Appending:
         size = self._settings.segment_bytes
         before, after = draft.seen.head.bytes // size, seen.head.bytes // size
         if before != after:
-            with suppress(StoreError):  # the packets are durable; whoever keeps house finds them later all the same
+            with suppress(StoreError):  # the packets are durable, and housekeeping finds them later all the same
                 self._catalogue.mark_full(stream)
 
     def _planned(self, draft: Draft, asked: _Append, received_us: int) -> Appended | None:
-        """What the request will be told once the draft is stored; None when it has to wait for the one before it."""
+        """What the request is answered once the draft is stored; None if it must wait for the request before it."""
         if asked.request_key is not None and asked.request_key.document in draft.expect:
             return None
         if (earlier := self._replies.earlier(space_of(asked.stream.key), asked.request_key, _REPLY)) is not None:
             return earlier
-        self._check_session(draft, asked)
+        if asked.session_id is not None and (draft.head.open is None or draft.head.open.id != asked.session_id):
+            raise InUse("The session is not open: it was closed or timed out; open another to go on", reason="SESSION_NOT_OPEN")
         draft.own(asked.owner)
         head, placed = draft.head, _placed(asked.packets, draft.head.next)
         new = [(index, data) for index, data in placed if index >= head.next]
@@ -211,28 +203,20 @@ class Appending:
             draft.puts.append(put)
         return appended
 
-    def _check_session(self, draft: Draft, asked: _Append) -> None:
-        if asked.session_id is not None and (draft.head.open is None or draft.head.open.id != asked.session_id):
-            raise InUse(
-                "The session is not open: it was closed, or timed out; open another to go on", reason="SESSION_NOT_OPEN"
-            )
-
     def _check_repeats(self, draft: Draft, stream: Stream, repeats: Sequence[tuple[int, bytes]]) -> None:
         """Raises `InUse` unless exactly these bytes stand at these indexes."""
         waiting = draft.waiting
-        stored = self._shelf.at(stream, [index for index, _ in repeats if index not in waiting]) if repeats else {}
+        stored = self._reader.at(stream, [index for index, _ in repeats if index not in waiting]) if repeats else {}
         for index, data in repeats:
             found = waiting.get(index, stored.get(index))
             if found != data:
-                why = "nothing is kept there any more, or ever was" if found is None else "other bytes stand there"
-                raise InUse(
-                    f"Index {index} is below the next one, {draft.head.next}, and {why}; any from the next one on is free",
-                    reason="INDEX_TAKEN",
-                )
+                why = "no packet is kept there" if found is None else "other bytes stand there"
+                detail = f"Index {index} is below the next one, {draft.head.next}, and {why}; use the next one or a higher one"
+                raise InUse(detail, reason="INDEX_TAKEN")
 
 
 def _taken(asked: deque[_Append]) -> Iterator[_Append]:
-    """Those who wait, as many as fit into one commit; at least one."""
+    """The waiting appends that fit into one commit; at least one."""
     size = 0
     while asked and (size == 0 or size + asked[0].size <= _BATCH_BYTES):
         size += max(asked[0].size, 1)
@@ -240,7 +224,7 @@ def _taken(asked: deque[_Append]) -> Iterator[_Append]:
 
 
 def _placed(packets: Sequence[NewPacket], next_index: int) -> list[tuple[int, bytes]]:
-    """The packets, each with its index. Raises `InUse` when they have no order, or no index is left."""
+    """The packets, each with its index. Raises `Invalid` unless the indexes rise, `InUse` if no index is left."""
     placed, following = list[tuple[int, bytes]](), next_index
     for packet in packets:
         index = following if packet.index is None else packet.index

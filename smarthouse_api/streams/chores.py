@@ -1,6 +1,6 @@
-"""The chores of streams: sealing, retention, and removing the bytes of what was deleted or forgotten.
+"""The chores of streams: sealing, retention, and the purge of deleted streams.
 
-One process works at a time, under a lease; the housekeeper calls `run` again and again.
+One process works at a time, under a lease. The housekeeper calls `run` again and again.
 """
 
 from __future__ import annotations
@@ -12,26 +12,23 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
-import msgspec
-
-from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreUnavailable
+from backends.ports import StateStore, StoreUnavailable
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.catalogue import StreamCatalogue, StreamTombstone
-from smarthouse_api.streams.heads import Heads, space_of
+from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.packet_store import PacketStore, Versioned
 from smarthouse_api.streams.retention import Retaining
 from smarthouse_api.streams.sealing import Sealing
-from smarthouse_api.streams.segments import REST, Found, object_name
 from smarthouse_api.streams.sessions import downloads_of
-from smarthouse_api.streams.shelf import Shelf
 
 _LEASE: Final = "streams"
 _ROUND_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 3600.0
-"""How long what nobody refers to any more is kept, for a state that is an hour older: after a failover, in a backup."""
+"""How long retired segments and purged streams stay, for a state that is an hour older: after a failover, in a backup."""
 
-_TRASH_SECONDS: Final = 86400.0
+_DOWNLOADED_GRACE_SECONDS: Final = 86400.0
 _ORPHAN_DAYS: Final = 7
 
 One = TypeVar("One")
@@ -40,26 +37,25 @@ log = logging.getLogger(__name__)
 
 
 class StreamsChores:
-    """What goes on with the streams of one installation without a request."""
+    """Seals, trims, purges and sweeps the streams of one installation, without a request."""
 
     def __init__(
         self,
         state: StateStore,
-        objects: ObjectStore,
         catalogue: StreamCatalogue,
         heads: Heads,
-        shelf: Shelf,
+        store: PacketStore,
         sealing: Sealing,
         retaining: Retaining,
         leases: Leases,
     ) -> None:
-        self._state, self._objects, self._catalogue, self._heads = state, objects, catalogue, heads
-        self._shelf, self._sealing, self._retaining, self._leases = shelf, sealing, retaining, leases
+        self._state, self._catalogue, self._heads, self._store = state, catalogue, heads, store
+        self._sealing, self._retaining, self._leases = sealing, retaining, leases
         self._begun_at = float("-inf")
         self._round: Iterator[Stream] | None = None
 
     def run(self, is_over: Callable[[], bool]) -> None:
-        """One turn: what is marked, and a part of the round through all streams. It ends soon once `is_over`."""
+        """One turn: purge, maintain marked streams, go on with the round through all streams. It ends soon once `is_over`."""
         if (lease := self._leases.try_hold(_LEASE)) is None:
             return
         with lease:
@@ -68,9 +64,9 @@ class StreamsChores:
             self._go_round(lease, is_over)
 
     def purge(self, wait_seconds: float) -> None:
-        """Break off who reads what was deleted, and remove its bytes, now.
+        """Break off the downloads of deleted streams, and remove their bytes, now.
 
-        Raises `TimeoutError` while another process does the chores for so long.
+        Raises `TimeoutError` if another process does the chores for longer than `wait_seconds`.
         """
         due = self._due()
         for tombstone in due:
@@ -81,43 +77,30 @@ class StreamsChores:
                     self._purge(tombstone)
 
     def cancel_downloads(self, stream_key: str) -> None:
-        """Break off downloads of the stream that are under way."""
+        """Break off the downloads of the stream that are under way."""
         self._leases.break_shared(downloads_of(stream_key), 0)
 
     def maintain(self, stream: Stream, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Do what is due for one stream, until it `is_over`."""
+        """Do what is due for one stream: retention, sealing, deleting retired segments."""
         with suppress(NotFound):  # it may be deleted at any time
-            seen, found = self._heads.look(stream), self._shelf.found(stream)
-            self._sealing.drop_sealed(stream, found.rest)
+            seen, found = self._heads.look(stream), self._store.manifest(stream)
+            self._store.drop_sealed(stream, found.manifest)
             if self._retaining.apply(stream, seen, found):
-                found = self._shelf.found(stream)
-            while self._sealing.is_due(stream, seen, found.rest) and self._sealing.seal(stream, found):
-                found = self._shelf.found(stream)
+                found = self._store.manifest(stream)
+            while self._sealing.is_due(stream, seen, found.manifest) and self._sealing.seal(stream, found):
+                found = self._store.manifest(stream)
                 if is_over():
                     break
-            self._empty_trash(stream, found)
+            self._delete_retired(stream, found)
 
     def sweep(self) -> None:
-        """Remove objects of streams that are there but refer to them no more, and have not for days: a crash left them."""
+        """Remove orphans: objects that a crash left days ago, and that their streams do not refer to."""
         before = datetime.now(UTC) - timedelta(days=_ORPHAN_DAYS)
         for stream in self._catalogue.everything():
-            old = [info.key for info in self._objects.list(object_name(stream, "")) if info.modified_at < before]
-            if old:
-                known = {segment.id for segment in self._shelf.segments(stream)} | self._shelf.found(stream).rest.trash.keys()
-                self._objects.delete(key for key in old if key.rpartition("/")[2].partition(".")[0] not in known)
-
-    def places(self) -> set[tuple[str, str]]:
-        """Home key and stream key of all that there are objects of."""
-        names = (info.key.split("/") for info in self._objects.list("packets/"))
-        return {(name[1], name[2]) for name in names}
-
-    def erase(self, places: Iterable[tuple[str, str]]) -> None:
-        """Remove the objects of streams that nobody knows."""
-        for home_key, key in places:
-            self._objects.delete(info.key for info in self._objects.list(f"packets/{home_key}/{key}/"))
+            self._store.sweep(stream, before)
 
     def _due(self) -> list[StreamTombstone]:
-        """What is to be purged: each deleted stream at once, and again when nobody can be at work on it any more."""
+        """The deleted streams to purge: each at once, and again when nobody can be at work on it any more."""
         before = time.time() - _GRACE_SECONDS
         return [one for one in self._catalogue.tombstones() if one.purged_at is None or one.purged_at < before]
 
@@ -138,32 +121,22 @@ class StreamsChores:
 
     def _maintain_anew(self, stream: Stream, lease: Lease, is_over: Callable[[], bool]) -> None:
         lease.check()
-        # What it keeps may have been changed since the round came by its document.
+        # Its retention may have been changed since the round read its document.
         if (now := self._catalogue.get(stream.home_id, stream.module_id, stream.name)) is not None:
             self.maintain(now, is_over)
 
-    def _empty_trash(self, stream: Stream, found: Found) -> None:
+    def _delete_retired(self, stream: Stream, found: Versioned) -> None:
         """Delete segments that nobody can be reading any more."""
-        rest = found.rest
-        if not rest.trash:
-            return
-        # Whoever began before they became trash holds a lease; whoever began later does not know of them.
-        is_read = bool(self._leases.shared(downloads_of(stream.key)))
-        before = time.time() - (_TRASH_SECONDS if is_read else _GRACE_SECONDS)
-        dead = [id_ for id_, since in rest.trash.items() if since < before]
-        if not dead:
-            return
-        self._objects.delete(f"{object_name(stream, id_)}.{ending}" for id_ in dead for ending in ("data", "index"))
-        kept = msgspec.structs.replace(rest, trash={id_: at for id_, at in rest.trash.items() if id_ not in dead})
-        with suppress(Conflict):
-            change = Change(expect={REST: found.version}, puts=(Put(REST, msgspec.json.encode(kept)),))
-            self._state.commit(space_of(stream.key), change)
+        if found.manifest.retired:
+            # A download that began before a segment retired holds a lease. One that began later does not know the segment.
+            is_read = bool(self._leases.shared(downloads_of(stream.key)))
+            self._store.delete_retired(stream, found, time.time() - (_DOWNLOADED_GRACE_SECONDS if is_read else _GRACE_SECONDS))
 
     def _purge(self, tombstone: StreamTombstone, is_over: Callable[[], bool] = lambda: False) -> None:
         """Remove every byte of a deleted stream; repeatable after a crash at any step."""
         self._catalogue.close_to_writers(tombstone.space)
         self.cancel_downloads(tombstone.key)
-        self.erase([(tombstone.home_key, tombstone.key)])
+        self._store.erase([(tombstone.home_key, tombstone.key)])
         self._state.erase(tombstone.space)
         if tombstone.purged_at is None:
             self._catalogue.mark_purged(tombstone, time.time())
@@ -178,8 +151,8 @@ def _each(some: Iterable[One], act: Callable[[One, Callable[[], bool]], None], i
             act(one, is_over)
         except (StoreUnavailable, LeaseLost):
             raise
-        except Exception:  # of one stream alone, and told with its trace
-            log.exception("a stream could not be kept and will be visited again")
+        except Exception:  # a fault of one stream alone, logged with its trace
+            log.exception("the maintenance of a stream failed and will be tried again")
         if is_over():
             return False
     return True

@@ -1,95 +1,99 @@
-"""What a stream does not keep any more: its oldest packets, by count, bytes and age."""
+"""Retention of streams: removes a stream's oldest packets, by count, bytes and age."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from backends.ports import Change, Conflict, Put, StateStore
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.streams.blocks import Block, block
-from smarthouse_api.streams.heads import BORN, Seen, space_of
+from smarthouse_api.streams.heads import Seen
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream, StreamRetention
-from smarthouse_api.streams.segments import REST, Found, Rest, Segment
+from smarthouse_api.streams.packet_store import Manifest, PacketStore, Segment, Versioned
 from smarthouse_api.streams.sessions import HOLDS, Sessions
-from smarthouse_api.streams.shelf import Shelf
 
 _SEGMENTS_AT_ONCE: Final = 500
 _NEVER_US: Final = -(1 << 62)
 
 
 @dataclass
-class _Excess:
-    """What is to go: while so many packets, or bytes, are too many, or a packet is older; none from `protected` on."""
+class _Trimming:
+    """A manifest on its way to keep fewer packets.
 
+    packets, bytes: how many are still too many. before_us: older packets go. protected: packets from this index on stay.
+    removed: the segments that go.
+    """
+
+    manifest: Manifest
     packets: int
     bytes: int
     before_us: int
     protected: int
+    removed: list[Segment] = field(default_factory=list)
 
-    def take(self, packets: int, size: int) -> None:
-        self.packets, self.bytes = self.packets - packets, self.bytes - size
-
-    def holds_all(self, segment: Segment) -> bool:
+    def drops_all(self, segment: Segment) -> bool:
         """Whether all of a segment is to go, as far as that shows without a look at its packets."""
         if segment.last >= self.protected:
             return False
         return segment.packets <= self.packets or segment.bytes < self.bytes or segment.to_us < self.before_us
 
-    def count(self, packets: Block) -> int:
-        """How many of these packets are to go, from the first."""
+    def drop(self, packets: int, size: int, floor: int) -> None:
+        """Drop so many packets, of so many bytes, below an index."""
+        self.packets, self.bytes = self.packets - packets, self.bytes - size
+        self.manifest = msgspec.structs.replace(
+            self.manifest,
+            floor=floor,
+            dropped_packets=self.manifest.dropped_packets + packets,
+            dropped_bytes=self.manifest.dropped_bytes + size,
+        )
+
+    def drop_first(self, packets: Block) -> bool:
+        """Drop the first of these packets, as many as are to go; whether that was all."""
         before = np.cumsum(packets.sizes) - packets.sizes
         goes = (np.arange(len(packets)) < self.packets) | (before < self.bytes) | (packets.times_us < self.before_us)
         goes &= packets.indexes < self.protected
-        return len(packets) if goes.all() else int(np.argmin(goes))
+        count = len(packets) if goes.all() else int(np.argmin(goes))
+        if count:
+            self.drop(count, int(packets.sizes[:count].sum()), int(packets.indexes[count - 1]) + 1)
+        return count == len(packets)
 
 
 class Retaining:
-    """Applies what streams say of their retention. Held and open sessions, and downloads under way, keep their packets."""
+    """Applies the retention of streams. Held and open sessions, and downloads under way, keep their packets."""
 
-    def __init__(self, state: StateStore, shelf: Shelf, sessions: Sessions, metadata: Metadata) -> None:
-        self._state, self._shelf, self._sessions, self._metadata = state, shelf, sessions, metadata
+    def __init__(self, store: PacketStore, sessions: Sessions, metadata: Metadata) -> None:
+        self._store, self._sessions, self._metadata = store, sessions, metadata
 
-    def apply(self, stream: Stream, seen: Seen, found: Found) -> bool:
-        """Hide the packets that are too many, large or old, and let go of their segments; whether there were any."""
+    def apply(self, stream: Stream, seen: Seen, found: Versioned) -> bool:
+        """Hide the packets that are too many, too large or too old, and retire their segments; whether there were any."""
         if stream.retention == StreamRetention():
             return False
         holds = self._sessions.holds_version(stream)
-        excess = self._excess(stream, seen, found.rest)
-        rest, dead = self._without(stream, found.rest, excess)
-        if rest == found.rest:
-            self._forget_below(stream, rest.floor)  # what a crash has left
-            return False
-        change = Change(
-            expect={BORN: stream.born, REST: found.version, HOLDS: holds},
-            puts=(Put(REST, msgspec.json.encode(rest)),),
-            deletes=tuple(segment.name for segment in dead),
-        )
-        try:
-            self._state.commit(space_of(stream.key), change)
-        except Conflict:
-            return False  # another is at it
-        self._shelf.drop(stream, found.rest.sequence, rest.sequence)
-        self._forget_below(stream, rest.floor)
-        return True
+        trimming = self._begin(stream, seen, found.manifest)
+        if self._trim_segments(stream, trimming):
+            self._trim_log(stream, trimming)
+        manifest, removed = trimming.manifest, trimming.removed
+        if manifest.newest in removed:
+            manifest = msgspec.structs.replace(manifest, newest=None)
+        is_less = bool(removed) or manifest != found.manifest
+        if is_less and not self._store.replace(stream, found, manifest, removed=removed, expect={HOLDS: holds}):
+            return False  # another process was first
+        if manifest.floor:  # also if nothing is less: a crash may have left some
+            self._metadata.forget_below(stream, manifest.floor)
+            self._sessions.forget_below(stream, manifest.floor)
+        return is_less
 
-    def _forget_below(self, stream: Stream, floor: int) -> None:
-        if floor:
-            self._metadata.forget_below(stream, floor)
-            self._sessions.forget_below(stream, floor)
-
-    def _excess(self, stream: Stream, seen: Seen, rest: Rest) -> _Excess:
+    def _begin(self, stream: Stream, seen: Seen, manifest: Manifest) -> _Trimming:
         wanted, head = stream.retention, seen.head
-        packets, size = head.packets - rest.dropped_packets, head.bytes - rest.dropped_bytes
+        packets, size = head.packets - manifest.dropped_packets, head.bytes - manifest.dropped_bytes
         before_us = microseconds(datetime.now(UTC)) - int((wanted.seconds or 0) * 1e6)
-        return _Excess(
+        return _Trimming(
+            manifest,
             packets=0 if wanted.packets is None else packets - wanted.packets,
             bytes=0 if wanted.bytes is None else size - wanted.bytes,
             before_us=_NEVER_US if wanted.seconds is None else max(before_us, _NEVER_US),
@@ -104,64 +108,30 @@ class Retaining:
             starts.append(seen.head.open.start)
         return min(starts, default=LARGEST_INDEX + 1)
 
-    def _without(self, stream: Stream, rest: Rest, excess: _Excess) -> tuple[Rest, list[Segment]]:
-        """`rest` as it is to be, and the segments that no packet is read from any more."""
-        dead = list[Segment]()
-        for segment in self._shelf.segments(stream, rest.floor):
-            if segment.first >= rest.floor and excess.holds_all(segment):
-                rest = _raised(rest, excess, segment.last + 1, segment.packets, segment.bytes)
-            else:
-                packets = self._shelf.index(stream, segment).within(rest.floor, LARGEST_INDEX)
-                rest, stays = _cut(rest, excess, packets)
-                if stays:
-                    return _emptied(rest, dead), dead
-            dead.append(segment)
-            if len(dead) == _SEGMENTS_AT_ONCE:
-                return _emptied(rest, dead), dead
-        return self._without_entries(stream, _emptied(rest, dead), excess), dead
+    def _trim_segments(self, stream: Stream, trimming: _Trimming) -> bool:
+        """Trim the segments from the oldest on; whether all of them go."""
+        for segment in self._store.segments(stream, trimming.manifest.floor):
+            floor = trimming.manifest.floor
+            if segment.first >= floor and trimming.drops_all(segment):
+                trimming.drop(segment.packets, segment.bytes, segment.last + 1)
+            elif not trimming.drop_first(self._store.index(stream, segment).within(floor, LARGEST_INDEX)):
+                return False
+            trimming.removed.append(segment)
+            if len(trimming.removed) == _SEGMENTS_AT_ONCE:
+                return False
+        return True
 
-    def _without_entries(self, stream: Stream, rest: Rest, excess: _Excess) -> Rest:
-        """The same for the log, in which an entry goes as a whole, and counts as sealed."""
-        for sequence, packets, whole in self._waiting(stream, rest):
-            rest, stays = _cut(rest, excess, packets)
-            if stays:
-                break
-            rest = msgspec.structs.replace(
-                rest,
-                sequence=sequence,
-                next=whole.last + 1,
-                packets=rest.packets + len(whole),
-                bytes=rest.bytes + len(whole.octets),
-            )
-        return rest
-
-    def _waiting(self, stream: Stream, rest: Rest) -> Iterator[tuple[int, Block, Block]]:
-        for page in self._shelf.entries(stream, rest.sequence):
+    def _trim_log(self, stream: Stream, trimming: _Trimming) -> None:
+        """Trim the log. An entry goes as a whole, and counts as sealed."""
+        for page in self._store.entries(stream, trimming.manifest.sequence):
             for entry in page:
-                whole = block([entry])
-                yield entry.sequence, whole.within(rest.floor, LARGEST_INDEX), whole
-
-
-def _cut(rest: Rest, excess: _Excess, packets: Block) -> tuple[Rest, bool]:
-    """`rest` without the first of these packets, as many as are to go, and whether one stays."""
-    count = excess.count(packets)
-    if count:
-        rest = _raised(rest, excess, int(packets.indexes[count - 1]) + 1, count, int(packets.sizes[:count].sum()))
-    return rest, count < len(packets)
-
-
-def _raised(rest: Rest, excess: _Excess, floor: int, packets: int, size: int) -> Rest:
-    excess.take(packets, size)
-    return msgspec.structs.replace(
-        rest,
-        floor=floor,
-        dropped_packets=rest.dropped_packets + packets,
-        dropped_bytes=rest.dropped_bytes + size,
-    )
-
-
-def _emptied(rest: Rest, dead: list[Segment]) -> Rest:
-    """`rest` with the dead segments among the trash."""
-    ids = [segment.id for segment in dead]
-    newest = None if rest.newest is not None and rest.newest.id in ids else rest.newest
-    return msgspec.structs.replace(rest, newest=newest, trash={**rest.trash, **dict.fromkeys(ids, time.time())})
+                whole, before = block([entry]), trimming.manifest
+                if not trimming.drop_first(whole.within(before.floor, LARGEST_INDEX)):
+                    return
+                trimming.manifest = msgspec.structs.replace(
+                    trimming.manifest,
+                    sequence=entry.sequence,
+                    next=whole.last + 1,
+                    packets=before.packets + len(whole),
+                    bytes=before.bytes + len(whole.octets),
+                )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from backends.ports import ObjectStore, StateStore
 from config.groups import StreamSettings
 from smarthouse_api.coordination.idempotency import Replies
@@ -16,54 +14,38 @@ from smarthouse_api.streams.downloads import Downloads
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import Status, Stream
+from smarthouse_api.streams.packet_store import PacketStore
+from smarthouse_api.streams.reading import PacketReader
 from smarthouse_api.streams.retention import Retaining
 from smarthouse_api.streams.sealing import Sealing
 from smarthouse_api.streams.sessions import Sessions
-from smarthouse_api.streams.shelf import Shelf
 from smarthouse_api.streams.tail import Tail
 
 
-@dataclass(frozen=True)
 class Streams:
-    """The streams of one installation."""
+    """Offers all that can be done with the streams of one installation, each part under its name."""
 
-    catalogue: StreamCatalogue
-    heads: Heads
-    appending: Appending
-    sessions: Sessions
-    metadata: Metadata
-    downloads: Downloads
-    tail: Tail
-    chores: StreamsChores
-
-    @classmethod
-    def on(
-        cls,
+    def __init__(
+        self,
         state: StateStore,
         objects: ObjectStore,
         keyring: Keyring,
         leases: Leases,
         replies: Replies,
         settings: StreamSettings,
-    ) -> Streams:
-        catalogue, heads, shelf = StreamCatalogue(state), Heads(state), Shelf(state, objects)
-        sessions = Sessions(state, heads, leases, replies, settings)
-        metadata = Metadata(state, heads, settings)
-        sealing = Sealing(state, objects, heads, shelf, settings)
-        retaining = Retaining(state, shelf, sessions, metadata)
-        return cls(
-            catalogue=catalogue,
-            heads=heads,
-            appending=Appending(catalogue, heads, shelf, replies, settings),
-            sessions=sessions,
-            metadata=metadata,
-            downloads=Downloads(objects, catalogue, shelf, leases, keyring, settings),
-            tail=Tail(heads, shelf, settings),
-            chores=StreamsChores(state, objects, catalogue, heads, shelf, sealing, retaining, leases),
-        )
+    ) -> None:
+        self.catalogue, self.heads, self.store = StreamCatalogue(state), Heads(state), PacketStore(state, objects)
+        reader, sealing = PacketReader(state, self.store), Sealing(self.store, settings)
+        self.appending = Appending(self.catalogue, self.heads, reader, replies, settings)
+        self.sessions = Sessions(state, self.heads, leases, replies, settings)
+        self.metadata = Metadata(state, self.heads, settings)
+        self.downloads = Downloads(self.catalogue, reader, leases, keyring, settings)
+        self.tail = Tail(self.heads, reader, settings)
+        retaining = Retaining(self.store, self.sessions, self.metadata)
+        self.chores = StreamsChores(state, self.catalogue, self.heads, self.store, sealing, retaining, leases)
 
     def delete(self, stream: Stream) -> None:
-        """Delete a stream, and break off who downloads it. Raises `NotFound`."""
+        """Delete a stream, and break off its downloads. Raises `NotFound`."""
         self.catalogue.delete(stream)
         self.chores.cancel_downloads(stream.key)
 

@@ -1,4 +1,4 @@
-"""A stream's packets as they come."""
+"""Following a stream: its packets as they come."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from smarthouse_api.coordination.answers import Slots
 from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import LARGEST_INDEX, Packet, Stream
-from smarthouse_api.streams.shelf import Shelf
+from smarthouse_api.streams.reading import PacketReader
 
 _LOOK_SECONDS: Final = 0.1
 _CHECK_SECONDS: Final = 1.0
 _HEARTBEAT_SECONDS: Final = 10.0
 _AT_ONCE_BYTES: Final = 256 << 10
 _EVENT_BYTES: Final = 100
-"""About what an event holds besides its packet."""
+"""Bytes that an event holds besides its packet, about."""
 
 
 class Tail:
-    """Gives followers a stream's packets as they come. After some time, a follower is sent away, to come back if it likes."""
+    """Sends followers a stream's packets as they come. After `follow_seconds` a follower is sent away, and may come back."""
 
-    def __init__(self, heads: Heads, shelf: Shelf, settings: StreamSettings) -> None:
-        self._heads, self._shelf, self._seconds = heads, shelf, settings.follow_seconds
+    def __init__(self, heads: Heads, reader: PacketReader, settings: StreamSettings) -> None:
+        self._heads, self._reader, self._seconds = heads, reader, settings.follow_seconds
         self._slots = Slots(settings.followers, "Too many follow streams here; come back later, or ask for ranges")
         self._is_ending = False  # no Event: a signal's handler may not wait for a lock that it interrupted
 
     def follow(
         self, stream: Stream, start: int | None, stop: int | None, is_allowed: Callable[[], bool]
     ) -> Generator[list[Packet]]:
-        """Packets from `start` (None: those to come) to `stop` (None: without end), some at a time; an empty list now and then.
+        """Packets from `start` to `stop`, some at a time, and an empty list now and then. The caller closes it.
 
-        Ends when the time is over, the stream is deleted, or `is_allowed`, asked every second, says no. It is to be closed.
-        Raises `NotFound`, and `Unavailable` when too many follow.
+        start: None for those to come. stop: None for no end. It ends when the time is over, the stream is deleted, or
+        `is_allowed`, asked every second, says no. Raises `NotFound`, and `Unavailable` when too many follow.
         """
         following = self._heads.look(stream).head.next
         begin = following if start is None else start
@@ -45,7 +45,7 @@ class Tail:
         return packets
 
     def end(self) -> None:
-        """Send all followers away, and whoever comes: the process is about to stop."""
+        """Send all followers away, and those who still come: the process is about to stop."""
         self._is_ending = True
 
     def _in_a_slot(self, packets: Generator[list[Packet]]) -> Generator[list[Packet]]:
@@ -82,7 +82,7 @@ class Tail:
             return
 
     def _new(self, stream: Stream, begin: int, stop: int) -> Iterator[list[Packet]]:
-        for block in self._shelf.blocks(stream, begin, stop):
+        for block in self._reader.blocks(stream, begin, stop):
             packets, size = list[Packet](), 0
             for packet in block.packets():
                 packets.append(packet)

@@ -17,8 +17,8 @@ from smarthouse_api.house import House
 from smarthouse_api.streams.downloads import Download
 from smarthouse_api.streams.heads import LEASE, space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Session, Status, Stream, StreamRetention
-from smarthouse_api.streams.segments import LOG, Segment
-from smarthouse_api.streams.shelf import Shelf
+from smarthouse_api.streams.packet_store import LOG, PacketStore, Segment
+from smarthouse_api.streams.reading import PacketReader
 
 ANNA = Owner("user", "a" * 12, "Anna")
 BEN = Owner("project", "b" * 12, "Ben")
@@ -37,8 +37,12 @@ class Recorder:
     owner: Owner = ANNA
 
     @property
-    def shelf(self) -> Shelf:
-        return Shelf(self.house.state, self.house.objects)
+    def store(self) -> PacketStore:
+        return self.house.streams.store
+
+    @property
+    def reader(self) -> PacketReader:
+        return PacketReader(self.house.state, self.store)
 
     @property
     def space(self) -> str:
@@ -50,7 +54,7 @@ class Recorder:
 
     def packets(self, start: int = 0, stop: int = LARGEST_INDEX) -> dict[int, bytes]:
         """What is read of a range; each index must come once, in order."""
-        found = [packet for block in self.shelf.blocks(self.stream, start, stop) for packet in block.packets()]
+        found = [packet for block in self.reader.blocks(self.stream, start, stop) for packet in block.packets()]
         indexes = [packet.index for packet in found]
         assert indexes == sorted(set(indexes))
         return {packet.index: packet.data for packet in found}
@@ -91,7 +95,7 @@ class Recorder:
         return [(one.start, one.stop) for one in self.house.streams.sessions.within(self.stream, start, stop)]
 
     def segments(self) -> list[Segment]:
-        return list(self.shelf.segments(self.stream))
+        return list(self.store.segments(self.stream))
 
     def log(self) -> list[bytes]:
         return [entry.value for entry in self.house.state.read(self.space, LOG)]
@@ -104,7 +108,7 @@ class Recorder:
         """No object that no segment refers to, no segment without its objects, and no entry that is sealed already."""
         assert self.objects() == {f"{one.id}.{ending}" for one in self.segments() for ending in ("data", "index")}
         found = self.house.state.read(self.space, LOG, limit=1)
-        assert not found or found[0].sequence > self.shelf.found(self.stream).rest.sequence
+        assert not found or found[0].sequence > self.store.manifest(self.stream).manifest.sequence
 
     def query(self, start: int = 0, stop: int = LARGEST_INDEX, format_: str = "octets") -> dict[str, str]:
         return self.house.streams.downloads.locate(self.stream, start, stop, format_).query

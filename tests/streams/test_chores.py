@@ -22,7 +22,7 @@ from smarthouse_api.streams.catalogue import SPACE
 from smarthouse_api.streams.chores import StreamsChores
 from smarthouse_api.streams.heads import space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream, StreamRetention
-from smarthouse_api.streams.segments import LOG, object_name
+from smarthouse_api.streams.packet_store import LOG, object_name
 from tests.servers import RedisServer
 from tests.streams.conftest import ANNA, BEN, Recorder, dying_at_each_step, made, numbered
 
@@ -184,7 +184,7 @@ def test_whatever_still_comes_for_a_purged_stream_leaves_nothing(sealing: Record
     recorder = rich(sealing.house)
     house, stream = recorder.house, recorder.stream
     session = house.streams.sessions.within(stream, 0, LARGEST_INDEX)[0]
-    found = recorder.shelf.found(stream)
+    found = recorder.store.manifest(stream)
     recorder.delete()
     house.streams.chores.purge(5)
     works: dict[str, Callable[[], Any]] = {

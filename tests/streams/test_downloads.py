@@ -69,7 +69,7 @@ def test_every_range_of_bytes_is_that_part(sealing: Recorder) -> None:
 
 def test_lines_tell_each_packets_index_time_and_bytes(mixed: Recorder) -> None:
     lines = [json.loads(line) for line in mixed.download(2, 31, "ndjson").splitlines()]
-    packets = [packet for block in mixed.shelf.blocks(mixed.stream, 2, 31) for packet in block.packets()]
+    packets = [packet for block in mixed.reader.blocks(mixed.stream, 2, 31) for packet in block.packets()]
     assert [(line["index"], base64.b64decode(line["data"])) for line in lines] == [(one.index, one.data) for one in packets]
     assert [datetime.fromisoformat(line["time"]) for line in lines] == [packet.received_at for packet in packets]
 
@@ -294,7 +294,7 @@ def test_a_download_that_was_broken_off_gives_its_room_back(narrow: Recorder) ->
 
 
 @pytest.mark.parametrize("fault", [StoreUnavailable("away"), RuntimeError("cannot start a thread"), KeyboardInterrupt()])
-@pytest.mark.parametrize("method", ["share", "pieces"])
+@pytest.mark.parametrize("method", ["share", "ranges"])
 def test_a_download_that_cannot_be_opened_gives_its_room_back(
     narrow: Recorder, monkeypatch: pytest.MonkeyPatch, method: str, fault: BaseException
 ) -> None:
@@ -305,7 +305,7 @@ def test_a_download_that_cannot_be_opened_gives_its_room_back(
 
     for _ in range(3):
         with monkeypatch.context() as patch:
-            patch.setattr(downloads._leases if method == "share" else downloads._shelf, method, fail)
+            patch.setattr(downloads._leases if method == "share" else downloads._reader, method, fail)
             with pytest.raises(type(fault)):
                 narrow.open_download(query)
     assert_room_for_two(narrow)
@@ -413,7 +413,7 @@ def test_packets_that_are_lost_from_the_log_are_told(recorder: Recorder, format_
     recorder.append(*numbered(range(4)))
     recorder.append(*numbered(range(4, 8)))
     download = recorder.open_download(recorder.query(format_=format_))
-    recorder.shelf.drop(recorder.stream, 1, 2)
+    recorder.store.drop(recorder.stream, 1, 2)
     with pytest.raises(Unavailable):
         list(download.body())
     download.close()

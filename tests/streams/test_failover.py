@@ -10,7 +10,7 @@ import pytest
 from backends.ports import Change, Put
 from config.settings import Settings
 from smarthouse_api.house import House
-from smarthouse_api.streams.segments import object_name
+from smarthouse_api.streams.packet_store import object_name
 from tests.servers import RedisServer
 from tests.streams.conftest import BEN, Recorder, made, numbered
 
@@ -100,7 +100,7 @@ def assert_kept_for_an_hour(recorder: Recorder, monkeypatch: pytest.MonkeyPatch)
     pass_time(monkeypatch, 120)
     recorder.maintain()
     recorder.assert_tidy()
-    assert recorder.shelf.found(recorder.stream).rest.trash == {}
+    assert recorder.store.manifest(recorder.stream).manifest.retired == {}
 
 
 def test_what_was_merged_is_kept_for_an_hour_and_no_longer(

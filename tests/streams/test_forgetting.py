@@ -388,7 +388,7 @@ def places(house: House) -> list[bytes]:
 
 def sealed_with(house: House, data: bytes, **names: Any) -> Stream:
     stream = stream_with(house, data, **names)
-    house.streams.chores._sealing.seal(stream, house.streams.chores._shelf.found(stream))
+    house.streams.chores._sealing.seal(stream, house.streams.chores._store.manifest(stream))
     return stream
 
 

@@ -27,7 +27,7 @@ def put(recorder: Recorder, index: int, content: dict[str, Any], source: Any = A
 
 
 def indexes(recorder: Recorder, start: int, stop: int) -> list[int]:
-    return [one.packet_index for one in recorder.house.streams.metadata.within(recorder.stream, start, stop)]
+    return [one.packet_index for one in recorder.house.streams.metadata.page(recorder.stream, start, stop)[0]]
 
 
 def test_what_was_put_is_found(ten: Recorder) -> None:

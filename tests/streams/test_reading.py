@@ -14,7 +14,7 @@ import pytest
 from smarthouse_api.errors import NotFound, Refused, StoreError, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.streams.model import LARGEST_INDEX
-from smarthouse_api.streams.shelf import SegmentPiece
+from smarthouse_api.streams.reading import SegmentRange
 from tests.streams.conftest import Recorder, joined, made, numbered, within
 
 SPREAD = [0, 1, 2, 5, 6, 9, 10, 11, 12, 20, 21, 22, 30, 31, 33]
@@ -61,23 +61,23 @@ def test_a_deleted_stream_is_told(recorder: Recorder) -> None:
         recorder.packets()
 
 
-def test_a_piece_tells_its_packets_and_its_size(sealing: Recorder) -> None:
+def test_a_range_tells_its_packets_and_its_size(sealing: Recorder) -> None:
     kept = spread(sealing)
     for start in (0, 1, 3, 11, 21, 31):
         for stop in (1, 10, 12, 22, 33):
-            pieces, wanted = sealing.shelf.pieces(sealing.stream, start, stop), within(kept, start, stop)
-            assert sum(piece.packets for piece in pieces) == len(wanted)
-            assert sum(piece.size for piece in pieces) == len(joined(wanted))
+            ranges, wanted = sealing.reader.ranges(sealing.stream, start, stop), within(kept, start, stop)
+            assert sum(one.packets for one in ranges) == len(wanted)
+            assert sum(one.size for one in ranges) == len(joined(wanted))
             if wanted:
-                assert (pieces[0].first, pieces[-1].last) == (min(wanted), max(wanted))
+                assert (ranges[0].first, ranges[-1].last) == (min(wanted), max(wanted))
 
 
-def test_only_a_piece_that_is_a_whole_segment_says_so(sealing: Recorder) -> None:
+def test_only_a_range_that_is_a_whole_segment_says_so(sealing: Recorder) -> None:
     spread(sealing)
 
     def whole(start: int, stop: int) -> list[bool]:
-        pieces = sealing.shelf.pieces(sealing.stream, start, stop)
-        return [isinstance(piece, SegmentPiece) and piece.is_whole for piece in pieces]
+        ranges = sealing.reader.ranges(sealing.stream, start, stop)
+        return [isinstance(one, SegmentRange) and one.is_whole for one in ranges]
 
     assert whole(0, 12) == [True, True, False]
     assert whole(1, 5) == [False]
@@ -86,19 +86,19 @@ def test_only_a_piece_that_is_a_whole_segment_says_so(sealing: Recorder) -> None
     assert whole(30, 33) == [False]
 
 
-def test_every_part_of_a_piece_is_its_bytes(sealing: Recorder) -> None:
+def test_every_part_of_a_range_is_its_bytes(sealing: Recorder) -> None:
     sealing.append(*numbered(range(5)))
     sealing.maintain()
     sealing.append(b"", *numbered((7, 9)), b"")
     kept = sealing.packets()
     assert len(sealing.log()) == 1
     for start, stop in ((0, 99), (1, 8), (3, 3), (6, 10)):
-        for piece in sealing.shelf.pieces(sealing.stream, start, stop):
-            whole = joined(kept, piece.first, piece.last)
-            assert len(whole) == piece.size
-            for begin in range(piece.size + 1):
-                for length in range(piece.size - begin + 1):
-                    assert b"".join(piece.octets(begin, length)) == whole[begin : begin + length]
+        for one in sealing.reader.ranges(sealing.stream, start, stop):
+            whole = joined(kept, one.first, one.last)
+            assert len(whole) == one.size
+            for begin in range(one.size + 1):
+                for length in range(one.size - begin + 1):
+                    assert b"".join(one.octets(begin, length)) == whole[begin : begin + length]
 
 
 def test_a_range_in_a_long_log_is_found(recorder: Recorder) -> None:
@@ -131,9 +131,9 @@ def test_a_block_is_a_few_megabytes(make_house: Callable[..., House]) -> None:
     recorder = made(make_house(stream_tail_seconds=0))
     for number in range(12):
         recorder.append(bytes([number]) * 1_000_000)
-    in_log = [len(block.octets) for block in recorder.shelf.blocks(recorder.stream, 0, 99)]
+    in_log = [len(block.octets) for block in recorder.reader.blocks(recorder.stream, 0, 99)]
     recorder.maintain()
-    sealed = [len(block.octets) for block in recorder.shelf.blocks(recorder.stream, 0, 99)]
+    sealed = [len(block.octets) for block in recorder.reader.blocks(recorder.stream, 0, 99)]
     assert sum(in_log) == sum(sealed) == 12_000_000
     assert max(in_log) <= 9_000_000
     assert max(sealed) <= 3_000_000
@@ -152,7 +152,7 @@ def test_what_is_read_and_sealed_need_not_fit_into_memory(make_house: Callable[.
         assert recorder.log() == []
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
-        assert sum(len(block) for block in recorder.shelf.blocks(recorder.stream, 0, LARGEST_INDEX)) == 40 * 101
+        assert sum(len(block) for block in recorder.reader.blocks(recorder.stream, 0, LARGEST_INDEX)) == 40 * 101
         assert tracemalloc.get_traced_memory()[1] - before < 25_000_000
     finally:
         tracemalloc.stop()
@@ -369,7 +369,7 @@ def test_a_repeat_is_known_while_its_segment_is_merged(sealing: Recorder, monkey
 def test_packets_of_the_log_that_are_sealed_while_they_are_read_are_read_on(sealing: Recorder) -> None:
     for start in range(0, 60, 6):
         sealing.append(*numbered(range(start, start + 6), 50_000))
-    found = sealing.shelf.blocks(sealing.stream, 2, 57)
+    found = sealing.reader.blocks(sealing.stream, 2, 57)
     indexes = next(found).indexes.tolist()
     sealing.maintain()
     assert sealing.log() == []

@@ -258,7 +258,7 @@ def test_metadata_of_packets_that_go_goes_and_other_stays(filled: Recorder) -> N
         filled.house.streams.metadata.put(filled.stream, index, {"index": index}, ANNA)
     filled.keep_only(packets=3)
     filled.maintain()
-    found = filled.house.streams.metadata.within(filled.stream, 0, LARGEST_INDEX)
+    found = filled.house.streams.metadata.page(filled.stream, 0, LARGEST_INDEX)[0]
     assert [one.packet_index for one in found] == [18, 22]
 
 
@@ -285,7 +285,7 @@ def test_what_a_death_left_below_the_floor_goes_at_the_next_visit(sealing: Recor
         sealing.maintain()
         floor = min(kept(sealing))
         assert len(sealing.packets()) == 6
-        found = sealing.house.streams.metadata.within(sealing.stream, 0, LARGEST_INDEX)
+        found = sealing.house.streams.metadata.page(sealing.stream, 0, LARGEST_INDEX)[0]
         assert [one.packet_index for one in found if one.packet_index < floor] == []
         assert [one for one in sealing.sessions() if one[1] is None or one[1] < floor] == []
 

@@ -9,7 +9,7 @@ import pytest
 from backends.ports import StoreUnavailable
 from smarthouse_api.house import House
 from smarthouse_api.streams import chores
-from smarthouse_api.streams.segments import object_name
+from smarthouse_api.streams.packet_store import object_name
 from tests.streams.conftest import Recorder, clock_ahead_by, dying_at_each_step, made, numbered
 
 
@@ -78,9 +78,9 @@ def test_packets_without_a_byte_are_sealed_read_and_downloaded(sealing: Recorder
 
 def test_the_times_of_packets_stay(sealing: Recorder) -> None:
     sealing.append(*numbered(range(5)))
-    before = [packet for block in sealing.shelf.blocks(sealing.stream, 0, 9) for packet in block.packets()]
+    before = [packet for block in sealing.reader.blocks(sealing.stream, 0, 9) for packet in block.packets()]
     sealing.maintain()
-    after = [packet for block in sealing.shelf.blocks(sealing.stream, 0, 9) for packet in block.packets()]
+    after = [packet for block in sealing.reader.blocks(sealing.stream, 0, 9) for packet in block.packets()]
     assert sealing.log() == []
     assert after == before
 
@@ -138,7 +138,7 @@ def test_a_merged_segment_goes_in_the_end_though_downloads_never_cease(
     download = sealing.open_download()
     sealing.append(b"b")
     sealing.maintain()
-    monkeypatch.setattr(chores, "_TRASH_SECONDS", -1)
+    monkeypatch.setattr(chores, "_DOWNLOADED_GRACE_SECONDS", -1)
     sealing.maintain()
     sealing.assert_tidy()
     download.close()
@@ -150,9 +150,9 @@ def test_a_visit_that_finds_nothing_to_do_changes_nothing(sealing: Recorder) -> 
     download = sealing.open_download()
     sealing.append(b"b")
     sealing.maintain()
-    before = sealing.shelf.found(sealing.stream)
+    before = sealing.store.manifest(sealing.stream)
     sealing.maintain()
-    assert sealing.shelf.found(sealing.stream) == before
+    assert sealing.store.manifest(sealing.stream) == before
     download.close()
 
 
@@ -160,7 +160,7 @@ def test_of_two_who_seal_the_same_one_fails_and_leaves_nothing(sealing: Recorder
     sealing.append(*numbered(range(10)))
     sealing.maintain()
     sealing.append(*numbered(range(10, 20)))
-    found = sealing.shelf.found(sealing.stream)
+    found = sealing.store.manifest(sealing.stream)
     work = sealing.house.streams.chores._sealing
     assert work.seal(sealing.stream, found)
     assert not work.seal(sealing.stream, found)
@@ -212,7 +212,7 @@ def test_entries_that_were_sealed_before_a_death_are_dropped(sealing: Recorder, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(sealing.house.streams.chores._shelf, "drop", die)
+        patch.setattr(sealing.house.streams.chores._store, "drop", die)
         with pytest.raises(KeyboardInterrupt):
             sealing.maintain()
     assert len(sealing.log()) == 1

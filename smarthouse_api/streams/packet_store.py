@@ -1,0 +1,231 @@
+"""The packet store: a log for a stream's newest packets, segments for the older ones, and a manifest that tells them apart.
+
+In the stream's space:
+
+    log `packets`           entries with the newest packets
+    segment/<last index>    a segment, by the index of its last packet
+    rest                    the manifest
+
+A segment is two objects: `packets/<home key>/<stream key>/<segment>.data`, its packets' bytes one after another, and `.index`.
+
+1. A packet is in the log or in a segment at any time, and the manifest says in which.
+2. Every change to the segments is one commit on the manifest's version. So of two that change them, one fails.
+3. Sealed entries are dropped from the log after that commit. If a crash left some, `drop_sealed` drops them later.
+4. A reader who sees the manifest change looks again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import msgspec
+
+from backends.ports import ABSENT, Change, Conflict, Entry, ObjectStore, Put, SignsUrls, StateStore
+from smarthouse_api.streams.blocks import Block, index_bytes, index_of
+from smarthouse_api.streams.heads import BORN, space_of
+from smarthouse_api.streams.model import LARGEST_INDEX, Stream
+
+LOG: Final = "packets"
+MOST_PACKETS: Final = 1 << 17
+"""Packets that one segment holds, about."""
+
+_MANIFEST: Final = "rest"
+_ENDINGS: Final = ("data", "index")
+_PAGE_BYTES: Final = 4 << 20
+_FEWEST: Final = 8
+_MOST: Final = 1000
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """Describes a segment: its first and last index, and how many packets and bytes it holds.
+
+    from_us, to_us: when its first and its last packet came, in microseconds since 1970. Nobody reads `from_us`, but every
+    stored segment has it.
+    """
+
+    id: str
+    first: int
+    last: int
+    packets: int
+    bytes: int
+    from_us: int
+    to_us: int
+
+    @property
+    def name(self) -> str:
+        """The name of the segment's document."""
+        return _segment_name(self.last)
+
+    def is_small(self, segment_bytes: int) -> bool:
+        """Whether the next packets should be merged with these, into a segment that replaces this one."""
+        return self.bytes * 2 < segment_bytes and self.packets * 2 < MOST_PACKETS
+
+
+class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"retired": "trash"}):
+    """Says how far a stream's log is sealed, which packets are still read, and which segments are not.
+
+    sequence: the last sealed entry of the log. next: the index after that entry's last packet. packets, bytes: of all that was
+    ever sealed. floor: the lowest index that is read. dropped_packets, dropped_bytes: of all below it. newest: the last
+    segment. retired: segments that readers who begin now do not read, and since when, in seconds since 1970.
+    """
+
+    sequence: int = 0
+    next: int = 0
+    packets: int = 0
+    bytes: int = 0
+    floor: int = 0
+    dropped_packets: int = 0
+    dropped_bytes: int = 0
+    newest: Segment | None = None
+    retired: dict[str, float] = {}
+
+
+class Versioned(NamedTuple):
+    """A manifest with its document's version, which is `ABSENT` before anything was sealed."""
+
+    manifest: Manifest
+    version: int
+
+
+_manifest = msgspec.json.Decoder(Manifest).decode
+_segment = msgspec.json.Decoder(Segment).decode
+
+
+class PacketStore:
+    """Holds the packets of all streams in the two stores: reads and drops log entries, and keeps segments and manifests."""
+
+    def __init__(self, state: StateStore, objects: ObjectStore) -> None:
+        self._state, self._objects = state, objects
+
+    def manifest(self, stream: Stream) -> Versioned:
+        """The stream's manifest as it is now."""
+        found = self._state.get(space_of(stream.key), _MANIFEST)
+        return Versioned(Manifest(), ABSENT) if found is None else Versioned(_manifest(found.value), found.version)
+
+    def segments(self, stream: Stream, start: int = 0) -> Iterator[Segment]:
+        """The segments with a packet at `start` or above, ascending."""
+        space, after = space_of(stream.key), _segment_name(start - 1) if start else ""
+        while page := self._state.scan(space, "segment/", after):
+            yield from (_segment(document.value) for _, document in page)
+            after = page[-1][0]
+
+    def replace(
+        self,
+        stream: Stream,
+        found: Versioned,
+        manifest: Manifest,
+        *,
+        added: Segment | None = None,
+        removed: Sequence[Segment] = (),
+        expect: Mapping[str, int] | None = None,
+    ) -> bool:
+        """Store a new manifest with the segments that come and go, then drop the entries that it calls sealed.
+
+        False, and nothing is changed, if the stream was deleted or another process was first. found: the manifest that the new
+        one was made from. expect: further conditions.
+        """
+        retired = manifest.retired | dict.fromkeys((segment.id for segment in removed), time.time())
+        documents: dict[str, msgspec.Struct] = {} if added is None else {added.name: added}
+        documents[_MANIFEST] = msgspec.structs.replace(manifest, retired=retired)
+        puts = tuple(Put(name, msgspec.json.encode(document)) for name, document in documents.items())
+        conditions = {BORN: stream.born, _MANIFEST: found.version, **(expect or {})}
+        change = Change(conditions, puts, deletes=tuple(segment.name for segment in removed))
+        try:
+            self._state.commit(space_of(stream.key), change)
+        except Conflict:
+            return False
+        self.drop(stream, found.manifest.sequence, manifest.sequence)
+        return True
+
+    def delete_retired(self, stream: Stream, found: Versioned, before: float) -> None:
+        """Delete the segments that were retired before a time, in seconds since 1970."""
+        retired = found.manifest.retired
+        if dead := [id_ for id_, since in retired.items() if since < before]:
+            self.delete(stream, *dead)
+            left = {id_: since for id_, since in retired.items() if id_ not in dead}
+            self.replace(stream, found, msgspec.structs.replace(found.manifest, retired=left))
+
+    def last_sequence(self, stream: Stream) -> int:
+        """The sequence that the log gave last."""
+        return self._state.last_sequence(space_of(stream.key), LOG)
+
+    def entry(self, stream: Stream, after: int) -> Entry | None:
+        """The log's first entry after a sequence."""
+        return next(iter(self._state.read(space_of(stream.key), LOG, after, 1)), None)
+
+    def entries(self, stream: Stream, after: int, last: int | None = None) -> Iterator[list[Entry]]:
+        """The log's entries after a sequence, a few MB at a time."""
+        limit = _FEWEST
+        while page := self._state.read(space_of(stream.key), LOG, after, limit):
+            if last is not None and page[-1].sequence > last:
+                page = [entry for entry in page if entry.sequence <= last]
+            if not page:
+                return
+            yield page
+            after = page[-1].sequence
+            average = max(sum(len(entry.value) for entry in page) // len(page), 1)
+            limit = min(max(_PAGE_BYTES // average, _FEWEST), _MOST)
+
+    def drop(self, stream: Stream, after: int, last: int) -> None:
+        """Remove for good the log's entries above one sequence and up to another."""
+        for low in range(after + 1, last + 1, _MOST):
+            drops = tuple((LOG, sequence) for sequence in range(low, min(low + _MOST, last + 1)))
+            self._state.commit(space_of(stream.key), Change(drops=drops))
+
+    def drop_sealed(self, stream: Stream, manifest: Manifest) -> None:
+        """Drop sealed entries that a crash left in the log."""
+        while (oldest := self.entry(stream, 0)) is not None and oldest.sequence <= manifest.sequence:
+            self.drop(stream, oldest.sequence - 1, manifest.sequence)
+
+    def put(self, stream: Stream, segment_id: str, octets: Iterable[bytes], index: Block) -> None:
+        """Store a segment's objects. octets: its packets' bytes. index: its packets without their bytes."""
+        self._objects.put(f"{object_name(stream, segment_id)}.data", octets)
+        self._objects.put(f"{object_name(stream, segment_id)}.index", [index_bytes(index)])
+
+    def index(self, stream: Stream, segment: Segment) -> Block:
+        """A segment's packets without their bytes. Raises `NoSuchObject`."""
+        return index_of(self._objects.get(f"{object_name(stream, segment.id)}.index"))
+
+    def data(self, stream: Stream, segment: Segment, start: int, length: int) -> Iterator[bytes]:
+        """A part of a segment's bytes. Raises `NoSuchObject` when called."""
+        return self._objects.stream(f"{object_name(stream, segment.id)}.data", start, length)
+
+    def signed_url(self, stream: Stream, segment: Segment, seconds: float, file_name: str) -> str | None:
+        """A URL of the object store's own for a segment's bytes; None if the store signs none."""
+        if not isinstance(self._objects, SignsUrls):
+            return None
+        return self._objects.signed_url(f"{object_name(stream, segment.id)}.data", seconds, file_name)
+
+    def delete(self, stream: Stream, *segment_ids: str) -> None:
+        """Delete the objects of segments."""
+        self._objects.delete(f"{object_name(stream, id_)}.{ending}" for id_ in segment_ids for ending in _ENDINGS)
+
+    def sweep(self, stream: Stream, before: datetime) -> None:
+        """Delete orphans: objects older than `before` that the stream does not refer to, because a crash left them."""
+        old = [info.key for info in self._objects.list(object_name(stream, "")) if info.modified_at < before]
+        if old:
+            known = {segment.id for segment in self.segments(stream)} | self.manifest(stream).manifest.retired.keys()
+            self._objects.delete(key for key in old if key.rpartition("/")[2].partition(".")[0] not in known)
+
+    def places(self) -> set[tuple[str, str]]:
+        """The home key and the stream key of all streams that have objects."""
+        names = (info.key.split("/") for info in self._objects.list("packets/"))
+        return {(name[1], name[2]) for name in names}
+
+    def erase(self, places: Iterable[tuple[str, str]]) -> None:
+        """Remove all objects of streams, each named by its home key and stream key."""
+        for home_key, key in places:
+            self._objects.delete(info.key for info in self._objects.list(f"packets/{home_key}/{key}/"))
+
+
+def object_name(stream: Stream, segment_id: str) -> str:
+    """The name that a segment's two objects share, without their endings."""
+    return f"packets/{stream.home_key}/{stream.key}/{segment_id}"
+
+
+def _segment_name(last: int) -> str:
+    """The name of the document of the segment whose last packet has this index."""
+    return f"segment/{min(last, LARGEST_INDEX):016d}"

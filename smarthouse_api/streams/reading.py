@@ -1,0 +1,235 @@
+"""Reading packets: where a range of a stream's packets is, and the packets in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from backends.ports import NoSuchObject, StateStore, StoreUnavailable
+from smarthouse_api.errors import NotFound, Unavailable
+from smarthouse_api.streams.blocks import Block, block, first_index
+from smarthouse_api.streams.heads import BORN, HEAD, Head, space_of
+from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.packet_store import Manifest, PacketStore, Segment
+
+_BLOCK_BYTES: Final = 2 << 20
+_SHORT_LOG: Final = 64
+_ATTEMPTS: Final = 16
+_FAR: Final = 100
+_head = msgspec.json.Decoder(Head).decode
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRange:
+    """Reads packets of a segment: in number `packets`, with `size` bytes, from index `first` to `last`.
+
+    begin: where their bytes begin in the segment's. to_us: when the last of them came, in microseconds since 1970.
+    """
+
+    store: PacketStore
+    stream: Stream
+    segment: Segment
+    first: int
+    last: int
+    packets: int
+    begin: int
+    size: int
+    to_us: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all packets of the segment."""
+        return self.packets == self.segment.packets
+
+    def octets(self, start: int, length: int) -> Iterator[bytes | memoryview]:
+        """`length` of the packets' bytes from `start`."""
+        return self.store.data(self.stream, self.segment, self.begin + start, length)
+
+    def blocks(self) -> Iterator[Block]:
+        """The packets, a few MB at a time."""
+        index = self.store.index(self.stream, self.segment)
+        low, high = index.positions(self.first, self.last)
+        ends = np.cumsum(index.sizes[low:high])
+        # One request for all, cut into blocks as it comes.
+        chunks, held, done = self.octets(0, self.size), b"", 0
+        while done < high - low:
+            begin = int(ends[done - 1]) if done else 0
+            until = max(int(np.searchsorted(ends, begin + _BLOCK_BYTES, "right")), done + 1)
+            size = int(ends[until - 1]) - begin
+            parts, there = [held], len(held)
+            while there < size:
+                if not (chunk := next(chunks, b"")):
+                    raise StoreUnavailable("A segment's object is shorter than when it was stored")
+                parts.append(bytes(chunk))
+                there += len(chunk)
+            octets = b"".join(parts)
+            yield index.part(low + done, low + until, octets[:size])
+            held, done = octets[size:], until
+
+
+@dataclass(frozen=True, slots=True)
+class LogRange:
+    """Reads packets that were not sealed when they were looked for, like a `SegmentRange`.
+
+    begin, end: the sequences of their entries.
+    """
+
+    reader: PacketReader
+    stream: Stream
+    first: int
+    last: int
+    packets: int
+    size: int
+    begin: int
+    end: int
+    to_us: int
+
+    def octets(self, start: int, length: int) -> Iterator[bytes | memoryview]:
+        """`length` of the packets' bytes from `start`."""
+        for one in self.blocks():
+            view = memoryview(one.octets)[start : start + length]
+            start, length = max(start - len(one.octets), 0), length - len(view)
+            if view:
+                yield view
+            if not length:
+                return
+
+    def blocks(self) -> Iterator[Block]:
+        """The packets, a few MB at a time."""
+        expected, following = self.begin, self.first
+        for page in self.reader.store.entries(self.stream, self.begin - 1, self.end):
+            if page[0].sequence != expected:
+                break
+            expected = page[-1].sequence + 1
+            part = block(page).within(self.first, self.last)
+            if len(part):
+                yield part
+                following = part.last + 1
+        if expected <= self.end:
+            # They were sealed meanwhile.
+            yield from self.reader.blocks(self.stream, following, self.last)
+
+
+PacketRange = SegmentRange | LogRange
+
+
+class PacketReader:
+    """Finds and reads ranges of packets, though other processes seal, merge and drop packets meanwhile."""
+
+    def __init__(self, state: StateStore, store: PacketStore) -> None:
+        self._state, self.store = state, store
+
+    def ranges(self, stream: Stream, start: int, stop: int) -> list[PacketRange]:
+        """Where the packets with an index from `start` to `stop` are, in order; there may be none.
+
+        Raises `NotFound` when the stream was deleted.
+        """
+        for _ in range(_ATTEMPTS):
+            manifest, version = self.store.manifest(stream)
+            low, missing, ranges = max(start, manifest.floor), None, list[PacketRange]()
+            try:
+                ranges += self._sealed(stream, low, stop)
+            except NoSuchObject as error:
+                missing = error  # no fault if its segment was merged meanwhile, which the next look tells
+            if stop >= manifest.next:
+                ranges += self._unsealed(stream, manifest, low, stop)
+            if self.store.manifest(stream).version == version:
+                if missing is not None:
+                    raise missing
+                if not ranges and self._state.get(space_of(stream.key), BORN) is None:
+                    raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
+                return ranges
+        raise Unavailable("This stream's packets are being moved too often; repeat the request")
+
+    def blocks(self, stream: Stream, start: int, stop: int) -> Iterator[Block]:
+        """The packets with an index from `start` to `stop`, a few MB at a time."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                for found in self.ranges(stream, start, stop):
+                    for one in found.blocks():
+                        yield one
+                        start = one.last + 1
+                return
+            except NoSuchObject:  # its segment was merged meanwhile, or is not kept any more
+                if attempt == _ATTEMPTS:
+                    raise
+
+    def at(self, stream: Stream, indexes: Sequence[int]) -> dict[int, bytes]:
+        """The packets that there are at these ascending indexes. Long gaps between the indexes are not read."""
+        wanted, found = set(indexes), dict[int, bytes]()
+        for start, stop in _runs(indexes):
+            for one in self.blocks(stream, start, stop):
+                found |= {packet.index: packet.data for packet in one.packets() if packet.index in wanted}
+        return found
+
+    def _sealed(self, stream: Stream, start: int, stop: int) -> Iterator[PacketRange]:
+        for segment in self.store.segments(stream, start):
+            first, last, begin = segment.first, segment.last, 0
+            if first > stop:
+                return
+            packets, size, to_us = segment.packets, segment.bytes, segment.to_us
+            if first < start or stop < last:
+                index = self.store.index(stream, segment)
+                low, high = index.positions(start, stop)
+                if low >= high:
+                    continue
+                first, last, to_us = int(index.indexes[low]), int(index.indexes[high - 1]), int(index.times_us[high - 1])
+                packets, begin, size = high - low, int(index.sizes[:low].sum()), int(index.sizes[low:high].sum())
+            yield SegmentRange(self.store, stream, segment, first, last, packets, begin, size, to_us)
+
+    def _unsealed(self, stream: Stream, manifest: Manifest, start: int, stop: int) -> Iterator[PacketRange]:
+        """The part of the range that is in the log."""
+        log = self._log(stream, manifest)
+        if log is None or (start <= log.first and log.last <= stop):
+            yield from () if log is None else (log,)
+            return
+        first, last, packets, size, begin, end, to_us = -1, -1, 0, 0, 0, 0, 0
+        for page in self.store.entries(stream, self._before(stream, manifest, start)):
+            if first_index(page[0]) > stop:
+                break
+            part = block(page).within(start, stop)
+            if len(part):
+                first, last, to_us = part.first if first < 0 else first, part.last, int(part.times_us[-1])
+                begin, end = begin or page[0].sequence, page[-1].sequence
+                packets, size = packets + len(part), size + int(part.sizes.sum())
+        if packets:
+            yield LogRange(self, stream, first, last, packets, size, begin, end, to_us)
+
+    def _log(self, stream: Stream, manifest: Manifest) -> LogRange | None:
+        """The whole log, as the head counts it: only the first entry is read."""
+        found = self._state.get(space_of(stream.key), HEAD)
+        head = Head() if found is None else _head(found.value)
+        oldest = self.store.entry(stream, manifest.sequence) if head.next > manifest.next else None
+        if oldest is None:
+            return None
+        # The log may hold more by now, above the head's last packet, which is not of this range.
+        end = self.store.last_sequence(stream)
+        packets, size = head.packets - manifest.packets, head.bytes - manifest.bytes
+        return LogRange(
+            self, stream, first_index(oldest), head.next - 1, packets, size, oldest.sequence, end, head.last_us or 0
+        )
+
+    def _before(self, stream: Stream, manifest: Manifest, start: int) -> int:
+        """A sequence of the log below all packets from `start`, and not far below."""
+        low, high = manifest.sequence, self.store.last_sequence(stream)
+        while high - low > _SHORT_LOG:
+            middle = (low + high) // 2
+            found = self.store.entry(stream, middle)
+            if found is None or first_index(found) > start:
+                high = middle
+            else:
+                low = middle
+        return low
+
+
+def _runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first and the last of those ascending indexes that are not far from each other."""
+    start = 0
+    for end in range(1, len(indexes) + 1):
+        if end == len(indexes) or indexes[end] - indexes[end - 1] > _FAR:
+            yield indexes[start], indexes[end - 1]
+            start = end
