@@ -1,4 +1,4 @@
-"""Packets as bytes: entries of a stream's log, and blocks of them as arrays.
+"""The encoding of packets: entries of a stream's log, and blocks of packets as arrays.
 
 An entry holds the packets of one append, or a part of them: a head (form, kind, time, first index, count), then for kind 1 each
 index, then each length unless there is one packet, then the packets' bytes. Numbers are little-endian.
@@ -25,13 +25,13 @@ _CONSECUTIVE, _NAMED = 0, 1
 _ENTRY_BYTES: Final = 256 << 10
 """About how large an entry is, unless one packet is larger."""
 _NUMBERS_BYTES: Final = 12
-"""What an entry holds of a packet besides its bytes, at most: an index, and a length."""
+"""Bytes that an entry holds for a packet besides its own, at most: an index and a length."""
 
 Numbers = NDArray[np.int64]
 
 
 def entries(packets: Sequence[tuple[int, bytes]], received_us: int) -> list[bytes]:
-    """The packets, each with its index, ascending, as values of a log."""
+    """Encode packets, each with its index, ascending, as values of a log."""
     values, part, size = [], list[tuple[int, bytes]](), 0
     for packet in packets:
         here = _NUMBERS_BYTES + len(packet[1])
@@ -61,7 +61,7 @@ def first_index(entry: Entry) -> int:
 
 @dataclass(frozen=True)
 class Block:
-    """Packets that follow each other: index, time (microseconds since 1970) and size of each, and all their bytes."""
+    """Holds packets that follow each other: index, time (microseconds since 1970) and size of each, and all their bytes."""
 
     indexes: Numbers
     times_us: Numbers
@@ -80,7 +80,7 @@ class Block:
         return int(self.indexes[-1])
 
     def within(self, start: int, stop: int) -> Block:
-        """Those packets of the block that have an index from `start` to `stop`."""
+        """The packets of the block that have an index from `start` to `stop`."""
         low, high = self.positions(start, stop)
         if (low, high) == (0, len(self)):
             return self
@@ -88,7 +88,7 @@ class Block:
         return self.part(low, high, memoryview(self.octets)[begin:end])
 
     def positions(self, start: int, stop: int) -> tuple[int, int]:
-        """Of the first packet with an index from `start` to `stop`, and of the one after the last."""
+        """The position of the first packet with an index from `start` to `stop`, and the one after the last such packet's."""
         return int(np.searchsorted(self.indexes, start)), int(np.searchsorted(self.indexes, stop, "right"))
 
     def part(self, low: int, high: int, octets: bytes | memoryview) -> Block:
@@ -96,6 +96,7 @@ class Block:
         return Block(self.indexes[low:high], self.times_us[low:high], self.sizes[low:high], octets)
 
     def packets(self) -> Iterator[Packet]:
+        """The packets one by one."""
         view, at = memoryview(self.octets), 0
         for index, us, size in zip(self.indexes.tolist(), self.times_us.tolist(), self.sizes.tolist(), strict=True):
             yield Packet(index, time_of(us), bytes(view[at : at + size]))
@@ -103,7 +104,7 @@ class Block:
 
 
 def block(entries: Sequence[Entry]) -> Block:
-    """What the entries of a log hold; at least one."""
+    """Decode entries of a log; at least one."""
     indexes, times_us, sizes = list[int](), list[int](), list[int]()
     octets = list[memoryview]()
     for entry in entries:
@@ -137,7 +138,7 @@ def joined(blocks: Sequence[Block]) -> Block:
 
 
 def index_bytes(whole: Block) -> bytes:
-    """A block without its packets' bytes, to be kept beside them."""
+    """Encode a block without its packets' bytes, for a segment's index."""
     numbers = np.concatenate([np.diff(whole.indexes, prepend=0), np.diff(whole.times_us, prepend=0), whole.sizes])
     return zstandard.compress(numbers.astype("<i8").tobytes())
 

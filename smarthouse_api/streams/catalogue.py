@@ -1,4 +1,4 @@
-"""Which streams exist, and whose they are.
+"""The catalogue of streams: which exist, and which home each belongs to.
 
 In the state store, space `streams`:
 
@@ -60,7 +60,7 @@ _kept = msgspec.json.Decoder(_Kept).decode
 
 
 class StreamTombstone(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A deleted stream. purged_at: when its bytes were removed, in seconds since 1970."""
+    """Stands for a deleted stream until it is purged. purged_at: when its bytes were removed, in seconds since 1970."""
 
     home_key: str
     key: str
@@ -82,18 +82,19 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         self._seen: dict[tuple[int, str, str], Stream] = {}
 
     def list(self, home_id: int, module_id: str) -> list[Stream]:
-        """The streams of a home's module, by name; none of a home or module that nobody knows."""
+        """The streams of a home's module, by name; none if the home or the module does not exist."""
         found = self._state.scan_all(SPACE, f"stream/{home_id}/{_digest(module_id)}/")
-        return sorted((_decoded(document.value).stream(home_id) for _, document in found), key=lambda stream: stream.name)
+        return sorted((_kept(document.value).stream(home_id) for _, document in found), key=lambda stream: stream.name)
 
     def get(self, home_id: int, module_id: str, name: str) -> Stream | None:
+        """The stream with this name, if there is one."""
         found = self._state.get(SPACE, _document_of(home_id, module_id, name))
         if found is None:
             self._seen.pop((home_id, module_id, name), None)
             return None
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
-        stream = self._seen[home_id, module_id, name] = _decoded(found.value).stream(home_id)
+        stream = self._seen[home_id, module_id, name] = _kept(found.value).stream(home_id)
         return stream
 
     def find(self, home_id: int, module_id: str, name: str) -> Stream:
@@ -104,13 +105,13 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         return stream
 
     def recall(self, home_id: int, module_id: str, name: str) -> Stream:
-        """The stream as this process saw it last, which is for those whose commit tells that it is gone; else as `find`."""
+        """The stream as this process saw it last, else as `find`: for callers whose commit fails if it was deleted."""
         return self._seen.get((home_id, module_id, name)) or self.find(home_id, module_id, name)
 
     def create(self, home_id: int, module_id: str, name: str, retention: StreamRetention | None = None) -> tuple[Stream, bool]:
-        """The stream, and whether it is new. retention: what it keeps from now on; None leaves that as it is.
+        """Create a stream, or change the retention of the one with this name; the stream, and whether it is new.
 
-        Raises `Invalid` for a name that no stream can have.
+        retention: None leaves it as it is. Raises `Invalid` for a name that no stream can have.
         """
         _check_name("moduleId", module_id)
         _check_name("streamName", name)
@@ -125,15 +126,15 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         return until_settled(attempt, "stream")
 
     def delete(self, stream: Stream) -> None:
-        """From here on nobody finds the stream and nobody appends to it; its bytes are removed later, by whoever keeps house.
+        """Delete the stream: nobody finds it or appends to it any more. The chores remove its bytes later.
 
-        Raises `NotFound` when another stream bears the name by now, or none.
+        Raises `NotFound` if it is deleted already, though another stream may have its name.
         """
         name = _document_of(stream.home_id, stream.module_id, stream.name)
 
         def attempt() -> StreamTombstone:
             found = self._state.get(SPACE, name)
-            if found is None or _decoded(found.value).key != stream.key:
+            if found is None or _kept(found.value).key != stream.key:
                 raise NotFound("The stream is deleted already", reason="STREAM_NOT_FOUND")
             tombstone = StreamTombstone(stream.home_key, stream.key)
             self._bury([tombstone], {name: found.version})
@@ -142,12 +143,13 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         self._delete(attempt)
 
     def mark_purged(self, tombstone: StreamTombstone, at: float) -> None:
-        """The deleted stream's bytes are removed, unless one who died meanwhile put some after."""
+        """Note that the deleted stream's bytes were removed. A process that died meanwhile may have put some after."""
         put = Put(name_of(tombstone), msgspec.json.encode(msgspec.structs.replace(tombstone, purged_at=at)))
         self._state.commit(SPACE, Change(puts=(put,), deletes=(f"full/{tombstone.key}",)))
 
     def mark_full(self, stream: Stream) -> None:
-        """Have a segment made of the stream's newest packets soon. Without a lifetime it would need room that is not there."""
+        """Have a segment made of the stream's newest packets soon."""
+        # A full store takes only what expires, and a segment makes room.
         value = msgspec.json.encode([stream.home_id, stream.module_id, stream.name])
         self._state.put(SPACE, f"full/{stream.key}", value, ttl_seconds=86400)
 
@@ -157,12 +159,13 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         return [(key.partition("/")[2], self.get(*msgspec.json.decode(value))) for key, value in marked]
 
     def unmark(self, stream_key: str) -> None:
+        """Undo `mark_full`."""
         self._state.commit(SPACE, Change(deletes=(f"full/{stream_key}",)))
 
     def homes(self) -> dict[int, set[str]]:
-        """All homes that have a stream or had one and were not forgotten, with the internal keys that they are kept under.
+        """All homes that have a stream, or had one and were not forgotten, each with its internal keys.
 
-        Mostly one; another is of a home that was being forgotten, and is to be.
+        A home has one key, and another if forgetting an earlier home of that number was broken off.
         """
         keys = defaultdict[int, set[str]](set)
         for name, document in self._state.scan_all(SPACE, "home/"):
@@ -172,23 +175,20 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         return dict(keys)
 
     def places(self) -> set[tuple[str, str]]:
-        """Home key and stream key of all streams, and of those that are deleted and not removed yet."""
-        there, gone = (
-            {(one.home_key, one.key) for one in self.everything()},
-            {(one.home_key, one.key) for one in self.tombstones()},
-        )
-        return there | gone
+        """The home key and the stream key of all streams, and of those that are deleted and not purged yet."""
+        there = {(one.home_key, one.key) for one in self.everything()}
+        return there | {(one.home_key, one.key) for one in self.tombstones()}
 
     def home_keys_of(self, home_id: int) -> set[str]:
         """The internal keys under which a home's packets are kept."""
         found = self._state.get(SPACE, f"home/{home_id}")
-        kept = {_decoded(document.value).home_key for _, document in self._state.scan_all(SPACE, f"stream/{home_id}/")}
+        kept = {_kept(document.value).home_key for _, document in self._state.scan_all(SPACE, f"stream/{home_id}/")}
         return kept if found is None else kept | {found.value.decode()}
 
     def hide_home(self, home_id: int, keys: set[str]) -> None:
-        """Hide the streams that are kept under these internal keys of the home from everybody. Repeatable.
+        """Hide from everybody the streams that are kept under these internal keys of the home. Repeatable.
 
-        A stream that is made afterwards is a new home's, under another key.
+        A stream that is made afterwards belongs to a new home, under another key.
         """
         name = f"home/{home_id}"
         while (home := self._state.get(SPACE, name)) is not None and home.value.decode() in keys:
@@ -204,12 +204,12 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
                     self.close_to_writers(space_of(one.key))
 
     def _read(self, name: str, document: Document) -> Stream:
-        return _decoded(document.value).stream(int(name.split("/")[1]))
+        return _kept(document.value).stream(int(name.split("/")[1]))
 
     def _kept_under(self, home_id: int, keys: set[str]) -> Sequence[tuple[str, int, _Kept]]:
-        """Some of those streams: name, version and content of their documents."""
+        """Some streams of a home under these keys: name, version and content of their documents."""
         documents = self._state.scan_all(SPACE, f"stream/{home_id}/")
-        decoded = ((name, document.version, _decoded(document.value)) for name, document in documents)
+        decoded = ((name, document.version, _kept(document.value)) for name, document in documents)
         return list(islice((one for one in decoded if one[2].home_key in keys), _PAGE))
 
     def _add(self, home_id: int, module_id: str, name: str, retention: StreamRetention) -> Stream:
@@ -238,13 +238,9 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         found = self._state.get(SPACE, name)
         if found is None:
             raise Conflict("the stream was deleted meanwhile")
-        kept = msgspec.structs.replace(_decoded(found.value), retention=retention)
+        kept = msgspec.structs.replace(_kept(found.value), retention=retention)
         self._state.put(SPACE, name, msgspec.json.encode(kept), expect=found.version)
         return kept.stream(stream.home_id)
-
-
-def _decoded(value: bytes) -> _Kept:
-    return _kept(value)
 
 
 def _document_of(home_id: int, module_id: str, name: str) -> str:

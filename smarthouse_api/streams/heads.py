@@ -1,8 +1,8 @@
-"""Where a stream stands: its next index, and who owns it.
+"""Heads: where each stream stands, which is its next index and its owner.
 
-In the stream's space: `head` stands for the stream, and `lease`, which times out by the store's own clock, for the owner's
-sign of life. Every commit asks that both still have the version that its plan was made on, so that of any number of writers,
-in any number of processes, one goes first, whatever their clocks say.
+In the stream's space, `head` says where the stream stands. `lease` is the owner's sign of life; it expires by the store's own
+clock. Every commit expects the versions of both that its plan was made on. So of any number of writers, in any number of
+processes, one goes first, whatever their clocks say.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from smarthouse_api.errors import InUse, NotFound
 from smarthouse_api.streams.model import Session, Status, Stream
 
 BORN: Final = "stream"
-"""The document of a stream's own space that is there from its creation to its deletion, and never changes."""
+"""The document of a stream's own space that exists from its creation to its deletion, and never changes."""
 
 HEAD: Final = "head"
-"""Another, that says where the stream stands."""
+"""The document that says where the stream stands."""
 
 LEASE: Final = "lease"
-"""The sign of life of the stream's owner, as long as there is one."""
+"""The document that is the sign of life of the stream's owner, while there is one."""
 
 Answer = TypeVar("Answer")
 
@@ -39,7 +39,7 @@ def space_of(stream_key: str) -> str:
 
 
 class Open(msgspec.Struct, frozen=True):
-    """An open session. start: the index that was the next one when it was opened."""
+    """Stores an open session. start: the next index when it was opened."""
 
     id: str
     start: int
@@ -48,7 +48,7 @@ class Open(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """Where a stream stands, as it is stored.
+    """Stores where a stream stands.
 
     next: the index after the highest ever given. packets, bytes: ever appended. last_us: when the last came.
     """
@@ -61,13 +61,14 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class KeptSession(msgspec.Struct, frozen=True):
-    """A session's document, `session/<id>`."""
+    """Stores a closed session, as the document `session/<id>`."""
 
     start: int
     stop: int
     author: Owner
 
     def session(self, id_: str) -> Session:
+        """The session with this id."""
         return Session(id_, self.start, self.stop, self.author)
 
 
@@ -76,7 +77,7 @@ kept_session, _head = msgspec.json.Decoder(KeptSession).decode, msgspec.json.Dec
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A stream as it was seen. head_version, lease_version: of the documents; `ABSENT` where there is no lease."""
+    """A look at a stream. head_version, lease_version: the documents' versions; `ABSENT` if there is no lease."""
 
     head: Head
     head_version: int
@@ -88,6 +89,7 @@ class Seen:
         return self.head.open is not None and self.lease_version != ABSENT
 
     def status(self) -> Status:
+        """The stream's state as clients see it."""
         head = self.head
         time = None if head.last_us is None else time_of(head.last_us)
         if head.open is None or not self.is_owned:
@@ -105,7 +107,7 @@ class Seen:
 
 @dataclass
 class Draft:
-    """A change to a stream on the way: what was seen, the head that is to be, and what else is to be stored with it.
+    """Plans a change to a stream: what was seen, the new head, and what else is stored with it.
 
     appends: entries of the log. waiting: the packets in them, by index.
     """
@@ -125,7 +127,7 @@ class Draft:
             self.end()
 
     def own(self, owner: Owner) -> None:
-        """Ask for the stream on behalf of `owner`; of its owner it counts as a sign of life. Raises `InUse`."""
+        """Check that `owner` may write. If it owns the stream, this is its sign of life. Raises `InUse`."""
         if self.head.open is None:
             return
         if self.head.open.owner.id != owner.id:
@@ -161,7 +163,7 @@ class Draft:
         self.waiting.update(packets)
 
     def end(self) -> Session | None:
-        """Close the open session; None when it never had a packet, and so leaves nothing."""
+        """Close the open session; None if it never had a packet, and so leaves nothing."""
         session = self.head.open
         if session is None:
             return None
@@ -175,10 +177,11 @@ class Draft:
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to be stored."""
+        """Whether there is nothing to store."""
         return self.head == self.seen.head and not self.puts and not self._renewed
 
     def change(self) -> Change:
+        """The commit that the draft amounts to."""
         expect = {HEAD: self.seen.head_version, **self.expect}
         puts = [Put(HEAD, msgspec.json.encode(self.head)), *self.puts]
         if self.seen.head.open is not None or self.head.open is not None:
@@ -189,13 +192,13 @@ class Draft:
         return Change(expect, tuple(puts), deletes, tuple(("packets", value) for value in self.appends))
 
     def after(self, committed: Committed) -> Seen:
-        """What the stream looks like once the change was made."""
+        """The stream as it looks once the change was made."""
         lease = committed.version if self._renewed else ABSENT if self._ended else self.seen.lease_version
         return Seen(self.head, committed.version, lease)
 
 
 class Heads:
-    """Reads and changes the heads of all streams."""
+    """Reads and changes the heads of all streams, one writer at a time."""
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
@@ -211,7 +214,7 @@ class Heads:
         return Seen(head, found.version, ABSENT if lease is None else lease.version)
 
     def commit(self, stream: Stream, draft: Draft) -> Seen:
-        """Make the change. Raises `Conflict` when the stream is not any more what the draft was made on."""
+        """Make the change. Raises `Conflict` if the stream has changed since the look that the draft was made on."""
         return draft.after(self._state.commit(space_of(stream.key), draft.change()))
 
     def change(self, stream: Stream, plan: Callable[[Draft], Answer]) -> Answer:
@@ -228,5 +231,5 @@ class Heads:
 
 
 def new_session_id(start: int) -> str:
-    """Random, and in the order of where sessions start."""
+    """A random id. Ids sort in the order of where their sessions start."""
     return f"{start:014x}{secrets.token_hex(9)}"

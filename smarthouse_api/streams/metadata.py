@@ -1,4 +1,4 @@
-"""Metadata: a JSON object for a packet, under `metadata/<index>` in the stream's space."""
+"""Metadata: JSON objects that clients attach to packets. Each is `metadata/<index>` in the stream's space."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _kept = msgspec.json.Decoder(_Kept).decode
 
 
 class Metadata:
-    """Reads and writes the metadata of packets."""
+    """Finds, stores and removes the metadata of packets."""
 
     def __init__(self, state: StateStore, heads: Heads, settings: StreamSettings) -> None:
         self._state, self._heads, self._settings = state, heads, settings
 
-    def within(self, stream: Stream, start: int, stop: int) -> list[MetadataPacket]:
-        """The metadata packets from `start` to `stop`, by index. Raises `NotFound` when the stream was deleted."""
-        return self.page(stream, start, stop)[0]
-
     def page(self, stream: Stream, start: int, stop: int, skip: int = 0, limit: int = 0) -> tuple[list[MetadataPacket], int]:
-        """The same without the first `skip`, at most `limit` if that is not 0; and how many there are in all."""
+        """A page of the metadata packets from `start` to `stop`, by index, and how many there are in all.
+
+        skip: how many come before the page. limit: how many it holds at most; 0 for all. Raises `NotFound` when the stream was
+        deleted.
+        """
         found, count, end = list[MetadataPacket](), 0, skip + limit if limit else LARGEST_INDEX
         for name, value in self._documents(stream, start, stop):
             if skip <= count < end:
@@ -55,14 +55,14 @@ class Metadata:
         return found, count
 
     def find(self, stream: Stream, index: int) -> MetadataPacket:
-        """Raises `NotFound`."""
+        """The metadata of one packet. Raises `NotFound`."""
         found = self._state.get(space_of(stream.key), _name(index)) if index <= LARGEST_INDEX else None
         if found is None:
             raise NotFound("There is no metadata for this index", reason="METADATA_NOT_FOUND")
         return _decoded(_name(index), found.value)
 
     def put(self, stream: Stream, index: int, content: dict[str, Any], source: Owner) -> tuple[MetadataPacket, bool]:
-        """Store, or replace, the object of a packet; what is stored now, and whether it is the first.
+        """Store or replace the metadata of a packet; what is stored now, and whether it is the first.
 
         Raises `InvalidData` for an index above the stream's highest; `TooLarge`.
         """
@@ -84,7 +84,7 @@ class Metadata:
         return until_settled(attempt, "metadata")
 
     def forget_below(self, stream: Stream, index: int) -> None:
-        """Remove what belongs to packets that are not kept any more."""
+        """Remove the metadata of packets below an index, which are not kept any more."""
         space, limit = space_of(stream.key), 1  # mostly there is none
         while page := [name for name, _ in self._state.scan(space, _PREFIX, limit=limit) if name < _name(index)]:
             self._state.commit(space, Change(deletes=tuple(page)))

@@ -1,4 +1,4 @@
-"""What a stream, a packet, a session and a metadata packet are."""
+"""The model of streams: stream, packet, session, metadata packet, retention."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_INDEX: Final = 2**53 - 1
 
 
 class StreamRetention(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a stream keeps: its newest packets, at most so many, of so many bytes, so many seconds old. None: all."""
+    """Says which packets a stream keeps: the newest, up to a number, a size and an age. None sets no limit."""
 
     packets: int | None = None
     bytes: int | None = None
@@ -24,8 +24,10 @@ class StreamRetention(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream that exists. key: its internal one, random, which another stream of the same name never has. born: the version
-    of the document that is there until it is deleted, for commits that are to fail then.
+    """Names a stream that exists, with its retention.
+
+    key: internal and random; another stream of the same name has another. born: the version of the document that exists until
+    the stream is deleted, for commits that must fail then.
     """
 
     home_id: int
@@ -40,9 +42,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where a stream stands, as clients see it.
+    """Tells clients where a stream stands.
 
-    packet_index: the highest ever given, -1 before the first. open_packet_index, owner: while a session is open.
+    packet_index: the highest index ever given, -1 before the first packet. open_packet_index, owner: set while a session is
+    open.
     """
 
     packet_index: int
@@ -53,7 +56,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A packet as it is stored."""
+    """One stored packet."""
 
     index: int
     received_at: datetime
@@ -62,14 +65,17 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class NewPacket:
-    """A packet to be stored, at `index` or, if that is None, at the next one."""
+    """A packet to store at `index`, or at the next index if that is None."""
 
     data: bytes
     index: int | None = None
 
 
 class Appended(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The indexes of the first and the last packet. replayed: they are what the same `Idempotency-Key` was told before."""
+    """Answers an append with the indexes of its first and last packet.
+
+    replayed: it is the answer to an earlier request under the same `Idempotency-Key`.
+    """
 
     start: int
     stop: int
@@ -78,7 +84,7 @@ class Appended(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A range of packets that somebody marked. stop: None while it is open and has no packet yet."""
+    """A range of packets that a client marked or is writing. stop: None while it is open and has no packet yet."""
 
     id: str
     start: int
@@ -89,7 +95,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class MetadataPacket:
-    """The JSON object that belongs to a packet. source: who wrote it last."""
+    """The JSON object that a client attached to a packet. source: who wrote it last."""
 
     packet_index: int
     content: dict[str, Any]

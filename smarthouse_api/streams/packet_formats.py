@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ _MODE: Final = 0o100644
 def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:
     """A line for each packet: index, time, and its bytes in base64.
 
-    The end of a line comes with the next one, or at the very end: what is broken off never ends with a whole line.
+    A line's end is sent with the next line, or at the very end. So a download that is broken off never ends with a whole line.
     """
     end = b""
     for block in blocks:
@@ -37,22 +38,16 @@ def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:
 
 
 def _zip(blocks: Iterable[Block]) -> Iterator[bytes]:
-    """A file for each packet, called by its index."""
-
-    def members() -> Iterator[tuple[str, Any, int, Any, Iterable[bytes]]]:
-        for block in blocks:
-            for packet in block.packets():
-                yield f"{packet.index:016d}.bin", packet.received_at, _MODE, ZIP_64, (packet.data,)
-
-    def compressor() -> Any:
-        return isal_zlib.compressobj(level=1, wbits=-15)
-
-    yield from stream_zip(members(), get_compressobj=compressor)
+    """A file for each packet, named by its index."""
+    packets = (packet for block in blocks for packet in block.packets())
+    members = ((f"{one.index:016d}.bin", one.received_at, _MODE, ZIP_64, (one.data,)) for one in packets)
+    compressor: Any = partial(isal_zlib.compressobj, level=1, wbits=-15)
+    yield from stream_zip(members, get_compressobj=compressor)
 
 
 @dataclass(frozen=True, slots=True)
 class PacketFormat:
-    """How packets are put into one download. ending: of the file's name. encode: None if the packets' bytes are all."""
+    """Puts packets into one file. ending: of its name. encode: None if the file is the packets' bytes alone."""
 
     content_type: str
     ending: str
@@ -70,5 +65,5 @@ PACKET_FORMATS: Final = {
 def format_named(name: str) -> str:
     """The name of a packet format, given in any case. Raises `Invalid`."""
     if name.lower() not in PACKET_FORMATS:
-        raise Invalid(f"format: {name[:40]!r} is no format; there are {', '.join(PACKET_FORMATS)}.")
+        raise Invalid(f"format: {name[:40]!r} is not a format; the formats are {', '.join(PACKET_FORMATS)}.")
     return name.lower()

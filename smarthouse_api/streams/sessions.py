@@ -1,21 +1,22 @@
-"""Sessions: ranges of a stream's packets that somebody marked, or is writing now.
+"""Sessions: ranges of a stream's packets that a client marked, or is writing now.
 
 In the stream's space:
 
     session/<id>                a closed session; an open one is in the stream's head
-    hold/<id>/<key's id>        somebody asked that it be kept
-    holds                       written anew by each who asks that
+    hold/<id>/<key's id>        a key asked to keep the session
+    holds                       written again at each such request
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Put, StateStore
+from backends.ports import ABSENT, Change, Document, Put, StateStore
 from config.groups import StreamSettings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
@@ -30,7 +31,7 @@ _LONGEST_TIMEOUT_SECONDS: Final = 86400.0
 
 
 class _Added(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer that an `Idempotency-Key` remembers."""
+    """The answer that is stored under an `Idempotency-Key`."""
 
     id: str
     session: KeptSession
@@ -41,7 +42,7 @@ _REPLY: Final = pair_of(_Added)
 
 
 class Sessions:
-    """Marks, opens, closes, holds and deletes sessions."""
+    """Keeps the sessions of all streams: marks, opens, closes, holds, finds and deletes them."""
 
     def __init__(self, state: StateStore, heads: Heads, leases: Leases, replies: Replies, settings: StreamSettings) -> None:
         self._state, self._heads, self._leases = state, heads, leases
@@ -49,12 +50,11 @@ class Sessions:
 
     def within(self, stream: Stream, start: int, stop: int) -> list[Session]:
         """The sessions that have a packet from `start` to `stop`, by where they start."""
-        last = self._heads.look(stream).open_session()  # before it may be closed, and is among the others
-        found = [session for session in self._closed(stream, stop) if (session.stop or 0) >= start]
+        last = self._heads.look(stream).open_session()  # first: if it is closed meanwhile, it is among the others
+        found = {session.id: session for session in self._closed(stream, stop) if (session.stop or 0) >= start}
         if last is not None and last.stop is not None and last.start <= stop and last.stop >= start:
-            found = [session for session in found if session.id != last.id]
-            found.append(last)
-        return sorted(found, key=lambda session: session.id)
+            found[last.id] = last
+        return sorted(found.values(), key=lambda session: session.id)
 
     def find(self, stream: Stream, session_id: str) -> Session:
         """The session with this id, open or closed. Raises `NotFound`."""
@@ -66,7 +66,7 @@ class Sessions:
     def add(
         self, stream: Stream, start: int, stop: int, author: Owner, request_key: RequestKey | None = None
     ) -> tuple[Session, bool]:
-        """Mark a range; the session, and whether it is what the same `Idempotency-Key` was told before.
+        """Mark a range; the session, and whether it is the answer to an earlier request under the same `Idempotency-Key`.
 
         Raises `InvalidData` unless 0 <= start <= stop <= the stream's highest index; `KeyReused`.
         """
@@ -94,14 +94,14 @@ class Sessions:
         until_settled(lambda: self._delete(stream, session_id), "session")
 
     def open(self, stream: Stream, owner: Owner, timeout_seconds: float | None = None) -> tuple[Session, bool]:
-        """Own the stream: from here on only this key may append, until it closes the session or gives no sign for so long.
+        """Own the stream: only this key may append, until it closes the session or gives no sign of life for the timeout.
 
-        The session, which begins at the next index, and whether it is new: an owner who asks again has its own renewed.
-        Raises `InUse` while another owns the stream; `Invalid`.
+        Returns the session, which begins at the next index, and whether it is new. If this key has one open, that is renewed.
+        Raises `InUse` while another key owns the stream; `Invalid`.
         """
         seconds = self._settings.session_seconds if timeout_seconds is None else timeout_seconds
         if not 0 < seconds <= _LONGEST_TIMEOUT_SECONDS:
-            raise Invalid(f"timeoutSeconds: a number above 0, and at most {_LONGEST_TIMEOUT_SECONDS:g}")
+            raise Invalid(f"timeoutSeconds: must be a number above 0, and at most {_LONGEST_TIMEOUT_SECONDS:g}")
 
         def plan(draft: Draft) -> tuple[Session, bool]:
             was_open = draft.head.open is not None
@@ -110,10 +110,10 @@ class Sessions:
         return self._heads.change(stream, plan)
 
     def close(self, stream: Stream, session_id: str, owner: Owner) -> Session | None:
-        """Close an open session at its last packet, and give the stream free; the session, or None if it never had a packet.
+        """Close an open session at its last packet; the session, or None if it never had a packet.
 
-        It can be repeated, if there is a session. An administrator may close anybody's. Raises `NotFound`, and `InUse` for
-        another's session.
+        Other keys may append from then on. The call can be repeated if there is a session. An administrator may close every
+        session. Raises `NotFound`, and `InUse` for a session of another key.
         """
 
         def plan(draft: Draft) -> tuple[bool, Session | None]:
@@ -122,24 +122,23 @@ class Sessions:
                 return False, None
             _check_owner(session.owner, owner)
             # One that had timed out is closed by the draft itself.
-            closed = draft.end() if draft.head.open is not None else draft.seen.open_session()
-            return True, closed
+            return True, draft.end() if draft.head.open is not None else draft.seen.open_session()
 
         was_last, closed = self._heads.change(stream, plan)
         if was_last and closed is None:
             self._forget_holds(stream, session_id)
         if was_last:
-            return None if closed is None else Session(closed.id, closed.start, closed.stop, closed.author)
+            return closed and replace(closed, is_open=False)
         session, _ = self._kept(stream, session_id)
         _check_owner(session.author, owner)
         return session
 
     def hold(self, stream: Stream, session_id: str, owner: Owner) -> None:
-        """Keep the session, and its packets, from being removed until the same key releases it. Raises `NotFound`."""
+        """Keep the session and its packets until the same key releases them. Raises `NotFound`."""
         until_settled(lambda: self._hold(stream, session_id, owner), "session")
 
     def release(self, stream: Stream, session_id: str, owner: Owner) -> None:
-        """Take back the hold of this key; an administrator takes back all. Repeatable. Raises `NotFound`."""
+        """Take back the hold of this key, or all holds if an administrator asks. Repeatable. Raises `NotFound`."""
         self.find(stream, session_id)
         self._forget_holds(stream, session_id, "" if owner.type == "admin" else owner.id)
 
@@ -153,26 +152,26 @@ class Sessions:
         return found
 
     def holds_version(self, stream: Stream) -> int:
-        """What a commit must expect of `HOLDS` that is to pass only if nobody else is held by then than `held` tells now."""
+        """The version of `HOLDS`. A commit that expects it passes only if no session was held since."""
         found = self._state.get(space_of(stream.key), HOLDS)
         return ABSENT if found is None else found.version
 
     def downloads(self, stream: Stream) -> list[tuple[int, int]]:
-        """The ranges that are being downloaded now."""
+        """The ranges of indexes that are being downloaded now."""
         names = [name.split("/")[-2] for name in self._leases.shared(downloads_of(stream.key))]
         return [(int(start), int(stop)) for start, _, stop in (name.partition("-") for name in names)]
 
     def _delete(self, stream: Stream, session_id: str) -> None:
         self._settle(stream)
         if self.find(stream, session_id).is_open:
-            raise InUse("The session is open; close it before", reason="SESSION_OPEN")
-        space, (session, version) = space_of(stream.key), self._kept(stream, session_id)
+            raise InUse("The session is open; close it first", reason="SESSION_OPEN")
+        space, (session, found) = space_of(stream.key), self._kept(stream, session_id)
         if self._state.scan(space, f"hold/{session_id}/", limit=1):
-            raise InUse("The session is held; whoever holds it has to release it before", reason="SESSION_HELD")
+            raise InUse("The session is held; each key that holds it must release it first", reason="SESSION_HELD")
         if any(start <= (session.stop or 0) and session.start <= stop for start, stop in self.downloads(stream)):
-            raise InUse("Packets of the session are being downloaded; repeat it later", reason="SESSION_DOWNLOADED")
+            raise InUse("Packets of the session are being downloaded; repeat the request later", reason="SESSION_DOWNLOADED")
         name = f"session/{session_id}"
-        self._state.commit(space, Change(expect={name: version}, deletes=(name,)))
+        self._state.commit(space, Change(expect={name: found.version}, deletes=(name,)))
 
     def _hold(self, stream: Stream, session_id: str, owner: Owner) -> None:
         self._settle(stream)
@@ -181,10 +180,10 @@ class Sessions:
         if seen.head.open is not None and seen.head.open.id == session_id:
             self._state.commit(space, Change(expect={HEAD: seen.head_version}, puts=holds))
             return
-        # Written anew, so that of a hold and a deletion one fails.
-        session, version = self._kept(stream, session_id)
-        put = Put(f"session/{session_id}", _encoded(session))
-        self._state.commit(space, Change(expect={put.key: version}, puts=(put, *holds)))
+        # Its document is written again, so that of a hold and a deletion one fails.
+        _, found = self._kept(stream, session_id)
+        put = Put(f"session/{session_id}", found.value)
+        self._state.commit(space, Change(expect={put.key: found.version}, puts=(put, *holds)))
 
     def _forget_holds(self, stream: Stream, session_id: str, whose: str = "") -> None:
         space = space_of(stream.key)
@@ -192,35 +191,34 @@ class Sessions:
         self._state.commit(space, Change(deletes=tuple(holds)))
 
     def forget_below(self, stream: Stream, index: int) -> None:
-        """Remove sessions all of whose packets are below, and are kept no more."""
-        ended = [session for session in self._closed(stream, index) if (session.stop or 0) < index]
-        for session in ended:
+        """Remove the sessions whose packets are all below an index, and so not kept any more."""
+        for session in [session for session in self._closed(stream, index) if (session.stop or 0) < index]:
             with suppress(InUse, NotFound):
                 self.delete(stream, session.id)
 
     def _settle(self, stream: Stream) -> None:
-        """Write down a session that timed out."""
+        """Close the open session if it timed out."""
         self._heads.change(stream, lambda draft: None)
 
     def _closed(self, stream: Stream, stop: int) -> Iterator[Session]:
-        """Those that start at `stop` or before."""
+        """The closed sessions that start at `stop` or before."""
         beyond = f"session/{min(stop, LARGEST_INDEX) + 1:014x}"
         for name, document in self._state.scan_all(space_of(stream.key), "session/"):
             if name >= beyond:
                 return
             yield _decoded(name, document.value)
 
-    def _kept(self, stream: Stream, session_id: str) -> tuple[Session, int]:
-        """A closed session, and its document's version. Raises `NotFound`."""
+    def _kept(self, stream: Stream, session_id: str) -> tuple[Session, Document]:
+        """A closed session, and its document. Raises `NotFound`."""
         name = f"session/{session_id}"
         found = self._state.get(space_of(stream.key), name) if _is_id(session_id) else None
         if found is None:
             raise NotFound("There is no such session in this stream", reason="SESSION_NOT_FOUND")
-        return _decoded(name, found.value), found.version
+        return _decoded(name, found.value), found
 
 
 def downloads_of(stream_key: str) -> str:
-    """What downloads of a stream hold leases of, with their range."""
+    """The name under which downloads of a stream hold leases. Each adds its range."""
     return f"packets/{stream_key}"
 
 
@@ -231,10 +229,6 @@ def _check_owner(owner: Owner, caller: Owner) -> None:
 
 def _is_id(text: str) -> bool:
     return len(text) == 32 and text.isascii() and text.isalnum()
-
-
-def _encoded(session: Session) -> bytes:
-    return msgspec.json.encode(KeptSession(session.start, session.stop or 0, session.author))
 
 
 def _decoded(name: str, value: bytes) -> Session:
