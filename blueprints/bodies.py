@@ -21,7 +21,7 @@ _TEN_DIGITS = b"0" * 10
 
 
 def whole_body() -> bytes:
-    """Reads all of the request's body, as it came. Raises `TooLarge`, or `Invalid` for one that broke off.
+    """Reads all of the request's body, as it came. Raises `TooLarge`, or `Invalid` if it broke off.
 
     Werkzeug cuts a body without a length short at the limit and calls it whole; so one byte more is let in, and refused here.
     """
@@ -31,7 +31,7 @@ def whole_body() -> bytes:
     try:
         body = request.get_data(cache=False)
     except (ParseException, ClientDisconnected, OSError) as fault:
-        raise Invalid("The body could not be read to its end; send it again, whole and with sound chunks") from fault
+        raise Invalid("The body could not be read to its end; send it again, complete and with valid chunks") from fault
     if limit is not None and len(body) > limit:
         raise TooLarge(f"The body is larger than {limit} bytes")
     if length is not None and len(body) != length:
@@ -40,15 +40,15 @@ def whole_body() -> bytes:
 
 
 def plain_body() -> bytes:
-    """Reads all of the body for an API that undoes no compression. Raises `UnsupportedMediaType` for a compressed one."""
+    """Reads all of the body for an API that accepts no compression. Raises `UnsupportedMediaType` for a compressed one."""
     coding = request.headers.get("Content-Encoding", "identity")
     if coding.strip().lower() not in ("", "identity"):
-        raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not undone here; send the body without one")
+        raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not accepted here; send the body uncompressed")
     return whole_body()
 
 
 def read_json(body: bytes) -> Any:
-    """Reads JSON so that no later reader fails on it. Raises `Invalid`, also for what nests too deep."""
+    """Reads JSON so that no later reader fails on it. Raises `Invalid`, also if it nests too deep."""
     limit = house().settings.requests.max_json_depth
     try:
         value = msgspec.json.decode(body)
@@ -82,7 +82,7 @@ def _check_numbers(body: bytes) -> None:
     try:
         orjson.loads(body)  # which refuses an integer that is larger than every float, as some readers take it for one
     except ValueError as fault:
-        raise Invalid("The body holds a number that is too large for any reader of JSON; write it as a text") from fault
+        raise Invalid("The body holds a number that is too large for JSON readers; send it as text") from fault
 
 
 def _too_deep(limit: int) -> str:
@@ -90,7 +90,7 @@ def _too_deep(limit: int) -> str:
 
 
 def _side_by_side(value: Any) -> int:
-    """How many arrays and objects lie beside another one in a list of records, wherever it is at the top."""
+    """How many arrays and objects lie beside another one, in the list of records or in a list at the top of the body."""
     lists = [one for one in (value.values() if isinstance(value, dict) else (value,)) if isinstance(one, list)]
     kinds = (list(map(type, one)) for one in lists)
     return max((kind.count(dict) + kind.count(list) - 1 for kind in kinds), default=0)

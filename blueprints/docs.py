@@ -1,4 +1,4 @@
-"""OpenAPI: one document for each API and one for the whole, each with Swagger UI served out of an installed package."""
+"""OpenAPI: one document for each API and one for all of them, each with Swagger UI, which an installed package brings."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _limits_of(blueprint: Any, house: House) -> str:
 
 
 def _served(spec: dict[str, Any]) -> dict[str, Any]:
-    """The document for whoever asks now: its server is wherever this application is mounted."""
+    """The document for this request: its server is where the client found this application."""
     return {**spec, "servers": [{"url": request.script_root or "/"}]}
 
 

@@ -65,8 +65,8 @@ class RefusedSchema(EnvelopeSchema):
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """Tells a document how its API says errors: their schema, an example for each status, and the ways to send a key."""
+class ErrorDocument:
+    """Describes the errors of one API: their schema, an example for each status, and the ways to send a key."""
 
     schema: type[Schema]
     example: Callable[[HTTPStatus], dict[str, Any]]
@@ -91,15 +91,15 @@ def _enveloped(status: HTTPStatus) -> dict[str, Any]:
     }
 
 
-_PROBLEMS = Dialect(ProblemSchema, _problem, "application/problem+json", ())
+_PROBLEMS = ErrorDocument(ProblemSchema, _problem, "application/problem+json", ())
 _DIALECTS = {
-    "Streams": Dialect(
+    "Streams": ErrorDocument(
         FaultSchema,
         lambda status: {"reason": dialects.reason_of(status), "message": _WHAT_WAS_WRONG},
         keys=("ModeCloud", "Bearer"),
     ),
-    "Datasources": Dialect(CodedSchema, lambda status: {"error": dialects.code_of(status), "message": _WHAT_WAS_WRONG}),
-    "Datasets": Dialect(RefusedSchema, _enveloped),
+    "Datasources": ErrorDocument(CodedSchema, lambda status: {"error": dialects.code_of(status), "message": _WHAT_WAS_WRONG}),
+    "Datasets": ErrorDocument(RefusedSchema, _enveloped),
 }
 """By the name of the API; `_PROBLEMS` for the others."""
 

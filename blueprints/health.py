@@ -1,4 +1,4 @@
-"""Health and metrics, for whoever runs the service: is it alive, can it work, what has it done."""
+"""Health and metrics, for operators: is the service alive, can it work, what has it done."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def sent_key() -> str | None:
 
 
 def request_key(sender: str, body: bytes) -> RequestKey | None:
-    """Makes the request known again when it is repeated; None if it has no `Idempotency-Key`.
+    """Identifies the request, so that a repeat is recognised; None if it has no `Idempotency-Key`.
 
     The key holds for one sender, an id, and for one method and endpoint. A digest of the request tells a repeat from another
     request under the same key. Raises `Invalid` for a key that is empty or too long.

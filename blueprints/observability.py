@@ -17,7 +17,7 @@ _KEY = re.compile(r"shk_\w*")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _NO_HEXADECIMAL = re.compile(r"[^0-9a-f]", re.ASCII)
 _SANE_ID = re.compile(r"(?!.*shk_)[A-Za-z0-9._-]{1,128}", re.ASCII)
-"""What may be logged: also no key, nor a part of one."""
+"""What may be logged: no key, and no part of one."""
 
 EXPOSED_HEADERS = [
     "Content-Disposition",
@@ -54,19 +54,19 @@ def _end(response: Response) -> Response:
     method = request.method if request.method in _METHODS else "other"
     REQUESTS.labels(route, method, response.status_code).inc()
     SECONDS.labels(route, method).observe(seconds)
-    # The path, never the query or a header: those hold what a caller may not want kept.
+    # The path, never the query or a header: those hold what a client may not want kept.
     path = _masked(request.path[:512])
     log.info("%s %s %d %.1fms %s", request.method, path, response.status_code, seconds * 1000, g.request_id)
     return response
 
 
 def _names_the_home(request_id: str) -> bool:
-    """Whether the id is the home's UUID, however it is punctuated: it is to be in no log and no answer."""
+    """Whether the id is the home's UUID, however it is punctuated: no log and no answer may hold that."""
     home = _NO_HEXADECIMAL.sub("", request.headers.get("Home-UUID", "").lower())
     return bool(home) and home in _NO_HEXADECIMAL.sub("", request_id.lower())
 
 
 @lru_cache(1000)
 def _masked(path: str) -> str:
-    """The path on one line, without the UUID or the key that somebody may have put there."""
+    """The path on one line, without any UUID or key that a client put there."""
     return _UUID.sub("{uuid}", _KEY.sub("{key}", quote(path)))

@@ -12,7 +12,7 @@ TIME: Final = {"type": "string", "format": "date-time", "example": "2026-03-01T1
 
 
 def path_parameter(name: str, description: str, example: str | int) -> dict[str, Any]:
-    """Describes a part of the path: an index if its example is a number, else a text."""
+    """Describes a segment of the path: a number if its example is one, else a text."""
     kind = {"type": "string"} if isinstance(example, str) else {"type": "integer", "format": "int64", "minimum": 0}
     return {"name": name, "in": "path", "required": True, "description": description, "schema": kind, "example": example}
 

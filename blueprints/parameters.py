@@ -33,7 +33,7 @@ class Whole(fields.Field[int]):
 
     def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not is_whole(value, self._maximum):
-            raise ValidationError(f"{value[:40]!r} is no whole number from 0 to {self._maximum}, written in digits.")
+            raise ValidationError(f"{value[:40]!r} is not a whole number from 0 to {self._maximum}, written in digits.")
         return int(value)
 
 

@@ -1,6 +1,6 @@
 """Names in paths that may hold anything, a slash included.
 
-WSGI decodes the path before anybody routes it, and then a slash in a name cannot be told from the one after it.
+WSGI decodes the path before it is routed. Then a slash in a name cannot be told from the slash after the name.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def register(app: Flask, *prefixes: str) -> None:
 
 
 def route(blueprint: Any, rule: str, **options: Any) -> Callable[[Any], Any]:
-    """Routes a view by a path that names things. Two slashes stand for an empty name, which nothing has."""
+    """Routes a view by a path that names things. Two slashes stand for an empty name, which never exists."""
     routed: Callable[[Any], Any] = blueprint.route(rule, merge_slashes=False, **options)
     return routed
 
 
 class SegmentConverter(BaseConverter):
-    """Reads a name from one segment of a path that `SegmentedPaths` wrote. Bytes that are no UTF-8 become lone surrogates."""
+    """Reads a name from one segment of a path that `SegmentedPaths` wrote. Bytes that are not UTF-8 become lone surrogates."""
 
     def to_python(self, value: str) -> str:
         return unquote_to_bytes(value).decode(errors="surrogateescape")
@@ -57,7 +57,7 @@ class SegmentedPaths:
 
 
 def _segments(environ: dict[str, Any], path: bytes) -> list[bytes]:
-    """The names in the path, decoded: from the raw path if the server tells it, else as far as the decoded one shows them."""
+    """The names in the path, decoded: from the raw path if the server gives it, else from the decoded path."""
     raw = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "").encode("latin-1")
     whole = _ORIGIN.sub(b"", _END.split(raw, maxsplit=1)[0], count=1).split(b"/")
     # A server that is mounted below a path may or may not see that path in front.
@@ -69,7 +69,7 @@ def _segments(environ: dict[str, Any], path: bytes) -> list[bytes]:
 
 
 def _text(path: bytes) -> str:
-    # Some servers have put this character in place of what is no UTF-8 already.
+    # Some servers have put this character in place of bytes that are not UTF-8 already.
     return path.decode(errors="replace")
 
 

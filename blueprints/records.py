@@ -53,9 +53,9 @@ class Moment(fields.Field[int]):
         try:
             read = read_time(value, QUERY)
         except ValueError as fault:
-            raise ValidationError(f"{value[:64]!r} is no time that exists; {ACCEPTED_TIMES}.") from fault
+            raise ValidationError(f"{value[:64]!r} is not a time that exists; {ACCEPTED_TIMES}.") from fault
         if read is None:
-            raise ValidationError(f"{value[:64]!r} is no date or time; {ACCEPTED_TIMES}.")
+            raise ValidationError(f"{value[:64]!r} is not a date or time; {ACCEPTED_TIMES}.")
         return read.us + (DAY_US - 1 if read.is_day and self._is_end else 0)
 
 
@@ -64,7 +64,7 @@ class Cursor(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if position_in(value) is None:
-            raise ValidationError(f"{value[:40]!r} is no cursor; give what an earlier answer had as the next one.")
+            raise ValidationError(f"{value[:40]!r} is not a cursor; give the next cursor of an earlier answer.")
         return str(value)
 
 
@@ -76,7 +76,7 @@ class RecordsSchema(QuerySchema):
     limit = Whole("Largest number of records; absent: all", 1000, LARGEST_PAGE, validate=AT_LEAST_ONE)
     cursor = Cursor(metadata={"description": f"Only records after this one: `{NEXT_CURSOR}` of an earlier answer"})
     format = fields.String(
-        validate=validate.OneOf(list(RECORD_FORMATS), error="is none of {choices}."),
+        validate=validate.OneOf(list(RECORD_FORMATS), error="is not a format here; use one of {choices}."),
         metadata={"description": "Format of the answer; absent: what `Accept` names, or `json`", "example": "json"},
     )
     meta = fields.Boolean(
@@ -88,15 +88,15 @@ class RecordsSchema(QuerySchema):
     )
 
 
-def records_response(collection: Collection, query: dict[str, Any], around: tuple[bytes, bytes]) -> Response:
+def records_response(collection: Collection, query: dict[str, Any], before: bytes, after: bytes = b"") -> Response:
     """Answers with the records that a query asks for, while they are read; a fault in the middle breaks the connection.
 
-    In the format `json`, `around` is what comes before and after the member `records` of the answer.
+    In the format `json`, `before` and `after` are what comes before and after the member `records` of the answer.
     """
     name = query.get("format") or _accepted()
     selection = Selection(query.get("since"), query.get("until"), query.get("limit"), query.get("cursor"))
     answer = house().collections.records.open(
-        collection, selection, name, with_meta=query["meta"], frame=lambda next_cursor: _frame(around, next_cursor)
+        collection, selection, name, with_meta=query["meta"], frame=lambda next_cursor: _frame(before, after, next_cursor)
     )
     return closed_when_sent(answer.close, lambda: _response(answer, None if name == "json" else f"{collection.id}.{name}"))
 
@@ -114,7 +114,6 @@ def _accepted() -> str:
     return named.pop() if len(named) == 1 else "json"
 
 
-def _frame(around: tuple[bytes, bytes], next_cursor: str | None) -> Frame:
+def _frame(before: bytes, after: bytes, next_cursor: str | None) -> Frame:
     """What stands before the first record and after the last."""
-    before, after = around
     return Frame(before + b'"records":[', b'],"next":' + msgspec.json.encode(next_cursor) + b"}" + after)

@@ -203,7 +203,7 @@ def test_a_duration_is_shown_in_its_largest_unit(seconds: float, text: str) -> N
 def test_a_store_that_goes_with_the_process_is_refused(smarthouse: Command, command: tuple[str, ...]) -> None:
     told = smarthouse(*command, **MEMORY)
     assert (told.exit_code, told.stdout) == (1, "")
-    assert "memory:// is gone with the process" in told.stderr
+    assert "memory:// belongs to one process" in told.stderr
 
 
 # update

@@ -144,12 +144,12 @@ def test_whatever_the_content_type_the_body_is_json(
         (b"[]", "not a JSON object"),
         (b"null", "not a JSON object"),
         (b"{}", "datasource_id: is missing"),
-        (b'{"datasource_id": 67890, "data": [{}]}', "datasource_id: is no text"),
+        (b'{"datasource_id": 67890, "data": [{}]}', "datasource_id: is not a text"),
         (b'{"datasource_id": " ", "data": [{}]}', "datasource_id: is blank"),
         (b'{"datasource_id": "67890"}', "data: is missing"),
         (b'{"datasource_id": "67890", "data": []}', "data: is empty"),
-        (b'{"datasource_id": "67890", "data": {}}', "data: is no array"),
-        (b'{"datasource_id": "67890", "data": null}', "data: is no array"),
+        (b'{"datasource_id": "67890", "data": {}}', "data: is not an array"),
+        (b'{"datasource_id": "67890", "data": null}', "data: is not an array"),
     ],
 )
 def test_what_is_no_payload_is_refused_in_words(client: FlaskClient, headers: dict[str, str], body: bytes, words: str) -> None:

@@ -126,7 +126,7 @@ def test_a_key_that_would_open_nothing_is_not_made(smarthouse: Command, access: 
 def test_a_store_that_goes_with_the_process_is_refused(smarthouse: Command, command: tuple[str, ...]) -> None:
     told = smarthouse(*command, **MEMORY)
     assert (told.returncode, told.stdout) == (1, "")
-    assert "memory:// is gone with the process" in told.stderr
+    assert "memory:// belongs to one process" in told.stderr
 
 
 # keys list, revoke, rotate

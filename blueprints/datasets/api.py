@@ -22,7 +22,6 @@ from smarthouse_api.errors import Forbidden, NotFound, Unauthorized
 
 OPTIONAL: Final[list[dict[str, list[str]]]] = [*BEARER, {}]
 """The dataset says whether it needs a key."""
-_NOBODY: Final = ""
 
 blueprint = Blueprint(
     "Datasets", __name__, url_prefix="/v2", description="Manage datasets; send data to them; consume it, and read it back"
@@ -34,18 +33,17 @@ route = partial(path_segments.route, blueprint)
 
 
 def refuses(*statuses: int, security: Any = BEARER, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Documents with which statuses a view may refuse: these, and those that every view here refuses with."""
+    """Documents the statuses of a view's refusals: these, and those of every view here."""
     of_bodies = (413, 415) if "requestBody" in described else ()
-    always = {400, 401, 403, 429, 500, 503}
-    return problems(blueprint, *sorted({*always, *of_bodies, *statuses}), **described, security=security)
+    return problems(blueprint, *sorted({400, 401, 403, 429, 500, 503, *of_bodies, *statuses}), **described, security=security)
 
 
 def answers(
     result: type[Schema], *statuses: int, repeatable: bool = False, **described: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Documents a view: the result that it answers in the envelope, and as in `refuses`, with which statuses it refuses.
+    """Documents a view: its result in the envelope, and the statuses of its refusals as in `refuses`.
 
-    A repeatable view knows a request again by its `Idempotency-Key`.
+    A repeatable view recognises a repeated request by its `Idempotency-Key`.
     """
     keyed = {"parameters": [IDEMPOTENCY_KEY]} if repeatable else {}
     refusing = refuses(*statuses, **keyed, **described)
@@ -85,19 +83,19 @@ def writable(name: str) -> tuple[Collection, str]:
         found = house().collections.catalogue.get(name.strip())
         if found is None:
             raise _unknown()
-        collection, owner_id = found, _owner_id(found) if found.requires_token else _NOBODY
+        collection, owner_id = found, _owner_id(found) if found.requires_token else ""
     if collection.entry_topic is None:
         raise NotFound("Entry topic is not defined", reason="TOPIC_NOT_FOUND")
     return collection, owner_id
 
 
 def sender() -> str:
-    """Says who sends data without a need for a key: the id of the key's holder if a key is shown, else the address.
+    """Says who sends data that needs no key: the id of the key's holder if the request shows a key, else the address.
 
-    Only the repeat of a request needs this, so that it is looked up only then.
+    Only a request with an `Idempotency-Key` needs this, so it is looked up only then.
     """
     if sent_key() is None:
-        return _NOBODY
+        return ""
     try:
         return authenticate().owner.id
     except Unauthorized:
@@ -105,7 +103,7 @@ def sender() -> str:
 
 
 def _owner_id(collection: Collection) -> str:
-    """Whose key opens it. Without such a key, a collection that takes no data is unknown: no data source shows here."""
+    """The id of the key's holder. Without a good key, a collection that takes no data is unknown: no data source shows here."""
     try:
         principal = authenticate()
         house().access.require_collection(principal, collection.id)

@@ -44,10 +44,10 @@ def request_in(body: bytes, shape: Shape) -> dict[str, Any]:
 def data_body() -> bytes:
     """Reads the body of a request that brings data, as it came. Raises `UnsupportedMediaType`.
 
-    A page of any site may have its visitors' browsers send what is no JSON by its type, and an open dataset asks for no key.
+    Any web page can make its visitors' browsers send a body of another type than JSON, and an open dataset asks for no key.
     """
     if "Origin" in request.headers and not request.is_json:
-        raise UnsupportedMediaType("Pages send this with `Content-Type: application/json`")
+        raise UnsupportedMediaType("A web page must send this with `Content-Type: application/json`")
     return plain_body()
 
 

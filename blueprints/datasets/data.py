@@ -63,7 +63,7 @@ def records(query: dict[str, Any], dataset_id: str) -> Response:
     A public dataset needs no key.
     """
     before, after = envelope.around_result()
-    return records_response(readable(dataset_id), query, (before + b"{", after))
+    return records_response(readable(dataset_id), query, before + b"{", after)
 
 
 def _event(event: TopicEvent) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Records that a dataset's schema refused: listed, fixed, discarded, replayed."""
+"""Dead letters, records that a dataset's schema refused: listed, fixed, discarded, replayed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def failed(query: dict[str, Any], dataset_id: str) -> Response:
     """List dead letters: records that the dataset's schema refused, the oldest first."""
     some = house().collections.dead_letters.list(granted(dataset_id)[0], **query)
     next_ = some[-1].id if len(some) == query["limit"] else None
-    return envelope.response({"records": list(map(failed_object, some)), "next": next_})
+    return envelope.response({"records": list(map(_told, some)), "next": next_})
 
 
 @route("/datasets/failed/<segment:dataset_id>/<segment:record_id>", parameters=[DATASET_ID, RECORD_ID])
@@ -37,7 +37,7 @@ class Failed(MethodView):
         """Replace a dead letter by a corrected record; a replay then stores it."""
         collection, _ = granted(dataset_id)
         record = request_in(plain_body(), FIX)["record"]
-        return envelope.response(failed_object(house().collections.dead_letters.fix(collection, record_id, record)))
+        return envelope.response(_told(house().collections.dead_letters.fix(collection, record_id, record)))
 
     @answers(schemas.DiscardedSchema, 404)
     def delete(self, dataset_id: str, record_id: str) -> Response:
@@ -60,7 +60,7 @@ def replay_failed(dataset_id: str) -> Response:
     return envelope.response(result, replayed_header(done.replayed), id_=done.id, at=done.at)
 
 
-def failed_object(one: DeadLetter) -> dict[str, Any]:
+def _told(one: DeadLetter) -> dict[str, Any]:
     return {
         "id": one.id,
         "reason": one.reason,

@@ -92,7 +92,7 @@ def _schema(request: Members, before: Collection | None) -> Members:
 
 
 def _mended(schema: Members | None) -> Members | None:
-    """The schema without what is none in it: Obsrv's own examples have a list of names where a member's schema belongs."""
+    """The schema without a misplaced `required`: Obsrv's examples have a list of names where a member's schema belongs."""
     if schema is None or not _misplaced(schema):
         return schema
     return {**schema, "properties": {name: one for name, one in schema["properties"].items() if name != "required"}}
@@ -141,7 +141,7 @@ def dataset_object(one: Collection) -> Members:
 
 
 def version_key(one: Collection) -> str:
-    """What changes with every change of the dataset."""
+    """Gives clients the key that changes with every change of the dataset."""
     return str(microseconds(one.updated_at))
 
 

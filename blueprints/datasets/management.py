@@ -134,7 +134,7 @@ def _alias_after(request: Members, one: Collection) -> str | None:
 
 
 def _only(told: Members, fields: str | None) -> Members:
-    """The members of a dataset that were asked for, by names separated by commas."""
+    """The members of a dataset that were asked for, by their names, separated by commas."""
     if not fields:
         return told
     names = fields.split(",")

@@ -34,18 +34,18 @@ class EnvelopeSchema(Schema):
 
 
 def enveloped(kind: type[Schema]) -> type[Schema]:
-    """Documents the envelope around a result of this kind."""
+    """Documents the envelope around a result."""
     made = EnvelopeSchema.from_dict({"result": fields.Nested(kind)}, name=f"Enveloped{kind.__name__}")
     made.__doc__ = kind.__doc__
     return made
 
 
 class DeadLetterId(fields.String):
-    """Reads the id of a dead letter; an empty one is of none."""
+    """Reads the id of a dead letter; an empty text stands for none."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if not _DEAD_LETTER_ID.fullmatch(value):
-            raise ValidationError(f"{value[:40]!r} is the id of no record; give what an earlier answer called `next`.")
+            raise ValidationError(f"{value[:40]!r} is not the id of a dead letter; give `next` of an earlier answer.")
         return str(value)
 
 

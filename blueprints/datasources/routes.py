@@ -76,7 +76,7 @@ def records(query: dict[str, Any], datasource_id: str) -> Response:
     """
     collection = readable(datasource_id, _unknown)
     before = b'{"datasource_id":' + msgspec.json.encode(collection.id) + b","
-    return records_response(collection, query, (before, b""))
+    return records_response(collection, query, before)
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _object(body: bytes) -> dict[str, Any]:
 def _id(given: dict[str, Any]) -> str:
     id_ = given.get("datasource_id")
     if not isinstance(id_, str) or not id_.strip():
-        what = "is missing" if "datasource_id" not in given else "is blank" if isinstance(id_, str) else "is no text"
+        what = "is missing" if "datasource_id" not in given else "is blank" if isinstance(id_, str) else "is not a text"
         raise Invalid(f"datasource_id: {what}; it must be the id of a data source, as a text")
     return id_
 
@@ -97,7 +97,7 @@ def _id(given: dict[str, Any]) -> str:
 def _records(given: dict[str, Any]) -> list[Any]:
     records = given.get("data")
     if not isinstance(records, list) or not records:
-        what = "is missing" if "data" not in given else "is empty" if records == [] else "is no array"
+        what = "is missing" if "data" not in given else "is empty" if records == [] else "is not an array"
         raise Invalid(f"data: {what}; it must be an array of one or more JSON objects")
     return records
 

@@ -34,7 +34,7 @@ class Day(fields.Field[date]):
             if read is not None:
                 return read.utc().date()
         except (ValueError, OverflowError) as fault:
-            raise ValidationError(f"Bad date format: {value!r} is no date that exists; {ACCEPTED_TIMES}") from fault
+            raise ValidationError(f"Bad date format: {value!r} is not a date that exists; {ACCEPTED_TIMES}") from fault
         raise ValidationError(f"Bad date format: {value[:64]!r}; {ACCEPTED_TIMES}")
 
 

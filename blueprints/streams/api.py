@@ -43,16 +43,13 @@ class _Parser(FlaskParser):
         return dict(self._of_nothing[argmap])
 
 
-class _Blueprint(Blueprint):  # type: ignore[misc] # flask-smorest is not typed
-    ARGUMENTS_PARSER = _Parser()
-
-
-blueprint = _Blueprint(
+blueprint = Blueprint(
     "Streams",
     __name__,
     url_prefix=f"{ROOT}/<segment:homeId>/smartModules/<segment:moduleId>/streams",
     description="Data packets of a home's devices, in order; sessions and metadata about them",
 )
+blueprint.ARGUMENTS_PARSER = _Parser()
 
 
 def route(rule: str, **options: Any) -> Callable[[Any], Any]:
@@ -86,7 +83,7 @@ class Place:
         return house().streams.catalogue.find(self.home_id, self.module_id, self.stream_name)
 
     def stream_to_append_to(self) -> Stream:
-        """Gets the stream as it was seen last, which saves a look-up: the append itself finds out when it is gone."""
+        """Gets the stream as it was last seen, which saves a look-up: the append itself notices if it is deleted."""
         return house().streams.catalogue.recall(self.home_id, self.module_id, self.stream_name)
 
     def stream_if_any(self) -> Stream | None:
@@ -103,7 +100,7 @@ class Visit(Place):
 
 @blueprint.before_request
 def admit() -> None:
-    """Lets nobody in without a good key, nor to a home that it does not open; then tells the view what the path names."""
+    """Admits only requests with a valid key, and only to homes that it opens; then tells the view what the path names."""
     if request.endpoint == f"{blueprint.name}.download":  # its URL is the permission
         request.view_args = {"place": Place(**_named(_home_id()))}
         return
@@ -149,7 +146,7 @@ def _named(home_id: int) -> dict[str, Any]:
             raise Invalid(f"{name}: it is not UTF-8; percent-encode the UTF-8 bytes of the name")
     index = given.get("packetIndex", "0")
     if not is_whole(index):
-        raise Invalid(f"packetIndex: {index[:40]!r} is no whole number from 0 to {LARGEST}")
+        raise Invalid(f"packetIndex: {index[:40]!r} is not a whole number from 0 to {LARGEST}")
     return {
         "home_id": home_id,
         "module_id": given["moduleId"],

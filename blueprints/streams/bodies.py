@@ -111,7 +111,7 @@ def _line(number: int, text: bytes) -> _Line:
         line = _LINE.decode(text)
     except ValueError as fault:
         what = "it is not UTF-8 text" if isinstance(fault, UnicodeDecodeError) else str(fault)
-        raise Invalid(f'Line {number}: {what}; a line is {{"data": "<base64>"}}, with "index" if need be') from fault
+        raise Invalid(f'Line {number}: {what}; a line is {{"data": "<base64>"}}, and may have an "index"') from fault
     if not line.data:
         raise Invalid(f"Line {number}: the data is empty; a packet has at least one byte")
     return line

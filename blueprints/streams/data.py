@@ -82,7 +82,7 @@ def download(query: dict[str, str], place: Place) -> Response:
 
 def _found(located: Located, place: Place) -> Response:
     if not request.host:
-        raise Invalid("The header Host does not name a host, so that the answer could not say where the packets are")
+        raise Invalid("The header Host is missing or empty; it must name this service, because the answer is a URL")
     url = located.url or url_for(".download", **place.names, **located.query, _external=True)
     return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
 
@@ -106,7 +106,7 @@ def _part(etag: str, size: int) -> tuple[int, int | None]:
     """First and last byte that were asked for; (0, None): all. Raises `RequestedRangeNotSatisfiable`."""
     asked = request.range
     is_other = request.headers.get("If-Range", etag) != etag
-    # Nobody asked for a part; for several parts, all is the simple answer.
+    # Without a range, all is sent; also for several ranges, which is the simple answer.
     if asked is None or asked.units != "bytes" or len(asked.ranges) > 1 or is_other or request.method != "GET":
         return 0, None
     first, end = asked.ranges[0]

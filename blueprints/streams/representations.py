@@ -22,7 +22,7 @@ def page_response(items: Sequence[Item], query: dict[str, Any], told_as: Callabl
 
 
 def part_response(objects: list[dict[str, Any]], skip: int, count: int) -> Response:
-    """Answers with a part of a list. The header tells where in the list of `count` objects it lies."""
+    """Answers with a part of a list, and tells in a header where in the list of `count` objects it lies."""
     answer = json_response(objects)
     where = f"{skip}-{skip + len(objects) - 1}" if objects else "*"
     answer.headers["vnd.tinkermode.range"] = f"{where}/{count}"
@@ -41,7 +41,7 @@ def whole_stream(stream: Stream) -> dict[str, Any]:
 
 
 def status_object(status: Status) -> dict[str, Any]:
-    """Describes where a stream stands; without the members that have nothing to say."""
+    """Describes the status of a stream, without absent members."""
     return _present(
         packetIndex=status.packet_index,
         lastPacketReceivedAt=status.last_packet_received_at and time_text(status.last_packet_received_at),
@@ -51,13 +51,13 @@ def status_object(status: Status) -> dict[str, Any]:
 
 
 def session_object(session: Session) -> dict[str, Any]:
-    """Describes a session; without the members that have nothing to say."""
+    """Describes a session, without absent members."""
     is_open = session.is_open or None
     return _present(id=session.id, start=session.start, stop=session.stop, author=session.author, open=is_open)
 
 
 def metadata_object(packet: MetadataPacket) -> dict[str, Any]:
-    """Describes what somebody noted about a packet."""
+    """Describes the metadata of a packet."""
     return {
         "packetIndex": packet.packet_index,
         "content": packet.content,

@@ -1,4 +1,4 @@
-"""Streams, where they stand, and what is noted about their packets."""
+"""Streams, their status, and the metadata of their packets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions: ranges of packets that somebody marked, or is writing now."""
+"""Sessions: ranges of packets that a client marked, or is writing now."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def create(id_: str, **asked: Any) -> None:
     from smarthouse_api.collections.definitions import define
 
     given = {**_members(asked), **_retention(asked, {})}
-    # Where nobody writes to it as a dataset, nobody without a key learns of it there.
+    # Without an entry topic it is no dataset, so clients without a key must not learn of it there.
     members = {"id": id_, "requires_token": not given.get("entry_topic"), **given}
     with opened_shared_house() as house:
         made = answered(lambda: house.collections.catalogue.create(define(members))).collection

@@ -44,7 +44,7 @@ def opened_shared_house() -> Iterator[House]:
     with opened_house() as house:
         if house.settings.stores.state_url.startswith("memory:"):
             raise click.ClickException(
-                "SMARTHOUSE_STATE_URL: memory:// is gone with the process, so the service would not see the change;"
+                "SMARTHOUSE_STATE_URL: memory:// belongs to one process, so the service would not see the change;"
                 " choose another store for both"
             )
         yield house

@@ -123,7 +123,7 @@ def test_an_index_in_the_path_that_is_no_number_is_a_400(caller: Caller, method:
 @pytest.mark.parametrize("value", [*NO_NUMBERS, str(LARGEST_INDEX + 1)])
 def test_an_index_of_a_packet_that_cannot_be_is_a_400(caller: Caller, value: str) -> None:
     answer = caller.post("/camera/data", query_string={"index": value}, data=b"x")
-    assert_refused(answer, 400, "INVALID_PARAMETER", f"index: {value[:40]!r} is no whole number from 0 to {LARGEST_INDEX}")
+    assert_refused(answer, 400, "INVALID_PARAMETER", f"index: {value[:40]!r} is not a whole number from 0 to {LARGEST_INDEX}")
 
 
 @pytest.mark.parametrize("value", ["", "csv", "octet", "octets,zip"])
@@ -287,7 +287,7 @@ def test_a_session_that_is_named_has_a_name(caller: Caller) -> None:
 @pytest.mark.parametrize(("method", "path"), [("POST", "/camera/data"), ("PUT", "/camera/metadata/0"), ("PUT", "/camera")])
 def test_a_packed_body_is_a_415(caller: Caller, method: str, path: str, coding: str) -> None:
     answer = caller.call(method, path, data=b"{}", headers={"Content-Encoding": coding})
-    assert_refused(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "without one")
+    assert_refused(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "send the body uncompressed")
 
 
 @pytest.mark.parametrize("packet", [b"\x1f\x8b\x08", b"x\x9c", b"\x28\xb5\x2f\xfd"])
