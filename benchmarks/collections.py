@@ -27,7 +27,7 @@ from benchmarks.paths import scratch
 from benchmarks.points import BATCH, COLLECTION, DATASET, LINES, MADEVO, OBSRV
 from benchmarks.stores import FSYNCS, Production, Stores
 from benchmarks.table import Row, a_second, ratios
-from smarthouse_api.collections.definitions import define
+from smarthouse_api.collections.model import define
 from smarthouse_api.house import House
 
 CONNECTIONS: Final = load.CONNECTIONS

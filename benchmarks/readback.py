@@ -21,8 +21,7 @@ from benchmarks import influx, lake, load, memory, points, server
 from benchmarks.points import BATCH, COLLECTION, LINES, MADEVO
 from benchmarks.stores import Stores
 from benchmarks.table import Row, a_second, ratios
-from smarthouse_api.collections.definitions import define
-from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.model import Collection, define
 from smarthouse_api.collections.records import Selection
 from smarthouse_api.house import House
 

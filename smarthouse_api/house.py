@@ -63,7 +63,7 @@ class House:
         homes = Homes(state, keyring)
         uploads = Uploads(state, objects, homes, replies, settings.requests)
         streams = Streams(state, objects, keyring, leases, replies, settings.streams)
-        collections = Collections.on(state, objects, leases, replies, engine, settings.collections, settings.lake)
+        collections = Collections(state, objects, leases, replies, engine, settings.collections, settings.lake)
         forgetting = Forgetting(state, objects, homes, uploads, table, streams, access, leases, settings.forgetting)
         states_chores = StatesChores(uploads, homes, table, forgetting.is_purging, settings.lake)
         housekeeper = Housekeeper(objects, forgetting, states_chores, streams.chores, collections.chores, leases, settings.lake)

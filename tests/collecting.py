@@ -8,8 +8,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from smarthouse_api.collections.definitions import define
-from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.model import Collection, define
 from tests.conftest import house_of
 
 SCHEMA = {"type": "object", "properties": {"value": {"type": "number"}}, "required": ["value"]}

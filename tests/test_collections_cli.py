@@ -17,8 +17,7 @@ from click.testing import CliRunner, Result
 
 from config.settings import Settings
 from smarthouse_api.cli import collections, options, output
-from smarthouse_api.collections.definitions import define
-from smarthouse_api.collections.model import Collection, Retention
+from smarthouse_api.collections.model import Collection, Retention, define
 from smarthouse_api.house import House
 from tests.conftest import MEMORY, ROOT, Environment
 

@@ -53,7 +53,7 @@ def replay_failed(dataset_id: str) -> Response:
     collection, owner_id = granted(dataset_id)
     body = plain_body()
     which = request_in(body, REPLAY)
-    done = house().collections.replayer.replay(
+    done = house().collections.dead_letters.replay(
         collection, which.get("ids"), after=which.get("after", ""), request_key=request_key(owner_id, body)
     )
     result = {"stored": done.stored, "left": done.left, "next": done.next}

@@ -18,8 +18,7 @@ from blueprints.datasets.definitions import Members, chosen, dataset_object, mem
 from blueprints.datasets.request_schemas import ALIAS, CREATE, LIST, UPDATE
 from blueprints.idempotency import replayed_header, request_key
 from smarthouse_api.collections.catalogue import Settled
-from smarthouse_api.collections.definitions import define
-from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.model import Collection, define
 from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import InUse, Invalid, NotFound
 

@@ -79,7 +79,7 @@ def _defines(command: Command) -> Command:
 @_defines
 def create(id_: str, **asked: Any) -> None:
     """Create a collection. ID: the `datasource_id`, or the dataset id in paths."""
-    from smarthouse_api.collections.definitions import define
+    from smarthouse_api.collections.model import define
 
     given = {**_members(asked), **_retention(asked, {})}
     # Without an entry topic it is no dataset, so clients without a key must not learn of it there.

@@ -81,10 +81,10 @@ def discard(collection: str, ids: tuple[str, ...]) -> None:
 
 def _replayed(house: House, one: Collection, ids: tuple[str, ...]) -> tuple[int, int]:
     """How many were stored, and how many still fail."""
-    done = house.collections.replayer.replay(one, ids or None)
+    done = house.collections.dead_letters.replay(one, ids or None)
     stored, left = done.stored, done.left
     while done.next is not None:
-        done = house.collections.replayer.replay(one, after=done.next)
+        done = house.collections.dead_letters.replay(one, after=done.next)
         stored, left = stored + done.stored, left + done.left
     return stored, left
 

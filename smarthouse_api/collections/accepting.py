@@ -15,11 +15,10 @@ from config.groups import CollectionSettings
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.checking import are_clear, normalized, uniformity
 from smarthouse_api.collections.dead_letters import DeadLetters
-from smarthouse_api.collections.deduplication import Deduplication, NewRecords
-from smarthouse_api.collections.entries import Request, entries
+from smarthouse_api.collections.deduplication import NewRecords, find_new
 from smarthouse_api.collections.fast_path import UniformRecords
-from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection
-from smarthouse_api.collections.schemas import Checkers
+from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection, Entry, entries
+from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
@@ -66,20 +65,10 @@ class _Acceptance:
 
 
 class Accepting:
-    """Accepts records: checks them, and stores them with whatever else their request leaves, in one commit."""
+    """Accepts records: checks them, and stores them in one commit with everything else that their request leaves."""
 
-    def __init__(
-        self,
-        state: StateStore,
-        replies: Replies,
-        deduplication: Deduplication,
-        dead_letters: DeadLetters,
-        checkers: Checkers,
-        settings: CollectionSettings,
-    ) -> None:
-        self._state, self._replies, self._checkers = state, replies, checkers
-        self._deduplication, self._dead_letters = deduplication, dead_letters
-        self._settings = settings
+    def __init__(self, state: StateStore, replies: Replies, dead_letters: DeadLetters, settings: CollectionSettings) -> None:
+        self._state, self._replies, self._dead_letters, self._settings = state, replies, dead_letters, settings
 
     def accept(
         self,
@@ -97,7 +86,7 @@ class Accepting:
 
         Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile).
         """
-        self._check(records, self._most(collection))
+        self._check_count(collection, len(records))
         asked = _Acceptance(collection, records, message_id, request_key)
         if not (isinstance(records, UniformRecords) and _stay_as_they_are(records, collection, refuse_faulty)):
             self._look_into(asked, refuse_faulty)
@@ -111,21 +100,18 @@ class Accepting:
             asked.records, asked.warnings = normalized(asked.records, collection.timestamp_field)
             self._hold_to_one_shape(asked)
         if collection.mode != OFF:
-            asked.faults = self._checkers.faults_of(collection, asked.records)
+            asked.faults = faults_of(collection.schema, asked.records)
             if refuse_faulty:
                 self._tell_faults(asked)
 
-    def _most(self, collection: Collection) -> int:
-        """Records that one request may have: fewer where each may be a document of its own."""
-        is_marked = collection.dedup_key not in (None, MESSAGE_ID)
-        is_strict = collection.mode == STRICT and collection.schema is not None
-        return min(self._settings.records, _DOCUMENTS) if is_marked or is_strict else self._settings.records
-
-    def _check(self, records: list[Any], most: int) -> None:
-        if not records:
+    def _check_count(self, collection: Collection, count: int) -> None:
+        if not count:
             raise Invalid("data: there is no record; send at least one")
-        if len(records) > most:
-            raise TooLarge(f"data: there are {len(records)} records; at most {most} are taken in one request")
+        most = self._settings.records
+        if _marks_each(collection) or (collection.mode == STRICT and collection.schema is not None):
+            most = min(most, _DOCUMENTS)  # each may be a document of its own
+        if count > most:
+            raise TooLarge(f"data: there are {count} records; at most {most} are taken in one request")
 
     def _hold_to_one_shape(self, asked: _Acceptance) -> None:
         told = uniformity(asked.records)
@@ -152,7 +138,7 @@ class Accepting:
         everything = range(len(asked.records))
         good = [index for index in everything if index not in asked.faults] if dead else everything
         # A dead letter marks nothing as seen: the client that corrects it sends it again.
-        new = self._deduplication.new(collection, asked.records, good, asked.message_id, look=asked.has_failed)
+        new = find_new(self._state, collection, asked.records, good, asked.message_id, look=asked.has_failed)
         is_repeat = new.is_repeat and (collection.dedup_key == MESSAGE_ID or not dead)
         told = Accepted(
             str(uuid4()),
@@ -170,17 +156,17 @@ class Accepting:
         return told
 
     def _change(self, asked: _Acceptance, new: NewRecords, dead: Sequence[int], told: Accepted) -> Change:
-        request = Request(told.id, asked.collection.id, told.at, asked.message_id)
+        head = Entry(told.id, asked.collection.id, told.at, (), asked.message_id)
         fresh = (*new.marks, *self._replies.puts(asked.request_key, told, _REPLY))
         is_all = len(new.indexes) == len(asked.records)
         records = asked.records if is_all else [asked.records[index] for index in new.indexes]
         kept = enumerate(new.indexes) if asked.faults else ()
         faults = {at: asked.faults[index] for at, index in kept if index in asked.faults}
-        letters = (self._dead_letters.put(request, index, asked.records[index], asked.faults[index]) for index in dead)
+        letters = (self._dead_letters.put(head, index, asked.records[index], asked.faults[index]) for index in dead)
         return Change(
             expect={BORN: asked.collection.born, **{put.key: ABSENT for put in fresh}},
             puts=(*fresh, *letters),
-            appends=tuple((TOPIC, entry) for entry in entries(request, records, faults, self._settings.record_bytes)),
+            appends=tuple((TOPIC, entry) for entry in entries(head, records, faults, self._settings.record_bytes)),
         )
 
 
@@ -196,7 +182,12 @@ def _objects(records: list[Any]) -> list[dict[str, Any]]:
 
 def _stay_as_they_are(records: UniformRecords, collection: Collection, refuse_faulty: bool) -> bool:
     """Whether nobody looks into the records, or would find anything but what they are known to be."""
-    if collection.dedup_key not in (None, MESSAGE_ID) or (collection.schema is not None and collection.mode != OFF):
+    if _marks_each(collection) or (collection.schema is not None and collection.mode != OFF):
         return False
     name = collection.timestamp_field
     return not refuse_faulty or name is None or are_clear(records.values(name))
+
+
+def _marks_each(collection: Collection) -> bool:
+    """Whether each record has a deduplication key of its own."""
+    return collection.dedup_key not in (None, MESSAGE_ID)

@@ -17,8 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
-from smarthouse_api.collections.definitions import check, is_name
-from smarthouse_api.collections.model import Collection, Definition, space_of
+from smarthouse_api.collections.model import Collection, Definition, check, is_name, space_of
 from smarthouse_api.coordination.catalogue import Catalogue, CatalogueLayout
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled

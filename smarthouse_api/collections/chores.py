@@ -72,14 +72,6 @@ class CollectionsChores:
         """
         self._curator.flush(self._rows(collection))
 
-    def look_for(self, collection: Collection) -> None:
-        """Raises `NotFound` when it was deleted since it was found."""
-        TopicQueue(self._state, collection).look_for_collection()
-
-    def fields(self, collection: Collection) -> dict[str, str]:
-        """The members of the records that the lake holds now, and their types; see `Fields`."""
-        return TopicQueue(self._state, collection).fields().types
-
     def purge(self) -> None:
         """Remove what was deleted."""
         if self._purging.try_purge():

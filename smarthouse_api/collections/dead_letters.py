@@ -21,9 +21,8 @@ from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import BORN, look_for
-from smarthouse_api.collections.entries import Request, check_size, entries
-from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection
-from smarthouse_api.collections.schemas import Checkers
+from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection, Entry, check_size, entries
+from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, NotFound
@@ -33,7 +32,6 @@ _PAGE_BYTES: Final = 8 << 20
 _REPLAY_PAGE: Final = 100
 _MOST_REPLAYED: Final = 10_000
 _ID: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}-[0-9]{6,}", re.ASCII)
-_FIXED: Final = "It was fixed; replay it"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -61,89 +59,60 @@ class Replayed(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-_record = msgspec.json.Decoder(DeadLetter).decode
+_decode = msgspec.json.Decoder(DeadLetter).decode
 _REPLY: Final = pair_of(Replayed)
 
 
 class DeadLetters:
-    """Keeps, lists, fixes and discards dead letters, until they expire."""
+    """Keeps dead letters: lists, fixes, discards and replays them, and removes those that have expired."""
 
-    def __init__(self, state: StateStore, checkers: Checkers, settings: CollectionSettings) -> None:
-        self._state, self._checkers, self._settings = state, checkers, settings
+    def __init__(self, state: StateStore, replies: Replies, settings: CollectionSettings) -> None:
+        self._state, self._replies, self._settings = state, replies, settings
 
-    def put(self, request: Request, index: int, record: dict[str, Any], reason: str) -> Put:
-        """What makes a record of a request a dead letter. Raises `TooLarge`."""
+    def put(self, head: Entry, index: int, record: dict[str, Any], reason: str) -> Put:
+        """Makes a dead letter of a record, by its index in the request that `head` tells of. Raises `TooLarge`."""
         check_size(record, self._settings.record_bytes)
-        id_ = f"{_ticks(request.at)}-{request.id[:8]}-{index:06d}"
-        return _put(DeadLetter(id_, record, reason, request.at, request.message_id))
-
-    def those(self, collection: Collection, ids: Sequence[str]) -> dict[str, tuple[DeadLetter, int]]:
-        """The dead letters with these ids that are there, by the names of their documents, and the versions of these."""
-        names = [name_of(id_) for id_ in ids]
-        found = zip(names, self._state.get_many(collection.space, names), strict=True)
-        return {name: (_record(one.value), one.version) for name, one in found if one is not None}
-
-    def find(self, collection: Collection, id_: str) -> tuple[DeadLetter, int]:
-        """The dead letter and the version of its document. Raises `NotFound`."""
-        found = self._state.get(collection.space, name_of(id_)) if _ID.fullmatch(id_) else None
-        if found is None:
-            raise NotFound(f"No record {id_[:60]!r} is set aside; it may have been replayed, discarded, or kept for too long")
-        return _record(found.value), found.version
-
-    def fix(self, collection: Collection, id_: str, record: dict[str, Any]) -> DeadLetter:
-        """Put another record in its place, to be replayed. Raises `NotFound`, `TooLarge`."""
-        check_size(record, self._settings.record_bytes)
-        reason = self._checkers.faults_of(collection, [record]).get(0, _FIXED)
-        return until_settled(lambda: self._fix(collection, id_, record, reason), "record")
-
-    def discard(self, collection: Collection, id_: str) -> None:
-        """Erase a dead letter. Raises `NotFound`."""
-        until_settled(lambda: self._discard(collection, id_), "record")
-
-    def remove_expired(self, collection: Collection) -> None:
-        """Remove what has been kept for too long, one page after another."""
-        last = name_of(_ticks(datetime.now(UTC) - timedelta(days=self._settings.aside_days)))
-        while some := [name for name, _ in self._state.scan(collection.space, name_of(""), limit=_PAGE) if name < last]:
-            self._state.commit(collection.space, Change(deletes=tuple(some)))
-
-    def commit(self, collection: Collection, change: Change) -> None:
-        """Commit to the collection. Raises `Conflict`, and `NotFound` when the collection was deleted meanwhile."""
-        try:
-            self._state.commit(collection.space, change)
-        except Conflict:
-            look_for(self._state, collection)
-            raise
-
-    def _fix(self, collection: Collection, id_: str, record: dict[str, Any], reason: str) -> DeadLetter:
-        before, version = self.find(collection, id_)
-        after = msgspec.structs.replace(before, record=record, reason=reason)
-        self.commit(collection, Change(expect={name_of(id_): version}, puts=(_put(after),)))
-        return after
-
-    def _discard(self, collection: Collection, id_: str) -> None:
-        _, version = self.find(collection, id_)
-        self.commit(collection, Change(expect={name_of(id_): version}, deletes=(name_of(id_),)))
+        id_ = f"{_ticks(head.received_at)}-{head.id[:8]}-{index:06d}"
+        return _put(DeadLetter(id_, record, reason, head.received_at, head.msgid))
 
     def list(self, collection: Collection, after: str = "", limit: int = 100) -> list[DeadLetter]:
-        """Up to `limit` dead letters, the oldest first, after the one with that id; fewer of large ones."""
-        found, size, name = list[DeadLetter](), 0, name_of(after) if after else ""
+        """Lists up to `limit` dead letters, the oldest first, after the one with that id; fewer of large ones."""
+        found, size, name = list[DeadLetter](), 0, _name_of(after) if after else ""
         while len(found) < limit and size < _PAGE_BYTES:
-            page = self._state.scan(collection.space, name_of(""), name, min(_PAGE, limit - len(found)))
+            page = self._state.scan(collection.space, _name_of(""), name, min(_PAGE, limit - len(found)))
             if not page:
                 break
-            found += [_record(document.value) for _, document in page]
+            found += [_decode(document.value) for _, document in page]
             size, name = size + sum(len(document.value) for _, document in page), page[-1][0]
         return found
 
+    def fix(self, collection: Collection, id_: str, record: dict[str, Any]) -> DeadLetter:
+        """Puts another record in its place, to be replayed. Raises `NotFound`, `TooLarge`."""
+        check_size(record, self._settings.record_bytes)
+        reason = faults_of(collection.schema, [record]).get(0, "It was fixed; replay it")
 
-class Replayer:
-    """Replays dead letters: stores those that pass the schema by now."""
+        def attempt() -> DeadLetter:
+            before, version = self._find(collection, id_)
+            after = msgspec.structs.replace(before, record=record, reason=reason)
+            self._commit(collection, Change(expect={_name_of(id_): version}, puts=(_put(after),)))
+            return after
 
-    def __init__(
-        self, state: StateStore, replies: Replies, dead_letters: DeadLetters, checkers: Checkers, settings: CollectionSettings
-    ) -> None:
-        self._state, self._replies, self._dead_letters, self._checkers = state, replies, dead_letters, checkers
-        self._settings = settings
+        return until_settled(attempt, "record")
+
+    def discard(self, collection: Collection, id_: str) -> None:
+        """Erases a dead letter. Raises `NotFound`."""
+
+        def attempt() -> None:
+            _, version = self._find(collection, id_)
+            self._commit(collection, Change(expect={_name_of(id_): version}, deletes=(_name_of(id_),)))
+
+        until_settled(attempt, "record")
+
+    def remove_expired(self, collection: Collection) -> None:
+        """Removes dead letters that are too old, one page after another."""
+        last = _name_of(_ticks(datetime.now(UTC) - timedelta(days=self._settings.aside_days)))
+        while some := [name for name, _ in self._state.scan(collection.space, _name_of(""), limit=_PAGE) if name < last]:
+            self._state.commit(collection.space, Change(deletes=tuple(some)))
 
     def replay(
         self,
@@ -153,10 +122,10 @@ class Replayer:
         after: str = "",
         request_key: RequestKey | None = None,
     ) -> Replayed:
-        """Store those of the records, or with None of all after an id, that pass the schema by now, as new; the others stay.
+        """Stores the records that pass the schema by now, as new ones; the others stay dead letters.
 
-        At most 10,000 are looked at. Raises `NotFound` when there is none under one of the ids: then none is stored; `Invalid`
-        for more ids.
+        ids: which to look at; None for all after an id. At most 10,000 are looked at. Raises `NotFound` if one of the ids is of
+        no dead letter: then none is stored; `Invalid` for more ids.
         """
         if (earlier := self._replies.earlier(collection.space, request_key, _REPLY)) is not None:
             return earlier
@@ -173,47 +142,64 @@ class Replayer:
                 self._state.commit(collection.space, Change(expect={BORN: collection.born, put.key: ABSENT}, puts=(put,)))
         return told
 
-    def _all(self, collection: Collection, after: str) -> Iterator[list[str]]:
+    def _all(self, collection: Collection, after: str) -> Iterator[Sequence[str]]:
         """Ids, as many as one commit takes in."""
-        while page := [one.id for one in self._dead_letters.list(collection, after, _REPLAY_PAGE)]:
+        while page := [one.id for one in self.list(collection, after, _REPLAY_PAGE)]:
             yield page
             after = page[-1]
 
-    def _named(self, collection: Collection, ids: Sequence[str]) -> Iterator[list[str]]:
+    def _named(self, collection: Collection, ids: Sequence[str]) -> Iterator[Sequence[str]]:
         wanted = [*dict.fromkeys(ids)]
         if len(wanted) > _MOST_REPLAYED:
             raise Invalid(f"ids: there are {len(wanted)}; at most {_MOST_REPLAYED} are replayed at a time")
         for id_ in wanted:
-            self._dead_letters.find(collection, id_)
+            self._find(collection, id_)
         yield from (wanted[start : start + _REPLAY_PAGE] for start in range(0, len(wanted), _REPLAY_PAGE))
 
     def _replay(self, collection: Collection, ids: Sequence[str]) -> tuple[int, int]:
         """How many of these were stored, and how many still fail."""
-        there = self._dead_letters.those(collection, ids)
-        records = [record.record for record, _ in there.values()]
-        faults = {} if collection.mode == OFF else self._checkers.faults_of(collection, records)
+        names = [_name_of(id_) for id_ in ids]
+        found = zip(names, self._state.get_many(collection.space, names), strict=True)
+        there = {name: (_decode(one.value).record, one.version) for name, one in found if one is not None}
+        records = [record for record, _ in there.values()]
+        faults = {} if collection.mode == OFF else faults_of(collection.schema, records)
         is_good = [collection.mode != STRICT or index not in faults for index in range(len(records))]
         good = dict(compress(there.items(), is_good))
         if good:
             marks = {at: faults[index] for at, index in enumerate(compress(count(), is_good)) if index in faults}
-            request = Request(str(uuid4()), collection.id, datetime.now(UTC))
-            kept = entries(request, [record.record for record, _ in good.values()], marks, self._settings.record_bytes)
+            head = Entry(str(uuid4()), collection.id, datetime.now(UTC), ())
+            kept = entries(head, [record for record, _ in good.values()], marks, self._settings.record_bytes)
             change = Change(
                 expect={BORN: collection.born, **{name: version for name, (_, version) in good.items()}},
                 deletes=tuple(good),
                 appends=tuple((TOPIC, entry) for entry in kept),
             )
-            self._dead_letters.commit(collection, change)
+            self._commit(collection, change)
         return len(good), len(records) - len(good)
 
+    def _find(self, collection: Collection, id_: str) -> tuple[DeadLetter, int]:
+        """The dead letter and the version of its document. Raises `NotFound`."""
+        found = self._state.get(collection.space, _name_of(id_)) if _ID.fullmatch(id_) else None
+        if found is None:
+            raise NotFound(f"No record {id_[:60]!r} is set aside; it may have been replayed, discarded, or kept for too long")
+        return _decode(found.value), found.version
 
-def name_of(id_: str) -> str:
-    """The document's name."""
+    def _commit(self, collection: Collection, change: Change) -> None:
+        """Raises `Conflict`, and `NotFound` when the collection was deleted meanwhile."""
+        try:
+            self._state.commit(collection.space, change)
+        except Conflict:
+            look_for(self._state, collection)
+            raise
+
+
+def _name_of(id_: str) -> str:
+    """Names the document of a dead letter."""
     return f"aside/{id_}"
 
 
 def _put(record: DeadLetter) -> Put:
-    return Put(name_of(record.id), msgspec.json.encode(record))
+    return Put(_name_of(record.id), msgspec.json.encode(record))
 
 
 def _ticks(at: datetime) -> str:

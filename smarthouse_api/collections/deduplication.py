@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from backends.ports import Put, StateStore
 from smarthouse_api.collections.model import MESSAGE_ID, Collection
 
-_NOTHING: Final = object()
-
 
 @dataclass(frozen=True)
 class NewRecords:
-    """Which records of a request are new. indexes: theirs. marks: what marks them as seen, each on condition that it is new.
+    """Tells which records of a request are new.
 
-    is_repeat: none of them is new.
+    indexes: of the new ones. marks: what marks them as seen, each on condition that it is new. is_repeat: none is new.
     """
 
     indexes: Sequence[int]
@@ -27,50 +25,48 @@ class NewRecords:
     is_repeat: bool = False
 
 
-class Deduplication:
-    """Finds repeats among the records that come, by their collection's deduplication key."""
+def find_new(
+    state: StateStore,
+    collection: Collection,
+    records: Sequence[dict[str, Any]],
+    indexes: Sequence[int],
+    message_id: str | None,
+    *,
+    look: bool,
+) -> NewRecords:
+    """Finds the new ones among these records, by the collection's deduplication key.
 
-    def __init__(self, state: StateStore) -> None:
-        self._state = state
+    look: whether the state store is asked. Without that all are taken for new, as they mostly are: the commit finds out.
+    """
+    if collection.dedup_key is None:
+        return NewRecords(indexes)
+    if collection.dedup_key == MESSAGE_ID:
+        names = [_name(message_id)] if message_id else []
+        is_repeat = look and bool(_known(state, collection, names))
+        return NewRecords((), is_repeat=True) if is_repeat else NewRecords(indexes, _marks(collection, names))
+    path = collection.dedup_key.split(".")
+    values = ((index, _member(records[index], path)) for index in indexes)
+    named = {index: None if value is None else _name(value) for index, value in values}
+    wanted = [name for name in dict.fromkeys(named.values()) if name is not None]
+    known = _known(state, collection, wanted) if look else set[str]()
+    kept, marks = list[int](), list[str]()
+    for index, name in named.items():
+        if name is None:
+            kept.append(index)
+        elif name not in known:
+            kept.append(index)
+            marks.append(name)
+            known.add(name)
+    return NewRecords(kept, _marks(collection, marks), is_repeat=bool(indexes) and not kept)
 
-    def new(
-        self,
-        collection: Collection,
-        records: Sequence[dict[str, Any]],
-        indexes: Sequence[int],
-        message_id: str | None,
-        *,
-        look: bool,
-    ) -> NewRecords:
-        """Which of these records are new. Without a `look` all are taken for new, as they mostly are: the commit finds out."""
-        if collection.dedup_key is None:
-            return NewRecords(indexes)
-        if collection.dedup_key == MESSAGE_ID:
-            names = [_name(message_id)] if message_id else []
-            is_known = look and any(self._known(collection, names))
-            return NewRecords((), is_repeat=True) if is_known else NewRecords(indexes, self._marks(collection, names))
-        path = collection.dedup_key.split(".")
-        values = ((index, _member(records[index], path)) for index in indexes)
-        named = {index: None if value is _NOTHING else _name(value) for index, value in values}
-        known = set[str | None]()
-        if look:
-            wanted = [name for name in dict.fromkeys(named.values()) if name is not None]
-            found = self._known(collection, wanted)
-            known = {name for name, is_known in zip(wanted, found, strict=True) if is_known}
-        kept, marks = list[int](), list[str]()
-        for index, name in named.items():
-            if name is None or name not in known:
-                kept.append(index)
-            if name is not None and name not in known:
-                marks.append(name)
-                known.add(name)
-        return NewRecords(kept, self._marks(collection, marks), is_repeat=bool(indexes) and not kept)
 
-    def _known(self, collection: Collection, names: Sequence[str]) -> list[bool]:
-        return [one is not None for one in self._state.get_many(collection.space, names)]
+def _known(state: StateStore, collection: Collection, names: Sequence[str]) -> set[str]:
+    found = zip(names, state.get_many(collection.space, names), strict=True)
+    return {name for name, mark in found if mark is not None}
 
-    def _marks(self, collection: Collection, names: Sequence[str]) -> tuple[Put, ...]:
-        return tuple(Put(name, b"", collection.dedup_seconds) for name in names)
+
+def _marks(collection: Collection, names: Sequence[str]) -> tuple[Put, ...]:
+    return tuple(Put(name, b"", collection.dedup_seconds) for name in names)
 
 
 def _name(value: Any) -> str:
@@ -78,9 +74,7 @@ def _name(value: Any) -> str:
 
 
 def _member(record: Any, path: list[str]) -> Any:
-    """What stands at the path; `_NOTHING` if nothing does, or null."""
+    """What stands at the path; None if nothing does, or null."""
     for name in path:
-        if not isinstance(record, dict) or name not in record:
-            return _NOTHING
-        record = record[name]
-    return _NOTHING if record is None else record
+        record = record.get(name) if isinstance(record, dict) else None
+    return record

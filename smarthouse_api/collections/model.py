@@ -1,39 +1,47 @@
-"""What a collection is: JSON records under one name, reached as a data source or as a dataset."""
+"""What a collection is: JSON records under one name, reached as a data source or as a dataset. And what its topic holds."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from smarthouse_api.collections.schemas import compile
+from smarthouse_api.errors import Invalid, TooLarge
+
 TOPIC: Final = "topic"
-"""The log in a collection's space that holds what came, an `Entry` each: what the lake is fed from, and what consumers read."""
+"""The log in a collection's space that feeds the lake, and that consumers read. Each of its values is an `Entry`."""
 
 MESSAGE_ID: Final = "params.msgid"
 """The deduplication key that is the request's, not a record's."""
 
 OFF, WARN, STRICT = "off", "warn", "strict"
 MODES: Final = (OFF, WARN, STRICT)
-_POSITION = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,9})", re.ASCII)
+_POSITION: Final = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,9})", re.ASCII)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", re.ASCII)
+_LONGEST_TEXT: Final = 200
+_LONGEST_SECONDS: Final = 100 * 365 * 86400.0
+_ENTRY_BYTES: Final = 512 << 10
 
 
 class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the entry topic keeps at most of what the lake holds already; None: what the installation keeps."""
+    """Limits what the entry topic keeps of what the lake holds already. None: as the installation's settings say."""
 
     seconds: float | None = None
     bytes: int | None = None
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator says of a collection.
+    """Describes a collection, as its operator wants it.
 
-    alias: another name, among the same names as ids. schema: JSON Schema, draft 2020-12. timestamp_field: the member of a
-    record that is its own time. mode: what becomes of records that fail the schema: `off`, `warn` or `strict`.
-    dedup_key: `params.msgid`, or the path of a member of each record; what repeats it within `dedup_seconds` is not stored.
-    requires_token: to write to it as a dataset; to a data source nobody writes without. public: whoever likes may read it.
+    id, alias: its names; all collections share one set of names. schema: JSON Schema, draft 2020-12. mode: what happens to
+    records that fail the schema: `off`, `warn` or `strict`. timestamp_field: the member of a record that is its own time.
+    dedup_key: `params.msgid`, or the path of a member of each record; a repeat within `dedup_seconds` is not stored.
+    requires_token: a key is needed to write to it as a dataset (as a data source it always is). public: anybody may read it.
     """
 
     id: str
@@ -51,7 +59,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collection(Definition, frozen=True, kw_only=True):
-    """A collection that stands. key: random; what the stores call it. born: version of what lets it be written to."""
+    """A collection that exists. key: random; the stores call it so. born: version of the document that permits writing."""
 
     key: str
     created_at: datetime
@@ -73,9 +81,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str
     collection: str
     received_at: datetime
-    records: list[msgspec.Raw]
+    records: Sequence[msgspec.Raw]
     msgid: str | None = None
-    faults: dict[str, str] = {}
+    faults: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -89,12 +97,89 @@ class Position:
         return f"{self.sequence}-{self.index}"
 
 
+# At import: threads that are the first to read a kind may crash the process together.
+msgspec.json.Decoder(Definition)
+
+
+def define(members: dict[str, Any]) -> Definition:
+    """Makes a definition of its members, by their names; without a name, the id is the name. Raises `Invalid`."""
+    try:
+        definition = msgspec.convert({"name": str(members.get("id")), **members}, Definition)
+    except msgspec.ValidationError as fault:
+        raise Invalid(f"The definition is malformed: {fault}") from None
+    check(definition)
+    return definition
+
+
+def check(definition: Definition) -> None:
+    """Refuses a definition that no collection may have. Raises `Invalid`, which names what is wrong."""
+    for fault in _faults(definition):
+        raise Invalid(fault)
+    if definition.schema is not None:
+        compile(definition.schema)
+
+
+def is_name(text: str) -> bool:
+    """Whether a collection may have this id, alias or topic."""
+    return _NAME.fullmatch(text) is not None
+
+
+def space_of(id_: str, key: str) -> str:
+    """Names the space of the collection with this id and key."""
+    return f"collection/{id_}.{key}"
+
+
 def position_in(text: str) -> Position | None:
-    """The position that a text names; None if it is none."""
+    """Reads a position; None if the text is none."""
     found = _POSITION.fullmatch(text)
     return Position(int(found[1]), int(found[2])) if found else None
 
 
-def space_of(id_: str, key: str) -> str:
-    """The space of the collection with this id and key."""
-    return f"collection/{id_}.{key}"
+def entries(head: Entry, records: Sequence[Any], faults: Mapping[int, str], record_bytes: int) -> Iterator[bytes]:
+    """Encodes records as entries of a topic, each small enough for the state store.
+
+    head: what the entries have in common. faults: by index in `records`. Raises `TooLarge` for a record of more than
+    `record_bytes`.
+    """
+    if not records:
+        return
+    held = {at: fault for at, fault in faults.items() if 0 <= at < len(records)}
+    whole = msgspec.json.encode(msgspec.structs.replace(head, records=records, faults=held))
+    if len(whole) <= min(_ENTRY_BYTES, record_bytes):
+        yield whole
+    elif len(records) == 1:
+        check_size(records[0], record_bytes)
+        yield whole
+    else:
+        half = len(records) // 2
+        yield from entries(head, records[:half], faults, record_bytes)
+        yield from entries(head, records[half:], {at - half: fault for at, fault in faults.items()}, record_bytes)
+
+
+def check_size(record: dict[str, Any], record_bytes: int) -> None:
+    """Refuses a record that is too large. Raises `TooLarge`."""
+    if (size := len(msgspec.json.encode(record))) > record_bytes:
+        raise TooLarge(f"data: a record has {size} bytes as JSON; at most {record_bytes} are taken")
+
+
+def _faults(one: Definition) -> Iterator[str]:
+    for what, name in (("id", one.id), ("alias", one.alias), ("entry_topic", one.entry_topic)):
+        if name is not None and not is_name(name):
+            yield (
+                f"{what}: must be 1 to 100 letters, digits, dots, underscores, colons and hyphens, "
+                "the first a letter or a digit"
+            )
+    if one.alias == one.id:
+        yield "alias: must be another name than the id"
+    for what, text in (("name", one.name), ("timestamp_field", one.timestamp_field), ("dedup_key", one.dedup_key)):
+        if text is not None and not (0 < len(text) <= _LONGEST_TEXT and text.isprintable() and text.strip()):
+            yield f"{what}: must be 1 to {_LONGEST_TEXT} printable characters, not all of them blank"
+    if one.dedup_key is not None and one.dedup_key != MESSAGE_ID and not all(one.dedup_key.split(".")):
+        yield f"dedup_key: must be {MESSAGE_ID}, or the names that lead to a member of a record, joined by dots"
+    if one.mode not in MODES:
+        yield f"mode: must be one of {', '.join(MODES)}"
+    for what, seconds in (("dedup_seconds", one.dedup_seconds), ("retention.seconds", one.retention.seconds)):
+        if seconds is not None and not 0 < seconds <= _LONGEST_SECONDS:
+            yield f"{what}: must be more than 0, and at most 100 years"
+    if one.retention.bytes is not None and not 0 <= one.retention.bytes < 1 << 53:
+        yield f"retention.bytes: must be from 0 to {(1 << 53) - 1}"

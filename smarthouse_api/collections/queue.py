@@ -59,7 +59,7 @@ class TopicQueue(Queue):
         self.collection = collection
 
     def look_for_collection(self) -> None:
-        """Raises `NotFound` when it was deleted since it was found."""
+        """Makes sure that the collection still exists. Raises `NotFound` if it was deleted since it was found."""
         look_for(self._state, self.collection)
 
     def taken(self, turn: Turn | None = None) -> Taken:

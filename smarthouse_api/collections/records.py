@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import chain
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from backends.ports import StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.collections.encoding import RECORD_FORMATS, RecordRows
 from smarthouse_api.collections.model import Collection, Position, position_in
+from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.ranges import Range, Selection, Span, ranges, select_rows
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
 from smarthouse_api.coordination.answers import LeasedAnswer, Slots
@@ -53,12 +56,17 @@ class RecordsAnswer(LeasedAnswer):
 
 
 class Records:
-    """Reads records back out of the lake. Of what anybody may read, half as many readings at a time are let through."""
+    """Reads collections back, so many at a time in this process; half as many of those that anybody may read."""
 
     def __init__(
-        self, chores: CollectionsChores, table: CollectionsTable, engine: Engine, settings: CollectionSettings
+        self,
+        state: StateStore,
+        chores: CollectionsChores,
+        table: CollectionsTable,
+        engine: Engine,
+        settings: CollectionSettings,
     ) -> None:
-        self._chores, self._table, self._engine = chores, table, engine
+        self._state, self._chores, self._table, self._engine = state, chores, table, engine
         self._slots = Slots(settings.reads_at_once, _ALL_TAKEN)
         self._public_slots = Slots(max(1, settings.reads_at_once // 2), _ALL_TAKEN)
 
@@ -76,7 +84,7 @@ class Records:
         frame: what stands before and after the records as JSON, given `next_cursor`. Raises `Invalid`, `NotFound` once the
         collection is deleted, `Unavailable`. A fault while it is read is raised there.
         """
-        after = _position(selection.cursor)
+        after, queue = _position(selection.cursor), TopicQueue(self._state, collection)
         if selection.limit is not None and selection.limit < 1:
             raise Invalid(f"limit: must be 1 or more, and is {selection.limit}")
         with ExitStack() as ending:
@@ -85,7 +93,7 @@ class Records:
             self._chores.flush(collection)
             lease = self._table.reading()
             ending.callback(lease.release)
-            self._chores.look_for(collection)  # from now on, a deletion waits for the lease, or breaks it
+            queue.look_for_collection()  # from now on, a deletion waits for the lease, or breaks it
             span = Span(collection.key, after, _END, selection.since_us, selection.until_us)
             reading = Reading(self._table.open(), self._engine, span)
             cursor = None if selection.limit is None else reading.limit(selection.limit)
@@ -95,7 +103,7 @@ class Records:
             rows: Iterable[pa.RecordBatch] = chain(() if first is None else (first,), batches)
             form = RECORD_FORMATS[format_]
             framed = None if frame is None else frame(cursor)
-            chunks = form.write(RecordRows(rows, self._chores.fields(collection), with_meta=with_meta, frame=framed))
+            chunks = form.write(RecordRows(rows, queue.fields().types, with_meta=with_meta, frame=framed))
             if isinstance(chunks, Generator):
                 ending.callback(chunks.close)
             return RecordsAnswer(chunks, form.media_type, cursor, lease, ending.pop_all())
@@ -114,7 +122,7 @@ class Reading:
         for rows in self._tables(_PLACE):
             if rows.num_rows > left:
                 last = _place(rows, left - 1) if left else last
-                self._span = Span(self._span.key, self._span.after, last, self._span.since_us, self._span.until_us)
+                self._span = replace(self._span, until=last)
                 return str(last)
             if rows.num_rows:
                 left, last = left - rows.num_rows, _place(rows, -1)

@@ -7,15 +7,13 @@ comes: its references stay inside it, its patterns are matched in linear time, a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import jsonschema_rs
 import orjson
 
 from smarthouse_api.collections.messages import MASK, complaint, words
-from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.schema_cost import DEPTH, DIALECT, Parts, Schema
 from smarthouse_api.errors import Invalid
 
@@ -97,26 +95,14 @@ class Checker:
         return _UNTOLD
 
 
-class Checkers:
-    """Checks records against the schema that their collection has now."""
+def faults_of(schema: dict[str, Any] | None, records: list[dict[str, Any]]) -> dict[int, str]:
+    """Says why records fail a schema, as `Checker.faults_of` does; nothing without a schema. Schemas are compiled once."""
+    return {} if schema is None else _checker(orjson.dumps(schema)).faults_of(records)
 
-    def __init__(self) -> None:
-        self._compiled: dict[tuple[str, datetime], Checker] = {}
 
-    def faults_of(self, collection: Collection, records: list[dict[str, Any]]) -> dict[int, str]:
-        """Why records fail, in words, by their index; nothing without a schema."""
-        checker = self._of(collection)
-        return {} if checker is None else checker.faults_of(records)
-
-    def _of(self, collection: Collection) -> Checker | None:
-        if collection.schema is None:
-            return None
-        name = collection.key, collection.updated_at
-        if (checker := self._compiled.get(name)) is None:
-            if len(self._compiled) >= _MOST_COMPILED:
-                self._compiled = {}
-            checker = self._compiled[name] = compile(collection.schema)
-        return checker
+@lru_cache(_MOST_COMPILED)
+def _checker(schema: bytes) -> Checker:
+    return compile(orjson.loads(schema))
 
 
 @cache

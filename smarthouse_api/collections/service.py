@@ -1,19 +1,15 @@
-"""Data sources and datasets: their parts, wired."""
+"""Data sources and datasets as one service of the house: its parts, wired."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from backends.ports import ObjectStore, StateStore
 from config.groups import CollectionSettings, LakeSettings
 from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.chores import CollectionsChores
-from smarthouse_api.collections.dead_letters import DeadLetters, Replayer
-from smarthouse_api.collections.deduplication import Deduplication
-from smarthouse_api.collections.definitions import define
+from smarthouse_api.collections.dead_letters import DeadLetters
+from smarthouse_api.collections.model import define
 from smarthouse_api.collections.records import Records
-from smarthouse_api.collections.schemas import Checkers
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.topic import Topic
 from smarthouse_api.coordination.idempotency import Replies
@@ -28,21 +24,11 @@ DEMO = (
 """What a new installation begins with, so that the examples of both APIs work as they are printed."""
 
 
-@dataclass(frozen=True)
 class Collections:
-    """The collections of one installation."""
+    """The collections of one installation: each attribute is one thing that can be done with them."""
 
-    catalogue: CollectionCatalogue
-    accepting: Accepting
-    dead_letters: DeadLetters
-    replayer: Replayer
-    topic: Topic
-    records: Records
-    chores: CollectionsChores
-
-    @classmethod
-    def on(
-        cls,
+    def __init__(
+        self,
         state: StateStore,
         objects: ObjectStore,
         leases: Leases,
@@ -50,21 +36,14 @@ class Collections:
         engine: Engine,
         settings: CollectionSettings,
         lake: LakeSettings,
-    ) -> Collections:
-        checkers = Checkers()
-        catalogue = CollectionCatalogue(state, replies)
+    ) -> None:
         table = CollectionsTable(objects, leases)
-        dead_letters = DeadLetters(state, checkers, settings)
-        chores = CollectionsChores(state, table, catalogue, dead_letters, leases, settings, lake)
-        return cls(
-            catalogue=catalogue,
-            accepting=Accepting(state, replies, Deduplication(state), dead_letters, checkers, settings),
-            dead_letters=dead_letters,
-            replayer=Replayer(state, replies, dead_letters, checkers, settings),
-            topic=Topic(state),
-            records=Records(chores, table, engine, settings),
-            chores=chores,
-        )
+        self.catalogue = CollectionCatalogue(state, replies)
+        self.dead_letters = DeadLetters(state, replies, settings)
+        self.accepting = Accepting(state, replies, self.dead_letters, settings)
+        self.topic = Topic(state)
+        self.chores = CollectionsChores(state, table, self.catalogue, self.dead_letters, leases, settings, lake)
+        self.records = Records(state, self.chores, table, engine, settings)
 
     def begin(self) -> None:
         """Make what a new installation begins with; what is there already stays as it is."""

@@ -10,8 +10,7 @@ import pytest
 
 from smarthouse_api.collections.accepting import Accepted
 from smarthouse_api.collections.catalogue import Settled
-from smarthouse_api.collections.definitions import define
-from smarthouse_api.collections.model import TOPIC, Collection, Entry
+from smarthouse_api.collections.model import TOPIC, Collection, Entry, define
 from smarthouse_api.house import House
 
 NUMBERS = {"type": "object", "properties": {"value": {"type": "number"}}, "required": ["value"]}

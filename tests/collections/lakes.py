@@ -20,10 +20,8 @@ from config.settings import Settings
 from smarthouse_api.collections.catalogue import BORN, CollectionCatalogue
 from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.collections.dead_letters import DeadLetters
-from smarthouse_api.collections.definitions import define
-from smarthouse_api.collections.model import TOPIC, Collection, Entry
+from smarthouse_api.collections.model import TOPIC, Collection, Entry, define
 from smarthouse_api.collections.records import Records, Selection
-from smarthouse_api.collections.schemas import Checkers
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
 from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.leases import Leases
@@ -49,11 +47,12 @@ class Lake:
     def __post_init__(self) -> None:
         self.leases = Leases(self.state, 30)
         self.table = CollectionsTable(self.objects, self.leases)
-        self.catalogue = CollectionCatalogue(self.state, Replies(self.state, 60))
-        self.dead_letters = DeadLetters(self.state, Checkers(), CollectionSettings(aside_days=1 / 24, record_bytes=1 << 16))
+        replies, settings = Replies(self.state, 60), CollectionSettings(aside_days=1 / 24, record_bytes=1 << 16)
+        self.catalogue = CollectionCatalogue(self.state, replies)
+        self.dead_letters = DeadLetters(self.state, replies, settings)
         stores = (self.state, self.table, self.catalogue, self.dead_letters, self.leases)
         self.chores = CollectionsChores(*stores, *_settings(**self.changes))
-        self.records = Records(self.chores, self.table, self.engine, CollectionSettings())
+        self.records = Records(self.state, self.chores, self.table, self.engine, CollectionSettings())
 
     @classmethod
     def on(cls, environment: dict[str, str], **changes: Any) -> Lake:

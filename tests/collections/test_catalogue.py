@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from smarthouse_api.collections.definitions import define
-from smarthouse_api.collections.model import Collection, Retention
+from smarthouse_api.collections.model import Collection, Retention, define
 from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused
 from tests.collections.conftest import NUMBERS, Keeper

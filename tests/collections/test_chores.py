@@ -23,8 +23,7 @@ from backends.ports import Change, Conflict, Put, StoreUnavailable
 from backends.redis import RedisState
 from smarthouse_api.collections import catalogue, chores
 from smarthouse_api.collections.dead_letters import DeadLetters
-from smarthouse_api.collections.definitions import define
-from smarthouse_api.collections.model import TOPIC, Collection
+from smarthouse_api.collections.model import TOPIC, Collection, define
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import LeaseLost
@@ -413,7 +412,7 @@ def test_a_crash_at_any_step_neither_loses_nor_doubles(
         lake.another().chores.flush(one)
         assert lake.counts(one) == once(range(5))
         assert lake.topic(one) == ([{"n": number} for number in range(5)] if entry_topic else [])
-        assert lake.chores.fields(one) == {"n": "int"}
+        assert TopicQueue(lake.state, one).fields().types == {"n": "int"}
 
 
 CURATE_AND_TELL = """
@@ -708,7 +707,7 @@ def test_fields_that_were_lost_are_found_again(losing: Lake) -> None:
     replica.take_over()
     losing.accept(collection, {"n": 1})
     losing.chores.flush(collection)
-    assert losing.chores.fields(collection) == {"n": "int", "lost": "string"}
+    assert TopicQueue(losing.state, collection).fields().types == {"n": "int", "lost": "string"}
 
 
 def test_the_housekeeping_notices_that_a_state_store_is_astray_before_anything_comes(losing: Lake) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from smarthouse_api.collections.definitions import define
-from smarthouse_api.collections.model import MESSAGE_ID
+from smarthouse_api.collections.model import MESSAGE_ID, define
 from smarthouse_api.house import House
 from tests.conftest import Environment, Server
 

@@ -31,46 +31,46 @@ def test_they_are_listed_in_the_order_in_which_they_came_page_by_page(keeper: Ke
 
 
 def test_what_was_fixed_is_stored_by_a_replay_and_the_rest_stays(keeper: Keeper, meters: Collection) -> None:
-    dead_letters, replayer = keeper.house.collections.dead_letters, keeper.house.collections.replayer
+    dead_letters = keeper.house.collections.dead_letters
     first, second, *_ = dead_letters.list(meters)
     assert "replay" in dead_letters.fix(meters, first.id, {"value": 7}).reason
     assert "number" in dead_letters.fix(meters, second.id, {"value": "still"}).reason
-    told = replayer.replay(meters)
+    told = dead_letters.replay(meters)
     assert (told.stored, told.left) == (1, 3)
     assert keeper.records(meters) == [{"value": 1}, {"value": 7}]
     assert {"value": "still"} in keeper.dead_letters(meters).values()
-    assert replayer.replay(meters).stored == 0
+    assert dead_letters.replay(meters).stored == 0
 
 
 def test_a_looser_schema_lets_all_of_them_in(keeper: Keeper, meters: Collection) -> None:
     after = keeper.house.collections.catalogue.update("meters", {"schema": {"type": "object"}}).collection
-    assert keeper.house.collections.replayer.replay(after).stored == 4
+    assert keeper.house.collections.dead_letters.replay(after).stored == 4
     assert len(keeper.records(after)) == 5
     assert keeper.dead_letters(after) == {}
 
 
 def test_in_warn_mode_a_replay_keeps_them_marked(keeper: Keeper, meters: Collection) -> None:
     after = keeper.house.collections.catalogue.update("meters", {"mode": "warn"}).collection
-    assert keeper.house.collections.replayer.replay(after).stored == 4
+    assert keeper.house.collections.dead_letters.replay(after).stored == 4
     assert set(keeper.entries(after)[-1].faults) == {"0", "1", "2", "3"}
 
 
 def test_only_those_that_are_named_are_replayed(keeper: Keeper, meters: Collection) -> None:
-    dead_letters, replayer = keeper.house.collections.dead_letters, keeper.house.collections.replayer
+    dead_letters = keeper.house.collections.dead_letters
     first, second, *_ = dead_letters.list(meters)
     for one in (first, second):
         dead_letters.fix(meters, one.id, {"value": 7})
-    assert replayer.replay(meters, [second.id, second.id]).stored == 1
+    assert dead_letters.replay(meters, [second.id, second.id]).stored == 1
     assert first.id in keeper.dead_letters(meters)
 
 
 @pytest.mark.parametrize("id_", ["", "nobody", "0" * 16 + "-" + "0" * 8 + "-000000", "../born", "x" * 600])
 def test_what_is_not_there_cannot_be_fixed_discarded_or_replayed(keeper: Keeper, meters: Collection, id_: str) -> None:
-    dead_letters, replayer = keeper.house.collections.dead_letters, keeper.house.collections.replayer
+    dead_letters = keeper.house.collections.dead_letters
     acts: list[Any] = [
         lambda: dead_letters.fix(meters, id_, {}),
         lambda: dead_letters.discard(meters, id_),
-        lambda: replayer.replay(meters, [id_]),
+        lambda: dead_letters.replay(meters, [id_]),
     ]
     for act in acts:
         with pytest.raises(NotFound, match="set aside"):
@@ -88,16 +88,16 @@ def test_what_is_discarded_is_gone(keeper: Keeper, meters: Collection) -> None:
 def test_many_replays_at_once_store_each_record_once(keeper: Keeper, meters: Collection) -> None:
     after = keeper.house.collections.catalogue.update("meters", {"schema": {"type": "object"}}).collection
     with ThreadPoolExecutor(8) as threads:
-        told = [*threads.map(lambda _: keeper.house.collections.replayer.replay(after), range(8))]
+        told = [*threads.map(lambda _: keeper.house.collections.dead_letters.replay(after), range(8))]
     assert sum(one.stored for one in told) == 4
     assert len(keeper.records(after)) == 5
 
 
 def test_a_repeated_replay_is_told_the_first_answer(keeper: Keeper, meters: Collection) -> None:
-    dead_letters, replayer = keeper.house.collections.dead_letters, keeper.house.collections.replayer
+    dead_letters = keeper.house.collections.dead_letters
     key = RequestKey("one", "digest")
     dead_letters.fix(meters, dead_letters.list(meters)[0].id, {"value": 7})
-    first, again = (replayer.replay(meters, request_key=key) for _ in range(2))
+    first, again = (dead_letters.replay(meters, request_key=key) for _ in range(2))
     assert (first.stored, first.left, first.replayed) == (1, 3, False)
     assert (again.stored, again.left, again.replayed) == (1, 3, True)
 
@@ -116,7 +116,7 @@ def test_of_a_deleted_collection_nothing_can_be_replayed(keeper: Keeper, meters:
     keeper.house.collections.dead_letters.fix(meters, next(iter(keeper.dead_letters(meters))), {"value": 1})
     keeper.house.collections.catalogue.delete("meters")
     with pytest.raises(NotFound):
-        keeper.house.collections.replayer.replay(meters)
+        keeper.house.collections.dead_letters.replay(meters)
 
 
 def test_what_was_kept_for_too_long_is_removed_and_nothing_else(make_house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,12 +136,12 @@ def test_a_replay_of_many_goes_on_where_the_one_before_has_stopped(
 ) -> None:
     monkeypatch.setattr("smarthouse_api.collections.dead_letters._MOST_REPLAYED", 2)
     monkeypatch.setattr("smarthouse_api.collections.dead_letters._REPLAY_PAGE", 2)
-    replayer = keeper.house.collections.replayer
-    first = replayer.replay(meters)
+    dead_letters = keeper.house.collections.dead_letters
+    first = dead_letters.replay(meters)
     assert (first.left, first.next is None) == (2, False)
-    second = replayer.replay(meters, after=first.next or "")
+    second = dead_letters.replay(meters, after=first.next or "")
     assert (second.left, second.next is None) == (2, False)
-    assert replayer.replay(meters, after=second.next or "").left == 0
+    assert dead_letters.replay(meters, after=second.next or "").left == 0
 
 
 def test_a_list_is_bounded_by_bytes_too(keeper: Keeper, meters: Collection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -399,7 +399,7 @@ def test_a_closed_reading_lets_everything_go(
 ) -> None:
     monkeypatch.setattr(ranges_module, "MAX_ROWS", 10)
     town(lake, collection)
-    one = Records(lake.chores, lake.table, lake.engine, CollectionSettings(reads_at_once=1))
+    one = Records(lake.state, lake.chores, lake.table, lake.engine, CollectionSettings(reads_at_once=1))
     for _ in range(2):
         found = one.open(collection, Selection(), "jsonl")
         assert lake.table.is_read()
@@ -410,7 +410,7 @@ def test_a_closed_reading_lets_everything_go(
 
 def test_no_more_are_read_at_once_than_a_process_may(lake: Lake, collection: Collection) -> None:
     lake.accept(collection, {"n": 0})
-    one = Records(lake.chores, lake.table, lake.engine, CollectionSettings(reads_at_once=1))
+    one = Records(lake.state, lake.chores, lake.table, lake.engine, CollectionSettings(reads_at_once=1))
     found = one.open(collection, Selection(), "jsonl")
     with pytest.raises(Unavailable):
         one.open(collection, Selection(), "jsonl")
@@ -421,7 +421,7 @@ def test_no_more_are_read_at_once_than_a_process_may(lake: Lake, collection: Col
 def test_readers_of_what_is_public_leave_room_for_others(lake: Lake, collection: Collection) -> None:
     lake.accept(collection, {"n": 0})
     public = msgspec.structs.replace(collection, public=True)
-    one = Records(lake.chores, lake.table, lake.engine, CollectionSettings(reads_at_once=2))
+    one = Records(lake.state, lake.chores, lake.table, lake.engine, CollectionSettings(reads_at_once=2))
     found = one.open(public, Selection(), "jsonl")
     with pytest.raises(Unavailable):
         one.open(public, Selection(), "jsonl")
@@ -445,7 +445,7 @@ class Failing(EmbeddedEngine):
 
 def test_a_fault_at_the_first_row_is_told_when_opening(lake: Lake, collection: Collection) -> None:
     town(lake, collection, 3)
-    one = Records(lake.chores, lake.table, Failing(1), CollectionSettings(reads_at_once=1))
+    one = Records(lake.state, lake.chores, lake.table, Failing(1), CollectionSettings(reads_at_once=1))
     with pytest.raises(StoreUnavailable):
         one.open(collection, Selection(), "jsonl")
     assert not lake.table.is_read()
@@ -454,7 +454,7 @@ def test_a_fault_at_the_first_row_is_told_when_opening(lake: Lake, collection: C
 def test_a_fault_in_the_middle_is_raised_there(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges_module, "MAX_ROWS", 10)
     town(lake, collection)
-    one = Records(lake.chores, lake.table, Failing(4), CollectionSettings(reads_at_once=1))
+    one = Records(lake.state, lake.chores, lake.table, Failing(4), CollectionSettings(reads_at_once=1))
     with closing(one.open(collection, Selection(), "jsonl")) as found, pytest.raises(StoreUnavailable):
         list(found.chunks)
 
