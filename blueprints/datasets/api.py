@@ -12,7 +12,7 @@ from marshmallow import Schema
 
 from blueprints import current, path_segments
 from blueprints.current import authenticate, count_request, house
-from blueprints.datasets.schemas import enveloped
+from blueprints.datasets.schemas import in_envelope
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, sent_key
 from blueprints.openapi import BEARER
@@ -47,7 +47,7 @@ def answers(
     """
     keyed = {"parameters": [IDEMPOTENCY_KEY]} if repeatable else {}
     refusing = refuses(*statuses, **keyed, **described)
-    answering = blueprint.response(200, enveloped(result), headers=REPLAYED_HEADERS if repeatable else None)
+    answering = blueprint.response(200, in_envelope(result), headers=REPLAYED_HEADERS if repeatable else None)
     return lambda view: answering(refusing(view))
 
 

@@ -21,7 +21,7 @@ from smarthouse_api.collections.dead_letters import DeadLetter
 
 
 @route("/datasets/failed/<segment:dataset_id>", parameters=[DATASET_ID])
-@blueprint.arguments(schemas.PageSchema(), location="query", error_status_code=400)
+@blueprint.arguments(schemas.DeadLettersQuerySchema(), location="query", error_status_code=400)
 @answers(schemas.FailedPageSchema, 404)
 def failed(query: dict[str, Any], dataset_id: str) -> Response:
     """List dead letters: records that the dataset's schema refused, the oldest first."""

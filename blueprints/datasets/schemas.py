@@ -33,7 +33,7 @@ class EnvelopeSchema(Schema):
     responseCode = fields.String(metadata={"example": "OK"})
 
 
-def enveloped(kind: type[Schema]) -> type[Schema]:
+def in_envelope(kind: type[Schema]) -> type[Schema]:
     """Documents the envelope around a result."""
     made = EnvelopeSchema.from_dict({"result": fields.Nested(kind)}, name=f"Enveloped{kind.__name__}")
     made.__doc__ = kind.__doc__
@@ -65,7 +65,7 @@ class OutSchema(QuerySchema):
     )
 
 
-class PageSchema(QuerySchema):
+class DeadLettersQuerySchema(QuerySchema):
     """Which dead letters."""
 
     after = DeadLetterId(load_default="", metadata={"description": "Only those after this one: `next` of an earlier answer"})
