@@ -107,7 +107,7 @@ def _levels(low: Sequences, high: Sequences, shares: Shares) -> Iterator[tuple[i
 def within_days(days: tuple[date, date]) -> exp.Condition:
     """A row's day of arrival is between the first and the last of these, both inclusive."""
     first, last = (exp.cast(exp.Literal.string(day.isoformat()), "date") for day in days)
-    return exp.Between(this=exp.column("day"), low=first, high=last)
+    return exp.column("day").between(first, last)
 
 
 def instant(us: int) -> exp.Condition:

@@ -38,13 +38,13 @@ class Filters:
         column = exp.column("received" if self.time_field == "received" else "time")
         wanted: list[exp.Condition] = []
         if self.since is not None:
-            wanted.append(exp.GTE(this=column, expression=instant(microseconds(datetime.combine(self.since, time.min, UTC)))))
+            wanted.append(column >= instant(microseconds(datetime.combine(self.since, time.min, UTC))))
         if self.until is not None:
-            wanted.append(exp.LTE(this=column, expression=instant(microseconds(datetime.combine(self.until, time.max, UTC)))))
+            wanted.append(column <= instant(microseconds(datetime.combine(self.until, time.max, UTC))))
         if self.types:
-            wanted.append(_one_of("type", self.types))
+            wanted.append(exp.column("type").isin(*self.types))
         if self.units:
-            wanted.append(_one_of("unit", self.units))
+            wanted.append(exp.column("unit").isin(*self.units))
         return exp.and_(*wanted) if wanted else exp.true()
 
 
@@ -62,11 +62,10 @@ class Part:
     def condition(self) -> exp.Condition:
         wanted = [within_days(self.days)]
         if self.buckets is not None:
-            low, high = (exp.Literal.number(bucket) for bucket in self.buckets)
-            wanted.append(exp.Between(this=exp.column("bucket"), low=low, high=high))
+            wanted.append(exp.column("bucket").between(*self.buckets))
         if self.homes is not None:
-            begin, end = (exp.Literal.string(key) for key in self.homes)
-            wanted += [exp.GTE(this=exp.column("home"), expression=begin), exp.LT(this=exp.column("home"), expression=end)]
+            begin, end = self.homes
+            wanted += [exp.column("home") >= begin, exp.column("home") < end]
         return exp.and_(*wanted)
 
 
@@ -109,7 +108,7 @@ def select_rows(
 
     hidden: homes to leave out. groups: the only (type, unit) pairs to publish; None for all.
     """
-    wanted = [part.condition(), filters.condition(), *([exp.not_(_one_of("home", homes))] if (homes := sorted(hidden)) else [])]
+    wanted = [part.condition(), *_visible(filters, hidden)]
     if groups is not None:
         wanted.append(_one_of_the_groups(groups))
     return exp.select(*(exp.column(name) for name in (*ROWS.names, "time"))).from_("states").where(*wanted)
@@ -117,15 +116,20 @@ def select_rows(
 
 def select_groups(filters: Filters, hidden: Iterable[str], min_homes: int) -> exp.Select:
     """The (type, unit) pairs among the wanted rows that at least `min_homes` homes have."""
-    wanted = [filters.condition(), *([exp.not_(_one_of("home", homes))] if (homes := sorted(hidden)) else [])]
     homes_seen = exp.Count(this=exp.Distinct(expressions=[exp.column("home")]))
     return (
         exp.select(exp.column("type"), exp.column("unit"))
         .from_("states")
-        .where(*wanted)
+        .where(*_visible(filters, hidden))
         .group_by(exp.column("type"), exp.column("unit"))
-        .having(exp.GTE(this=homes_seen, expression=exp.Literal.number(min_homes)))
+        .having(homes_seen >= min_homes)
     )
+
+
+def _visible(filters: Filters, hidden: Iterable[str]) -> list[exp.Condition]:
+    """A row passes the filters, and is of no hidden home."""
+    homes = sorted(hidden)
+    return [filters.condition(), *([exp.not_(exp.column("home").isin(*homes))] if homes else [])]
 
 
 def _one_of_the_groups(groups: Sequence[tuple[str, str | None]]) -> exp.Condition:
@@ -133,20 +137,15 @@ def _one_of_the_groups(groups: Sequence[tuple[str, str | None]]) -> exp.Conditio
     units: dict[str, list[str | None]] = {}
     for type_, unit in groups:
         units.setdefault(type_, []).append(unit)
-    of_type = ((exp.EQ(this=exp.column("type"), expression=exp.Literal.string(type_)), some) for type_, some in units.items())
-    return exp.or_(*(exp.and_(condition, _has_one_of_the_units(some)) for condition, some in of_type))
+    return exp.or_(*(exp.and_(exp.column("type").eq(type_), _has_one_of_the_units(some)) for type_, some in units.items()))
 
 
 def _has_one_of_the_units(units: Sequence[str | None]) -> exp.Condition:
     named = [unit for unit in units if unit is not None]
-    wanted: list[exp.Condition] = [_one_of("unit", named)] if named else []
+    wanted: list[exp.Condition] = [exp.column("unit").isin(*named)] if named else []
     if len(named) < len(units):
-        wanted.append(exp.Is(this=exp.column("unit"), expression=exp.null()))
+        wanted.append(exp.column("unit").is_(exp.null()))
     return exp.or_(*wanted)
-
-
-def _one_of(column: str, values: Iterable[str]) -> exp.Condition:
-    return exp.In(this=exp.column(column), expressions=[exp.Literal.string(value) for value in values])
 
 
 def _bounds(filters: Filters) -> list[Bound]:
