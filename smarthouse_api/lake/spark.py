@@ -16,7 +16,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -55,10 +55,11 @@ log = logging.getLogger(__name__)
 
 
 class SparkEngine(Engine):
-    """url: `sc://host:port/;name=value...`, the values percent-encoded, in the notation of Spark's own clients.
+    """Runs queries on a Spark Connect endpoint, in one session that all threads share.
 
-    `token` goes over TLS, but to `localhost`; `use_ssl=true` is TLS without one; there are `user_id` and `user_agent`; any
-    other name becomes a header.
+    url: `sc://host:port/;name=value...`, the values percent-encoded, in the notation of Spark's own clients. A `token` goes
+    over TLS, except to `localhost`; `use_ssl=true` is TLS without a token; there are `user_id` and `user_agent`; any other name
+    becomes a header.
     """
 
     def __init__(self, url: str, *, answer_seconds: float = ANSWER_SECONDS, query_seconds: float = QUERY_SECONDS) -> None:
@@ -75,16 +76,12 @@ class SparkEngine(Engine):
 
     def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
         plan, schema = _plan(table, query), pa.schema(table.schema().to_arrow())
-        try:
+        with self._faults():
             yield from self._ready().run(plan, schema, self._query_seconds)
-        except grpc.RpcError as fault:
-            raise self._unavailable(fault) from fault
 
     def check(self) -> str:
-        try:
+        with self._faults():
             self._ready()
-        except grpc.RpcError as fault:
-            raise self._unavailable(fault) from fault
         return f"Spark Connect at {self._builder.endpoint} answers"
 
     def close(self) -> None:
@@ -98,17 +95,12 @@ class SparkEngine(Engine):
         session = self._current()
         try:
             session.prepare()
+            return session
         except grpc.RpcError:
             self._drop(session)
             if not session.answered:
                 raise
-            session = self._current()
-            try:
-                session.prepare()
-            except grpc.RpcError:
-                self._drop(session)
-                raise
-        return session
+        return self._ready()
 
     def _current(self) -> _Session:
         with self._lock:
@@ -122,15 +114,20 @@ class SparkEngine(Engine):
             if self._session is session:
                 self._session = None
 
-    def _unavailable(self, fault: Any) -> Unavailable:
-        code = fault.code()
-        log.error("the query engine at %s failed: %s: %.1000s", self._builder.endpoint, code.name, fault.details())
-        told = {
-            grpc.StatusCode.UNAVAILABLE: "cannot be reached",
-            grpc.StatusCode.DEADLINE_EXCEEDED: "does not answer in time",
-            grpc.StatusCode.CANCELLED: "does not answer any more",
-        }.get(code, "failed to run the query")
-        return Unavailable(f"The query engine at {self._builder.endpoint} {told}; repeat the request later")
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Turns what the server answers in place of a result into `Unavailable`."""
+        try:
+            yield
+        except grpc.RpcError as fault:
+            code, endpoint = fault.code(), self._builder.endpoint
+            log.error("the query engine at %s failed: %s: %.1000s", endpoint, code.name, fault.details())
+            told = {
+                grpc.StatusCode.UNAVAILABLE: "cannot be reached",
+                grpc.StatusCode.DEADLINE_EXCEEDED: "does not answer in time",
+                grpc.StatusCode.CANCELLED: "does not answer any more",
+            }.get(code, "failed to run the query")
+            raise Unavailable(f"The query engine at {endpoint} {told}; repeat the request later") from fault
 
 
 class _Session:
