@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -106,35 +107,26 @@ class Redactor:
     """
 
     def __init__(self, secret: bytes, *, strict: bool = False) -> None:
-        self._secret = secret
-        self._strict = strict
-        self._homes: dict[str, str] = {}
-        self._entities: dict[tuple[str, str], str] = {}
-        self._privacy: dict[str, bool] = {}
+        self._secret, self._strict = secret, strict
+        self._home, self._entity = cache(self.home), lru_cache(_MOST_REMEMBERED)(self.entity)
+        self._is_private = lru_cache(_MOST_REMEMBERED)(_is_private)
 
     def home(self, key: str) -> str:
         """A home's pseudonym: the same for the same secret, and no way back without it."""
-        if key not in self._homes:
-            self._homes[key] = f"home_{self._digest('home', key)}"
-        return self._homes[key]
+        return f"home_{self._digest('home', key)}"
 
     def entity(self, home: str, entity_id: str) -> str:
         """`person.9f86d081884c7d65`: the type stays, the object part is a pseudonym within the home, given by its own."""
-        if (home, entity_id) not in self._entities:
-            kind, name = identify(entity_id)
-            self._entities[home, entity_id] = f"{kind}.{self._digest('entity', home, name)}"
-        return self._entities[home, entity_id]
+        kind, name = identify(entity_id)
+        return f"{kind}.{self._digest('entity', home, name)}"
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The columns of `ROWS`, of which `home`, `entity_id` and `state` come dictionary-encoded: what is replaced is
         replaced once for each value. batch: at least those columns, `home` holding internal keys.
         """
-        if len(self._entities) + len(self._privacy) > _MOST_REMEMBERED:
-            self._entities.clear()
-            self._privacy.clear()
         columns = {name: batch.column(name) for name in ROWS.names}
         home, entity, state = (_encoded(columns[name]) for name in ("home", "entity_id", "state"))
-        names = [self.home(key) for key in home.dictionary.to_pylist()]
+        names = [self._home(key) for key in home.dictionary.to_pylist()]
         private = self._private(columns["type"], entity)
         columns["home"] = pa.DictionaryArray.from_arrays(home.indices, pa.array(names, pa.string()))
         columns["entity_id"] = self._named(names, home, entity, np.ones_like(private) if self._strict else private)
@@ -152,19 +144,13 @@ class Redactor:
         by_type = np.array([name in PRIVATE_TYPES for name in kind.dictionary.to_pylist()], np.bool_)
         return by_id[_codes(entity)] | by_type[_codes(kind)]
 
-    def _is_private(self, entity_id: str) -> bool:
-        found = self._privacy.get(entity_id)
-        if found is None:
-            found = self._privacy[entity_id] = identify(entity_id)[0] in PRIVATE_TYPES
-        return found
-
     def _named(
         self, homes: list[str], home: pa.DictionaryArray, entity: pa.DictionaryArray, chosen: Mask
     ) -> pa.DictionaryArray:
         """The entity ids, with those of the chosen rows replaced: once for each pair of home and entity."""
         uploaded = entity.dictionary.to_pylist()
         pairs, codes = np.unique((_codes(home) * len(uploaded) + _codes(entity))[chosen], return_inverse=True)
-        names = [self.entity(homes[pair // len(uploaded)], uploaded[pair % len(uploaded)]) for pair in pairs.tolist()]
+        names = [self._entity(homes[pair // len(uploaded)], uploaded[pair % len(uploaded)]) for pair in pairs.tolist()]
         return _replaced(entity, chosen, names, codes)
 
     def _digest(self, *parts: str) -> str:
@@ -173,6 +159,10 @@ class Redactor:
 
 
 _whole_number: Final[Callable[[str], object]] = re.compile(r"[0-9]{1,9}").fullmatch
+
+
+def _is_private(entity_id: str) -> bool:
+    return identify(entity_id)[0] in PRIVATE_TYPES
 
 
 def _free_text(state: pa.DictionaryArray, types: pa.Array, private: Mask) -> Mask:
