@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from isal import isal_zlib
-from stream_zip import ZIP_32, ZIP_64, stream_zip
+from stream_zip import ZIP_64, stream_zip
 
 from smarthouse_api.arrow.read_ahead import read_ahead
 
@@ -41,15 +41,13 @@ def archive(
     *,
     modified_at: datetime,
     trailer: Callable[[list[Written]], Iterable[Member]] | None = None,
-    zip64: bool = True,
 ) -> Generator[bytes]:
     """The bytes of a zip with these members, then those that `trailer` makes of what was written.
 
     Producing a member runs in a thread of its own, ahead of the deflating. A fault in a member or in the trailer is raised
     here, before the zip's directory: no reader takes what came out for a whole zip. Closing the iterator stops the thread.
 
-    `modified_at` has a time zone. `zip64=False`, for a zip that is certain to stay below 4 GiB, is understood by older
-    tools too; `zip64=True`, for any size, by Info-ZIP 6, Python, 7-Zip and Windows since Vista.
+    modified_at: with a time zone. The zip may have any size: Info-ZIP 6, Python, 7-Zip and Windows since Vista read it.
     """
     packed = False
 
@@ -65,12 +63,11 @@ def archive(
             for member in members:
                 packed = member.packed
                 chunks = running.enter_context(closing(read_ahead(member.chunks)))
-                yield member.name, modified_at, MODE, method, _noted(member.name, chunks, written) if trailer else chunks
+                yield member.name, modified_at, MODE, ZIP_64, _noted(member.name, chunks, written) if trailer else chunks
             for member in trailer(written) if trailer else ():
                 packed = member.packed
-                yield member.name, modified_at, MODE, method, member.chunks
+                yield member.name, modified_at, MODE, ZIP_64, member.chunks
 
-        method = ZIP_64 if zip64 else ZIP_32
         yield from stream_zip(entries(), get_compressobj=compressor)
 
 
