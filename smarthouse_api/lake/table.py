@@ -173,9 +173,9 @@ class LakeTable:
         lease: the writer's. interrupted: asked after each partition; the rest is left for another time.
         """
         table = self.open()
-        merged = False
         if table is None:
-            return merged
+            return False
+        merged = False
         for partition in _crowded(files_of(table), self._layout.partitions, least_files, datetime.now(UTC).date()):
             lease.check()
             of_it = [(name, "=", str(value)) for name, value in zip(self._layout.partitions, partition, strict=True)]

@@ -183,10 +183,6 @@ def _read_shallow(line: bytes, allowed: int) -> Any:
     """What a line says; None where it is no object, or nests deeper than allowed. Few brackets cannot be deep."""
     if line.count(b"{") + line.count(b"[") > allowed and depth_of(line) > allowed:
         return None
-    return _read_line(line)
-
-
-def _read_line(line: bytes) -> Any:
     try:
         return read_attributes(b"{}" if line == b"null\n" else line)
     except ValueError:
