@@ -30,7 +30,7 @@ def opened(stores: Stores, **settings: str) -> Iterator[House]:
     """The service's parts on the stores, with the defaults of every setting but the flush's patience and the given ones."""
     patience = {"data_dir": str(stores.data_dir), "flush_timeout_seconds": str(FLUSH_SECONDS)}
     told = {f"SMARTHOUSE_{name.upper()}": value for name, value in {**patience, **settings}.items()}
-    house = House.from_settings(Settings.from_env({**told, **stores.settings}))
+    house = House(Settings.from_env({**told, **stores.settings}))
     try:
         yield house
     finally:
@@ -40,19 +40,19 @@ def opened(stores: Stores, **settings: str) -> Iterator[House]:
 def receive(house: House, prepared: Sequence[Payload]) -> None:
     """Store the payloads as acknowledged uploads, each at its own time of arrival, that nobody has curated yet."""
     for payload in prepared:
-        house.uploads.receive(Upload(payload.home, payload.path.read_bytes()), payload.arrived_at)
+        house.states.uploads.receive(Upload(payload.home, payload.path.read_bytes()), payload.arrived_at)
 
 
 def curate(house: House) -> None:
     """Bring everything that is pending into the lake."""
-    house.states_chores.flush()
+    house.states.chores.flush()
 
 
 def tidy(house: House) -> None:
     """What the housekeeper does now and then: merge the small files, drop what that replaced and the log of how it came."""
-    with house.table.writing(FLUSH_SECONDS) as lease:
-        house.table.compact(lease, house.settings.lake.compact_files, lambda: False)
-        house.table.erase_history(lease)
+    with house.states.table.writing(FLUSH_SECONDS) as lease:
+        house.states.table.compact(lease, house.settings.lake.compact_files, lambda: False)
+        house.states.table.erase_history(lease)
 
 
 def fill(stores: Stores, prepared: Sequence[Payload], name: str, **settings: str) -> None:
@@ -74,7 +74,7 @@ def fill(stores: Stores, prepared: Sequence[Payload], name: str, **settings: str
 
 def table(house: House) -> DeltaTable:
     """The lake's table of states. RuntimeError when nothing was ever curated into it."""
-    found = house.table.open()
+    found = house.states.table.open()
     if found is None:
         raise RuntimeError("the lake has no table")
     return found

@@ -1,4 +1,4 @@
-"""The factory: the one place that knows every part."""
+"""The factory: makes the WSGI application, in the one place that knows every part."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from smarthouse_api.serving.logs import log_to_stderr
 
 
 def create_app(settings: Settings) -> Flask:
-    """The WSGI application. Opens no store and starts no thread; `House.housekeeper` is for whoever serves it to start."""
+    """Make the WSGI application. It opens no store and starts no thread: the server starts `House.housekeeper`."""
     from blueprints import datasets, datasources, dialects, docs, export, health, ingest, observability, path_segments, streams
 
     log_to_stderr(settings.server.log_level)
     app = Flask("smarthouse_api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.requests.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    # No view here is a coroutine, and Flask would ask each function at each request, for a twentieth of the time it takes.
+    # No view here is a coroutine. Flask would check that at each request, which takes a twentieth of the request's time.
     app.ensure_sync = lambda function: function  # type: ignore[assignment, method-assign]
-    app.extensions["smarthouse"] = House.from_settings(settings)
+    app.extensions["smarthouse"] = House(settings)
     if settings.server.trusted_proxies:
         hops = settings.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""What a restored backup needs before it is served: the homes that were forgotten since are forgotten again."""
+"""Restoring a backup: homes that were forgotten since it was made are forgotten again, before it is served."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 from smarthouse_api.errors import Invalid
 from smarthouse_api.forgetting import Forgetting, digest_of
-from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.table import StatesTable
-from smarthouse_api.states.uploads import Uploads
+from smarthouse_api.states.service import States
 from smarthouse_api.streams.service import Streams
 
 
 @dataclass(frozen=True)
 class Restored:
-    """forgotten: homes that were forgotten again. orphaned: homes of which there was data but no name, so that nobody could
-    ever have had them forgotten; they are erased likewise.
+    """Counts the homes that a restoring has erased.
+
+    forgotten: homes that were forgotten again. orphaned: homes with data but without a name, which nobody could ever forget.
     """
 
     forgotten: int
@@ -24,17 +23,17 @@ class Restored:
 
 
 class Restoring:
-    """For one installation that nobody serves or uploads to meanwhile."""
+    """Makes a restored installation fit to be served. Nobody may serve it or upload to it meanwhile."""
 
-    def __init__(self, homes: Homes, uploads: Uploads, table: StatesTable, streams: Streams, forgetting: Forgetting) -> None:
-        self._homes, self._uploads, self._table = homes, uploads, table
+    def __init__(self, states: States, streams: Streams, forgetting: Forgetting) -> None:
+        self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
         self._streams, self._forgetting = streams, forgetting
 
     def restore(self, digests: Iterable[str]) -> Restored:
         """Erase every home that was ever forgotten, by `digests` or by the notes among the objects; repeatable.
 
-        State and lake may be of different moments, the state of the earlier: the queue then goes on where the lake ends.
-        Raises `Invalid`, and changes nothing, where the state knows none of the homes that there is data of.
+        The state may be older than the lake: then the queue goes on where the lake ends. Raises `Invalid`, and changes nothing,
+        if the state knows none of the homes that have data.
         """
         noted = self._forgetting.noted() | set(digests)
         with_data = self._uploads.homes() | self._table.homes()
@@ -62,7 +61,7 @@ class Restoring:
         return Restored(len(forgotten) + again, len(orphaned) + len(unknown))
 
     def _forget_streams(self, noted: set[str]) -> int:
-        """Forget the streams of homes that were forgotten; of how many homes there were any."""
+        """Forget the streams of homes that were forgotten; the number of homes that had some."""
         count = 0
         for home_id, keys in self._streams.catalogue.homes().items():
             if again := {key for key in keys if digest_of(key) in noted}:

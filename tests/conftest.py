@@ -87,7 +87,7 @@ def make_house(environment: Environment) -> Iterator[Callable[..., House]]:
     houses: list[House] = []
 
     def make(**changes: object) -> House:
-        houses.append(House.from_settings(Settings.from_env(changed(environment, **changes))))
+        houses.append(House(Settings.from_env(changed(environment, **changes))))
         return houses[-1]
 
     yield make
@@ -119,7 +119,7 @@ def make_app(
         idle = idle_apps[frozenset((name, value) for name, value in whole.items() if name not in STORES)]
         if idle:
             app = idle.pop()
-            app.extensions["smarthouse"] = House.from_settings(settings)
+            app.extensions["smarthouse"] = House(settings)
         else:
             app = create_app(settings)
         taken.append((idle, app))

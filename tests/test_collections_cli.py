@@ -48,7 +48,7 @@ def smarthouse(shared_pair: Environment, monkeypatch: pytest.MonkeyPatch) -> Com
 @pytest.fixture
 def house(shared_pair: Environment) -> Iterator[House]:
     """The same installation, in this process."""
-    one = House.from_settings(Settings.from_env(shared_pair))
+    one = House(Settings.from_env(shared_pair))
     yield one
     one.close()
 

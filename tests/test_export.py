@@ -319,7 +319,7 @@ def test_a_record_goes_by_its_last_change_else_its_last_update_else_its_arrival(
 def test_the_dates_go_by_the_arrival_where_that_is_asked_for(client: FlaskClient) -> None:
     for day in (1, 2, 3):
         upload = Upload(HOME, payload(state(value=f"arrived on {day}", at="2026-01-01T00:00:00+00:00")))
-        house_of(client).uploads.receive(upload, datetime(2026, 5, day, 23, 59, 59, 999_999, UTC))
+        house_of(client).states.uploads.receive(upload, datetime(2026, 5, day, 23, 59, 59, 999_999, UTC))
     assert told(client, "?time_field=received&date_from=2026-05-02&date_to=2026-05-02") == ["arrived on 2"]
     assert told(client, "?date_from=2026-05-02&date_to=2026-05-02") == []
     assert len(told(client, "?time_field=changed&date_from=2026-01-01&date_to=2026-01-01")) == 3
@@ -465,7 +465,7 @@ def test_rows_are_sorted_and_each_home_is_in_one_piece(client: FlaskClient) -> N
         for home in homes:
             times = [f"2026-03-01T{hour:02}:00:00+00:00" for hour in (3 * night + 2, 3 * night, 3 * night + 1)]
             body = payload(*(state(f"sensor.{name}", f"{night}", at) for name in "zam" for at in times))
-            house_of(client).uploads.receive(Upload(home, body), datetime(2026, 3, 2, tzinfo=UTC))
+            house_of(client).states.uploads.receive(Upload(home, body), datetime(2026, 3, 2, tzinfo=UTC))
     found = exported(client)
     assert len(found) == 12 * 27
     assert len([home for home, _ in groupby(found, key=lambda row: row["home"])]) == 12
@@ -516,12 +516,12 @@ def test_a_home_that_was_forgotten_and_came_back_is_another(client: FlaskClient)
 def test_no_name_of_a_home_but_its_pseudonym_is_in_an_export(make_client: Clients, changes: dict[str, Any]) -> None:
     client = make_client(**changes)
     send(client, state(), state("person.ann", "home"))
-    home = house_of(client).homes.find(HOME)
+    home = house_of(client).states.homes.find(HOME)
     assert home is not None
     body = fetch(client, EVERYTHING).data
     whole = b"".join(unzipped(body).values()) + body
     assert b"home_" in whole
-    for secret in (HOME, HOME.replace("-", ""), home.key, house_of(client).homes.tag(HOME)):
+    for secret in (HOME, HOME.replace("-", ""), home.key, house_of(client).states.homes.tag(HOME)):
         assert secret.encode() not in whole.lower()
 
 
@@ -590,9 +590,9 @@ def test_a_strict_house_counts_no_home_that_was_forgotten(make_client: Clients) 
 
 def test_an_export_holds_what_was_acknowledged_before_it(client: FlaskClient) -> None:
     send(client, state(value="1"))
-    assert house_of(client).uploads.pending()
+    assert house_of(client).states.uploads.pending()
     assert told(client) == ["1"]
-    assert house_of(client).uploads.pending() == []
+    assert house_of(client).states.uploads.pending() == []
     send(client, state(value="2"))
     assert told(client) == ["1", "2"]
 

@@ -25,11 +25,11 @@ MARK = "a-state-that-only-this-home-ever-had"
 
 
 def upload(house: House, value: str = MARK, home: str = HOME, key: str | None = None) -> None:
-    house.uploads.receive(Upload(home, payload(state("sensor.mark", value)), None, key))
+    house.states.uploads.receive(Upload(home, payload(state("sensor.mark", value)), None, key))
 
 
 def exported(house: House) -> list[str]:
-    export = house.exports.open(["json"], Filters())
+    export = house.states.exports.open(["json"], Filters())
     if export is None:
         return []
     try:
@@ -45,7 +45,7 @@ def files_with(folder: Path, *marks: str) -> list[Path]:
 
 
 def key_of(house: House, home: str = HOME) -> str:
-    found = house.homes.find(home)
+    found = house.states.homes.find(home)
     assert found is not None
     return found.key
 
@@ -68,7 +68,7 @@ def test_other_homes_stay(house: House) -> None:
 def test_what_was_never_curated_is_forgotten_too(house: House) -> None:
     upload(house)
     house.forgetting.forget(HOME)
-    assert house.uploads.pending() == []
+    assert house.states.uploads.pending() == []
     assert exported(house) == []
 
 
@@ -90,23 +90,23 @@ def test_uploads_afterwards_are_new_data_under_a_new_pseudonym(house: House) -> 
 def test_the_same_bytes_are_no_duplicate_after_forgetting(house: House) -> None:
     upload(house)
     house.forgetting.forget(HOME)
-    assert not house.uploads.receive(Upload(HOME, payload(state("sensor.mark", MARK)))).duplicate
+    assert not house.states.uploads.receive(Upload(HOME, payload(state("sensor.mark", MARK)))).duplicate
 
 
 @pytest.mark.parametrize("curated", [True, False])
 def test_no_byte_of_the_home_is_left_in_any_file(
     embedded_pair: dict[str, str], request: pytest.FixtureRequest, curated: bool
 ) -> None:
-    house = House.from_settings(Settings.from_env(embedded_pair))
+    house = House(Settings.from_env(embedded_pair))
     folder = Path(embedded_pair["SMARTHOUSE_DATA_DIR"])
     raw = f'{{"sensor.mark": [{{"entity_id": "sensor.mark", "state": "{MARK}"}}]}}'.encode()
     for number in range(30):
         upload(house, f"{MARK}-{number}", key=f"night {number}")
         upload(house, f"other {number}", OTHER_HOME, key=f"night {number}")
         if curated:
-            house.states_chores.flush()
-    house.uploads.receive(Upload(HOME, raw))
-    house.uploads.receive(Upload(HOME, f"undecodable {MARK}".encode()))
+            house.states.chores.flush()
+    house.states.uploads.receive(Upload(HOME, raw))
+    house.states.uploads.receive(Upload(HOME, f"undecodable {MARK}".encode()))
     key = key_of(house)
     assert files_with(folder, key, MARK)
     house.forgetting.forget(HOME)
@@ -117,7 +117,7 @@ def test_no_byte_of_the_home_is_left_in_any_file(
 
 def test_hiding_comes_first_and_a_failed_purge_can_be_repeated(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(house)
-    house.states_chores.flush()
+    house.states.chores.flush()
 
     def fail(*_: Any) -> None:
         raise StoreUnavailable("the disk is gone")
@@ -138,7 +138,7 @@ def test_a_purge_that_died_is_finished_by_the_housekeeper(
     house: House, monkeypatch: pytest.MonkeyPatch, owner: type, method: str
 ) -> None:
     upload(house)
-    house.states_chores.flush()
+    house.states.chores.flush()
 
     def die(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -170,7 +170,7 @@ def test_a_scrub_that_died_is_still_owed(house: House, monkeypatch: pytest.Monke
 def test_a_delayed_purge_hides_at_once_and_erases_later(make_house: Callable[..., House]) -> None:
     house = make_house(purge_delay_seconds=3600)
     upload(house)
-    house.states_chores.flush()
+    house.states.chores.flush()
     house.forgetting.forget(HOME)
     assert exported(house) == []
     assert not house.forgetting.is_due()
@@ -180,9 +180,9 @@ def test_a_delayed_purge_hides_at_once_and_erases_later(make_house: Callable[...
 def test_an_export_under_way_shows_nothing_more_of_a_home_once_it_is_hidden(house: House) -> None:
     upload(house)
     upload(house, "other", OTHER_HOME)
-    export = house.exports.open(["csv", "json"], Filters())
+    export = house.states.exports.open(["csv", "json"], Filters())
     assert export is not None
-    house.homes.hide(HOME)
+    house.states.homes.hide(HOME)
     body = b"".join(export)
     export.close()
     assert [row["state"] for row in rows(body)] == ["other"]
@@ -192,7 +192,7 @@ def test_an_export_under_way_shows_nothing_more_of_a_home_once_it_is_hidden(hous
 def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., House], delay: int) -> None:
     house = make_house(purge_wait_seconds=0, purge_delay_seconds=delay)
     upload(house)
-    export = house.exports.open(["csv", "json"], Filters())
+    export = house.states.exports.open(["csv", "json"], Filters())
     assert export is not None
     house.forgetting.forget(HOME)
     with pytest.raises(Exception, match=r"broken off|the lake"):
@@ -205,7 +205,7 @@ def test_a_repeated_delete_breaks_off_the_exports_that_the_first_could_not(
 ) -> None:
     house = make_house(purge_wait_seconds=0, purge_delay_seconds=3600)
     upload(house)
-    export = house.exports.open(["csv", "json"], Filters())
+    export = house.states.exports.open(["csv", "json"], Filters())
     assert export is not None
 
     def fail(*_: Any) -> None:
@@ -224,7 +224,7 @@ def test_a_repeated_delete_breaks_off_the_exports_that_the_first_could_not(
 def test_the_lake_is_free_for_exports_while_a_purge_waits_for_older_ones(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(house)
     upload(house, "other", OTHER_HOME)
-    export = house.exports.open(["csv", "json"], Filters())
+    export = house.states.exports.open(["csv", "json"], Filters())
     assert export is not None
     seen: list[list[str]] = []
 
@@ -255,7 +255,7 @@ def test_what_was_on_its_way_during_a_purge_is_swept_up_by_the_next(house: House
 def test_forgetting_an_unknown_home_breaks_no_export(make_house: Callable[..., House]) -> None:
     house = make_house(purge_delay_seconds=3600, purge_wait_seconds=0)
     upload(house)
-    export = house.exports.open(["json"], Filters())
+    export = house.states.exports.open(["json"], Filters())
     assert export is not None
     house.forgetting.forget(OTHER_HOME)
     assert rows(b"".join(export))
@@ -267,20 +267,20 @@ def test_a_purge_is_not_kept_from_its_turn_by_a_curator_that_fails(
 ) -> None:
     house = make_house(purge_delay_seconds=0.001, purge_wait_seconds=0)
     upload(house)
-    house.states_chores.flush()
+    house.states.chores.flush()
     house.forgetting.forget(HOME)
 
     def fail(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("the lake is down")
 
-    monkeypatch.setattr(type(house.states_chores), "curate", fail)
+    monkeypatch.setattr(type(house.states.chores), "curate", fail)
     soon(house.forgetting.is_due)
     house.housekeeper.keep()
-    assert not house.homes.hidden()
+    assert not house.states.homes.hidden()
 
 
 def test_a_new_homes_first_upload_survives_a_sweep_at_the_same_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = house.homes.known
+    known = house.states.homes.known
 
     def upload_first() -> set[str]:
         monkeypatch.undo()
@@ -288,6 +288,6 @@ def test_a_new_homes_first_upload_survives_a_sweep_at_the_same_time(house: House
         upload(house)
         return before
 
-    monkeypatch.setattr(house.homes, "known", upload_first)
+    monkeypatch.setattr(house.states.homes, "known", upload_first)
     house.forgetting.sweep()
     assert exported(house) == [MARK]

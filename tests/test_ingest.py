@@ -173,7 +173,7 @@ def test_an_unexpected_fault_tells_no_secret(client: FlaskClient, monkeypatch: p
     def fail(*_: Any) -> None:
         raise RuntimeError(f"/srv/secret/path {HOME}")
 
-    monkeypatch.setattr(house_of(client).uploads, "receive", fail)
+    monkeypatch.setattr(house_of(client).states.uploads, "receive", fail)
     answer = client.post(URL, data=payload(state()), headers=BY_HOME)
     assert_problem(answer, 500, "X-Request-ID")
     assert "/srv" not in answer.text

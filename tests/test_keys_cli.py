@@ -60,7 +60,7 @@ def program(embedded_pair: Environment) -> Command:
 @pytest.fixture
 def access(embedded_pair: Environment) -> Iterator[Access]:
     """The keys of the same installation, in this process."""
-    house = House.from_settings(Settings.from_env(embedded_pair))
+    house = House(Settings.from_env(embedded_pair))
     yield house.access
     house.close()
 

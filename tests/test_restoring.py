@@ -29,7 +29,7 @@ def open_house(embedded_pair: Environment) -> Iterator[Callable[[], House]]:
     opened: list[House] = []
 
     def open_() -> House:
-        opened.append(House.from_settings(Settings.from_env(embedded_pair)))
+        opened.append(House(Settings.from_env(embedded_pair)))
         return opened[-1]
 
     yield open_
@@ -43,11 +43,11 @@ def data(embedded_pair: Environment) -> Path:
 
 
 def upload(house: House, value: str, home: str) -> None:
-    house.uploads.receive(Upload(home, payload(state(value=value))))
+    house.states.uploads.receive(Upload(home, payload(state(value=value))))
 
 
 def exported(house: House) -> list[str]:
-    export = house.exports.open(["json"], Filters())
+    export = house.states.exports.open(["json"], Filters())
     if export is None:
         return []
     try:
@@ -68,7 +68,7 @@ def test_a_home_forgotten_after_the_backup_is_forgotten_again(open_house, data, 
     house = open_house()
     for value, home in (("forgotten", HOME), ("kept", OTHER_HOME)):
         upload(house, value, home)
-    house.states_chores.flush()
+    house.states.chores.flush()
     house.close()
     shutil.copytree(data, tmp_path / "backup")
     house.forgetting.forget(HOME)
@@ -80,8 +80,8 @@ def test_a_home_forgotten_after_the_backup_is_forgotten_again(open_house, data, 
     assert exported(restored) == ["forgotten", "kept"]
     assert restored.restoring.restore(noted).forgotten == 1
     assert exported(restored) == ["kept"]
-    assert restored.homes.find(HOME) is None
-    assert restored.homes.find(OTHER_HOME) is not None
+    assert restored.states.homes.find(HOME) is None
+    assert restored.states.homes.find(OTHER_HOME) is not None
     assert restored.forgetting.noted() == noted
     assert len({info.key.split("/")[1] for info in restored.objects.list("raw/")}) == 1
 
@@ -96,25 +96,25 @@ def test_the_notes_among_the_objects_are_enough_where_only_the_state_was_restore
     replace(data, tmp_path / "backup", "state.db")
     restored = open_house()
     assert restored.restoring.restore([]).forgotten == 1
-    assert restored.homes.find(HOME) is None
+    assert restored.states.homes.find(HOME) is None
     assert exported(restored) == []
 
 
 def test_a_state_older_than_the_lake_goes_on_where_the_lake_ends(open_house, data, tmp_path):
     house = open_house()
     upload(house, "before", HOME)
-    house.states_chores.flush()
+    house.states.chores.flush()
     house.close()
     shutil.copytree(data, tmp_path / "backup")
     for number in range(5):
         upload(house, f"after {number}", HOME)
-    house.states_chores.flush()
+    house.states.chores.flush()
     house.close()
     replace(data, tmp_path / "backup", "state.db")
     restored = open_house()
     upload(restored, "new", HOME)
     with pytest.raises(Exception, match="older than the lake"):
-        restored.states_chores.flush()
+        restored.states.chores.flush()
     restored.restoring.restore([])
     upload(restored, "newer", HOME)
     assert exported(restored) == ["after 0", "after 1", "after 2", "after 3", "after 4", "before", "new", "newer"]
@@ -127,7 +127,7 @@ def test_a_state_that_lost_its_last_moments_doubles_nothing_and_loses_nothing_ne
     house.close()
     shutil.copytree(data, tmp_path / "backup")
     upload(house, "lost from the state", HOME)
-    house.states_chores.flush()
+    house.states.chores.flush()
     house.close()
     replace(data, tmp_path / "backup", "state.db")
     restored = open_house()
@@ -136,13 +136,13 @@ def test_a_state_that_lost_its_last_moments_doubles_nothing_and_loses_nothing_ne
     assert exported(restored) == sorted(
         ["before", "queued at the time", "lost from the state", "with a sequence that was given before", "with a new sequence"]
     )
-    assert restored.uploads.pending() == []
+    assert restored.states.uploads.pending() == []
 
 
 def test_a_failover_in_the_midst_of_curating_loses_nothing_that_was_acknowledged_after_it(monkeypatch):
-    house = House.from_settings(Settings.from_env(MEMORY))
+    house = House(Settings.from_env(MEMORY))
     upload(house, "before", HOME)
-    house.states_chores.flush()
+    house.states.chores.flush()
     replica = copy.deepcopy(house.state._spaces)
     upload(house, "lost from the state", HOME)
     append = StatesTable.append
@@ -155,18 +155,18 @@ def test_a_failover_in_the_midst_of_curating_loses_nothing_that_was_acknowledged
 
     monkeypatch.setattr(StatesTable, "append", fail_over)
     assert exported(house) == ["before", "lost from the state", "under the same sequence"]
-    assert house.uploads.pending() == []
+    assert house.states.uploads.pending() == []
     house.close()
 
 
 def test_data_of_a_home_whose_name_was_lost_is_erased(open_house, data, tmp_path):
     house = open_house()
     upload(house, "named", HOME)
-    house.states_chores.flush()
+    house.states.chores.flush()
     house.close()
     shutil.copytree(data, tmp_path / "backup")
     upload(house, "nameless", OTHER_HOME)
-    house.states_chores.flush()
+    house.states.chores.flush()
     upload(house, "nameless and only raw", THIRD_HOME)
     house.close()
     replace(data, tmp_path / "backup", "state.db")
@@ -179,7 +179,7 @@ def test_data_of_a_home_whose_name_was_lost_is_erased(open_house, data, tmp_path
 def test_a_state_that_knows_no_home_is_refused_before_anything_is_erased(open_house, data):
     house = open_house()
     upload(house, "kept", HOME)
-    house.states_chores.flush()
+    house.states.chores.flush()
     house.close()
     (data / "state.db").rename(data / "kept.db")
     with pytest.raises(Invalid, match="none of the 1 homes"):
@@ -198,17 +198,17 @@ def test_restoring_what_is_whole_changes_nothing(open_house):
 def test_a_purge_that_fails_leaves_the_restore_to_be_repeated(open_house, monkeypatch):
     house = open_house()
     upload(house, "forgotten", HOME)
-    home = house.homes.find(HOME)
+    home = house.states.homes.find(HOME)
     assert home is not None
-    house.homes.hide_keys({home.key})
-    held = house.table.try_write()
+    house.states.homes.hide_keys({home.key})
+    held = house.states.table.try_write()
     assert held is not None
     house.forgetting._settings = ForgettingSettings(wait_seconds=0.01)
     with pytest.raises(Unavailable):
         house.restoring.restore([])
     held.release()
     house.restoring.restore([])
-    assert not house.homes.hidden()
+    assert not house.states.homes.hidden()
 
 
 def test_the_commands_pass_the_list_on(embedded_pair, open_house, data, tmp_path):

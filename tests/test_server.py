@@ -591,8 +591,8 @@ def _do_everything(server: Server) -> str:
         requests.get(f"{server.url}/api/export/csv", headers=by_home, timeout=10),
     ]
     assert server.export("csv").status_code == 204
-    house = House.from_settings(Settings.from_env(server.environment))
-    found = house.homes.find(HOME)
+    house = House(Settings.from_env(server.environment))
+    found = house.states.homes.find(HOME)
     house.close()
     assert found is not None
     for file in Path(server.environment["SMARTHOUSE_DATA_DIR"]).rglob("*.parquet"):

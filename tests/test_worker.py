@@ -61,7 +61,7 @@ def api(apart: Environment) -> Iterator[Server]:
 
 @pytest.fixture
 def watcher(apart: Environment) -> Iterator[House]:
-    house = House.from_settings(Settings.from_env(apart))
+    house = House(Settings.from_env(apart))
     yield house
     house.close()
 
@@ -80,10 +80,10 @@ def test_the_processes_that_serve_leave_the_housekeeping_to_workers(api, watcher
     assert api.upload(OTHER_HOME, one(2)).status_code == 200
     assert requests.delete(f"{api.url}/api/ingest/data", headers={"Home-UUID": HOME}, timeout=30).status_code == 200
     time.sleep(0.5)  # several of their rounds, if they made any
-    assert len(watcher.uploads.pending()) == 2
-    assert watcher.homes.hidden()
+    assert len(watcher.states.uploads.pending()) == 2
+    assert watcher.states.homes.hidden()
     start_worker()
-    soon(lambda: not watcher.uploads.pending() and not watcher.homes.hidden())
+    soon(lambda: not watcher.states.uploads.pending() and not watcher.states.homes.hidden())
     assert soon(lambda: ready(api)["workers"] == "1 running")
     assert [row["state"] for row in rows(api.export(metadata="false").content)] == ["2"]
 
@@ -100,7 +100,7 @@ def test_another_takes_over_from_one_that_is_killed_or_suspended(api, watcher, s
         first.send_signal(strike)
         started = time.monotonic()
         assert api.upload(HOME, one(number)).status_code == 200
-        soon(lambda: not watcher.uploads.pending(), seconds=5)
+        soon(lambda: not watcher.states.uploads.pending(), seconds=5)
         assert time.monotonic() - started < 5
         first.send_signal(signal.SIGCONT)
     assert second.poll() is None
@@ -116,7 +116,7 @@ def test_a_worker_that_is_asked_to_end_finishes_its_step_and_lets_go(api, watche
     worker.send_signal(signal_)
     assert worker.wait(20) == 0
     assert watcher.housekeeper.present() == 0
-    lease = watcher.table.try_write()
+    lease = watcher.states.table.try_write()
     assert lease is not None
     lease.release()
     assert len(rows(api.export(metadata="false").content)) == 20
@@ -138,7 +138,7 @@ def test_a_worker_goes_on_when_the_store_is_back(apart, watcher, api, start_work
     soon(watcher.housekeeper.present)
     data = Path(apart["SMARTHOUSE_DATA_DIR"])
     assert api.upload(HOME, one(1)).status_code == 200
-    soon(lambda: not watcher.uploads.pending())
+    soon(lambda: not watcher.states.uploads.pending())
     (data / "objects").rename(data / "gone")
     (data / "objects").write_text("no folder")
     watcher.state.commit("homes", Change(appends=(("pending", queued_once(data)),)))
@@ -146,7 +146,7 @@ def test_a_worker_goes_on_when_the_store_is_back(apart, watcher, api, start_work
     (data / "objects").unlink()
     (data / "gone").rename(data / "objects")
     assert api.upload(HOME, one(2)).status_code == 200
-    soon(lambda: not watcher.uploads.pending())
+    soon(lambda: not watcher.states.uploads.pending())
     assert worker.poll() is None
 
 

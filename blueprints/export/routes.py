@@ -45,7 +45,7 @@ def one_format(query: dict[str, Any], format: str) -> Response:
 
 def _download(names: list[str], filters: Filters, metadata: bool) -> Response:
     count_request("export")
-    extract = house().exports.open(known_formats(names), filters, metadata=metadata)
+    extract = house().states.exports.open(known_formats(names), filters, metadata=metadata)
     if extract is None:
         return empty_response(headers={"X-Empty-Reason": "No record passes the filters"})
     return file_response(extract, "application/zip", extract.file_name)

@@ -31,7 +31,7 @@ class Data(MethodView):
         The service stores the bytes as they come, and counts the recognised states. After a `200` they are durable.
         """
         upload = Upload(_counted_home(), whole_body(), request.content_encoding, sent_key())
-        answer = house().uploads.receive(upload)
+        answer = house().states.uploads.receive(upload)
         told = {"message": MESSAGE, **answer.receipt.told(), "duplicate": answer.duplicate}
         return json_response(told, headers=replayed_header(answer.replayed))
 
@@ -60,5 +60,5 @@ def _counted_home() -> str:
     if len(named) > 1:
         raise Invalid("Home-UUID and Home_UUID name different homes; send one of them, or the same in both")
     uuid = named.pop()
-    house().rates.count("home", house().homes.tag(uuid))
+    house().rates.count("home", house().states.homes.tag(uuid))
     return uuid

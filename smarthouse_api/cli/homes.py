@@ -61,7 +61,7 @@ def link(home: int) -> None:
     """
     uuid = click.prompt("Home-UUID", hide_input=True, err=True, prompt_suffix=": ")
     with opened_house() as house:
-        answered(lambda: house.homes.link(normalised_uuid(uuid), home))
+        answered(lambda: house.states.homes.link(normalised_uuid(uuid), home))
     click.echo(f"{_listed((home,))}: forgotten together with the uploads of that UUID")
 
 
@@ -70,7 +70,7 @@ def link(home: int) -> None:
 def unlink(home: int) -> None:
     """Undo a `link`. HOME: its id, an integer."""
     with opened_house() as house:
-        answered(lambda: house.homes.unlink(home))
+        answered(lambda: house.states.homes.unlink(home))
     click.echo(f"{_listed((home,))}: forgotten only by command")
 
 

@@ -26,7 +26,7 @@ def opened_house() -> Iterator[House]:
 
     try:
         settings = Settings.from_env(None, faults)
-        house = House.from_settings(settings)
+        house = House(settings)
     except SettingsError as fault:
         raise click.ClickException(str(fault)) from None
     if told := unfit(settings.stores):

@@ -237,7 +237,7 @@ def test_a_key_that_is_not_there_is_neither_revoked_nor_rotated(access: Access, 
 @pytest.mark.parametrize("shared", ["embedded_pair", "production_pair"])
 def test_what_one_process_revokes_is_worthless_in_another_at_once(shared: str, request: pytest.FixtureRequest) -> None:
     environment: Environment = request.getfixturevalue(shared)
-    here, there = (House.from_settings(Settings.from_env(environment)) for _ in range(2))
+    here, there = (House(Settings.from_env(environment)) for _ in range(2))
     record, text = here.access.create("n", admin=True)
     assert opens(there.access, text)
     here.access.revoke(record.id)
@@ -430,7 +430,7 @@ def test_an_installation_with_a_key_gets_no_first_one_though_it_be_revoked(acces
 
 
 def test_an_installation_older_than_keys_gets_no_first_one(house: House) -> None:
-    house.homes.tag("6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11")
+    house.states.homes.tag("6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11")
     assert house.access.first_key() is None
     assert house.access.list() == []
 

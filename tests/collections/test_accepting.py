@@ -205,7 +205,7 @@ def test_a_repeated_message_sets_nothing_aside_again(keeper: Keeper) -> None:
 
 
 def test_marks_that_are_over_do_not_pile_up_in_redis(production_pair: Environment, redis_server: RedisServer) -> None:
-    house = House.from_settings(Settings.from_env(production_pair))
+    house = House(Settings.from_env(production_pair))
     keeper = Keeper(house)
     once = keeper.create(dedup_key="id", dedup_seconds=0.001, entry_topic="in")
     for batch in range(6):

@@ -33,7 +33,7 @@ def key(server: Server) -> str:
     """Of an administrator; two collections stand beside it."""
     from config.settings import Settings
 
-    house = House.from_settings(Settings.from_env(server.environment))
+    house = House(Settings.from_env(server.environment))
     house.collections.catalogue.create(define({"id": "meters", "entry_topic": "in"}))
     house.collections.catalogue.create(define({"id": "once", "entry_topic": "in", "dedup_key": MESSAGE_ID}))
     _, text = house.access.create("tests", admin=True)

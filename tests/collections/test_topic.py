@@ -102,7 +102,7 @@ def test_an_answer_is_bounded_by_bytes_too(keeper: Keeper, meters: Collection) -
 def test_any_consumer_group_of_redis_reads_a_topic_while_it_is_written(
     production_pair: Environment, redis_server: RedisServer
 ) -> None:
-    house = House.from_settings(Settings.from_env(production_pair))
+    house = House(Settings.from_env(production_pair))
     keeper = Keeper(house)
     meters = keeper.create(entry_topic="in")
     name = house.collections.topic.stream_name(meters)

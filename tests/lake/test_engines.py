@@ -282,9 +282,9 @@ def environment(embedded_pair: Environment) -> Environment:
 
 
 def fill(house: House) -> None:
-    snapshot, rows = house.table.open_or_create(), town()
+    snapshot, rows = house.states.table.open_or_create(), town()
     for start in range(0, len(rows), 2_000):
-        house.table.append(snapshot, pa.Table.from_pylist(rows[start : start + 2_000], STATES), {"test": start + 1})
+        house.states.table.append(snapshot, pa.Table.from_pylist(rows[start : start + 2_000], STATES), {"test": start + 1})
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_an_engine_that_is_not_there_is_a_503_that_names_it_and_no_secret(make_c
     assert answer.headers["Retry-After"]
     assert endpoint in answer.text
     assert "hunter2" not in answer.text
-    assert not house_of(client).table.is_read()
+    assert not house_of(client).states.table.is_read()
 
 
 def test_an_engine_killed_in_the_middle_breaks_the_zip(
@@ -345,7 +345,7 @@ def test_an_engine_killed_in_the_middle_breaks_the_zip(
         came.writelines(answer.response)
     answer.close()
     assert not zipfile.is_zipfile(came)
-    assert not house_of(client).table.is_read()
+    assert not house_of(client).states.table.is_read()
 
 
 def test_exports_work_again_once_the_engine_is_back(make_client: Clients, own_sail: SailServer) -> None:

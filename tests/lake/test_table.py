@@ -19,12 +19,12 @@ from tests.conftest import HOME, payload, state
 
 def upload_and_flush(house: House, *values: object) -> None:
     for value in values:
-        house.uploads.receive(Upload(HOME, payload(state(value=str(value)))))
-        house.states_chores.flush()
+        house.states.uploads.receive(Upload(HOME, payload(state(value=str(value)))))
+        house.states.chores.flush()
 
 
 def values(house: House) -> list[str]:
-    table = house.table.open()
+    table = house.states.table.open()
     assert table is not None
     return sorted(table.to_pyarrow_table()["state"].to_pylist())
 
@@ -48,10 +48,10 @@ def sleeping_around_its_listing(
         return found
 
     monkeypatch.setattr(DeltaTable, "vacuum", suspended)
-    lease = house.table.try_write()
+    lease = house.states.table.try_write()
     assert lease is not None
     try:
-        house.table.erase_history(lease)
+        house.states.table.erase_history(lease)
     finally:
         lease.release()
 
@@ -79,9 +79,9 @@ def test_one_who_sleeps_after_its_check_removes_only_what_was_dead(house: House,
         return sweep(name, dead)
 
     monkeypatch.setattr(house.objects, "sweep_table", sleep_first)
-    lease = house.table.try_write()
+    lease = house.states.table.try_write()
     assert lease is not None
-    house.table.erase_history(lease)
+    house.states.table.erase_history(lease)
     lease.release()
     assert values(house) == ["1", "2"]
 
@@ -89,9 +89,9 @@ def test_one_who_sleeps_after_its_check_removes_only_what_was_dead(house: House,
 @pytest.mark.parametrize("late", [lambda table: table.optimize.compact(), lambda table: table.delete("bucket >= 0")])
 def test_what_was_prepared_before_a_fence_cannot_be_committed_after_it(house: House, late: Callable[[DeltaTable], Any]) -> None:
     upload_and_flush(house, 1, 2)
-    before = house.table.open()
+    before = house.states.table.open()
     assert before is not None
-    house.table.fence()
+    house.states.table.fence()
     with pytest.raises(CommitFailedError):
         late(before)
     assert values(house) == ["1", "2"]
@@ -99,32 +99,32 @@ def test_what_was_prepared_before_a_fence_cannot_be_committed_after_it(house: Ho
 
 def test_a_compaction_is_not_begun_without_the_lease(house: House) -> None:
     upload_and_flush(house, 1, 2)
-    lease = house.table.try_write()
+    lease = house.states.table.try_write()
     assert lease is not None
     lose_the_lease(house)
     with pytest.raises(LeaseLost):
-        house.table.compact(lease, 2, lambda: False)
+        house.states.table.compact(lease, 2, lambda: False)
     lease.release()
 
 
 def test_a_compaction_that_is_interrupted_at_once_has_merged_a_partition(house: House) -> None:
     upload_and_flush(house, 1, 2)
-    lease = house.table.try_write()
+    lease = house.states.table.try_write()
     assert lease is not None
-    assert house.table.compact(lease, 2, lambda: True)
-    assert not house.table.compact(lease, 2, lambda: False)
+    assert house.states.table.compact(lease, 2, lambda: True)
+    assert not house.states.table.compact(lease, 2, lambda: False)
     lease.release()
     assert values(house) == ["1", "2"]
 
 
 def test_erasing_keeps_the_latest_snapshot_and_nothing_else(house: House) -> None:
     upload_and_flush(house, 1, 2, 3)
-    lease = house.table.try_write()
+    lease = house.states.table.try_write()
     assert lease is not None
-    house.table.compact(lease, 2, lambda: False)
-    house.table.erase_history(lease)
+    house.states.table.compact(lease, 2, lambda: False)
+    house.states.table.erase_history(lease)
     lease.release()
-    table = house.table.open()
+    table = house.states.table.open()
     assert isinstance(table, DeltaTable)
     assert len(table.file_uris()) == 1
     assert table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True) == []
@@ -132,37 +132,37 @@ def test_erasing_keeps_the_latest_snapshot_and_nothing_else(house: House) -> Non
 
 
 def test_a_table_that_is_not_there_has_no_history_and_no_homes(house: House) -> None:
-    lease = house.table.try_write()
+    lease = house.states.table.try_write()
     assert lease is not None
-    house.table.erase_history(lease)
+    house.states.table.erase_history(lease)
     lease.release()
-    assert house.table.open() is None
-    assert house.table.homes() == set()
+    assert house.states.table.open() is None
+    assert house.states.table.homes() == set()
 
 
 def test_the_arrivals_of_homes_are_those_of_their_rows(house: House) -> None:
     upload_and_flush(house, 1, 2)
-    home = house.homes.find(HOME)
-    table = house.table.open()
+    home = house.states.homes.find(HOME)
+    table = house.states.table.open()
     assert home is not None
     assert table is not None
     received: pa.ChunkedArray = table.to_pyarrow_table()["received"].cast(pa.int64())
     wanted = {(home.key, at) for at in received.to_pylist()}
-    assert house.table.arrivals(table, wanted) == wanted
-    assert house.table.arrivals(table, {("0" * 32, 0)}) == set()
+    assert house.states.table.arrivals(table, wanted) == wanted
+    assert house.states.table.arrivals(table, {("0" * 32, 0)}) == set()
 
 
 def test_arrivals_are_found_in_files_that_a_delete_has_rewritten(house: House) -> None:
     homes = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(16)]
     for home in homes:
-        house.uploads.receive(Upload(home, payload(state())))
-    house.states_chores.flush()
+        house.states.uploads.receive(Upload(home, payload(state())))
+    house.states.chores.flush()
     for home in homes[::2]:
         house.forgetting.forget(home)
-    table = house.table.open()
+    table = house.states.table.open()
     assert table is not None
     rows = table.to_pyarrow_table()
     there = set(zip(rows["home"].to_pylist(), rows["received"].cast(pa.int64()).to_pylist(), strict=True))
     assert len(there) == 8
     for home, at in there:
-        assert house.table.arrivals(table, {(home, at), (home, at + 1)}) == {(home, at)}
+        assert house.states.table.arrivals(table, {(home, at), (home, at + 1)}) == {(home, at)}

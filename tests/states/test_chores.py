@@ -30,11 +30,11 @@ class Died(BaseException):
 
 def upload(house: House, *values: object, home: str = HOME) -> None:
     for value in values:
-        house.uploads.receive(Upload(home, payload(state(value=str(value)))))
+        house.states.uploads.receive(Upload(home, payload(state(value=str(value)))))
 
 
 def lake(house: House) -> pa.Table:
-    table = house.table.open()
+    table = house.states.table.open()
     return STATES.empty_table() if table is None else table.to_pyarrow_table()
 
 
@@ -44,20 +44,20 @@ def values(house: House) -> list[str]:
 
 def test_a_flush_brings_everything_acknowledged_into_the_lake(house: House) -> None:
     upload(house, 1, 2, 3)
-    house.states_chores.flush()
+    house.states.chores.flush()
     assert values(house) == ["1", "2", "3"]
-    assert house.uploads.pending() == []
+    assert house.states.uploads.pending() == []
 
 
 def test_a_flush_of_nothing_makes_no_table(house: House) -> None:
-    house.states_chores.flush()
+    house.states.chores.flush()
     assert lake(house).num_rows == 0
 
 
 def test_a_second_flush_adds_nothing(house: House) -> None:
     upload(house, 1)
-    house.states_chores.flush()
-    house.states_chores.flush()
+    house.states.chores.flush()
+    house.states.chores.flush()
     assert values(house) == ["1"]
 
 
@@ -75,17 +75,17 @@ def test_a_crash_at_any_step_neither_loses_nor_doubles(house: House, monkeypatch
     upload(house, 1, 2)
     monkeypatch.setattr(owner, name, dying)
     with pytest.raises(Died):
-        house.states_chores.flush()
+        house.states.chores.flush()
     monkeypatch.undo()
     upload(house, 3)
-    house.states_chores.flush()
+    house.states.chores.flush()
     assert values(house) == ["1", "2", "3"]
 
 
 def test_small_batches_hold_what_one_large_batch_holds(make_house: Callable[..., House]) -> None:
     house = make_house(curate_batch_bytes=1)
     upload(house, *range(5))
-    house.states_chores.flush()
+    house.states.chores.flush()
     assert values(house) == list("01234")
 
 
@@ -100,12 +100,12 @@ def sleeping_before_its_commit(house: House, monkeypatch: pytest.MonkeyPatch, me
         append(self, *commit)
 
     monkeypatch.setattr(StatesTable, "append", sleep_first)
-    house.states_chores.flush()
+    house.states.chores.flush()
 
 
 def test_a_curator_that_slept_through_its_lease_doubles_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(house, 1)
-    sleeping_before_its_commit(house, monkeypatch, house.states_chores.flush)
+    sleeping_before_its_commit(house, monkeypatch, house.states.chores.flush)
     assert values(house) == ["1"]
 
 
@@ -119,16 +119,16 @@ def test_a_curator_that_slept_through_a_forgetting_brings_nothing_back(house: Ho
 def test_a_payload_that_cannot_be_decoded_is_set_aside_and_the_others_are_not(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode = type(house.uploads).decode
+    decode = type(house.states.uploads).decode
 
     def stumble(self: Any, bodies: Any) -> Any:
         if any(body == payload(state(value="poison")) for body, _ in bodies):
             raise TypeError("no such thing was thought of")
         return decode(self, bodies)
 
-    monkeypatch.setattr(type(house.uploads), "decode", stumble)
+    monkeypatch.setattr(type(house.states.uploads), "decode", stumble)
     upload(house, 1, "poison", 2)
-    house.states_chores.flush()
+    house.states.chores.flush()
     assert values(house) == ["1", "2"]
     assert len(list(house.objects.list("raw/"))) == 3
 
@@ -136,10 +136,10 @@ def test_a_payload_that_cannot_be_decoded_is_set_aside_and_the_others_are_not(
 def test_what_was_acknowledged_is_decoded_under_limits_lowered_since(
     embedded_pair: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = House.from_settings(Settings.from_env(embedded_pair))
-    first.uploads.receive(Upload(HOME, payload(*[state(value="1")] * 3)))
-    second = House.from_settings(Settings.from_env({**embedded_pair, "SMARTHOUSE_MAX_RECORDS": "1"}))
-    second.states_chores.flush()
+    first = House(Settings.from_env(embedded_pair))
+    first.states.uploads.receive(Upload(HOME, payload(*[state(value="1")] * 3)))
+    second = House(Settings.from_env({**embedded_pair, "SMARTHOUSE_MAX_RECORDS": "1"}))
+    second.states.chores.flush()
     assert values(second) == ["1", "1", "1"]
     first.close()
     second.close()
@@ -147,11 +147,11 @@ def test_what_was_acknowledged_is_decoded_under_limits_lowered_since(
 
 def test_a_state_store_older_than_the_lake_is_told(house: House) -> None:
     upload(house, 1)
-    house.states_chores.flush()
-    house.table.append(house.table.open_or_create(), lake(house), {house.uploads.log_id(): 99})
+    house.states.chores.flush()
+    house.states.table.append(house.states.table.open_or_create(), lake(house), {house.states.uploads.log_id(): 99})
     upload(house, 2)
     with pytest.raises(StoreUnavailable, match="older than the lake"):
-        house.states_chores.flush()
+        house.states.chores.flush()
 
 
 def test_a_flush_that_cannot_get_the_lease_ends(make_house: Callable[..., House]) -> None:
@@ -160,24 +160,24 @@ def test_a_flush_that_cannot_get_the_lease_ends(make_house: Callable[..., House]
     held = Leases(house.state, 30).try_hold(LEASE)
     assert held is not None
     with pytest.raises(Unavailable):
-        house.states_chores.flush()
+        house.states.chores.flush()
     held.release()
 
 
 def test_payloads_of_a_hidden_home_give_no_rows(house: House) -> None:
     upload(house, "hidden")
     upload(house, "shown", home=OTHER_HOME)
-    house.homes.hide(HOME)
-    house.states_chores.flush()
+    house.states.homes.hide(HOME)
+    house.states.chores.flush()
     assert values(house) == ["shown"]
 
 
 def test_every_row_knows_its_home_day_bucket_and_time(house: House) -> None:
     at = datetime(2026, 3, 2, 1, 2, 3, 456789, tzinfo=UTC)
-    house.uploads.receive(Upload(HOME, payload(state(at="{{REDACTED}}"), state(at="2026-03-01T12:00:00+01:00"))), at)
-    house.states_chores.flush()
+    house.states.uploads.receive(Upload(HOME, payload(state(at="{{REDACTED}}"), state(at="2026-03-01T12:00:00+01:00"))), at)
+    house.states.chores.flush()
     found = lake(house).sort_by("time").to_pylist()
-    home = house.homes.find(HOME)
+    home = house.states.homes.find(HOME)
     assert home is not None
     assert {row["home"] for row in found} == {home.key}
     assert {row["day"].isoformat() for row in found} == {"2026-03-02"}
@@ -189,8 +189,8 @@ def test_compaction_merges_files_and_keeps_rows(make_house: Callable[..., House]
     house = make_house(lake_compact_files=2)
     for value in range(4):
         upload(house, value)
-        house.states_chores.flush()
-    table = house.table
+        house.states.chores.flush()
+    table = house.states.table
     before = table.open()
     house.housekeeper.keep()
     after = table.open()
@@ -204,23 +204,23 @@ def test_an_object_store_that_holds_none_of_the_queue_keeps_the_queue(house: Hou
     upload(house, 1)
     house.objects.delete([info.key for info in house.objects.list("raw/")])
     with pytest.raises(StoreUnavailable, match="no queued payload"):
-        house.states_chores.flush()
-    assert len(house.uploads.pending()) == 1
+        house.states.chores.flush()
+    assert len(house.states.uploads.pending()) == 1
 
 
 def test_one_payload_that_is_gone_costs_itself_alone(house: House) -> None:
     upload(house, 1)
     house.objects.delete([info.key for info in house.objects.list("raw/")])
     upload(house, 2)
-    house.states_chores.flush()
+    house.states.chores.flush()
     assert values(house) == ["2"]
-    assert house.uploads.pending() == []
+    assert house.states.uploads.pending() == []
 
 
 def test_a_flush_that_takes_too_long_ends_between_batches(make_house: Callable[..., House], monkeypatch: Any) -> None:
     first = make_house()
     upload(first, 0)
-    first.states_chores.flush()  # what the first one of a process takes is not what is asked here
+    first.states.chores.flush()  # what the first one of a process takes is not what is asked here
     house = make_house(flush_timeout_seconds=1, curate_batch_bytes=1)
     upload(house, *range(50))
     append = StatesTable.append
@@ -231,29 +231,29 @@ def test_a_flush_that_takes_too_long_ends_between_batches(make_house: Callable[.
 
     monkeypatch.setattr(StatesTable, "append", slowly)
     with pytest.raises(Unavailable):
-        house.states_chores.flush()
-    assert 0 < len(house.uploads.pending()) < 50
+        house.states.chores.flush()
+    assert 0 < len(house.states.uploads.pending()) < 50
 
 
 def test_whoever_has_lost_its_turn_at_the_queue_drops_nothing(house: House) -> None:
     upload(house, 1)
-    first = house.uploads.queue.take_turn()
-    house.uploads.queue.take_turn()
+    first = house.states.uploads.queue.take_turn()
+    house.states.uploads.queue.take_turn()
     with pytest.raises(Conflict):
-        house.uploads.queue.drop(first, [1])
-    assert len(house.uploads.pending()) == 1
+        house.states.uploads.queue.drop(first, [1])
+    assert len(house.states.uploads.pending()) == 1
 
 
 def test_what_only_stood_for_a_sequence_that_was_passed_over_gives_no_rows(house: House) -> None:
     """As a restoring leaves it that died between its commits."""
     house.state.commit("homes", Change(appends=(("pending", b""),)))
     house.housekeeper.keep()
-    assert house.uploads.queue.read() == []
+    assert house.states.uploads.queue.read() == []
     house.state.commit("homes", Change(appends=(("pending", b""),)))
     upload(house, 1)
-    house.states_chores.flush()
+    house.states.chores.flush()
     assert values(house) == ["1"]
-    assert house.uploads.queue.read() == []
+    assert house.states.uploads.queue.read() == []
 
 
 def test_a_round_of_housekeeping_curates_what_is_pending(house: House) -> None:
@@ -266,5 +266,5 @@ def test_states_of_many_homes_are_counted_exactly_once(house: House) -> None:
     homes = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(20)]
     for home in homes:
         upload(house, 1, 2, home=home)
-    house.states_chores.flush()
+    house.states.chores.flush()
     assert set(Counter(lake(house)["home"].to_pylist()).values()) == {2}

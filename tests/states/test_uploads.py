@@ -25,44 +25,44 @@ def raw_objects(house: House) -> list[str]:
 
 
 def test_the_bytes_are_kept_as_they_came(house: House) -> None:
-    house.uploads.receive(Upload(HOME, b"\x00 anything \xff"))
+    house.states.uploads.receive(Upload(HOME, b"\x00 anything \xff"))
     assert [house.objects.get(key) for key in raw_objects(house)] == [b"\x00 anything \xff"]
 
 
 def test_a_receipt_counts_records_and_what_is_none(house: House) -> None:
     body = json.dumps({"sensor.a": [state(), {"no": "state"}], "sensor.b": "nothing"}).encode()
-    receipt = house.uploads.receive(Upload(HOME, body)).receipt
+    receipt = house.states.uploads.receive(Upload(HOME, body)).receipt
     assert (receipt.records, receipt.ignored) == (1, 2)
 
 
 def test_the_same_bytes_are_kept_once(house: House) -> None:
-    first, second = (house.uploads.receive(Upload(HOME, payload(state()))) for _ in range(2))
+    first, second = (house.states.uploads.receive(Upload(HOME, payload(state()))) for _ in range(2))
     assert (first.duplicate, second.duplicate) == (False, True)
     assert first.receipt == second.receipt
-    assert len(raw_objects(house)) == len(house.uploads.pending()) == 1
+    assert len(raw_objects(house)) == len(house.states.uploads.pending()) == 1
 
 
 def test_the_same_bytes_of_two_homes_are_two_uploads(house: House) -> None:
-    assert not any(house.uploads.receive(Upload(home, payload(state()))).duplicate for home in (HOME, OTHER_HOME))
+    assert not any(house.states.uploads.receive(Upload(home, payload(state()))).duplicate for home in (HOME, OTHER_HOME))
 
 
 def test_the_same_bytes_from_eight_sides_at_once_are_kept_once(house: House) -> None:
     with ThreadPoolExecutor(8) as sides:
-        answers = list(sides.map(lambda _: house.uploads.receive(Upload(HOME, payload(state()))), range(8)))
+        answers = list(sides.map(lambda _: house.states.uploads.receive(Upload(HOME, payload(state()))), range(8)))
     assert sorted(answer.duplicate for answer in answers) == [False] + [True] * 7
     assert len({answer.receipt.id for answer in answers}) == len(raw_objects(house)) == 1
 
 
 def test_two_uploads_in_the_same_second_are_both_kept(house: House) -> None:
-    ids = {house.uploads.receive(Upload(HOME, payload(state(value=str(value))))).receipt.id for value in range(2)}
+    ids = {house.states.uploads.receive(Upload(HOME, payload(state(value=str(value))))).receipt.id for value in range(2)}
     assert len(ids) == len(raw_objects(house)) == 2
 
 
 def test_an_undecodable_body_is_kept_and_not_queued(house: House) -> None:
-    receipt = house.uploads.receive(Upload(HOME, b"rubbish")).receipt
+    receipt = house.states.uploads.receive(Upload(HOME, b"rubbish")).receipt
     assert receipt.records == 0
     assert receipt.detail
-    assert (len(raw_objects(house)), house.uploads.pending()) == (1, [])
+    assert (len(raw_objects(house)), house.states.uploads.pending()) == (1, [])
 
 
 @pytest.mark.parametrize(("body", "title"), [(b"\xff\xfe", "Bad ingest decoding"), (b"[]", "Bad JSON structure")])
@@ -71,32 +71,32 @@ def test_a_strict_house_refuses_an_undecodable_body_and_keeps_nothing(
 ) -> None:
     house = make_house(ingest_strict=True)
     with pytest.raises(Invalid) as told:
-        house.uploads.receive(Upload(HOME, body))
+        house.states.uploads.receive(Upload(HOME, body))
     assert told.value.title == title
     assert raw_objects(house) == []
 
 
 def test_an_empty_body_is_refused(house: House) -> None:
     with pytest.raises(Invalid, match="empty"):
-        house.uploads.receive(Upload(HOME, b""))
+        house.states.uploads.receive(Upload(HOME, b""))
 
 
 def test_a_repeat_under_a_key_gets_the_first_answer(house: House) -> None:
-    first, second = (house.uploads.receive(Upload(HOME, payload(state()), None, "night 1")) for _ in range(2))
+    first, second = (house.states.uploads.receive(Upload(HOME, payload(state()), None, "night 1")) for _ in range(2))
     assert (first.replayed, second.replayed) == (False, True)
     assert (second.receipt, second.duplicate) == (first.receipt, False)
 
 
 def test_a_key_with_another_body_is_refused(house: House) -> None:
-    house.uploads.receive(Upload(HOME, payload(state(value="1")), None, "night 1"))
+    house.states.uploads.receive(Upload(HOME, payload(state(value="1")), None, "night 1"))
     with pytest.raises(KeyReused):
-        house.uploads.receive(Upload(HOME, payload(state(value="2")), None, "night 1"))
+        house.states.uploads.receive(Upload(HOME, payload(state(value="2")), None, "night 1"))
     assert len(raw_objects(house)) == 1
 
 
 def test_an_answer_is_remembered_under_its_home_as_0_1_0_did(house: House) -> None:
-    first, again = (house.uploads.receive(Upload(HOME, payload(state()), None, key)) for key in ("first", "again"))
-    home = house.homes.find(HOME)
+    first, again = (house.states.uploads.receive(Upload(HOME, payload(state()), None, key)) for key in ("first", "again"))
+    home = house.states.homes.find(HOME)
     assert home is not None
     kept = {name: json.loads(document.value) for name, document in house.state.scan_all(SPACE, "reply/")}
     digest = hashlib.sha256(b"\0" + payload(state())).hexdigest()
@@ -113,24 +113,26 @@ def test_an_answer_is_remembered_under_its_home_as_0_1_0_did(house: House) -> No
 
 
 def test_a_key_is_each_homes_own(house: House) -> None:
-    answers = [house.uploads.receive(Upload(home, payload(state(value=home)), None, "night 1")) for home in (HOME, OTHER_HOME)]
+    answers = [
+        house.states.uploads.receive(Upload(home, payload(state(value=home)), None, "night 1")) for home in (HOME, OTHER_HOME)
+    ]
     assert not any(answer.replayed for answer in answers)
 
 
 def test_a_key_is_forgotten_after_its_time(make_house: Callable[..., House]) -> None:
     house = make_house(idempotency_hours=0)
-    house.uploads.receive(Upload(HOME, payload(state(value="1")), None, "night 1"))
-    assert not house.uploads.receive(Upload(HOME, payload(state(value="2")), None, "night 1")).replayed
+    house.states.uploads.receive(Upload(HOME, payload(state(value="1")), None, "night 1"))
+    assert not house.states.uploads.receive(Upload(HOME, payload(state(value="2")), None, "night 1")).replayed
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])
 def test_a_key_of_no_sane_length_is_refused(house: House, key: str) -> None:
     with pytest.raises(Invalid, match="Idempotency-Key"):
-        house.uploads.receive(Upload(HOME, payload(state()), None, key))
+        house.states.uploads.receive(Upload(HOME, payload(state()), None, key))
 
 
 def test_a_home_forgotten_while_it_uploads_is_a_new_home_afterwards(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    house.uploads.receive(Upload(HOME, payload(state(value="old"))))
+    house.states.uploads.receive(Upload(HOME, payload(state(value="old"))))
     put = house.objects.put
 
     def forget_meanwhile(key: str, chunks: Any) -> int:
@@ -140,8 +142,8 @@ def test_a_home_forgotten_while_it_uploads_is_a_new_home_afterwards(house: House
         return size
 
     monkeypatch.setattr(house.objects, "put", forget_meanwhile)
-    house.uploads.receive(Upload(HOME, payload(state(value="new"))))
-    found = house.homes.find(HOME)
+    house.states.uploads.receive(Upload(HOME, payload(state(value="new"))))
+    found = house.states.homes.find(HOME)
     assert found is not None
     assert [key.split("/")[1] for key in raw_objects(house)] == [found.key]
 
@@ -149,7 +151,7 @@ def test_a_home_forgotten_while_it_uploads_is_a_new_home_afterwards(house: House
 def test_an_upload_that_died_before_its_commit_is_swept_up_with_its_home(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(house.state, "commit", _dies_at(house, "upload/"))
     with pytest.raises(KeyboardInterrupt):
-        house.uploads.receive(Upload(HOME, payload(state())))
+        house.states.uploads.receive(Upload(HOME, payload(state())))
     monkeypatch.undo()
     assert len(raw_objects(house)) == 1
     house.forgetting.forget(HOME)
@@ -177,7 +179,7 @@ def test_payloads_of_forgotten_homes_are_swept_up_and_of_unknown_ones_are_not(ho
 
 
 def test_the_uuid_is_nowhere_in_the_state_store(house: House) -> None:
-    house.uploads.receive(Upload(HOME, payload(state()), None, "night 1"))
+    house.states.uploads.receive(Upload(HOME, payload(state()), None, "night 1"))
     documents = [(key, document.value.decode()) for key, document in house.state.scan_all(SPACE)]
     assert HOME not in str(documents)
 
@@ -198,25 +200,25 @@ def test_what_is_no_uuid_is_refused_without_being_repeated(text: str) -> None:
 
 
 def test_a_conflict_that_never_ends_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    house.uploads.receive(Upload(HOME, payload(state(value="1"))))
+    house.states.uploads.receive(Upload(HOME, payload(state(value="1"))))
 
     def conflict(*_: Any) -> None:
         raise Conflict("always")
 
     monkeypatch.setattr(house.state, "commit", conflict)
     with pytest.raises(Exception, match="send it again"):
-        house.uploads.receive(Upload(HOME, payload(state(value="2"))))
+        house.states.uploads.receive(Upload(HOME, payload(state(value="2"))))
 
 
 @pytest.mark.parametrize("pair", ["embedded_pair", "production_pair"])
 def test_a_home_forgotten_by_another_process_is_a_new_home(pair: str, request: pytest.FixtureRequest) -> None:
     settings = Settings.from_env(request.getfixturevalue(pair))
-    one, other = House.from_settings(settings), House.from_settings(settings)
-    one.uploads.receive(Upload(HOME, payload(state())))
-    before = one.homes.find(HOME)
+    one, other = House(settings), House(settings)
+    one.states.uploads.receive(Upload(HOME, payload(state())))
+    before = one.states.homes.find(HOME)
     other.forgetting.forget(HOME)
-    answer = one.uploads.receive(Upload(HOME, payload(state())))
-    after = other.homes.find(HOME)
+    answer = one.states.uploads.receive(Upload(HOME, payload(state())))
+    after = other.states.homes.find(HOME)
     assert before is not None
     assert after is not None
     assert not answer.duplicate

@@ -155,7 +155,7 @@ def sealing(no_grace: None, make_house: Callable[..., House]) -> Recorder:
 def two(request: pytest.FixtureRequest) -> Iterator[tuple[Recorder, Recorder]]:
     """One stream in two processes, on each pair of stores that processes can share."""
     settings = Settings.from_env({**request.getfixturevalue(request.param), "SMARTHOUSE_STREAM_TAIL_SECONDS": "0"})
-    one, other = House.from_settings(settings), House.from_settings(settings)
+    one, other = House(settings), House(settings)
     first = made(one)
     yield first, Recorder(other, other.streams.catalogue.find(7, "m", "camera"), BEN)
     one.close()

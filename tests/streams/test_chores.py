@@ -145,7 +145,7 @@ def test_a_purge_that_died_at_any_step_is_ended_by_the_next(sealing: Recorder) -
 @contextmanager
 def house_on(pair: dict[str, str]) -> Iterator[House]:
     sealing = {"SMARTHOUSE_STREAM_SEGMENT_BYTES": "1024", "SMARTHOUSE_STREAM_TAIL_SECONDS": "0"}
-    house = House.from_settings(Settings.from_env({**pair, **sealing}))
+    house = House(Settings.from_env({**pair, **sealing}))
     yield house
     house.close()
 

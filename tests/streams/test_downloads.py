@@ -132,7 +132,7 @@ def test_the_etag_stays_while_packets_are_moved_and_is_another_for_another_range
 
 
 def test_the_etag_is_another_for_other_packets_of_the_same_sizes(memory_pair: dict[str, str]) -> None:
-    house = House.from_settings(Settings.from_env(memory_pair))
+    house = House(Settings.from_env(memory_pair))
     recorder = made(house)
     recorder.append(b"first")
     replica = copy.deepcopy(house.state._spaces)
@@ -440,7 +440,7 @@ def public(minio_server: MinioServer, production_pair: dict[str, str]) -> Any:
     """A stream on a pair of stores whose objects clients may fetch themselves."""
     url = f"{production_pair['SMARTHOUSE_OBJECTS_URL']}&public_endpoint=http://{minio_server.endpoint}"
     changed = {"SMARTHOUSE_OBJECTS_URL": url, "SMARTHOUSE_STREAM_TAIL_SECONDS": "0", "SMARTHOUSE_STREAM_SEGMENT_BYTES": "1024"}
-    house = House.from_settings(Settings.from_env({**production_pair, **changed}))
+    house = House(Settings.from_env({**production_pair, **changed}))
     recorder = made(house, "../my camera\N{SNOWMAN}")
     for start in (0, 10):
         recorder.append(*numbered(range(start, start + 8), 100))

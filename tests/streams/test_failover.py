@@ -155,7 +155,7 @@ def test_a_segment_whose_objects_are_lost_does_not_keep_the_log_from_being_seale
 def on_redis(production_pair: dict[str, str]) -> Iterator[tuple[Recorder, Recorder]]:
     """One stream in two processes."""
     settings = Settings.from_env({**production_pair, "SMARTHOUSE_STREAM_TAIL_SECONDS": "0"})
-    one, other = House.from_settings(settings), House.from_settings(settings)
+    one, other = House(settings), House(settings)
     first = made(one)
     yield first, Recorder(other, other.streams.catalogue.find(7, "m", "camera"))
     one.close()

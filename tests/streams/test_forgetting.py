@@ -69,7 +69,7 @@ def test_nothing_of_a_forgotten_home_stays_in_the_stores(eager: House) -> None:
 
 
 def test_no_file_holds_a_byte_of_it(embedded_pair: Environment) -> None:
-    house = House.from_settings(Settings.from_env({**embedded_pair, "SMARTHOUSE_STREAM_TAIL_SECONDS": "0"}))
+    house = House(Settings.from_env({**embedded_pair, "SMARTHOUSE_STREAM_TAIL_SECONDS": "0"}))
     seal(house, stream_with(house, name="sealed"))
     stream_with(house, name="waiting")
     house.forgetting.forget_streams(7)
@@ -146,24 +146,24 @@ def test_whoever_keeps_house_removes_what_was_hidden(make_house: Callable[..., H
 def test_a_linked_home_is_forgotten_with_its_uploads(house: House) -> None:
     stream_with(house)
     stream_with(house, home_id=8)
-    house.homes.link(HOME, 7)
+    house.states.homes.link(HOME, 7)
     house.forgetting.forget(HOME)
     assert house.streams.catalogue.list(7, "sds") == []
     assert len(house.streams.catalogue.list(8, "sds")) == 1
 
 
 def test_a_link_says_nothing_of_the_uuid_and_goes_with_the_home(house: House) -> None:
-    house.homes.link(HOME, 7)
+    house.states.homes.link(HOME, 7)
     kept = repr(list(house.state.scan_all("homes")))
     assert HOME not in kept
     assert HOME.replace("-", "") not in kept
     house.forgetting.forget(HOME)
-    assert house.homes.linked(HOME) == []
+    assert house.states.homes.linked(HOME) == []
 
 
 def test_another_homes_uuid_forgets_nothing(house: House) -> None:
     stream_with(house)
-    house.homes.link(HOME, 7)
+    house.states.homes.link(HOME, 7)
     house.forgetting.forget(OTHER_HOME)
     assert len(house.streams.catalogue.list(7, "sds")) == 1
 
@@ -187,11 +187,11 @@ def busy(impatient: House) -> Iterator[Lease]:
 
 
 def upload(house: House, home: str = HOME) -> None:
-    house.uploads.receive(Upload(home, payload(state(value=home))))
+    house.states.uploads.receive(Upload(home, payload(state(value=home))))
 
 
 def exported(house: House) -> list[str]:
-    export = house.exports.open(["json"], Filters())
+    export = house.states.exports.open(["json"], Filters())
     if export is None:
         return []
     try:
@@ -209,7 +209,7 @@ def test_uploads_are_hidden_though_another_keeps_the_streams_for_too_long(impati
     upload(impatient)
     upload(impatient, OTHER_HOME)
     stream_with(impatient)
-    impatient.homes.link(HOME, 7)
+    impatient.states.homes.link(HOME, 7)
     with pytest.raises(Unavailable, match="repeat the request"):
         impatient.forgetting.forget(HOME)
     assert exported(impatient) == [OTHER_HOME]
@@ -220,7 +220,7 @@ def test_streams_that_another_kept_for_too_long_are_removed_by_whoever_keeps_hou
     upload(impatient)
     stream = stream_with(impatient)
     seal(impatient, stream)
-    impatient.homes.link(HOME, 7)
+    impatient.states.homes.link(HOME, 7)
     with pytest.raises(Unavailable):
         impatient.forgetting.forget(HOME)
     busy.release()
@@ -234,7 +234,7 @@ def test_a_home_without_streams_is_forgotten_whoever_keeps_the_streams(impatient
     upload(impatient)
     impatient.forgetting.forget(HOME)
     assert exported(impatient) == []
-    assert not impatient.homes.hidden()
+    assert not impatient.states.homes.hidden()
 
 
 def test_a_home_that_is_forgotten_during_a_purge_is_not_forgotten_by_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,9 +311,9 @@ def test_a_scrub_that_fails_when_streams_are_forgotten_is_made_up_for(house: Hou
 
 
 def test_who_gets_the_number_of_a_forgotten_home_is_not_forgotten_with_it(house: House) -> None:
-    house.homes.link(HOME, 7)
-    house.homes.link(OTHER_HOME, 7)
-    house.homes.link(HOME, 77)
+    house.states.homes.link(HOME, 7)
+    house.states.homes.link(OTHER_HOME, 7)
+    house.states.homes.link(HOME, 77)
     stream_with(house)
     house.forgetting.forget_streams(7)
     stream_with(house)
@@ -324,9 +324,9 @@ def test_who_gets_the_number_of_a_forgotten_home_is_not_forgotten_with_it(house:
 
 def test_a_link_to_another_number_stays_when_a_home_is_forgotten(house: House) -> None:
     for home_id in (7, 77):
-        house.homes.link(HOME, home_id)
+        house.states.homes.link(HOME, home_id)
     house.forgetting.forget_streams(7)
-    assert house.homes.linked(HOME) == [77]
+    assert house.states.homes.linked(HOME) == [77]
 
 
 # Backups
@@ -337,7 +337,7 @@ def open_house(embedded_pair: Environment) -> Iterator[Callable[[], House]]:
     opened: list[House] = []
 
     def open_() -> House:
-        opened.append(House.from_settings(Settings.from_env(embedded_pair)))
+        opened.append(House(Settings.from_env(embedded_pair)))
         return opened[-1]
 
     yield open_
@@ -484,7 +484,7 @@ def test_a_home_is_not_forgotten_by_mistake(smarthouse: Callable[..., str], open
 
 def test_a_home_is_linked_without_its_uuid_being_shown(smarthouse: Callable[..., str], open_house: Callable[[], House]) -> None:
     assert HOME not in smarthouse("homes", "link", "7", given=f"{HOME}\n")
-    assert open_house().homes.linked(HOME) == [7]
+    assert open_house().states.homes.linked(HOME) == [7]
 
 
 def test_what_is_no_uuid_is_not_linked(smarthouse: Callable[..., str]) -> None:
@@ -495,9 +495,9 @@ def test_a_link_is_taken_back_by_command(smarthouse: Callable[..., str], open_ho
     house = open_house()
     stream_with(house)
     for home_id in (7, 77):
-        house.homes.link(HOME, home_id)
+        house.states.homes.link(HOME, home_id)
     assert smarthouse("homes", "unlink", "7") == "Home 7: forgotten only by command\n"
-    assert house.homes.linked(HOME) == [77]
+    assert house.states.homes.linked(HOME) == [77]
     house.forgetting.forget(HOME)
     assert len(house.streams.catalogue.list(7, "sds")) == 1
 
@@ -516,7 +516,7 @@ def test_a_home_that_is_forgotten_by_command_takes_its_links_along(
 def test_a_repeat_removes_the_streams_that_the_first_request_could_not(impatient: House, busy: Lease) -> None:
     upload(impatient)
     seal(impatient, stream_with(impatient))
-    impatient.homes.link(HOME, 7)
+    impatient.states.homes.link(HOME, 7)
     with pytest.raises(Unavailable):
         impatient.forgetting.forget(HOME)
     busy.release()
@@ -527,7 +527,7 @@ def test_a_repeat_removes_the_streams_that_the_first_request_could_not(impatient
 def test_a_repeat_is_told_that_the_streams_are_not_removed_yet(impatient: House, busy: Lease) -> None:
     upload(impatient)
     seal(impatient, stream_with(impatient))
-    impatient.homes.link(HOME, 7)
+    impatient.states.homes.link(HOME, 7)
     for _ in range(2):
         with pytest.raises(Unavailable):
             impatient.forgetting.forget(HOME)

@@ -152,7 +152,7 @@ def test_every_acknowledged_packet_is_kept_once_though_workers_are_killed(runnin
     written = writing.written
     assert written.faults == []
 
-    house = House.from_settings(Settings.from_env(pair))
+    house = House(Settings.from_env(pair))
     try:
         recorder = Recorder(house, house.streams.catalogue.find(7, "m", "s"))
         kept = recorder.packets()

@@ -1,0 +1,39 @@
+"""The states of Home Assistant: their parts, wired."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from backends.ports import ObjectStore, StateStore
+from config.settings import Settings
+from smarthouse_api.coordination.idempotency import Replies
+from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.lake.engine import Engine
+from smarthouse_api.states.chores import StatesChores
+from smarthouse_api.states.export.dataset import Exports
+from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.table import StatesTable
+from smarthouse_api.states.uploads import Uploads
+
+PURGE_LEASE: Final = "purge"
+"""The lease of a purge. While it is held, nobody else replaces files of the lake."""
+
+
+class States:
+    """Offers all that can be done with the states of one installation, each part under its name."""
+
+    def __init__(
+        self,
+        state: StateStore,
+        objects: ObjectStore,
+        keyring: Keyring,
+        leases: Leases,
+        replies: Replies,
+        engine: Engine,
+        settings: Settings,
+    ) -> None:
+        self.homes, self.table = Homes(state, keyring), StatesTable(objects, leases)
+        self.uploads = Uploads(state, objects, self.homes, replies, settings.requests)
+        self.chores = StatesChores(self.uploads, self.homes, self.table, lambda: leases.is_held(PURGE_LEASE), settings.lake)
+        self.exports = Exports(self.chores, self.homes, self.table, engine, keyring, settings.exports)
