@@ -1,7 +1,7 @@
-"""What goes on without a request: purging, curating, compaction, sealing of packets, topics, sweeping up after crashes.
+"""Housekeeping: the chores that go on without a request, such as purging, curating, compaction, sealing and sweeping.
 
-Any number of housekeepers may run, in the processes that serve or in `smarthouse worker`; each chore has a lease, and whoever
-gets it works. One that dies is followed by another as soon as its lease is over.
+Any number of housekeepers may run, in the processes that serve or in `smarthouse worker`. Each chore has a lease, and the
+housekeeper that gets it works. If that dies, another takes over once the lease expires.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Does the chores, round after round, in a thread of this process or in `smarthouse worker`."""
+    """Does all chores, round after round, in a thread of this process or in `smarthouse worker`."""
 
     def __init__(
         self,
@@ -57,27 +57,21 @@ class Housekeeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step at hand: a batch, a partition, a purge."""
+        """Stop after the present step: a batch, a partition, a purge."""
         self.ask_to_stop()
         if self._thread is not None:
             self._thread.join()
 
     def ask_to_stop(self) -> None:
-        """The same, without waiting; for a signal's handler."""
+        """Stop likewise, without waiting; a signal's handler may call it."""
         self._stopping.set()
 
     def run(self, announced: bool = False) -> None:
         """Keep house until asked to stop. announced: counted by `present`."""
         busy = False
         while not self._stopping.wait(_BREATH_SECONDS if busy else self._interval_seconds):
-            try:
-                if announced:
-                    self._be_present()
+            if not announced or _attempted(self._be_present):
                 busy = self.keep()
-            except (StoreError, Unavailable) as fault:
-                log.warning("housekeeping failed and will be tried again: %s", fault)
-            except Exception:
-                log.exception("housekeeping failed and will be tried again")
         if self._presence is not None:
             self._presence.release()
 
@@ -86,15 +80,15 @@ class Housekeeper:
         return len(self._leases.shared(_PRESENCE))
 
     def condition(self) -> str:
-        """One line for readiness: how many announced housekeepers run, or a warning that none does."""
+        """A line for readiness: how many announced housekeepers run, or a warning that none does."""
         if count := self.present():
             return f"{count} running"
         return "warning: none runs; nothing is erased, and exports wait for their uploads; start `smarthouse worker`"
 
     def keep(self) -> bool:
-        """Do once all that is due and that nobody else is at; whether there is more to do at once.
+        """Do each chore once, if it is due and nobody else is at it; whether there is more to do at once.
 
-        A chore that fails does not keep the others from their turn.
+        If a chore fails, the others still have their turn.
         """
         self._turn_was_short = False
         for chore in (
@@ -111,12 +105,7 @@ class Housekeeper:
         ):
             if self._stopping.is_set():
                 break
-            try:
-                chore()
-            except (StoreError, Unavailable, TimeoutError) as fault:
-                log.warning("housekeeping failed and will be tried again: %s", fault)
-            except Exception:  # a fault of ours in one chore must not end the others, and is told with its trace
-                log.exception("housekeeping failed and will be tried again")
+            _attempted(chore)
         return self._turn_was_short
 
     def _be_present(self) -> None:
@@ -125,11 +114,11 @@ class Housekeeper:
                 self._presence.check()
                 return
         except LeaseLost:
-            log.info("this worker was not heard of for a while")
+            log.info("this worker's lease had expired; it is announced again")
         self._presence = self._leases.share(_PRESENCE)
 
     def _take_turn(self, chore: Callable[[Callable[[], bool]], None]) -> None:
-        """Do a chore in a turn that begins now, and note whether it would have needed a longer one."""
+        """Do a chore in a turn that begins now, and note whether it would have needed a longer turn."""
         ends_at = time.monotonic() + _TURN_SECONDS
 
         def is_over() -> bool:
@@ -144,4 +133,17 @@ class Housekeeper:
             self._streams.sweep()
             self._objects.sweep()
             self._leases.prolong("sweep", _SWEEP_SECONDS)
-            self._states.expect_dead()  # what crashed writers have left in the lake goes with the next erasing
+            self._states.expect_dead()  # files that crashed writers have left in the lake go with the next compaction
+
+
+def _attempted(act: Callable[[], object]) -> bool:
+    """Do one thing; whether it succeeded. A fault is logged, and must not end the other chores."""
+    try:
+        act()
+    except (StoreError, Unavailable, TimeoutError) as fault:
+        log.warning("housekeeping failed and will be tried again: %s", fault)
+    except Exception:  # a fault of ours, logged with its trace
+        log.exception("housekeeping failed and will be tried again")
+    else:
+        return True
+    return False

@@ -15,9 +15,9 @@ Chunk = TypeVar("Chunk")
 
 
 class Slots:
-    """Bounds how many answers of one kind a process makes at a time. Entered for each, and left at its end.
+    """Limits how many answers of one kind a process makes at a time: each enters, and leaves at its end.
 
-    refusal: what a client is told if all are taken; entering then raises `Unavailable`.
+    refusal: the message of the `Unavailable` that entering raises if all slots are taken.
     """
 
     def __init__(self, at_once: int, refusal: str) -> None:
@@ -32,11 +32,11 @@ class Slots:
 
 
 class LeasedAnswer:
-    """Sends what a reader's lease protects, and nothing that was read ahead once the lease is lost. To be closed at its end.
+    """Sends data that a reader's lease protects, and stops once the lease is lost. The caller closes it.
 
-    1. Whoever opens an answer takes a slot, then the lease, then looks for what it sends: nobody removes that in between.
-    2. Each chunk is sent only while the lease is held.
-    3. Closing ends what still reads, then the lease, then the slot: in the opposite order of `ending`'s entries.
+    1. Opening an answer takes a slot, then the lease, then looks for the data. So nobody removes the data in between.
+    2. Each chunk is sent only while the lease is held, even if it was read ahead.
+    3. Closing ends the reading, then the lease, then the slot: the entries of `ending` from the last to the first.
     """
 
     def __init__(self, lease: Lease, ending: ExitStack) -> None:
@@ -44,13 +44,13 @@ class LeasedAnswer:
         self._closing = threading.Lock()
 
     def close(self) -> None:
-        """The answer is over, however it ended. Repeatable, from any thread."""
+        """End the answer, whether it is complete or not. Repeatable, from any thread."""
         with self._closing:
             ending = self._ending.pop_all()
         ending.close()
 
     def _while_leased(self, chunks: Iterable[Chunk], look_seconds: float = 0.0) -> Iterator[Chunk]:
-        """The chunks. look_seconds: the lease is not looked at more often. Raises `LeaseLost`."""
+        """The chunks, while the lease is held. look_seconds: time between two looks at it. Raises `LeaseLost`."""
         looked_at = float("-inf")
         for chunk in chunks:
             if (now := time.monotonic()) - looked_at >= look_seconds:

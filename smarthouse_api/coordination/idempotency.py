@@ -26,9 +26,10 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """An `Idempotency-Key`. key: with who sent it, and for what. digest: of the request, which a repeat must have too.
+    """Identifies a request by its `Idempotency-Key`.
 
-    folder: part of the name of the document, where answers must be found again by what they belong to; empty, or ends in `/`.
+    key: that key, its sender, and the purpose. digest: of the request; a repeat must have the same. folder: a part of the
+    document's name, if answers must be found by what they belong to; empty, or ends in `/`.
     """
 
     key: str
@@ -37,15 +38,15 @@ class RequestKey:
 
     @property
     def document(self) -> str:
-        """The name of the answer's document, which says nothing of the key."""
+        """The name of the answer's document, from which nobody can tell the key."""
         return f"reply/{self.folder}{sha256(self.key.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyFormat(Generic[Told]):
-    """How answers of one kind are stored, with the digest of their request. decode: gives the answer marked as a replay.
+    """Stores answers of one kind with the digest of their request. decode: gives the answer, marked as a replay.
 
-    Made at import: threads that are the first to decode a kind may crash the process together.
+    Make it at import: threads that decode a kind first, at the same time, may crash the process.
     """
 
     encode: Callable[[str, Told], bytes]
@@ -54,13 +55,13 @@ class ReplyFormat(Generic[Told]):
 
 
 class Replies:
-    """Remembers what requests under an `Idempotency-Key` were told. seconds: how long."""
+    """Remembers the answers to requests under an `Idempotency-Key`, for so many seconds."""
 
     def __init__(self, state: StateStore, seconds: float) -> None:
         self._state, self._seconds = state, seconds
 
     def earlier(self, space: str, request_key: RequestKey | None, reply: ReplyFormat[Told]) -> Told | None:
-        """What the same request was told before, if it has a key. Raises `KeyReused` when it was another under that key."""
+        """The answer to an earlier request under this key, if any. Raises `KeyReused` if that request was another."""
         if request_key is None or (found := self._state.get(space, request_key.document)) is None:
             return None
         digest, told = reply.decode(found.value)
@@ -69,7 +70,7 @@ class Replies:
         return told
 
     def puts(self, request_key: RequestKey | None, told: Told, reply: ReplyFormat[Told]) -> tuple[Put, ...]:
-        """What remembers the answer: to be committed with the work, on condition that there is none. Empty without a key."""
+        """The documents to commit with the work, on condition that none exists. Empty without a key."""
         if request_key is None:
             return ()
         return (Put(request_key.document, reply.encode(request_key.digest, told), self._seconds),)

@@ -1,4 +1,4 @@
-"""The secret that every pseudonym of this installation comes from."""
+"""The keyring: the secret from which every pseudonym and signature of this installation is derived."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPACE = "installation"
 
 
 class Keyring:
-    """Keys derived from a random secret that is made once and kept in the state store, beside what depends on it."""
+    """Derives keys from a random secret, which is made once and kept in the state store, beside what depends on it."""
 
     def __init__(self, state: StateStore) -> None:
         self._state, self._secret = state, b""

@@ -1,7 +1,7 @@
 """Leases over the state store: one holder of a name, or several readers whom a writer may wait for and break off.
 
-A lease is a document that times out by the store's own clock and holds its holder's random name: whoever has lost the lease
-finds another name, or none, and must stop.
+A lease is a document that expires by the store's own clock and contains its holder's random name. A holder that has lost the
+lease finds another name, or none, and must stop.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SPACE = "leases"
 
 
 class LeaseLost(Unavailable):
-    """The lease timed out or was broken off; what it protected may be another's by now."""
+    """The lease expired or was broken off; another process may hold it by now."""
 
 
 class Lease:
-    """A held lease, kept alive by a thread of its own until it is released: at the end of a `with`, or by name."""
+    """Holds a lease, which a thread of its own keeps alive until it is released: at the end of a `with`, or by `release`."""
 
     def __init__(self, state: StateStore, key: str, seconds: float) -> None:
         self._state, self._key, self._seconds = state, key, seconds
@@ -45,13 +45,14 @@ class Lease:
         with self._beating:
             held = self._state.get(SPACE, self._key)
             if held is None or held.value != self._holder:
-                raise LeaseLost("The work was broken off, because the lake was needed for another; repeat the request")
+                raise LeaseLost("The work was broken off, because another process needed the lake; repeat the request")
 
     def release(self) -> None:
+        """Let go of the lease. Never fails: the lease expires in any case."""
         self._ended.set()
         self._heart.join()
         with suppress(Conflict, StoreUnavailable):
-            self._state.commit(SPACE, _deletion(self._key, self._version))
+            self._state.commit(SPACE, Change(expect={self._key: self._version}, deletes=(self._key,)))
 
     def _beat(self) -> None:
         while not self._ended.wait(self._seconds / 4):
@@ -64,17 +65,17 @@ class Lease:
                     held = self._state.get(SPACE, self._key)
                     if held is None or held.value != self._holder:
                         return
-                    self._version = held.version  # of a beat whose answer was lost
+                    self._version = held.version  # from a beat whose answer was lost
 
 
 class Leases:
-    """Leases in one state store. seconds: how long a holder that died is believed to live."""
+    """Gives out leases in one state store. seconds: after this time, another process takes over from a holder that died."""
 
     def __init__(self, state: StateStore, seconds: float) -> None:
         self._state, self._seconds = state, seconds
 
     def try_hold(self, name: str) -> Lease | None:
-        """The lease of `name`, to be released; None while another holds it."""
+        """The lease of `name`; None while another holds it."""
         try:
             return Lease(self._state, f"one/{name}", self._seconds)
         except Conflict:
@@ -82,7 +83,7 @@ class Leases:
 
     @contextmanager
     def hold(self, name: str, wait_seconds: float) -> Iterator[Lease]:
-        """Hold `name`, waiting for another holder at most `wait_seconds`. Raises `TimeoutError`."""
+        """Hold `name`; wait for another holder at most `wait_seconds`. Raises `TimeoutError`."""
         deadline = time.monotonic() + wait_seconds
         while (lease := self.try_hold(name)) is None:
             if time.monotonic() > deadline:
@@ -92,10 +93,11 @@ class Leases:
             yield lease
 
     def is_held(self, name: str) -> bool:
+        """Whether `try_hold` would fail now."""
         return self._state.get(SPACE, f"one/{name}") is not None
 
     def claim(self, name: str, seconds: float) -> bool:
-        """Whether the caller is the first within so long; nothing is to be released, but it may be prolonged."""
+        """Whether no other caller claimed `name` within so many seconds. A claim expires, and may be prolonged."""
         try:
             self._state.put(SPACE, f"claimed/{name}", b"", expect=ABSENT, ttl_seconds=seconds)
         except Conflict:
@@ -103,7 +105,7 @@ class Leases:
         return True
 
     def prolong(self, name: str, seconds: float) -> None:
-        """Keep what was claimed for so long from now on."""
+        """Let a claim expire so many seconds from now."""
         self._state.put(SPACE, f"claimed/{name}", b"", ttl_seconds=seconds)
 
     def share(self, name: str) -> Lease:
@@ -111,13 +113,13 @@ class Leases:
         return Lease(self._state, f"shared/{name}/{uuid.uuid4().hex}", self._seconds)
 
     def shared(self, name: str) -> set[str]:
-        """The readers of `name` that are there now."""
+        """The present readers of `name`."""
         return {key for key, _ in self._state.scan_all(SPACE, f"shared/{name}/")}
 
     def break_shared(self, name: str, wait_seconds: float) -> int:
-        """Wait until the readers of `name` that are there now are done, at most `wait_seconds`, then break off the rest.
+        """Wait at most `wait_seconds` for the present readers of `name`, then break off the rest; how many that were.
 
-        How many were broken off. Readers that come later are neither waited for nor broken.
+        Readers that come later are neither waited for nor broken off.
         """
         deadline = time.monotonic() + wait_seconds
         readers = self.shared(name)
@@ -125,9 +127,5 @@ class Leases:
             time.sleep(0.01)
             readers &= self.shared(name)
         for key in readers:
-            self._state.commit(SPACE, _deletion(key))
+            self._state.commit(SPACE, Change(deletes=(key,)))
         return len(readers)
-
-
-def _deletion(key: str, version: int | None = None) -> Change:
-    return Change(expect={} if version is None else {key: version}, deletes=(key,))

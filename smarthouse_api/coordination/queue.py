@@ -1,16 +1,16 @@
 """A queue over a log of the state store: many processes append, one at a time takes out.
 
-How it stays exact though workers sleep and state stores fail over:
+How it stays exact even if workers sleep and state stores fail over:
 
-1. Whoever works at a queue takes a turn: it writes the queue's document. All that it then does to the log is committed on the
-   version that the document got. So a worker does nothing more once another has taken a turn.
+1. A worker takes a turn: it writes the queue's document. All that it then does to the log is committed on the version that
+   the document got. So a worker can do nothing more once another has taken a turn.
 2. A state store that fails over to a server without the last commits gives the sequences of lost entries anew. The last
    sequence is read before the turn begins: a failover that loses an entry up to `Turn.last` loses the younger document too, and
    ends the turn. What came after the turn began is for the next turn.
 3. A failover between that first look and the turn would spare the turn. So a queue with guards looks again once it has the
    turn. Without guards a worker must rely on what it read in its turn alone, not on `Turn.last`.
 4. An entry is moved by one commit: it is never lost, and never there twice.
-5. Entries that were appended to pass over sequences are empty. Whoever reads the log drops them, or passes over them.
+5. Entries that were appended to pass over sequences are empty. Readers of the log drop them or pass over them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _PASSED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One worker's turn. version: of the queue's document. last: the sequence given last before the turn began. value: what
-    the document says.
+    """One worker's turn at a queue.
+
+    version: of the queue's document. last: the sequence given last before the turn began. value: the document's content.
     """
 
     version: int
@@ -38,8 +39,8 @@ class Turn:
 class Queue:
     """Hands what one log holds to one worker at a time.
 
-    document: the key of the document that a turn writes. value: what it says at first. ttl_seconds: how long it stays; not for
-    ever, because a full store takes only what passes. page: entries that one look at the store reads. guards: documents whose
+    document: the key of the document that a turn writes. value: its first content. ttl_seconds: its lifetime; it expires,
+    because a full store takes only what expires. page: entries that one look at the store reads. guards: documents whose
     versions a turn requires; None begins a turn unconditionally.
     """
 
@@ -76,7 +77,7 @@ class Queue:
             after = page[-1].sequence
 
     def take_turn(self) -> Turn:
-        """Begin to work at the queue; ends the turn of whoever did so before.
+        """Begin to work at the queue, which ends the turn of the worker before.
 
         Raises `Conflict` when a guard has changed, another takes a turn at the same time, or entries were lost meanwhile.
         """
@@ -94,7 +95,7 @@ class Queue:
         return Turn(version, last, value)
 
     def commit(self, turn: Turn, change: Change) -> Committed:
-        """What a worker changes in the queue's space. Raises `Conflict` when the turn is over, as all that takes a turn."""
+        """Change the queue's space in a turn. Raises `Conflict` if the turn is over, like all that takes a turn."""
         return self._state.commit(self._space, replace(change, expect={self._document: turn.version}))
 
     def drop(self, turn: Turn, sequences: Iterable[int]) -> None:
@@ -103,20 +104,20 @@ class Queue:
             self.commit(turn, Change(drops=drops))
 
     def move(self, turn: Turn, entry: Entry) -> None:
-        """Append an entry anew, and drop it where it stands."""
+        """Append an entry again, and drop it from its old place."""
         self.commit(turn, Change(appends=((self._log, entry.value),), drops=self._these([entry.sequence])))
 
     def go_on_after(self, turn: Turn, sequence: int) -> None:
         """Give the next entry a sequence above this one.
 
-        Others may append meanwhile: what is dropped is what was appended for it, and empty until then.
+        Others may append meanwhile: only the empty entries that were appended for this are dropped.
         """
         while (last := self.last()) < sequence:
             appends = ((self._log, b""),) * min(sequence - last, _PASSED)
             self.drop(turn, self.commit(turn, Change(appends=appends)).sequences)
 
     def _at(self, sequence: int) -> bytes | None:
-        """What stands under a sequence."""
+        """The value of the entry with this sequence, if there is one."""
         found = self.read(sequence - 1, 1) if sequence else []
         return found[0].value if found and found[0].sequence == sequence else None
 

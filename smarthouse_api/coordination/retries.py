@@ -1,4 +1,4 @@
-"""Changes that are planned on what was seen, and tried again when another went first."""
+"""Retries: a change is planned on what was seen, and tried again if another process went first."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Answer = TypeVar("Answer")
 
 
 def until_settled(act: Callable[[], Answer], what: str) -> Answer:
-    """What `act` gives, which looks and then commits, as often as that ends in a `Conflict`.
+    """Retry `act`, which looks and then commits, until it ends without a `Conflict`; its result.
 
-    what: is being changed. Raises `Unavailable` when others always go first, and whatever else `act` raises.
+    what: the thing that is changed, for the message. Raises `Unavailable` if others always go first, and all that `act` raises.
     """
     for _ in range(_ATTEMPTS):
         with suppress(Conflict):

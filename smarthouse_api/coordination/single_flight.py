@@ -1,4 +1,4 @@
-"""One look for all who ask the same at once."""
+"""Single flight: threads that ask for the same at once share one look at a store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 @dataclass
 class _Flight(Generic[Answer]):
-    """Those in this process who ask the same. asked: how many have; covered: how many of them had when the last look began."""
+    """Counts threads that ask for one thing. asked: how many have so far. covered: how many had when the last look began."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     present: int = 0
@@ -26,7 +26,7 @@ class _Flight(Generic[Answer]):
 class SingleFlight(Generic[Answer]):
     """Shares each look at a store among the threads of a process that wait for the same.
 
-    A look counts only for those who had asked when it began, so that nobody is told what was true before he asked.
+    A look counts only for threads that had asked when it began. So no thread gets an answer that is older than its question.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class SingleFlight(Generic[Answer]):
         self._flights: dict[str, _Flight[Answer]] = {}
 
     def ask(self, name: str, look: Callable[[], Answer]) -> Answer:
-        """What `look` gives, or raises, for this caller, or gave or raised for another who asked for `name` meanwhile."""
+        """The result of `look`, or of a look that another thread began for `name` meanwhile. Raises what that look raised."""
         with self._gate:
             flight = self._flights.setdefault(name, _Flight())
             flight.present += 1
@@ -61,5 +61,5 @@ class SingleFlight(Generic[Answer]):
 def _outcome(look: Callable[[], Answer]) -> tuple[Answer] | Exception:
     try:
         return (look(),)
-    except Exception as fault:  # whatever it is, it is raised to each who waits for it
+    except Exception as fault:  # any error goes to each thread that waits
         return fault
