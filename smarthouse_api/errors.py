@@ -1,4 +1,4 @@
-"""What the rules refuse, and why. `blueprints.dialects` alone turns these into HTTP."""
+"""The errors with which the rules refuse a request. `blueprints.dialects` alone turns them into HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backends.ports import StoreUnavailable as StoreUnavailable
 class Refused(Exception):
     """A request that cannot be served as it stands. `detail` says what was wrong and what would be right.
 
-    reason: a code for programs, in the dialects that have one; each has its own for the kinds of fault.
+    reason: a code for programs, in the dialects that have one. Without it, a dialect uses its own code for the class.
     """
 
     def __init__(self, detail: str, title: str | None = None, *, reason: str | None = None) -> None:
@@ -27,7 +27,7 @@ class Invalid(Refused):
 
 
 class Unauthorized(Refused):
-    """The caller has shown no key that is good now."""
+    """The caller has shown no valid API key."""
 
 
 class Forbidden(Refused):
@@ -35,15 +35,15 @@ class Forbidden(Refused):
 
 
 class InvalidData(Refused):
-    """What was sent is well-formed, and cannot be: the dialect of streams has a status of its own for that."""
+    """The request is well-formed, but its data cannot be true. The dialect of streams has a status of its own for that."""
 
 
 class NotFound(Refused):
-    """What was named does not exist."""
+    """The named thing does not exist."""
 
 
 class InUse(Refused):
-    """What stands already, or another who is at it, does not allow the change."""
+    """The change conflicts with what exists already, or with what another client is doing."""
 
 
 class KeyReused(Refused):
@@ -51,7 +51,7 @@ class KeyReused(Refused):
 
 
 class Unprocessable(Refused):
-    """What was sent is well-formed, and breaks a rule that its receiver has set."""
+    """The data is well-formed, but breaks a rule that the receiver has set."""
 
 
 class TooLarge(Refused):
@@ -59,7 +59,7 @@ class TooLarge(Refused):
 
 
 class TooMany(Refused):
-    """The caller asks too often."""
+    """The caller sends too many requests. retry_after_seconds: when it may send the next."""
 
     def __init__(self, detail: str, retry_after_seconds: int) -> None:
         super().__init__(detail)
@@ -71,7 +71,7 @@ class Unavailable(Refused):
 
 
 def own_copy(error: Exception) -> Exception:
-    """A copy for one of several threads that wait for the same: a traceback belongs to one thread. Its cause is the error."""
+    """A copy of an error for one of several threads that wait for the same: a traceback belongs to one thread."""
     own = copy.copy(error)
     own.__cause__ = error
     return own

@@ -1,4 +1,4 @@
-"""Where log records go."""
+"""The log: log records go to the standard error."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def log_to_stderr(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )
-    # No line says in which thread it was written, and finding that out costs as much as writing it.
+    # No line names its thread, and finding the name costs as much as writing the line.
     logging.logThreads = logging.logMultiprocessing = False
-    # Its warnings of what it repeats name whom an object belongs to.
+    # Its warnings of retries name the home that an object belongs to.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     # Its debug log shows the state of every connection, headers included.
     logging.getLogger("flask_cors").setLevel(logging.WARNING)

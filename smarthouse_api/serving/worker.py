@@ -1,4 +1,4 @@
-"""The gunicorn worker: connections spread over the workers, and no secret of an unreadable request repeated."""
+"""The gunicorn worker: it spreads connections over the workers, and repeats no secret of an unreadable request."""
 
 from __future__ import annotations
 
@@ -12,35 +12,28 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from gunicorn.http.errors import (
-    ExpectationFailed,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
+from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
 _STATUSES = {
-    LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
-    LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
-    UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
 }
-
 
 _STALLED_SECONDS = 60
 _SILENT_SECONDS = 2
 _UNWANTED_SECONDS = 20
 _UNWANTED_BYTES = 64 << 20
-"""How much of a body that was answered before it had come is read, and how long, unless the client is silent for so long."""
+"""Limits for reading a body that came after its answer: the silence of the client, the time, the bytes."""
 _PIECE_BYTES = 1 << 16
 _YIELD_SECONDS = 0.00025
 _MOST_YIELDS = 8
 
 
 def _is_no_stall(record: logging.LogRecord) -> bool:
-    """Whether it is more than a client that was given up on, of which anybody may bring any number about."""
+    """Whether the record says more than that a client was given up on. Any client can cause such records in any number."""
     return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
 
 
@@ -48,7 +41,7 @@ def _read_on(conn: Any) -> bool:
     """Read the rest of the body; whether it came to its end, within limits."""
     until, left, some = time.monotonic() + _UNWANTED_SECONDS, _UNWANTED_BYTES, b"any"
     patience = conn.sock.gettimeout()
-    with suppress(OSError, ParseException):
+    with suppress(OSError, errors.ParseException):
         conn.sock.settimeout(_SILENT_SECONDS)
         while some and left > 0 and time.monotonic() < until:
             some = conn.parser.mesg.body.read(_PIECE_BYTES)
@@ -58,7 +51,7 @@ def _read_on(conn: Any) -> bool:
 
 
 def _hear_out(connection: socket.socket) -> None:
-    """Tell a client that no more is said, and read on until it hangs up, within limits. Raises OSError."""
+    """Tell a client that the answer has ended, and read on until it hangs up, within limits. Raises OSError."""
     connection.shutdown(socket.SHUT_WR)
     connection.settimeout(_SILENT_SECONDS)
     until, left = time.monotonic() + _UNWANTED_SECONDS, _UNWANTED_BYTES
@@ -67,11 +60,12 @@ def _hear_out(connection: socket.socket) -> None:
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
-    """gunicorn's threaded worker, but for six of its habits."""
+    """Serves as gunicorn's threaded worker does, except where a method here says otherwise and why."""
 
     def run(self) -> None:
-        """Give up on a client that neither sends nor takes a byte for a minute: it holds a thread. Connections inherit it from
-        the socket that they are accepted on.
+        """Give up on a client that neither sends nor takes a byte for a minute: it holds a thread.
+
+        Connections inherit this time-out from the socket that accepts them.
         """
         self.log.error_log.addFilter(_is_no_stall)
         for listener in self.sockets:
@@ -80,12 +74,12 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         super().run()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Tell the application, which would otherwise let followers stay until the time for a stop is over."""
+        """Tell the application to stop. Otherwise followers would stay until the time for a stop is over."""
         self._ask_to_stop()
         super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """The same: the process does not end before its threads."""
+        """Tell the application to stop: the process does not end before its threads."""
         self._ask_to_stop()
         super().handle_quit(sig, frame)
 
@@ -94,22 +88,26 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
             self.wsgi.extensions["smarthouse"].ask_to_stop()
 
     def accept(self, listener: Any) -> None:
-        """Let a worker with fewer connections go first: all are woken for each, and one would often take every one of them
-        and serve them on a single processor.
+        """Let a worker with fewer connections go first.
+
+        Each connection wakes all workers, and one of them would often take every connection, and use a single processor.
         """
         time.sleep(min(max(self.nr_conns, 0), _MOST_YIELDS) * _YIELD_SECONDS)
         super().accept(listener)
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """Read what is left of a body that was answered before it had come: of a large one gunicorn reads 64 KiB and hangs up,
-        though the answer said otherwise, and most clients meet a broken connection instead of the answer.
+        """Read the rest of a body that was answered before it had come.
+
+        gunicorn reads only 64 KiB of it and hangs up, though the answer said otherwise. Then most clients meet a broken
+        connection instead of the answer.
         """
         return bool(keepalive and _read_on(conn) and super()._keepalive_after(conn, keepalive))
 
     def handle(self, conn: Any) -> Any:
-        """Close a connection that is done with in the thread that served it, once the client has sent what it sends. gunicorn
-        closes it in its event loop, where a client that does not hang up holds up everybody for two seconds, and counts it
-        twice when it was cut before.
+        """Close a finished connection in the thread that served it, once the client has sent all that it sends.
+
+        gunicorn closes it in its event loop. There, a client that does not hang up delays all others for two seconds, and a
+        connection that was cut before is counted twice.
         """
         kept = super().handle(conn)
         if not kept:
@@ -120,10 +118,11 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
         return kept
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer a request that cannot be parsed like any other fault. gunicorn's own answer and log repeat the line that it
-        could not read, which may hold a home's UUID.
+        """Answer a request that cannot be parsed like any other fault.
+
+        gunicorn's own answer and log repeat the line that it could not read, which may contain a home's UUID.
         """
-        if not isinstance(exc, ParseException):
+        if not isinstance(exc, errors.ParseException):
             super().handle_error(req, client, addr, exc)
             return
         status = _STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
