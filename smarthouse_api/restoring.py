@@ -15,7 +15,8 @@ from smarthouse_api.streams.service import Streams
 class Restored:
     """Counts the homes that a restoring has erased.
 
-    forgotten: homes that were forgotten again. orphaned: homes with data but without a name, which nobody could ever forget.
+    forgotten: homes that were forgotten again. orphaned: homes with data but without a name. As no request could ever forget
+    those, they are erased too.
     """
 
     forgotten: int

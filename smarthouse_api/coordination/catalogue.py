@@ -5,11 +5,11 @@ A catalogue has a space in the state store, and each thing has a space of its ow
 1. Created. First come the marks in its own space: every commit to the thing expects the version of one of them. Then comes its
    document in the catalogue, on condition that the name is free. So a thing that can be found can be written to. If the name
    was taken, the marks go again.
-2. Found, by its document. Whoever found it may remember it: the marks tell a commit whether it is still there.
+2. Found, by its document. A process may remember what it found: the marks tell a commit whether it is still there.
 3. Deleted. One commit replaces its document with a tombstone, `gone/<key>`. Nobody finds it from now on, and its name is free:
    another thing of that name has another key, and so another space.
-4. Closed to writers. The marks go, so that no commit of those who found it before passes. The deletion may have died before
-   this step; so the purge repeats it.
+4. Closed to writers. The marks go, so that no commit of a process that found it before passes. The deletion may have died
+   before this step; so the purge repeats it.
 5. Purged. The chores remove its bytes, wherever they are, and the tombstone last.
 """
 
@@ -28,7 +28,7 @@ _TOMBSTONES = "gone/"
 
 
 class Tombstone(Protocol):
-    """What a deleted thing leaves until it is purged. key: the thing's, which no other has. space: its own."""
+    """Stands for a deleted thing until it is purged. key: the thing's, which no other has. space: its own."""
 
     @property
     def key(self) -> str: ...
@@ -38,13 +38,13 @@ class Tombstone(Protocol):
 
 
 Thing = TypeVar("Thing")
-Grave = TypeVar("Grave", bound=Tombstone)
+Deleted = TypeVar("Deleted", bound=Tombstone)
 
 
 class CatalogueLayout(NamedTuple):
-    """Where a catalogue stores its things. space: the catalogue's. documents: how the names of theirs begin there.
+    """Says where a catalogue stores its things, in its `space`, under names that begin with `documents`.
 
-    marks: the names of what stands for a thing in its own space. thing: what a refusal calls it.
+    marks: the names of the documents that stand for a thing in its own space. thing: its name in messages.
     """
 
     space: str
@@ -53,10 +53,10 @@ class CatalogueLayout(NamedTuple):
     thing: str
 
 
-class Catalogue(ABC, Generic[Thing, Grave]):
-    """What all catalogues of an installation do alike: list, delete, close, and keep tombstones."""
+class Catalogue(ABC, Generic[Thing, Deleted]):
+    """Does what all catalogues do alike: list, delete, close to writers, and keep tombstones."""
 
-    def __init__(self, state: StateStore, layout: CatalogueLayout, tombstone: Callable[[bytes], Grave]) -> None:
+    def __init__(self, state: StateStore, layout: CatalogueLayout, tombstone: Callable[[bytes], Deleted]) -> None:
         self._state, self._layout, self._tombstone = state, layout, tombstone
 
     @abstractmethod
@@ -72,8 +72,8 @@ class Catalogue(ABC, Generic[Thing, Grave]):
         """Whether there is nothing."""
         return not self._state.scan(self._layout.space, self._layout.documents, limit=1)
 
-    def tombstones(self) -> list[Grave]:
-        """What was deleted, and not purged yet."""
+    def tombstones(self) -> list[Deleted]:
+        """The tombstones of all that was deleted and is not purged yet."""
         found = self._state.scan_all(self._layout.space, _TOMBSTONES)
         return [self._tombstone(document.value) for _, document in found]
 
@@ -81,17 +81,17 @@ class Catalogue(ABC, Generic[Thing, Grave]):
         """Let no commit to the thing with this space pass any more. Repeatable."""
         self._state.commit(space, Change(deletes=self._layout.marks))
 
-    def remove_tombstone(self, tombstone: Grave) -> None:
-        """Nothing can be left of the deleted thing."""
+    def remove_tombstone(self, tombstone: Deleted) -> None:
+        """Forget a deleted thing, once nothing can be left of it."""
         self._state.commit(self._layout.space, Change(deletes=(name_of(tombstone),)))
 
-    def _delete(self, attempt: Callable[[], Grave]) -> Grave:
-        """Delete a thing and close it. attempt: looks for it and buries it; raises `Conflict` when it was changed meanwhile."""
+    def _delete(self, attempt: Callable[[], Deleted]) -> Deleted:
+        """Delete a thing and close it to writers. attempt: finds and buries it; raises `Conflict` if it changed meanwhile."""
         deleted = until_settled(attempt, self._layout.thing)
         self.close_to_writers(deleted.space)
         return deleted
 
-    def _bury(self, tombstones: Iterable[Grave], versions: dict[str, int], others: Iterable[str] = ()) -> None:
+    def _bury(self, tombstones: Iterable[Deleted], versions: dict[str, int], others: Iterable[str] = ()) -> None:
         """Replace things with their tombstones. versions: of their documents. others: documents that go with them.
 
         Raises `Conflict` when one of them was changed meanwhile.
@@ -101,7 +101,7 @@ class Catalogue(ABC, Generic[Thing, Grave]):
 
 
 def name_of(tombstone: Tombstone) -> str:
-    """The document's name."""
+    """The name of the tombstone's document."""
     return f"{_TOMBSTONES}{tombstone.key}"
 
 

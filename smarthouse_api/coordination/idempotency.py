@@ -20,7 +20,7 @@ import msgspec
 from backends.ports import Put, StateStore
 from smarthouse_api.errors import KeyReused
 
-Told = TypeVar("Told")
+Answer = TypeVar("Answer")
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 
@@ -43,14 +43,14 @@ class RequestKey:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyFormat(Generic[Told]):
+class ReplyFormat(Generic[Answer]):
     """Stores answers of one kind with the digest of their request. decode: gives the answer, marked as a replay.
 
     Make it at import: threads that decode a kind first, at the same time, may crash the process.
     """
 
-    encode: Callable[[str, Told], bytes]
-    decode: Callable[[bytes], tuple[str, Told]]
+    encode: Callable[[str, Answer], bytes]
+    decode: Callable[[bytes], tuple[str, Answer]]
     on_reuse: str = "This Idempotency-Key came before with another request; use a new key for a new request"
 
 
@@ -60,20 +60,20 @@ class Replies:
     def __init__(self, state: StateStore, seconds: float) -> None:
         self._state, self._seconds = state, seconds
 
-    def earlier(self, space: str, request_key: RequestKey | None, reply: ReplyFormat[Told]) -> Told | None:
+    def earlier(self, space: str, request_key: RequestKey | None, reply: ReplyFormat[Answer]) -> Answer | None:
         """The answer to an earlier request under this key, if any. Raises `KeyReused` if that request was another."""
         if request_key is None or (found := self._state.get(space, request_key.document)) is None:
             return None
-        digest, told = reply.decode(found.value)
+        digest, answer = reply.decode(found.value)
         if digest != request_key.digest:
             raise KeyReused(reply.on_reuse)
-        return told
+        return answer
 
-    def puts(self, request_key: RequestKey | None, told: Told, reply: ReplyFormat[Told]) -> tuple[Put, ...]:
+    def puts(self, request_key: RequestKey | None, answer: Answer, reply: ReplyFormat[Answer]) -> tuple[Put, ...]:
         """The documents to commit with the work, on condition that none exists. Empty without a key."""
         if request_key is None:
             return ()
-        return (Put(request_key.document, reply.encode(request_key.digest, told), self._seconds),)
+        return (Put(request_key.document, reply.encode(request_key.digest, answer), self._seconds),)
 
 
 def pair_of(kind: type[Struct]) -> ReplyFormat[Struct]:
@@ -81,7 +81,7 @@ def pair_of(kind: type[Struct]) -> ReplyFormat[Struct]:
     read = msgspec.json.Decoder(tuple[str, kind]).decode  # type: ignore[valid-type]  # the kind is the caller's
 
     def decode(value: bytes) -> tuple[str, Struct]:
-        digest, told = read(value)
-        return digest, msgspec.structs.replace(told, replayed=True)
+        digest, answer = read(value)
+        return digest, msgspec.structs.replace(answer, replayed=True)
 
-    return ReplyFormat(lambda digest, told: msgspec.json.encode((digest, told)), decode)
+    return ReplyFormat(lambda digest, answer: msgspec.json.encode((digest, answer)), decode)

@@ -44,7 +44,10 @@ class SingleFlight(Generic[Answer]):
             with flight.turn:
                 if flight.covered < mine:
                     asked = flight.asked
-                    flight.outcome = _outcome(look)
+                    try:
+                        flight.outcome = (look(),)
+                    except Exception as fault:  # any error goes to each thread that waits
+                        flight.outcome = fault
                     flight.covered = asked
                 outcome = flight.outcome
         finally:
@@ -56,10 +59,3 @@ class SingleFlight(Generic[Answer]):
             return outcome[0]
         assert outcome is not None
         raise own_copy(outcome)
-
-
-def _outcome(look: Callable[[], Answer]) -> tuple[Answer] | Exception:
-    try:
-        return (look(),)
-    except Exception as fault:  # any error goes to each thread that waits
-        return fault

@@ -2,11 +2,11 @@
 
 The threads of one process share their commits (group commit):
 
-1. Each append joins the line of its stream, and waits for the turn.
-2. The one whose turn it is takes those who wait, as many as fit into one commit, until its own has an outcome.
+1. Each append joins the line of its stream, and waits for its turn.
+2. The append whose turn it is takes the waiting ones, as many as fit into one commit, until it has an outcome itself.
 3. It plans them on the stream as this process saw it last, and commits the plan.
-4. If another process was first, it looks at the stream anew, and goes on with step 3.
-5. Each of them gets an outcome of its own. One that has it when its turn comes has nothing left to do.
+4. If another process was first, it looks at the stream again, and goes on with step 3.
+5. Each append gets an outcome of its own. If it has one when its turn comes, nothing is left to do.
 """
 
 from __future__ import annotations

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -27,15 +26,11 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
 from smarthouse_api.coordination.catalogue import Catalogue, CatalogueLayout, name_of
 from smarthouse_api.coordination.retries import until_settled
-from smarthouse_api.errors import Invalid, NotFound
+from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.heads import BORN, HEAD, LEASE, Head, space_of
-from smarthouse_api.streams.model import Stream, StreamRetention
+from smarthouse_api.streams.model import Stream, StreamRetention, check_name
 
 SPACE: Final = "streams"
-_LONGEST_NAME: Final = 512
-_LONGEST_NAME_BYTES: Final = 1024
-"""In UTF-8: with two names of this length, percent-encoded, the URL of a download is still short enough for gunicorn."""
-
 _LAYOUT: Final = CatalogueLayout(SPACE, "stream/", (BORN, HEAD, LEASE), "stream")
 _MOST_SEEN: Final = 10_000
 _PAGE: Final = 500
@@ -92,10 +87,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         if found is None:
             self._seen.pop((home_id, module_id, name), None)
             return None
-        if len(self._seen) >= _MOST_SEEN:
-            self._seen.clear()
-        stream = self._seen[home_id, module_id, name] = _kept(found.value).stream(home_id)
-        return stream
+        return self._remember(_kept(found.value).stream(home_id))
 
     def find(self, home_id: int, module_id: str, name: str) -> Stream:
         """The stream with this name. Raises `NotFound`."""
@@ -113,15 +105,18 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
 
         retention: None leaves it as it is. Raises `Invalid` for a name that no stream can have.
         """
-        _check_name("moduleId", module_id)
-        _check_name("streamName", name)
+        check_name("moduleId", module_id)
+        check_name("streamName", name)
+        document = _document_of(home_id, module_id, name)
 
         def attempt() -> tuple[Stream, bool]:
-            if (stream := self.get(home_id, module_id, name)) is None:
+            if (found := self._state.get(SPACE, document)) is None:
                 return self._add(home_id, module_id, name, retention or StreamRetention()), True
-            if retention is None or retention == stream.retention:
-                return stream, False
-            return self._change(stream, retention), False
+            kept = _kept(found.value)
+            if retention is not None and retention != kept.retention:
+                kept = msgspec.structs.replace(kept, retention=retention)
+                self._state.put(SPACE, document, msgspec.json.encode(kept), expect=found.version)
+            return self._remember(kept.stream(home_id)), False
 
         return until_settled(attempt, "stream")
 
@@ -153,14 +148,12 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         value = msgspec.json.encode([stream.home_id, stream.module_id, stream.name])
         self._state.put(SPACE, f"full/{stream.key}", value, ttl_seconds=86400)
 
-    def full(self) -> Sequence[tuple[str, Stream | None]]:
-        """The keys of the marked streams, and the streams that are still there."""
-        marked = [(key, document.value) for key, document in self._state.scan(SPACE, "full/")]
-        return [(key.partition("/")[2], self.get(*msgspec.json.decode(value))) for key, value in marked]
-
-    def unmark(self, stream_key: str) -> None:
-        """Undo `mark_full`."""
-        self._state.commit(SPACE, Change(deletes=(f"full/{stream_key}",)))
+    def take_full(self) -> Iterator[Stream]:
+        """The marked streams that still exist. Each loses its mark as it comes."""
+        for name, document in self._state.scan(SPACE, "full/"):
+            self._state.commit(SPACE, Change(deletes=(name,)))
+            if (stream := self.get(*msgspec.json.decode(document.value))) is not None:
+                yield stream
 
     def homes(self) -> dict[int, set[str]]:
         """All homes that have a stream, or had one and were not forgotten, each with its internal keys.
@@ -231,16 +224,13 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         except Conflict:
             self.close_to_writers(space_of(kept.key))
             raise
-        return kept.stream(home_id)
+        return self._remember(kept.stream(home_id))
 
-    def _change(self, stream: Stream, retention: StreamRetention) -> Stream:
-        name = _document_of(stream.home_id, stream.module_id, stream.name)
-        found = self._state.get(SPACE, name)
-        if found is None:
-            raise Conflict("the stream was deleted meanwhile")
-        kept = msgspec.structs.replace(_kept(found.value), retention=retention)
-        self._state.put(SPACE, name, msgspec.json.encode(kept), expect=found.version)
-        return kept.stream(stream.home_id)
+    def _remember(self, stream: Stream) -> Stream:
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen[stream.home_id, stream.module_id, stream.name] = stream
+        return stream
 
 
 def _document_of(home_id: int, module_id: str, name: str) -> str:
@@ -249,13 +239,3 @@ def _document_of(home_id: int, module_id: str, name: str) -> str:
 
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
-
-
-def _check_name(what: str, name: str) -> None:
-    is_text = not any(unicodedata.category(character) in ("Cc", "Cs") for character in name) and "\ufffd" not in name
-    is_short = 0 < len(name) <= _LONGEST_NAME and len(name.encode(errors="surrogatepass")) <= _LONGEST_NAME_BYTES
-    if not (is_short and is_text and name not in (".", "..")):
-        raise Invalid(
-            f"{what}: a name has 1 to {_LONGEST_NAME} characters, of at most {_LONGEST_NAME_BYTES} bytes in UTF-8, no control "
-            "characters, and is not . or .."
-        )

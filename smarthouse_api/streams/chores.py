@@ -60,7 +60,7 @@ class StreamsChores:
             return
         with lease:
             _each(self._due(), self._purge, is_over)
-            _each(self._marked(), self.maintain, is_over)
+            _each(self._catalogue.take_full(), self.maintain, is_over)
             self._go_round(lease, is_over)
 
     def purge(self, wait_seconds: float) -> None:
@@ -104,14 +104,8 @@ class StreamsChores:
         before = time.time() - _GRACE_SECONDS
         return [one for one in self._catalogue.tombstones() if one.purged_at is None or one.purged_at < before]
 
-    def _marked(self) -> Iterator[Stream]:
-        for key, stream in self._catalogue.full():
-            self._catalogue.unmark(key)
-            if stream is not None:
-                yield stream
-
     def _go_round(self, lease: Lease, is_over: Callable[[], bool]) -> None:
-        """Visit every stream now and then; a round may take several turns."""
+        """Visit every stream every so often; a round may take several turns."""
         if self._round is None:
             if time.monotonic() - self._begun_at < _ROUND_SECONDS:
                 return
@@ -145,7 +139,7 @@ class StreamsChores:
 
 
 def _each(some: Iterable[One], act: Callable[[One, Callable[[], bool]], None], is_over: Callable[[], bool]) -> bool:
-    """Act on each until the turn is over; whether that was all. One that fails does not keep the others from theirs."""
+    """Act on each until the turn is over; whether that was all. If one fails, the others still have their turn."""
     for one in some:
         try:
             act(one, is_over)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -9,9 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from smarthouse_api.access.keys import Owner
+from smarthouse_api.errors import Invalid
 
 LARGEST_INDEX: Final = 2**53 - 1
 """The highest index of a packet: beyond it, JSON numbers of many clients are not exact."""
+
+_LONGEST_NAME: Final = 512
+_LONGEST_NAME_BYTES: Final = 1024
+"""In UTF-8: with two names of this length, percent-encoded, the URL of a download is still short enough for gunicorn."""
 
 
 class StreamRetention(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,3 +108,14 @@ class MetadataPacket:
     received_at: datetime
     updated_at: datetime
     source: Owner
+
+
+def check_name(what: str, name: str) -> None:
+    """Check that a stream or a module can have this name. Raises `Invalid`. what: the parameter's name."""
+    is_text = not any(unicodedata.category(character) in ("Cc", "Cs") for character in name) and "\ufffd" not in name
+    is_short = 0 < len(name) <= _LONGEST_NAME and len(name.encode(errors="surrogatepass")) <= _LONGEST_NAME_BYTES
+    if not (is_short and is_text and name not in (".", "..")):
+        raise Invalid(
+            f"{what}: a name has 1 to {_LONGEST_NAME} characters, of at most {_LONGEST_NAME_BYTES} bytes in UTF-8, no control "
+            "characters, and is not . or .."
+        )
