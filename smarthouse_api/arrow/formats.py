@@ -1,4 +1,4 @@
-"""The formats of everything that is read in rows: one table, one writer each.
+"""The formats in which rows are answered: one table, a writer for each.
 
 To add a format, write its writer and a row of `FORMATS`. Exports and reads of records then offer it, and their API's documents
 name it.
@@ -22,7 +22,7 @@ from smarthouse_api.arrow.parquet import parquet_file
 
 
 class Frame(NamedTuple):
-    """What stands around the objects of `json`. first: what stands before the first of them, if there is one."""
+    """What `json` puts around its objects. first: what it puts before the first object, if there is one."""
 
     before: bytes = b"["
     after: bytes = b"]\n"
@@ -30,7 +30,10 @@ class Frame(NamedTuple):
 
 
 class RowSource(Protocol):
-    """Rows to be written, read once, in slices that are small enough for memory. What reading them raises is raised."""
+    """What a writer of a format asks of its rows. They are read once, in slices that fit into memory.
+
+    What reading them raises, the writer raises.
+    """
 
     @property
     def schema(self) -> pa.Schema:

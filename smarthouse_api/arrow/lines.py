@@ -18,8 +18,10 @@ _join = pc.binary_join_element_wise
 
 @dataclass(frozen=True, slots=True)
 class TextColumn:
-    """A column of some rows as text. texts: null for null. places: where in the texts each row's is; None: one for each row.
-    is_free: whether a text can hold what a format must escape; a number and a time cannot.
+    """A column of some rows as text, each different text once.
+
+    texts: null for null. places: the place of each row's text among them; None if there is a text for each row. is_free:
+    whether a text can hold what a format must escape; a number and a time cannot.
     """
 
     texts: pa.StringArray
@@ -29,8 +31,10 @@ class TextColumn:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How a format writes one column. before, after: what stands around a value. null: what stands in its place.
-    dirty: matches the texts that must be escaped; None: none. escape: escapes those.
+    """How a format writes one column.
+
+    before, after: what stands around a value. null: what stands in the place of a null. dirty: matches the texts that must be
+    escaped; None: none. escape: escapes those.
     """
 
     before: str = ""

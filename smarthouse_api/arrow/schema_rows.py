@@ -16,7 +16,7 @@ from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
 
 
 class SchemaRows:
-    """A `RowSource` of batches that have the columns of `schema`: texts, numbers and times.
+    """Makes a `RowSource` of batches that have the columns of `schema`: texts, numbers and times.
 
     objects: the text columns that hold JSON objects, which `json` and `jsonl` write as such. Texts may be of any kind of
     string, dictionary-encoded as well. Raises `ValueError` for a batch of other columns.

@@ -36,7 +36,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def microseconds(at: datetime) -> int:
-    """Since 1970, UTC. Raises `TypeError` for a time without an offset."""
+    """Count a time in microseconds since 1970, UTC. Raises `TypeError` for a time without an offset."""
     return (at - EPOCH) // _MICROSECOND
 
 
@@ -56,8 +56,10 @@ def seconds_text(at: datetime) -> str:
 
 
 class ReadTime(NamedTuple):
-    """A time as a text names it. local: by the text's own clock, to the second. fraction: of a second, the text from its dot
-    on. offset: of the clock, None if the text names none. is_day: the text is a date alone.
+    """A time as a text names it.
+
+    local: by the text's own clock, to the second. fraction: of a second, the text from its dot on. offset: of the clock, None
+    if the text names none. is_day: the text is a date alone.
     """
 
     local: datetime
@@ -83,7 +85,7 @@ class ReadTime(NamedTuple):
 
 
 def read_time(text: str, form: re.Pattern[str]) -> ReadTime | None:
-    """The time that a text names; None for a text of another form. Raises `ValueError` for a time that does not exist.
+    """Read the time that a text names; None for a text of another form. Raises `ValueError` for a time that does not exist.
 
     form: `RECORD` or `QUERY`.
     """

@@ -1,4 +1,4 @@
-"""Compaction: small files of a table are merged, and what nobody needs any more goes."""
+"""Compaction: the small files of a table are merged, and the files that nobody needs any more are removed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Compaction:
         return time.monotonic() - self._done_at >= _SECONDS
 
     def expect_dead(self) -> None:
-        """Some have left files behind that nobody needs."""
+        """Note that there may be files that nobody needs: they go with the next compaction."""
         self._has_dead = True
 
     def compact(self, lease: Lease, is_over: Callable[[], bool]) -> None:

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Part:
-    """Entries of one queue on their way into the lake. sequences: theirs, ascending. tables: their rows."""
+    """Entries of one queue that are committed together. sequences: theirs, ascending. tables: their rows."""
 
     sequences: list[int] = field(default_factory=list)
     tables: list[pa.Table] = field(default_factory=list)
@@ -60,7 +60,7 @@ P = TypeVar("P", bound=Part)
 
 
 class RowMaker(ABC, Generic[P]):
-    """What a tenant says of one queue on its way into the lake. log: the name under which the table holds it.
+    """Tells the curator what the entries of one queue mean: each tenant has its own. log: the table's name of the queue.
 
     `announce` and `record` raise `Conflict` when the turn is over.
     """
@@ -74,7 +74,7 @@ class RowMaker(ABC, Generic[P]):
 
     @abstractmethod
     def overtake(self, turn: Turn, held: int) -> None:
-        """The table holds a sequence that the queue has not given yet: pass over all up to it, or raise."""
+        """Pass over all sequences up to one that the table holds and the queue has not given yet; or raise."""
 
     @abstractmethod
     def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[P, list[Entry]]:
@@ -86,19 +86,19 @@ class RowMaker(ABC, Generic[P]):
 
     @abstractmethod
     def rows(self, entries: Sequence[Entry], until: int) -> P:
-        """All entries up to the sequence `until`, with their rows."""
+        """Make rows of entries, which are all up to the sequence `until`."""
 
     def announce(self, turn: Turn, part: P) -> None:
         """Keep what must be there before the lake holds the part."""
 
     @abstractmethod
     def record(self, turn: Turn, part: P) -> Turn:
-        """The lake holds the part: drop what need not stay. The turn as it then is."""
+        """Note that the lake holds the part, and drop what need not stay. Returns the turn as it then is."""
 
 
 @dataclass
 class _Work:
-    """A turn at a queue. read: the sequence up to which it was read. is_lost: the turn is over."""
+    """A queue that is being curated. read: the sequence up to which it was read. is_lost: the turn is over."""
 
     maker: RowMaker[Any]
     turn: Turn
@@ -116,7 +116,7 @@ class _Work:
 
 
 class Curator:
-    """Brings queues into one table. batch_entries: what one commit takes in at most."""
+    """Brings queues into one table, each entry exactly once. batch_entries: what one commit takes in at most."""
 
     def __init__(self, table: LakeTable, settings: LakeSettings, batch_entries: int) -> None:
         self._table, self._batch_bytes, self._batch_entries = table, settings.curate_batch_bytes, batch_entries
@@ -193,8 +193,10 @@ class Curator:
         raise StoreUnavailable("the state store and the lake do not agree")
 
     def _settle(self, snapshot: DeltaTable, maker: RowMaker[Any], turn: Turn, held: int) -> None:
-        """Record what the lake holds. But if something under those sequences is not there, only move that to the end and leave
-        the rest to another turn: one that began before the moving would not end if that is lost.
+        """Record what the lake holds up to a sequence.
+
+        If the lake does not hold an entry under those sequences, only move that to the end of the queue, and leave the rest to
+        another turn: a turn that began before the moving would not end if a failover undoes the moving.
         """
         part, missing = maker.left(snapshot, turn, held)
         for entry in missing:
@@ -246,7 +248,7 @@ class Curator:
 def together_or_apart(
     items: Sequence[Item], make: Callable[[Sequence[Item]], pa.Table], refuse: Callable[[Item], None]
 ) -> Iterator[pa.Table]:
-    """Rows of all items together; or, when one of them proves impossible, of each apart and without that one.
+    """Make rows of all items together; or, if one of them proves impossible, of each apart and without that one.
 
     refuse: is told of an item while its exception is handled. Raises `StoreError` and `MemoryError` of all together.
     """

@@ -11,15 +11,15 @@ from sqlglot import exp
 
 
 class Engine(ABC):
-    """May be made before a fork and is used after it, by many threads at once."""
+    """Runs queries over snapshots of the lake. May be made before a fork, and is used after it, by many threads at once."""
 
     @abstractmethod
     def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
-        """The result of `query`, whose FROM is the snapshot `table`, batch by batch, in no order.
+        """Run `query`, whose FROM is the snapshot `table`: its result, batch by batch, in no order.
 
-        Columns are called and typed as in the table, but that a text may come as a `string_view`. To be read
-        without pausing, to its end or until closed, which stops the query. Raises `Unavailable` or `StoreUnavailable`, at the
-        first batch or at a later one: a result that ends is whole.
+        Columns have the names and types of the table, except that a text may come as a `string_view`. Read the result without
+        pausing, to its end, or close it, which stops the query. Raises `Unavailable` or `StoreUnavailable`, at the first batch
+        or at a later one: a result that ends is whole.
         """
 
     @abstractmethod
@@ -31,5 +31,5 @@ class Engine(ABC):
 
 
 def name_of_source(query: exp.Select) -> str:
-    """What a query calls the table that it reads; something else for one that reads none."""
+    """Tell what a query calls the table that it reads; any name for a query that reads none."""
     return next((source.name for source in query.find_all(exp.Table) if source.name), "table")

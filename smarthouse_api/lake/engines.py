@@ -1,4 +1,4 @@
-"""The engine inside the process, and the one that a URL names."""
+"""The engines: the one inside the process, and which of them a URL names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DataFusion(Postgres):
 
 
 class EmbeddedEngine(Engine):
-    """DataFusion, in this process."""
+    """Runs queries in this process, by DataFusion."""
 
     # Large batches: what follows has a cost for each batch in Python.
     SESSION = {"datafusion.execution.batch_size": "8192"}  # noqa: RUF012
@@ -42,7 +42,7 @@ class EmbeddedEngine(Engine):
 
 
 def open_engine(url: str) -> Engine:
-    """The engine that `SMARTHOUSE_ENGINE_URL` names: `embedded`, or a Spark Connect endpoint, `sc://host:port`.
+    """Open the engine that `SMARTHOUSE_ENGINE_URL` names: `embedded`, or a Spark Connect endpoint, `sc://host:port`.
 
     Asks no server. Raises `ValueError`, which tells no secret of the URL, for any other, and where the client is missing.
     """

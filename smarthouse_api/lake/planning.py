@@ -31,7 +31,7 @@ Ordered = TypeVar("Ordered", date, int)
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a wanted file has in a column of `files_of`: at least (is_least) or at most this value, of the value's type."""
+    """A condition on a column of `files_of`: a wanted file has at least (is_least) or at most this value, of its type."""
 
     column: str
     value: pa.Scalar
@@ -39,7 +39,7 @@ class Bound:
 
 
 def that_can_match(files: pa.Table, bounds: list[Bound]) -> pa.Table:
-    """The files that are within all bounds. A file that does not tell a value can hold any."""
+    """Pass over the files that are out of a bound. A file that does not tell a value may hold any."""
     possible = pc.scalar(True)
     for bound in bounds:
         if bound.column in files.column_names:
@@ -56,7 +56,7 @@ def shares_of(files: pa.Table, max_rows: int, max_bytes: int) -> Shares:
 
 
 def packed_keys(shares: Mapping[Ordered, float]) -> Iterator[list[Ordered]]:
-    """The keys in order, as many together as have shares of at most 1 in all; one with more comes alone."""
+    """Put keys together in order, as many as have shares of at most 1 in all; one with more comes alone."""
     pack: list[Ordered] = []
     held = 0.0
     for key, share in sorted(shares.items()):
@@ -70,8 +70,8 @@ def packed_keys(shares: Mapping[Ordered, float]) -> Iterator[list[Ordered]]:
 
 
 def packed_sequences(low: Sequences, high: Sequences, shares: Shares) -> Iterator[tuple[int, int]]:
-    """The sequences that files span, in ranges that hold a share of 1 in all. The first ranges hold less, so that the first row
-    comes soon.
+    """Part the sequences that files span into ranges that hold a share of 1 in all. The first ranges hold less, so that the
+    first row comes soon.
 
     low, high: the first and the last of each file. shares: of each sequence in a file.
     """

@@ -1,9 +1,12 @@
 """A Delta table of the lake: every write to it, and the snapshot that a reader gets.
 
-Only whoever holds the writer's lease calls what writes. Should one who has lost it try all the same, as a process may that was
-suspended, nothing comes of it. A batch is committed on the snapshot that its writer began with, under the name of the log
-and its last sequence, and so is the fence that every forgetting begins with; delta-rs refuses a commit of one name on a
-snapshot older than another's. And what is removed was found to be dead while the lease was surely held.
+Only the holder of the writer's lease writes. If a process that was suspended has lost the lease and writes all the same,
+nothing comes of it:
+
+1. A batch is committed on the snapshot that its writer began with, under the name of the log and its last sequence. delta-rs
+   refuses a commit of one name on a snapshot older than another's.
+2. Every forgetting begins with a fence, a change of metadata: what was prepared before it is refused likewise.
+3. What is removed was found to be dead while the lease was surely held.
 """
 
 from __future__ import annotations
@@ -54,8 +57,10 @@ def lake_faults() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table is. name: in the object store. lease: of its writer, and of its readers. partitions: the columns by which
-    its files are parted, `day` (of arrival, UTC) among them. statistics: the columns that whole files can be passed over by.
+    """What a table is made of, and what it is called.
+
+    name: in the object store. lease: of its writer, and of its readers. partitions: the columns by which its files are parted,
+    `day` (of arrival, UTC) among them. statistics: the columns by which a reader can pass over whole files.
     """
 
     name: str
@@ -67,7 +72,7 @@ class Layout:
 
 
 class LakeTable:
-    """A table in one object store. Holds no open handle, so that it can be made before a fork."""
+    """Reads and writes a table in one object store. Holds no open handle, so that it can be made before a fork."""
 
     def __init__(self, objects: ObjectStore, leases: Leases, layout: Layout, writer: WriterProperties = WRITER) -> None:
         self._objects, self._leases, self._layout, self._writer = objects, leases, layout, writer
@@ -90,6 +95,7 @@ class LakeTable:
         return self._leases.share(self._layout.lease)
 
     def is_read(self) -> bool:
+        """Whether somebody may be reading the files of an older snapshot."""
         return bool(self._leases.shared(self._layout.lease))
 
     def break_readers(self, wait_seconds: float) -> None:
@@ -135,8 +141,8 @@ class LakeTable:
             )
 
     def fence(self) -> None:
-        """From now on nobody commits what was prepared before: neither rows of what is about to be deleted, nor a compaction,
-        whose file an erasing takes for dead. delta-rs checks a compaction's commit against changed metadata alone.
+        """Have every commit fail that was prepared before: rows of what is about to be deleted, and a compaction, whose file an
+        erasing takes for dead. delta-rs checks a compaction's commit against changed metadata alone.
         """
         with lake_faults():
             self.open_or_create().alter.set_table_description(self._layout.description)

@@ -17,12 +17,11 @@ _BATCH_ENTRIES: Final = 1000
 
 
 class StatesChores:
-    """What goes on without a request, and the flush that an export waits for.
+    """Brings uploads into the lake and keeps its files few: as chores without a request, and by the flush of an export.
 
-    is_purging: whether a purge is under way; then nobody else should replace files of the lake.
-
-    is_over: asked by the chores between steps; one step is done in any case. Each chore has a turn of its own, so that a purge
-    or an export that waits gets the lake in between.
+    is_purging: whether a purge is under way; then nobody else should replace files of the lake. is_over: asked by each chore
+    between its steps; one step is done in any case. Each chore has a turn of its own, so that a purge or an export that waits
+    gets the lake in between.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class StatesChores:
         self._curator.flush(self._rows())
 
     def curate(self, is_over: Callable[[], bool]) -> None:
-        """Take in what is pending. Before a compaction also if nothing is: a state store older than the lake is told."""
+        """Take in what is pending. Before a compaction, look even if nothing is: a state store older than the lake shows."""
         is_due = self._compaction.is_due() or bool(self._uploads.queue.read(limit=1))
         if is_due and (lease := self._table.try_write()) is not None:
             with lease:

@@ -32,7 +32,7 @@ _INVISIBLE = re.compile(
 
 
 def identify(entity_id: str) -> tuple[str, str]:
-    """The id's type, in lower case, and the id with the sanitiser undone: `sensor_x` is `("sensor", "sensor.x")`.
+    """Tell an entity's type, in lower case, and its id with the sanitiser undone: `sensor_x` is `("sensor", "sensor.x")`.
 
     An id of no known domain has the text before its first dot for a type where that could be one, else `UNKNOWN`. Case, spaces,
     invisible and full-width characters make no difference to the type, so that none of them hides a person; the id keeps them.

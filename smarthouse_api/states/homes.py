@@ -1,4 +1,4 @@
-"""Homes: who is who, and a home forgotten.
+"""Homes: how a home is known without its UUID, and how it is hidden when it is forgotten.
 
 A home is known by the tag of its UUID, a keyed hash, and has a random internal key, under which everything of it is kept.
 The UUID itself is never stored. In the state store, space `homes`:
@@ -32,7 +32,10 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 
 def normalised_uuid(text: str) -> str:
-    """8-4-4-4-12 hexadecimal in lower case. Raises `Invalid`, which does not repeat the value: it may be nearly right."""
+    """Bring a home's UUID to one form: 8-4-4-4-12 hexadecimal digits in lower case.
+
+    Raises `Invalid`, which does not repeat the value: it may be nearly right.
+    """
     uuid = text.strip().lower()
     if not _UUID.fullmatch(uuid):
         raise Invalid("Home-UUID must be a UUID: 8-4-4-4-12 hexadecimal digits, with hyphens, without braces or prefix")
@@ -49,7 +52,7 @@ class Home:
 
 
 class Homes:
-    """The homes of one installation. Every UUID given is a normalised one."""
+    """Finds, adds and hides the homes of one installation. Every UUID is given in the form of `normalised_uuid`."""
 
     def __init__(self, state: StateStore, keyring: Keyring) -> None:
         self._state, self._keyring = state, keyring
@@ -64,10 +67,11 @@ class Homes:
         return self._keyring.key("installation").hex()[:16]
 
     def recall(self, uuid: str) -> Home | None:
-        """The home as this process saw it last, which is for those who commit on its version; else as `find`."""
+        """The home as this process saw it last, for a commit on its version; if it never saw the home, as `find`."""
         return self._seen.get(self.tag(uuid)) or self.find(uuid)
 
     def find(self, uuid: str) -> Home | None:
+        """The home as it stands now; None for a UUID that was never seen, or whose home is hidden."""
         tag = self.tag(uuid)
         found = self._state.get(SPACE, f"home/{tag}")
         if found is None:
@@ -105,7 +109,7 @@ class Homes:
         return [int(name.rpartition("/")[2]) for name, _ in found]
 
     def unlink(self, home_id: int) -> None:
-        """The home of the Stream Data Store is nobody's any more; whoever gets its number next is another."""
+        """Undo every `link` to a home of the Stream Data Store: its number may be given to another home."""
         names = [name for name, _ in self._state.scan_all(SPACE, "streams/") if name.rpartition("/")[2] == str(home_id)]
         self._state.commit(SPACE, Change(deletes=tuple(names)))
 
@@ -122,7 +126,7 @@ class Homes:
         return {name.partition("/")[2]: float(document.value) for name, document in self._state.scan_all(SPACE, "forgotten/")}
 
     def unbroken(self) -> list[str]:
-        """The names of the documents that tell of older readers."""
+        """The names of the documents that say that an older export may still send rows of a hidden home."""
         return [name for name, _ in self._state.scan_all(SPACE, "unbroken/")]
 
     def known(self) -> set[str]:

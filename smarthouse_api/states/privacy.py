@@ -80,12 +80,12 @@ _read_one = {name: msgspec.json.Decoder(kind).decode for name, kind in _KINDS.it
 
 
 def read_lines(raw: bytes | memoryview) -> list[msgspec.Struct]:
-    """`read_attributes` for each line, quickly; raises ValueError already where a value is of another kind."""
+    """Read the attributes of many states at once, a line of JSON for each. Raises ValueError if a value is of another kind."""
     return _decoder.decode_lines(raw)
 
 
 def read_attributes(raw: bytes) -> msgspec.Struct:
-    """The published ones among a state's attributes, as an `Attributes`. Raises ValueError unless `raw` is a JSON object."""
+    """Read a state's attributes that are published, as an `Attributes`. Raises ValueError unless `raw` is a JSON object."""
     try:
         return _decoder.decode(raw)
     except ValueError:
@@ -121,8 +121,10 @@ class Redactor:
         return f"{kind}.{self._digest('entity', home, name)}"
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The columns of `ROWS`, of which `home`, `entity_id` and `state` come dictionary-encoded: what is replaced is
-        replaced once for each value. batch: at least those columns, `home` holding internal keys.
+        """Make the rows of a batch publishable.
+
+        batch: at least the columns of `ROWS`, `home` holding internal keys. In the result, `home`, `entity_id` and `state` are
+        dictionary-encoded: what is replaced is replaced once for each value.
         """
         columns = {name: batch.column(name) for name in ROWS.names}
         home, entity, state = (_encoded(columns[name]) for name in ("home", "entity_id", "state"))

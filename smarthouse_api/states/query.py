@@ -49,7 +49,7 @@ class Filters:
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportPart:
     """Rows that are sorted together, which bounds an export's memory: whole days, buckets of one day, or homes of one bucket.
 
     days, buckets: the first and the last. homes: the first internal key that belongs to the part, and the first that does not.
@@ -69,7 +69,7 @@ class Part:
         return exp.and_(*wanted)
 
 
-def parts(files: pa.Table, filters: Filters) -> Iterator[Part]:
+def parts(files: pa.Table, filters: Filters) -> Iterator[ExportPart]:
     """The parts of a snapshot that can hold a wanted row, in the order of an export.
 
     files: `DeltaTable.get_add_actions(flatten=True)`.
@@ -84,7 +84,7 @@ def parts(files: pa.Table, filters: Filters) -> Iterator[Part]:
         buckets[bucket] = buckets.get(bucket, 0.0) + share / thinned
     for days in packed_keys({day: sum(buckets.values()) for day, buckets in shares.items()}):
         if sum(sum(shares[day].values()) for day in days) <= 1:
-            yield Part((days[0], days[-1]))
+            yield ExportPart((days[0], days[-1]))
             continue
         (day,) = days
         for some in packed_keys(shares[day]):
@@ -92,17 +92,17 @@ def parts(files: pa.Table, filters: Filters) -> Iterator[Part]:
             yield from _ranges((day, day), span, math.ceil(sum(shares[day][bucket] for bucket in some)))
 
 
-def _ranges(days: tuple[date, date], buckets: tuple[int, int], count: int) -> Iterator[Part]:
+def _ranges(days: tuple[date, date], buckets: tuple[int, int], count: int) -> Iterator[ExportPart]:
     """Buckets of a day in `count` parts of about one size: internal keys are random, so equal ranges hold equal shares."""
     if count == 1:
-        yield Part(days, buckets)
+        yield ExportPart(days, buckets)
         return
     bounds = [f"{(i << 32) // count:08x}" for i in range(count)] + ["g"]
-    yield from (Part(days, buckets, (begin, end)) for begin, end in pairwise(bounds))
+    yield from (ExportPart(days, buckets, (begin, end)) for begin, end in pairwise(bounds))
 
 
 def select_rows(
-    part: Part, filters: Filters, hidden: Iterable[str], groups: Sequence[tuple[str, str | None]] | None
+    part: ExportPart, filters: Filters, hidden: Iterable[str], groups: Sequence[tuple[str, str | None]] | None
 ) -> exp.Select:
     """The rows of one part, in no order: the columns of `ROWS`, with the home's internal key, and `time`.
 

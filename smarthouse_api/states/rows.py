@@ -24,14 +24,17 @@ log = logging.getLogger(__name__)
 
 
 class StateRows(RowMaker[Part]):
-    """What the curator asks of the queue of payloads. The table holds it up to its transaction version of the queue's name."""
+    """Makes rows of queued payloads for the curator.
+
+    The table holds the queue up to the table's transaction version of the queue's name.
+    """
 
     def __init__(self, uploads: Uploads, homes: Homes, table: StatesTable) -> None:
         super().__init__(uploads.queue, uploads.log_id())
         self._uploads, self._homes, self._table = uploads, homes, table
 
     def taken(self, turn: Turn | None = None) -> int:
-        """What the queue still has, it does not know to be in the lake."""
+        """The lake holds what came before the first entry of the queue. What the queue still has, it may hold or not."""
         last = self.queue.last() if turn is None else turn.last
         first = self.queue.read(limit=1)
         return first[0].sequence - 1 if first else last
@@ -86,7 +89,7 @@ class StateRows(RowMaker[Part]):
 
 
 def to_states(payloads: Sequence[Pending], decoded: Decoded) -> pa.Table:
-    """Records of several payloads as rows of `STATES`."""
+    """Make rows of `STATES` of the records of several payloads."""
     records = decoded.table
 
     def of_payload(values: list[object], type_: pa.DataType) -> pa.Array:

@@ -20,7 +20,7 @@ LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time",), "States of ho
 
 
 class StatesTable(LakeTable):
-    """The table of states."""
+    """Reads and writes the table of states."""
 
     def __init__(self, objects: ObjectStore, leases: Leases) -> None:
         super().__init__(objects, leases, LAYOUT)

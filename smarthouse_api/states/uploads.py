@@ -41,7 +41,7 @@ _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What happened to an upload. id: the payload's, random. detail: why its body gave no records."""
+    """What a client is told of its upload. id: the payload's, random. detail: why its body gave no records."""
 
     id: str
     records: int
@@ -126,7 +126,7 @@ class Uploads:
     def receive(self, upload: Upload, received_at: datetime | None = None) -> Answer:
         """Keep an upload and queue it for the lake; durable once this returns.
 
-        received_at: now, but for those who fill a lake with the past. Raises `Invalid` (an empty body; in strict mode an
+        received_at: now; another time fills a lake with the past. Raises `Invalid` (an empty body; in strict mode an
         undecodable one), `TooLarge`, `KeyReused`: then nothing was kept.
         """
         self._check(upload)

@@ -35,7 +35,7 @@ from smarthouse_api.lake.engines import EmbeddedEngine, open_engine
 from smarthouse_api.lake.table import CONFIGURATION, files_of
 from smarthouse_api.states import query as lake_query
 from smarthouse_api.states.export.order import ordered
-from smarthouse_api.states.query import Filters, Part, parts, select_groups, select_rows
+from smarthouse_api.states.query import ExportPart, Filters, parts, select_groups, select_rows
 from smarthouse_api.states.schema import ROWS, STATES, bucket_of
 from tests.conftest import ROOT, Environment, house_of, unzipped
 from tests.lake.sail import SailServer
@@ -134,7 +134,8 @@ def texts(batches: Iterator[pa.RecordBatch]) -> list[str]:
     return sorted(one["state"] for batch in batches for one in batch.to_pylist())
 
 
-EVERYTHING = select_rows(Part((date.min, date.max)), Filters(), (), None)
+A_DAY = ExportPart((FIRST_DAY, FIRST_DAY))
+EVERYTHING = select_rows(ExportPart((date.min, date.max)), Filters(), (), None)
 ENDLESS = sqlglot.parse_one("SELECT CAST(id AS STRING) AS state FROM RANGE(100000000000)", dialect="spark")
 assert isinstance(ENDLESS, exp.Select)
 
@@ -188,11 +189,9 @@ def few(tmp_path: Path) -> DeltaTable:
 def test_a_text_means_itself(request: pytest.FixtureRequest, nasty_table: DeltaTable, engine: str, nasty: str) -> None:
     one = EmbeddedEngine() if engine == "embedded" else request.getfixturevalue("spark")
     name = next(name for name, text in NASTY.items() if text == nasty)
-    assert texts(one.stream(nasty_table, select_rows(Part((FIRST_DAY, FIRST_DAY)), Filters(units=(nasty,)), (), None))) == [
-        name
-    ]
-    assert texts(one.stream(nasty_table, select_rows(Part((FIRST_DAY, FIRST_DAY)), Filters(types=(nasty,)), (), None))) == []
-    groups = select_rows(Part((FIRST_DAY, FIRST_DAY)), Filters(), (), [("sensor", nasty)])
+    assert texts(one.stream(nasty_table, select_rows(A_DAY, Filters(units=(nasty,)), (), None))) == [name]
+    assert texts(one.stream(nasty_table, select_rows(A_DAY, Filters(types=(nasty,)), (), None))) == []
+    groups = select_rows(A_DAY, Filters(), (), [("sensor", nasty)])
     assert texts(one.stream(nasty_table, groups)) == [name]
 
 
@@ -234,9 +233,9 @@ def test_both_engines_give_the_same_rows_in_the_same_order(
     assert not {one["home"] for one in found[0]} & set(hidden)
 
 
-def asked_for(table: DeltaTable, filters: Filters) -> list[Part]:
+def asked_for(table: DeltaTable, filters: Filters) -> list[ExportPart]:
     """Parts of every kind: days, buckets and homes."""
-    return [Part(part.days, part.buckets, part.homes) for part in parts(files_of(table), filters)]
+    return [ExportPart(part.days, part.buckets, part.homes) for part in parts(files_of(table), filters)]
 
 
 @pytest.mark.parametrize("least", [1, 18, 20, 21])
@@ -585,7 +584,7 @@ def test_an_engine_opened_before_a_fork_serves_every_process_after_it(
 
 def test_many_threads_share_an_engine(spark: Engine, crowded: DeltaTable) -> None:
     filters = list(FILTERS.values())
-    queries = [select_rows(Part((date.min, date.max)), filters[number % len(filters)], (), None) for number in range(16)]
+    queries = [select_rows(ExportPart((date.min, date.max)), filters[number % len(filters)], (), None) for number in range(16)]
 
     def count(engine: Engine, query: exp.Select) -> int:
         return sum(batch.num_rows for batch in engine.stream(crowded, query))

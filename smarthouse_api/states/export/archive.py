@@ -20,7 +20,7 @@ MODE: Final = 0o100644
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the zip. `packed`: its bytes are compressed already and are only stored."""
+    """A file to be written into the zip. packed: its bytes are compressed already and are only stored."""
 
     name: str
     chunks: Iterable[bytes]
@@ -42,7 +42,7 @@ def archive(
     modified_at: datetime,
     trailer: Callable[[list[Written]], Iterable[Member]] | None = None,
 ) -> Generator[bytes]:
-    """The bytes of a zip with these members, then those that `trailer` makes of what was written.
+    """Make a zip while it is read: these members, then those that `trailer` makes of what was written.
 
     Producing a member runs in a thread of its own, ahead of the deflating. A fault in a member or in the trailer is raised
     here, before the zip's directory: no reader takes what came out for a whole zip. Closing the iterator stops the thread.

@@ -1,4 +1,10 @@
-"""An export: what is pending flushed, a snapshot opened, its rows made private, encoded, zipped, described; as a stream."""
+"""Exports: a zip of the wanted rows in each format, and of the documents about them, made while it is sent.
+
+1. What was acknowledged is brought into the lake.
+2. A snapshot is opened under a reader's lease.
+3. For each format, its rows are read part by part, sorted, made private and written.
+4. The documents tell what was written.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +57,7 @@ class Export(LeasedAnswer):
 
 
 class Exports:
-    """Exports of one lake."""
+    """Opens exports of one lake, a few at a time."""
 
     def __init__(
         self,
@@ -67,9 +73,10 @@ class Exports:
         self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
 
     def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True) -> Export | None:
-        """Everything acknowledged before the call that passes `filters`, in each of `formats`; None for no row.
+        """Open the export of everything acknowledged before the call that passes `filters`; None if that is no row.
 
-        A fault while it is read is raised there, before the zip's end.
+        formats: names in `FORMATS`. metadata: whether the zip also holds the documents about the export. A fault while it is
+        read is raised there, before the zip's end.
         """
         with ExitStack() as ending:
             ending.enter_context(self._slots)
@@ -163,8 +170,9 @@ class Rows:
                 yield self._redactor(visible)
 
     def _without_hidden(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows but for homes that were forgotten since the query began. Their mark goes only after this lease is broken,
-        so that one who finds neither has nothing to hide.
+        """The rows, except those of homes that were forgotten since the query began.
+
+        The mark of a forgotten home goes only after this lease is broken: if neither is found, there is nothing to hide.
         """
         hidden = self._homes.hidden()
         self._lease.check()

@@ -89,7 +89,7 @@ class Extract:
 
     @property
     def keywords(self) -> list[str]:
-        """Without the types that CKAN would not take for a tag."""
+        """What the export is found by: without the types that CKAN would not take for a tag."""
         return list(dict.fromkeys((*KEYWORDS, *filter(_TAG.fullmatch, self.filters.types))))
 
     @property
@@ -99,7 +99,7 @@ class Extract:
 
 
 def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
-    """What CKAN's `package_create` takes. Still to be added by whoever publishes it: `owner_org`, where CKAN asks for one.
+    """Describe an export as CKAN's `package_create` takes it. The publisher adds `owner_org`, if the CKAN asks for one.
 
     A resource's `url` is the file's name in the zip, since older CKANs refuse an empty one; uploading the file replaces it.
     `hash` is SHA-256 in hexadecimal, as `hash_algorithm` says.
@@ -155,9 +155,10 @@ def _listed(values: Sequence[str]) -> str:
 
 
 def data_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
-    """A Frictionless data package (version 1). CSV, JSON and JSONL are tables with a schema; the others are plain files.
+    """Describe an export as a Frictionless data package (version 1).
 
-    `bytes` and `hash` are of the file as unzipped; JSON has the hash only.
+    CSV, JSON and JSONL are tables with a schema; the others are plain files. `bytes` and `hash` are of the file as unzipped;
+    JSON has the hash only.
     """
     resources = [_resource(file) for file in files]
     license_id, author = extract.settings.license, extract.settings.author

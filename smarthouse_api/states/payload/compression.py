@@ -31,9 +31,9 @@ _IsalError: Final[type[Exception]] = isal_zlib.IsalError  # type: ignore[assignm
 
 
 class Undecodable(Exception):
-    """A body that holds no records; the message says why, in words fit for the client.
+    """A body cannot be decoded; the message tells the client why.
 
-    fault: "decoding" where its bytes are no text, "structure" where its text is not the JSON it should be.
+    fault: "decoding" if its bytes are no text, "structure" if its text is not the JSON that it should be.
     """
 
     def __init__(self, message: str, fault: str = "decoding") -> None:
@@ -46,7 +46,7 @@ Pieces: TypeAlias = Iterator[tuple[bytes, int]]
 
 
 def unpack(body: bytes, content_encoding: str | None, settings: RequestSettings) -> bytes:
-    """The UTF-8 text in `body`, without a byte order mark. Raises TooLarge, Undecodable.
+    """Decompress a body to its UTF-8 text, without a byte order mark. Raises `TooLarge` and `Undecodable`.
 
     The codings named by `content_encoding` are undone first, then zlib, gzip and zstd wherever they are recognised.
     """

@@ -40,9 +40,9 @@ _write = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What a body holds. detail: why it holds no records where it cannot be decoded, else None; fault: as in Undecodable.
+    """What an upload is told that its body holds.
 
-    decoded_bytes: of its text.
+    decoded_bytes: of its text. detail: why it cannot be decoded, if so; fault: as in `Undecodable`.
     """
 
     records: int
@@ -54,9 +54,10 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The records of many bodies. table: of schema RECORDS, body after body; payload: for each row, the body's place.
+    """The records of many bodies, in one table.
 
-    faults: why a body has no rows at all, by its place; what `inspect` would have raised or said.
+    table: of schema `RECORDS`, body after body. payload: for each row, the place of its body. faults: why a body has no rows at
+    all, by its place; what `inspect` would have raised or said.
     """
 
     table: pa.Table
@@ -65,7 +66,7 @@ class Decoded:
 
 
 def inspect(body: bytes, content_encoding: str | None, settings: RequestSettings) -> Inspection:
-    """Counts what `to_table` would make of the body. Raises TooLarge."""
+    """Count the records of a body, as `to_table` would make them. Raises `TooLarge`."""
     try:
         text = unpack(body, content_encoding, settings)
         states, ignored = read_states(text, settings)
@@ -78,7 +79,7 @@ def inspect(body: bytes, content_encoding: str | None, settings: RequestSettings
 
 
 def to_table(uploads: Iterable[Body], settings: RequestSettings) -> Decoded:
-    """The records of many bodies, as many of each as `inspect` counts. Never raises for what a body holds."""
+    """Decode many bodies at once: as many records of each as `inspect` counts. Never raises for what a body holds."""
     faults: dict[int, str] = {}
     batches: list[pa.RecordBatch] = []
     places: list[npt.NDArray[np.int32]] = [np.empty(0, np.int32)]

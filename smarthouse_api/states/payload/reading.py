@@ -18,6 +18,8 @@ _SMALLEST: Final = len('{"state":""},')
 
 
 class State(msgspec.Struct, gc=False):
+    """A state as Home Assistant sends it, its attributes still as JSON."""
+
     state: str
     entity_id: str | None = None
     attributes: msgspec.Raw = msgspec.Raw(b"{}")
@@ -26,6 +28,8 @@ class State(msgspec.Struct, gc=False):
 
 
 class _LooseState(msgspec.Struct, gc=False):
+    """A state whose times may be of any kind."""
+
     state: str
     entity_id: str | None = None
     attributes: msgspec.Raw = msgspec.Raw(b"{}")
@@ -43,7 +47,10 @@ _time = msgspec.json.Decoder(str | None).decode
 
 
 def read_states(text: bytes, settings: RequestSettings) -> tuple[list[State], int]:
-    """The states of a body's text, each with its entity id, and the number of values that are none. Attributes stay unread."""
+    """Read a body's text: its states, each with its entity id, and the number of values that are no states.
+
+    Attributes stay unread. Raises `TooLarge` and `Undecodable`.
+    """
     # A body may take up many times its size once decoded, so a suspicious one is counted before.
     if len(text) > settings.max_records * _SMALLEST and entries_of(text) > 2 * settings.max_records:
         raise _too_many(settings)

@@ -30,7 +30,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def repair(text: bytes, max_depth: int) -> bytes:
-    """UTF-8 text as it was, but for the faults named above.
+    """Make JSON of UTF-8 text that has the faults named above; other text stays as it is.
 
     What lies deeper than `max_depth` arrays and objects is emptied, so that it is still too deep, but no longer deep.
     """
