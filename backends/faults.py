@@ -1,46 +1,35 @@
-"""A driver's errors, turned into the port's in one place: around every method of the port that a backend has."""
+"""Turn a driver's errors into the port's, around every method of a port that a backend defines."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+import errno
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
-from inspect import signature
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from backends.checks import NotAllowed
-from backends.ports import NamesLogs, ObjectStore, SignsUrls, StateStore, StoreError
+from backends.ports import NamesLogs, ObjectStore, SignsUrls, StateStore, StoreError, StoreFull, StoreUnavailable
 
 _PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls)
-_FROM_CALLER = ("chunks", "keys", "dead")
 _ITERATED = ("stream", "list", "scan_all")
-_RAISE_NOTHING = (list, tuple)
-_PASSING = (StoreError, NotAllowed)
 
 
-class Call(NamedTuple):
-    """What was asked of a backend. key: the first argument. iterating: it was answered, and its iterator failed."""
+class TranslatesFaults:
+    """Keeps the promise that no caller meets a driver's error: the base of a backend whose driver raises its own.
 
-    method: str
-    key: str | None
-    options: dict[str, Any]
-    iterating: bool = False
-
-
-class TranslatesFaults(ABC):
-    """The base of a backend whose driver raises errors of its own.
-
-    1. Each method of a port that the backend defines raises `fault_of` an error in `DRIVER_ERRORS`, with that error as cause.
-    2. So does the iteration of what `stream`, `list` and `scan_all` give.
+    1. A port's method that the backend defines raises what `fault_of` makes of a driver's error, with that error as cause.
+    2. The iterators that `stream`, `list` and `scan_all` return do the same.
     3. `StoreError` and `NotAllowed` pass: the backend has said itself what is wrong.
-    4. What the caller's own `chunks`, `keys` or `dead` raise passes, whatever it is: the store did not fail.
+    4. An error that the caller's own iterable raises passes, whatever it is: the store did not fail.
     """
 
-    DRIVER_ERRORS: ClassVar[tuple[type[Exception], ...]]
+    DRIVER_ERRORS: ClassVar[tuple[type[Exception], ...]] = (OSError,)
 
-    @abstractmethod
-    def fault_of(self, error: Exception, call: Call) -> StoreError:
-        """What the port promises to raise in the place of `error`."""
+    def fault_of(self, error: Exception, method: str) -> StoreUnavailable:
+        """The port's error in the place of `error`, which `method` met. This one knows the operating system's errors."""
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return (StoreFull if is_full else StoreUnavailable)(str(error))
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -51,63 +40,43 @@ class TranslatesFaults(ABC):
 
 def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """The method with its driver's errors translated."""
-    names = list(signature(method).parameters)[1:]
-    from_caller = next((one for one in _FROM_CALLER if one in names), None)
-    place = names.index(from_caller) if from_caller else 0
-    is_iterated = name in _ITERATED
 
     @wraps(method)
     def ask(self: TranslatesFaults, *args: Any, **options: Any) -> Any:
-        callers: _FromCaller | None = None
-        if from_caller is not None:
-            in_place = len(args) > place
-            given = args[place] if in_place else options.get(from_caller, ())
-            if not isinstance(given, _RAISE_NOTHING):
-                callers = _FromCaller(given)
-                if in_place:
-                    args = (*args[:place], callers, *args[place + 1 :])
-                else:
-                    options = {**options, from_caller: callers}
-        try:
+        callers: list[Exception] = []
+        args = tuple(_noted(one, callers) for one in args)
+        options = {option: _noted(one, callers) for option, one in options.items()}
+        with _translated(self, name, callers):
             answer = method(self, *args, **options)
-        except self.DRIVER_ERRORS as error:
-            if isinstance(error, _PASSING) or (callers is not None and error is callers.raised):
-                raise
-            raise self.fault_of(error, _call(name, args, options)) from error
-        return _iterated(self, answer, _call(name, args, options)._replace(iterating=True)) if is_iterated else answer
+        return _iterated(self, name, answer) if name in _ITERATED else answer
 
     return ask
 
 
-def _call(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Call:
-    key = args[0] if args else options.get("key")
-    return Call(name, key if isinstance(key, str) else None, options)
-
-
-def _iterated(store: TranslatesFaults, answer: Iterator[Any], call: Call) -> Iterator[Any]:
+@contextmanager
+def _translated(store: TranslatesFaults, name: str, callers: Sequence[Exception] = ()) -> Iterator[None]:
     try:
-        yield from answer
+        yield
     except store.DRIVER_ERRORS as error:
-        if isinstance(error, _PASSING):
+        if isinstance(error, StoreError | NotAllowed) or any(error is one for one in callers):
             raise
-        raise store.fault_of(error, call) from error
+        raise store.fault_of(error, name) from error
 
 
-class _FromCaller:
-    """The caller's iterator, which remembers what it raised."""
+def _iterated(store: TranslatesFaults, name: str, answer: Iterator[Any]) -> Iterator[Any]:
+    with _translated(store, name):
+        yield from answer
 
-    def __init__(self, iterable: Iterable[Any]) -> None:
-        self._iterator = iter(iterable)
-        self.raised: Exception | None = None
 
-    def __iter__(self) -> Iterator[Any]:
-        return self
+def _noted(given: Any, raised: list[Exception]) -> Any:
+    """What the caller gave. An iterable that may raise adds its error to `raised`; a collection has nothing to raise."""
+    return _noting(given, raised) if isinstance(given, Iterable) and not isinstance(given, Collection) else given
 
-    def __next__(self) -> Any:
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            raise
-        except Exception as error:
-            self.raised = error
-            raise
+
+def _noting(given: Iterable[Any], raised: list[Exception]) -> Iterator[Any]:
+    try:
+        for one in given:  # noqa: UP028  (`yield from` would close the caller's iterator)
+            yield one
+    except Exception as error:
+        raised.append(error)
+        raise

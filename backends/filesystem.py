@@ -17,21 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backends.checks import begins_keys, check_key, check_range
-from backends.faults import Call, TranslatesFaults
-from backends.ports import (
-    Conflict,
-    NoSuchObject,
-    ObjectInfo,
-    ObjectStore,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-    TableLocation,
-)
+from backends.faults import TranslatesFaults
+from backends.ports import Conflict, NoSuchObject, ObjectInfo, ObjectStore, StoreUnavailable, TableLocation
 from backends.urls import chosen, path_and_options
 
 _OPTIONS = {"fsync": "0"}
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_FILE = (FileNotFoundError, IsADirectoryError)
 # Each try that fails has lost a race against a delete.
 _TRIES = 100
@@ -41,8 +31,6 @@ _HALF_WRITTEN = re.compile(r".*#\d+|_commit_.*\.json\.tmp")
 
 class FilesystemObjects(TranslatesFaults, ObjectStore):
     """`file://path?fsync=0`: whether a put waits for the disk (`1`) or may be lost with the machine's power (`0`)."""
-
-    DRIVER_ERRORS = (OSError,)
 
     def __init__(self, url: str) -> None:
         root, options = path_and_options(url, _OPTIONS)
@@ -69,13 +57,11 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
         return size_bytes
 
     def get(self, key: str) -> bytes:
-        handle = _open(os.path.join(self._objects, check_key(key)))
-        return b"".join(_chunks(handle, 0, None, 1 << 30))
+        return b"".join(_chunks(self._open(key), 0, None, 1 << 30))
 
     def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         check_range(start, length, chunk_bytes)
-        handle = _open(os.path.join(self._objects, check_key(key)))
-        chunks = _chunks(handle, start, length, chunk_bytes)
+        chunks = _chunks(self._open(key), start, length, chunk_bytes)
         next(chunks)  # From here on the generator closes the file, even if nobody asks it for a chunk.
         return chunks
 
@@ -130,11 +116,16 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
                 os.unlink(path)
         return len(half_written)
 
-    def fault_of(self, error: Exception, call: Call) -> StoreError:
-        if isinstance(error, _NO_FILE) and call.method in ("get", "stream") and not call.iterating:
-            return NoSuchObject(call.key)
-        is_full = isinstance(error, OSError) and error.errno in _FULL
-        return (StoreFull if is_full else StoreUnavailable)(str(error))
+    def _open(self, key: str) -> int:
+        path = os.path.join(self._objects, check_key(key))
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NoSuchObject(key) from error
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise NoSuchObject(key)
+        return handle
 
     def _begin(self) -> tuple[int, str]:
         """A new file that no sweep removes, because its writer holds the lock on it."""
@@ -227,14 +218,6 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
         with suppress(FileNotFoundError), os.scandir(os.path.join(self._objects, above)) as entries:
             return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
         return ()
-
-
-def _open(path: str) -> int:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    if stat.S_ISDIR(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    return handle
 
 
 def _write(handle: int, chunk: bytes) -> None:

@@ -17,36 +17,14 @@ from minio.error import S3Error
 from urllib3 import BaseHTTPResponse
 
 from backends.checks import NotAllowed, begins_keys, check_key, check_range
-from backends.faults import Call, TranslatesFaults
-from backends.minio_connections import Connections
-from backends.minio_faults import ERRORS, NOT_MET, fault
-from backends.minio_uploads import Upload, parts, uploads
-from backends.minio_urls import place_of
-from backends.ports import (
-    Conflict,
-    NoSuchObject,
-    ObjectInfo,
-    ObjectStore,
-    SignsUrls,
-    StoreError,
-    StoreUnavailable,
-    TableLocation,
-)
+from backends.faults import TranslatesFaults
+from backends.minio_connections import MinioClients
+from backends.minio_faults import ERRORS, fault
+from backends.minio_uploads import MultipartUpload, parts, uploads
+from backends.minio_urls import minio_url
+from backends.ports import NoSuchObject, ObjectInfo, ObjectStore, SignsUrls, StoreUnavailable, TableLocation
 
 _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
-_IN_WORDS = {
-    "put": "put an object",
-    "get": "get an object",
-    "stream": "get an object",
-    "list": "list objects",
-    "delete": "delete objects",
-    "sweep": "sweep up",
-    "sweep_table": "sweep up",
-    "check": "write to it",
-    "table_location": "find credentials",
-    "signed_url": "sign a URL",
-    "close": "close its connections",
-}
 
 
 class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
@@ -68,14 +46,14 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
     DRIVER_ERRORS = ERRORS
 
     def __init__(self, url: str) -> None:
-        self._place = place_of(url)
-        self._objects = f"{self._place.prefix}objects/"
-        self._tables = f"{self._place.prefix}tables/"
-        self._connections = Connections(self._place)
+        self._url = minio_url(url)
+        self._objects = f"{self._url.prefix}objects/"
+        self._tables = f"{self._url.prefix}tables/"
+        self._clients = MinioClients(self._url)
 
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
         name = self._objects + check_key(key)
-        session = self._connections.open()
+        session = self._clients.open()
         if if_absent:
             session.heed_conditions()
         upload, size_bytes = None, 0
@@ -85,7 +63,7 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
                 if is_last and upload is None:
                     session.ask("PUT", name, body=part, if_absent=if_absent)
                     return size_bytes
-                upload = upload or Upload(session, name)
+                upload = upload or MultipartUpload(session, name)
                 upload.add(part)
                 if is_last:
                     upload.complete(if_absent)
@@ -102,28 +80,30 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
     def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         check_range(start, length, chunk_bytes)
         name = self._objects + check_key(key)
-        session = self._connections.open()
+        session = self._clients.open()
         # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
         wanted = 0 if length is None else max(length, 1)
         try:
-            answer = session.client.get_object(self._place.bucket, name, offset=start, length=wanted)
+            answer = session.client.get_object(self._url.bucket, name, offset=start, length=wanted)
         except S3Error as error:
             if error.code == "InvalidRange":
                 return iter(())
+            if error.code == "NoSuchKey":
+                raise NoSuchObject(key) from error
             raise
         chunks = _chunks(answer, chunk_bytes)
         next(chunks)  # From here on the generator gives the connection back, even if nobody asks it for a chunk.
         if (start or wanted) and answer.status != 206:
-            raise StoreUnavailable(f"{self._place}: the server does not send parts of objects")
+            raise StoreUnavailable(f"{self._url}: the server does not send parts of objects")
         return iter(()) if length == 0 else chunks
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         if begins_keys(prefix):
-            session = self._connections.open()
+            session = self._clients.open()
             folder, _, name = prefix.rpartition("/")
             # MinIO refuses to list what begins with these, and some keys do.
             asked = self._objects + (f"{folder}/" * bool(folder) if name in (".", "..") else prefix)
-            for found in session.client.list_objects(self._place.bucket, asked, recursive=True):
+            for found in session.client.list_objects(self._url.bucket, asked, recursive=True):
                 key = str(found.object_name).removeprefix(self._objects)
                 # What a console calls an empty folder is no object of ours.
                 ours = key.startswith(prefix) and not key.endswith("/")
@@ -134,31 +114,31 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
         self._remove([self._objects + check_key(key) for key in keys])
 
     def sweep(self) -> int:
-        before = datetime.now(UTC) - timedelta(seconds=self._place.abandoned_after_seconds)
-        session, probes = self._connections.open(), f"{self._place.prefix}checks/"
-        found = [*session.client.list_objects(self._place.bucket, probes, recursive=True)]
+        before = datetime.now(UTC) - timedelta(seconds=self._url.abandoned_after_seconds)
+        session, probes = self._clients.open(), f"{self._url.prefix}checks/"
+        found = [*session.client.list_objects(self._url.bucket, probes, recursive=True)]
         left = [str(one.object_name) for one in found if one.last_modified is not None and one.last_modified <= before]
         self._remove(left)
         return len(left) + self._abort_uploads(self._objects, before)
 
     def check(self) -> str:
-        session = self._connections.session()
+        session = self._clients.session()
         session.look(make=not session.fit)
         session.probe()
-        return f"MinIO/S3 {self._place} can be written to"
+        return f"MinIO/S3 {self._url} can be written to"
 
     def table_location(self, name: str) -> TableLocation:
-        place = self._place
+        url, timeout = self._url, f"{self._url.timeout_seconds:.3f}s"
         path = self._tables + check_key(name)
         # Opened, so that the bucket is there: to deltalake a missing one is a fault, and not a table that is not there yet.
-        credentials = self._connections.open().provider.retrieve()
+        credentials = self._clients.open().provider.retrieve()
         return TableLocation(
-            f"s3://{place.bucket}/{path}",
+            f"s3://{url.bucket}/{path}",
             {
-                "aws_endpoint": place.url,
-                "aws_allow_http": str(not place.secure).lower(),
+                "aws_endpoint": url.endpoint_url,
+                "aws_allow_http": str(not url.secure).lower(),
                 "aws_virtual_hosted_style_request": "false",
-                "aws_region": place.region,
+                "aws_region": url.region,
                 "aws_access_key_id": credentials.access_key,
                 "aws_secret_access_key": credentials.secret_key,
                 # Also when it is empty: else deltalake takes what AWS's variables say.
@@ -166,10 +146,10 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
                 "aws_skip_signature": "false",
                 # Of two who commit the same version one fails, without a table of locks.
                 "aws_conditional_put": "etag",
-                "connect_timeout": f"{place.timeout_seconds:.3f}s",
+                "connect_timeout": timeout,
                 # Of a request with its whole body, which is a piece of a file.
-                "timeout": f"{place.timeout_seconds:.3f}s",
-                "retry_timeout": f"{place.timeout_seconds:.3f}s",
+                "timeout": timeout,
+                "retry_timeout": timeout,
                 "max_retries": "2",
                 "backoff_config.init_backoff": "100ms",
             },
@@ -185,40 +165,34 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
         name = self._objects + check_key(key)
         if not 0 < seconds <= _LONGEST_SIGNATURE_SECONDS:
             raise NotAllowed("a signed URL is for up to seven days")
-        public = self._connections.session().public
+        public = self._clients.session().public
         if public is None:
             return None
         told = {} if file_name is None else {"response-content-disposition": _attachment(file_name)}
         return public.presigned_get_object(
-            self._place.bucket, name, timedelta(seconds=math.ceil(seconds)), response_headers={**told}
+            self._url.bucket, name, timedelta(seconds=math.ceil(seconds)), response_headers={**told}
         )
 
     def close(self) -> None:
-        self._connections.close()
+        self._clients.close()
 
-    def fault_of(self, error: Exception, call: Call) -> StoreError:
-        if isinstance(error, S3Error) and not call.iterating:
-            if error.code == "NoSuchKey" and call.method in ("get", "stream"):
-                return NoSuchObject(call.key)
-            if error.code in NOT_MET and call.options.get("if_absent"):
-                return Conflict(f"there is an object already: {call.key!r}")
-        asked = "get the rest of an object" if call.iterating and call.method == "stream" else _IN_WORDS[call.method]
-        return fault(self._place, asked, error)
+    def fault_of(self, error: Exception, method: str) -> StoreUnavailable:
+        return fault(self._url, error, method)
 
     def _remove(self, names: Iterable[str]) -> None:
-        session = self._connections.open()
+        session = self._clients.open()
         # In batches of a thousand.
-        failed = [*session.client.remove_objects(self._place.bucket, (DeleteObject(name) for name in names))]
+        failed = [*session.client.remove_objects(self._url.bucket, (DeleteObject(name) for name in names))]
         if failed:
-            raise StoreUnavailable(f"{self._place}: {len(failed)} objects could not be deleted, the first: {failed[0].code}")
+            raise StoreUnavailable(f"{self._url}: {len(failed)} objects could not be deleted, the first: {failed[0].code}")
 
     def _abort_uploads(self, folder: str, before: datetime) -> int:
         """Abort the uploads in parts into the folder that were begun until then; how many."""
         aborted = 0
-        session = self._connections.open()
+        session = self._clients.open()
         for name, upload_id, begun_at in uploads(session):
             if name.startswith(folder) and begun_at <= before:
-                aborted += Upload(session, name, upload_id).abort()
+                aborted += MultipartUpload(session, name, upload_id).abort()
         return aborted
 
 

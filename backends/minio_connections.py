@@ -7,30 +7,20 @@ import os
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 from xml.etree.ElementTree import ParseError
 
 from minio import Minio
-from minio.credentials.providers import (
-    ChainedProvider,
-    EnvAWSProvider,
-    EnvMinioProvider,
-    IamAwsProvider,
-    Provider,
-    StaticProvider,
-)
+from minio.credentials import providers
 from minio.error import S3Error
 from minio.signer import sign_v4_s3
 from urllib3 import BaseHTTPResponse, PoolManager, Retry, Timeout
-from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
-from backends.minio_faults import NOT_MET, translated
-from backends.minio_urls import Place
-from backends.ports import StoreUnfit
+from backends.minio_urls import MinioUrl
+from backends.ports import Conflict, StoreUnfit
 
 _ASKS_FOR_IAM = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -38,21 +28,22 @@ _ASKS_FOR_IAM = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 _THREADS = 128
+_NOT_MET = ("PreconditionFailed", "ConditionalRequestConflict")
 _NOT_IMPLEMENTED = ("NotImplemented", "MethodNotAllowed")
 
 
-class Connections:
-    """One `Session` for each process: what a fork inherits stays its parent's, and is neither used nor closed here."""
+class MinioClients:
+    """One `MinioClient` for each process: what a fork inherits stays its parent's, and is neither used nor closed here."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._sessions: dict[int, Session] = {}
+    def __init__(self, url: MinioUrl) -> None:
+        self._url = url
+        self._sessions: dict[int, MinioClient] = {}
 
-    def session(self) -> Session:
+    def session(self) -> MinioClient:
         """This process's clients; nobody has looked at the bucket."""
-        return self._sessions.get(os.getpid()) or self._sessions.setdefault(os.getpid(), Session(self._place))
+        return self._sessions.get(os.getpid()) or self._sessions.setdefault(os.getpid(), MinioClient(self._url))
 
-    def open(self) -> Session:
+    def open(self) -> MinioClient:
         """This process's clients, for a bucket that was made if need be and that keeps nothing that is deleted."""
         session = self.session()
         if not session.fit:
@@ -64,45 +55,42 @@ class Connections:
             session.close()
 
 
-class Session:
+class MinioClient:
     """minio-py's client, and the requests that it has no method for."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, url: MinioUrl) -> None:
+        self._url = url
         self.fit = False
         self._heeds_conditions = False
         self._pools = PoolManager(
             maxsize=_THREADS,
-            timeout=Timeout(connect=place.timeout_seconds, read=place.timeout_seconds),
+            timeout=Timeout(connect=url.timeout_seconds, read=url.timeout_seconds),
             retries=_REPEATED,
-            ssl_context=ssl.create_default_context() if place.secure else None,
+            ssl_context=ssl.create_default_context() if url.secure else None,
         )
-        self._pool = self._pools.connection_from_url(place.url)
-        self.provider = _provider(place, self._pools)
-        self.client = self._client(place.url)
-        self.public = self._client(place.public_endpoint) if place.public_endpoint else None
+        self._pool = self._pools.connection_from_url(url.endpoint_url)
+        self.provider = _provider(url, self._pools)
+        self.client = self._client(url.endpoint_url)
+        self.public = self._client(url.public_endpoint) if url.public_endpoint else None
 
     def ask(
-        self,
-        method: str,
-        name: str,
-        query: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        *,
-        if_absent: bool = False,
+        self, method: str, name: str, query: Mapping[str, str] | None = None, body: bytes = b"", *, if_absent: bool = False
     ) -> BaseHTTPResponse:
-        """Send a request for the object `name`, or for the bucket when that is empty; raises `S3Error` unless it is granted.
+        """Send a request for the object `name`, or for the bucket if that is empty; raises `S3Error` unless it is granted.
+
+        if_absent: under the condition that there is no such object; raises `Conflict` if there is.
+
 
         minio-py's own methods put under no condition and list no uploads. Its signer does, in every 7.x; its presigned URLs
         would do too, but they leave signatures in the logs on the way.
         """
-        path = f"/{quote(f'{self._place.bucket}/{name}')}"
+        path = f"/{quote(f'{self._url.bucket}/{name}')}"
         if query:
             path += f"?{urlencode(sorted(query.items()), quote_via=quote)}"
         credentials, now = self.provider.retrieve(), datetime.now(UTC)
-        digest = "UNSIGNED-PAYLOAD" if self._place.secure else hashlib.sha256(body).hexdigest()
+        digest = "UNSIGNED-PAYLOAD" if self._url.secure else hashlib.sha256(body).hexdigest()
         headers: dict[str, str | list[str] | tuple[str]] = {
-            "Host": self._place.endpoint,
+            "Host": self._url.endpoint,
             "Content-Type": "application/octet-stream",
             "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
             "x-amz-content-sha256": digest,
@@ -113,8 +101,8 @@ class Session:
             headers["If-None-Match"] = "*"
         signed = sign_v4_s3(
             method=method,
-            url=urlsplit(f"{self._place.url}{path}"),
-            region=self._place.region,
+            url=urlsplit(f"{self._url.endpoint_url}{path}"),
+            region=self._url.region,
             headers=headers,
             credentials=credentials,
             content_sha256=digest,
@@ -124,43 +112,41 @@ class Session:
         answer = self._pool.urlopen(method, path, body, cast(dict[str, str], signed), tries, redirect=False)
         # The completion of a multipart upload may fail after the server has sent its 200.
         if answer.status not in (200, 204) or b"<Error>" in answer.data[:200]:
-            raise _refusal(answer)
+            error = _refusal(answer)
+            if if_absent and isinstance(error, S3Error) and error.code in _NOT_MET:
+                raise Conflict(f"there is an object already: {name!r}") from error
+            raise error
         return answer
 
     def look(self, *, make: bool) -> None:
         """Raises `StoreUnfit` when the bucket keeps what is deleted: a locked one has versions too. make: it may be new."""
-        place = self._place
-        with translated(place, "look at it"):
-            try:
-                status = self._versioning()
-            except S3Error as error:
-                if error.code != "NoSuchBucket" or not make:
-                    raise
-                self._make()
-                status = self._versioning()
+        try:
+            status = self._versioning()
+        except S3Error as error:
+            if error.code != "NoSuchBucket" or not make:
+                raise
+            self._make()
+            status = self._versioning()
         if status in ("Enabled", "Suspended"):
             raise StoreUnfit(
-                f"{place} keeps what is deleted, for its versioning is {status.lower()}; "
+                f"{self._url} keeps what is deleted, for its versioning is {status.lower()}; "
                 "use a bucket that never had versioning or object locking"
             )
         self.fit = True
 
     def probe(self) -> None:
         """Write a small object, see that a put under a condition does not replace it, and delete it."""
-        place, name = self._place, f"{self._place.prefix}checks/{uuid4().hex}"
-        with translated(place, "write to it"):
-            # Where there is no answer to this, none to a removal is waited for; a sweep removes what may be left.
-            self.ask("PUT", name, body=b"check")
-            heeded = False
-            try:
-                self.ask("PUT", name, body=b"check", if_absent=True)
-            except S3Error as error:
-                heeded = error.code in NOT_MET
-                if not heeded:
-                    raise
-            self.client.remove_object(place.bucket, name)
-            if not heeded:
-                raise StoreUnfit(f"{place}: the server replaces what it is asked not to (If-None-Match); use a newer one")
+        name = f"{self._url.prefix}checks/{uuid4().hex}"
+        # Where there is no answer to this, none to a removal is waited for; a sweep removes what may be left.
+        self.ask("PUT", name, body=b"check")
+        heeded = False
+        try:
+            self.ask("PUT", name, body=b"check", if_absent=True)
+        except Conflict:
+            heeded = True
+        self.client.remove_object(self._url.bucket, name)
+        if not heeded:
+            raise StoreUnfit(f"{self._url}: the server replaces what it is asked not to (If-None-Match); use a newer one")
         self._heeds_conditions = True
 
     def heed_conditions(self) -> None:
@@ -173,49 +159,37 @@ class Session:
 
     def _client(self, url: str) -> Minio:
         scheme, _, endpoint = url.partition("://")
-        return Minio(
-            endpoint,
-            secure=scheme == "https",
-            region=self._place.region,
-            credentials=self.provider,
-            http_client=self._pools,
-        )
+        secure, region = scheme == "https", self._url.region
+        return Minio(endpoint, secure=secure, region=region, credentials=self.provider, http_client=self._pools)
 
     def _versioning(self) -> str | None:
         try:
-            return self.client.get_bucket_versioning(self._place.bucket).status
+            return self.client.get_bucket_versioning(self._url.bucket).status
         except S3Error as error:
             if error.code == "AccessDenied":
                 raise StoreUnfit(
-                    f"{self._place}: it cannot be known whether it keeps what is deleted; allow s3:GetBucketVersioning"
+                    f"{self._url}: it cannot be known whether it keeps what is deleted; allow s3:GetBucketVersioning"
                 ) from error
             if error.code not in _NOT_IMPLEMENTED:
                 raise
-        if not self.client.bucket_exists(self._place.bucket):
+        if not self.client.bucket_exists(self._url.bucket):
             self._make()
         return None
 
     def _make(self) -> None:
         try:
-            self.client.make_bucket(self._place.bucket)
+            self.client.make_bucket(self._url.bucket)
         except S3Error as error:
             if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise
 
 
 class _Retries(Retry):
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: BaseHTTPResponse | None = None,
-        error: Exception | None = None,
-        _pool: ConnectionPool | None = None,
-        _stacktrace: TracebackType | None = None,
-    ) -> Self:
-        if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
-            raise error
-        return super().increment(method, url, response, error, _pool, _stacktrace)
+    def increment(self, *args: Any, **options: Any) -> Self:
+        for given in (*args, *options.values()):
+            if isinstance(given, ReadTimeoutError | ConnectTimeoutError):
+                raise given
+        return super().increment(*args, **options)
 
 
 def _tries(*, repeatable: bool) -> Retry:
@@ -240,13 +214,13 @@ def _tries(*, repeatable: bool) -> Retry:
 _REPEATED, _ONCE_IF_ABSENT = _tries(repeatable=True), _tries(repeatable=False)
 
 
-def _provider(place: Place, pools: PoolManager) -> Provider:
-    if place.keys is not None:
-        return StaticProvider(*place.keys)
-    providers: list[Provider] = [EnvMinioProvider(), EnvAWSProvider()]
+def _provider(url: MinioUrl, pools: PoolManager) -> providers.Provider:
+    if url.keys is not None:
+        return providers.StaticProvider(*url.keys)
+    found: list[providers.Provider] = [providers.EnvMinioProvider(), providers.EnvAWSProvider()]
     if any(os.environ.get(name) for name in _ASKS_FOR_IAM):
-        providers.append(IamAwsProvider(http_client=pools))
-    return ChainedProvider(providers)
+        found.append(providers.IamAwsProvider(http_client=pools))
+    return providers.ChainedProvider(found)
 
 
 def _refusal(answer: BaseHTTPResponse) -> Exception:

@@ -1,4 +1,4 @@
-"""What MinIO's errors mean to the port."""
+"""Say what an error of MinIO, or of the way to it, means to the port."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ from xml.etree.ElementTree import ParseError
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
-from backends.minio_urls import Place
-from backends.ports import StoreError, StoreFull, StoreUnavailable
+from backends.minio_urls import MinioUrl
+from backends.ports import StoreFull, StoreUnavailable
 
 # minio-py raises a `ValueError` for an answer that it cannot read, and where it finds no credentials.
 ERRORS: Final = (MinioException, HTTPError, OSError, ValueError, ParseError)
-NOT_MET: Final = ("PreconditionFailed", "ConditionalRequestConflict")
-"""The codes of a condition that did not hold."""
-
 _FULL = re.compile(r".*(StorageFull|QuotaExceeded|InsufficientStorage)")
+_ASKED = {
+    "put": "put an object",
+    "get": "get an object",
+    "stream": "get an object",
+    "list": "list objects",
+    "delete": "delete objects",
+    "sweep": "sweep up",
+    "sweep_table": "sweep up",
+    "check": "write to it",
+    "table_location": "find credentials",
+    "signed_url": "sign a URL",
+    "close": "close its connections",
+}
 _WORDS = {
     "NoSuchBucket": "the bucket is gone",
     "AccessDenied": "the credentials do not allow it",
@@ -30,27 +40,12 @@ _WORDS = {
 }
 
 
-class translated:
-    """Turns what minio-py and urllib3 raise into what the port promises.
-
-    For what a session asks by itself, before the store's methods do: each says in its own words what it could not do.
-    """
-
-    def __init__(self, place: Place, asked: str) -> None:
-        self._place, self._asked = place, asked
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ERRORS):
-            raise fault(self._place, self._asked, error) from error
-
-
-def fault(place: Place, asked: str, error: Exception) -> StoreError:
-    """What the port promises to raise. asked: what was asked of the server, in words."""
+def fault(url: MinioUrl, error: Exception, method: str) -> StoreUnavailable:
+    """The port's error in the place of `error`, which the port's `method` met at `url`."""
+    failed = f"{url}: could not {_ASKED[method]}"
     if not isinstance(error, S3Error):
-        return StoreUnavailable(f"{place}: could not {asked}: {type(error).__name__}")
+        return StoreUnavailable(f"{failed}: {type(error).__name__}")
     code = error.code or ""
     is_full = bool(_FULL.match(code)) or error.response.status == 507
-    words = f"could not {asked}: {_WORDS.get(code, 'there is no room' if is_full else code)} ({code})"
-    return (StoreFull if is_full else StoreUnavailable)(f"{place}: {words}")
+    words = _WORDS.get(code, "there is no room" if is_full else code)
+    return (StoreFull if is_full else StoreUnavailable)(f"{failed}: {words} ({code})")

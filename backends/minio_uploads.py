@@ -10,17 +10,17 @@ from html import escape, unescape
 from minio.datatypes import ListMultipartUploadsResult
 from minio.error import S3Error
 
-from backends.minio_connections import Session
+from backends.minio_connections import MinioClient
 
 # S3 takes at most 10,000 parts, all but the last of one size on some servers: 160 GB.
 _PART_BYTES = 16 << 20
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
-class Upload:
+class MultipartUpload:
     """An upload in parts, of which nobody sees anything until it is complete."""
 
-    def __init__(self, session: Session, name: str, upload_id: str | None = None) -> None:
+    def __init__(self, session: MinioClient, name: str, upload_id: str | None = None) -> None:
         self._session, self._name = session, name
         self._etags: list[str] = []
         self._id = upload_id or self._begin()
@@ -54,7 +54,7 @@ class Upload:
         return unescape(found[1].decode())
 
 
-def uploads(session: Session) -> Iterator[tuple[str, str, datetime]]:
+def uploads(session: MinioClient) -> Iterator[tuple[str, str, datetime]]:
     """Every upload in parts that is under way in the bucket: its object, its id and when it was begun."""
     # Without a prefix: for MinIO that is the name of one object.
     query = {"uploads": "", "prefix": ""}

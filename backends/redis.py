@@ -18,16 +18,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
 from backends.checks import check_change, check_names
 from backends.ports import Change, Committed, Conflict, Document, Entry, NamesLogs, StateStore, StoreUnavailable
-from backends.redis_connections import Connections
+from backends.redis_connections import RedisClients
 from backends.redis_scripts import COMMIT, EXPIRE, GET, GET_MANY, REBUILD, SCAN, read_scripts
 from backends.redis_servers import condition, every_server, found, primaries, rewrite
-from backends.redis_urls import place_of
+from backends.redis_urls import redis_url
 
 _LARGEST = 2**63 - 1
 _LONGEST_US = 1 << 51
@@ -51,9 +51,9 @@ class RedisState(StateStore, NamesLogs):
 
     def __init__(self, url: str) -> None:
         read_scripts()
-        self._place = place_of(url)
-        self._connections = Connections(self._place)
-        self._run, self._ask = self._connections.run, self._connections.ask
+        self._url = redis_url(url)
+        self._clients = RedisClients(self._url)
+        self._run, self._ask = self._clients.run, self._clients.ask
 
     def get(self, space: str, key: str) -> Document | None:
         check_names(space, key)
@@ -106,7 +106,8 @@ class RedisState(StateStore, NamesLogs):
 
     def commit(self, space: str, change: Change) -> Committed:
         check_change(space, change)
-        logs = {log: number for number, log in enumerate(dict.fromkeys(_logs(change)), 1)}
+        touched = dict.fromkeys(log for log, _ in (*change.appends, *change.drops))
+        logs = {log: number for number, log in enumerate(touched, 1)}
         before = self._key(space, "log:")
         keys = [self._key(space, name) for name in ("documents", "index", "expiries", "counters", "dropped")]
         version, *rest = self._run(
@@ -127,11 +128,11 @@ class RedisState(StateStore, NamesLogs):
         self._ask("UNLINK", counters)
 
     def scrub(self) -> None:
-        deadline = time.monotonic() + self._place.scrub_seconds
-        with self._connections.translated(), every_server(self._place, self._connections.client()) as servers:
+        deadline = time.monotonic() + self._url.scrub_seconds
+        with self._clients.translated(), every_server(self._url, self._clients.client()) as servers:
             # A long log is rebuilt at about 10 µs an entry, and the server answers nobody meanwhile.
-            with closing(Connections(replace(self._place, timeout_seconds=self._place.scrub_seconds))) as patient:
-                for space, kind in found(servers, self._place.prefix):
+            with closing(RedisClients(replace(self._url, timeout_seconds=self._url.scrub_seconds))) as patient:
+                for space, kind in found(servers, self._url.prefix):
                     if kind == "expiries":
                         self._expire(patient, space, deadline)
                     elif kind == "dropped":
@@ -142,47 +143,42 @@ class RedisState(StateStore, NamesLogs):
         try:
             return self._condition()
         except StoreUnavailable:
-            if self._place.kind != "cluster":
+            if self._url.kind != "cluster":
                 raise
-            self._connections.close()  # another server may have taken over, which nothing but a use would notice
+            self._clients.close()  # another server may have taken over, which nothing but a use would notice
             return self._condition()
 
     def close(self) -> None:
-        self._connections.close()
+        self._clients.close()
 
     def _condition(self) -> str:
-        with self._connections.translated():
-            conditions = [condition(*one) for one in primaries(self._connections.client(), self._place.prefix)]
-        versions = " and ".join(dict.fromkeys(one.version for one in conditions))
-        warnings = dict.fromkeys(warning for one in conditions for warning in one.warnings)
+        with self._clients.translated():
+            conditions = [condition(*one) for one in primaries(self._clients.client(), self._url.prefix)]
+        versions = " and ".join(dict.fromkeys(version for version, _ in conditions))
+        warnings = dict.fromkeys(warning for _, warnings in conditions for warning in warnings)
         return "; ".join([f"{versions} can be written to", *(f"warning: {warning}" for warning in warnings)])
 
-    def _expire(self, patient: Connections, space: bytes, deadline: float) -> None:
+    def _expire(self, patient: RedisClients, space: bytes, deadline: float) -> None:
         keys = [self._tagged(space, name) for name in ("documents", "index", "expiries")]
         while patient.run(EXPIRE, keys):
             if time.monotonic() > deadline:
                 raise StoreUnavailable("Redis: what is timed out is not removed in time")
 
-    def _rebuild(self, patient: Connections, space: bytes) -> None:
+    def _rebuild(self, patient: RedisClients, space: bytes) -> None:
         dropped = self._tagged(space, "dropped")
         for log in patient.ask("SMEMBERS", dropped):
             patient.run(REBUILD, [dropped, self._tagged(space, "log:") + log], log)
 
     def _key(self, space: str, name: str) -> str:
-        return f"{self._place.prefix}:{{{space.translate(_WITHIN_SPACE)}}}:{name}"
+        return f"{self._url.prefix}:{{{space.translate(_WITHIN_SPACE)}}}:{name}"
 
     def _tagged(self, space: bytes, name: str) -> bytes:
-        return b"%s:{%s}:%s" % (self._place.prefix.encode(), space, name.encode())
+        return b"%s:{%s}:%s" % (self._url.prefix.encode(), space, name.encode())
 
 
 def _document(packed: bytes) -> Document:
     version, _, value = packed.split(b" ", 2)
     return Document(value, int(version))
-
-
-def _logs(change: Change) -> Iterator[str]:
-    yield from (log for log, _ in change.appends)
-    yield from (log for log, _ in change.drops)
 
 
 def _arguments(change: Change, logs: dict[str, int], before: int) -> list[bytes | str | int]:

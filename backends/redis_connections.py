@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -17,18 +18,17 @@ from redis.sentinel import Sentinel
 
 from backends.ports import StoreError, StoreFull, StoreUnavailable
 from backends.redis_scripts import Script
-from backends.redis_urls import Place
+from backends.redis_urls import RedisUrl
 
 Client = redis.Redis | RedisCluster
 Address = tuple[str, int]
-_MANY = 1 << 16
 
 
-class Connections:
+class RedisClients:
     """The clients of one store. Safe to use from any thread, and in a child beside its parent."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, url: RedisUrl) -> None:
+        self.url = url
         # By process: a child leaves its parent's clients alone, whose locks other threads may have held at the fork.
         self._here: dict[int, _Process] = {}
 
@@ -37,12 +37,12 @@ class Connections:
         with self.translated():
             client = self.client()
             try:
-                return command(client, *words)
+                return client.execute_command(*words)
             except redis.ConnectionError as error:
                 # Its subclasses are answers, and another would be the same.
                 if not repeat or type(error) is not redis.ConnectionError:
                     raise
-                return command(client, *words)
+                return client.execute_command(*words)
 
     def run(self, script: Script, keys: Sequence[bytes | str], *arguments: bytes | str | float, repeat: bool = True) -> Any:
         """What the script answers. Only without `repeat` it is sure to be run at most once."""
@@ -63,7 +63,7 @@ class Connections:
                     if here.attempts > attempt and here.fault is not None:
                         raise StoreUnavailable(str(here.fault))  # of the attempt that this one has waited for
                     try:
-                        here.client = connect(self.place)
+                        here.client = connect(self.url)
                     except Exception as fault:
                         here.fault = StoreUnavailable(_told(fault))
                         raise
@@ -95,32 +95,32 @@ class Connections:
                 self._here.pop(os.getpid(), None)
             told = str(error)
             full = isinstance(error, OutOfMemoryError) or ("MISCONF" in told and "No space left" in told)
-            secrets = filter(None, (self.place.password, self.place.sentinel_password))
+            secrets = filter(None, (self.url.password, self.url.sentinel_password))
             cause = None if any(secret in told for secret in secrets) and not isinstance(error, NoScriptError) else error
             raise (StoreFull if full else StoreUnavailable)(_told(error, hide=cause is None)) from cause
 
 
+@dataclass(slots=True, eq=False)
 class _Process:
     """What one process has made."""
 
-    def __init__(self) -> None:
-        self.making = threading.Lock()
-        self.client: Client | None = None
-        self.attempts = 0
-        self.fault: StoreUnavailable | None = None
+    making: threading.Lock = field(default_factory=threading.Lock)
+    client: Client | None = None
+    attempts: int = 0
+    fault: StoreUnavailable | None = None
 
 
-def connect(place: Place) -> Client:
-    """A client for `place`. A cluster's asks for the cluster's layout at once, the others do nothing before they are used."""
-    if place.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in place.servers]
-        cluster = RedisCluster(startup_nodes=nodes, retry=_once(), require_full_coverage=False, **_settings(place))
+def connect(url: RedisUrl) -> Client:
+    """A client for `url`. A cluster's asks for the cluster's layout at once, the others do nothing before they are used."""
+    if url.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in url.servers]
+        cluster = RedisCluster(startup_nodes=nodes, retry=_once(), require_full_coverage=False, **_settings(url))
         _look_alone(cluster)
         return cluster
-    if place.kind == "sentinel":
-        master: redis.Redis = sentinel(place).master_for(place.master, db=place.database, retry=_once(), **_settings(place))
+    if url.kind == "sentinel":
+        master: redis.Redis = sentinel(url).master_for(url.master, db=url.database, retry=_once(), **_settings(url))
         return master
-    return client_of(place, place.servers[0])
+    return client_of(url, url.servers[0])
 
 
 def _look_alone(cluster: RedisCluster) -> None:
@@ -141,22 +141,16 @@ def _look_alone(cluster: RedisCluster) -> None:
     manager.initialize = look_unless_another_does
 
 
-def command(client: Client, *words: bytes | str | float) -> Any:
-    """The server's answer. Raises what the driver raises."""
-    return client.execute_command(*words)
-
-
-def client_of(place: Place, address: Address) -> redis.Redis:
+def client_of(url: RedisUrl, address: Address) -> redis.Redis:
     """A client for that server alone."""
     host, port = address
-    return redis.Redis(host=host, port=port, db=place.database, retry=_once(), **_settings(place))
+    return redis.Redis(host=host, port=port, db=url.database, retry=_once(), **_settings(url))
 
 
-def sentinel(place: Place) -> Sentinel:
-    """The sentinels of `place`."""
-    login = {"username": place.sentinel_username, "password": place.sentinel_password}
-    sentinels: Any = Sentinel
-    made: Sentinel = sentinels(place.servers, sentinel_kwargs={**_settings(place), **login, "retry": _once()})
+def sentinel(url: RedisUrl) -> Sentinel:
+    """The sentinels of `url`."""
+    login = {"username": url.sentinel_username, "password": url.sentinel_password}
+    made: Sentinel = Sentinel(url.servers, sentinel_kwargs={**_settings(url), **login, "retry": _once()})
     return made
 
 
@@ -165,23 +159,23 @@ def _once() -> Retry:
     return Retry(NoBackoff(), 0)
 
 
-def _settings(place: Place) -> dict[str, Any]:
+def _settings(url: RedisUrl) -> dict[str, Any]:
     tls = {
         "ssl": True,
-        "ssl_ca_certs": place.ca or None,
-        "ssl_certfile": place.cert or None,
-        "ssl_keyfile": place.key or None,
+        "ssl_ca_certs": url.ca,
+        "ssl_certfile": url.cert,
+        "ssl_keyfile": url.key,
         "ssl_check_hostname": True,
     }
     return {
-        "username": place.username,
-        "password": place.password,
-        "socket_timeout": place.timeout_seconds,
-        "socket_connect_timeout": place.timeout_seconds,
+        "username": url.username,
+        "password": url.password,
+        "socket_timeout": url.timeout_seconds,
+        "socket_connect_timeout": url.timeout_seconds,
         "socket_keepalive": True,
-        "max_connections": _MANY,  # as many as threads
+        "max_connections": 1 << 16,  # more than threads
         "protocol": 2,  # whose connections are known to be broken when there is anything to read before a command
-        **(tls if place.tls else {}),
+        **(tls if url.tls else {}),
     }
 
 

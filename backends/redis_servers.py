@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -14,20 +13,12 @@ from redis.cluster import RedisCluster
 from redis.crc import key_slot
 
 from backends.ports import StoreUnavailable
-from backends.redis_connections import Address, Client, client_of, command, sentinel
-from backends.redis_urls import Place
+from backends.redis_connections import Address, Client, client_of, sentinel
+from backends.redis_urls import RedisUrl
 
 _CHECK_MS = 1000
 _PAUSE_SECONDS = 0.02
 _SCANNED = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A server's name and version, and what is wrong with its setting, in words."""
-
-    version: str
-    warnings: tuple[str, ...]
 
 
 def primaries(client: Client, prefix: str) -> Iterator[tuple[redis.Redis, str]]:
@@ -47,12 +38,15 @@ def primaries(client: Client, prefix: str) -> Iterator[tuple[redis.Redis, str]]:
             return
 
 
-def condition(server: redis.Redis, key: str) -> Condition:
-    """How the server is, after a write to it. Raises what the driver raises."""
-    command(server, "SET", key, b"", "PX", _CHECK_MS)
-    info = command(server, "INFO")
+def condition(server: redis.Redis, key: str) -> tuple[str, list[str]]:
+    """The name and version of a server, and what is wrong with its settings, after a write to it.
+
+    Raises what the driver raises.
+    """
+    server.execute_command("SET", key, b"", "PX", _CHECK_MS)
+    info = _info(server)
     name = "Valkey" if "valkey_version" in info else "Redis"
-    return Condition(f"{name} {info.get('valkey_version') or info['redis_version']}", tuple(_warnings(server, info)))
+    return f"{name} {info.get('valkey_version') or info['redis_version']}", [*_warnings(server, info)]
 
 
 def _warnings(server: redis.Redis, info: dict[str, Any]) -> Iterator[str]:
@@ -77,38 +71,38 @@ def _warnings(server: redis.Redis, info: dict[str, Any]) -> Iterator[str]:
 def _setting(server: redis.Redis, name: str) -> str | None:
     """A setting of the server, if it tells it: managed ones do not."""
     try:
-        found = command(server, "CONFIG GET", name)
+        found = server.execute_command("CONFIG GET", name)
     except redis.ResponseError:
         return None
     return found.get(name) if isinstance(found, dict) else None
 
 
 @contextmanager
-def every_server(place: Place, client: Client) -> Iterator[list[redis.Redis]]:
+def every_server(url: RedisUrl, client: Client) -> Iterator[list[redis.Redis]]:
     """A client for each server, replicas and those that are down included."""
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(client_of(place, address))) for address in _addresses(place, client)]
+        yield [stack.enter_context(closing(client_of(url, address))) for address in _addresses(url, client)]
 
 
-def _addresses(place: Place, client: Client) -> list[Address]:
-    if place.kind == "sentinel":
-        guards = sentinel(place)
+def _addresses(url: RedisUrl, client: Client) -> list[Address]:
+    if url.kind == "sentinel":
+        guards = sentinel(url)
         try:
-            master = guards.discover_master(place.master)
-            replicas = guards.sentinels[0].sentinel_slaves(place.master)  # of the one that has answered
+            master = guards.discover_master(url.master)
+            replicas = guards.sentinels[0].sentinel_slaves(url.master)  # of the one that has answered
             return [master, *((one["ip"], int(one["port"])) for one in replicas)]
         finally:
             guards.close()
     if isinstance(client, RedisCluster):
-        nodes = command(client, "CLUSTER NODES")
-        return [_address(name, place) for name, node in nodes.items() if "noaddr" not in node["flags"]]
-    info = command(client, "INFO", "replication")
-    return [place.servers[0], *((told["ip"], int(told["port"])) for name, told in info.items() if _names_replica(name, told))]
+        nodes = client.execute_command("CLUSTER NODES")
+        return [_address(name, url) for name, node in nodes.items() if "noaddr" not in node["flags"]]
+    info = client.execute_command("INFO", "replication")
+    return [url.servers[0], *((told["ip"], int(told["port"])) for name, told in info.items() if _names_replica(name, told))]
 
 
-def _address(name: str, place: Place) -> Address:
+def _address(name: str, url: RedisUrl) -> Address:
     host, _, port = name.rpartition(":")
-    return host or place.servers[0][0], int(port)
+    return host or url.servers[0][0], int(port)
 
 
 def _names_replica(name: str, told: object) -> bool:
@@ -123,7 +117,7 @@ def found(servers: list[redis.Redis], prefix: str) -> Iterator[tuple[bytes, str]
             continue
         cursor = None
         while cursor != 0:
-            cursor, keys = command(server, "SCAN", cursor or 0, "MATCH", begin + b"*", "COUNT", _SCANNED)
+            cursor, keys = server.execute_command("SCAN", cursor or 0, "MATCH", begin + b"*", "COUNT", _SCANNED)
             for key in keys:
                 space, _, kind = key.removeprefix(begin).partition(b"}:")
                 yield space, kind.decode(errors="replace")
@@ -147,7 +141,7 @@ def rewrite(servers: list[redis.Redis], deadline: float) -> None:
 def _write(server: redis.Redis, order: str, status: str, deadline: float) -> None:
     while True:
         try:
-            command(server, order)
+            server.execute_command(order)
             break
         except redis.ResponseError as error:
             # The server has begun one by itself.
@@ -178,5 +172,5 @@ def _wait(server: redis.Redis, until: Callable[[dict[str, Any]], bool], deadline
 
 
 def _info(server: redis.Redis) -> dict[str, Any]:
-    info: dict[str, Any] = command(server, "INFO")
+    info: dict[str, Any] = server.execute_command("INFO")
     return info

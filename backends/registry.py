@@ -34,10 +34,6 @@ class StoreUrls(Protocol):
     def objects_url(self) -> str: ...
 
 
-class UnknownScheme(ValueError):
-    """No backend is registered for the URL's scheme; the message names those that are."""
-
-
 def open_state(url: str) -> StateStore:
     """The state store for `url`: `memory://`, or `sqlite://` and a path (`sqlite:///srv/state.db`, `sqlite://var/state.db`)."""
     store: StateStore = _load(STATE_BACKENDS, url)(url)
@@ -81,6 +77,6 @@ def _load(table: dict[str, str], url: str) -> Any:
     scheme = url.partition("://")[0] if "://" in url else ""
     if scheme not in table:
         known = ", ".join(f"{name}://" for name in sorted(table))
-        raise UnknownScheme(f"no store for {scheme or 'a URL without a scheme'!r}; there are {known}")
+        raise ValueError(f"no store for {scheme or 'a URL without a scheme'!r}; there are {known}")
     module, _, name = table[scheme].partition(":")
     return getattr(import_module(module), name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import math
 import os
 import random
 import sqlite3
@@ -12,23 +10,13 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from backends.checks import check_change, check_names
-from backends.faults import Call, TranslatesFaults
-from backends.ports import (
-    ABSENT,
-    Change,
-    Committed,
-    Conflict,
-    Document,
-    Entry,
-    StateStore,
-    StoreError,
-    StoreFull,
-    StoreUnavailable,
-)
-from backends.sqlite_connections import Connections, close_before_forks
+from backends.faults import TranslatesFaults
+from backends.ports import ABSENT, Change, Committed, Conflict, Document, Entry, StateStore, StoreFull, StoreUnavailable
+from backends.sqlite_connections import SqliteConnections, close_before_forks
 from backends.urls import chosen, path_and_options, seconds
 
 _OPTIONS = {"timeout_seconds": "5", "synchronous": "normal"}
@@ -67,15 +55,13 @@ _LARGEST = 2**63 - 1
 _EXPIRED_AT_ONCE = 256
 
 
+@dataclass(slots=True, eq=False)
 class _WaitingCommit:
     """A commit that waits for its turn, and what became of it."""
 
-    __slots__ = ("change", "outcome", "space")
-
-    def __init__(self, space: str, change: Change) -> None:
-        self.space = space
-        self.change = change
-        self.outcome: Committed | Exception | None = None
+    space: str
+    change: Change
+    outcome: Committed | Exception | None = None
 
 
 class SqliteState(TranslatesFaults, StateStore):
@@ -88,8 +74,7 @@ class SqliteState(TranslatesFaults, StateStore):
     def __init__(self, url: str) -> None:
         self._path, options = path_and_options(url, _OPTIONS)
         self._synchronous = chosen(options, "synchronous", ("full", "normal"))
-        told = f"timeout_seconds={options['timeout_seconds']!r} in a store's URL; it is a number of seconds"
-        self._timeout_seconds = seconds(options, "timeout_seconds", told, fits=lambda number: 0 <= number < math.inf)
+        self._timeout_seconds = seconds(options, "timeout_seconds")
         self._start_afresh()
         close_before_forks(self)
 
@@ -154,8 +139,10 @@ class SqliteState(TranslatesFaults, StateStore):
         self._patient.close()
         self._writer.close()
 
-    def fault_of(self, error: Exception, call: Call) -> StoreError:
-        return self._told(error)
+    def fault_of(self, error: Exception, method: str) -> StoreUnavailable:
+        if not isinstance(error, sqlite3.Error):
+            return super().fault_of(error, method)
+        return (StoreFull if _code(error) == sqlite3.SQLITE_FULL else StoreUnavailable)(f"SQLite: {error}")
 
     def before_fork(self) -> None:
         self._writer.shut()
@@ -171,9 +158,9 @@ class SqliteState(TranslatesFaults, StateStore):
     def _start_afresh(self) -> None:
         self._turn = threading.Lock()
         self._queue: deque[_WaitingCommit] = deque()
-        self._patient = Connections(lambda: self._connect(self._timeout_seconds))
+        self._patient = SqliteConnections(lambda: self._connect(self._timeout_seconds))
         # The one that writes does its own waiting: SQLite's sleeps up to 0.1 s between tries, and another process slips in.
-        self._writer = Connections(lambda: self._connect(0))
+        self._writer = SqliteConnections(lambda: self._connect(0))
 
     def _connect(self, busy_seconds: float) -> sqlite3.Connection:
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
@@ -219,20 +206,13 @@ class SqliteState(TranslatesFaults, StateStore):
                 culprit = None
         except Exception as error:
             # Each of those who wait raises an error of its own. A copy of the driver's would lose its code.
-            told = self._told(error) if isinstance(error, self.DRIVER_ERRORS) else error
+            told = self.fault_of(error, "commit") if isinstance(error, self.DRIVER_ERRORS) else error
             for waiting in [culprit] if culprit else batch:
                 waiting.outcome = type(told)(*told.args)
                 waiting.outcome.__cause__ = error
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 waiting.outcome = outcome
-
-    def _told(self, error: Exception) -> StoreError:
-        if isinstance(error, sqlite3.Error):
-            is_full, told = _code(error) == sqlite3.SQLITE_FULL, f"SQLite: {error}"
-        else:
-            is_full, told = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT), str(error)
-        return (StoreFull if is_full else StoreUnavailable)(told)
 
     def _insist(self, connection: sqlite3.Connection, statement: str) -> None:
         """Execute `statement` as soon as the file is not busy, within the timeout."""

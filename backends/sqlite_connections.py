@@ -12,7 +12,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 
-class Connections:
+class SqliteConnections:
     """As many connections to one file as there are threads at work, made when they are needed and used again."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:

@@ -1,87 +1,52 @@
-"""A store's URL taken apart: `scheme://[user:password@]hosts/path?option=value`, or a path instead of hosts and path.
+"""What the URLs of all stores share: options behind `?`, and what is said of wrong ones.
 
-A fault of a URL that may hold a password is told without repeating any of it: each part of a misspelt one may hold some of
-the secret.
+No message repeats the value of an option: a part of a misspelt URL may hold some of a password.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-
-@dataclass(frozen=True, slots=True)
-class StoreUrl:
-    """The parts of a URL, letter by letter: nothing is decoded or checked.
-
-    place: all between `://` and `?`. login, hosts and path: the same in parts; the path is without its first slash.
-    """
-
-    scheme: str
-    place: str = field(repr=False)
-    login: str = field(repr=False)
-    hosts: str
-    path: str
-    query: str = field(repr=False)
-
-    @classmethod
-    def of(cls, url: str) -> Self:
-        scheme, _, rest = url.partition("://")
-        place, _, query = rest.partition("?")
-        authority, _, path = place.partition("/")
-        login, _, hosts = authority.rpartition("@")
-        return cls(scheme, place, login, hosts, path, query)
-
-    @property
-    def username(self) -> str:
-        return self.login.partition(":")[0]
-
-    @property
-    def password(self) -> str:
-        return self.login.partition(":")[2]
-
-    def options(
-        self, defaults: Mapping[str, str], *, unknown: Callable[[str], str], unreadable: str | None = None
-    ) -> dict[str, str]:
-        """The options over their defaults.
-
-        unknown: says that these names are none. unreadable: says that the query is malformed; else the parser says it. Both
-        are raised as `ValueError`.
-        """
-        try:
-            given = dict(parse_qsl(self.query, keep_blank_values=True, strict_parsing=bool(self.query)))
-        except ValueError as fault:
-            raise ValueError(unreadable or str(fault)) from None
-        if names := sorted(given.keys() - defaults.keys()):
-            raise ValueError(f"{unknown(', '.join(names))}; there are {', '.join(sorted(defaults))}")
-        return {**defaults, **given}
+_MOST_SECONDS = 1e9
 
 
 def path_and_options(url: str, defaults: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The absolute path that `url` names, and its options over `defaults`. Raises `ValueError`. Such a URL holds no secret."""
-    parts = StoreUrl.of(url)
-    if not parts.place:
+    """Take a URL apart that holds no secret: the absolute path, letter by letter, and the options. Raises `ValueError`."""
+    path, _, query = url.partition("://")[2].partition("?")
+    if not path:
         raise ValueError(f"{url!r} names no path")
-    options = parts.options(defaults, unknown=lambda names: f"unknown option {names} in {url!r}")
-    return os.path.abspath(parts.place), options
+    return os.path.abspath(path), options_of(query, defaults, repr(url))
+
+
+def options_of(query: str, defaults: Mapping[str, str], url: str) -> dict[str, str]:
+    """Read the options over their defaults. url: how a `ValueError` names the URL. A plus stands for itself."""
+    known = ", ".join(sorted(defaults))
+    try:
+        given = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=bool(query)))
+    except ValueError:
+        raise ValueError(f"{url} has options that cannot be read; they are name=value, joined by &: {known}") from None
+    if given.keys() - defaults.keys():
+        raise ValueError(f"{url} has an unknown option; there are {known}")
+    return {**defaults, **given}
 
 
 def chosen(options: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    """The option `name`; raises `ValueError` unless it is one of `choices`."""
+    """Read an option that is one of `choices`. Raises `ValueError`."""
     if options[name] not in choices:
-        raise ValueError(f"{name}={options[name]!r} in a store's URL; it is one of {', '.join(choices)}")
+        raise ValueError(f"the option {name} of a store's URL must be one of {', '.join(choices)}")
     return options[name]
 
 
-def seconds(options: Mapping[str, str], name: str, told: str, *, fits: Callable[[float], bool]) -> float:
-    """The option `name` as a number of seconds; raises `ValueError` with `told` unless it is one that fits."""
+def seconds(options: Mapping[str, str], name: str, least: float = 0.0, *, above_least: bool = False) -> float:
+    """Read an option that is a number of seconds. above_least: `least` itself is refused. Raises `ValueError`."""
     try:
         number = float(options[name])
     except ValueError:
-        number = float("nan")  # which fits nothing
-    if not fits(number):
-        raise ValueError(told)
+        number = math.nan
+    if not least <= number <= _MOST_SECONDS or (above_least and number == least):
+        bound = "above" if above_least else "of at least"
+        raise ValueError(f"the option {name} of a store's URL must be a number of seconds {bound} {least:g}")
     return number

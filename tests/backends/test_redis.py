@@ -12,7 +12,7 @@ from redis.crc import key_slot
 
 from backends.ports import Change, Entry, Put, StoreFull
 from backends.redis import RedisState
-from backends.redis_urls import place_of
+from backends.redis_urls import redis_url
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def client(redis_server):
     ],
 )
 def test_a_url_says_where_and_how(url, told):
-    place = place_of(url)
-    assert {name: getattr(place, name) for name in told} == told
+    parts = redis_url(url)
+    assert {name: getattr(parts, name) for name in told} == told
 
 
 @pytest.mark.parametrize(
