@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -17,22 +17,12 @@ from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 
-from config.groups import (
-    AccessSettings,
-    CollectionSettings,
-    ExportSettings,
-    ForgettingSettings,
-    LakeSettings,
-    RequestSettings,
-    ServerSettings,
-    StoreSettings,
-    StreamSettings,
-)
+from config import groups
 
 PREFIX = "SMARTHOUSE_"
 _ENGINE = re.compile(r"sc://[^\s/:;?#@]+(:[0-9]+)?(/|$)|sc://\[[0-9A-Fa-f:.]+\](:[0-9]+)?(/|$)")
 
-StoreRule = Callable[[StoreSettings], list[str]]
+StoreRule = Callable[[groups.StoreSettings], list[str]]
 """What must hold of the stores: gives a line for each fault."""
 
 
@@ -44,34 +34,35 @@ class SettingsError(Exception):
 class Settings:
     """The configuration of one process."""
 
-    server: ServerSettings = field(default_factory=ServerSettings)
-    stores: StoreSettings = field(default_factory=StoreSettings)
-    requests: RequestSettings = field(default_factory=RequestSettings)
-    access: AccessSettings = field(default_factory=AccessSettings)
-    exports: ExportSettings = field(default_factory=ExportSettings)
-    streams: StreamSettings = field(default_factory=StreamSettings)
-    collections: CollectionSettings = field(default_factory=CollectionSettings)
-    lake: LakeSettings = field(default_factory=LakeSettings)
-    forgetting: ForgettingSettings = field(default_factory=ForgettingSettings)
+    server: groups.ServerSettings = field(default_factory=groups.ServerSettings)
+    stores: groups.StoreSettings = field(default_factory=groups.StoreSettings)
+    requests: groups.RequestSettings = field(default_factory=groups.RequestSettings)
+    access: groups.AccessSettings = field(default_factory=groups.AccessSettings)
+    exports: groups.ExportSettings = field(default_factory=groups.ExportSettings)
+    streams: groups.StreamSettings = field(default_factory=groups.StreamSettings)
+    collections: groups.CollectionSettings = field(default_factory=groups.CollectionSettings)
+    lake: groups.LakeSettings = field(default_factory=groups.LakeSettings)
+    forgetting: groups.ForgettingSettings = field(default_factory=groups.ForgettingSettings)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, *rules: StoreRule) -> Settings:
-        """Settings from `SMARTHOUSE_*` variables (`os.environ` unless given), held against `RULES` and the caller's own.
+        """Settings from `SMARTHOUSE_*` variables (`os.environ` unless given), checked, also by the caller's own rules.
 
         Raises `SettingsError` with one line for each fault: an unknown name, a value of the wrong kind, a missing URL, or
         settings that do not go together.
         """
         environ = os.environ if environ is None else environ
         given = {name.removeprefix(PREFIX).lower(): text for name, text in environ.items() if name.startswith(PREFIX)}
-        faults = _unknown_names(given)
+        faults = [*_unknown_names(given)]
+        schema = Schema.from_dict({name: one.field.metadata["field"] for name, one in variables().items()})
         try:
-            values = _schema().load(given)
+            values = schema(unknown=EXCLUDE).load(given)
         except ValidationError as error:
             faults += [f"{PREFIX}{name.upper()}: {' '.join(told)}" for name, told in error.messages_dict.items()]
-            values = {name: value for name, value in _valid(error).items() if name not in error.messages_dict}
+            values = {name: value for name, value in dict(error.valid_data or {}).items() if name not in error.messages_dict}
         preset = PRESETS.get(values.get("env", "embedded"), {})
         settings = cls()._with({**preset, **values})._placed()
-        faults += [fault for rule in RULES for fault in rule(settings)]
+        faults += _contradictions(settings)
         faults += [fault for rule in rules for fault in rule(settings.stores)]
         if faults:
             raise SettingsError("The configuration has faults:\n" + "\n".join(f"  {fault}" for fault in faults))
@@ -138,64 +129,27 @@ def variables() -> dict[str, Variable]:
     return found
 
 
-def _schema() -> Schema:
-    return Schema.from_dict({name: one.field.metadata["field"] for name, one in variables().items()})(unknown=EXCLUDE)
-
-
-def _valid(error: ValidationError) -> dict[str, Any]:
-    return error.valid_data if isinstance(error.valid_data, dict) else {}
-
-
-def _unknown_names(given: Mapping[str, str]) -> list[str]:
+def _unknown_names(given: Mapping[str, str]) -> Iterator[str]:
     known = list(variables())
-    return [
-        f"{PREFIX}{name.upper()}: no such setting{_hint(difflib.get_close_matches(name, known, 1))}"
-        for name in given
-        if name not in known
-    ]
+    for name in given:
+        if name not in known:
+            hint = "".join(f"; did you mean {PREFIX}{one.upper()}?" for one in difflib.get_close_matches(name, known, 1))
+            yield f"{PREFIX}{name.upper()}: no such setting{hint}"
 
 
-def _hint(matches: list[str]) -> str:
-    return f"; did you mean {PREFIX}{matches[0].upper()}?" if matches else ""
-
-
-def _stores_are_named(settings: Settings) -> list[str]:
-    return [
-        f"{PREFIX}{name.upper()}: required with SMARTHOUSE_ENV={settings.server.env}"
-        for name in STORE_URLS
-        if not getattr(settings.stores, name)
-    ]
-
-
-def _memory_has_one_worker(settings: Settings) -> list[str]:
-    if settings.server.workers == 1:
-        return []
-    return [
-        f"{PREFIX}{name.upper()}: memory:// is not shared between processes; set {PREFIX}WORKERS=1 or choose another store"
-        for name in STORE_URLS
-        if getattr(settings.stores, name).startswith("memory:")
-    ]
-
-
-def _decoded_holds_a_body(settings: Settings) -> list[str]:
-    if settings.requests.max_decoded_bytes >= settings.requests.max_body_bytes:
-        return []
-    return [f"{PREFIX}MAX_DECODED_BYTES: must be at least {PREFIX}MAX_BODY_BYTES ({settings.requests.max_body_bytes})"]
-
-
-def _engine_is_known(settings: Settings) -> list[str]:
-    if settings.lake.engine_url == "embedded":
-        return []
-    if not _ENGINE.match(settings.lake.engine_url):
-        return [f"{PREFIX}ENGINE_URL: no such engine; there are embedded, and sc://host:port for a Spark Connect endpoint"]
-    if find_spec("pyspark") is None:
-        return [f"{PREFIX}ENGINE_URL: the client of Spark Connect is missing: pip install 'smarthouse-api[spark]'"]
-    return []
-
-
-RULES: tuple[Callable[[Settings], list[str]], ...] = (
-    _stores_are_named,
-    _memory_has_one_worker,
-    _decoded_holds_a_body,
-    _engine_is_known,
-)
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """What must hold between settings: a line for each fault."""
+    urls = {f"{PREFIX}{name.upper()}": getattr(settings.stores, name) for name in STORE_URLS}
+    for name, url in urls.items():
+        if not url:
+            yield f"{name}: required with SMARTHOUSE_ENV={settings.server.env}"
+    for name, url in urls.items():
+        if url.startswith("memory:") and settings.server.workers != 1:
+            yield f"{name}: memory:// is not shared between processes; set {PREFIX}WORKERS=1 or choose another store"
+    body_bytes, engine = settings.requests.max_body_bytes, settings.lake.engine_url
+    if settings.requests.max_decoded_bytes < body_bytes:
+        yield f"{PREFIX}MAX_DECODED_BYTES: must be at least {PREFIX}MAX_BODY_BYTES ({body_bytes})"
+    if engine != "embedded" and not _ENGINE.match(engine):
+        yield f"{PREFIX}ENGINE_URL: no such engine; there are embedded, and sc://host:port for a Spark Connect endpoint"
+    elif engine != "embedded" and find_spec("pyspark") is None:
+        yield f"{PREFIX}ENGINE_URL: the client of Spark Connect is missing: pip install 'smarthouse-api[spark]'"

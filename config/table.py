@@ -16,15 +16,11 @@ def written_into(document: str) -> str:
     """The document with the table as the classes have it now."""
     before, rest = document.split(f"{BEGIN}\n", 1)
     after = rest.split(f"{END}\n", 1)[1]
-    return f"{before}{BEGIN}\n\n{_table()}\n{END}\n{after}"
-
-
-def _table() -> str:
-    lines = ["| setting | default | meaning |", "|---|---|---|"]
-    for name, variable in variables().items():
-        default = _as_text(variable.of(Settings()))
-        lines.append(f"| `{PREFIX}{name.upper()}` | `{default}` | {variable.field.metadata['doc']} |")
-    return "".join(f"{line}\n" for line in lines)
+    rows = "".join(
+        f"| `{PREFIX}{name.upper()}` | `{_as_text(variable.of(Settings()))}` | {variable.field.metadata['doc']} |\n"
+        for name, variable in variables().items()
+    )
+    return f"{before}{BEGIN}\n\n| setting | default | meaning |\n|---|---|---|\n{rows}\n{END}\n{after}"
 
 
 def _as_text(value: Any) -> str:
