@@ -1,1 +1,1 @@
-"""Where bytes rest: the two ports, one module for each technology, and the table that maps URL schemes to them."""
+"""Store bytes: the two ports, one module for each technology, and the table that maps URL schemes to them."""

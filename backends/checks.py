@@ -1,4 +1,4 @@
-"""What may be asked of a store, whichever it is: checked before the store is reached."""
+"""Refuse what no store may be asked, before the store is reached: the checks that all backends share."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ _LONGEST_NAME_BYTES = 512
 
 
 class NotAllowed(ValueError):
-    """What no store may be asked; a driver that raises `ValueError` means another thing."""
+    """Says that no store may be asked this. A driver's own `ValueError` is something else, and is translated."""
 
 
 def check_key(key: str) -> str:
-    """The object key itself; raises `NotAllowed` unless it is what `ObjectStore` calls a key."""
+    """Return `key` if it is one as `ObjectStore` defines it. Raises `NotAllowed`."""
     if len(key) > _LONGEST_KEY or _KEY.fullmatch(key) is None:
         raise NotAllowed(f"not an object key: {key!r}")
     return key
 
 
 def begins_keys(prefix: str) -> bool:
-    """Whether any object key could start with `prefix`."""
+    """Tell whether any object key could start with `prefix`."""
     return len(prefix) <= _LONGEST_KEY and _PREFIX.fullmatch(prefix) is not None
 
 
 def check_names(*names: str) -> None:
-    """Raises `NotAllowed` unless each may name a space, a document or a log."""
+    """Check that each may name a space, a document or a log. Raises `NotAllowed`."""
     for name in names:
         if not 0 < len(name.encode()) <= _LONGEST_NAME_BYTES or "\0" in name:
             raise NotAllowed(f"not the name of a space, a document or a log: {name!r}")
 
 
 def check_change(space: str, change: Change) -> None:
-    """Raises `NotAllowed` unless every name in the commit is one."""
+    """Check every name in a commit. Raises `NotAllowed`."""
     check_names(space, *change.expect, *(put.key for put in change.puts), *change.deletes)
     check_names(*(log for log, _ in change.appends), *(log for log, _ in change.drops))
 
 
 def check_range(start: int, length: int | None, chunk_bytes: int) -> None:
-    """Raises `NotAllowed` unless it is a part of an object, in chunks that end."""
+    """Check a part of an object: no size is negative, and a chunk has at least one byte. Raises `NotAllowed`."""
     if start < 0 or (length or 0) < 0 or chunk_bytes < 1:
         raise NotAllowed(f"not a part of an object: {length} bytes from {start}, {chunk_bytes} at a time")

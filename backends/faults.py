@@ -16,7 +16,7 @@ _ITERATED = ("stream", "list", "scan_all")
 
 
 class TranslatesFaults:
-    """Keeps the promise that no caller meets a driver's error: the base of a backend whose driver raises its own.
+    """Keep a driver's errors away from callers: the base of a backend whose driver raises its own.
 
     1. A port's method that the backend defines raises what `fault_of` makes of a driver's error, with that error as cause.
     2. The iterators that `stream`, `list` and `scan_all` return do the same.
@@ -27,7 +27,7 @@ class TranslatesFaults:
     DRIVER_ERRORS: ClassVar[tuple[type[Exception], ...]] = (OSError,)
 
     def fault_of(self, error: Exception, method: str) -> StoreUnavailable:
-        """The port's error in the place of `error`, which `method` met. This one knows the operating system's errors."""
+        """Turn a driver's error, which the port's `method` met, into the port's. Here: an error of the operating system."""
         is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         return (StoreFull if is_full else StoreUnavailable)(str(error))
 

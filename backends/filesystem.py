@@ -1,6 +1,6 @@
-"""Objects as files below one folder.
+"""Keep objects as files below one folder.
 
-A key is a path. The three folders below the root hold `objects`, the `tables` of deltalake, and what is being `written`.
+A key is a path. The folders below the root are `objects`, `tables` (deltalake's) and `written` (unfinished puts).
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _HALF_WRITTEN = re.compile(r".*#\d+|_commit_.*\.json\.tmp")
 
 
 class FilesystemObjects(TranslatesFaults, ObjectStore):
-    """`file://path?fsync=0`: whether a put waits for the disk (`1`) or may be lost with the machine's power (`0`)."""
+    """Keep objects in the files of one machine: `file://path?fsync=0`.
+
+    fsync: `1`, a put waits for the disk; `0`, a power cut may lose it, a crash of the process does not.
+    """
 
     def __init__(self, url: str) -> None:
         root, options = path_and_options(url, _OPTIONS)

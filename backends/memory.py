@@ -1,4 +1,4 @@
-"""Everything in this process's memory: for tests, and for trying things out."""
+"""Keep everything in this process's memory: for tests, and for trying things out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Space:
 
 
 class MemoryState(StateStore):
-    """`memory://`: gone with the process."""
+    """Keep documents and logs until the process ends: `memory://`."""
 
     def __init__(self, url: str) -> None:
         _check_url(url)
@@ -123,7 +123,7 @@ class MemoryState(StateStore):
 
 
 class MemoryObjects(ObjectStore):
-    """`memory://`: gone with the process, but for the tables, which are in a temporary folder until `close`."""
+    """Keep objects until the process ends: `memory://`. Tables are in a temporary folder until `close`."""
 
     def __init__(self, url: str) -> None:
         _check_url(url)

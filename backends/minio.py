@@ -1,4 +1,4 @@
-"""Objects in a bucket of MinIO, or of another server that speaks S3.
+"""Keep objects in a bucket of MinIO, or of another server that speaks S3.
 
 In the bucket, below the URL's prefix: `objects/<key>`, `tables/<name>/...` and, for a moment, what a check writes.
 """
@@ -28,19 +28,18 @@ _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
 
 
 class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
-    """`minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`
+    """Keep objects in a bucket: `minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`.
 
     secure: `1` TLS, `0` none. region: the bucket's. public_endpoint: `https://host[:port]` under which clients reach the
-    server; without it no URL is signed. timeout_seconds: how long an answer, or its next piece, is waited for.
-    abandoned_after_seconds: how old an upload in parts is when its writer is taken for dead.
+    server; without it no URL is signed. timeout_seconds: the longest wait for an answer or its next piece.
+    abandoned_after_seconds: the age at which a sweep aborts an unfinished upload in parts.
 
-    Without credentials in the URL they are MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or AWS_ACCESS_KEY_ID and the like, or a
-    role that AWS's container and web identity variables ask for. SSL_CERT_FILE names the authorities to trust instead of the
-    system's. The bucket is made when it is missing.
+    If the URL has no credentials, they come from MINIO_ACCESS_KEY and MINIO_SECRET_KEY, from AWS_ACCESS_KEY_ID and the like,
+    or from the role that AWS's container and web identity variables name. SSL_CERT_FILE names the
+    authorities to trust instead of the system's. A missing bucket is made.
 
-    A real MinIO lists only those uploads in parts that began since it was started, and expires all by itself, after the 24
-    hours of its `api stale_uploads_expiry`. What is deleted it moves aside on its disk, and erases every 5 minutes: its
-    `api delete_cleanup_interval`.
+    MinIO lists only the uploads in parts that began since it started. It expires all of them itself after 24 hours
+    (`api stale_uploads_expiry`). It erases deleted bytes from its disk every 5 minutes (`api delete_cleanup_interval`).
     """
 
     DRIVER_ERRORS = ERRORS
@@ -161,7 +160,7 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
         return self._abort_uploads(folder, datetime.max.replace(tzinfo=UTC))
 
     def signed_url(self, key: str, seconds: float, file_name: str | None = None) -> str | None:
-        """As promised, for at most seven days."""
+        """Sign a URL as the port promises, for at most seven days."""
         name = self._objects + check_key(key)
         if not 0 < seconds <= _LONGEST_SIGNATURE_SECONDS:
             raise NotAllowed("a signed URL is for up to seven days")
@@ -187,7 +186,7 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
             raise StoreUnavailable(f"{self._url}: {len(failed)} objects could not be deleted, the first: {failed[0].code}")
 
     def _abort_uploads(self, folder: str, before: datetime) -> int:
-        """Abort the uploads in parts into the folder that were begun until then; how many."""
+        """Abort the uploads into `folder` that began no later than `before`; how many."""
         aborted = 0
         session = self._clients.open()
         for name, upload_id, begun_at in uploads(session):

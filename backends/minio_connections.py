@@ -1,4 +1,4 @@
-"""The clients of one bucket that each process has for itself."""
+"""Connect to the bucket: a client for each process, with the requests that minio-py cannot make."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _NOT_IMPLEMENTED = ("NotImplemented", "MethodNotAllowed")
 
 
 class MinioClients:
-    """One `MinioClient` for each process: what a fork inherits stays its parent's, and is neither used nor closed here."""
+    """Give each process a `MinioClient` of its own. A child neither uses nor closes what it inherits from its parent."""
 
     def __init__(self, url: MinioUrl) -> None:
         self._url = url
         self._sessions: dict[int, MinioClient] = {}
 
     def session(self) -> MinioClient:
-        """This process's clients; nobody has looked at the bucket."""
+        """This process's client. The bucket may not have been looked at."""
         return self._sessions.get(os.getpid()) or self._sessions.setdefault(os.getpid(), MinioClient(self._url))
 
     def open(self) -> MinioClient:
-        """This process's clients, for a bucket that was made if need be and that keeps nothing that is deleted."""
+        """This process's client, for a bucket that exists and keeps nothing that is deleted. Raises `StoreUnfit`."""
         session = self.session()
         if not session.fit:
             session.look(make=True)
@@ -56,7 +56,7 @@ class MinioClients:
 
 
 class MinioClient:
-    """minio-py's client, and the requests that it has no method for."""
+    """Talk to one bucket: minio-py's client, and the requests that it has no method for."""
 
     def __init__(self, url: MinioUrl) -> None:
         self._url = url
@@ -76,13 +76,12 @@ class MinioClient:
     def ask(
         self, method: str, name: str, query: Mapping[str, str] | None = None, body: bytes = b"", *, if_absent: bool = False
     ) -> BaseHTTPResponse:
-        """Send a request for the object `name`, or for the bucket if that is empty; raises `S3Error` unless it is granted.
+        """Send a request for the object `name`, or for the bucket if `name` is empty. Raises `S3Error` if it is refused.
 
-        if_absent: under the condition that there is no such object; raises `Conflict` if there is.
+        if_absent: only if there is no such object; raises `Conflict` if there is.
 
-
-        minio-py's own methods put under no condition and list no uploads. Its signer does, in every 7.x; its presigned URLs
-        would do too, but they leave signatures in the logs on the way.
+        minio-py's own methods cannot put under a condition or list uploads, so its signer (in every 7.x) signs this request.
+        Its presigned URLs would do too, but would leave signatures in the logs of proxies.
         """
         path = f"/{quote(f'{self._url.bucket}/{name}')}"
         if query:
@@ -119,7 +118,10 @@ class MinioClient:
         return answer
 
     def look(self, *, make: bool) -> None:
-        """Raises `StoreUnfit` when the bucket keeps what is deleted: a locked one has versions too. make: it may be new."""
+        """Make sure that the bucket keeps no deleted bytes. Raises `StoreUnfit` if it has versions; a locked one has too.
+
+        make: make the bucket if it is missing.
+        """
         try:
             status = self._versioning()
         except S3Error as error:
@@ -135,9 +137,9 @@ class MinioClient:
         self.fit = True
 
     def probe(self) -> None:
-        """Write a small object, see that a put under a condition does not replace it, and delete it."""
+        """Make sure that the server can be written to, and that a conditional put replaces nothing. Raises `StoreUnfit`."""
         name = f"{self._url.prefix}checks/{uuid4().hex}"
-        # Where there is no answer to this, none to a removal is waited for; a sweep removes what may be left.
+        # If this fails, nothing is removed, since that would take another timeout; a sweep removes what may be left.
         self.ask("PUT", name, body=b"check")
         heeded = False
         try:
@@ -150,7 +152,7 @@ class MinioClient:
         self._heeds_conditions = True
 
     def heed_conditions(self) -> None:
-        """Raises `StoreUnfit` when the server ignores conditions; asks it once."""
+        """Make sure, once, that the server heeds conditions. Raises `StoreUnfit`."""
         if not self._heeds_conditions:
             self.probe()
 
@@ -193,9 +195,9 @@ class _Retries(Retry):
 
 
 def _tries(*, repeatable: bool) -> Retry:
-    """What broke off is tried once more, and twice what the server could not do just now; what timed out has taken its time.
+    """Retry a broken connection once, and a server that could not answer just now twice. Never retry a timeout.
 
-    repeatable: it may be done twice. A condition that was met, and whose answer was lost, would not be met again.
+    repeatable: the request may be done twice. A condition that was met, and whose answer was lost, is not met again.
     """
     return _Retries(
         total=2,

@@ -41,7 +41,7 @@ _WORDS = {
 
 
 def fault(url: MinioUrl, error: Exception, method: str) -> StoreUnavailable:
-    """The port's error in the place of `error`, which the port's `method` met at `url`."""
+    """Turn `error`, which the port's `method` met at `url`, into the port's error, with the remedy in words."""
     failed = f"{url}: could not {_ASKED[method]}"
     if not isinstance(error, S3Error):
         return StoreUnavailable(f"{failed}: {type(error).__name__}")

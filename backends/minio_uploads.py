@@ -1,4 +1,4 @@
-"""Uploads in parts: objects that are large, or of a length that is not known before their end."""
+"""Upload in parts: for objects that are large, or whose length is unknown before their end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
 class MultipartUpload:
-    """An upload in parts, of which nobody sees anything until it is complete."""
+    """Upload one object in parts. Nobody sees any of it until it is complete."""
 
     def __init__(self, session: MinioClient, name: str, upload_id: str | None = None) -> None:
         self._session, self._name = session, name
@@ -38,7 +38,7 @@ class MultipartUpload:
         self._session.ask("POST", self._name, {"uploadId": self._id}, body, if_absent=if_absent)
 
     def abort(self) -> bool:
-        """Whether there was something to abort."""
+        """Remove the parts; whether there was something to abort."""
         try:
             self._session.ask("DELETE", self._name, {"uploadId": self._id})
         except S3Error as error:
@@ -55,7 +55,7 @@ class MultipartUpload:
 
 
 def uploads(session: MinioClient) -> Iterator[tuple[str, str, datetime]]:
-    """Every upload in parts that is under way in the bucket: its object, its id and when it was begun."""
+    """List the unfinished uploads in the bucket: object, id, and when each began."""
     # Without a prefix: for MinIO that is the name of one object.
     query = {"uploads": "", "prefix": ""}
     while True:
@@ -69,7 +69,7 @@ def uploads(session: MinioClient) -> Iterator[tuple[str, str, datetime]]:
 
 
 def parts(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """The bytes of `chunks` in parts of one size, the last one shorter, and whether it is that one; at least one part."""
+    """Cut `chunks` into parts of one size, at least one: each with whether it is the last, which may be shorter."""
     held = bytearray()
     for chunk in chunks:
         for at in range(0, len(chunk), _PART_BYTES):

@@ -1,4 +1,4 @@
-"""Take a MinIO URL apart. No message repeats any of it: each part of a misspelt one may hold some of the secret."""
+"""Parse the URL of a bucket. No message repeats any of it: each part of a misspelt URL may hold some of the secret."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MinioUrl:
 
 
 def minio_url(url: str) -> MinioUrl:
-    """Take `url` apart. Raises `ValueError`."""
+    """Parse `minio://...`. Raises `ValueError`."""
     try:
         parts = urlsplit(url)
         login, _, endpoint = parts.netloc.rpartition("@")

@@ -3,7 +3,7 @@
 Two ports hold everything durable: `StateStore` (small documents and append-only logs) and `ObjectStore` (bytes of any
 size under a key). The docstrings are the contract; `tests/backends` holds every backend to them.
 
-Both are safe to share between threads, and, but for `memory://`, between processes. A constructor opens nothing:
+Both are safe to share between threads, and, except for `memory://`, between processes. A constructor opens nothing:
 connections are made on first use, so that a store may be built before a fork and used after it. What a driver raises
 reaches no caller: an outage is `StoreUnavailable`, a store that is full is `StoreFull`.
 """
@@ -273,7 +273,7 @@ class ObjectStore(ABC):
 
 
 class SignsUrls(ABC):
-    """A power that some object stores have: whoever holds the URL gets the object from the store itself, without a key."""
+    """A power that some object stores have: anyone with the URL gets the object from the store itself, without a key."""
 
     @abstractmethod
     def signed_url(self, key: str, seconds: float, file_name: str | None = None) -> str | None:

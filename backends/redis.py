@@ -1,11 +1,11 @@
-"""Documents and logs in Redis: one server, a master that Sentinel names, or a Cluster.
+"""Keep documents and logs in Redis: one server, a master that Sentinel names, or a Cluster.
 
-What belongs to a space is named `<prefix>:{<space>}:...`, so that a Cluster keeps it together; in the space's name `%`, `{` and
+The keys of a space are named `<prefix>:{<space>}:...`, so that a Cluster keeps it together; in the space's name `%`, `{` and
 `}` are written as `%25`, `%7B` and `%7D`:
 
     :documents      hash, key -> `<version> <expires_us> <value>`
     :index          sorted set of the keys, for scans
-    :expiries       sorted set of the keys that time out, by when: microseconds since 1970 of the server's clock
+    :expiries       sorted set of the keys that expire, by when: microseconds since 1970 by the server's clock
     :counters       hash: `version` of the space, `log:<log>` the last sequence given
     :dropped        set of logs that lost entries, which a scrub has to rebuild
     :log:<log>      a stream; an entry's id is `<sequence>-0`, its value the field `v`
@@ -37,16 +37,19 @@ _WITHIN_SPACE = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
 
 class RedisState(StateStore, NamesLogs):
-    """`redis://[user:password@]host:port/database`, `redis+sentinel://[...]host:port,host:port/master/database`, or
-    `redis+cluster://[...]host:port,host:port`; each as `rediss...` over TLS.
+    """Keep documents and logs in Redis or Valkey. `rediss` instead of `redis` is TLS:
+
+    - `redis://[user:password@]host:port/database`
+    - `redis+sentinel://[user:password@]host:port,host:port/master/database`
+    - `redis+cluster://[user:password@]host:port,host:port`
 
     Options after `?`: `prefix=smarthouse` of every key; `timeout_seconds=2` to connect and for each answer;
     `scrub_seconds=120`; over TLS `ca`, and `cert` and `key` of this client, all paths of PEM files; with Sentinel
-    `sentinel_username` and `sentinel_password`. What is special in a password is written with `%`.
+    `sentinel_username` and `sentinel_password`. Special characters in a password are percent-encoded.
 
-    A commit is as durable as the server: it asks for `appendonly yes` with `appendfsync always`. Whatever replaces a master
-    is a replica that may not have the last commits yet, which are lost then. A full server (`maxmemory`, `noeviction`) refuses
-    commits that append, or that put more documents without a lifetime than they delete; all others pass.
+    A commit is as durable as the server: set `appendonly yes` and `appendfsync always`. A replica that replaces a master may
+    lack the last commits, which are lost then. A full server (`maxmemory`, `noeviction`) refuses commits that append, or that
+    put more documents without a lifetime than they delete; all others pass.
     """
 
     def __init__(self, url: str) -> None:

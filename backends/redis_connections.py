@@ -1,4 +1,4 @@
-"""Clients of Redis: one for each process, made when it is first used, and none that repeats a write by itself."""
+"""Connect to Redis: a client for each process, made on first use, that never repeats a write by itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Address = tuple[str, int]
 
 
 class RedisClients:
-    """The clients of one store. Safe to use from any thread, and in a child beside its parent."""
+    """Give each process a client of its own for one store. Safe in any thread, and in a child beside its parent."""
 
     def __init__(self, url: RedisUrl) -> None:
         self.url = url
@@ -33,7 +33,7 @@ class RedisClients:
         self._here: dict[int, _Process] = {}
 
     def ask(self, *words: bytes | str | float, repeat: bool = True) -> Any:
-        """The answer to one command; it is asked once more, if it may be, when the connection turns out to be broken."""
+        """Send one command; its answer. repeat: send it once more if the connection turns out to be broken."""
         with self.translated():
             client = self.client()
             try:
@@ -45,7 +45,7 @@ class RedisClients:
                 return client.execute_command(*words)
 
     def run(self, script: Script, keys: Sequence[bytes | str], *arguments: bytes | str | float, repeat: bool = True) -> Any:
-        """What the script answers. Only without `repeat` it is sure to be run at most once."""
+        """Run a script; its answer. Without `repeat`, it runs at most once."""
         try:
             return self.ask("EVALSHA", script.sha, len(keys), *keys, *arguments, repeat=repeat)
         except StoreUnavailable as error:
@@ -54,7 +54,7 @@ class RedisClients:
         return self.ask("EVAL", script.text, len(keys), *keys, *arguments, repeat=repeat)
 
     def client(self) -> Client:
-        """This process's client, connected where it must be to exist. Raises what the driver raises."""
+        """This process's client. A cluster's connects when it is made. Raises what the driver raises."""
         here = self._here.get(os.getpid()) or self._here.setdefault(os.getpid(), _Process())
         attempt = here.attempts
         if here.client is None:
@@ -72,7 +72,7 @@ class RedisClients:
         return here.client
 
     def close(self) -> None:
-        """Close what nobody uses, and leave the rest to who does."""
+        """Close the connections that no thread is using."""
         here = self._here.pop(os.getpid(), None)
         if here is not None and here.client is not None:
             for one in _clients(here.client):
@@ -80,10 +80,11 @@ class RedisClients:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Turns what the driver raises into what the port promises.
+        """Turn what the driver raises into what the port promises.
 
-        Here, and not around the port's methods as in `backends.faults`: RedisCluster raises errors of any kind (KeyError,
-        AttributeError, RuntimeError), which nothing but the place tells from ours. They also end this process's client.
+        This is around the driver's calls, and not around the port's methods as in `backends.faults`: RedisCluster raises
+        errors of any kind (KeyError, AttributeError, RuntimeError), and around a method ours would look the same. Such an
+        error also ends this process's client.
         """
         try:
             yield
@@ -111,7 +112,7 @@ class _Process:
 
 
 def connect(url: RedisUrl) -> Client:
-    """A client for `url`. A cluster's asks for the cluster's layout at once, the others do nothing before they are used."""
+    """Make a client for `url`. A cluster's asks for the layout at once; the others connect when they are used."""
     if url.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in url.servers]
         cluster = RedisCluster(startup_nodes=nodes, retry=_once(), require_full_coverage=False, **_settings(url))
@@ -124,9 +125,9 @@ def connect(url: RedisUrl) -> Client:
 
 
 def _look_alone(cluster: RedisCluster) -> None:
-    """Have one thread at a time look at the cluster's layout anew, which takes long when no server answers.
+    """Let one thread at a time ask for the cluster's layout again, which takes long if no server answers.
 
-    redis-py makes every thread that lost a connection do so, one after another. Here the others report what they saw.
+    redis-py makes every thread that lost a connection ask, one after another. Here the others raise their error at once.
     """
     manager: Any = cluster.nodes_manager
     look, looking = manager.initialize, threading.Lock()
@@ -142,13 +143,13 @@ def _look_alone(cluster: RedisCluster) -> None:
 
 
 def client_of(url: RedisUrl, address: Address) -> redis.Redis:
-    """A client for that server alone."""
+    """Make a client for the one server at `address`."""
     host, port = address
     return redis.Redis(host=host, port=port, db=url.database, retry=_once(), **_settings(url))
 
 
 def sentinel(url: RedisUrl) -> Sentinel:
-    """The sentinels of `url`."""
+    """Make a client for the sentinels that `url` names."""
     login = {"username": url.sentinel_username, "password": url.sentinel_password}
     made: Sentinel = Sentinel(url.servers, sentinel_kwargs={**_settings(url), **login, "retry": _once()})
     return made
@@ -186,7 +187,7 @@ def _clients(client: Client) -> list[redis.Redis]:
 
 
 def _told(error: Exception, *, hide: bool = False) -> str:
-    """The error in words. What may repeat a command, which holds data, is left out."""
+    """The error in words, without any part that may repeat a command, which holds data."""
     if isinstance(error, RedisClusterException) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     words = isinstance(error, redis.RedisError | OSError) and not hide

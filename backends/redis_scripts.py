@@ -1,6 +1,6 @@
-"""What Redis does in one step, in Lua: the files of `backends/lua`, each behind `prelude.lua`.
+"""Load the steps that Redis does as one, in Lua: the files of `backends/lua`, each after `prelude.lua`.
 
-Each script touches one space, whose keys share a slot, and is given all of them. Documents rest as
+Each script touches one space, whose keys share a slot, and is given all of them. Documents are stored as
 `<version> <expires_us> <value>`, times in microseconds of the server's clock, 0 for ever. All numbers stay below 2^53, where
 Lua's are exact; versions are compared as text.
 """
@@ -14,7 +14,7 @@ from typing import Final
 
 
 class Script:
-    """A script and the name under which Redis remembers it until it is restarted."""
+    """Name a script to Redis: its text, and the hash by which Redis remembers it until a restart."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -38,6 +38,6 @@ REBUILD: Final = Script("rebuild")
 
 
 def read_scripts() -> None:
-    """Read the files, before an upgrade of them under the running process could."""
+    """Read all files now, so that an upgrade under the running process does not mix versions."""
     for script in (GET, GET_MANY, SCAN, COMMIT, EXPIRE, REBUILD):
         _ = script.sha

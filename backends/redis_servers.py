@@ -1,4 +1,4 @@
-"""What is asked of the servers behind a store, one by one: how they are set up, and that they rewrite their files."""
+"""Talk to the servers behind a store one by one: check how they are set up, and have them rewrite their files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCANNED = 1000
 
 
 def primaries(client: Client, prefix: str) -> Iterator[tuple[redis.Redis, str]]:
-    """Each server that takes writes, with a key of no meaning that belongs to it. Of a cluster, those that hold slots."""
+    """Every server that takes writes, each with a key to probe it with. In a cluster: those that hold slots."""
     if not isinstance(client, RedisCluster):
         yield client, f"{prefix}:check"
         return
@@ -39,10 +39,7 @@ def primaries(client: Client, prefix: str) -> Iterator[tuple[redis.Redis, str]]:
 
 
 def condition(server: redis.Redis, key: str) -> tuple[str, list[str]]:
-    """The name and version of a server, and what is wrong with its settings, after a write to it.
-
-    Raises what the driver raises.
-    """
+    """Check a server with a write: its name and version, and a warning for each unsafe setting. Raises the driver's errors."""
     server.execute_command("SET", key, b"", "PX", _CHECK_MS)
     info = _info(server)
     name = "Valkey" if "valkey_version" in info else "Redis"
@@ -69,7 +66,7 @@ def _warnings(server: redis.Redis, info: dict[str, Any]) -> Iterator[str]:
 
 
 def _setting(server: redis.Redis, name: str) -> str | None:
-    """A setting of the server, if it tells it: managed ones do not."""
+    """A setting of the server; None if it does not tell, as managed servers do not."""
     try:
         found = server.execute_command("CONFIG GET", name)
     except redis.ResponseError:
@@ -79,7 +76,7 @@ def _setting(server: redis.Redis, name: str) -> str | None:
 
 @contextmanager
 def every_server(url: RedisUrl, client: Client) -> Iterator[list[redis.Redis]]:
-    """A client for each server, replicas and those that are down included."""
+    """Clients for all servers, one each, including replicas and servers that are down."""
     with ExitStack() as stack:
         yield [stack.enter_context(closing(client_of(url, address))) for address in _addresses(url, client)]
 
@@ -110,7 +107,7 @@ def _names_replica(name: str, told: object) -> bool:
 
 
 def found(servers: list[redis.Redis], prefix: str) -> Iterator[tuple[bytes, str]]:
-    """The spaces under `prefix` and the kinds of keys that they have; any of them perhaps more than once."""
+    """Find the spaces under `prefix`, each with a kind of key that it has. A pair may come more than once."""
     begin = f"{prefix}:{{".encode()
     for server in servers:
         if _info(server).get("role") == "slave":
@@ -124,10 +121,11 @@ def found(servers: list[redis.Redis], prefix: str) -> Iterator[tuple[bytes, str]
 
 
 def rewrite(servers: list[redis.Redis], deadline: float) -> None:
-    """Have every server write its files anew, as the data is now, and remove the old ones.
+    """Have every server replace its files with the data as it is now, so that no deleted byte remains.
 
-    A rewrite that was under way is waited for and followed by another. Both kinds of file are written, whatever the settings
-    are now: a snapshot may be left of other ones, or of a replica's first copy.
+    1. A rewrite that is under way is waited for and followed by another.
+    2. Both kinds of file are written, whatever the settings are now: a snapshot may be left from earlier settings, or from a
+       replica's first copy.
     """
     now = [_info(server) for server in servers]
     written = {one["master_replid"]: int(one["master_repl_offset"]) for one in now if one.get("role") == "master"}

@@ -1,4 +1,4 @@
-"""Take a URL of Redis apart. No message repeats any of it: it may hold a password."""
+"""Parse the URLs of Redis. No message repeats any of one: it may hold a password."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RedisUrl:
 
 
 def redis_url(url: str) -> RedisUrl:
-    """Take `url` apart. Raises `ValueError`."""
+    """Parse `redis://...` and its relatives. Raises `ValueError`."""
     scheme, _, rest = url.partition("://")
     if (known := _SCHEME.fullmatch(scheme)) is None:
         raise ValueError("not a URL of Redis: it begins with redis://, rediss://, redis+sentinel:// or redis+cluster://")
@@ -55,7 +55,7 @@ def redis_url(url: str) -> RedisUrl:
     its_own = (_TLS if tls else {}) | (_SENTINEL if kind == "sentinel" else {})
     options = options_of(query, _COMMON | its_own, f"{scheme}://")
     if not _PREFIX.fullmatch(options["prefix"]):
-        raise ValueError("the option prefix of a store's URL is made of letters, digits and . _ : / -")
+        raise ValueError("the option prefix of a store's URL must be made of letters, digits and . _ : / -")
     database, master = _database_and_master(scheme, kind, path)
     return RedisUrl(
         kind,
@@ -80,8 +80,8 @@ def _servers(scheme: str, kind: str, hosts: str) -> tuple[tuple[str, int], ...]:
     if len(servers) < len(found) or (kind == "one" and len(servers) > 1) or any(port > 65535 for _, port in servers):
         some = "host:port" if kind == "one" else "host:port,host:port"
         raise ValueError(
-            f"{scheme}:// names no server as it should: [user:password@]{some}, with what is special in a password "
-            "written as %2F"
+            f"{scheme}:// must name its servers as [user:password@]{some}, "
+            "with special characters of the password percent-encoded, such as %2F"
         )
     return servers
 
@@ -89,7 +89,7 @@ def _servers(scheme: str, kind: str, hosts: str) -> tuple[tuple[str, int], ...]:
 def _database_and_master(scheme: str, kind: str, path: str) -> tuple[int, str]:
     master, _, database = path.partition("/") if kind == "sentinel" else ("", "", path)
     if kind == "sentinel" and (not master or master.isdigit()):
-        raise ValueError(f"{scheme}:// names no master: it ends in /mymaster, or in /mymaster/0 with a database's number")
+        raise ValueError(f"{scheme}:// names no master: it must end in /mymaster, or in /mymaster/0 with a database's number")
     if kind == "cluster" and path not in ("", "0"):
         raise ValueError(f"{scheme}:// names a database, but a cluster has none")
     if not re.fullmatch("[0-9]{0,5}", database):
@@ -99,5 +99,5 @@ def _database_and_master(scheme: str, kind: str, path: str) -> tuple[int, str]:
 
 def _decoded(scheme: str, text: str) -> str | None:
     if _NO_ESCAPE.search(text):
-        raise ValueError(f"{scheme}:// has a % in its user or password that is not written as %25")
+        raise ValueError(f"{scheme}:// has a % in its user or password that must be written as %25")
     return unquote(text) or None

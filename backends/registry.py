@@ -1,4 +1,4 @@
-"""The URL chooses: scheme -> "module:Class", imported when it is used."""
+"""Open the stores that URLs name. Each scheme has a row `"module:Class"`; the module is imported on first use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OBJECT_BACKENDS = {
 
 
 class StoreUrls(Protocol):
-    """Whatever says which stores to use."""
+    """The two URLs that say which stores to use, such as `config.groups.StoreSettings`."""
 
     @property
     def state_url(self) -> str: ...
@@ -35,19 +35,25 @@ class StoreUrls(Protocol):
 
 
 def open_state(url: str) -> StateStore:
-    """The state store for `url`: `memory://`, or `sqlite://` and a path (`sqlite:///srv/state.db`, `sqlite://var/state.db`)."""
+    """Open the state store at `url`: `memory://`, or `sqlite://` and a path (`sqlite:///srv/state.db`, `sqlite://var/state.db`).
+
+    Connects to nothing. Raises `ValueError`.
+    """
     store: StateStore = _load(STATE_BACKENDS, url)(url)
     return store
 
 
 def open_objects(url: str) -> ObjectStore:
-    """The object store for `url`: `memory://`, or `file://` and a path (`file:///srv/objects`, `file://var/objects`)."""
+    """Open the object store at `url`: `memory://`, or `file://` and a path (`file:///srv/objects`, `file://var/objects`).
+
+    Connects to nothing. Raises `ValueError`.
+    """
     store: ObjectStore = _load(OBJECT_BACKENDS, url)(url)
     return store
 
 
 def faults(urls: StoreUrls) -> list[str]:
-    """A line for each URL that names no store. Connects to none."""
+    """Report URLs that name no store, a line for each. Connects to none."""
     told = []
     for name, open_store in (("state_url", open_state), ("objects_url", open_objects)):
         try:
@@ -59,7 +65,7 @@ def faults(urls: StoreUrls) -> list[str]:
 
 
 def unfit(urls: StoreUrls) -> list[str]:
-    """A line for each store that is set up so that it would break a promise. One that does not answer may yet be fit."""
+    """Report stores whose set-up would break a promise, a line for each. One that does not answer may yet be fit."""
     told = []
     for name, store in (("state_url", open_state(urls.state_url)), ("objects_url", open_objects(urls.objects_url))):
         try:

@@ -1,4 +1,4 @@
-"""Documents and logs in one SQLite file, shared by the threads and processes of one machine."""
+"""Keep documents and logs in one SQLite file, shared by the threads and processes of one machine."""
 
 from __future__ import annotations
 
@@ -65,8 +65,10 @@ class _WaitingCommit:
 
 
 class SqliteState(TranslatesFaults, StateStore):
-    """`sqlite://path?timeout_seconds=5&synchronous=normal`: how long to wait for another process that writes, and whether a
-    commit waits for the disk (`full`) or may be lost with the machine's power, though not with its processes (`normal`).
+    """Keep documents and logs in a file: `sqlite://path?timeout_seconds=5&synchronous=normal`.
+
+    timeout_seconds: how long to wait for another process that writes. synchronous: `full`, a commit waits for the disk;
+    `normal`, a power cut may lose it, a crash of the processes does not.
     """
 
     DRIVER_ERRORS = (sqlite3.Error, OSError)
@@ -103,7 +105,7 @@ class SqliteState(TranslatesFaults, StateStore):
         check_change(space, change)
         waiting = _WaitingCommit(space, change)
         self._queue.append(waiting)
-        # Whoever's turn it is commits for all who wait, so that they share one wait for the disk.
+        # The thread whose turn it is commits for all that wait, so that they share one wait for the disk.
         with self._turn:
             if waiting.outcome is None:
                 self._settle([self._queue.popleft() for _ in range(len(self._queue))])
@@ -196,7 +198,7 @@ class SqliteState(TranslatesFaults, StateStore):
                 waiting.outcome = StoreUnavailable("the commit was interrupted")
 
     def _transact(self, batch: list[_WaitingCommit]) -> None:
-        """Commit the batch in one transaction; or, when one of it fails by itself, give the outcome to that one alone."""
+        """Commit the batch in one transaction. If one commit of it fails by itself, give the outcome to that one alone."""
         culprit: _WaitingCommit | None = None
         outcomes: list[Committed | Conflict] = []
         try:

@@ -1,4 +1,4 @@
-"""SQLite connections that threads take turns with, and that no fork carries over."""
+"""Lend SQLite connections to threads, and close them before a fork."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 
 class SqliteConnections:
-    """As many connections to one file as there are threads at work, made when they are needed and used again."""
+    """Lend connections to one file: as many as threads at work, made when needed and used again."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connect = connect
@@ -24,7 +24,7 @@ class SqliteConnections:
 
     @contextmanager
     def borrowed(self) -> Iterator[sqlite3.Connection]:
-        """A connection of one's own. One that saw an error is closed: the next borrower looks at the file afresh."""
+        """Borrow a connection. After an error it is closed, so that the next borrower looks at the file afresh."""
         with self._gate:
             while self._shut:
                 self._gate.wait()
@@ -67,7 +67,7 @@ class SqliteConnections:
 
 
 class Forkable(Protocol):
-    """A store that has connections of this process's own."""
+    """A store that has to close its connections before a fork, and to open them after it."""
 
     def before_fork(self) -> None: ...
     def after_fork_in_parent(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What the URLs of all stores share: options behind `?`, and what is said of wrong ones.
+"""Parse what the URLs of all stores share: a path, and the options behind `?`.
 
 No message repeats the value of an option: a part of a misspelt URL may hold some of a password.
 """
@@ -14,7 +14,7 @@ _MOST_SECONDS = 1e9
 
 
 def path_and_options(url: str, defaults: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Take a URL apart that holds no secret: the absolute path, letter by letter, and the options. Raises `ValueError`."""
+    """Parse a URL that holds no secret: its absolute path, with nothing decoded, and its options. Raises `ValueError`."""
     path, _, query = url.partition("://")[2].partition("?")
     if not path:
         raise ValueError(f"{url!r} names no path")

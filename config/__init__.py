@@ -1,1 +1,1 @@
-"""What varies from one deployment to the next."""
+"""Configure a deployment: the settings of the service, and those of gunicorn."""

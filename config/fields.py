@@ -1,6 +1,6 @@
-"""The kinds of settings: each gives a dataclass field that knows how to read its text and what it is for.
+"""Declare settings: each function gives a dataclass field that knows its default, how to read its text, and what it is for.
 
-`variable` names the setting's variable where that is not the group's prefix and the field's name.
+variable: the setting's variable if that is not the group's prefix and the field's name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def words(default: tuple[str, ...], doc: str) -> Any:
 
 
 def secret_url(default: str, doc: str) -> Any:
-    """A URL that may hold a password, and so is not shown."""
+    """Declare a URL that may hold a password, and so is never shown."""
     return _setting(fields.String(), default, doc, repr=False)
 
 
@@ -46,7 +46,7 @@ def count(default: int, doc: str, minimum: int = 1, maximum: int | None = None, 
 def duration(
     default: float, doc: str, minimum: float = 0.0, maximum: float | None = None, *, above_minimum: bool = False
 ) -> Any:
-    """Seconds, or what the name says. above_minimum: the minimum itself is refused."""
+    """Declare a time in seconds, or in the unit that its name ends in. above_minimum: the minimum itself is refused."""
     rule = validate.Range(min=minimum, max=maximum, min_inclusive=not above_minimum)
     return _setting(fields.Float(validate=rule), default, doc)
 
@@ -60,7 +60,7 @@ def choice(default: str, doc: str, *choices: str) -> Any:
 
 
 def rate(default: str, doc: str) -> Any:
-    """`limits`' notation, such as `600/minute`; empty for no limit."""
+    """Declare a rate in the notation of `limits`, such as `600/minute`; empty for no limit."""
     return _setting(fields.String(validate=_is_rate), default, doc)
 
 
@@ -70,4 +70,4 @@ def _is_rate(given: str) -> None:
     except ValueError:
         amount = 0
     if amount < 1:
-        raise ValidationError(f"{given!r} is no rate; write one such as 600/minute, or nothing for no limit.")
+        raise ValidationError(f"{given!r} is not a rate; write one such as 600/minute, or nothing for no limit.")

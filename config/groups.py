@@ -1,4 +1,4 @@
-"""The settings, in groups: each service takes the group that it needs, whole.
+"""Say what can be set, in groups: each service takes the whole group that it needs.
 
 A field's variable is `SMARTHOUSE_`, the group's prefix and the field's name, in capitals. Its text is its row in the README,
 which `python -m config.table` writes. Sizes are bytes, rates `limits`' notation (`600/minute`).
@@ -15,7 +15,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 class Group:
-    """A frozen dataclass of settings."""
+    """The base of the groups. prefix: what the names of a group's variables begin with, after `SMARTHOUSE_`."""
 
     prefix: ClassVar[str] = ""
 

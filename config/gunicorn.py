@@ -1,4 +1,4 @@
-"""gunicorn's settings: `gunicorn -c config/gunicorn.py wsgi:app`."""
+"""Configure gunicorn: `gunicorn -c config/gunicorn.py wsgi:app`."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ reload = settings.server.reload
 graceful_timeout = int(settings.server.request_timeout_seconds)
 timeout = 60
 keepalive = 5
-# As long as it may be: names of streams may be long, and percent-encoded.
+# The longest that gunicorn allows: names of streams may be long, and are percent-encoded.
 limit_request_line = 8190
 control_socket_disable = True
-# gunicorn's own debug log holds the paths of requests as they came, with whatever secret somebody put there.
+# gunicorn's own debug log repeats the paths of requests, with any secret that a client put there.
 loglevel = "info" if settings.server.log_level == "debug" else settings.server.log_level
 
-# Generated clients send `Home_UUID`, a spelling that gunicorn drops in silence. This lets exactly that one header through, from
-# whoever sends it, and believes nobody about anything else. Headers of proxies are the business of TRUSTED_PROXIES.
+# Generated clients send `Home_UUID`, a spelling that gunicorn drops in silence. This lets that one header through, from any
+# address, and trusts no other header. SMARTHOUSE_TRUSTED_PROXIES says which headers of proxies are trusted.
 forwarded_allow_ips = "*"
 forwarder_headers = "HOME_UUID"
 secure_scheme_headers: dict[str, str] = {}
 
-# Arrow's own allocator keeps what an export is done with: a quarter less memory at the peak, for a twentieth more time.
+# Arrow's own allocator keeps the memory of a finished export. The system's needs a quarter less at the peak, and 5 % more time.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
-# The data is the homes': nobody else on this machine is to read it.
+# Only the service's own user may read the homes' data.
 os.umask(0o077)
 
-# The counters of all workers meet in a folder, which the metrics library asks for when it is first imported. It maps files
-# there into memory, and a full disk under those would kill every worker: so not beside the data, and in memory if possible.
-# Whoever has made a folder of this name before is found out when it is made.
+# The workers share their counters through files in a folder, which the metrics library reads when it is first imported.
+# It maps the files into memory, and a full disk under them would kill every worker. So the folder is not beside the data, and
+# in memory if possible. `on_starting` fails if another user has made a folder of this name.
 _shared_memory = "/dev/shm"  # noqa: S108
 _folder_of_folders = _shared_memory if os.path.isdir(_shared_memory) else tempfile.gettempdir()
 _metrics_folder = os.path.join(_folder_of_folders, f"smarthouse-metrics-{os.getuid()}-{os.environ.get('PORT', '8000')}")
@@ -68,12 +68,12 @@ def post_worker_init(worker: Any) -> None:
 
 
 def _show_first_key(house: Any, log: Any) -> None:
-    """Print the first key of a new installation, past the log. Whatever fails here, the service is to start."""
+    """Print the first key of a new installation, past the log. The service starts even if this fails."""
     try:
         if key := house.begin():
             sys.stdout.write(f"An admin key, the first key of this installation, shown this once:\n{key}\n")
             sys.stdout.flush()
-    except Exception as fault:  # of whatever kind: a key can be made by command, and a worker that ends here would end for ever
+    except Exception as fault:  # of any kind: a command can make a key, and a worker that ends here would be restarted for ever
         log.warning("No first key was shown: %s; `smarthouse keys create --admin` makes one", type(fault).__name__)
 
 

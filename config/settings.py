@@ -1,4 +1,4 @@
-"""Every setting of the service: the groups, what the environment makes of them, and what must hold between them.
+"""Read all settings of the service from the environment, and check that they go together.
 
 `SMARTHOUSE_ENV` picks a preset, single settings override it, and all faults are reported together, by name.
 """
@@ -23,7 +23,7 @@ PREFIX = "SMARTHOUSE_"
 _ENGINE = re.compile(r"sc://[^\s/:;?#@]+(:[0-9]+)?(/|$)|sc://\[[0-9A-Fa-f:.]+\](:[0-9]+)?(/|$)")
 
 StoreRule = Callable[[groups.StoreSettings], list[str]]
-"""What must hold of the stores: gives a line for each fault."""
+"""Checks the stores: gives a line for each fault."""
 
 
 class SettingsError(Exception):
@@ -32,7 +32,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """The configuration of one process."""
+    """Hold the configuration of one process, group by group."""
 
     server: groups.ServerSettings = field(default_factory=groups.ServerSettings)
     stores: groups.StoreSettings = field(default_factory=groups.StoreSettings)
@@ -46,7 +46,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, *rules: StoreRule) -> Settings:
-        """Settings from `SMARTHOUSE_*` variables (`os.environ` unless given), checked, also by the caller's own rules.
+        """Read the `SMARTHOUSE_*` variables (from `os.environ` unless given) and check them, by the caller's own rules too.
 
         Raises `SettingsError` with one line for each fault: an unknown name, a value of the wrong kind, a missing URL, or
         settings that do not go together.
@@ -84,7 +84,7 @@ class Settings:
 
 
 class Variable(NamedTuple):
-    """One setting. group: its name in `Settings`."""
+    """Locate one setting: the name of its group in `Settings`, and its field there."""
 
     group: str
     field: dataclasses.Field[Any]
@@ -120,7 +120,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @cache
 def variables() -> dict[str, Variable]:
-    """Every setting, by its variable in small letters without `SMARTHOUSE_`."""
+    """List every setting, by its variable in small letters without `SMARTHOUSE_`."""
     found = {}
     for group in dataclasses.fields(Settings):
         kind: Any = group.default_factory
@@ -138,7 +138,7 @@ def _unknown_names(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
-    """What must hold between settings: a line for each fault."""
+    """The settings that do not go together, a line for each fault."""
     urls = {f"{PREFIX}{name.upper()}": getattr(settings.stores, name) for name in STORE_URLS}
     for name, url in urls.items():
         if not url:

@@ -1,4 +1,4 @@
-"""The table of the settings in the README, made from their classes: `python -m config.table` writes it."""
+"""Write the README's table of settings, from their classes: `python -m config.table`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ END = "<!-- The end of the settings. -->"
 
 
 def written_into(document: str) -> str:
-    """The document with the table as the classes have it now."""
+    """Replace the table in `document` by the table as the classes have it now."""
     before, rest = document.split(f"{BEGIN}\n", 1)
     after = rest.split(f"{END}\n", 1)[1]
     rows = "".join(
