@@ -12,7 +12,7 @@ from backends.registry import open_objects
 from config.settings import Settings
 
 app = Flask(__name__)
-# gunicorn's settings ask for a first key, and start and stop the housekeeping, of whatever they serve; here there is neither.
+# gunicorn's settings ask every application for a first key, and start and stop its housekeeping; here there is neither.
 app.extensions["smarthouse"] = SimpleNamespace(
     begin=lambda: None,
     housekeeper=SimpleNamespace(start=lambda: None),

@@ -7,7 +7,7 @@ still waits until the disk has it. The second yardstick is what orjson takes to 
 
 Only acceptance is timed, of the service and of InfluxDB: nobody keeps house meanwhile, InfluxDB brings nothing from its cache
 into files, Redis does not rewrite its own. How fast the records are then curated into the lake is printed. Each dialect writes
-to a collection of its own, whatever the number of connections. At the end all that was acknowledged is read back and counted.
+to a collection of its own, with any number of connections. At the end all acknowledged records are read back and counted.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Measured:
 
 
 def fill(data_dir: Path, prepared: Sequence[Payload]) -> None:
-    """Put every payload into the lake of `data_dir`, each on its own day of arrival, and let the service tidy up after that."""
+    """Put every payload into the lake of `data_dir`, each on its own day of arrival, and compact the lake."""
     shutil.rmtree(data_dir, ignore_errors=True)
     with lake.opened(Stores(data_dir)) as house:
         lake.receive(house, prepared)

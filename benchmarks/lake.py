@@ -1,4 +1,4 @@
-"""The service's own functions on a pair of stores, without HTTP: payloads received in the past, curated, tidied up, counted."""
+"""The service's own functions on a pair of stores, without HTTP: payloads received in the past, curated, compacted, counted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROW_GROUP: Final = 122_880
 
 @contextmanager
 def opened(stores: Stores, **settings: str) -> Iterator[House]:
-    """The service's parts on the stores, with the defaults of every setting but the flush's patience and the given ones."""
+    """The service's parts on the stores, with the default settings except for a longer flush and those given."""
     patience = {"data_dir": str(stores.data_dir), "flush_timeout_seconds": str(FLUSH_SECONDS)}
     told = {f"SMARTHOUSE_{name.upper()}": value for name, value in {**patience, **settings}.items()}
     house = House(Settings.from_env({**told, **stores.settings}))
@@ -48,15 +48,15 @@ def curate(house: House) -> None:
     house.states.chores.flush()
 
 
-def tidy(house: House) -> None:
-    """What the housekeeper does now and then: merge the small files, drop what that replaced and the log of how it came."""
+def compact(house: House) -> None:
+    """Compact as the housekeeper does: merge the small files, then drop the replaced ones and the table's history."""
     with house.states.table.writing(FLUSH_SECONDS) as lease:
         house.states.table.compact(lease, house.settings.lake.compact_files, lambda: False)
         house.states.table.erase_history(lease)
 
 
 def fill(stores: Stores, prepared: Sequence[Payload], name: str, **settings: str) -> None:
-    """All of that, and print how long it took."""
+    """Receive, curate and compact the payloads, and print how long each took."""
     times = []
     with opened(stores, **settings) as house:
         times.append(time.perf_counter())
@@ -64,11 +64,11 @@ def fill(stores: Stores, prepared: Sequence[Payload], name: str, **settings: str
         times.append(time.perf_counter())
         curate(house)
         times.append(time.perf_counter())
-        tidy(house)
+        compact(house)
         times.append(time.perf_counter())
         files, states = files_of(table(house)).num_rows, rows(house)
-    received, curated, tidied = (after - before for before, after in pairwise(times))
-    took = f"received in {received:.0f} s, curated in {curated:.0f} s, tidied up in {tidied:.1f} s"
+    received, curated, compacted = (after - before for before, after in pairwise(times))
+    took = f"received in {received:.0f} s, curated in {curated:.0f} s, compacted in {compacted:.1f} s"
     print(f"  {name}: {states} states in {files} files, {took}", flush=True)
 
 

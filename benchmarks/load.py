@@ -72,7 +72,7 @@ def run(port: int, payloads: Sequence[Payload], seconds: float, *, again: bool =
 
 
 def post_head(path: str, headers: dict[str, str]) -> str:
-    """The head of a POST, but for the length of its body."""
+    """The head of a POST, except for the length of its body."""
     told = "".join(f"{name}: {value}\r\n" for name, value in {"Host": HOST, **headers}.items())
     return f"POST {path} HTTP/1.1\r\n{told}"
 

@@ -1,7 +1,7 @@
 """Readings of sensors, the same in three dialects: Madevo's, Obsrv's, and InfluxDB's line protocol.
 
 A batch is of `BATCH` readings of a hundred homes. No two of a run are of the same time, because InfluxDB would keep only one of
-two points that are alike but for their values.
+two points that differ only in their values.
 """
 
 from __future__ import annotations

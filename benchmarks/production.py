@@ -1,6 +1,6 @@
 """Redis and MinIO against the embedded stores: uploads, exports, curating, and the latency of a write; each round in turn.
 
-The servers share the machine with the service and whoever asks it, so that the ratio is the worst there is.
+The servers share the machine with the service and its clients, so that the ratio is the worst there is.
 """
 
 from __future__ import annotations

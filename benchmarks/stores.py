@@ -47,7 +47,7 @@ class Production:
         return {"MinIO": self._minio.pid, **{f"Redis ({fsync})": one.pid for fsync, one in self._redis.items()}}
 
     def redis(self, fsync: str) -> RedisServer:
-        """The server itself, for whoever goes past the service."""
+        """The server itself, for clients that go past the service."""
         return self._redis[fsync]
 
     def stores(self, name: str, fsync: str = FSYNCS[0]) -> Stores:

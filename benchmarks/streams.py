@@ -81,7 +81,7 @@ def measure(size: str) -> list[Row]:
 
 
 class _Appends:
-    """The service on each pair of stores, and whoever appends to it, or past it."""
+    """The service on each pair of stores, and the writers that append to it, or past it."""
 
     def __init__(self, plan: Plan, folder: Path, production: Production, stack: ExitStack) -> None:
         pairs = {SQLITE: Stores(folder / "appends"), **{fsync: production.stores("appends", fsync) for fsync in FSYNCS}}
