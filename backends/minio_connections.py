@@ -27,9 +27,7 @@ _ASKS_FOR_IAM = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
-_THREADS = 128
 _NOT_MET = ("PreconditionFailed", "ConditionalRequestConflict")
-_NOT_IMPLEMENTED = ("NotImplemented", "MethodNotAllowed")
 
 
 class MinioClients:
@@ -63,7 +61,7 @@ class MinioClient:
         self.fit = False
         self._heeds_conditions = False
         self._pools = PoolManager(
-            maxsize=_THREADS,
+            maxsize=128,  # more than threads
             timeout=Timeout(connect=url.timeout_seconds, read=url.timeout_seconds),
             retries=_REPEATED,
             ssl_context=ssl.create_default_context() if url.secure else None,
@@ -172,7 +170,7 @@ class MinioClient:
                 raise StoreUnfit(
                     f"{self._url}: it cannot be known whether it keeps what is deleted; allow s3:GetBucketVersioning"
                 ) from error
-            if error.code not in _NOT_IMPLEMENTED:
+            if error.code not in ("NotImplemented", "MethodNotAllowed"):
                 raise
         if not self.client.bucket_exists(self._url.bucket):
             self._make()
