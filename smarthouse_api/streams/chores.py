@@ -60,7 +60,7 @@ class StreamsChores:
             return
         with lease:
             _each(self._due(), self._purge, is_over)
-            _each(self._catalogue.take_full(), self.maintain, is_over)
+            _each(self._catalogue.take_full(), lambda stream: self.maintain(stream, is_over), is_over)
             self._go_round(lease, is_over)
 
     def purge(self, wait_seconds: float) -> None:
@@ -110,7 +110,7 @@ class StreamsChores:
             if time.monotonic() - self._begun_at < _ROUND_SECONDS:
                 return
             self._begun_at, self._round = time.monotonic(), iter(self._catalogue.everything())
-        if _each(self._round, lambda stream, over: self._maintain_anew(stream, lease, over), is_over):
+        if _each(self._round, lambda stream: self._maintain_anew(stream, lease, is_over), is_over):
             self._round = None
 
     def _maintain_anew(self, stream: Stream, lease: Lease, is_over: Callable[[], bool]) -> None:
@@ -126,7 +126,7 @@ class StreamsChores:
             is_read = bool(self._leases.shared(downloads_of(stream.key)))
             self._store.delete_retired(stream, found, time.time() - (_DOWNLOADED_GRACE_SECONDS if is_read else _GRACE_SECONDS))
 
-    def _purge(self, tombstone: StreamTombstone, is_over: Callable[[], bool] = lambda: False) -> None:
+    def _purge(self, tombstone: StreamTombstone) -> None:
         """Remove every byte of a deleted stream; repeatable after a crash at any step."""
         self._catalogue.close_to_writers(tombstone.space)
         self.cancel_downloads(tombstone.key)
@@ -138,11 +138,11 @@ class StreamsChores:
             self._catalogue.remove_tombstone(tombstone)
 
 
-def _each(some: Iterable[One], act: Callable[[One, Callable[[], bool]], None], is_over: Callable[[], bool]) -> bool:
+def _each(some: Iterable[One], act: Callable[[One], None], is_over: Callable[[], bool]) -> bool:
     """Act on each until the turn is over; whether that was all. If one fails, the others still have their turn."""
     for one in some:
         try:
-            act(one, is_over)
+            act(one)
         except (StoreUnavailable, LeaseLost):
             raise
         except Exception:  # a fault of one stream alone, logged with its trace

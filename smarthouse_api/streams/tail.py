@@ -27,7 +27,7 @@ class Tail:
 
     def __init__(self, heads: Heads, reader: PacketReader, settings: StreamSettings) -> None:
         self._heads, self._reader, self._seconds = heads, reader, settings.follow_seconds
-        self._slots = Slots(settings.followers, "Too many follow streams here; come back later, or ask for ranges")
+        self._slots = Slots(settings.followers, "Too many clients follow streams here; come back later, or ask for ranges")
         self._is_ending = False  # no Event: a signal's handler may not wait for a lock that it interrupted
 
     def follow(

@@ -255,7 +255,7 @@ def narrow(make_house: Callable[..., House]) -> Recorder:
 
 def assert_two_places(recorder: Recorder) -> None:
     tails = [follow(recorder) for _ in range(2)]
-    with pytest.raises(Unavailable, match="Too many follow"):
+    with pytest.raises(Unavailable, match="Too many clients follow"):
         follow(recorder)
     for tail in tails:
         tail.close()  # type: ignore[attr-defined]
