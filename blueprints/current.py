@@ -7,7 +7,7 @@ from typing import cast
 
 from flask import current_app, request
 
-from smarthouse_api.access.keys import Principal
+from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import NotFound
 from smarthouse_api.house import House
@@ -26,12 +26,12 @@ def count_request(api: str) -> None:
     house().rates.count(api, request.remote_addr or "")
 
 
-def authenticate() -> Principal:
+def authenticate() -> KeyRecord:
     """Finds out whose key the request shows in `Authorization`. Raises `Unauthorized`."""
     return house().access.authenticate(request.headers.get("Authorization"))
 
 
-def granted(principal: Principal, name: str, unknown: Callable[[], NotFound]) -> Collection:
+def granted(principal: KeyRecord, name: str, unknown: Callable[[], NotFound]) -> Collection:
     """Gets a collection for the holder of a key. The name is its id or its alias; `unknown` makes the API's own error.
 
     Raises `Forbidden` if the key does not open it. A client without such a key does not learn whether the collection exists.

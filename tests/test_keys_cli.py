@@ -87,7 +87,7 @@ def test_create_prints_the_key_alone_and_tells_the_rest_elsewhere(program: Comma
     assert opens(access, told.stdout)
     assert f"The key {record.id}, Anna, opens project p; homes 3, 5; datasources meter; datasets d1, d2" in told.stderr
     assert told.stdout.strip() not in told.stderr
-    assert (record.kind, record.homes, record.datasets) == ("project", (3, 5), ("d1", "d2"))
+    assert (record.owner.type, record.homes, record.datasets) == ("project", (3, 5), ("d1", "d2"))
     assert record.expires_at is not None
     assert round((record.expires_at - record.created_at).total_seconds()) == 90 * 86400
 

@@ -16,7 +16,7 @@ from blueprints.datasets.schemas import in_envelope
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, sent_key
 from blueprints.openapi import BEARER
-from smarthouse_api.access.keys import Principal
+from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import Forbidden, NotFound, Unauthorized
 
@@ -51,7 +51,7 @@ def answers(
     return lambda view: answering(refusing(view))
 
 
-def admit_operator() -> Principal:
+def admit_operator() -> KeyRecord:
     """Lets only an operator's key manage datasets. Raises `Unauthorized`, and `Forbidden` for any other key."""
     principal = authenticate()
     house().access.require_admin(principal)

@@ -1,10 +1,10 @@
-"""Who may do what: the keys of an installation, and the projects that its homes belong to.
+"""Access: which API keys an installation has, what they open, and which project each of its homes belongs to.
 
 A key's text is shown once, when it is made. In the state store, space `access`:
 
     key/<id>            what the key opens, and the digest of its secret
     home/<home id>      the project that the home is assigned to
-    begun               an empty document, from the first key on that was ever made here
+    begun               an empty document: a key was made here at some time
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import Final
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore, StoreUnavailable
 from smarthouse_api.access import keys
-from smarthouse_api.access.keys import KeyRecord as KeyRecord
-from smarthouse_api.access.keys import Principal as Principal
+from smarthouse_api.access.keys import KeyDocument, KeyRecord
 from smarthouse_api.coordination.keyring import SPACE as INSTALLATION
 from smarthouse_api.coordination.single_flight import SingleFlight
 from smarthouse_api.errors import Forbidden, Invalid, Unauthorized
@@ -31,16 +30,19 @@ _LONGEST_SECONDS = 100 * 365 * 86400.0
 
 
 class Access:
-    """The keys of one installation, and its homes' projects. Expiry goes by this process's clock."""
+    """Decides what a client may do: keeps the keys of one installation and its homes' projects.
+
+    Keys expire by this process's clock.
+    """
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
         self._looks = SingleFlight[Document | None]()
 
-    def authenticate(self, authorization: str | None) -> Principal:
-        """Whose key the value of an `Authorization` header holds. Raises `Unauthorized`, which repeats nothing of the value.
+    def authenticate(self, authorization: str | None) -> KeyRecord:
+        """Finds the key that an `Authorization` header shows. Raises `Unauthorized`, which repeats nothing of the value.
 
-        The store is asked each time: what was revoked in one process is to be worthless in every other at once.
+        The store is asked each time: a key that one process revokes is worthless in every other at once.
         """
         id_, secret = keys.key_in(authorization)
         found = self._looks.ask(id_, lambda: self._find(id_))
@@ -48,23 +50,26 @@ class Access:
         kept = keys.decoded(keys.NOBODYS if found is None else found.value)
         if not kept.opens(secret, _now()):
             raise Unauthorized("The key is unknown, expired or revoked; ask the operator of the service for another")
-        return kept.record.principal()
+        return kept.record
 
-    def require_home(self, principal: Principal, home_id: int) -> None:
-        """Raises `Forbidden` unless the home is open to them; in the same words whether the home exists or not."""
-        if principal.is_admin or home_id in principal.homes:
+    def require_home(self, key: KeyRecord, home_id: int) -> None:
+        """Refuses a key that does not open the home, in the same words whether the home exists or not. Raises `Forbidden`."""
+        if key.admin or home_id in key.homes:
             return
-        if principal.project is None or principal.project != self._project_of(home_id):
+        if key.project is None or key.project != self._project_of(home_id):
             raise Forbidden("The key does not open this home; use a key of the home, or of the project that it belongs to")
 
-    def require_collection(self, principal: Principal, collection_id: str | None) -> None:
-        """Raises `Forbidden` unless the collection is open to them; for one that does not exist in the same words."""
-        if not (principal.is_admin or (collection_id is not None and opens(principal, collection_id))):
+    def require_collection(self, key: KeyRecord, collection_id: str | None) -> None:
+        """Refuses a key that does not open the collection. Raises `Forbidden`.
+
+        collection_id: None for a collection that does not exist, which is refused in the same words.
+        """
+        if not (key.admin or (collection_id is not None and key.names_collection(collection_id))):
             raise Forbidden("The key does not open this collection; use one that names its id, or ask for such a key")
 
-    def require_admin(self, principal: Principal) -> None:
-        """Raises `Forbidden` for any other."""
-        if not principal.is_admin:
+    def require_admin(self, key: KeyRecord) -> None:
+        """Refuses any key that is not an operator's. Raises `Forbidden`."""
+        if not key.admin:
             raise Forbidden("This is for the operator; use an admin key")
 
     def create(
@@ -78,7 +83,7 @@ class Access:
         admin: bool = False,
         expires_seconds: float | None = None,
     ) -> tuple[KeyRecord, str]:
-        """A new key, which expires so long from now or never, and its text, which is kept nowhere. Raises `Invalid`."""
+        """Makes a key, and its text, which is stored nowhere. expires_seconds: from now; None: never. Raises `Invalid`."""
         record = KeyRecord(
             id=keys.new_id(),
             name=_name(name, "name"),
@@ -95,12 +100,12 @@ class Access:
         return record, self._add(record)
 
     def list(self) -> list[KeyRecord]:
-        """Every key that was not revoked, expired ones included, the oldest first."""
+        """Lists all keys that were not revoked, expired ones included, the oldest first."""
         records = (keys.decoded(document.value).record for _, document in self._state.scan_all(SPACE, "key/"))
         return sorted(records, key=lambda record: (record.created_at, record.id))
 
     def revoke(self, id_: str) -> bool:
-        """Delete the key, which is worthless from then on; whether there was one."""
+        """Deletes the key, so that it opens nothing any more. Whether there was one."""
         while (found := self._find(id_)) is not None:
             with suppress(Conflict):
                 self._state.commit(SPACE, Change(expect={f"key/{id_}": found.version}, deletes=(f"key/{id_}",)))
@@ -108,9 +113,10 @@ class Access:
         return False
 
     def rotate(self, id_: str, keep_old_seconds: float = 0.0) -> str | None:
-        """The key's text with a new secret, beside which the present one works for so long. None if there is no such key.
+        """Gives a key a new secret, and gives back its new text; None if there is no such key. Raises `Invalid`.
 
-        What the key opens and when it expires stays. A secret that an earlier rotation kept is worthless. Raises `Invalid`.
+        What the key opens and when it expires stays. keep_old_seconds: for so long the present secret works too. A secret that
+        an earlier rotation kept is worthless from now on.
         """
         old_until = _from_now(keep_old_seconds) if keep_old_seconds else _now()
         secret = keys.new_secret()
@@ -128,10 +134,10 @@ class Access:
         return None
 
     def first_key(self) -> str | None:
-        """The text of an admin key, for the one caller in all processes who is the first in a new installation; else None.
+        """Makes the first admin key of a new installation; its text for one caller in all processes, None for the others.
 
         An installation is new while neither a key nor the keyring's secret was ever made: so ask before anything is served.
-        Who dies before the text is read has lost it: `smarthouse keys create --admin` makes another.
+        If the process dies before the text is read, the text is lost: `smarthouse keys create --admin` makes another key.
         """
         if self._state.get(SPACE, _BEGUN) is not None or self._state.get(INSTALLATION, "secret") is not None:
             return None
@@ -142,7 +148,7 @@ class Access:
             return None
 
     def assign(self, home_ids: Iterable[int], project: str | None) -> None:
-        """Make the homes the project's, or with None nobody's: all of them, or after a fault none. Raises `Invalid`."""
+        """Assigns homes to a project, or with None to no project: all of them, or after a fault none. Raises `Invalid`."""
         names = tuple(f"home/{_home(one)}" for one in home_ids)
         if project is None:
             self._state.commit(SPACE, Change(deletes=names))
@@ -151,11 +157,11 @@ class Access:
         self._state.commit(SPACE, Change(puts=tuple(Put(name, value) for name in names)))
 
     def unassign(self, home_id: int) -> None:
-        """Take the home from its project, if it has one."""
+        """Takes the home from its project, if it has one."""
         self.assign([home_id], None)
 
     def assignments(self) -> dict[int, str]:
-        """Home id -> project, by home id."""
+        """Lists the homes that have a project: home id -> project, by home id."""
         found = self._state.scan_all(SPACE, "home/")
         return dict(sorted((int(name.partition("/")[2]), document.value.decode()) for name, document in found))
 
@@ -167,16 +173,12 @@ class Access:
         return self._state.get(SPACE, f"key/{id_}") if keys.is_id(id_) else None
 
     def _add(self, record: KeyRecord, expect: dict[str, int] | None = None) -> str:
-        """Keep the record with a new secret, and that keys were made here; the key's text. Raises `Conflict`."""
+        """Stores the record with a new secret, and that keys were made here; the key's text. Raises `Conflict`."""
         secret, name = keys.new_secret(), f"key/{record.id}"
-        puts = (Put(name, keys.document(record, secret).encoded()), Put(_BEGUN, b""))
+        document = KeyDocument(record, keys.digest(secret), bytes(32), record.created_at)
+        puts = (Put(name, document.encoded()), Put(_BEGUN, b""))
         self._state.commit(SPACE, Change(expect={name: ABSENT, **(expect or {})}, puts=puts))
         return keys.text(record.id, secret)
-
-
-def opens(grants: Principal | KeyRecord, collection_id: str) -> bool:
-    """Whether the collection is named among the grants: a data source and a dataset of one id are the same."""
-    return collection_id in grants.datasources or collection_id in grants.datasets
 
 
 def _now() -> datetime:
@@ -185,7 +187,7 @@ def _now() -> datetime:
 
 def _from_now(seconds: float) -> datetime:
     if not 0 < seconds <= _LONGEST_SECONDS:
-        raise Invalid("A time that a key is to work for must be more than nothing, and at most 100 years")
+        raise Invalid("The time that a key works for must be more than 0 seconds, and at most 100 years")
     return _now() + timedelta(seconds=seconds)
 
 

@@ -1,4 +1,4 @@
-"""A key: its text, `shk_<id>_<secret>`, its document in the state store, and whoever shows it."""
+"""API keys: what a key opens, its text `shk_<id>_<secret>`, and its document in the state store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -18,31 +17,21 @@ _SCHEMES = ("modecloud", "bearer")
 _ID = re.compile(r"[0-9a-f]{12}")
 _KEY = re.compile(r"shk_([0-9a-f]{12})_([0-9a-f]{64})")
 _HOW = "send `Authorization: Bearer <key>` or `Authorization: ModeCloud <key>`"
-_SHAPE = "shk_, 12 hexadecimal digits, _ and 64 hexadecimal digits, in lower case"
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Whoever wrote something: the holder of a key. type: `user`, `project` or `admin`. id, name: of the key; no secret."""
+    """Names the holder of a key as the author of something. type: `user`, `project` or `admin`. id, name: the key's."""
 
     type: str
     id: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Whoever shows a key. homes: those that the key itself names; its project's are known to `Access.require_home`."""
-
-    owner: Owner
-    homes: frozenset[int]
-    project: str | None
-    is_admin: bool
-    datasources: frozenset[str]
-    datasets: frozenset[str]
-
-
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a key and may be shown: nothing of its secret. Times are UTC; `expires_at` None: never."""
+    """Says what a key opens. All of it may be shown: it holds nothing of the secret.
+
+    homes: those that the key itself names; `Access.require_home` knows its project's. expires_at: in UTC; None: never.
+    """
 
     id: str
     name: str
@@ -55,26 +44,22 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
     @property
-    def kind(self) -> str:
-        """`admin`, `project` or `user`."""
-        return "admin" if self.admin else "user" if self.project is None else "project"
+    def owner(self) -> Owner:
+        """The holder of the key, as the things that they write name them."""
+        kind = "admin" if self.admin else "user" if self.project is None else "project"
+        return Owner(type=kind, id=self.id, name=self.name)
 
     def is_expired(self, now: datetime) -> bool:
+        """Whether the key has expired by then."""
         return self.expires_at is not None and self.expires_at <= now
 
-    def principal(self) -> Principal:
-        return Principal(
-            owner=Owner(type=self.kind, id=self.id, name=self.name),
-            homes=frozenset(self.homes),
-            project=self.project,
-            is_admin=self.admin,
-            datasources=frozenset(self.datasources),
-            datasets=frozenset(self.datasets),
-        )
+    def names_collection(self, collection_id: str) -> bool:
+        """Whether the key names the collection: a data source and a dataset with one id are the same collection."""
+        return collection_id in self.datasources or collection_id in self.datasets
 
 
 class KeyDocument(msgspec.Struct, frozen=True):
-    """What is stored of a key. old_digest: of the secret before the last rotation, which works until `old_until`.
+    """Stores a key. old_digest: of the secret before the last rotation, which works until `old_until`.
 
     A secret has 256 random bits: nobody guesses it, so that a plain SHA-256 guards it as well as a slow hash would.
     """
@@ -88,70 +73,69 @@ class KeyDocument(msgspec.Struct, frozen=True):
         return f"KeyDocument({self.record!r})"
 
     def opens(self, secret: str, now: datetime) -> bool:
-        """Whether the secret is the key's, and good now; the time that this takes does not tell how nearly it was."""
+        """Whether the secret is the key's and works now. The time that this takes does not tell how much of it was right."""
         given = digest(secret)
         is_new, is_old = hmac.compare_digest(given, self.digest), hmac.compare_digest(given, self.old_digest)
         return (is_new or (is_old and now < self.old_until)) and not self.record.is_expired(now)
 
     def rotated(self, secret: str, old_until: datetime) -> KeyDocument:
-        """The key with another secret; its present one works until then."""
+        """Gives the key another secret; its present one works until then."""
         return KeyDocument(self.record, digest(secret), self.digest, old_until)
 
     def encoded(self) -> bytes:
+        """Encodes the document, as `decoded` reads it."""
         return msgspec.json.encode(self)
 
 
-_document = msgspec.json.Decoder(KeyDocument).decode
-
-
-def document(record: KeyRecord, secret: str) -> KeyDocument:
-    return KeyDocument(record, digest(secret), bytes(32), record.created_at)
-
-
-def decoded(value: bytes) -> KeyDocument:
-    return _document(value)
+decoded = msgspec.json.Decoder(KeyDocument).decode
 
 
 def digest(secret: str) -> bytes:
+    """Makes of a secret what is stored of it."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def new_id() -> str:
+    """Makes a key's id."""
     return secrets.token_hex(6)
 
 
 def new_secret() -> str:
+    """Makes a key's secret."""
     return secrets.token_hex(32)
 
 
 def text(id_: str, secret: str) -> str:
+    """Writes a key as its holder shows it."""
     return f"shk_{id_}_{secret}"
 
 
 def is_id(given: str) -> bool:
+    """Whether a text has the form of a key's id."""
     return _ID.fullmatch(given) is not None
 
 
 def id_in(given: str) -> str | None:
-    """The id in an id or in a key's whole text; None if it is neither."""
+    """Finds the id in an id or in a key's whole text; None if the text is neither."""
     found = _KEY.fullmatch(given)
     return found[1] if found else given if is_id(given) else None
 
 
 def key_in(authorization: str | None) -> tuple[str, str]:
-    """Id and secret in the value of an `Authorization` header. Raises `Unauthorized`, which repeats nothing of it."""
+    """Finds id and secret in the value of an `Authorization` header. Raises `Unauthorized`, which repeats nothing of it."""
     scheme, _, key = (authorization or "").strip(" ").partition(" ")
     if not scheme:
         raise Unauthorized(f"A key is needed: {_HOW}")
     if scheme.lower() not in _SCHEMES:
         raise Unauthorized(f"The header Authorization does not begin with a scheme that is known here: {_HOW}")
-    found = _KEY.fullmatch(key.lstrip(" "))
-    if found is None:
-        raise Unauthorized(f"The key is malformed; it is {_SHAPE}")
+    if (found := _KEY.fullmatch(key.lstrip(" "))) is None:
+        raise Unauthorized(
+            "The key is malformed; it is shk_, 12 hexadecimal digits, _ and 64 hexadecimal digits, in lower case"
+        )
     return found[1], found[2]
 
 
 NOBODYS = KeyDocument(
     KeyRecord(id="0" * 12, name="nobody", created_at=EPOCH, expires_at=EPOCH), bytes(32), bytes(32), EPOCH
 ).encoded()
-"""The document of a key that opens nothing."""
+"""The document of a key that opens nothing: it is read in place of one that does not exist."""

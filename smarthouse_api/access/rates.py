@@ -1,4 +1,4 @@
-"""How often one home or one address may ask. Counted in memory: each worker process counts for itself."""
+"""Rate limits: how often one home or one address may ask. Counted in memory: each worker process counts for itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from smarthouse_api.errors import TooMany
 
 
 class Rates:
-    """What is counted: uploads and deletions of a `home` and of one address (`ingest`), requests of one address for exports
-    (`export`) and to data sources and datasets (`collections`).
+    """Refuses clients that ask too often, by four limits.
+
+    `home`, `ingest`: uploads and deletions of one home, and of one address. `export`: requests of one address for exports.
+    `collections`: requests of one address to data sources and datasets.
     """
 
     def __init__(self, settings: AccessSettings) -> None:
@@ -31,21 +33,18 @@ class Rates:
         self._turn = threading.Lock()
 
     def count(self, name: str, caller: str) -> None:
-        """Count one request of `caller` against the limit `name`. Raises `TooMany`."""
-        item = self._items.get(name)
-        if item is None:
+        """Counts one request of `caller` against the limit `name`. Raises `TooMany`."""
+        if (item := self._items.get(name)) is None:
             return
         # Two threads in the storage at once may both start its timer, and one of them fails.
         with self._turn:
             allowed = self._windows.hit(item, name, caller)
             reset_at = 0.0 if allowed else self._windows.get_window_stats(item, name, caller).reset_time
         if not allowed:
-            raise TooMany(f"More than {item} for this {_WHOSE.get(name, 'address')}", max(1, math.ceil(reset_at - time.time())))
+            whose = "home" if name == "home" else "address"
+            raise TooMany(f"More than {item} for this {whose}", max(1, math.ceil(reset_at - time.time())))
 
     @cached_property
     def _windows(self) -> FixedWindowRateLimiter:
         # Made on first use: the storage starts a thread.
         return FixedWindowRateLimiter(MemoryStorage())
-
-
-_WHOSE = {"home": "home"}

@@ -94,7 +94,7 @@ def rotate(id_: str, keep_old_seconds: float | None) -> None:
 
 
 def _cells(record: KeyRecord) -> tuple[str, ...]:
-    return record.id, record.name, record.kind, _grants(record), seconds_text(record.created_at), _expiry(record)
+    return record.id, record.name, record.owner.type, _grants(record), seconds_text(record.created_at), _expiry(record)
 
 
 def _grants(record: KeyRecord) -> str:
