@@ -1,4 +1,4 @@
-"""What a collection is: JSON records under one name, reached as a data source or as a dataset. And what its topic holds."""
+"""Collections: JSON records under one name, reached as a data source or as a dataset. And the entries of their topics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from smarthouse_api.collections.schemas import compile
+from smarthouse_api.collections.schemas import Checker
 from smarthouse_api.errors import Invalid, TooLarge
 
 TOPIC: Final = "topic"
@@ -99,6 +99,8 @@ class Position:
 
 # At import: threads that are the first to read a kind may crash the process together.
 msgspec.json.Decoder(Definition)
+read_entry = msgspec.json.Decoder(Entry).decode
+"""Reads an entry of a topic. Raises `msgspec.DecodeError`."""
 
 
 def define(members: dict[str, Any]) -> Definition:
@@ -116,7 +118,7 @@ def check(definition: Definition) -> None:
     for fault in _faults(definition):
         raise Invalid(fault)
     if definition.schema is not None:
-        compile(definition.schema)
+        Checker(definition.schema)
 
 
 def is_name(text: str) -> bool:

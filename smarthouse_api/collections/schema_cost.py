@@ -1,4 +1,4 @@
-"""What a schema costs: how often it looks at one value of a record at most, counted before it is used."""
+"""Schema cost: counts how often a schema looks at one value of a record at most, before the schema is used."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Schema = dict[str, Any] | bool
 
 
 class Parts:
-    """The parts of a schema by their places (JSON Pointers), and how often they look at a value."""
+    """Takes a schema apart, by places (JSON Pointers), and counts how often its parts look at a value."""
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.patterns: set[str] = set()
@@ -55,7 +55,7 @@ class Parts:
         self._same = {place: list(self._same_value(place, part)) for place, part in self._parts.items()}
 
     def most_looks(self) -> int:
-        """How often the schema looks at a value of a record at most, whatever comes. Raises Invalid beyond the limits."""
+        """Counts how often the schema looks at a value of a record at most, whatever comes. Raises `Invalid` beyond limits."""
         most = 0
         seen: set[frozenset[tuple[str, int]]] = set()
         level = [frozenset({("", 1)})]

@@ -6,7 +6,6 @@ comes: its references stay inside it, its patterns are matched in linear time, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import jsonschema_rs
 import orjson
 
 from smarthouse_api.collections.messages import MASK, complaint, words
-from smarthouse_api.collections.schema_cost import DEPTH, DIALECT, Parts, Schema
+from smarthouse_api.collections.schema_cost import DEPTH, DIALECT, Parts
 from smarthouse_api.errors import Invalid
 
 _SCHEMA_BYTES: Final = 64 << 10
@@ -34,42 +33,32 @@ _UNTOLD: Final = "it does not match the schema"
 _RECORD: Final = "urn:record"
 
 
-def compile(schema: dict[str, Any] | bool) -> Checker:
-    """What checks records against a schema of draft 2020-12. Raises Invalid, with the place in words.
-
-    Nothing is ever fetched: a reference leads to another part of the same schema, by pointer or anchor; an `$id` may stand at
-    its root alone. `format` is checked, for every format of the draft. A pattern is a regular expression without lookaround
-    and backreferences, of a bounded size. Beyond 64 KiB, 64 levels, a bounded effort for a value: Invalid.
-    """
-    plain = _plain(schema)
-    try:
-        _meta().validate(plain)
-    except ValueError as error:
-        raise Invalid(complaint(error)) from error
-    if isinstance(plain, bool):
-        return Checker(_compiled(plain), 1, 0)
-    parts = Parts(plain)
-    looks = parts.most_looks()
-    plain.pop("$id", None)
-    plain.pop("$schema", None)
-    return Checker(_compiled(plain), looks, looks if parts.has_choices else 0)
-
-
 class Checker:
-    """Checks records against one schema. Safe to share among threads.
+    """Checks records against a JSON Schema of draft 2020-12. Safe to share among threads. Raises `Invalid`, with the place.
 
-    looks: how often it looks at a value at most; choice_looks: the same, or 0 where it has no `anyOf` and `oneOf`.
+    1. Nothing is ever fetched: a reference leads to another part of the same schema, by pointer or anchor.
+    2. Only the root may have an `$id`.
+    3. `format` is checked, for every format of the draft.
+    4. A pattern is a regular expression without lookaround and backreferences, of a bounded size.
+    5. The schema has at most 64 KiB and 64 levels, and looks at one value a bounded number of times.
     """
 
-    __slots__ = ("_choice_looks", "_chunk", "_validator")
-
-    def __init__(self, validator: jsonschema_rs.Draft202012Validator, looks: int, choice_looks: int) -> None:
-        self._validator = validator
+    def __init__(self, schema: dict[str, Any]) -> None:
+        plain = _plain(schema)
+        try:
+            _meta().validate(plain)
+        except ValueError as error:
+            raise Invalid(complaint(error)) from error
+        parts = Parts(plain)
+        looks = parts.most_looks()
+        plain.pop("$id", None)
+        plain.pop("$schema", None)
+        self._validator = _compiled(plain)
         self._chunk = max(8, min(_CHUNK, _CHUNK_LOOKS // looks))
-        self._choice_looks = choice_looks
+        self._choice_looks = looks if parts.has_choices else 0
 
     def faults_of(self, records: list[dict[str, Any]]) -> dict[int, str]:
-        """The first fault of each record that has one, by its index: what and where, in at most 300 characters.
+        """Says what is wrong with records and where, in at most 300 characters: each one's first fault, by its index.
 
         Records have up to 64 levels.
         """
@@ -102,7 +91,7 @@ def faults_of(schema: dict[str, Any] | None, records: list[dict[str, Any]]) -> d
 
 @lru_cache(_MOST_COMPILED)
 def _checker(schema: bytes) -> Checker:
-    return compile(orjson.loads(schema))
+    return Checker(orjson.loads(schema))
 
 
 @cache
@@ -111,13 +100,11 @@ def _meta() -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator({"$ref": DIALECT}, mask=MASK, offline=True)
 
 
-def _compiled(plain: Schema) -> jsonschema_rs.Draft202012Validator:
+def _compiled(plain: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
     """The validator of an array of records."""
-    items = plain if isinstance(plain, bool) else {"$ref": _RECORD}
-    kept = {} if isinstance(plain, bool) else {"record": {**plain, "$id": _RECORD}}
     try:
         return jsonschema_rs.Draft202012Validator(
-            {"$id": "urn:records", "items": items, "$defs": kept},
+            {"$id": "urn:records", "items": {"$ref": _RECORD}, "$defs": {"record": {**plain, "$id": _RECORD}}},
             validate_formats=True,
             mask=MASK,
             offline=True,
@@ -127,13 +114,14 @@ def _compiled(plain: Schema) -> jsonschema_rs.Draft202012Validator:
         raise Invalid(complaint(error)) from error
 
 
-def _plain(schema: object) -> Schema:
+def _plain(schema: object) -> dict[str, Any]:
     """A copy as JSON, of a bounded size."""
-    if not isinstance(schema, dict | bool):
-        raise Invalid("schema: a JSON Schema is an object, true or false")
+    if not isinstance(schema, dict):
+        raise Invalid("schema: must be a JSON object")
     level: list[Any] = [schema]
     for _ in range(DEPTH + 1):
-        level = [inner for value in level if isinstance(value, dict | list) for inner in _inside(value)]
+        above = [value for value in level if isinstance(value, dict | list)]
+        level = [inner for value in above for inner in (value.values() if isinstance(value, dict) else value)]
     if level:
         raise Invalid(f"schema: nested deeper than {DEPTH} levels")
     try:
@@ -142,9 +130,5 @@ def _plain(schema: object) -> Schema:
         raise Invalid(f"schema: cannot be taken: {error}") from error
     if len(text) > _SCHEMA_BYTES:
         raise Invalid(f"schema: {len(text)} bytes of JSON; at most {_SCHEMA_BYTES}")
-    plain: Schema = orjson.loads(text)
+    plain: dict[str, Any] = orjson.loads(text)
     return plain
-
-
-def _inside(value: dict[Any, Any] | list[Any]) -> Iterator[Any]:
-    return iter(value.values() if isinstance(value, dict) else value)

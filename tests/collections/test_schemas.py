@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smarthouse_api.collections.schemas import Checker, compile
+from smarthouse_api.collections.schemas import Checker
 from smarthouse_api.errors import Invalid
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -46,7 +46,7 @@ def fault_of(checker: Checker, record: dict[str, Any]) -> str | None:
 
 def refused(schema: Any) -> str:
     with pytest.raises(Invalid) as caught:
-        compile(schema)
+        Checker(schema)
     assert caught.value.detail.startswith("schema: ")
     assert len(caught.value.detail) <= 400
     assert caught.value.detail.isprintable()
@@ -57,7 +57,7 @@ def refused(schema: Any) -> str:
     "record", [reading(), reading(value=-3), reading(unit=None), reading(other={"x": [1]}), reading(value=2**63)]
 )
 def test_a_record_that_fits_has_no_fault(record: dict[str, Any]) -> None:
-    assert fault_of(compile(READING), record) is None
+    assert fault_of(Checker(READING), record) is None
 
 
 @pytest.mark.parametrize(
@@ -77,21 +77,21 @@ def test_a_record_that_fits_has_no_fault(record: dict[str, Any]) -> None:
         ({"properties": {"a": {"enum": ["x", None]}}}, {"a": 1}, '1 is not one of "x" or null at /a'),
         ({"properties": {"a": {"pattern": "^b+$"}}}, {"a": "\n"}, '"\\n" does not match "^b+$" at /a'),
         ({"unevaluatedProperties": False, "allOf": [{"properties": {"a": True}}]}, {"a": 1, "z": 1}, "'z' was unexpected"),
-        (False, {"a": 1}, '{"a": 1} is not allowed'),
+        ({"allOf": [False]}, {"a": 1}, '{"a": 1} is not allowed'),
     ],
 )
 def test_a_fault_is_told_with_its_place(schema: Any, record: dict[str, Any], fault: str) -> None:
-    assert fault in (fault_of(compile(schema), record) or "")
+    assert fault in (fault_of(Checker(schema), record) or "")
 
 
 @pytest.mark.parametrize("format_", ["date-time", "date", "time", "uuid", "email", "uri", "ipv4", "hostname", "duration"])
 def test_formats_are_checked(format_: str) -> None:
-    assert fault_of(compile({"properties": {"a": {"format": format_}}}), {"a": "no such thing"}) is not None
-    assert fault_of(compile({"properties": {"a": {"format": format_}}}), {"a": 5}) is None
+    assert fault_of(Checker({"properties": {"a": {"format": format_}}}), {"a": "no such thing"}) is not None
+    assert fault_of(Checker({"properties": {"a": {"format": format_}}}), {"a": 5}) is None
 
 
 def test_an_unknown_format_is_no_constraint() -> None:
-    assert fault_of(compile({"properties": {"a": {"format": "license-plate"}}}), {"a": "x"}) is None
+    assert fault_of(Checker({"properties": {"a": {"format": "license-plate"}}}), {"a": "x"}) is None
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ def test_an_unknown_format_is_no_constraint() -> None:
 )
 def test_a_fault_is_short_and_printable_whatever_the_record_holds(record: dict[str, Any]) -> None:
     schema = {"properties": {"a": NUMBER}, "additionalProperties": {"additionalProperties": NUMBER}}
-    fault = fault_of(compile(schema), record)
+    fault = fault_of(Checker(schema), record)
     assert fault is not None
     assert len(fault) <= 300
     assert fault.isprintable()
 
 
 def test_a_long_text_is_quoted_in_part() -> None:
-    fault = fault_of(compile({"properties": {"a": NUMBER}}), {"a": "x" * 150})
+    fault = fault_of(Checker({"properties": {"a": NUMBER}}), {"a": "x" * 150})
     assert fault == f'"{"x" * 97}…" is not of type "number" at /a'
 
 
@@ -121,20 +121,20 @@ def test_the_faults_of_many_records_are_told_by_index() -> None:
     records = [reading() for _ in range(2_500)]
     records[0] = records[1_234] = records[2_499] = reading(value="x")
     fault = '"x" is not of type "number" at /value'
-    assert compile(READING).faults_of(records) == {0: fault, 1_234: fault, 2_499: fault}
-    assert compile(READING).faults_of([]) == {}
-    assert compile(True).faults_of(records) == {}
-    assert len(compile(False).faults_of(records)) == 2_500
+    assert Checker(READING).faults_of(records) == {0: fault, 1_234: fault, 2_499: fault}
+    assert Checker(READING).faults_of([]) == {}
+    assert Checker({}).faults_of(records) == {}
+    assert len(Checker({"not": {}}).faults_of(records)) == 2_500
 
 
 def test_a_large_record_that_fails_many_alternatives_is_a_fault_without_its_place() -> None:
-    checker = compile({"anyOf": [{"required": [f"z{index}"]} for index in range(100)]})
+    checker = Checker({"anyOf": [{"required": [f"z{index}"]} for index in range(100)]})
     assert fault_of(checker, {f"key{index}": index for index in range(20_000)}) == "it does not match the schema"
     assert "is not valid under any of the schemas" in (fault_of(checker, {"a": 1}) or "")
 
 
 def test_of_many_records_that_fail_alternatives_the_first_are_told_why() -> None:
-    checker = compile({"anyOf": [{"required": [f"z{index}"]} for index in range(100)]})
+    checker = Checker({"anyOf": [{"required": [f"z{index}"]} for index in range(100)]})
     faults = checker.faults_of([{"a": "x" * 1_000} for _ in range(300)])
     assert len(faults) == 300
     assert "anyOf" in faults[0]
@@ -183,7 +183,7 @@ EXTENDED = {
     ],
 )
 def test_recursive_and_large_schemas_of_ordinary_kinds_are_taken(schema: Any, good: Any, bad: Any) -> None:
-    checker = compile(schema)
+    checker = Checker(schema)
     assert fault_of(checker, good) is None
     assert fault_of(checker, bad) is not None
 
@@ -192,7 +192,7 @@ def test_recursive_and_large_schemas_of_ordinary_kinds_are_taken(schema: Any, go
     "schema", [TREE, DYNAMIC, {"additionalProperties": {"$ref": "#"}}, {"unevaluatedProperties": {"$ref": "#"}}]
 )
 def test_a_recursive_schema_takes_a_record_of_64_levels(schema: Any) -> None:
-    assert fault_of(compile(schema), nested(63, {})) is None
+    assert fault_of(Checker(schema), nested(63, {})) is None
 
 
 def test_the_callers_schema_stays_as_it_was() -> None:
@@ -203,7 +203,7 @@ def test_the_callers_schema_stays_as_it_was() -> None:
         "$ref": "https://example.org/s#/$defs/a",
     }
     before = repr(schema)
-    compile(schema)
+    Checker(schema)
     assert repr(schema) == before
 
 
@@ -252,7 +252,7 @@ def test_an_address_under_schema_or_vocabulary_is_never_asked() -> None:
             {"properties": {"a": {"$dynamicRef": f"{address}#n"}}},
         ):
             refused(schema)
-        compile({"$vocabulary": {address: True}, "examples": [{"$ref": address}], "$comment": address})
+        Checker({"$vocabulary": {address: True}, "examples": [{"$ref": address}], "$comment": address})
         with pytest.raises(TimeoutError):
             server.accept()
 
@@ -260,9 +260,9 @@ def test_an_address_under_schema_or_vocabulary_is_never_asked() -> None:
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ([], "an object, true or false"),
-        ("{}", "an object, true or false"),
-        (None, "an object, true or false"),
+        ([], "must be a JSON object"),
+        ("{}", "must be a JSON object"),
+        (None, "must be a JSON object"),
         ({"type": "text"}, '"text" is not valid under any'),
         ({"properties": {"a": {"type": 5}}}, "at /properties/a/type"),
         ({"required": "a"}, '"a" is not of type "array" at /required'),
@@ -318,7 +318,7 @@ def test_a_refused_pattern_is_named_with_its_place() -> None:
     [r"^(a+)+$", r"^(a|a)*$", r"^([a-z]+)*$", r"(.*)*(.*)*x", r"^(\w+\s?)*$", r"(x+x+)+y", r"^.{1,40}$", r"^\p{L}+$"],
 )
 def test_a_catastrophic_pattern_is_matched_all_the_same(pattern: str) -> None:
-    assert fault_of(compile({"properties": {"a": {"pattern": pattern}}}), {"a": "a" * 100_000 + "!\n"}) is not None
+    assert fault_of(Checker({"properties": {"a": {"pattern": pattern}}}), {"a": "a" * 100_000 + "!\n"}) is not None
 
 
 def test_more_than_a_hundred_patterns_are_refused() -> None:
@@ -353,7 +353,7 @@ def test_a_long_chain_of_references_is_refused(keyword: str) -> None:
 
 def test_references_within_one_another_up_to_the_limit_pass_through_64_levels() -> None:
     schema = chain(14, IN_PLACE["anyOf"], {"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}})
-    checker = compile(schema)
+    checker = Checker(schema)
     assert fault_of(checker, nested(63, {})) is None
     assert fault_of(checker, nested(63, 1)) is not None
 
