@@ -514,7 +514,7 @@ def test_a_fault_in_the_middle_breaks_the_answer_off(
         yield b"{}"
         raise StoreUnavailable("down")
 
-    monkeypatch.setattr(RecordsAnswer, "__iter__", chunks)
+    monkeypatch.setattr(RecordsAnswer, "chunks", property(chunks))
     with pytest.raises(ConnectionResetError):
         read(filled, headers, "?format=jsonl")
 
@@ -526,7 +526,7 @@ def test_a_fault_before_the_first_byte_is_answered(
         raise StoreUnavailable("down")
         yield b""
 
-    monkeypatch.setattr(RecordsAnswer, "__iter__", chunks)
+    monkeypatch.setattr(RecordsAnswer, "chunks", property(chunks))
     answer = read(filled, headers, "?format=jsonl")
     assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
     monkeypatch.undo()

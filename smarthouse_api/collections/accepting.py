@@ -1,4 +1,4 @@
-"""Records that come: checked against the collection's own rules, and durable, all or none, when that is told."""
+"""Accepts records: checks them against their collection's rules, and makes all or none of a request durable."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
 
 _TOLD: Final = 3
 _DOCUMENTS: Final = 10_000
-"""Of one commit, which the state store does in one step: while it does so, it answers nobody."""
+"""Limits the documents of one commit: the state store does it in one step, and answers nobody meanwhile."""
 
 _KINDS: Final = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a text", list: "an array"}
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """What became of a request. id: of the answer, a UUID. stored, dead_letters: how many records became so.
+    """Tells what became of a request.
 
-    is_duplicate: nothing of it was new. replayed: this is the first answer to the same `Idempotency-Key`.
+    id: of the answer, a UUID. stored, dead_letters: how many records were stored, and how many are dead letters now.
+    is_duplicate: none of its records is new. replayed: this is the first answer to the same `Idempotency-Key`.
     """
 
     id: str
@@ -79,10 +80,11 @@ class Accepting:
         refuse_faulty: bool = False,
         request_key: RequestKey | None = None,
     ) -> Accepted:
-        """Store the records, all or none; durable once this returns. records: dicts, or `UniformRecords`.
+        """Stores the records, all or none; they are durable once this returns.
 
-        refuse_faulty: as a data source does, which brings times to UTC, warns of what is amiss, and in strict mode refuses what
-        does not follow its schema; a dataset makes that a dead letter. message_id: `params.msgid`, for deduplication by it.
+        records: dicts, or `UniformRecords`. message_id: `params.msgid`, for deduplication by it. refuse_faulty: True for a data
+        source. It brings times to UTC, warns of faults, and in strict mode refuses records that fail the schema. A dataset
+        makes such records dead letters.
 
         Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile).
         """
@@ -93,7 +95,7 @@ class Accepting:
         return until_settled(lambda: self._try(asked), "collection")
 
     def _look_into(self, asked: _Acceptance, refuse_faulty: bool) -> None:
-        """Hold the records to what is asked of them, and read their times."""
+        """Checks the records, and brings the times of a data source's to UTC."""
         collection = asked.collection
         asked.records = _objects(asked.records)
         if refuse_faulty:

@@ -1,10 +1,10 @@
-"""Which collections there are. In the state store, space `collections`:
+"""The catalogue of collections: creates, finds, changes and deletes them. In the state store, space `collections`:
 
     id/<id>             the collection
     alias/<alias>       the id that it stands for; ids and aliases are names of one kind
     gone/<key>          a tombstone: a deleted collection, whose bytes are still to be removed
 
-and in each collection's own space the empty document `born`, without which nothing is written there.
+In each collection's own space the empty document `born` stands: without it nothing is written there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from smarthouse_api.errors import InUse, Invalid, NotFound
 SPACE: Final = "collections"
 BORN: Final = "born"
 _MEMBERS: Final = frozenset(Definition.__struct_fields__)
-_LAYOUT: Final = CatalogueLayout(SPACE, "id/", (BORN,), "collection")
 _AT_ONCE: Final = 32
 """Collections that are decoded at a time: there may be thousands, each with its schema."""
 
@@ -35,7 +34,7 @@ _UNKNOWN: Final = "There is no such collection"
 
 
 class CollectionTombstone(msgspec.Struct, frozen=True):
-    """A deleted collection. at: seconds since 1970."""
+    """Remembers a deleted collection until it is purged. at: seconds since 1970."""
 
     key: str
     id: str
@@ -46,11 +45,11 @@ class CollectionTombstone(msgspec.Struct, frozen=True):
         return space_of(self.id, self.key)
 
 
-_tombstone, _collection = msgspec.json.Decoder(CollectionTombstone).decode, msgspec.json.Decoder(Collection).decode
+_decode_tombstone, _decode = msgspec.json.Decoder(CollectionTombstone).decode, msgspec.json.Decoder(Collection).decode
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The collection as it was created or changed, and its alias before. replayed: the same request did so before."""
+    """Tells how a collection was created or changed. replayed: an earlier request under the same `Idempotency-Key` did so."""
 
     collection: Collection
     alias_before: str | None = None
@@ -64,31 +63,31 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
     """Finds, creates, changes and deletes the collections of one installation."""
 
     def __init__(self, state: StateStore, replies: Replies) -> None:
-        super().__init__(state, _LAYOUT, _tombstone)
+        super().__init__(state, CatalogueLayout(SPACE, "id/", (BORN,), "collection"), _decode_tombstone)
         self._replies = replies
         self._looks = SingleFlight[Document | None]()
 
     def get(self, name: str) -> Collection | None:
-        """The collection with this id or alias."""
+        """Finds the collection with this id or alias; None if there is none."""
         found = self._found(name)
         return None if found is None else found[0]
 
     def find(self, name: str) -> Collection:
-        """The collection with this id or alias. Raises `NotFound`."""
+        """Finds the collection with this id or alias. Raises `NotFound`."""
         if (found := self.get(name)) is None:
             raise NotFound(_UNKNOWN)
         return found
 
     def next_slice(self, after: str) -> tuple[list[Collection], str]:
-        """The next collections by id, and after what the ones after them come; empty when there are none.
+        """Lists some collections by id, and tells where the next slice begins; an empty text after the last slice.
 
-        after: what an earlier slice gave; empty for the first.
+        after: what the slice before told; empty for the first.
         """
         found = self._state.scan(SPACE, "id/", after, _AT_ONCE)
-        return [_decoded(document) for _, document in found], found[-1][0] if len(found) == _AT_ONCE else ""
+        return [_decode(document.value) for _, document in found], found[-1][0] if len(found) == _AT_ONCE else ""
 
     def create(self, definition: Definition, request_key: RequestKey | None = None) -> Settled:
-        """Create a collection. Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
+        """Creates a collection. Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
         check(definition)
         if (earlier := self.earlier(request_key)) is not None:
             return earlier
@@ -110,7 +109,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
             if (earlier := self.earlier(request_key)) is not None:
                 return earlier
             raise InUse(
-                f"One of the names {', '.join(names)} is a collection's already; choose another, or change that one",
+                f"A collection already has one of the names {', '.join(names)}; choose another name, or change that collection",
                 reason="EXISTS",
             ) from None
         return settled
@@ -123,7 +122,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         seen: Collection | None = None,
         request_key: RequestKey | None = None,
     ) -> Settled:
-        """Change members of the definition. seen: the collection as the caller knows it.
+        """Changes members of the definition. seen: the collection as the caller knows it.
 
         Raises `Invalid`, `NotFound`, and `InUse`: `EXISTS` for an alias that is taken, `OUTDATED` if it has changed since.
         """
@@ -132,11 +131,11 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         return until_settled(lambda: self._update(name, changes, seen, request_key), "collection")
 
     def earlier(self, request_key: RequestKey | None) -> Settled | None:
-        """What the same request was told before, if it came before. Raises `KeyReused`."""
+        """Finds the answer to an earlier request under the same `Idempotency-Key`. Raises `KeyReused`."""
         return self._replies.earlier(SPACE, request_key, _REPLY)
 
     def delete(self, name: str) -> CollectionTombstone:
-        """From now on it is neither written to nor read; the chores remove its bytes. Raises `NotFound`."""
+        """Deletes a collection: nobody writes to it or reads it from now on. The chores remove its bytes. Raises `NotFound`."""
 
         def attempt() -> CollectionTombstone:
             if (found := self._found(name)) is None:
@@ -149,7 +148,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         return self._delete(attempt)
 
     def _read(self, name: str, document: Document) -> Collection:
-        return _decoded(document)
+        return _decode(document.value)
 
     def _found(self, name: str) -> tuple[Collection, int] | None:
         """The collection and the version of its document."""
@@ -159,9 +158,9 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         if found is None and (alias := self._look(f"alias/{name}")) is not None:
             found = self._look(f"id/{alias.value.decode()}")
             # An alias that has moved on meanwhile is another's.
-            if found is not None and _decoded(found).alias != name:
+            if found is not None and _decode(found.value).alias != name:
                 found = None
-        return None if found is None else (_decoded(found), found.version)
+        return None if found is None else (_decode(found.value), found.version)
 
     def _look(self, key: str) -> Document | None:
         return self._looks.ask(key, lambda: self._state.get(SPACE, key))
@@ -187,17 +186,17 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
             self._state.commit(SPACE, Change(expect=expect, puts=puts, deletes=deletes))
         except Conflict:
             if after.alias and after.alias != before.alias and self._found(after.alias) is not None:
-                raise InUse(f"The alias {after.alias} is a collection's already; choose another", reason="EXISTS") from None
+                raise InUse(f"A collection already has the name {after.alias}; choose another alias", reason="EXISTS") from None
             raise
         return settled
 
     def list(self) -> list[Collection]:
-        """All collections, by id."""
+        """Lists all collections by id."""
         return [*self.everything()]
 
 
 def look_for(state: StateStore, collection: Collection) -> None:
-    """Make sure that a collection is still there. Raises `NotFound` when it was deleted since it was found."""
+    """Makes sure that a collection still exists. Raises `NotFound` if it was deleted since it was found."""
     born = state.get(collection.space, BORN)
     if born is None or born.version != collection.born:
         raise NotFound("The collection was deleted meanwhile")
@@ -217,7 +216,3 @@ def _changed(before: Collection, changes: dict[str, Any]) -> Collection:
 
 def _alias(collection: Collection) -> tuple[Put, ...]:
     return (Put(f"alias/{collection.alias}", collection.id.encode()),) if collection.alias else ()
-
-
-def _decoded(document: Document) -> Collection:
-    return _collection(document.value)

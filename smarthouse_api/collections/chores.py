@@ -1,7 +1,7 @@
-"""The chores of collections: the lake takes in what is accepted, soon or at once, and lets go what is deleted.
+"""The chores of collections: they bring accepted records into the lake, and remove what is deleted or need not be kept.
 
-Housekeepers look at all collections in rounds for what is pending. A round may take several turns, and is one for all
-housekeepers: the document `round` of the catalogue's space says after which collection it goes on.
+Housekeepers look at all collections in rounds for entries that are pending. A round may take several turns, and all
+housekeepers share one: the document `round` of the catalogue's space says after which collection it goes on.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import Final
 from backends.ports import Conflict, StateStore
 from config.groups import CollectionSettings, LakeSettings
 from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue
-from smarthouse_api.collections.curator import TopicRows
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.purging import Purging
-from smarthouse_api.collections.queue import TopicQueue
+from smarthouse_api.collections.queue import TopicQueue, TopicRows
 from smarthouse_api.collections.retention import TopicRetention
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import Leases
@@ -26,10 +25,8 @@ from smarthouse_api.errors import NotFound
 from smarthouse_api.lake.compaction import Compaction
 from smarthouse_api.lake.curator import Curator
 
-_ROUND_LEASE: Final = "collections-round"
 _ROUND: Final = "round"
 _ROUND_SECONDS: Final = 3600.0
-_EXPIRY: Final = "collections-aside"
 _EXPIRY_SECONDS: Final = 3600.0
 _BATCH_ENTRIES: Final = 10_000
 _AT_ONCE: Final = 64
@@ -38,10 +35,9 @@ _HELD_SECONDS: Final = 60.0
 
 
 class CollectionsChores:
-    """What goes on without a request, and the flush that a reading waits for.
+    """Does what goes on without a request, and the flush that a reading waits for.
 
-    is_over: asked by the chores between steps; one step is done in any case, so that however slow a store is, there is less to
-    do for another turn.
+    is_over: the chores ask it between steps. One step is done in any case: however slow a store is, each turn leaves less.
     """
 
     def __init__(
@@ -66,21 +62,21 @@ class CollectionsChores:
         self._expire_after: str | None = None
 
     def flush(self, collection: Collection) -> None:
-        """Return once the lake holds every record of the collection that was accepted before the call, whoever writes it.
+        """Waits until the lake holds every record of the collection that was accepted before the call.
 
-        Raises `NotFound` once it is deleted, and `Unavailable` when it takes too long.
+        Raises `NotFound` once the collection is deleted, and `Unavailable` when it takes too long.
         """
         self._curator.flush(self._rows(collection))
 
     def purge(self) -> None:
-        """Remove what was deleted."""
+        """Removes the bytes of deleted collections."""
         if self._purging.try_purge():
             self._compaction.expect_dead()
 
     def curate(self, is_over: Callable[[], bool]) -> None:
-        """Take in what is pending, a part of the round through all collections. One process is at it at a time."""
+        """Brings pending entries into the lake: a part of the round through all collections, by one process at a time."""
         self._look_at_lake()
-        if (turn := self._leases.try_hold(_ROUND_LEASE)) is None:
+        if (turn := self._leases.try_hold("collections-round")) is None:
             return
         with turn:
             found = self._state.get(SPACE, _ROUND)
@@ -89,21 +85,21 @@ class CollectionsChores:
                 turn.check()
 
     def trim(self, is_over: Callable[[], bool]) -> None:
-        """Let topics go what they need not keep."""
+        """Drops what topics need not keep."""
         if self._retention.is_due() and (lease := self._table.try_write()) is not None:
             with lease:
                 self._retention.trim(is_over)
 
     def compact(self, is_over: Callable[[], bool]) -> None:
-        """Merge small files of the lake, except while a purge waits for readers who need them."""
+        """Merges small files of the lake, except while a purge waits for readers who need them."""
         if self._compaction.is_due() and not self._purging.is_due() and (lease := self._table.try_write()) is not None:
             with lease:
                 self._compaction.compact(lease, is_over)
 
     def expire_dead_letters(self, is_over: Callable[[], bool]) -> None:
-        """Remove dead letters that are too old, of each collection about once an hour."""
+        """Removes expired dead letters, from each collection about once an hour."""
         if self._expire_after is None:
-            if not self._leases.claim(_EXPIRY, _EXPIRY_SECONDS):
+            if not self._leases.claim("collections-aside", _EXPIRY_SECONDS):
                 return
             self._expire_after = ""
         while self._expire_after is not None:

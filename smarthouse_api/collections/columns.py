@@ -1,7 +1,7 @@
-"""Records as columns: what each row has for a member, as JSON text first, and then as the text or the value that it says.
+"""Makes columns of records: one for each member, first of JSON texts, and then of the texts or values that these stand for.
 
-The reader only cuts a record into its members' texts. So a number keeps every digit until a column of numbers needs it, and
-what is done to the texts is done to a column of them at a time.
+The reader only cuts a record into its members' texts. So a number keeps every digit until a column of numbers needs it, and the
+texts are worked on a column at a time.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Members = dict[str, msgspec.Raw]
 
 
 def slices(batch: pa.RecordBatch, columns: int = 0) -> Iterator[pa.RecordBatch]:
-    """The rows in pieces of bounded size. columns: how many a row is to become."""
+    """Cuts rows into pieces of bounded size. columns: how many columns are made of them."""
     sizes = lengths(batch.column("record")) + lengths(batch.column("fault")) + columns * _CELL_BYTES
     for start, length in spans(sizes):
         yield batch.slice(start, length)
 
 
 def records(rows: pa.RecordBatch) -> pa.StringArray:
-    """The JSON text of each row's record, each on one line."""
+    """Picks the JSON text of each row's record, and puts each on one line."""
     texts = rows.column("record").cast(pa.string())
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
@@ -57,7 +57,7 @@ def records(rows: pa.RecordBatch) -> pa.StringArray:
 
 
 def members(texts: pa.StringArray) -> list[Members]:
-    """Each record's members. texts: as `records` gives them."""
+    """Cuts each record into its members. texts: as `records` gives them."""
     try:
         return _cut.decode_lines(flat(pc.binary_join_element_wise(texts, "\n", "")))
     except msgspec.DecodeError:
@@ -77,12 +77,12 @@ def _mended(text: str) -> str:
 
 
 def have_rest(fields: Mapping[str, str]) -> bool:
-    """Whether there may be members that have no field: they share the last column."""
+    """Whether there may be members without a field: they share the last column."""
     return len(fields) >= MOST_FIELDS
 
 
 def columns(rows: pa.RecordBatch, fields: Mapping[str, str]) -> Iterator[MemberColumn | None]:
-    """The column of each field, in turn, and of the rest if the fields `have_rest`. None where no row has a value."""
+    """Makes the column of each field in turn, and of the rest if the fields `have_rest`. None if no row has a value."""
     found = members(records(rows))
     names: set[str] = set().union(*found)
     for name, type_ in fields.items():
@@ -95,10 +95,10 @@ def columns(rows: pa.RecordBatch, fields: Mapping[str, str]) -> Iterator[MemberC
 
 @dataclass(frozen=True, slots=True)
 class MemberColumn:
-    """What the rows have for one member.
+    """Holds what the rows have for one member.
 
-    type: the field's. text: their JSON texts, one after the other; `null` also where there is nothing. begins, ends: of each
-    row's in it. first: its first byte.
+    type: the field's. text: the rows' JSON texts, one after the other; `null` for a row without the member. begins, ends: where
+    each row's text stands in it. first: the first byte of each.
     """
 
     type: str
@@ -109,7 +109,7 @@ class MemberColumn:
 
     @classmethod
     def of(cls, values: Sequence[Any], type_: str) -> MemberColumn:
-        """values: what is JSON text already, or can be made it, in one line; None for nothing."""
+        """Makes the column of values: JSON texts, or what can be written as JSON in one line; None for nothing."""
         text = _write.encode_lines(values)
         found = np.frombuffer(text, np.uint8)
         ends = np.flatnonzero(found == ord("\n")).astype(np.int32)
@@ -118,7 +118,7 @@ class MemberColumn:
         return cls(type_, text, begins, ends, found[begins])
 
     def texts(self) -> pa.StringArray:
-        """What a reader is to see; null for null. Of type `json`: the JSON text; else a text is what it says."""
+        """Writes the values for a reader: a text as it is, and anything in a column of type `json` as JSON; null for null."""
         is_text = (self.first == ord('"')) & (self.type != JSON)
         shown = self._pieces(self.begins + is_text, self.ends - is_text, self.first != ord("n"))
         if not is_text.any() or b"\\" not in self.text:
@@ -128,7 +128,7 @@ class MemberColumn:
         return pc.replace_with_mask(shown, escaped, pa.array(said, pa.string()))
 
     def typed(self) -> pa.Array:
-        """The values, of the `arrow_type` of its type. What has no such value, which the fields rule out, is null."""
+        """Reads the values as the `arrow_type` of the column's type. The fields rule out other values; these are null."""
         if self.type == BOOL:
             is_true = self.first == ord("t")
             return pa.array(is_true, mask=~(is_true | (self.first == ord("f"))))
@@ -139,7 +139,7 @@ class MemberColumn:
         return self.texts()
 
     def has_texts(self) -> bool:
-        """Whether there is more in it than numbers, true, false and null."""
+        """Whether the column has more than numbers, true, false and null."""
         return bool(np.isin(self.first, np.frombuffer(b'"{[', np.uint8)).any())
 
     def _pieces(
@@ -160,7 +160,7 @@ def _said(text: str) -> str:
 
 
 def arrow_type(type_: str) -> pa.DataType:
-    """What Parquet has for a field of this type: JSON text where there is nothing better."""
+    """Chooses the type of a field's column in Parquet: JSON text if there is nothing better."""
     return {BOOL: pa.bool_(), INT: pa.int64(), FLOAT: pa.float64()}.get(type_, pa.string())
 
 

@@ -1,7 +1,7 @@
 """Dead letters: records that a strict schema refused, kept until somebody fixes, replays or discards them, or they expire.
 
 Each is the document `aside/<id>` in the collection's space; ids rise with time. The chores remove the expired ones: a document
-with a lifetime of its own would be let into a store that is full.
+that expires by itself would be let into a full store.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ID: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}-[0-9]{6,}", re.ASCII)
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A record that its collection's schema refused. reason: in words. msgid: of the request that it came with."""
+    """Keeps a record that its collection's schema refused. reason: in words. msgid: of the request that brought it."""
 
     id: str
     record: dict[str, Any]
@@ -45,10 +45,10 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What a replay did: how many records were stored, and how many still fail.
+    """Tells what a replay did: how many records were stored, and how many still fail.
 
-    id: of the answer, a UUID. next: after which id to go on, if there are more. replayed: this is the first answer to the same
-    `Idempotency-Key`.
+    id: of the answer, a UUID. next: if there are more, the id after which to go on. replayed: this is the first answer to the
+    same `Idempotency-Key`.
     """
 
     id: str
@@ -181,7 +181,7 @@ class DeadLetters:
         """The dead letter and the version of its document. Raises `NotFound`."""
         found = self._state.get(collection.space, _name_of(id_)) if _ID.fullmatch(id_) else None
         if found is None:
-            raise NotFound(f"No record {id_[:60]!r} is set aside; it may have been replayed, discarded, or kept for too long")
+            raise NotFound(f"There is no dead letter {id_[:60]!r}; it may have been replayed or discarded, or it has expired")
         return _decode(found.value), found.version
 
     def _commit(self, collection: Collection, change: Change) -> None:

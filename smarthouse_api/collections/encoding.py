@@ -1,4 +1,4 @@
-"""The records of a collection, to be written in any format that takes them."""
+"""Prepares the records of a collection to be written in any format that takes them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ import pyarrow.compute as pc
 from smarthouse_api.arrow.formats import FORMATS, Format, Frame
 from smarthouse_api.arrow.lines import TextColumn, flat
 from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
-from smarthouse_api.collections.columns import MemberColumn, arrow_type, columns, have_rest, records, slices
-
-POSITION, RECEIVED_AT, FAULT, MORE = "_position", "_received_at", "_fault", "_more"
+from smarthouse_api.collections.columns import arrow_type, columns, have_rest, records, slices
 
 RECORD_FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {one.name: one for one in sorted(FORMATS.values(), key=lambda one: not one.has_objects) if one.takes_any_name}
@@ -27,8 +25,9 @@ _join = pc.binary_join_element_wise
 
 
 class RecordRows:
-    """A `RowSource` of a collection's rows in the lake. JSON has each record's own text, the other formats have a column for
-    each member.
+    """Gives a collection's rows in the lake to the writers of formats, as a `RowSource`.
+
+    JSON has each record's own text; the other formats have a column for each member.
 
     batches: read one by one, as chunks are asked for; columns `sequence`, `position`, `received`, `record`, `fault` (others are
     left alone), the texts as any kind of string. fields: the members of the records, in order, and their types: `null`, `bool`,
@@ -43,20 +42,22 @@ class RecordRows:
         self, batches: Iterable[pa.RecordBatch], fields: Mapping[str, str], *, with_meta: bool, frame: Frame | None = None
     ) -> None:
         self._batches, self._fields, self._with_meta, self.frame = batches, fields, with_meta, frame or Frame()
-        meta = {POSITION: pa.string(), RECEIVED_AT: TIMESTAMP, FAULT: pa.string()}
+        meta = {"_position": pa.string(), "_received_at": TIMESTAMP, "_fault": pa.string()}
         ours = [(_free(name, fields), type_) for name, type_ in meta.items()]
         self._names = [name for name, _ in ours]
-        rest = [(_free(MORE, fields), pa.string())] if have_rest(fields) else []
+        rest = [(_free("_more", fields), pa.string())] if have_rest(fields) else []
         members = [(name, arrow_type(type_)) for name, type_ in fields.items()]
         self.schema = pa.schema([*(ours if with_meta else ()), *members, *rest])
 
     def text_columns(self) -> Iterator[tuple[int, list[TextColumn | None]]]:
         for rows in self._slices(len(self.schema)):
             meta = _meta(rows) if self._with_meta else []
-            yield len(rows), [*meta, *map(_text_column, columns(rows, self._fields))]
+            found = columns(rows, self._fields)
+            texts = [None if one is None else TextColumn(one.texts(), is_free=one.has_texts()) for one in found]
+            yield len(rows), [*meta, *texts]
 
     def objects(self, before: str, after: str) -> Iterator[bytes]:
-        """What is said of a record stands in front of its members, a fault only if it has one."""
+        """Writes each record as a JSON object. What is said of it comes before its members; a fault only if it has one."""
         position, received_at, fault = self._names
         for rows in self._slices():
             texts = records(rows)
@@ -112,10 +113,6 @@ def _second(texts: pa.StringArray) -> np.ndarray:
     _, offsets, data = texts.buffers()
     begins = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts)]
     return np.frombuffer(data, np.uint8)[begins + 1]
-
-
-def _text_column(column: MemberColumn | None) -> TextColumn | None:
-    return None if column is None else TextColumn(column.texts(), is_free=column.has_texts())
 
 
 def _meta(rows: pa.RecordBatch) -> list[TextColumn]:

@@ -1,11 +1,11 @@
-"""The purge of deleted collections. Each step can be repeated after a crash, in this order:
+"""The purge of deleted collections: it removes every byte of theirs. Its steps can be repeated after a crash:
 
-1. Nobody writes to them any more.
-2. Their rows leave the table. Who reads the lake already is waited for, and then broken off.
+1. They are closed to writers.
+2. Their rows leave the table. The purge waits for those who already read the lake, and then breaks them off.
 3. The table's history is erased: no file has a byte of theirs.
 4. Their spaces are erased.
-5. The document `scrub` of the catalogue's space asks for a scrubbing of the state store's files, until it is done.
-6. Their tombstones go, which are to be scrubbed too.
+5. The document `scrub` in the catalogue's space asks for a scrubbing of the state store's files, until that is done.
+6. Their tombstones are removed: they must be scrubbed too.
 7. The state store is scrubbed.
 """
 
@@ -21,16 +21,13 @@ from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue, Col
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import Leases
 
-_LEASE: Final = "collections-purge"
-_PATIENCE_SECONDS: Final = 10.0
 _SCRUB: Final = "scrub"
-_SCRUB_CLAIM: Final = "collections-scrub"
 _SCRUB_SECONDS: Final = 60.0
 _DECADE_SECONDS: Final = 10 * 365 * 86400.0
 
 
 class Purging:
-    """Removes every byte of deleted collections. patience_seconds: how long readers of the lake are waited for."""
+    """Removes every byte of deleted collections. patience_seconds: the purge waits so long for readers of the lake."""
 
     def __init__(
         self,
@@ -39,7 +36,7 @@ class Purging:
         catalogue: CollectionCatalogue,
         leases: Leases,
         *,
-        patience_seconds: float = _PATIENCE_SECONDS,
+        patience_seconds: float = 10.0,
     ) -> None:
         self._state, self._table, self._catalogue, self._leases = state, table, catalogue, leases
         self._patience_seconds = patience_seconds
@@ -47,16 +44,16 @@ class Purging:
         self._breaks_at = 0.0
 
     def is_due(self) -> bool:
-        """Whether there is something to purge, so that nobody should replace files of the lake that a reader needs."""
+        """Whether there is something to purge. Nobody should then replace files of the lake that a reader needs."""
         return bool(self._catalogue.tombstones())
 
     def try_purge(self) -> bool:
-        """Do as much as can be done without waiting; whether something is purged now, and nothing left in the lake.
+        """Does as much as it can without waiting. Whether collections were purged now, with nothing of them left in the lake.
 
-        Raises `StoreUnavailable`, among others when all is done but the scrubbing, which will be tried again in a minute.
+        Raises `StoreUnavailable`, also if only the scrubbing fails: the next attempt at that is a minute later.
         """
         gone = self._catalogue.tombstones()
-        if not (gone or self._asked()) or (lease := self._leases.try_hold(_LEASE)) is None:
+        if not (gone or self._asked()) or (lease := self._leases.try_hold("collections-purge")) is None:
             return False
         with lease:
             is_purged = bool(gone) and self._purge(gone)
@@ -77,9 +74,9 @@ class Purging:
         return True
 
     def _scrub(self) -> None:
-        """If somebody asks for it, and at most once a minute: the store rewrites all that it holds."""
+        """Scrubs the state store if a purge asks for it, at most once a minute: the store rewrites all that it holds."""
         # Without the lake's lease: it may take long, and nobody need wait for it.
-        if (asked := self._asked()) and self._leases.claim(_SCRUB_CLAIM, _SCRUB_SECONDS):
+        if (asked := self._asked()) and self._leases.claim("collections-scrub", _SCRUB_SECONDS):
             self._state.scrub()
             with suppress(Conflict):  # of another that was purged meanwhile
                 self._state.commit(SPACE, Change(expect={_SCRUB: asked}, deletes=(_SCRUB,)))

@@ -1,4 +1,6 @@
-"""The topic of a collection as the queue that feeds the lake, and what the collection's space says of the lake.
+"""The topic of a collection as the queue that feeds the lake: how its entries become rows.
+
+In the collection's space stand, beside the topic:
 
 taken                   the document of the queue: how far the lake holds the topic; see `Taken`
 fields                  the members that the records in the lake have, at least; see `Fields`
@@ -7,26 +9,36 @@ unreadable/<sequence>   an entry of which no row can be made
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
+import pyarrow as pa
+from deltalake import DeltaTable
 
-from backends.ports import Change, Put, StateStore
+from backends.ports import Change, Entry, Put, StateStore
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.model import TOPIC, Collection
-from smarthouse_api.collections.rows import Fields
+from smarthouse_api.collections.rows import Fields, Logged, read_logged, to_rows
+from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.queue import Queue, Turn
+from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
 
 _TAKEN: Final = "taken"
 _FIELDS: Final = "fields"
 _PAGE: Final = 64
 _AGES_SECONDS: Final = 50 * 365 * 86400.0
 
+log = logging.getLogger(__name__)
+
 
 class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
-    """sequence: the lake holds every entry up to it. dropped: the topic none up to it. kept_bytes: of the entries between, in
-    the topic; kept_us: when the first of them came, in microseconds since 1970.
+    """Says how far the lake holds a topic, and what the topic keeps of that.
+
+    sequence: the lake holds all entries up to it. dropped: the topic holds none up to it. kept_bytes: of the entries between
+    the two. kept_us: when the first of those came, in microseconds since 1970.
     """
 
     sequence: int = 0
@@ -40,9 +52,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class TopicQueue(Queue):
-    """Hands the topic of a collection to one worker at a time: its curator, or whoever drops what need not be kept.
+    """Hands the topic of a collection to one worker at a time: to its curator, or to the retention.
 
-    A turn requires that the collection stands: what is deleted gets no document again.
+    A turn requires that the collection exists: no document is written to a deleted one.
     """
 
     def __init__(self, state: StateStore, collection: Collection) -> None:
@@ -63,27 +75,132 @@ class TopicQueue(Queue):
         look_for(self._state, self.collection)
 
     def taken(self, turn: Turn | None = None) -> Taken:
-        """How far the lake holds the topic: now, or as the turn says."""
+        """Tells how far the lake holds the topic: now, or as the turn says."""
         if turn is not None:
             return _decode(turn.value)
         found = self._state.get(self._space, _TAKEN)
         return Taken() if found is None else _decode(found.value)
 
     def advance(self, turn: Turn, taken: Taken, drops: Iterable[int] = ()) -> Turn:
-        """Say how far the lake is, and drop entries of the topic."""
+        """Stores how far the lake holds the topic, and drops entries of the topic."""
         value = _encode(taken)
         change = Change(puts=(self._said(value),), drops=self._these(drops))
         return Turn(self.commit(turn, change).version, turn.last, value)
 
     def set_aside(self, turn: Turn, values: Mapping[int, bytes]) -> None:
-        """Keep entries of which no row can be made, by sequence."""
+        """Keeps entries of which no row can be made, by sequence."""
         for sequence, value in values.items():
             self.commit(turn, Change(puts=(Put(f"unreadable/{sequence:019d}", value, _AGES_SECONDS),)))
 
     def fields(self) -> Fields:
-        """The members that the collection's records in the lake have, at least."""
+        """Tells which members the collection's records in the lake have, at least."""
         found = self._state.get(self._space, _FIELDS)
         return Fields() if found is None else Fields.decoded(found.value)
 
     def put_fields(self, turn: Turn, fields: Fields) -> None:
+        """Stores which members the records in the lake have."""
         self.commit(turn, Change(puts=(Put(_FIELDS, fields.encoded(), _AGES_SECONDS),)))
+
+
+@dataclass
+class TopicPart(Part):
+    """Entries of one topic on their way into the lake.
+
+    last: the sequence up to which these are all. size: of their values, in bytes. first_us: when the first of them came, in
+    microseconds since 1970. unreadable: values of which no row can be made, by sequence. fields: of the records.
+    """
+
+    last: int = 0
+    size: int = 0
+    first_us: int = 0
+    unreadable: dict[int, bytes] = field(default_factory=dict)
+    fields: Fields = field(default_factory=Fields)
+
+    def read(self, entry: Entry) -> Logged | None:
+        """Reads an entry and counts it in; None if it gives no row."""
+        self.sequences.append(entry.sequence)
+        self.size += len(entry.value)
+        if not entry.value:
+            return None  # it only stood for a sequence that was passed over
+        try:
+            logged = read_logged(entry.sequence, entry.value)
+            self.first_us = self.first_us or logged.received_us
+        except (msgspec.DecodeError, TypeError):
+            self.unreadable[entry.sequence] = entry.value
+            return None
+        return logged
+
+
+class TopicRows(RowMaker[TopicPart]):
+    """Makes rows of one topic for the curator. The table holds the topic up to the highest sequence of its rows."""
+
+    queue: TopicQueue
+
+    def __init__(self, queue: TopicQueue, table: CollectionsTable) -> None:
+        super().__init__(queue, queue.collection.key)
+        self._collection, self._table = queue.collection, table
+
+    def taken(self, turn: Turn | None = None) -> int:
+        """Raises `NotFound` if the collection was deleted; a turn says that it was not."""
+        if turn is None:
+            self.queue.look_for_collection()
+        return self.queue.taken(turn).sequence
+
+    def overtake(self, turn: Turn, held: int) -> None:
+        self.queue.go_on_after(turn, held)
+
+    def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[TopicPart, list[Entry]]:
+        """Finds what a dead curator left. It knows an entry by its batch, and by how many entries of the batch there are."""
+        after = self.taken(turn)
+        there = self._table.batches(snapshot, self.log, after)
+        part, missing = TopicPart(last=held), list[Entry]()
+        for entry in self.queue.entries(after, held):
+            if (logged := part.read(entry)) is None:
+                continue
+            if there[logged.batch]:
+                there[logged.batch] -= 1
+            else:
+                missing.append(entry)
+        if not missing:
+            for texts in self._table.records(snapshot, self.log, after):
+                part.fields.note_texts(texts)  # which were lost too
+        return part, missing
+
+    def size(self, entry: Entry) -> int:
+        return len(entry.value)
+
+    def rows(self, entries: Sequence[Entry], until: int) -> TopicPart:
+        part = TopicPart(last=until)
+        found = [(logged, entry.value) for entry in entries if (logged := part.read(entry)) is not None]
+
+        def rows(some: Sequence[tuple[Logged, bytes]]) -> pa.Table:
+            made = to_rows(self._collection, [logged for logged, _ in some], fields := Fields())
+            part.fields = part.fields.merged(fields)
+            return made
+
+        def refuse(one: tuple[Logged, bytes]) -> None:
+            part.unreadable[one[0].sequence] = one[1]
+
+        part.tables.extend(together_or_apart(found, rows, refuse))
+        return part
+
+    def announce(self, turn: Turn, part: TopicPart) -> None:
+        """Stores the fields of the records, and the entries that give no rows."""
+        before = self.queue.fields()
+        after = before.merged(part.fields)
+        if after.types != before.types:
+            self.queue.put_fields(turn, after)
+        if part.unreadable:
+            log.error("%d entries of a topic cannot be read and are set aside: they give no rows", len(part.unreadable))
+            self.queue.set_aside(turn, part.unreadable)
+
+    def record(self, turn: Turn, part: TopicPart) -> Turn:
+        """Stores that the lake holds the part, and drops it from the topic unless the topic keeps it."""
+        before, drops = self.queue.taken(turn), list[int]()
+        if self._collection.entry_topic is None:
+            dropped = part.last if before.dropped == before.sequence else before.dropped
+            after, drops = Taken(part.last, dropped, before.kept_bytes, before.kept_us), part.sequences
+        else:
+            kept_us = before.kept_us if before.dropped < before.sequence else part.first_us
+            after = Taken(part.last, before.dropped, before.kept_bytes + part.size, kept_us)
+        return self.queue.advance(turn, after, drops)

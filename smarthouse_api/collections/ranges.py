@@ -1,4 +1,4 @@
-"""Which records are read, and in which parts: ranges of sequences, each small enough to be sorted in memory."""
+"""Plans a reading of records: which are read, and in which ranges of sequences, each small enough to be sorted in memory."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _STATISTICS_US: Final = 1000  # they are cut off to milliseconds
 
 @dataclass(frozen=True)
 class Selection:
-    """Which records are read, of one collection.
+    """Selects records of one collection.
 
-    since_us, until_us: of their own time, both inclusive, in microseconds since 1970. limit: how many at most. cursor: a
-    position; those after it.
+    since_us, until_us: bounds of their own time, both inclusive, in microseconds since 1970. limit: at most so many. cursor: a
+    position; only records after it.
     """
 
     since_us: int | None = None
@@ -49,7 +49,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Span:
-    """The records between two positions, the first exclusive, the last inclusive, whose time is within bounds."""
+    """Bounds what is read of a collection: positions after one and up to another, and times, both bounds inclusive."""
 
     key: str
     after: Position
@@ -58,33 +58,27 @@ class Span:
     until_us: int | None = None
 
     def holds(self, rows: pa.Table) -> pa.Table:
-        """Those of the rows that belong to it, exactly."""
-        sequence, position, time = rows["sequence"], rows["position"], rows["time"].cast(pa.int64())
-        wanted = pc.or_(
-            pc.greater(sequence, self.after.sequence),
-            pc.and_(pc.equal(sequence, self.after.sequence), pc.greater(position, self.after.index)),
-        )
-        until = pc.or_(
-            pc.less(sequence, self.until.sequence),
-            pc.and_(pc.equal(sequence, self.until.sequence), pc.less_equal(position, self.until.index)),
-        )
-        wanted = pc.and_(wanted, until)
+        """Picks exactly the rows that belong to the span."""
+        sequence, position, time = (rows[name].cast(pa.int64()).to_numpy() for name in ("sequence", "position", "time"))
+        after, until = self.after, self.until
+        wanted = (sequence > after.sequence) | ((sequence == after.sequence) & (position > after.index))
+        wanted &= (sequence < until.sequence) | ((sequence == until.sequence) & (position <= until.index))
         if self.since_us is not None:
-            wanted = pc.and_(wanted, pc.greater_equal(time, self.since_us))
+            wanted &= time >= self.since_us
         if self.until_us is not None:
-            wanted = pc.and_(wanted, pc.less_equal(time, self.until_us))
-        return rows.filter(wanted)
+            wanted &= time <= self.until_us
+        return rows.filter(pa.array(wanted))
 
 
 @dataclass(frozen=True)
 class Range:
-    """Rows that are read together. sequences, days: the first and the last."""
+    """Bounds rows that are read together. sequences, days: the first and the last."""
 
     sequences: tuple[int, int]
     days: tuple[date, date]
 
     def halves(self) -> tuple[Range, Range] | None:
-        """None for what cannot be parted."""
+        """Parts the range in two; None if it has one sequence only."""
         first, last = self.sequences
         if first == last:
             return None
@@ -93,8 +87,7 @@ class Range:
 
 
 def ranges(files: pa.Table, span: Span) -> Iterator[Range]:
-    """The ranges of a snapshot that can hold a row of the span, ascending. The first are smaller, so that the first row comes
-    soon.
+    """Parts a snapshot into ranges, ascending, that can hold a row of the span. The first ones are small: a row comes soon.
 
     files: `DeltaTable.get_add_actions(flatten=True)`.
     """
@@ -113,17 +106,13 @@ def ranges(files: pa.Table, span: Span) -> Iterator[Range]:
 
 
 def select_rows(span: Span, part: Range, columns: tuple[str, ...]) -> exp.Select:
-    """The rows of one range, in no order, and perhaps some whose time is just out of bounds."""
-    first, last = (exp.Literal.number(sequence) for sequence in part.sequences)
-    wanted: list[exp.Condition] = [
-        exp.EQ(this=exp.column("collection"), expression=exp.Literal.string(span.key)),
-        within_days(part.days),
-        exp.Between(this=exp.column("sequence"), low=first, high=last),
-    ]
+    """Writes the query for the rows of one range, in no order. It may give some whose time is just out of bounds."""
+    collection, sequence, time = (exp.column(name) for name in ("collection", "sequence", "time"))
+    wanted: list[exp.Condition] = [collection.eq(span.key), within_days(part.days), sequence.between(*part.sequences)]
     if span.since_us is not None:
-        wanted.append(exp.GTE(this=exp.column("time"), expression=_nearest(span.since_us - _STATISTICS_US)))
+        wanted.append(time >= _nearest(span.since_us - _STATISTICS_US))
     if span.until_us is not None:
-        wanted.append(exp.LTE(this=exp.column("time"), expression=_nearest(span.until_us)))
+        wanted.append(time <= _nearest(span.until_us))
     return exp.select(*(exp.column(name) for name in columns)).from_(NAME).where(*wanted)
 
 

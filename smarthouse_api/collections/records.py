@@ -1,4 +1,4 @@
-"""The records of a collection, read back from the lake as a stream."""
+"""Reads the records of a collection back from the lake, as a stream."""
 
 from __future__ import annotations
 
@@ -36,10 +36,7 @@ _BEGIN, _END = Position(0, -1), Position((1 << 62) - 1, (1 << 31) - 1)
 
 
 class RecordsAnswer(LeasedAnswer):
-    """Records as bytes, to be iterated once and closed.
-
-    next_cursor: the position of the last record, if the limit left others out.
-    """
+    """Sends records as bytes, once; to be closed. next_cursor: the last record's position, if the limit left others out."""
 
     def __init__(
         self, chunks: Iterator[bytes], content_type: str, next_cursor: str | None, lease: Lease, ending: ExitStack
@@ -49,9 +46,7 @@ class RecordsAnswer(LeasedAnswer):
 
     @property
     def chunks(self) -> Iterator[bytes]:
-        return iter(self)
-
-    def __iter__(self) -> Iterator[bytes]:
+        """The bytes, while the lease is held."""
         return self._while_leased(self._chunks)
 
 
@@ -79,10 +74,10 @@ class Records:
         with_meta: bool = True,
         frame: Callable[[str | None], Frame] | None = None,
     ) -> RecordsAnswer:
-        """Everything accepted before the call that is selected, in the order of its positions, in the format of this name.
+        """Opens an answer with the selected records that were accepted before the call, in order, in the format of this name.
 
         frame: what stands before and after the records as JSON, given `next_cursor`. Raises `Invalid`, `NotFound` once the
-        collection is deleted, `Unavailable`. A fault while it is read is raised there.
+        collection is deleted, `Unavailable`. A fault of the reading itself is raised while the answer is sent.
         """
         after, queue = _position(selection.cursor), TopicQueue(self._state, collection)
         if selection.limit is not None and selection.limit < 1:
@@ -110,14 +105,14 @@ class Records:
 
 
 class Reading:
-    """The rows of one snapshot, if there is one, that belong to a span."""
+    """Reads the rows of one snapshot that belong to a span; without a snapshot there are none."""
 
     def __init__(self, snapshot: DeltaTable | None, engine: Engine, span: Span) -> None:
         self._snapshot, self._engine, self._span = snapshot, engine, span
         self._files = None if snapshot is None else files_of(snapshot)
 
     def limit(self, count: int) -> str | None:
-        """Read only so many rows; the position of the last of them if there are more."""
+        """Ends the span after so many rows; the position of the last of them if there are more."""
         left, last = count, self._span.after
         for rows in self._tables(_PLACE):
             if rows.num_rows > left:
@@ -129,7 +124,7 @@ class Reading:
         return None
 
     def batches(self) -> Generator[pa.RecordBatch]:
-        """The rows in order."""
+        """Reads the rows in order."""
         for rows in self._tables(_COLUMNS):
             yield from rows.to_batches(max_chunksize=_BATCH_ROWS)
 
@@ -147,23 +142,18 @@ class Reading:
 
     def _table(self, part: Range, columns: tuple[str, ...]) -> pa.Table | None:
         """The rows of a range; None if they are too many and the range can be parted."""
+        schema = pa.schema([RECORDS.field(name) for name in columns])
         found, size = list[pa.RecordBatch](), 0
-        with closing(self._stream(part, columns)) as batches:
-            for batch in batches:
-                found.append(batch)
-                size += batch.nbytes
-                if size > _MOST_BYTES and part.halves() is not None:
-                    return None
-        schema = pa.schema([RECORDS.field(name) for name in columns])
-        rows = self._span.holds(pa.Table.from_batches(found, schema)).combine_chunks()
-        return rows if _is_sorted(rows) else rows.sort_by([("sequence", "ascending"), ("position", "ascending")])
-
-    def _stream(self, part: Range, columns: tuple[str, ...]) -> Generator[pa.RecordBatch]:
-        schema = pa.schema([RECORDS.field(name) for name in columns])
         assert self._snapshot is not None
         with closing(self._engine.stream(self._snapshot, select_rows(self._span, part, columns))) as batches:
             for batch in batches:
-                yield pa.RecordBatch.from_arrays([batch.column(one.name).cast(one.type) for one in schema], schema=schema)
+                arrays = [batch.column(field.name).cast(field.type) for field in schema]
+                found.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+                size += found[-1].nbytes
+                if size > _MOST_BYTES and part.halves() is not None:
+                    return None
+        rows = self._span.holds(pa.Table.from_batches(found, schema)).combine_chunks()
+        return rows if _is_sorted(rows) else rows.sort_by([("sequence", "ascending"), ("position", "ascending")])
 
 
 def _position(cursor: str | None) -> Position:

@@ -1,4 +1,4 @@
-"""Retention of entry topics: entries that the lake holds are dropped when they are too many or too old."""
+"""Retention of entry topics: drops entries that the lake holds when they are too many or too old."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from backends.ports import Conflict, StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import CollectionCatalogue
-from smarthouse_api.collections.model import Collection, Entry
+from smarthouse_api.collections.model import Collection, read_entry
 from smarthouse_api.collections.queue import Taken, TopicQueue
 
 _AT_ONCE = 1000
 _BYTES_AT_ONCE = 16 << 20
 _EVERYTHING = -1
-_entry = msgspec.json.Decoder(Entry).decode
 
 
 @dataclass(frozen=True)
 class RetentionLimits:
-    """What a topic keeps at most. largest: bytes. since_us: microseconds since 1970; nothing that came before."""
+    """Limits what a topic keeps. largest: in bytes. since_us: microseconds since 1970; older entries go."""
 
     largest: int
     since_us: int
 
     def are_passed(self, taken: Taken) -> bool:
-        """Whether something is to be dropped."""
+        """Whether the topic keeps something that must go."""
         return taken.dropped < taken.sequence and (taken.kept_bytes > self.largest or taken.kept_us < self.since_us)
 
 
@@ -41,15 +40,16 @@ class TopicRetention:
         self._due = dict[str, str]()  # ids by keys
 
     def note(self, collection: Collection, taken: Taken) -> None:
-        """Remember to trim the topic of a collection if that has become necessary."""
+        """Remembers to trim the topic of a collection if it keeps too much."""
         if self._limits(collection).are_passed(taken):
             self._due[collection.key] = collection.id
 
     def is_due(self) -> bool:
+        """Whether a topic is to be trimmed."""
         return bool(self._due)
 
     def trim(self, is_over: Callable[[], bool]) -> None:
-        """Trim what is due; what is left when it `is_over` comes after all others. At least one commit is made."""
+        """Trims topics that are due until it `is_over`, with one commit at least. A topic that is left comes last next time."""
         for _ in range(len(self._due)):
             key = next(iter(self._due))
             id_ = self._due.pop(key)
@@ -82,10 +82,9 @@ class TopicRetention:
 
 
 def trim(queue: TopicQueue, keep: RetentionLimits, interrupted: Callable[[], bool]) -> bool:
-    """Drop what is over the limits, the oldest first, and nothing that the lake does not hold; whether that was all.
+    """Drops what is over the limits, the oldest first, and nothing that the lake does not hold. Whether that was all.
 
-    interrupted: asked after each commit; the rest is left for another time. Raises `Conflict` when another takes a turn
-    meanwhile.
+    interrupted: asked after each commit; the rest is left for another time. Raises `Conflict` if another worker takes a turn.
     """
     turn = queue.take_turn()
     whole = queue.taken(turn)
@@ -109,6 +108,6 @@ def trim(queue: TopicQueue, keep: RetentionLimits, interrupted: Callable[[], boo
 def _arrival(value: bytes) -> int:
     """When an entry came; before all times for what is none."""
     try:
-        return microseconds(_entry(value).received_at)
+        return microseconds(read_entry(value).received_at)
     except (msgspec.DecodeError, TypeError):
         return 0

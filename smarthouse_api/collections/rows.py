@@ -1,4 +1,4 @@
-"""Entries of a topic as rows of the lake, and the members that their records have."""
+"""Makes rows of the lake from entries of a topic, and finds out which members their records have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.arrow.timestamps import TIMESTAMP, read_times
 from smarthouse_api.collections.checking import read_instant
-from smarthouse_api.collections.model import Collection, Entry
+from smarthouse_api.collections.model import Collection, Entry, read_entry
 from smarthouse_api.collections.table import RECORDS
 
 _DIGEST_BYTES: Final = 8
@@ -26,15 +26,11 @@ MOST_FIELDS: Final = 1000
 _MOST_NAME_BYTES: Final = 256 << 10
 _TYPES: Final = {type(None): "null", bool: "bool", int: "int", float: "float", str: "string"}
 _PERHAPS_LARGE: Final = "[0-9]{19}"
-_LEAST_INT, _LARGEST_INT = -(1 << 63), (1 << 63) - 1
-_entry = msgspec.json.Decoder(Entry).decode
-
-Signature = tuple[tuple[str, ...], tuple[type, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """An entry as it stands in the topic. batch: which entry it is, whatever its sequence."""
+    """Holds an entry as it stands in the topic. batch: identifies it, whatever its sequence."""
 
     sequence: int
     batch: str
@@ -42,11 +38,12 @@ class Logged:
 
     @property
     def received_us(self) -> int:
+        """When the entry came, in microseconds since 1970."""
         return microseconds(self.entry.received_at)
 
 
 class Fields:
-    """The members that records have: what a table of them is made of.
+    """Collects the members that records have, which become the columns of a table of them.
 
     types: name -> `null`, `bool`, `int` (of 64 bits with a sign), `float`, `string`, or `json` for what is nested or mixed,
     in the order in which the names first came; of the first `MOST_FIELDS` names, or fewer very long ones.
@@ -55,17 +52,19 @@ class Fields:
     def __init__(self, types: dict[str, str] | None = None) -> None:
         self.types = dict(types or {})
         self._bytes = sum(map(len, self.types))
-        self._seen = set[Signature]()
+        self._seen = set[tuple[tuple[str, ...], tuple[type, ...]]]()
 
     @classmethod
     def decoded(cls, value: bytes) -> Fields:
+        """Reads fields from their document."""
         return cls(msgspec.json.decode(value, type=dict[str, str]))
 
     def encoded(self) -> bytes:
+        """Writes the fields as their document."""
         return msgspec.json.encode(self.types)
 
     def note(self, records: Iterable[dict[str, Any]], *, with_large: bool) -> None:
-        """Take in the members of records. with_large: an integer may have more than 64 bits."""
+        """Adds the members of records. with_large: an integer may have more than 64 bits."""
         seen = self._seen
         for record in records:
             signature = tuple(record), tuple(map(type, record.values()))
@@ -78,13 +77,13 @@ class Fields:
                     self._add(name, _TYPES.get(kind, "json"))
 
     def note_texts(self, texts: pa.StringArray) -> None:
-        """The same of records that are only at hand as JSON."""
+        """Adds the members of records that are at hand as JSON only."""
         self.note(map(orjson.loads, texts.to_pylist()), with_large=_perhaps_large(texts))
 
-    def merged(self, *others: Fields) -> Fields:
-        """These, and then those of others."""
+    def merged(self, other: Fields) -> Fields:
+        """Gives these members and those of others together."""
         whole = Fields(self.types)
-        for name, type_ in chain.from_iterable(other.types.items() for other in others):
+        for name, type_ in other.types.items():
             whole._add(name, type_)
         return whole
 
@@ -97,19 +96,19 @@ class Fields:
             self._bytes += len(name)
 
 
-def read_entry(sequence: int, value: bytes) -> Logged:
-    """Raises `msgspec.DecodeError` for what is no entry.
+def read_logged(sequence: int, value: bytes) -> Logged:
+    """Reads an entry of a topic, and names its batch. Raises `msgspec.DecodeError` if the value is no entry.
 
-    The entries of one request differ in their digests, and the same entry has the same one, wherever it stands.
+    The batch is the request and a digest of the entry: two entries differ in it, and one has the same wherever it stands.
     """
-    entry = _entry(value)
+    entry = read_entry(value)
     return Logged(sequence, f"{entry.id}.{blake2b(value, digest_size=_DIGEST_BYTES).hexdigest()}", entry)
 
 
 def to_rows(collection: Collection, logged: Sequence[Logged], fields: Fields) -> pa.Table:
-    """The records of entries as rows of `RECORDS`, in order. fields: takes in their members.
+    """Makes rows (schema `RECORDS`) of the records of entries, in order. fields: the members of the records are added to it.
 
-    Raises `ValueError` or `TypeError` where a record is none.
+    Raises `ValueError` or `TypeError` if a record is no JSON object.
     """
     raws = list(map(bytes, chain.from_iterable(one.entry.records for one in logged)))
     counts = np.array([len(one.entry.records) for one in logged], np.int64)
@@ -118,7 +117,8 @@ def to_rows(collection: Collection, logged: Sequence[Logged], fields: Fields) ->
     for one in logged:  # a few at a time, which spares the collector of garbage
         records = _parsed(one.entry.records)
         fields.note(records, with_large=with_large)
-        times += _values(records, collection.timestamp_field)
+        field = collection.timestamp_field
+        times += [None] * len(records) if field is None else [record.get(field) for record in records]
 
     def of_entry(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
         return pa.array(values, type_).take(pa.array(np.repeat(np.arange(len(logged)), counts)))
@@ -158,10 +158,6 @@ def _faults(logged: Sequence[Logged], count: int) -> pa.Array:
     return pa.array(told, pa.string(), size=count)
 
 
-def _values(records: Sequence[dict[str, Any]], field: str | None) -> list[Any]:
-    return [None] * len(records) if field is None else [record.get(field) for record in records]
-
-
 def _times(values: Sequence[Any]) -> pa.TimestampArray:
     """Times in UTC; null for what is none."""
     try:
@@ -177,7 +173,7 @@ def _perhaps_large(texts: pa.StringArray) -> bool:
 
 
 def _type_of(value: Any) -> str:
-    if type(value) is int and not _LEAST_INT <= value <= _LARGEST_INT:
+    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
         return "json"
     return _TYPES.get(type(value), "json")
 

@@ -46,7 +46,7 @@ class Collections:
         self.records = Records(state, self.chores, table, engine, settings)
 
     def begin(self) -> None:
-        """Make what a new installation begins with; what is there already stays as it is."""
+        """Creates what a new installation begins with; collections that exist stay as they are."""
         for members in DEMO:
             try:
                 self.catalogue.create(define(dict(members)))

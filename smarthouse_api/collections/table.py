@@ -1,10 +1,10 @@
 """The Delta table of collections: a row for each record.
 
-The rows of several collections are committed together. Every commit is under one name, so that of two writers who began with
-the same snapshot only one commits, though they write of different collections: what a snapshot says of a collection is then
-what nobody else has changed since it was opened. How far it holds a topic, its rows say, or rather the statistics of its files.
-A name for each collection would say so too; but delta-rs has no way to drop one, not of a collection that is long deleted, and
-goes through all of them to find it.
+1. The rows of several collections are committed together.
+2. All commits have one application id. So if two writers begin with the same snapshot, only one of them commits, even if they
+   write rows of different collections. What a snapshot says of a collection stays true until the commit.
+3. The statistics of its files tell up to which sequence the table holds a topic. An application id for each collection would
+   tell it too. But delta-rs cannot drop the id of a deleted collection, and goes through all ids to find one.
 """
 
 from __future__ import annotations
@@ -47,17 +47,16 @@ LAYOUT: Final = Layout(NAME, NAME, RECORDS, ("collection", "day"), ("sequence", 
 
 # Smaller groups of rows than those of states: a page of records is looked for by its sequences.
 _WRITER: Final = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=32 * 1024)
-_ANY_LOG: Final = "collections"
 
 
 class CollectionsTable(LakeTable):
-    """The table of collections."""
+    """Writes and reads the table of collections."""
 
     def __init__(self, objects: ObjectStore, leases: Leases) -> None:
         super().__init__(objects, leases, LAYOUT, _WRITER)
 
     def held(self, snapshot: DeltaTable, logs: Iterable[str] = ()) -> dict[str, int]:
-        """The highest sequence of which a snapshot holds a record, of every collection that has some, by its key."""
+        """Tells the highest sequence in a snapshot of each collection that has records there, by the collection's key."""
         files = files_of(snapshot)
         found = files.select(["partition.collection", "max.sequence"]).rename_columns(["collection", "sequence"])
         if found["sequence"].null_count:  # a file that another program wrote, without statistics
@@ -67,25 +66,26 @@ class CollectionsTable(LakeTable):
         return dict(zip(most["collection"].to_pylist(), most["sequence_max"].to_pylist(), strict=True))
 
     def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
-        """Commit `rows` (schema `RECORDS`); `snapshot` then holds them. Raises `Forestalled` when another has appended since
-        `snapshot`.
+        """Commits `rows` (schema `RECORDS`); `snapshot` then holds them.
+
+        Raises `Forestalled` if another writer has appended since `snapshot`.
         """
-        super().append(snapshot, rows, {_ANY_LOG: snapshot.version() + 1})
+        super().append(snapshot, rows, {NAME: snapshot.version() + 1})
 
     def batches(self, snapshot: DeltaTable, key: str, after: int) -> Counter[str]:
-        """How many entries of each batch a snapshot holds above a sequence of a collection."""
+        """Counts the entries of each batch that a snapshot holds above a sequence of a collection."""
         with lake_faults():
             found = self._above(snapshot, key, after, ["sequence", "batch"]).read_all()
         return Counter(found.group_by(["sequence", "batch"]).aggregate([])["batch"].to_pylist())
 
     def records(self, snapshot: DeltaTable, key: str, after: int) -> Iterator[pa.StringArray]:
-        """The records above a sequence of a collection, as JSON, some at a time and in no order."""
+        """Reads the records above a sequence of a collection, as JSON, some at a time and in no order."""
         with lake_faults():
             for batch in self._above(snapshot, key, after, ["record"]):
                 yield batch.column("record").cast(pa.string())
 
     def delete_collection(self, key: str) -> None:
-        """Remove a collection's rows; their bytes stay until `erase_history`. key: of our making."""
+        """Removes a collection's rows; their bytes stay until `erase_history`. key: the catalogue's, so it needs no quoting."""
         self.delete(f"collection = '{key}'")
 
     def _above(self, snapshot: DeltaTable, key: str, after: int, columns: list[str]) -> pa.RecordBatchReader:

@@ -1,4 +1,4 @@
-"""The entry topic of a collection: its log, for whoever consumes what comes, as it comes."""
+"""The entry topic of a collection, for consumers: they read records as they come in."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from typing import Final
 import msgspec
 
 from backends.ports import NamesLogs, StateStore
-from smarthouse_api.collections.model import TOPIC, Collection, Entry, Position, position_in
+from smarthouse_api.collections.model import TOPIC, Collection, Position, position_in, read_entry
 from smarthouse_api.errors import Invalid, NotFound
 
 _ENTRIES: Final = 16
 _BYTES: Final = 8 << 20
 _START: Final = "0"
-_entry = msgspec.json.Decoder(Entry).decode
 
 
 @dataclass(frozen=True, slots=True)
 class TopicEvent:
-    """A record that came in. record: as JSON. fault: why it fails the collection's schema, if it was kept all the same."""
+    """Tells consumers of a record that came in. record: as JSON. fault: why it fails the collection's schema, if it does."""
 
     position: str
     received_at: datetime
@@ -32,10 +31,10 @@ class TopicEvent:
 
 @dataclass(frozen=True, slots=True)
 class TopicPage:
-    """Events of a topic, as a consumer reads them. next: what to ask for after this page. first: position of the oldest event
-    that is kept, or will be the first to come.
+    """Gives a consumer some events of a topic.
 
-    is_missed: events came after the position that was asked for, and are not kept any more.
+    next: what to ask for after this page. first: the position of the oldest event that is kept, or else of the next to come.
+    is_missed: events after the position that was asked for were dropped already.
     """
 
     events: list[TopicEvent]
@@ -51,15 +50,15 @@ class Topic:
         self._state = state
 
     def stream_name(self, collection: Collection) -> str | None:
-        """The name under which any client of the state store itself can read the topic; None where there is none."""
+        """Names the stream under which clients of the state store itself can read the topic; None if there is none."""
         if collection.entry_topic is None or not isinstance(self._state, NamesLogs):
             return None
         return self._state.log_name(collection.space, TOPIC)
 
     def read(self, collection: Collection, after: str = _START, limit: int = 1000) -> TopicPage:
-        """Up to `limit` events after a position; fewer also where they are large. The next page begins after `next`.
+        """Reads up to `limit` events after a position; fewer if they are large. The next page begins after `next`.
 
-        after: a position, or 0 for all that is kept. Raises `Invalid`, and `NotFound` (`TOPIC_NOT_FOUND`).
+        after: a position, or 0 for everything that is kept. Raises `Invalid`, and `NotFound` (`TOPIC_NOT_FOUND`).
         """
         if collection.entry_topic is None:
             raise NotFound("Entry topic is not defined", reason="TOPIC_NOT_FOUND")
@@ -87,7 +86,7 @@ class Topic:
             for logged in page:
                 if not logged.value:
                     continue  # it only stands for a sequence that was passed over
-                entry = _entry(logged.value)
+                entry = read_entry(logged.value)
                 for index, record in enumerate(entry.records):
                     position = Position(logged.sequence, index)
                     if position > after:

@@ -73,7 +73,7 @@ def test_what_is_not_there_cannot_be_fixed_discarded_or_replayed(keeper: Keeper,
         lambda: dead_letters.replay(meters, [id_]),
     ]
     for act in acts:
-        with pytest.raises(NotFound, match="set aside"):
+        with pytest.raises(NotFound, match="no dead letter"):
             act()
     assert len(keeper.dead_letters(meters)) == 4
 
