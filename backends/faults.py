@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from backends.checks import NotAllowed
 from backends.ports import NamesLogs, ObjectStore, SignsUrls, StateStore, StoreError, StoreFull, StoreUnavailable
 
 _PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls)
-_ITERATED = ("stream", "list", "scan_all")
+_TAKE_ITERABLES = ("put", "delete", "sweep_table")
+_GIVE_ITERATORS = ("stream", "list", "scan_all")
 
 
 class TranslatesFaults:
@@ -40,32 +40,34 @@ class TranslatesFaults:
 
 def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """The method with its driver's errors translated."""
+    takes_iterable, gives_iterator = name in _TAKE_ITERABLES, name in _GIVE_ITERATORS
 
     @wraps(method)
     def ask(self: TranslatesFaults, *args: Any, **options: Any) -> Any:
         callers: list[Exception] = []
-        args = tuple(_noted(one, callers) for one in args)
-        options = {option: _noted(one, callers) for option, one in options.items()}
-        with _translated(self, name, callers):
+        if takes_iterable:
+            args = tuple(_noted(one, callers) for one in args)
+            options = {option: _noted(one, callers) for option, one in options.items()}
+        try:
             answer = method(self, *args, **options)
-        return _iterated(self, name, answer) if name in _ITERATED else answer
+        except self.DRIVER_ERRORS as error:
+            _translate(self, name, error, callers)
+        return _iterated(self, name, answer) if gives_iterator else answer
 
     return ask
 
 
-@contextmanager
-def _translated(store: TranslatesFaults, name: str, callers: Sequence[Exception] = ()) -> Iterator[None]:
-    try:
-        yield
-    except store.DRIVER_ERRORS as error:
-        if isinstance(error, StoreError | NotAllowed) or any(error is one for one in callers):
-            raise
-        raise store.fault_of(error, name) from error
-
-
 def _iterated(store: TranslatesFaults, name: str, answer: Iterator[Any]) -> Iterator[Any]:
-    with _translated(store, name):
+    try:
         yield from answer
+    except store.DRIVER_ERRORS as error:
+        _translate(store, name, error)
+
+
+def _translate(store: TranslatesFaults, name: str, error: Exception, callers: Sequence[Exception] = ()) -> NoReturn:
+    if isinstance(error, StoreError | NotAllowed) or any(error is one for one in callers):
+        raise error
+    raise store.fault_of(error, name) from error
 
 
 def _noted(given: Any, raised: list[Exception]) -> Any:

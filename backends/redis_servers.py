@@ -16,9 +16,7 @@ from backends.ports import StoreUnavailable
 from backends.redis_connections import Address, Client, client_of, sentinel
 from backends.redis_urls import RedisUrl
 
-_CHECK_MS = 1000
 _PAUSE_SECONDS = 0.02
-_SCANNED = 1000
 
 
 def primaries(client: Client, prefix: str) -> Iterator[tuple[redis.Redis, str]]:
@@ -40,7 +38,7 @@ def primaries(client: Client, prefix: str) -> Iterator[tuple[redis.Redis, str]]:
 
 def condition(server: redis.Redis, key: str) -> tuple[str, list[str]]:
     """Check a server with a write: its name and version, and a warning for each unsafe setting. Raises the driver's errors."""
-    server.execute_command("SET", key, b"", "PX", _CHECK_MS)
+    server.execute_command("SET", key, b"", "PX", 1000)  # milliseconds
     info = _info(server)
     name = "Valkey" if "valkey_version" in info else "Redis"
     return f"{name} {info.get('valkey_version') or info['redis_version']}", [*_warnings(server, info)]
@@ -114,7 +112,7 @@ def found(servers: list[redis.Redis], prefix: str) -> Iterator[tuple[bytes, str]
             continue
         cursor = None
         while cursor != 0:
-            cursor, keys = server.execute_command("SCAN", cursor or 0, "MATCH", begin + b"*", "COUNT", _SCANNED)
+            cursor, keys = server.execute_command("SCAN", cursor or 0, "MATCH", begin + b"*", "COUNT", 1000)
             for key in keys:
                 space, _, kind = key.removeprefix(begin).partition(b"}:")
                 yield space, kind.decode(errors="replace")

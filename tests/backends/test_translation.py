@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator
+from inspect import signature
 
 import pytest
 
+from backends import faults
 from backends.checks import NotAllowed
 from backends.faults import TranslatesFaults
-from backends.ports import Conflict, ObjectStore, StoreUnavailable
+from backends.ports import Conflict, NamesLogs, ObjectStore, SignsUrls, StateStore, StoreUnavailable
 
 
 class Driven(TranslatesFaults, ObjectStore):
@@ -138,3 +140,11 @@ def test_a_stream_that_nobody_reads_is_closed_all_the_same():
 
 def test_a_method_that_fails_in_nothing_gives_its_answer():
     assert Driven(OSError()).check() == "well"
+
+
+def test_the_guard_knows_which_methods_take_iterables_and_which_give_iterators():
+    ports = (StateStore, ObjectStore, NamesLogs, SignsUrls)
+    signatures = {name: signature(method) for port in ports for name, method in vars(port).items() if callable(method)}
+    take = {name for name, one in signatures.items() if any("Iterable" in str(p.annotation) for p in one.parameters.values())}
+    give = {name for name, one in signatures.items() if "Iterator" in str(one.return_annotation)}
+    assert (take, give) == (set(faults._TAKE_ITERABLES), set(faults._GIVE_ITERATORS))
