@@ -20,7 +20,7 @@ from smarthouse_api.collections.messages import cut, quoted
 Record = dict[str, Any]
 
 
-_CHUNK: Final = 1_000
+_CHUNK: Final = 4_000
 _FEW: Final = 50
 """Below so many, to look at each is quicker than to call Arrow."""
 
