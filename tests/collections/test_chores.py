@@ -106,14 +106,14 @@ class Replica:
     @property
     def _client(self) -> Any:
         assert isinstance(self._state, RedisState)
-        client = self._state._connections.client()
+        client = self._state._clients.client()
         assert isinstance(client, redis.Redis)
         return client
 
     @property
     def _pattern(self) -> str:
         assert isinstance(self._state, RedisState)
-        return f"{self._state._place.prefix}:*"
+        return f"{self._state._url.prefix}:*"
 
 
 # What is taken in
