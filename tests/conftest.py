@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,34 @@ MEMORY = {"SMARTHOUSE_STATE_URL": "memory://", "SMARTHOUSE_OBJECTS_URL": "memory
 STORES = {"SMARTHOUSE_DATA_DIR", "SMARTHOUSE_STATE_URL", "SMARTHOUSE_OBJECTS_URL"}
 
 Environment = dict[str, str]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give a worker of xdist the main module that one process of pytest has: pyspark takes one without for its own doctests."""
+    if hasattr(config, "workerinput"):
+        sys.modules["__main__"].__spec__ = find_spec("pytest.__main__")
+
+
+@pytest.fixture(autouse=True)
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the other workers of xdist from the machine while a test runs that is marked `alone`.
+
+    1. Each test passes the gate. One that is alone keeps it, so that none begins after it.
+    2. Each test holds the machine: one that is alone by itself, the others together.
+    """
+    if not hasattr(request.config, "workerinput"):
+        yield
+        return
+    folder, is_alone = tmp_path_factory.getbasetemp().parent, request.node.get_closest_marker("alone") is not None
+    with (folder / "gate").open("w") as gate, (folder / "machine").open("w") as machine:
+        how = fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH
+        fcntl.flock(gate, how)
+        fcntl.flock(machine, how)
+        if not is_alone:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+        for one in (machine, gate):  # a child that was forked meanwhile has them, too
+            fcntl.flock(one, fcntl.LOCK_UN)
 
 
 @pytest.fixture

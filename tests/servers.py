@@ -181,7 +181,7 @@ class MotoServer(Process):
         try:
             import moto.server  # noqa: F401
         except ImportError:
-            missing("moto is missing: pip install 'moto[server]'")
+            missing("moto is missing: pip install 'moto[s3]'")
         self.port = free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]

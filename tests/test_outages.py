@@ -38,6 +38,7 @@ def service(own_minio: MinioServer, redis_server: RedisServer, tmp_path: Path) -
     server.kill()
 
 
+@pytest.mark.alone
 def test_while_the_object_store_hangs_every_export_is_soon_a_503_and_then_all_is_well(
     service: Server, own_minio: MinioServer
 ) -> None:

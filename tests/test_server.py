@@ -458,6 +458,7 @@ def _export_if_it_can(server: Server) -> None:
         return
 
 
+@pytest.mark.alone
 def test_a_tree_that_is_killed_loses_and_doubles_nothing_and_soon_exports_again(start: Callable[..., Server]) -> None:
     lease_seconds = 1.0
     server = start(lease_seconds=lease_seconds)
@@ -719,6 +720,7 @@ def test_a_process_that_answers_is_live_and_ready(shared_server: Server) -> None
     )
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("broken", "name"), [("state.db", "state"), ("objects", "objects")])
 def test_a_store_that_cannot_be_used_is_named_and_nobody_is_made_to_wait(
     embedded_pair: Environment, broken: str, name: str

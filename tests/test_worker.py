@@ -93,6 +93,7 @@ def test_an_export_flushes_what_no_worker_has_curated(api):
     assert [row["state"] for row in rows(api.export(metadata="false").content)] == ["1"]
 
 
+@pytest.mark.alone
 def test_another_takes_over_from_one_that_is_killed_or_suspended(api, watcher, start_worker):
     first, second = start_worker(), start_worker()
     soon(lambda: watcher.housekeeper.present() == 2)

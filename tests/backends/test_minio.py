@@ -247,6 +247,7 @@ def test_wrong_credentials_are_an_outage_in_words(open_store, login, words):
     assert "wrong-secret" not in str(refused.value)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("names", [("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"), ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")])
 def test_credentials_come_from_the_environment_if_not_from_the_url(open_store, monkeypatch, names):
     for name in ENVIRONMENT:
@@ -285,6 +286,7 @@ def test_a_table_is_not_misled_by_the_environment_of_another_store(objects, monk
 
 def test_no_secret_is_told_to_a_log_or_in_a_fault(open_store, caplog):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "urllib3.connectionpool")  # an application that was made before may have set it higher
     objects, nowhere = open_store(), open_store(endpoint="127.0.0.1:1")
     objects.put("key", MORE_THAN_A_PART, if_absent=True)
     told = [repr(objects), repr(vars(objects)), repr(objects.table_location("table")), objects.check()]
@@ -516,6 +518,7 @@ def calls_of(store):
     return own, tables
 
 
+@pytest.mark.alone
 def test_a_server_that_is_gone_is_an_answer_at_once_and_its_return_is_noticed_at_once(own_store, own_server):
     own, tables = calls_of(own_store)
     own_server.kill()
@@ -541,6 +544,7 @@ def test_a_server_that_was_restarted_meanwhile_fails_no_call(own_store, own_serv
         call()
 
 
+@pytest.mark.alone
 def test_a_server_that_hangs_is_an_outage_after_the_timeout(own_store, own_server):
     own, tables = calls_of(own_store)
     own_server.pause()
@@ -626,6 +630,7 @@ def test_a_server_without_room_is_full(told_store, told_server, status, code):
         told_store.put("key", [b"value"])
 
 
+@pytest.mark.alone
 def test_a_server_that_wants_it_slower_is_asked_again_but_not_for_ever(told_store, told_server):
     slower = ("PUT", "/key", 503, fault("SlowDown"))
     told_server.answers = [(*slower, ONCE), ("PUT", "/key", 200, b"")]

@@ -228,6 +228,7 @@ def test_a_cluster_that_is_nowhere_is_unavailable_to_all_at_once():
             store.check()
 
 
+@pytest.mark.alone
 def test_a_server_of_the_cluster_that_hangs_costs_the_others_nothing(cluster, store):
     victim = cluster.primaries[1]
     held = owners(cluster)
@@ -246,6 +247,7 @@ def test_a_server_of_the_cluster_that_hangs_costs_the_others_nothing(cluster, st
     cluster.wait_until_whole()
 
 
+@pytest.mark.alone
 def test_a_cluster_that_hangs_is_unavailable_to_every_thread_in_time(cluster, store):
     with closing(RedisState(f"{cluster.url}?timeout_seconds=0.2")) as hasty, ThreadPoolExecutor(8) as pool:
         hasty.put(SPACES[0], "key", b"")

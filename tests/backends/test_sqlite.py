@@ -67,6 +67,7 @@ def test_the_disk_is_waited_for_as_the_option_says(path, monkeypatch, option, le
     store.close()
 
 
+@pytest.mark.alone
 def test_a_commit_that_finds_the_file_locked_gives_up_in_time(path, impatient):
     impatient.put("home", "key", b"old")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _UUID = re.compile("-?".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("round_", rounds(), ids=str)
 def test_a_fault_loses_and_doubles_nothing_and_ends_by_itself(stages: Stages, round_: Round) -> None:

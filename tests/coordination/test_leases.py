@@ -44,6 +44,7 @@ def test_waiting_for_a_held_name_ends(leases: Leases) -> None:
     held.release()
 
 
+@pytest.mark.alone
 def test_a_living_holder_keeps_its_lease_beyond_its_seconds(short_leases: Leases) -> None:
     held = short_leases.try_hold("lake")
     assert held is not None

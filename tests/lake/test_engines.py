@@ -315,6 +315,7 @@ def test_an_export_is_the_same_from_both_engines(
     assert len(ours["csv"].splitlines()) > 1
 
 
+@pytest.mark.alone
 def test_an_engine_that_is_not_there_is_a_503_that_names_it_and_no_secret(make_client: Clients) -> None:
     endpoint = f"127.0.0.1:{free_port()}"
     client = make_client(engine_url=f"sc://{endpoint}/;token=hunter2")
@@ -366,6 +367,7 @@ def test_exports_work_again_once_the_engine_is_back(make_client: Clients, own_sa
 # Outages
 
 
+@pytest.mark.alone
 def test_an_engine_that_takes_connections_and_does_not_answer_is_given_up(few: DeltaTable, own_sail: SailServer) -> None:
     from smarthouse_api.lake.spark import SparkEngine
 
@@ -388,6 +390,7 @@ def test_a_result_that_breaks_off_is_no_result(crowded: DeltaTable, own_sail: Sa
             list(batches)
 
 
+@pytest.mark.alone
 def test_an_engine_that_hangs_in_the_middle_is_given_up(crowded: DeltaTable, own_sail: SailServer) -> None:
     from smarthouse_api.lake.spark import SparkEngine
 
@@ -427,6 +430,7 @@ def test_an_engine_without_access_to_the_table_is_unavailable_and_its_words_are_
     assert sail.endpoint in caplog.text
 
 
+@pytest.mark.alone
 def test_a_query_that_takes_too_long_is_given_up_and_stopped(crowded: DeltaTable, sail: SailServer) -> None:
     from smarthouse_api.lake.spark import SparkEngine
 
@@ -438,6 +442,7 @@ def test_a_query_that_takes_too_long_is_given_up_and_stopped(crowded: DeltaTable
         assert comes_to_rest(sail)
 
 
+@pytest.mark.alone
 def test_a_reader_that_goes_away_stops_the_query(crowded: DeltaTable, sail: SailServer, spark: Engine) -> None:
     batches = spark.stream(crowded, ENDLESS)
     next(batches)

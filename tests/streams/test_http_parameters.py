@@ -319,6 +319,7 @@ def test_a_packet_or_metadata_over_the_limit_is_a_413(make_client: Callable[...,
     assert_refused(caller.put("/camera/metadata/0", json={"a": "x" * 30}), 413, "REQUEST_ENTITY_TOO_LARGE", "20")
 
 
+@pytest.mark.alone
 def test_a_thousand_lines_are_read_in_milliseconds(caller: Caller) -> None:
     body = b"\n".join(b'{"data":"%b"}' % base64.b64encode(bytes([n % 256]) * 1024) for n in range(1000))
     seconds = []
