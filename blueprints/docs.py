@@ -19,7 +19,9 @@ from blueprints.records import LARGEST_PAGE
 from smarthouse_api.house import House
 from smarthouse_api.streams.model import LARGEST_INDEX
 
-VERSION = "0.1.0"
+API_VERSION = "0.1.0"
+"""The version of the operations that the documents describe. It rises when an operation changes, not with each release."""
+
 _SWAGGER_UI = Path(swagger_ui.__file__).parent / "static"
 # Or it may send the document to a validator on the internet.
 _SWAGGER_UI_CONFIG = {"validatorUrl": None, "displayRequestDuration": True}
@@ -89,7 +91,7 @@ def _document(app: Flask, blueprint: Any) -> DocumentedApi:
     app.config.update(
         {
             f"{config}API_TITLE": f"SmartHouse {blueprint.name} API",
-            f"{config}API_VERSION": VERSION,
+            f"{config}API_VERSION": API_VERSION,
             f"{config}OPENAPI_VERSION": "3.0.3",
             f"{config}OPENAPI_URL_PREFIX": prefix,
             f"{config}OPENAPI_SWAGGER_UI_PATH": "/ui",
@@ -120,7 +122,7 @@ def _served(spec: dict[str, Any]) -> dict[str, Any]:
 def _merged(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "openapi": "3.0.3",
-        "info": {"title": "SmartHouse API", "version": VERSION, "description": "All APIs of the service in one document."},
+        "info": {"title": "SmartHouse API", "version": API_VERSION, "description": "All APIs of the service in one document."},
         "paths": {},
         "tags": [],
         "components": {},

@@ -357,7 +357,7 @@ def test_a_record_is_fixed_and_replayed(smarthouse: Command, house: House) -> No
     first, _ = aside(house, one)
     fixed = smarthouse("failed", "fix", "meter", first.id, "-", told=b'{"value": 1}')
     assert (fixed.exit_code, fixed.stdout.partition(":")[0]) == (0, first.id)
-    assert smarthouse("failed", "replay", "meter").stdout == "1 stored, 1 still dead letters\n"
+    assert smarthouse("failed", "replay", "meter").stdout == "1 stored, still dead letters: 1\n"
     assert [record.record for record in aside(house, one)] == [{"value": "y"}]
     (event,) = house.collections.topic.read(one).events
     assert json.loads(bytes(event.record)) == {"value": 1}
@@ -367,7 +367,7 @@ def test_only_the_named_records_are_replayed(smarthouse: Command, house: House) 
     one = strict_with(house, {"value": "x"}, {"value": "y"})
     house.collections.catalogue.update("meter", {"mode": "off"})
     _, second = aside(house, one)
-    assert smarthouse("failed", "replay", "meter", second.id).stdout == "1 stored, 0 still dead letters\n"
+    assert smarthouse("failed", "replay", "meter", second.id).stdout == "1 stored, still dead letters: 0\n"
     assert [record.record for record in aside(house, one)] == [{"value": "x"}]
 
 

@@ -62,7 +62,7 @@ def replay(collection: str, ids: tuple[str, ...]) -> None:
     """Store the dead letters that now pass the schema; the others stay. ID: of a dead letter; without one, all."""
     with opened_collection(collection) as (house, one):
         stored, left = answered(lambda: _replayed(house, one, ids))
-    click.echo(f"{stored} stored, {left} still dead letters")
+    click.echo(f"{stored} stored, still dead letters: {left}")
 
 
 @group.command()
