@@ -89,7 +89,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """version: what every document that the commit put now carries; sequences: one for each append, in order."""
+    """What a commit gave. version: what every document that it put now carries; sequences: one for each append, in order."""
 
     version: int
     sequences: tuple[int, ...] = ()

@@ -1,4 +1,4 @@
-"""Chunks made in a thread of their own, ahead of whoever takes them."""
+"""Reading ahead: a thread makes the next chunks while the reader works on the last one."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ In the collection's space stand, beside the topic:
 
 taken                   the document of the queue: how far the lake holds the topic; see `Taken`
 fields                  the members that the records in the lake have, at least; see `Fields`
-unreadable/<sequence>   an entry of which no row can be made
+unreadable/<sequence>   an entry that gives no row
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class TopicQueue(Queue):
         return Turn(self.commit(turn, change).version, turn.last, value)
 
     def set_aside(self, turn: Turn, values: Mapping[int, bytes]) -> None:
-        """Keeps entries of which no row can be made, by sequence."""
+        """Keeps entries that give no row, by sequence."""
         for sequence, value in values.items():
             self.commit(turn, Change(puts=(Put(f"unreadable/{sequence:019d}", value, _AGES_SECONDS),)))
 
@@ -107,7 +107,7 @@ class TopicPart(Part):
     """Entries of one topic on their way into the lake.
 
     last: the sequence up to which these are all. size: of their values, in bytes. first_us: when the first of them came, in
-    microseconds since 1970. unreadable: values of which no row can be made, by sequence. fields: of the records.
+    microseconds since 1970. unreadable: values that give no row, by sequence. fields: of the records.
     """
 
     last: int = 0

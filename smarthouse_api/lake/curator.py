@@ -123,7 +123,7 @@ class Curator:
         self._flush_seconds = settings.flush_timeout_seconds
 
     def flush(self, maker: RowMaker[Any]) -> None:
-        """Return once the lake holds every entry that the queue was given before the call, whoever writes it.
+        """Return once the lake holds every entry that the queue was given before the call, no matter which process writes it.
 
         Raises `Unavailable` when that takes too long, and what `RowMaker.taken` raises.
         """
@@ -143,7 +143,7 @@ class Curator:
                 if maker.taken() >= target:
                     return
             elif time.monotonic() > asks_at:
-                self._table.open()  # whoever holds the lease may be waiting for a store that does not answer
+                self._table.open()  # the holder of the lease may wait for a store that does not answer
                 asks_at = deadline
             time.sleep(_BREATH_SECONDS)
 

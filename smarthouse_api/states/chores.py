@@ -32,7 +32,7 @@ class StatesChores:
         self._compaction = Compaction(table, settings.compact_files)
 
     def flush(self) -> None:
-        """Return once the lake holds everything that was acknowledged before the call, whoever writes it.
+        """Return once the lake holds everything that was acknowledged before the call, no matter which process writes it.
 
         Raises `Unavailable` when that takes too long, and `StoreUnavailable` when the state store is older than the lake: the
         next payloads would be taken for ones that the lake holds.
