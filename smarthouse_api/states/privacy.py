@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -107,18 +107,11 @@ class Redactor:
     """
 
     def __init__(self, secret: bytes, *, strict: bool = False) -> None:
-        self._secret, self._strict = secret, strict
-        self._home, self._entity = cache(self.home), lru_cache(_MOST_REMEMBERED)(self.entity)
+        self._strict = strict
+        # Of functions, not of methods: with these in a cycle, the names would outlive the export until a garbage collection.
+        self._home = cache(partial(home_name, secret))
+        self._entity = lru_cache(_MOST_REMEMBERED)(partial(entity_name, secret))
         self._is_private = lru_cache(_MOST_REMEMBERED)(_is_private)
-
-    def home(self, key: str) -> str:
-        """A home's pseudonym: the same for the same secret, and no way back without it."""
-        return f"home_{self._digest('home', key)}"
-
-    def entity(self, home: str, entity_id: str) -> str:
-        """`person.9f86d081884c7d65`: the type stays, the object part is a pseudonym within the home, given by its own."""
-        kind, name = identify(entity_id)
-        return f"{kind}.{self._digest('entity', home, name)}"
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Make the rows of a batch publishable.
@@ -155,9 +148,21 @@ class Redactor:
         names = [self._entity(homes[pair // len(uploaded)], uploaded[pair % len(uploaded)]) for pair in pairs.tolist()]
         return _replaced(entity, chosen, names, codes)
 
-    def _digest(self, *parts: str) -> str:
-        message = "\0".join(parts).encode("utf-8", "surrogatepass")
-        return hmac.digest(self._secret, message, "sha256").hex()[:16]
+
+def home_name(secret: bytes, key: str) -> str:
+    """A home's pseudonym: the same for the same secret, and no way back without it."""
+    return f"home_{_digest(secret, 'home', key)}"
+
+
+def entity_name(secret: bytes, home: str, entity_id: str) -> str:
+    """`person.9f86d081884c7d65`: the type stays, the object part is a pseudonym within the home, given by its own."""
+    kind, name = identify(entity_id)
+    return f"{kind}.{_digest(secret, 'entity', home, name)}"
+
+
+def _digest(secret: bytes, *parts: str) -> str:
+    message = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hmac.digest(secret, message, "sha256").hex()[:16]
 
 
 _whole_number: Final[Callable[[str], object]] = re.compile(r"[0-9]{1,9}").fullmatch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +12,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from smarthouse_api.states.privacy import PRIVATE_TYPES, REDACTED, Redactor, read_attributes
+from smarthouse_api.states.privacy import PRIVATE_TYPES, REDACTED, Redactor, home_name, read_attributes
 from smarthouse_api.states.schema import ROWS, STATES
 
 NOW = datetime(2022, 6, 20, tzinfo=UTC)
@@ -91,9 +93,21 @@ def test_another_secret_gives_other_pseudonyms() -> None:
 
 
 def test_a_pseudonym_is_never_read_as_a_number() -> None:
-    homes = {Redactor(SECRET).home(str(key)) for key in range(500)}
+    homes = {home_name(SECRET, str(key)) for key in range(500)}
     assert len(homes) == 500
     assert all(home.startswith("home_") and "k" not in home[5:] for home in homes)
+
+
+def test_the_names_of_an_export_go_with_it_and_wait_for_no_garbage_collection() -> None:
+    gc.disable()
+    try:
+        redactor = Redactor(SECRET)
+        redactor(batch({"entity_id": "person.alice"}))
+        kept = weakref.ref(redactor)
+        del redactor
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("kind", sorted(PRIVATE_TYPES))
