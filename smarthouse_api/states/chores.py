@@ -30,6 +30,7 @@ class StatesChores:
         self._uploads, self._homes, self._table, self._is_purging = uploads, homes, table, is_purging
         self._curator = Curator(table, settings, _BATCH_ENTRIES)
         self._compaction = Compaction(table, settings.compact_files)
+        self._may_compact = True
 
     def flush(self) -> None:
         """Return once the lake holds everything that was acknowledged before the call, no matter which process writes it.
@@ -41,16 +42,20 @@ class StatesChores:
 
     def curate(self, is_over: Callable[[], bool]) -> None:
         """Take in what is pending. Before a compaction, look even if nothing is: a state store older than the lake shows."""
+        self._may_compact = False
         is_due = self._compaction.is_due() or bool(self._uploads.queue.read(limit=1))
         if is_due and (lease := self._table.try_write()) is not None:
             with lease:
                 self._curator.curate(lease, [self._rows()], is_over)
+            self._may_compact = True
 
     def compact(self, is_over: Callable[[], bool]) -> None:
-        """Merge small files of the lake, except during a purge."""
-        if self._compaction.is_due() and not self._is_purging() and (lease := self._table.try_write()) is not None:
+        """Merge small files of the lake, except during a purge, and only if the last `curate` succeeded."""
+        if self._may_compact and self._compaction.is_due() and (lease := self._table.try_write()) is not None:
             with lease:
-                self._compaction.compact(lease, is_over)
+                # With the lease: a purge that begins now waits for it, and finds no file replaced later.
+                if not self._is_purging():
+                    self._compaction.compact(lease, is_over)
 
     def expect_dead(self) -> None:
         """Crashed writers may have left files behind: they go with the next compaction."""

@@ -18,6 +18,9 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.queue import Queue
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
+from smarthouse_api.lake.compaction import Compaction
+from smarthouse_api.lake.curator import Curator
+from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.schema import STATES
 from smarthouse_api.states.table import LEASE, StatesTable
 from smarthouse_api.states.uploads import Upload
@@ -183,6 +186,39 @@ def test_every_row_knows_its_home_day_bucket_and_time(house: House) -> None:
     assert {row["day"].isoformat() for row in found} == {"2026-03-02"}
     assert {row["bucket"] for row in found} == {int(home.key[:8], 16) % 8}
     assert [row["time"] for row in found] == [datetime(2026, 3, 1, 11, tzinfo=UTC), at]
+
+
+def test_a_lake_that_cannot_be_curated_is_not_compacted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise StoreUnavailable("the state store is older than the lake")
+
+    compacted, chores = list[bool](), house.states.chores
+    monkeypatch.setattr(Compaction, "compact", lambda *_: compacted.append(True))
+    with monkeypatch.context() as patch:
+        patch.setattr(Curator, "curate", failing)
+        with pytest.raises(StoreUnavailable):
+            chores.curate(lambda: False)
+        chores.compact(lambda: False)
+    assert compacted == []
+    chores.curate(lambda: False)
+    chores.compact(lambda: False)
+    assert compacted == [True]
+
+
+def test_compaction_asks_for_a_purge_when_it_has_the_lease_that_a_purge_needs(house: House) -> None:
+    table, asked = house.states.table, list[bool]()
+
+    def is_purging() -> bool:
+        if is_free := (lease := table.try_write()) is not None:
+            lease.release()
+        asked.append(is_free)
+        return True
+
+    upload(house, 1)
+    house.states.chores.flush()
+    chores = StatesChores(house.states.uploads, house.states.homes, table, is_purging, house.settings.lake)
+    chores.compact(lambda: False)
+    assert asked == [False]
 
 
 def test_compaction_merges_files_and_keeps_rows(make_house: Callable[..., House]) -> None:
