@@ -58,8 +58,8 @@ class Format:
     """How rows are written in one format, and what a client is told of it.
 
     name: as a request names it, and as a file's extension. write: gives the bytes in chunks, and reads the rows as chunks are
-    asked for. packed: deflating the bytes gains nothing. has_objects: a row is a JSON object. takes_any_name: any text can name
-    a column.
+    asked for. packed: deflating the bytes gains nothing. has_objects: a row is a JSON object. is_table: Frictionless reads it
+    as a table. takes_any_name: any text can name a column.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Format:
     write: Callable[[RowSource], Iterator[bytes]]
     packed: bool = False
     has_objects: bool = False
+    is_table: bool = False
     takes_any_name: bool = True
 
 
@@ -143,9 +144,9 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {
         one.name: one
         for one in (
-            Format("csv", "text/csv", "comma-separated values, UTF-8, with a header line", csv),
-            Format("json", "application/json", "one array of objects", json, has_objects=True),
-            Format("jsonl", "application/jsonl", "one JSON object on each line", jsonl, has_objects=True),
+            Format("csv", "text/csv", "comma-separated values, UTF-8, with a header line", csv, is_table=True),
+            Format("json", "application/json", "one array of objects", json, has_objects=True, is_table=True),
+            Format("jsonl", "application/jsonl", "one JSON object on each line", jsonl, has_objects=True, is_table=True),
             Format("xml", "application/xml", "XML 1.0, a row element for each row", xml, takes_any_name=False),
             Format("parquet", "application/vnd.apache.parquet", "Apache Parquet with zstd", parquet, packed=True),
         )

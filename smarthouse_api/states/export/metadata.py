@@ -64,7 +64,6 @@ LICENSES: Final[Mapping[str, str]] = MappingProxyType(
 KEYWORDS: Final = ("smart home", "home-assistant", "time series")
 UNFILTERED: Final = "all"
 _TITLE: Final = "Smart-home states"
-_TABLES: Final = frozenset({"csv", "json", "jsonl"})
 _TAG: Final = re.compile(r"[\w \-.]{2,100}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 
@@ -189,7 +188,7 @@ def _resource(file: Written) -> dict[str, Any]:
         "bytes": file.size,
         "hash": f"sha256:{file.sha256}",
     }
-    if form.name in _TABLES:
+    if form.is_table:
         resource |= {"profile": "tabular-data-resource", "encoding": "utf-8", "schema": table_schema()}
     else:
         resource["type"] = "file"  # or frictionless guesses a schema for Parquet, and fails on it
