@@ -92,9 +92,10 @@ class CollectionsChores:
 
     def compact(self, is_over: Callable[[], bool]) -> None:
         """Merges small files of the lake, except while a purge waits for readers who need them."""
-        if self._compaction.is_due() and not self._purging.is_due() and (lease := self._table.try_write()) is not None:
+        if self._compaction.is_due() and (lease := self._table.try_write()) is not None:
             with lease:
-                self._compaction.compact(lease, is_over)
+                if not self._purging.is_due():  # asked with the lease, which a purge needs first
+                    self._compaction.compact(lease, is_over)
 
     def expire_dead_letters(self, is_over: Callable[[], bool]) -> None:
         """Removes expired dead letters, from each collection about once an hour."""

@@ -30,6 +30,7 @@ _TAKEN: Final = "taken"
 _FIELDS: Final = "fields"
 _PAGE: Final = 64
 _AGES_SECONDS: Final = 50 * 365 * 86400.0
+"""The documents expire in the end, because a full state store accepts only documents that expire."""
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from smarthouse_api.states.schema import STATES, bucket_of
 
 NAME = "states"
 LEASE = "lake"
-"""Name of the lease that one writer holds, and of the one that whoever reads a snapshot shares."""
+"""Name of two leases: one writer holds the first, and readers of snapshots share the second."""
 
 LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time",), "States of homes")
 

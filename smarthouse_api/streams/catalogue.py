@@ -151,8 +151,9 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
     def take_full(self) -> Iterator[Stream]:
         """The marked streams that still exist. Each loses its mark as it comes."""
         for name, document in self._state.scan(SPACE, "full/"):
+            stream = self.get(*msgspec.json.decode(document.value))
             self._state.commit(SPACE, Change(deletes=(name,)))
-            if (stream := self.get(*msgspec.json.decode(document.value))) is not None:
+            if stream is not None:
                 yield stream
 
     def homes(self) -> dict[int, set[str]]:
