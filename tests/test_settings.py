@@ -8,7 +8,7 @@ import pytest
 
 from backends.registry import faults
 from config.settings import PRESETS, Settings, SettingsError, variables
-from config.table import README, written_into
+from config.table import COMPOSE, README, passed_on_in, written_into
 
 
 def test_an_empty_environment_is_the_embedded_pair() -> None:
@@ -85,6 +85,11 @@ def test_every_preset_changes_only_settings_that_exist() -> None:
 def test_the_readme_has_every_setting_as_its_class_has_it() -> None:
     document = README.read_text()
     assert document == written_into(document), "the table in README.md is stale: run python -m config.table"
+
+
+def test_compose_passes_on_the_settings_as_the_classes_have_them() -> None:
+    document = COMPOSE.read_text()
+    assert document == passed_on_in(document), "compose.yaml is stale: run python -m config.table"
 
 
 def test_every_setting_says_what_it_is_for() -> None:
