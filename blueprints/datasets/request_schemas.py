@@ -169,7 +169,7 @@ FIX: Final[Shape] = {
     "required": ["request"],
     "properties": {
         "request": _object(
-            "The corrected record", ("record",), record={"type": "object", "description": "The record as it should be"}
+            "The corrected record", ("record",), record={"type": "object", "description": "The record without its faults"}
         )
     },
 }

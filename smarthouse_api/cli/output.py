@@ -47,7 +47,7 @@ def as_json(one: Collection, stream: str | None, keys: Sequence[KeyRecord]) -> b
 
 
 def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], dead_letters: int) -> dict[str, str]:
-    """Writes all that is known of a collection, by heading. `MOST_DEAD_LETTERS` stands for that many or more."""
+    """Writes the facts of a collection, by heading. `MOST_DEAD_LETTERS` means that number or more."""
     return {
         "id": one.id,
         "name": one.name,

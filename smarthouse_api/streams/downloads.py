@@ -1,4 +1,4 @@
-"""Downloads: signed URLs, each of which lets its bearer download one range of one stream until it expires."""
+"""Downloads: a signed URL lets its bearer download one range of one stream until the URL expires."""
 
 from __future__ import annotations
 

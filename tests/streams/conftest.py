@@ -144,7 +144,7 @@ def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sealing(no_grace: None, make_house: Callable[..., House]) -> Recorder:
-    """A new stream, all packets of which are sealed at each maintenance; segments of half a KiB and more are not merged.
+    """A new stream. Each maintenance seals all its packets; segments of half a KiB and more are not merged.
 
     What merging and retention leave goes at the same maintenance.
     """
