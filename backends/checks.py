@@ -14,7 +14,10 @@ _LONGEST_NAME_BYTES = 512
 
 
 class NotAllowed(ValueError):
-    """Says that no store may be asked this. A driver's own `ValueError` is something else, and is translated."""
+    """Refuses a malformed name, key or range before a store is asked.
+
+    It is a class of its own because a driver's `ValueError` means something else, and is translated.
+    """
 
 
 def check_key(key: str) -> str:

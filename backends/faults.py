@@ -16,7 +16,7 @@ _GIVE_ITERATORS = ("stream", "list", "scan_all")
 
 
 class TranslatesFaults:
-    """Keep a driver's errors away from callers: the base of a backend whose driver raises its own.
+    """Keeps a driver's errors away from callers, as the base of a backend whose driver raises its own.
 
     1. A port's method that the backend defines raises what `fault_of` makes of a driver's error, with that error as cause.
     2. The iterators that `stream`, `list` and `scan_all` return do the same.

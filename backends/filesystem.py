@@ -30,7 +30,7 @@ _HALF_WRITTEN = re.compile(r".*#\d+|_commit_.*\.json\.tmp")
 
 
 class FilesystemObjects(TranslatesFaults, ObjectStore):
-    """Keep objects in the files of one machine: `file://path?fsync=0`.
+    """Keeps objects in the files of one machine: `file://path?fsync=0`.
 
     fsync: `1`, a put waits for the disk; `0`, a power cut may lose it, a crash of the process does not.
     """

@@ -31,6 +31,8 @@ from backends.ports import (
 
 @dataclass(slots=True)
 class _Space:
+    """Holds the documents and logs of one space."""
+
     version: int = 0
     documents: dict[str, tuple[Document, float | None]] = field(default_factory=dict)
     expiries: list[tuple[float, str]] = field(default_factory=list)
@@ -49,7 +51,7 @@ class _Space:
 
 
 class MemoryState(StateStore):
-    """Keep documents and logs until the process ends: `memory://`."""
+    """Keeps documents and logs until the process ends: `memory://`."""
 
     def __init__(self, url: str) -> None:
         _check_url(url)
@@ -123,7 +125,7 @@ class MemoryState(StateStore):
 
 
 class MemoryObjects(ObjectStore):
-    """Keep objects until the process ends: `memory://`. Tables are in a temporary folder until `close`."""
+    """Keeps objects until the process ends: `memory://`. Tables are in a temporary folder until `close`."""
 
     def __init__(self, url: str) -> None:
         _check_url(url)

@@ -28,7 +28,7 @@ _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
 
 
 class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
-    """Keep objects in a bucket: `minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`.
+    """Keeps objects in a bucket: `minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`.
 
     secure: `1` TLS, `0` none. region: the bucket's. public_endpoint: `https://host[:port]` under which clients reach the
     server; without it no URL is signed. timeout_seconds: the longest wait for an answer or its next piece.

@@ -31,18 +31,18 @@ _NOT_MET = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
 class MinioClients:
-    """Give each process a `MinioClient` of its own. A child neither uses nor closes what it inherits from its parent."""
+    """Gives each process a `MinioClient` of its own. A child neither uses nor closes what it inherits from its parent."""
 
     def __init__(self, url: MinioUrl) -> None:
         self._url = url
         self._sessions: dict[int, MinioClient] = {}
 
     def session(self) -> MinioClient:
-        """This process's client. The bucket may not have been looked at."""
+        """Return this process's client. The bucket may not have been looked at."""
         return self._sessions.get(os.getpid()) or self._sessions.setdefault(os.getpid(), MinioClient(self._url))
 
     def open(self) -> MinioClient:
-        """This process's client, for a bucket that exists and keeps nothing that is deleted. Raises `StoreUnfit`."""
+        """Return this process's client, for a bucket that exists and keeps nothing that is deleted. Raises `StoreUnfit`."""
         session = self.session()
         if not session.fit:
             session.look(make=True)
@@ -54,7 +54,7 @@ class MinioClients:
 
 
 class MinioClient:
-    """Talk to one bucket: minio-py's client, and the requests that it has no method for."""
+    """Talks to one bucket: minio-py's client, and the requests that it has no method for."""
 
     def __init__(self, url: MinioUrl) -> None:
         self._url = url
@@ -185,6 +185,8 @@ class MinioClient:
 
 
 class _Retries(Retry):
+    """Retries as urllib3 does, except after a timeout."""
+
     def increment(self, *args: Any, **options: Any) -> Self:
         for given in (*args, *options.values()):
             if isinstance(given, ReadTimeoutError | ConnectTimeoutError):

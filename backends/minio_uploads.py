@@ -18,7 +18,7 @@ _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
 class MultipartUpload:
-    """Upload one object in parts. Nobody sees any of it until it is complete."""
+    """Uploads one object in parts. Nobody sees any part before all of them are complete."""
 
     def __init__(self, session: MinioClient, name: str, upload_id: str | None = None) -> None:
         self._session, self._name = session, name

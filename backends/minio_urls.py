@@ -31,7 +31,7 @@ _LONGEST_PREFIX = 100
 
 @dataclass(frozen=True, slots=True)
 class MinioUrl:
-    """Which bucket to use, and how. prefix: empty, or ending in `/`. public_endpoint: empty, or `http(s)://host[:port]`."""
+    """Says which bucket to use, and how. prefix: empty, or ending in `/`. public_endpoint: empty, or `http(s)://host[:port]`."""
 
     endpoint: str
     bucket: str

@@ -18,32 +18,32 @@ from typing import Final
 
 
 class StoreError(Exception):
-    """A storage backend could not do what was asked; nothing was changed unless the subclass says otherwise."""
+    """Says that a storage backend could not do what was asked; nothing was changed unless the subclass says otherwise."""
 
 
 class StoreUnavailable(StoreError):
-    """The store does not answer, is locked, or failed; whether a write in flight took effect is not known."""
+    """Says that the store does not answer, is locked, or failed; whether a write in flight took effect is not known."""
 
 
 class StoreFull(StoreUnavailable):
-    """The store has no room for the write; reads and the deletion of objects still work."""
+    """Says that the store has no room for the write; reads and the deletion of objects still work."""
 
 
 class StoreUnfit(StoreUnavailable):
-    """The store answers, but is set up so that it cannot keep a promise; the message says what must be changed."""
+    """Says that the store answers, but is set up so that it cannot keep a promise; the message says what must be changed."""
 
 
 class Conflict(StoreError):
-    """A condition of a commit or a put did not hold; nothing of it was stored."""
+    """Says that a condition of a commit or a put did not hold; nothing of it was stored."""
 
 
 class NoSuchObject(StoreError):
-    """There is no object under the key."""
+    """Says that there is no object under the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A value and the version that its last write gave it."""
+    """Holds a document's value, and the version that its last write gave it."""
 
     value: bytes
     version: int
@@ -51,7 +51,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a log."""
+    """Holds one entry of a log: its value, and the sequence by which it is read and dropped."""
 
     sequence: int
     value: bytes
@@ -63,7 +63,7 @@ ABSENT: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Store `value` under `key`; with `ttl_seconds`, only for so long by the store's own clock."""
+    """Asks a commit to store `value` under `key`; with `ttl_seconds`, only for so long by the store's own clock."""
 
     key: str
     value: bytes
@@ -72,7 +72,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one commit asks and then does, in the order of the fields: a key that is put and deleted is gone.
+    """Says what one commit checks and then does, in the order of the fields: a key that is put and deleted is gone.
 
     expect: document key -> the version it must have (`ABSENT`: none), whether or not the commit also writes it.
     puts: documents stored; deletes: document keys removed (a key that is not there is fine).
@@ -89,14 +89,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit gave. version: what every document that it put now carries; sequences: one for each append, in order."""
+    """Tells the caller of a commit what it was given.
+
+    version: what every document that it put now carries; sequences: one for each append, in order.
+    """
 
     version: int
     sequences: tuple[int, ...] = ()
 
 
 class StateStore(ABC):
-    """Documents with compare-and-set, ordered scans, and append-only logs, in *spaces*.
+    """Stores small documents, with compare-and-set and ordered scans, and append-only logs, in *spaces*.
 
     A space is the unit of atomicity: one commit touches one space, and a backend that shards keeps a space together.
     Space, key and log names are text without NUL, 1 to 512 bytes of UTF-8; anything else is a `ValueError` before the store
@@ -184,7 +187,7 @@ class StateStore(ABC):
 
 
 class NamesLogs(ABC):
-    """A power that some state stores have: any client of the store itself can read a log, under a name that it has there."""
+    """Tells under which name any client of the store itself can read a log. Only some state stores have this power."""
 
     @abstractmethod
     def log_name(self, space: str, log: str) -> str:
@@ -193,7 +196,7 @@ class NamesLogs(ABC):
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """An object's key, its size in bytes, and when it was last written (UTC)."""
+    """Describes an object in a list: its key, its size in bytes, and when it was last written (UTC)."""
 
     key: str
     size_bytes: int
@@ -201,7 +204,7 @@ class ObjectInfo:
 
 
 class ObjectStore(ABC):
-    """Bytes of any size under a key.
+    """Stores bytes of any size under a key.
 
     A key is one or more segments joined by `/`; a segment is 1 to 200 characters of `A-Z a-z 0-9 . _ = -` and not `.` or
     `..`; the whole is at most 900. Anything else is a `ValueError` before the store is asked. No key continues another's:
@@ -273,7 +276,7 @@ class ObjectStore(ABC):
 
 
 class SignsUrls(ABC):
-    """A power that some object stores have: anyone with the URL gets the object from the store itself, without a key."""
+    """Signs URLs: anyone with the URL gets the object from the store itself, without a key. Only some object stores can."""
 
     @abstractmethod
     def signed_url(self, key: str, seconds: float, file_name: str | None = None) -> str | None:
@@ -285,7 +288,7 @@ class SignsUrls(ABC):
 
 @dataclass(frozen=True, slots=True)
 class TableLocation:
-    """A table URI and the storage options, secrets among them, that `deltalake` opens it with."""
+    """Tells `deltalake` where a table is: its URI, and the storage options, secrets among them, to open it with."""
 
     uri: str
     storage_options: dict[str, str] = field(default_factory=dict, repr=False)

@@ -37,7 +37,7 @@ _WITHIN_SPACE = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
 
 class RedisState(StateStore, NamesLogs):
-    """Keep documents and logs in Redis or Valkey. `rediss` instead of `redis` is TLS:
+    """Keeps documents and logs in Redis or Valkey. `rediss` instead of `redis` is TLS:
 
     - `redis://[user:password@]host:port/database`
     - `redis+sentinel://[user:password@]host:port,host:port/master/database`

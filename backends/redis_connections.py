@@ -25,7 +25,7 @@ Address = tuple[str, int]
 
 
 class RedisClients:
-    """Give each process a client of its own for one store. Safe in any thread, and in a child beside its parent."""
+    """Gives each process a client of its own for one store. Safe in any thread, and in a child beside its parent."""
 
     def __init__(self, url: RedisUrl) -> None:
         self.url = url
@@ -54,7 +54,7 @@ class RedisClients:
         return self.ask("EVAL", script.text, len(keys), *keys, *arguments, repeat=repeat)
 
     def client(self) -> Client:
-        """This process's client. A cluster's connects when it is made. Raises what the driver raises."""
+        """Return this process's client. A cluster's connects when it is made. Raises what the driver raises."""
         here = self._here.get(os.getpid()) or self._here.setdefault(os.getpid(), _Process())
         attempt = here.attempts
         if here.client is None:
@@ -103,7 +103,7 @@ class RedisClients:
 
 @dataclass(slots=True, eq=False)
 class _Process:
-    """What one process has made."""
+    """Holds the client of one process, and how the attempts to make it went."""
 
     making: threading.Lock = field(default_factory=threading.Lock)
     client: Client | None = None

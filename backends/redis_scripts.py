@@ -14,7 +14,7 @@ from typing import Final
 
 
 class Script:
-    """Name a script to Redis: its text, and the hash by which Redis remembers it until a restart."""
+    """Identifies a script to Redis: its text, and the hash by which Redis remembers it until a restart."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -20,7 +20,7 @@ _PAUSE_SECONDS = 0.02
 
 
 def primaries(client: Client, prefix: str) -> Iterator[tuple[redis.Redis, str]]:
-    """Every server that takes writes, each with a key to probe it with. In a cluster: those that hold slots."""
+    """List every server that takes writes, each with a key to probe it with. In a cluster: those that hold slots."""
     if not isinstance(client, RedisCluster):
         yield client, f"{prefix}:check"
         return
@@ -74,7 +74,7 @@ def _setting(server: redis.Redis, name: str) -> str | None:
 
 @contextmanager
 def every_server(url: RedisUrl, client: Client) -> Iterator[list[redis.Redis]]:
-    """Clients for all servers, one each, including replicas and servers that are down."""
+    """Make clients for all servers, one each, including replicas and servers that are down."""
     with ExitStack() as stack:
         yield [stack.enter_context(closing(client_of(url, address))) for address in _addresses(url, client)]
 

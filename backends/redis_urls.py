@@ -19,7 +19,7 @@ _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """Which servers of Redis to talk to, and how.
+    """Says which servers of Redis to talk to, and how.
 
     kind: `one`, `sentinel` or `cluster`. servers: hosts and ports; with Sentinel, the sentinels'. master: its name at the
     sentinels. ca, cert, key: paths of PEM files.

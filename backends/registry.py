@@ -25,7 +25,7 @@ OBJECT_BACKENDS = {
 
 
 class StoreUrls(Protocol):
-    """The two URLs that say which stores to use, such as `config.groups.StoreSettings`."""
+    """Names the two stores to use, by their URLs, as `config.groups.StoreSettings` does."""
 
     @property
     def state_url(self) -> str: ...

@@ -57,7 +57,7 @@ _EXPIRED_AT_ONCE = 256
 
 @dataclass(slots=True, eq=False)
 class _WaitingCommit:
-    """A commit that waits for its turn, and what became of it."""
+    """Holds a commit that waits for its turn, and what became of it."""
 
     space: str
     change: Change
@@ -65,7 +65,7 @@ class _WaitingCommit:
 
 
 class SqliteState(TranslatesFaults, StateStore):
-    """Keep documents and logs in a file: `sqlite://path?timeout_seconds=5&synchronous=normal`.
+    """Keeps documents and logs in a file: `sqlite://path?timeout_seconds=5&synchronous=normal`.
 
     timeout_seconds: how long to wait for another process that writes. synchronous: `full`, a commit waits for the disk;
     `normal`, a power cut may lose it, a crash of the processes does not.

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 
 class SqliteConnections:
-    """Lend connections to one file: as many as threads at work, made when needed and used again."""
+    """Lends connections to one file: as many as threads at work, made when needed and used again."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connect = connect
@@ -67,7 +67,7 @@ class SqliteConnections:
 
 
 class Forkable(Protocol):
-    """A store that has to close its connections before a fork, and to open them after it."""
+    """Closes a store's connections before a fork, and lets the store open new ones after it."""
 
     def before_fork(self) -> None: ...
     def after_fork_in_parent(self) -> None: ...

@@ -21,7 +21,7 @@ _TEN_DIGITS = b"0" * 10
 
 
 def whole_body() -> bytes:
-    """Reads all of the request's body, as it came. Raises `TooLarge`, or `Invalid` if it broke off.
+    """Read all of the request's body, as it came. Raises `TooLarge`, or `Invalid` if it broke off.
 
     Werkzeug cuts a body without a length short at the limit and calls it whole; so one byte more is let in, and refused here.
     """
@@ -40,7 +40,7 @@ def whole_body() -> bytes:
 
 
 def plain_body() -> bytes:
-    """Reads all of the body for an API that accepts no compression. Raises `UnsupportedMediaType` for a compressed one."""
+    """Read all of the body for an API that accepts no compression. Raises `UnsupportedMediaType` for a compressed one."""
     coding = request.headers.get("Content-Encoding", "identity")
     if coding.strip().lower() not in ("", "identity"):
         raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not accepted here; send the body uncompressed")
@@ -48,7 +48,7 @@ def plain_body() -> bytes:
 
 
 def read_json(body: bytes) -> Any:
-    """Reads JSON so that no later reader fails on it. Raises `Invalid`, also if it nests too deep."""
+    """Read JSON so that no later reader fails on it. Raises `Invalid`, also if it nests too deep."""
     limit = house().settings.requests.max_json_depth
     try:
         value = msgspec.json.decode(body)
@@ -67,7 +67,7 @@ def read_json(body: bytes) -> Any:
 
 
 def read_records(body: bytes, reader: UniformReader) -> Any:
-    """Reads JSON that brings records in `data`; as `UniformRecords` if the reader can read it. Raises `Invalid`."""
+    """Read JSON that brings records in `data`; as `UniformRecords` if the reader can read it. Raises `Invalid`."""
     given = reader.read(body) if house().settings.requests.max_json_depth >= DEPTH else None
     if given is None:
         return read_json(body)

@@ -14,12 +14,12 @@ from smarthouse_api.house import House
 
 
 def house() -> House:
-    """Gives a view the house of the application that serves the current request."""
+    """Return the house of the application that serves the current request."""
     return cast(House, current_app.extensions["smarthouse"])
 
 
 def count_request(api: str) -> None:
-    """Limits how often one address may ask: counts the current request. Raises `TooMany`.
+    """Count the current request against the limit of its client's address. Raises `TooMany`.
 
     The API is a name that the rates know, such as `export`.
     """
@@ -27,12 +27,12 @@ def count_request(api: str) -> None:
 
 
 def authenticate() -> KeyRecord:
-    """Finds out whose key the request shows in `Authorization`. Raises `Unauthorized`."""
+    """Find out whose key the request shows in `Authorization`. Raises `Unauthorized`."""
     return house().access.authenticate(request.headers.get("Authorization"))
 
 
 def granted(principal: KeyRecord, name: str, unknown: Callable[[], NotFound]) -> Collection:
-    """Gets a collection for the holder of a key. The name is its id or its alias; `unknown` makes the API's own error.
+    """Get a collection for the holder of a key. The name is its id or its alias; `unknown` makes the API's own error.
 
     Raises `Forbidden` if the key does not open it. A client without such a key does not learn whether the collection exists.
     """
@@ -44,6 +44,6 @@ def granted(principal: KeyRecord, name: str, unknown: Callable[[], NotFound]) ->
 
 
 def readable(name: str, unknown: Callable[[], NotFound]) -> Collection:
-    """Gets a collection to read from: a public one for every client, any other as `granted` does."""
+    """Get a collection to read from: a public one for every client, any other as `granted` does."""
     collection = house().collections.catalogue.get(name)
     return collection if collection is not None and collection.public else granted(authenticate(), name, unknown)

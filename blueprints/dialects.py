@@ -38,18 +38,18 @@ class Fault:
 
     @property
     def name(self) -> str:
-        """Names the error: its title, or the phrase of its status."""
+        """Name the error: its title, or the phrase of its status."""
         return self.title or HTTPStatus(self.status).phrase
 
 
 def problem(fault: Fault) -> Response:
-    """Answers as Ingest, Export and whatever belongs to no API do: problem details, RFC 9457."""
+    """Answer as Ingest and Export do, and for paths that belong to no API: problem details, RFC 9457."""
     body = {"type": "about:blank", "title": fault.name, "status": fault.status, "detail": fault.detail}
     return Response(msgspec.json.encode(body), fault.status, fault.headers, content_type="application/problem+json")
 
 
 def problems(blueprint: Any, *statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Documents that a view may answer with problems of these statuses, and what else is `described`.
+    """Document that a view may answer with problems of these statuses, and what else is `described`.
 
     One decorator costs a request less than one for each status.
     """
@@ -60,14 +60,14 @@ def problems(blueprint: Any, *statuses: int, **described: Any) -> Callable[[Call
 
 
 def reasoned(fault: Fault) -> Response:
-    """Answers as streams do: a code for programs, and the words."""
+    """Answer as streams do: a code for programs, and the words."""
     body = {"reason": fault.reason or reason_of(fault.status, fault.kind), "message": fault.detail}
     headers = {**fault.headers, "WWW-Authenticate": "ModeCloud, Bearer"} if fault.status == 401 else fault.headers
     return Response(msgspec.json.encode(body), fault.status, headers, content_type="application/json")
 
 
 def reason_of(status: int, kind: type[Refused] | None = None) -> str:
-    """Gives streams the code of a fault that has none of its own."""
+    """Give streams the code of a fault that has none of its own."""
     return _REASONS.get(kind) or _REASONS.get(status) or HTTPStatus(status).name
 
 
@@ -84,14 +84,14 @@ _REASONS: dict[int | type[Refused] | None, str] = {
 
 
 def coded(fault: Fault) -> Response:
-    """Answers as data sources do: a code for programs, and the words."""
+    """Answer as data sources do: a code for programs, and the words."""
     status = _without_conflict(fault)
     body = {"error": _CODES.get(fault.kind) or code_of(status), "message": fault.detail}
     return Response(msgspec.json.encode(body), status, _challenged(fault), content_type="application/json")
 
 
 def code_of(status: int) -> str:
-    """Gives data sources the code of a fault, by its status."""
+    """Give data sources the code of a fault, by its status."""
     return _CODES.get(status) or HTTPStatus(status).name
 
 
@@ -107,7 +107,7 @@ _CODES: dict[int | type[Refused] | None, str] = {
 
 
 def enveloped(fault: Fault) -> Response:
-    """Answers as datasets do: in Obsrv's envelope."""
+    """Answer as datasets do: in Obsrv's envelope."""
     status, api = _without_conflict(fault), envelope.called_api()
     codes: dict[int | type[Refused] | None, str] = {
         errors.KeyReused: "IDEMPOTENCY_KEY_REUSED",
@@ -117,14 +117,14 @@ def enveloped(fault: Fault) -> Response:
     }
     code = {"EXISTS": api.taken, "OUTDATED": "DATASET_OUTDATED"}.get(fault.reason or "", fault.reason)
     code = code or codes.get(fault.kind) or codes.get(status) or response_code_of(status)
-    # As in Obsrv, data for what there is not are a bad request, though the status is another.
+    # As in Obsrv, data for a dataset that does not exist is a bad request, though the status is 404.
     as_bad = code in ("DATASET_NOT_FOUND", "TOPIC_NOT_FOUND")
     told = envelope.failure(fault.title or ("BAD_REQUEST" if as_bad else response_code_of(status)), code, fault.detail)
     return Response(told, status, _challenged(fault), content_type="application/json")
 
 
 def response_code_of(status: int) -> str:
-    """Gives Obsrv's envelope its name of a status."""
+    """Give a status the name that it has in Obsrv's envelope."""
     return _RESPONSE_CODES.get(status) or HTTPStatus(status).name
 
 
@@ -163,12 +163,12 @@ _STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (
 
 
 def register(app: Flask) -> None:
-    """Has `app` answer every fault in the dialect of the API that was called."""
+    """Have `app` answer every fault in the dialect of the API that was called."""
     app.register_error_handler(Exception, answer)
 
 
 def answer(error: Exception) -> Response:
-    """Turns a fault into the response, whichever part of the service raised it."""
+    """Turn a fault into the response, whichever part of the service raised it."""
     fault = _fault(error)
     below = f"{request.path}/"
     speak = next((dialect for path, dialect in DIALECTS.items() if below.startswith(f"{path}/")), problem)

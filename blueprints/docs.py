@@ -56,7 +56,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
 
 
 def register(app: Flask, blueprints: list[Any]) -> None:
-    """Registers `blueprints`, each with its document and Swagger UI (`{prefix}/openapi.json`, `{prefix}/ui`), and `/docs`.
+    """Register `blueprints`, each with its document and Swagger UI (`{prefix}/openapi.json`, `{prefix}/ui`), and `/docs`.
 
     `{prefix}` is what all paths of the API begin with.
     """

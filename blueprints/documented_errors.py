@@ -27,7 +27,7 @@ _KEYS = {
 
 
 class ProblemSchema(Schema):
-    """An error of Ingest and Export, as `application/problem+json`."""
+    """Describes an error of Ingest and Export, as `application/problem+json`."""
 
     type = fields.String(metadata={"example": "about:blank"})
     title = fields.String(metadata={"description": "The kind of error", "example": "Bad Request"})
@@ -36,21 +36,21 @@ class ProblemSchema(Schema):
 
 
 class FaultSchema(Schema):
-    """An error of the Stream Data Store."""
+    """Describes an error of the Stream Data Store."""
 
     reason = fields.String(metadata={"description": "A code for programs", "example": "INVALID_PARAMETER"})
     message = fields.String(metadata={"description": _WHAT_WAS_WRONG})
 
 
 class CodedSchema(Schema):
-    """An error of data sources."""
+    """Describes an error of data sources."""
 
     error = fields.String(metadata={"description": "A code for programs", "example": "INVALID_PAYLOAD"})
     message = fields.String(metadata={"description": _WHAT_WAS_WRONG})
 
 
 class EnvelopedErrorSchema(Schema):
-    """An error of datasets: its code for programs, and what was wrong."""
+    """Describes an error of datasets: its code for programs, and what was wrong."""
 
     code = fields.String(metadata={"example": "DATASET_NOT_FOUND"})
     message = fields.String(metadata={"example": "Dataset with id not found"})
@@ -58,7 +58,7 @@ class EnvelopedErrorSchema(Schema):
 
 
 class RefusedSchema(EnvelopeSchema):
-    """An error of datasets, in Obsrv's envelope."""
+    """Describes an error of datasets, in Obsrv's envelope."""
 
     result = fields.Dict(metadata={"description": "Always empty", "example": {}})
     error = fields.Nested(EnvelopedErrorSchema)
@@ -105,7 +105,7 @@ _DIALECTS = {
 
 
 def document_errors(spec: Any, api: str) -> None:
-    """Adds to the document of an API what its views refer to: each error in the API's dialect, and the ways to send a key."""
+    """Add to the document of an API what its views refer to: each error in the API's dialect, and the ways to send a key."""
     dialect = _DIALECTS.get(api, _PROBLEMS)
     named = {status.name: (status, status.phrase) for status in HTTPStatus if status >= 400}
     for name, (status, description) in {**named, "DEFAULT_ERROR": (HTTPStatus(500), "Any other error")}.items():

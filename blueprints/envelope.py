@@ -45,19 +45,19 @@ _NONE: Final = ObsrvApi("api", missing="ROUTE_NOT_FOUND")
 
 
 def called_api() -> ObsrvApi:
-    """Finds the API that the current request calls, by the first three parts of its path."""
+    """Find the API that the current request calls, by the first three parts of its path."""
     return _APIS.get("/".join(request.path.strip("/").split("/", 3)[:3]), _NONE)
 
 
 def note_message(sent: Any) -> None:
-    """Remembers the `params.msgid` that a client sent, so that every answer repeats it, a refusal too."""
+    """Remember the `params.msgid` that a client sent, so that every answer repeats it, a refusal too."""
     params = sent.get("params") if isinstance(sent, dict) else None
     msgid = params.get("msgid") if isinstance(params, dict) else None
     g.msgid = msgid if isinstance(msgid, str) else None
 
 
 def response(result: Any, headers: dict[str, str] | None = None, *, id_: str = "", at: datetime | None = None) -> Response:
-    """Answers that a request was done: puts its result into the envelope.
+    """Answer that a request was done: put its result into the envelope.
 
     A repeated answer has the id and the time of the first one; else they are new.
     """
@@ -66,13 +66,13 @@ def response(result: Any, headers: dict[str, str] | None = None, *, id_: str = "
 
 
 def failure(response_code: str, code: str, message: str) -> bytes:
-    """Puts the error of a request that was refused into the envelope."""
+    """Put the error of a request that was refused into the envelope."""
     error = {"code": code, "message": message, "trace": ""}
     return msgspec.json.encode({**_envelope("FAILED", response_code, {}), "error": error})
 
 
 def around_result() -> tuple[bytes, bytes]:
-    """Lets a result be sent in pieces: gives the envelope's bytes before and after it."""
+    """Return the envelope's bytes before and after a result, so that the result can be sent in pieces."""
     whole = msgspec.json.encode(_envelope("SUCCESS", "OK", None))
     return whole[: -len(b"null}")], b"}"
 

@@ -15,20 +15,20 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/health/live")
 def live() -> ResponseReturnValue:
-    """Tells that the process answers."""
+    """Tell that the process answers."""
     return jsonify({"status": "ok"})
 
 
 @blueprint.get("/health/ready")
 def ready() -> ResponseReturnValue:
-    """Tells that every backend answers, or answers 503 and names those that do not."""
+    """Tell that every backend answers, or answer 503 and name those that do not."""
     told, failed = house().health()
     return jsonify({"status": "unavailable" if failed else "ok", "backends": told}), 503 if failed else 200
 
 
 @blueprint.get("/metrics")
 def metrics() -> ResponseReturnValue:
-    """Gives Prometheus the metrics of all worker processes together."""
+    """Give Prometheus the metrics of all worker processes together."""
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()

@@ -22,12 +22,12 @@ REPLAYED_HEADERS = {"Idempotency-Replayed": header("`true` if this is the answer
 
 
 def sent_key() -> str | None:
-    """Reads the key that the client sent, as it is. A schema would take a tenth of the time that storing takes."""
+    """Read the key that the client sent, as it is. A schema would take a tenth of the time that storing takes."""
     return request.headers.get("Idempotency-Key")
 
 
 def request_key(sender: str, body: bytes) -> RequestKey | None:
-    """Identifies the request, so that a repeat is recognised; None if it has no `Idempotency-Key`.
+    """Identify the request, so that a repeat is recognised; None if it has no `Idempotency-Key`.
 
     The key holds for one sender, an id, and for one method and endpoint. A digest of the request tells a repeat from another
     request under the same key. Raises `Invalid` for a key that is empty or too long.
@@ -41,7 +41,7 @@ def request_key(sender: str, body: bytes) -> RequestKey | None:
 
 
 def replayed_header(is_replayed: bool) -> dict[str, str]:
-    """Tells a client that it gets the answer to an earlier request; no header otherwise."""
+    """Tell a client that it gets the answer to an earlier request; no header otherwise."""
     return {"Idempotency-Replayed": "true"} if is_replayed else {}
 
 

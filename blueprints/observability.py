@@ -36,7 +36,7 @@ log = logging.getLogger("smarthouse.access")
 
 
 def register(app: Flask) -> None:
-    """Has `app` number, log and count its requests."""
+    """Have `app` number, log and count its requests."""
     app.before_request(_begin)
     app.after_request(_end)
 

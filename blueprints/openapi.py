@@ -12,16 +12,16 @@ TIME: Final = {"type": "string", "format": "date-time", "example": "2026-03-01T1
 
 
 def path_parameter(name: str, description: str, example: str | int) -> dict[str, Any]:
-    """Describes a segment of the path: a number if its example is one, else a text."""
+    """Describe a segment of the path: a number if its example is one, else a text."""
     kind = {"type": "string"} if isinstance(example, str) else {"type": "integer", "format": "int64", "minimum": 0}
     return {"name": name, "in": "path", "required": True, "description": description, "schema": kind, "example": example}
 
 
 def header(description: str, kind: str = "string", **schema: Any) -> dict[str, Any]:
-    """Describes a header of an answer."""
+    """Describe a header of an answer."""
     return {"description": description, "schema": {"type": kind, **schema}}
 
 
 def json_body(schema: Any, example: Any, *, required: bool = True, **described: str) -> dict[str, Any]:
-    """Describes the body of a request that brings JSON."""
+    """Describe the body of a request that brings JSON."""
     return {**described, "required": required, "content": {"application/json": {"schema": schema, "example": example}}}

@@ -14,7 +14,7 @@ _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 def is_whole(text: str, maximum: int = LARGEST) -> bool:
-    """Checks that a text is a whole number from 0 to `maximum`, in digits and nothing else."""
+    """Check that a text is a whole number from 0 to `maximum`, in digits and nothing else."""
     return _DIGITS.fullmatch(text) is not None and int(text) <= maximum
 
 

@@ -18,13 +18,13 @@ _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 
 
 def register(app: Flask, *prefixes: str) -> None:
-    """Lets routes of `app` below `prefixes` have parts of the kind `segment`."""
+    """Let routes of `app` below `prefixes` have parts of the kind `segment`."""
     app.url_map.converters["segment"] = SegmentConverter
     app.wsgi_app = SegmentedPaths(app.wsgi_app, *prefixes)  # type: ignore[method-assign]
 
 
 def route(blueprint: Any, rule: str, **options: Any) -> Callable[[Any], Any]:
-    """Routes a view by a path that names things. Two slashes stand for an empty name, which never exists."""
+    """Route a view by a path that names things. Two slashes stand for an empty name, which never exists."""
     routed: Callable[[Any], Any] = blueprint.route(rule, merge_slashes=False, **options)
     return routed
 

@@ -34,7 +34,7 @@ _BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()}
 
 
 def documented_content(members: dict[str, Any]) -> dict[str, Any]:
-    """Documents what a reading answers, by media type. The answer in JSON is an object with these members."""
+    """Document what a reading answers, by media type. The answer in JSON is an object with these members."""
     told: dict[str, Any] = {
         FILES[name]: {"schema": BINARY if one.packed else {"type": "string"}} for name, one in RECORD_FORMATS.items()
     }
@@ -69,7 +69,7 @@ class Cursor(fields.String):
 
 
 class RecordsSchema(QuerySchema):
-    """Which records, and how."""
+    """Selects the records to read back, and the form of the answer."""
 
     since = Moment("Records of this time or later; a day begins at midnight UTC", is_end=False, data_key="from")
     until = Moment("Records of this time or earlier; a day includes all of it", is_end=True, data_key="to")
@@ -89,7 +89,7 @@ class RecordsSchema(QuerySchema):
 
 
 def records_response(collection: Collection, query: dict[str, Any], before: bytes, after: bytes = b"") -> Response:
-    """Answers with the records that a query asks for, while they are read; a fault in the middle breaks the connection.
+    """Answer with the records that a query asks for, while they are read; a fault in the middle breaks the connection.
 
     In the format `json`, `before` and `after` are what comes before and after the member `records` of the answer.
     """

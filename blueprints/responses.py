@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Answers with JSON, written directly: to dump it by its schema would take as long as storing an upload does."""
+    """Answer with JSON, written directly: to dump it by its schema would take as long as storing an upload does."""
     return Response(msgspec.json.encode(body), status, headers, content_type="application/json")
 
 
 def empty_response(status: int = 204, headers: dict[str, str] | None = None) -> Response:
-    """Answers without a body, and without a content type."""
+    """Answer without a body, and without a content type."""
     empty = Response(status=status, headers=headers)
     del empty.headers["Content-Type"]
     return empty
@@ -31,7 +31,7 @@ def empty_response(status: int = 204, headers: dict[str, str] | None = None) -> 
 def file_response(
     chunks: Iterable[bytes], content_type: str, file_name: str | None, cache_control: str = "no-store"
 ) -> Response:
-    """Answers with a file that is not cached. Without a name, it is no attachment."""
+    """Answer with a file that is not cached. Without a name, it is no attachment."""
     response = Response(chunks, headers={"Cache-Control": cache_control}, content_type=content_type)
     if file_name is not None:
         response.headers.set("Content-Disposition", "attachment", filename=file_name)
@@ -39,7 +39,7 @@ def file_response(
 
 
 def closed_when_sent(close: Callable[[], None], respond: Callable[[], Response]) -> Response:
-    """Answers with what `respond` makes, and lets go of what the answer holds, such as a lease.
+    """Answer with what `respond` makes, and let go of what the answer holds, such as a lease.
 
     `close` is called once the answer is sent, or at once if it cannot be made.
     """
@@ -51,7 +51,7 @@ def closed_when_sent(close: Callable[[], None], respond: Callable[[], Response])
 
 
 def until_broken(what: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Sends the chunks of an answer, and breaks the connection at a fault: a client must not take a part for the whole.
+    """Send the chunks of an answer, and break the connection at a fault: a client must not take a part for the whole.
 
     1. What fails before the first chunk is raised here, while it can still be answered.
     2. What fails later is logged in one line, as `what` that was broken off.

@@ -13,7 +13,7 @@ from marshmallow import ValidationError, fields, validate
 
 
 class _Words(fields.String):
-    """Text separated by commas, as a tuple."""
+    """Reads text separated by commas, as a tuple."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)

@@ -15,14 +15,14 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 class Group:
-    """The base of the groups. prefix: what the names of a group's variables begin with, after `SMARTHOUSE_`."""
+    """Gives the variables of a group their common prefix, which follows `SMARTHOUSE_`."""
 
     prefix: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)
 class ServerSettings(Group):
-    """The processes of the service: how many there are, who calls them, and what they do besides answering."""
+    """Configures the processes of the service: how many there are, who calls them, and what they do besides answering."""
 
     env: str = choice(
         "embedded", "Choose the preset that the other settings start from.", "development", "embedded", "production"
@@ -53,7 +53,7 @@ class ServerSettings(Group):
 
 @dataclass(frozen=True)
 class StoreSettings(Group):
-    """The two stores. `{data_dir}` in a URL stands for the folder."""
+    """Chooses the two stores. `{data_dir}` in a URL stands for the folder."""
 
     data_dir: str = text("./var", "Set the folder of the embedded stores. `{data_dir}` in a URL stands for it.")
     state_url: str = secret_url(
@@ -67,7 +67,7 @@ class StoreSettings(Group):
 
 @dataclass(frozen=True)
 class RequestSettings(Group):
-    """One request: how large it may be, what it may unpack to, and how long its answer is remembered."""
+    """Limits one request, and says how long its answer is remembered."""
 
     max_body_bytes: int = count(16 * MIB, "Limit a request body as it is sent; 413 beyond.")
     max_decoded_bytes: int = count(64 * MIB, "Limit a body after decompression; 413 beyond.")
@@ -84,7 +84,7 @@ class RequestSettings(Group):
 
 @dataclass(frozen=True)
 class AccessSettings(Group):
-    """Who may ask, and how often. Each worker counts for itself."""
+    """Says who may ask, and how often. Each worker counts for itself."""
 
     ingest_rate_home: str = rate("240/hour", "Limit the uploads and deletions of one home. Empty: no limit.")
     ingest_rate_address: str = rate(
@@ -101,7 +101,7 @@ class AccessSettings(Group):
 
 @dataclass(frozen=True)
 class ExportSettings(Group):
-    """Exports: what they publish and who is named as the author."""
+    """Configures exports: what they publish and who is named as the author."""
 
     prefix: ClassVar[str] = "export_"
 
@@ -117,7 +117,7 @@ class ExportSettings(Group):
 
 @dataclass(frozen=True)
 class StreamSettings(Group):
-    """Streams: packets, sessions, metadata, downloads."""
+    """Configures streams: packets, sessions, metadata, downloads."""
 
     prefix: ClassVar[str] = "stream_"
 
@@ -143,7 +143,7 @@ class StreamSettings(Group):
 
 @dataclass(frozen=True)
 class CollectionSettings(Group):
-    """Data sources and datasets: records, topics, dead letters, reading."""
+    """Configures data sources and datasets: records, topics, dead letters, reading."""
 
     prefix: ClassVar[str] = "collection_"
 
@@ -163,7 +163,7 @@ class CollectionSettings(Group):
 
 @dataclass(frozen=True)
 class LakeSettings(Group):
-    """The lake: its engine, how uploads and records get into it, and its files."""
+    """Configures the lake: its engine, how uploads and records get into it, and its files."""
 
     engine_url: str = secret_url(
         "embedded",
@@ -186,7 +186,7 @@ class LakeSettings(Group):
 
 @dataclass(frozen=True)
 class ForgettingSettings(Group):
-    """Forgetting a home: how long it waits, and when the bytes go."""
+    """Configures how a home is forgotten: how long that waits for exports, and when the bytes are erased."""
 
     prefix: ClassVar[str] = "purge_"
 

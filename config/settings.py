@@ -23,16 +23,16 @@ PREFIX = "SMARTHOUSE_"
 _ENGINE = re.compile(r"sc://[^\s/:;?#@]+(:[0-9]+)?(/|$)|sc://\[[0-9A-Fa-f:.]+\](:[0-9]+)?(/|$)")
 
 StoreRule = Callable[[groups.StoreSettings], list[str]]
-"""Checks the stores: gives a line for each fault."""
+"""Check the stores: a line for each fault."""
 
 
 class SettingsError(Exception):
-    """The environment does not make a working configuration; the message names every fault."""
+    """Says that the environment does not make a working configuration; the message names every fault."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Hold the configuration of one process, group by group."""
+    """Holds the configuration of one process, group by group."""
 
     server: groups.ServerSettings = field(default_factory=groups.ServerSettings)
     stores: groups.StoreSettings = field(default_factory=groups.StoreSettings)
@@ -84,7 +84,7 @@ class Settings:
 
 
 class Variable(NamedTuple):
-    """Locate one setting: the name of its group in `Settings`, and its field there."""
+    """Locates one setting: the name of its group in `Settings`, and its field there."""
 
     group: str
     field: dataclasses.Field[Any]

@@ -10,7 +10,7 @@ from backends.ports import StoreUnavailable as StoreUnavailable
 
 
 class Refused(Exception):
-    """A request that cannot be served as it stands. `detail` says what was wrong and what would be right.
+    """Refuses a request that cannot be served as it stands. `detail` says what was wrong and what would be right.
 
     reason: a code for programs, in the dialects that have one. Without it, a dialect uses its own code for the class.
     """
@@ -23,43 +23,43 @@ class Refused(Exception):
 
 
 class Invalid(Refused):
-    """The request is malformed."""
+    """Says that the request is malformed."""
 
 
 class Unauthorized(Refused):
-    """The caller has shown no valid API key."""
+    """Says that the caller has shown no valid API key."""
 
 
 class Forbidden(Refused):
-    """The caller's key does not open what was asked for."""
+    """Says that the caller's key does not open what was asked for."""
 
 
 class InvalidData(Refused):
-    """The request is well-formed, but its data cannot be true. The dialect of streams has a status of its own for that."""
+    """Says that the request is well-formed, but its data cannot be true. Streams have a status of their own for that."""
 
 
 class NotFound(Refused):
-    """The named thing does not exist."""
+    """Says that the named thing does not exist."""
 
 
 class InUse(Refused):
-    """The change conflicts with what exists already, or with what another client is doing."""
+    """Says that the change conflicts with what exists already, or with what another client is doing."""
 
 
 class KeyReused(Refused):
-    """An `Idempotency-Key` came again with another request."""
+    """Says that an `Idempotency-Key` came again with another request."""
 
 
 class Unprocessable(Refused):
-    """The data is well-formed, but breaks a rule that the receiver has set."""
+    """Says that the data is well-formed, but breaks a rule that the receiver has set."""
 
 
 class TooLarge(Refused):
-    """The request passes one of the limits."""
+    """Says that the request passes one of the limits."""
 
 
 class TooMany(Refused):
-    """The caller sends too many requests. retry_after_seconds: when it may send the next."""
+    """Says that the caller sends too many requests. retry_after_seconds: when it may send the next."""
 
     def __init__(self, detail: str, retry_after_seconds: int) -> None:
         super().__init__(detail)
@@ -67,11 +67,11 @@ class TooMany(Refused):
 
 
 class Unavailable(Refused):
-    """The service cannot do it now; the same request may succeed later."""
+    """Says that the service cannot do it now; the same request may succeed later."""
 
 
 def own_copy(error: Exception) -> Exception:
-    """A copy of an error for one of several threads that wait for the same: a traceback belongs to one thread."""
+    """Copy an error for one of several threads that wait for the same: a traceback belongs to one thread."""
     own = copy.copy(error)
     own.__cause__ = error
     return own

@@ -102,11 +102,11 @@ class Forgetting:
             self._objects.put(f"{_NOTES}{digest}", [b""])
 
     def noted(self) -> set[str]:
-        """The digests of all homes that were ever forgotten."""
+        """List the digests of all homes that were ever forgotten."""
         return {info.key.removeprefix(_NOTES) for info in self._objects.list(_NOTES)}
 
     def is_due(self) -> bool:
-        """Whether there is a home to purge by now, or a purge to finish."""
+        """Tell whether there is a home to purge by now, or a purge to finish."""
         before = time.time() - self._settings.delay_seconds
         return any(at <= before for at in self._homes.hidden().values()) or self._due() <= time.time()
 
@@ -202,5 +202,5 @@ class Forgetting:
 
 
 def digest_of(home_key: str) -> str:
-    """The name of a home's note."""
+    """Name a home's note."""
     return hashlib.sha256(home_key.encode()).hexdigest()

@@ -11,9 +11,10 @@ from smarthouse_api.errors import Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Asks one thing for its condition: a line in words, or a `StoreError`, without which the service cannot work.
+    """Checks one thing that the service depends on, such as a store.
 
-    `Unavailable` is only a warning. needs_stores: not asked once a check before it has failed, which would wait in vain.
+    ask: gives its condition in a line. A `StoreError` means that the service cannot work; `Unavailable` is only a warning.
+    needs_stores: leave this check out if an earlier one has failed, because it would wait for a store in vain.
     """
 
     name: str
@@ -22,7 +23,7 @@ class Check:
 
 
 def conditions(checks: Iterable[Check]) -> tuple[dict[str, str], bool]:
-    """Each condition in words, by name, and whether one has failed."""
+    """Run the checks: each condition in words, by name, and whether one has failed."""
     told, failed = dict[str, str](), False
     for check in checks:
         if check.needs_stores and failed:

@@ -45,7 +45,7 @@ class House:
         self.housekeeper = Housekeeper(self.objects, self.forgetting, *chores, self.leases, settings.lake)
 
     def begin(self) -> str | None:
-        """Make what a new installation begins with. Returns its first key, to the one caller who is the first in it.
+        """Make what a new installation begins with. Return its first key to the one caller who comes first.
 
         Call it before anything else touches the stores.
         """
@@ -68,7 +68,7 @@ class House:
         self.objects.close()
 
     def health(self) -> tuple[dict[str, str], bool]:
-        """The condition of each backend and of the workers in words, and whether a backend fails."""
+        """Tell the condition of each backend and of the workers in words, and whether a backend fails."""
         checks = [
             Check("state", self.state.check),
             Check("objects", self.objects.check),

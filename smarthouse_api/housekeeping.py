@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Does all chores, round after round, in a thread of this process or in `smarthouse worker`."""
+    """Keeps an installation tidy without requests: does each chore that is due, round after round.
+
+    It runs in a thread of a process that serves, or in `smarthouse worker`.
+    """
 
     def __init__(
         self,
@@ -76,11 +79,11 @@ class Housekeeper:
             self._presence.release()
 
     def present(self) -> int:
-        """How many announced housekeepers run, in all processes."""
+        """Count the announced housekeepers that run, in all processes."""
         return len(self._leases.shared(_PRESENCE))
 
     def condition(self) -> str:
-        """A line for readiness: how many announced housekeepers run, or a warning that none does."""
+        """Give a line for readiness: how many announced housekeepers run, or a warning that none does."""
         if count := self.present():
             return f"{count} running"
         return "warning: none runs; nothing is erased, and exports wait for their uploads; start `smarthouse worker`"

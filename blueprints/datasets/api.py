@@ -29,11 +29,11 @@ blueprint = Blueprint(
 blueprint.before_request(partial(count_request, "collections"))
 
 route = partial(path_segments.route, blueprint)
-"""Routes a view of this API."""
+"""Route a view of this API."""
 
 
 def refuses(*statuses: int, security: Any = BEARER, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Documents the statuses of a view's refusals: these, and those of every view here."""
+    """Document the statuses of a view's refusals: these, and those of every view here."""
     of_bodies = (413, 415) if "requestBody" in described else ()
     return problems(blueprint, *sorted({400, 401, 403, 429, 500, 503, *of_bodies, *statuses}), **described, security=security)
 
@@ -41,7 +41,7 @@ def refuses(*statuses: int, security: Any = BEARER, **described: Any) -> Callabl
 def answers(
     result: type[Schema], *statuses: int, repeatable: bool = False, **described: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Documents a view: its result in the envelope, and the statuses of its refusals as in `refuses`.
+    """Document a view: its result in the envelope, and the statuses of its refusals as in `refuses`.
 
     A repeatable view recognises a repeated request by its `Idempotency-Key`.
     """
@@ -52,14 +52,14 @@ def answers(
 
 
 def admit_operator() -> KeyRecord:
-    """Lets only an operator's key manage datasets. Raises `Unauthorized`, and `Forbidden` for any other key."""
+    """Let only an operator's key manage datasets. Raises `Unauthorized`, and `Forbidden` for any other key."""
     principal = authenticate()
     house().access.require_admin(principal)
     return principal
 
 
 def granted(name: str) -> tuple[Collection, str]:
-    """Gets the dataset for the holder of a key that opens it, and the id of that holder.
+    """Get the dataset for the holder of a key that opens it, and the id of that holder.
 
     Raises `Unauthorized`, `Forbidden`, `NotFound`.
     """
@@ -68,12 +68,12 @@ def granted(name: str) -> tuple[Collection, str]:
 
 
 def readable(name: str) -> Collection:
-    """Gets the dataset to read from: a public one for every client, any other for the holder of a key that opens it."""
+    """Get the dataset to read from: a public one for every client, any other for the holder of a key that opens it."""
     return current.readable(name.strip(), _unknown)
 
 
 def writable(name: str) -> tuple[Collection, str]:
-    """Gets the dataset to send data to, and the id of the key's holder; an empty id if no key is needed.
+    """Get the dataset to send data to, and the id of the key's holder; an empty id if no key is needed.
 
     Raises `Unauthorized`, `Forbidden`, `NotFound`.
     """
@@ -90,7 +90,7 @@ def writable(name: str) -> tuple[Collection, str]:
 
 
 def sender() -> str:
-    """Says who sends data that needs no key: the id of the key's holder if the request shows a key, else the address.
+    """Say who sends data that needs no key: the id of the key's holder if the request shows a key, else the address.
 
     Only a request with an `Idempotency-Key` needs this, so it is looked up only then.
     """

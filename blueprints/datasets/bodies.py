@@ -18,7 +18,7 @@ Records = TypeVar("Records")
 
 
 class _Events(msgspec.Struct, Generic[Records], forbid_unknown_fields=True):
-    """A batch as it mostly is."""
+    """Reads the usual form of a batch quickly. `read_json` reads any other form."""
 
     id: str
     ver: str
@@ -31,7 +31,7 @@ _EVENTS: Final = UniformReader(_Events)
 
 
 def request_in(body: bytes, shape: Shape) -> dict[str, Any]:
-    """Reads the `request` in a body; empty if there is no body, and the shape requires none. Raises `Invalid`."""
+    """Read the `request` in a body; empty if there is no body, and the shape requires none. Raises `Invalid`."""
     if not body and "required" not in shape:
         return {}
     sent = read_json(body)
@@ -42,7 +42,7 @@ def request_in(body: bytes, shape: Shape) -> dict[str, Any]:
 
 
 def data_body() -> bytes:
-    """Reads the body of a request that brings data, as it came. Raises `UnsupportedMediaType`.
+    """Read the body of a request that brings data, as it came. Raises `UnsupportedMediaType`.
 
     Any web page can make its visitors' browsers send a body of another type than JSON, and an open dataset asks for no key.
     """
@@ -52,7 +52,7 @@ def data_body() -> bytes:
 
 
 def data_of(body: bytes) -> tuple[Any, str]:
-    """Reads the data in a body, a record or a batch, and the request's `msgid`. Raises `Invalid` for the first fault."""
+    """Read the data in a body, a record or a batch, and the request's `msgid`. Raises `Invalid` for the first fault."""
     sent = read_records(body, _EVENTS)
     envelope.note_message(sent)
     if (fault := fault_of_event(sent)) is not None:

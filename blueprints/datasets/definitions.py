@@ -18,7 +18,7 @@ _ORDERS: Final = {"created_date": "created_at", "updated_date": "updated_at", "n
 
 
 def members_of(request: Members, before: Collection | None = None) -> Members:
-    """Translates a request into members of a definition; only those that it names.
+    """Translate a request into members of a definition; only those that it names.
 
     An update gives the dataset as it was before.
     """
@@ -43,7 +43,7 @@ def members_of(request: Members, before: Collection | None = None) -> Members:
 
 
 def warnings_of(request: Members) -> Members:
-    """Tells the client which members of its request are not used here: as `warnings`, a member of the answer; or nothing."""
+    """Tell the client which members of its request are not used here: as `warnings`, a member of the answer; or nothing."""
     told = [f"{name} is not used here" for name in request if name not in (*USED, "dataset_id", "version_key", "type")]
     if "drop_duplicates" in request.get("dedup_config", {}) and "extraction_config" in request:
         told.append("extraction_config.dedup_config is not used beside dedup_config")
@@ -104,7 +104,7 @@ def _misplaced(schema: Members | None) -> bool:
 
 
 def dataset_object(one: Collection) -> Members:
-    """Describes a dataset as Obsrv does, with the members that go beyond Obsrv.
+    """Describe a dataset as Obsrv does, with the members that go beyond Obsrv.
 
     `stream` is the Redis stream that its topic can be read from; null elsewhere.
     """
@@ -141,12 +141,12 @@ def dataset_object(one: Collection) -> Members:
 
 
 def version_key(one: Collection) -> str:
-    """Gives clients the key that changes with every change of the dataset."""
+    """Give clients the key that changes with every change of the dataset."""
     return str(microseconds(one.updated_at))
 
 
 def chosen(some: Iterable[Collection], request: Members) -> list[Collection]:
-    """Filters, sorts and cuts the datasets as a list request asks."""
+    """Filter, sort and cut the datasets as a list request asks."""
     filters = {name: {*one} if isinstance(one, list) else {one} for name, one in request.get("filters", {}).items()}
     passing = [one for one in some if all(_facts(one)[name] & wanted for name, wanted in filters.items())]
     for by in reversed(request.get("sortBy", [])):

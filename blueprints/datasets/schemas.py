@@ -16,7 +16,7 @@ _DEAD_LETTER_ID: Final = re.compile(r"[0-9a-f-]{0,60}", re.ASCII)
 
 
 class ParamsSchema(Schema):
-    """Whose answer it is."""
+    """Describes the member `params` of every answer: its outcome, its own id and the id of its request."""
 
     status = fields.String(metadata={"enum": ["SUCCESS", "FAILED"], "example": "SUCCESS"})
     msgid = fields.String(metadata={"description": "Id of the request, if it could be read"})
@@ -24,7 +24,7 @@ class ParamsSchema(Schema):
 
 
 class EnvelopeSchema(Schema):
-    """What every answer comes in."""
+    """Describes Obsrv's envelope, which every answer comes in."""
 
     id = fields.String(metadata={"description": "Name of the API", "example": "api.data.in"})
     ver = fields.String(metadata={"example": "v2"})
@@ -34,10 +34,8 @@ class EnvelopeSchema(Schema):
 
 
 def in_envelope(kind: type[Schema]) -> type[Schema]:
-    """Documents the envelope around a result."""
-    made = EnvelopeSchema.from_dict({"result": fields.Nested(kind)}, name=f"Enveloped{kind.__name__}")
-    made.__doc__ = kind.__doc__
-    return made
+    """Document the envelope around a result."""
+    return EnvelopeSchema.from_dict({"result": fields.Nested(kind)}, name=f"Enveloped{kind.__name__}")
 
 
 class DeadLetterId(fields.String):
@@ -50,7 +48,7 @@ class DeadLetterId(fields.String):
 
 
 class OutSchema(QuerySchema):
-    """Which events."""
+    """Selects the events that a consumer reads from the entry topic."""
 
     after = fields.String(
         load_default="0",
@@ -66,14 +64,14 @@ class OutSchema(QuerySchema):
 
 
 class DeadLettersQuerySchema(QuerySchema):
-    """Which dead letters."""
+    """Selects a page of dead letters."""
 
     after = DeadLetterId(load_default="", metadata={"description": "Only those after this one: `next` of an earlier answer"})
     limit = Whole("Largest number of dead letters", 100, 1000, load_default=100, validate=AT_LEAST_ONE)
 
 
 class ReadSchema(QuerySchema):
-    """How much of a dataset."""
+    """Selects the members of a dataset that the answer holds."""
 
     names = fields.String(
         data_key="fields", metadata={"description": "Members, separated by commas; absent: all", "example": "dataset_id,name"}
@@ -82,13 +80,13 @@ class ReadSchema(QuerySchema):
 
 
 class IngestedSchema(Schema):
-    """The records are stored; those that a strict schema refuses are dead letters."""
+    """Tells a sender that its records are stored, or are dead letters if a strict schema refused them."""
 
     message = fields.String(metadata={"example": "Data ingested successfully"})
 
 
 class EventSchema(Schema):
-    """A record in the entry topic."""
+    """Describes a record in the entry topic."""
 
     position = fields.String(metadata={"example": _POSITION})
     received_at = fields.String(metadata=TIME)
@@ -98,7 +96,7 @@ class EventSchema(Schema):
 
 
 class EventsSchema(Schema):
-    """What the entry topic keeps after a position."""
+    """Gives a consumer the events after its position, and the position to go on from."""
 
     events = fields.List(fields.Nested(EventSchema))
     next = fields.String(metadata={"description": "The `after` of the next request", "example": _POSITION})
@@ -111,7 +109,7 @@ class EventsSchema(Schema):
 
 
 class FailedSchema(Schema):
-    """A dead letter: a record that the schema refused."""
+    """Describes a dead letter: a record that the schema refused."""
 
     id = fields.String(metadata={"example": "0006189c2b1d4e00-9a44ac5b-000000"})
     reason = fields.String(metadata={"example": '"eid" is a required property'})
@@ -121,21 +119,21 @@ class FailedSchema(Schema):
 
 
 class FailedPageSchema(Schema):
-    """A page of dead letters."""
+    """Lists a page of dead letters."""
 
     records = fields.List(fields.Nested(FailedSchema))
     next = fields.String(allow_none=True, metadata={"description": "The next `after`; null at the end"})
 
 
 class DiscardedSchema(Schema):
-    """The dead letter is discarded."""
+    """Confirms that a dead letter was discarded."""
 
     message = fields.String(metadata={"example": "Record discarded successfully"})
     id = fields.String(metadata={"description": "Id of the dead letter"})
 
 
 class ReplayedSchema(Schema):
-    """The outcome of a replay."""
+    """Tells how many dead letters a replay stored, and where the next one begins."""
 
     stored = fields.Integer(
         metadata={"description": "Number of records that now pass the schema, and are stored", "example": 1}
@@ -145,6 +143,8 @@ class ReplayedSchema(Schema):
 
 
 class _Changed(Schema):
+    """Describes what the answers to creating and to updating a dataset share."""
+
     id = fields.String(metadata={"description": "Id of the dataset", "example": "trips"})
     version_key = fields.String(
         metadata={"description": "Changes with each change of the dataset", "example": "1713442037275000"}
@@ -155,24 +155,24 @@ class _Changed(Schema):
 
 
 class CreatedSchema(_Changed):
-    """The dataset is live."""
+    """Confirms that a dataset was created, and is live."""
 
 
 class UpdatedSchema(_Changed):
-    """The dataset is changed."""
+    """Confirms that a dataset was changed."""
 
     message = fields.String(metadata={"example": "Dataset is updated successfully"})
 
 
 class AliasedSchema(Schema):
-    """The alias is attached or detached."""
+    """Confirms that an alias was attached or detached."""
 
     message = fields.String(metadata={"example": "Dataset alias name 'journeys' attached successfully"})
     dataset_id = fields.String(metadata={"example": "trips"})
 
 
 class DatasetSchema(Schema):
-    """A dataset's definition. The request that creates a dataset describes the members beyond Obsrv's."""
+    """Describes a dataset's definition. The request that creates a dataset describes the members beyond Obsrv's."""
 
     id = fields.String(metadata={"example": "example"})
     dataset_id = fields.String(metadata={"description": "The same as `id`", "example": "example"})
@@ -204,7 +204,7 @@ class DatasetSchema(Schema):
 
 
 class DatasetsSchema(Schema):
-    """Some datasets."""
+    """Lists the datasets that pass the filters of a request."""
 
     data = fields.List(fields.Nested(DatasetSchema))
     count = fields.Integer(metadata={"description": "Number of datasets in `data`", "example": 1})

@@ -26,7 +26,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 
 
 def fault_of_event(sent: Any) -> str | None:
-    """Validates a request that brings data: gives its first fault in the order of its members, or None."""
+    """Validate a request that brings data: its first fault in the order of its members, or None."""
     if type(sent) is not dict:
         return "#type should be object"
     for name in ("id", "ver", "ts"):
@@ -68,7 +68,7 @@ def _fault_of_data(data: Any) -> str | None:
 
 
 def fault_of(sent: Any, shape: Shape) -> str | None:
-    """Validates a request: gives its first fault in ajv's order, or None.
+    """Validate a request: its first fault in ajv's order, or None.
 
     The shape is a JSON Schema of the rules that this module knows.
     """

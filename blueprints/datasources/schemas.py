@@ -31,7 +31,7 @@ READ = documented_content({"datasource_id": {"type": "string", "example": "67890
 
 
 class InsertedSchema(Schema):
-    """The outcome of an insertion."""
+    """Tells a sender how many of its records were stored."""
 
     message = fields.String(metadata={"example": "Data successfully inserted"})
     inserted_rows = fields.Integer(metadata={"description": "Number of records stored; duplicates do not count", "example": 1})

@@ -46,7 +46,7 @@ class Words(fields.List[str]):
 
 
 class FiltersSchema(Schema):
-    """Which rows an export holds."""
+    """Selects the rows of an export."""
 
     date_from = Day("First", "2020-01-01")
     date_to = Day("Last", "2030-12-31")
@@ -83,14 +83,14 @@ class FiltersSchema(Schema):
 
 
 class DatasetQuerySchema(FiltersSchema):
-    """The same, with the formats in the query."""
+    """Selects the rows of an export and its formats."""
 
     formats = Words("Formats of the dataset, upper or lower case", ["json", "csv"])
     format = Words("The same as `formats`", [])
 
 
 def known_formats(names: list[str]) -> tuple[str, ...]:
-    """Checks the names of formats, and gives each once, in lower case. Raises `Invalid` for none, or for an unknown one."""
+    """Check the names of formats, and return each once, in lower case. Raises `Invalid` for none, or for an unknown one."""
     wanted = tuple(dict.fromkeys(name.lower() for name in names))
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown or not wanted:

@@ -39,7 +39,7 @@ BODY = {
 
 
 class ReceiptSchema(Schema):
-    """What happened to an upload."""
+    """Tells a client what became of its upload."""
 
     message = fields.String(metadata={"example": MESSAGE})
     id = fields.String(
@@ -54,6 +54,6 @@ class ReceiptSchema(Schema):
 
 
 class ForgottenSchema(Schema):
-    """The answer to a deletion, whether the home was known or not."""
+    """Confirms a deletion, in the same words whether the home was known or not."""
 
     message = fields.String(metadata={"example": "Data successfully deleted"})

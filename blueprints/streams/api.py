@@ -29,7 +29,7 @@ _CANONICAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 class _Parser(FlaskParser):
-    """Saves an append from waiting for a schema: of a request without a query, what the schema says is always the same."""
+    """Saves appends the time of a schema: it remembers what the schema makes of a request without a query."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,19 +53,19 @@ blueprint.ARGUMENTS_PARSER = _Parser()
 
 
 def route(rule: str, **options: Any) -> Callable[[Any], Any]:
-    """Routes a view of this API, and documents the names in its path."""
+    """Route a view of this API, and document the names in its path."""
     named = [PATH[name] for name in re.findall(r":(\w+)>", f"{blueprint.url_prefix}{rule}")]
     return path_segments.route(blueprint, rule, parameters=named, **options)
 
 
 def answers(*statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Documents a view: it needs a key, and may refuse with these statuses, and with those of every such view."""
+    """Document a view: it needs a key, and may refuse with these statuses, and with those of every such view."""
     return problems(blueprint, *sorted({401, 403, 500, 503, *statuses}), security=[{"ModeCloud": []}, *BEARER], **described)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Names what a path names: a module of a home, perhaps a stream in it, and one session or packet of the stream."""
+    """Tells what a path names: a module of a home, perhaps a stream in it, and one session or packet of the stream."""
 
     home_id: int
     module_id: str
@@ -75,32 +75,32 @@ class Place:
 
     @property
     def names(self) -> dict[str, Any]:
-        """Names the stream for `url_for`."""
+        """Name the stream for `url_for`."""
         return {"homeId": self.home_id, "moduleId": self.module_id, "streamName": self.stream_name}
 
     def stream(self) -> Stream:
-        """Finds the stream. Raises `NotFound`."""
+        """Find the stream. Raises `NotFound`."""
         return house().streams.catalogue.find(self.home_id, self.module_id, self.stream_name)
 
     def stream_to_append_to(self) -> Stream:
-        """Gets the stream as it was last seen, which saves a look-up: the append itself notices if it is deleted."""
+        """Get the stream as it was last seen, which saves a look-up: the append itself notices if it is deleted."""
         return house().streams.catalogue.recall(self.home_id, self.module_id, self.stream_name)
 
     def stream_if_any(self) -> Stream | None:
-        """Gets the stream; None if it does not exist."""
+        """Get the stream; None if it does not exist."""
         return house().streams.catalogue.get(self.home_id, self.module_id, self.stream_name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visit(Place):
-    """Tells a view what the path names, and who asks."""
+    """Tells a view what the path names, and whose key opened it."""
 
     owner: Owner
 
 
 @blueprint.before_request
 def admit() -> None:
-    """Admits only requests with a valid key, and only to homes that it opens; then tells the view what the path names."""
+    """Admit only requests with a valid key, and only to homes that it opens; then tell the view what the path names."""
     if request.endpoint == f"{blueprint.name}.download":  # its URL is the permission
         request.view_args = {"place": Place(**_named(_home_id()))}
         return
@@ -112,13 +112,13 @@ def admit() -> None:
 
 @blueprint.before_app_request
 def show_a_key() -> None:
-    """Hides from clients without a key which paths do not exist."""
+    """Hide from clients without a key which paths do not exist."""
     if request.endpoint is None and request.path.startswith(f"{ROOT}/"):
         authenticate()
 
 
 def permission(home_id: int) -> Callable[[], bool]:
-    """Checks later, while an answer is sent, whether the key of the current request still opens the home."""
+    """Check later, while an answer is sent, whether the key of the current request still opens the home."""
     access, authorization = house().access, request.headers.get("Authorization")
 
     def is_allowed() -> bool:

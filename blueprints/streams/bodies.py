@@ -18,20 +18,28 @@ Read = TypeVar("Read")
 
 
 class _Kept(Struct, forbid_unknown_fields=True):
+    """Reads a stream's retention from a body."""
+
     packets: Count | None = None
     bytes: Count | None = None
     seconds: Seconds | None = None
 
 
 class _Stream(Struct, forbid_unknown_fields=True):
+    """Reads the settings of a stream from a body."""
+
     retention: _Kept | None = None
 
 
 class _Open(Struct, forbid_unknown_fields=True, rename="camel"):
+    """Reads the settings of an open session from a body."""
+
     timeout_seconds: Seconds | None = None
 
 
 class _Line(Struct, forbid_unknown_fields=True):
+    """Reads one packet from a line of a batch."""
+
     data: bytes
     index: Annotated[int, Meta(ge=0, le=LARGEST_INDEX)] | None = None
 
@@ -43,18 +51,18 @@ for _kind in (_Stream, _Open):
 
 
 def new_retention() -> StreamRetention | None:
-    """Reads what a stream is to keep; None if the body does not say."""
+    """Read what a stream is to keep; None if the body does not say."""
     kept = _optional(_Stream).retention
     return None if kept is None else StreamRetention(kept.packets, kept.bytes, kept.seconds)
 
 
 def timeout_seconds() -> float | None:
-    """Reads the seconds that a session stays open without a sign of its owner; None if the body does not say."""
+    """Read the seconds that a session stays open without a sign of its owner; None if the body does not say."""
     return _optional(_Open).timeout_seconds
 
 
 def noted_content() -> dict[str, Any]:
-    """Reads the metadata of a packet, a JSON object. Raises `Invalid` for anything else."""
+    """Read the metadata of a packet, a JSON object. Raises `Invalid` for anything else."""
     content = read_json(plain_body())
     if not isinstance(content, dict):
         raise Invalid("The body is not a JSON object, such as {}")
@@ -62,7 +70,7 @@ def noted_content() -> dict[str, Any]:
 
 
 def new_bounds(body: bytes) -> tuple[int, int]:
-    """Reads the first and last index of a new session. Raises `Invalid`, `InvalidData`."""
+    """Read the first and last index of a new session. Raises `Invalid`, `InvalidData`."""
     sent = read_json(body)
     start, stop = (sent.get("start"), sent.get("stop")) if isinstance(sent, dict) else (None, None)
     # Of JSON's true, Python says that it is an integer.
@@ -72,7 +80,7 @@ def new_bounds(body: bytes) -> tuple[int, int]:
 
 
 def new_packets(body: bytes, is_batch: bool, index: int | None) -> list[NewPacket]:
-    """Reads the packets in a body: one in each line of a batch, else the whole body. Raises `Invalid`, `TooLarge`."""
+    """Read the packets in a body: one in each line of a batch, else the whole body. Raises `Invalid`, `TooLarge`."""
     if is_batch and index is not None:
         raise Invalid("index: a batch names the index of a packet in its line, not in the query")
     if is_batch:

@@ -15,7 +15,7 @@ SESSION_ID = "000000000000003f9c1d2e4b5a607182"
 
 
 class PacketFormatField(fields.String):
-    """How packets are put into one download."""
+    """Reads the format in which packets are put into one download."""
 
     def __init__(self) -> None:
         described = (
@@ -29,7 +29,7 @@ class PacketFormatField(fields.String):
 
 
 class PageSchema(QuerySchema):
-    """Which part of a list."""
+    """Selects a part of a list."""
 
     skip = Whole("Number of items to skip", None, load_default=0)
     limit = Whole("Largest number of items; 0: all", None, load_default=0)
@@ -42,7 +42,7 @@ def _check_order(query: dict[str, Any]) -> None:
 
 
 class RangeSchema(PageSchema):
-    """Which part of a list, and of the stream."""
+    """Selects a range of packets, and a part of the list of what the range has."""
 
     start = Whole("First index of the range", 0, required=True)
     stop = Whole("Last index of the range, inclusive", 100, required=True)
@@ -53,7 +53,7 @@ class RangeSchema(PageSchema):
 
 
 class FetchSchema(QuerySchema):
-    """Which packets, and how."""
+    """Selects the packets to fetch or to follow, and their format."""
 
     start = Whole("Index of the first packet; with `follow`, absent: only new packets", 0)
     stop = Whole("Index of the last packet, inclusive; with `follow`, absent: no end", 100)
@@ -73,13 +73,13 @@ class FetchSchema(QuerySchema):
 
 
 class ResumeSchema(Schema):
-    """Where a client that follows a stream left off."""
+    """Reads where a client that follows a stream left off."""
 
     last_event_id = Whole("With `follow`: continue after this index; `start` is ignored", None, data_key="Last-Event-ID")
 
 
 class AppendSchema(QuerySchema):
-    """Where packets go."""
+    """Selects the index and the session that packets are appended at."""
 
     index = Whole("Index of the packet: the next one or higher; absent: the next one", None, LARGEST_INDEX)
     session = fields.String(
@@ -96,7 +96,7 @@ SignedSchema = Schema.from_dict(
 
 
 class OwnerSchema(Schema):
-    """The owner of the key that a request used."""
+    """Describes the owner of the key that a request used."""
 
     type = fields.String(metadata={"description": "`user`, `project` or `admin`", "example": "user"})
     id = fields.String(metadata={"description": "Id of the key; not secret", "example": "4f8a1c0e6d5b"})
@@ -104,7 +104,7 @@ class OwnerSchema(Schema):
 
 
 class RetentionSchema(Schema):
-    """What a stream keeps: its newest packets. An absent member sets no limit."""
+    """Limits what a stream keeps: its newest packets. An absent member sets no limit."""
 
     packets = fields.Integer(metadata={"description": "Largest number of packets", "minimum": 1, "example": 1_000_000})
     bytes = fields.Integer(metadata={"description": "Largest total size in bytes", "minimum": 1})
@@ -112,7 +112,7 @@ class RetentionSchema(Schema):
 
 
 class StreamSchema(Schema):
-    """A stream."""
+    """Describes a stream in a list."""
 
     homeId = fields.Integer(metadata={"description": "The home that it belongs to", "example": 1})
     moduleId = fields.String(metadata={"description": "The smart module that it belongs to", "example": "sds"})
@@ -120,13 +120,13 @@ class StreamSchema(Schema):
 
 
 class WholeStreamSchema(StreamSchema):
-    """A stream, with what it keeps."""
+    """Describes a stream, with what it keeps."""
 
     retention = fields.Nested(RetentionSchema, metadata={"description": "What it keeps; absent: everything"})
 
 
 class StatusSchema(Schema):
-    """Where a stream stands."""
+    """Tells how far a stream has come, and who holds it open."""
 
     packetIndex = fields.Integer(metadata={"description": "The highest index; -1 before the first packet", "example": 41})
     lastPacketReceivedAt = fields.String(
@@ -137,7 +137,7 @@ class StatusSchema(Schema):
 
 
 class SessionSchema(Schema):
-    """A range of packets that belong together."""
+    """Describes a session: a range of packets that belong together."""
 
     id = fields.String(metadata={"example": SESSION_ID})
     start = fields.Integer(metadata={"description": "Index of its first packet", "example": 0})
@@ -147,7 +147,7 @@ class SessionSchema(Schema):
 
 
 class MetadataSchema(Schema):
-    """The metadata of a packet."""
+    """Describes the metadata of a packet."""
 
     packetIndex = fields.Integer(metadata={"example": 0})
     content = fields.Dict(metadata={"description": "Any JSON object", "example": {"light": "on"}})
@@ -157,14 +157,14 @@ class MetadataSchema(Schema):
 
 
 class AppendedSchema(Schema):
-    """The indexes that the packets got."""
+    """Tells a client which indexes its packets got."""
 
     start = fields.Integer(metadata={"description": "Index of the first packet", "example": 42})
     stop = fields.Integer(metadata={"description": "Index of the last packet", "example": 42})
 
 
 class BoundsSchema(Schema):
-    """A new session: `0 <= start <= stop <= packetIndex`."""
+    """Bounds a new session: `0 <= start <= stop <= packetIndex`."""
 
     start = fields.Integer(required=True, metadata={"minimum": 0, "example": 0})
     stop = fields.Integer(required=True, metadata={"minimum": 0, "example": 0})

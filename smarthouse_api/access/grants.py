@@ -40,7 +40,7 @@ class Access:
         self._looks = SingleFlight[Document | None]()
 
     def authenticate(self, authorization: str | None) -> KeyRecord:
-        """Finds the key that an `Authorization` header shows. Raises `Unauthorized`, which repeats nothing of the value.
+        """Find the key that an `Authorization` header shows. Raises `Unauthorized`, which repeats nothing of the value.
 
         The store is asked each time: a key that one process revokes is worthless in every other at once.
         """
@@ -53,14 +53,14 @@ class Access:
         return kept.record
 
     def require_home(self, key: KeyRecord, home_id: int) -> None:
-        """Refuses a key that does not open the home, in the same words whether the home exists or not. Raises `Forbidden`."""
+        """Refuse a key that does not open the home, in the same words whether the home exists or not. Raises `Forbidden`."""
         if key.admin or home_id in key.homes:
             return
         if key.project is None or key.project != self._project_of(home_id):
             raise Forbidden("The key does not open this home; use a key of the home, or of the project that it belongs to")
 
     def require_collection(self, key: KeyRecord, collection_id: str | None) -> None:
-        """Refuses a key that does not open the collection. Raises `Forbidden`.
+        """Refuse a key that does not open the collection. Raises `Forbidden`.
 
         collection_id: None for a collection that does not exist, which is refused in the same words.
         """
@@ -68,7 +68,7 @@ class Access:
             raise Forbidden("The key does not open this collection; use one that names its id, or ask for such a key")
 
     def require_admin(self, key: KeyRecord) -> None:
-        """Refuses any key that is not an operator's. Raises `Forbidden`."""
+        """Refuse any key that is not an operator's. Raises `Forbidden`."""
         if not key.admin:
             raise Forbidden("This is for the operator; use an admin key")
 
@@ -83,7 +83,7 @@ class Access:
         admin: bool = False,
         expires_seconds: float | None = None,
     ) -> tuple[KeyRecord, str]:
-        """Makes a key, and its text, which is stored nowhere. expires_seconds: from now; None: never. Raises `Invalid`."""
+        """Make a key, and its text, which is stored nowhere. expires_seconds: from now; None: never. Raises `Invalid`."""
         record = KeyRecord(
             id=keys.new_id(),
             name=_name(name, "name"),
@@ -100,12 +100,12 @@ class Access:
         return record, self._add(record)
 
     def list(self) -> list[KeyRecord]:
-        """Lists all keys that were not revoked, expired ones included, the oldest first."""
+        """List all keys that were not revoked, expired ones included, the oldest first."""
         records = (keys.decoded(document.value).record for _, document in self._state.scan_all(SPACE, "key/"))
         return sorted(records, key=lambda record: (record.created_at, record.id))
 
     def revoke(self, id_: str) -> bool:
-        """Deletes the key, so that it opens nothing any more. Whether there was one."""
+        """Delete the key, so that it opens nothing any more; whether there was one."""
         while (found := self._find(id_)) is not None:
             with suppress(Conflict):
                 self._state.commit(SPACE, Change(expect={f"key/{id_}": found.version}, deletes=(f"key/{id_}",)))
@@ -113,7 +113,7 @@ class Access:
         return False
 
     def rotate(self, id_: str, keep_old_seconds: float = 0.0) -> str | None:
-        """Gives a key a new secret, and gives back its new text; None if there is no such key. Raises `Invalid`.
+        """Give a key a new secret, and return its new text; None if there is no such key. Raises `Invalid`.
 
         What the key opens and when it expires stays. keep_old_seconds: for so long the present secret works too. A secret that
         an earlier rotation kept is worthless from now on.
@@ -134,7 +134,7 @@ class Access:
         return None
 
     def first_key(self) -> str | None:
-        """Makes the first admin key of a new installation; its text for one caller in all processes, None for the others.
+        """Make the first admin key of a new installation; its text for one caller in all processes, None for the others.
 
         An installation is new while neither a key nor the keyring's secret was ever made: so ask before anything is served.
         If the process dies before the text is read, the text is lost: `smarthouse keys create --admin` makes another key.
@@ -148,7 +148,7 @@ class Access:
             return None
 
     def assign(self, home_ids: Iterable[int], project: str | None) -> None:
-        """Assigns homes to a project, or with None to no project: all of them, or after a fault none. Raises `Invalid`."""
+        """Assign homes to a project, or with None to no project: all of them, or after a fault none. Raises `Invalid`."""
         names = tuple(f"home/{_home(one)}" for one in home_ids)
         if project is None:
             self._state.commit(SPACE, Change(deletes=names))
@@ -157,11 +157,11 @@ class Access:
         self._state.commit(SPACE, Change(puts=tuple(Put(name, value) for name in names)))
 
     def unassign(self, home_id: int) -> None:
-        """Takes the home from its project, if it has one."""
+        """Take the home from its project, if it has one."""
         self.assign([home_id], None)
 
     def assignments(self) -> dict[int, str]:
-        """Lists the homes that have a project: home id -> project, by home id."""
+        """List the homes that have a project: home id -> project, by home id."""
         found = self._state.scan_all(SPACE, "home/")
         return dict(sorted((int(name.partition("/")[2]), document.value.decode()) for name, document in found))
 
@@ -173,7 +173,7 @@ class Access:
         return self._state.get(SPACE, f"key/{id_}") if keys.is_id(id_) else None
 
     def _add(self, record: KeyRecord, expect: dict[str, int] | None = None) -> str:
-        """Stores the record with a new secret, and that keys were made here; the key's text. Raises `Conflict`."""
+        """Store the record with a new secret, and that keys were made here; the key's text. Raises `Conflict`."""
         secret, name = keys.new_secret(), f"key/{record.id}"
         document = KeyDocument(record, keys.digest(secret), bytes(32), record.created_at)
         puts = (Put(name, document.encoded()), Put(_BEGUN, b""))

@@ -45,21 +45,21 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> Owner:
-        """The holder of the key, as the things that they write name them."""
+        """Name the holder of the key, as the author of what they write."""
         kind = "admin" if self.admin else "user" if self.project is None else "project"
         return Owner(type=kind, id=self.id, name=self.name)
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether the key has expired by then."""
+        """Tell whether the key has expired by then."""
         return self.expires_at is not None and self.expires_at <= now
 
     def names_collection(self, collection_id: str) -> bool:
-        """Whether the key names the collection: a data source and a dataset with one id are the same collection."""
+        """Tell whether the key names the collection: a data source and a dataset with one id are the same collection."""
         return collection_id in self.datasources or collection_id in self.datasets
 
 
 class KeyDocument(msgspec.Struct, frozen=True):
-    """Stores a key. old_digest: of the secret before the last rotation, which works until `old_until`.
+    """Holds a key as the state store keeps it. old_digest: of the secret before the last rotation; it works until `old_until`.
 
     A secret has 256 random bits: nobody guesses it, so that a plain SHA-256 guards it as well as a slow hash would.
     """
@@ -73,17 +73,17 @@ class KeyDocument(msgspec.Struct, frozen=True):
         return f"KeyDocument({self.record!r})"
 
     def opens(self, secret: str, now: datetime) -> bool:
-        """Whether the secret is the key's and works now. The time that this takes does not tell how much of it was right."""
+        """Tell whether the secret is the key's and works now. The time that this takes does not tell how much was right."""
         given = digest(secret)
         is_new, is_old = hmac.compare_digest(given, self.digest), hmac.compare_digest(given, self.old_digest)
         return (is_new or (is_old and now < self.old_until)) and not self.record.is_expired(now)
 
     def rotated(self, secret: str, old_until: datetime) -> KeyDocument:
-        """Gives the key another secret; its present one works until then."""
+        """Give the key another secret; its present one works until then."""
         return KeyDocument(self.record, digest(secret), self.digest, old_until)
 
     def encoded(self) -> bytes:
-        """Encodes the document, as `decoded` reads it."""
+        """Encode the document, as `decoded` reads it."""
         return msgspec.json.encode(self)
 
 
@@ -91,38 +91,38 @@ decoded = msgspec.json.Decoder(KeyDocument).decode
 
 
 def digest(secret: str) -> bytes:
-    """Makes of a secret what is stored of it."""
+    """Hash a secret: only this digest of it is stored."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def new_id() -> str:
-    """Makes a key's id."""
+    """Make a key's id."""
     return secrets.token_hex(6)
 
 
 def new_secret() -> str:
-    """Makes a key's secret."""
+    """Make a key's secret."""
     return secrets.token_hex(32)
 
 
 def text(id_: str, secret: str) -> str:
-    """Writes a key as its holder shows it."""
+    """Write a key as its holder shows it."""
     return f"shk_{id_}_{secret}"
 
 
 def is_id(given: str) -> bool:
-    """Whether a text has the form of a key's id."""
+    """Tell whether a text has the form of a key's id."""
     return _ID.fullmatch(given) is not None
 
 
 def id_in(given: str) -> str | None:
-    """Finds the id in an id or in a key's whole text; None if the text is neither."""
+    """Find the id in an id or in a key's whole text; None if the text is neither."""
     found = _KEY.fullmatch(given)
     return found[1] if found else given if is_id(given) else None
 
 
 def key_in(authorization: str | None) -> tuple[str, str]:
-    """Finds id and secret in the value of an `Authorization` header. Raises `Unauthorized`, which repeats nothing of it."""
+    """Find id and secret in the value of an `Authorization` header. Raises `Unauthorized`, which repeats nothing of it."""
     scheme, _, key = (authorization or "").strip(" ").partition(" ")
     if not scheme:
         raise Unauthorized(f"A key is needed: {_HOW}")

@@ -33,7 +33,7 @@ class Rates:
         self._turn = threading.Lock()
 
     def count(self, name: str, caller: str) -> None:
-        """Counts one request of `caller` against the limit `name`. Raises `TooMany`."""
+        """Count one request of `caller` against the limit `name`. Raises `TooMany`."""
         if (item := self._items.get(name)) is None:
             return
         # Two threads in the storage at once may both start its timer, and one of them fails.

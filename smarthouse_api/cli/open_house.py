@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 
 @contextmanager
 def opened_house() -> Iterator[House]:
-    """Opens the house that the environment's settings describe. A fault in the settings ends the program with a message."""
+    """Open the house that the environment's settings describe. A fault in the settings ends the program with a message."""
     # Here, so that `--help` is quick, and the environment is set before Arrow is imported.
     from backends.registry import faults, unfit
     from config.settings import Settings, SettingsError
@@ -40,7 +40,7 @@ def opened_house() -> Iterator[House]:
 
 @contextmanager
 def opened_shared_house() -> Iterator[House]:
-    """Opens the house for a command whose work the service is to see. A state store in memory ends the program."""
+    """Open the house for a command whose work the service is to see. A state store in memory ends the program."""
     with opened_house() as house:
         if house.settings.stores.state_url.startswith("memory:"):
             raise click.ClickException(
@@ -52,13 +52,13 @@ def opened_shared_house() -> Iterator[House]:
 
 @contextmanager
 def opened_collection(name: str) -> Iterator[tuple[House, Collection]]:
-    """Opens the house for a command about one collection, by its id or alias. One that does not exist ends the program."""
+    """Open the house for a command about one collection, by its id or alias. One that does not exist ends the program."""
     with opened_shared_house() as house:
         yield house, answered(lambda: house.collections.catalogue.find(name))
 
 
 def answered(ask: Callable[[], Answer]) -> Answer:
-    """Asks the house. A refusal, or a store that fails, ends the program with a message."""
+    """Ask the house. A refusal, or a store that fails, ends the program with a message."""
     from smarthouse_api.errors import Refused, StoreError
 
     try:

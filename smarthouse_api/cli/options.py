@@ -18,7 +18,7 @@ json_lines_option = click.option("--json", "as_json", is_flag=True, help="One JS
 
 
 def seconds(_: click.Context, __: click.Parameter, given: str | None) -> float | None:
-    """Reads an option that is a duration, such as 90d, in seconds."""
+    """Read an option that is a duration, such as 90d, in seconds."""
     if given is None:
         return None
     found = _DURATION.fullmatch(given)
@@ -28,7 +28,7 @@ def seconds(_: click.Context, __: click.Parameter, given: str | None) -> float |
 
 
 def octets(_: click.Context, __: click.Parameter, given: str | None) -> int | None:
-    """Reads an option that is a size, such as 64MB, in bytes."""
+    """Read an option that is a size, such as 64MB, in bytes."""
     if given is None:
         return None
     found = _SIZE.fullmatch(given)
@@ -38,7 +38,7 @@ def octets(_: click.Context, __: click.Parameter, given: str | None) -> int | No
 
 
 def json_object(_: click.Context, __: click.Parameter, given: IO[bytes] | None) -> dict[str, Any] | None:
-    """Reads the JSON object in a file that an option or argument names."""
+    """Read the JSON object in a file that an option or argument names."""
     if given is None:
         return None
     try:

@@ -28,26 +28,26 @@ _MODES: Final = {
 
 
 def echo_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows under a header for people to read. Each column is as wide as its widest cell."""
+    """Print rows under a header for people to read. Each column is as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def as_cells(one: Collection) -> tuple[str, ...]:
-    """Writes a collection as a row under `HEADER`."""
+    """Write a collection as a row under `HEADER`."""
     names = one.id, one.alias or _NOTHING, one.name, one.entry_topic or _NOTHING
     return *names, one.mode, _writers(one), _readers(one), seconds_text(one.created_at)
 
 
 def as_json(one: Collection, stream: str | None, keys: Sequence[KeyRecord]) -> bytes:
-    """Writes a collection as JSON: its definition, its times, the Redis stream for consumers and the ids of its keys."""
+    """Write a collection as JSON: its definition, its times, the Redis stream for consumers and the ids of its keys."""
     shown = {name: getattr(one, name) for name in one.__struct_fields__ if name not in ("key", "born")}
     return msgspec.json.encode({**shown, "stream": stream, "keys": [key.id for key in keys]})
 
 
 def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], dead_letters: int) -> dict[str, str]:
-    """Writes the facts of a collection, by heading. `MOST_DEAD_LETTERS` means that number or more."""
+    """Write the facts of a collection, by heading. `MOST_DEAD_LETTERS` means that number or more."""
     return {
         "id": one.id,
         "name": one.name,
@@ -89,7 +89,7 @@ def _readers(one: Collection) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Writes seconds in the largest unit below a week that divides them."""
+    """Write seconds in the largest unit below a week that divides them."""
     for unit in "dhm":
         if seconds % UNIT_SECONDS[unit] == 0:
             return f"{seconds / UNIT_SECONDS[unit]:.0f}{unit}"
@@ -97,7 +97,7 @@ def duration_text(seconds: float) -> str:
 
 
 def size_text(octets: int) -> str:
-    """Writes bytes in the largest unit that divides them."""
+    """Write bytes in the largest unit that divides them."""
     for unit, size in UNIT_BYTES.items():
         if octets and octets % size == 0:
             return f"{octets // size}{unit}"

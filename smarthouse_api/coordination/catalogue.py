@@ -28,7 +28,7 @@ _TOMBSTONES = "gone/"
 
 
 class Tombstone(Protocol):
-    """Stands for a deleted thing until it is purged. key: the thing's, which no other has. space: its own."""
+    """Marks a thing as deleted until its bytes are purged. key: the thing's, which no other has. space: its own."""
 
     @property
     def key(self) -> str: ...
@@ -54,26 +54,29 @@ class CatalogueLayout(NamedTuple):
 
 
 class Catalogue(ABC, Generic[Thing, Deleted]):
-    """Does what all catalogues do alike: list, delete, close to writers, and keep tombstones."""
+    """Keeps track of the things of one kind: which exist, and which were deleted and are not purged yet.
+
+    A subclass adds how a thing is created and found.
+    """
 
     def __init__(self, state: StateStore, layout: CatalogueLayout, tombstone: Callable[[bytes], Deleted]) -> None:
         self._state, self._layout, self._tombstone = state, layout, tombstone
 
     @abstractmethod
     def _read(self, name: str, document: Document) -> Thing:
-        """The thing that a document of this name stands for."""
+        """Read the thing that a document of this name stands for."""
 
     def everything(self) -> Iterator[Thing]:
-        """All things, by the names of their documents."""
+        """List all things, by the names of their documents."""
         for name, document in self._state.scan_all(self._layout.space, self._layout.documents):
             yield self._read(name, document)
 
     def is_empty(self) -> bool:
-        """Whether there is nothing."""
+        """Tell whether there is no thing."""
         return not self._state.scan(self._layout.space, self._layout.documents, limit=1)
 
     def tombstones(self) -> list[Deleted]:
-        """The tombstones of all that was deleted and is not purged yet."""
+        """List the tombstones of all that was deleted and is not purged yet."""
         found = self._state.scan_all(self._layout.space, _TOMBSTONES)
         return [self._tombstone(document.value) for _, document in found]
 
@@ -101,7 +104,7 @@ class Catalogue(ABC, Generic[Thing, Deleted]):
 
 
 def name_of(tombstone: Tombstone) -> str:
-    """The name of the tombstone's document."""
+    """Name the tombstone's document."""
     return f"{_TOMBSTONES}{tombstone.key}"
 
 

@@ -61,7 +61,7 @@ class Replies:
         self._state, self._seconds = state, seconds
 
     def earlier(self, space: str, request_key: RequestKey | None, reply: ReplyFormat[Answer]) -> Answer | None:
-        """The answer to an earlier request under this key, if any. Raises `KeyReused` if that request was another."""
+        """Find the answer to an earlier request under this key, if any. Raises `KeyReused` if that request was another."""
         if request_key is None or (found := self._state.get(space, request_key.document)) is None:
             return None
         digest, answer = reply.decode(found.value)
@@ -70,14 +70,14 @@ class Replies:
         return answer
 
     def puts(self, request_key: RequestKey | None, answer: Answer, reply: ReplyFormat[Answer]) -> tuple[Put, ...]:
-        """The documents to commit with the work, on condition that none exists. Empty without a key."""
+        """Make the documents to commit with the work, on condition that none exists. Empty without a key."""
         if request_key is None:
             return ()
         return (Put(request_key.document, reply.encode(request_key.digest, answer), self._seconds),)
 
 
 def pair_of(kind: type[Struct]) -> ReplyFormat[Struct]:
-    """The usual format: digest and answer as a JSON array. kind: a Struct with the member `replayed`."""
+    """Make the usual format: digest and answer as a JSON array. kind: a Struct with the member `replayed`."""
     read = msgspec.json.Decoder(tuple[str, kind]).decode  # type: ignore[valid-type]  # the kind is the caller's
 
     def decode(value: bytes) -> tuple[str, Struct]:

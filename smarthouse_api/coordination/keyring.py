@@ -12,14 +12,17 @@ SPACE = "installation"
 
 
 class Keyring:
-    """Derives keys from a random secret, which is made once and kept in the state store, beside what depends on it."""
+    """Derives every key that the installation signs or makes pseudonyms with, from one random secret.
+
+    The secret is made once, and kept in the state store beside what depends on it.
+    """
 
     def __init__(self, state: StateStore) -> None:
         self._state, self._secret = state, b""
         self._keys: dict[str, bytes] = {}
 
     def key(self, purpose: str) -> bytes:
-        """32 bytes for one purpose, the same in every process and after every restart."""
+        """Derive 32 bytes for one purpose, the same in every process and after every restart."""
         if purpose not in self._keys:
             self._secret = self._secret or self._kept()
             self._keys[purpose] = hmac.digest(self._secret, purpose.encode(), "sha256")

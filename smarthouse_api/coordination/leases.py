@@ -19,7 +19,7 @@ SPACE = "leases"
 
 
 class LeaseLost(Unavailable):
-    """The lease expired or was broken off; another process may hold it by now."""
+    """Says that the lease expired or was broken off; another process may hold it by now."""
 
 
 class Lease:
@@ -41,7 +41,7 @@ class Lease:
         self.release()
 
     def check(self) -> None:
-        """Raises `LeaseLost` unless the lease is held now."""
+        """Check that the lease is held now. Raises `LeaseLost`."""
         with self._beating:
             held = self._state.get(SPACE, self._key)
             if held is None or held.value != self._holder:
@@ -75,7 +75,7 @@ class Leases:
         self._state, self._seconds = state, seconds
 
     def try_hold(self, name: str) -> Lease | None:
-        """The lease of `name`; None while another holds it."""
+        """Take the lease of `name`; None while another holds it."""
         try:
             return Lease(self._state, f"one/{name}", self._seconds)
         except Conflict:
@@ -93,11 +93,11 @@ class Leases:
             yield lease
 
     def is_held(self, name: str) -> bool:
-        """Whether `try_hold` would fail now."""
+        """Tell whether `try_hold` would fail now."""
         return self._state.get(SPACE, f"one/{name}") is not None
 
     def claim(self, name: str, seconds: float) -> bool:
-        """Whether no other caller claimed `name` within so many seconds. A claim expires, and may be prolonged."""
+        """Claim `name` for so many seconds; False if another caller's claim still holds. A claim may be prolonged."""
         try:
             self._state.put(SPACE, f"claimed/{name}", b"", expect=ABSENT, ttl_seconds=seconds)
         except Conflict:
@@ -109,11 +109,11 @@ class Leases:
         self._state.put(SPACE, f"claimed/{name}", b"", ttl_seconds=seconds)
 
     def share(self, name: str) -> Lease:
-        """A reader's lease of `name`; any number may be held at once."""
+        """Take a reader's lease of `name`; any number may be held at once."""
         return Lease(self._state, f"shared/{name}/{uuid.uuid4().hex}", self._seconds)
 
     def shared(self, name: str) -> set[str]:
-        """The present readers of `name`."""
+        """List the present readers of `name`."""
         return {key for key, _ in self._state.scan_all(SPACE, f"shared/{name}/")}
 
     def break_shared(self, name: str, wait_seconds: float) -> int:

@@ -26,7 +26,7 @@ _PASSED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One worker's turn at a queue.
+    """Lets one worker change a queue until another worker takes a turn.
 
     version: of the queue's document. last: the sequence given last before the turn began. value: the document's content.
     """
@@ -60,15 +60,15 @@ class Queue:
         self._ttl_seconds, self._value, self._page, self._guards = ttl_seconds, value, page, guards
 
     def last(self) -> int:
-        """The sequence that was given last."""
+        """Return the sequence that was given last."""
         return self._state.last_sequence(self._space, self._log)
 
     def read(self, after: int = 0, limit: int | None = None) -> list[Entry]:
-        """Entries above a sequence, a page at most."""
+        """Read the entries above a sequence, a page at most."""
         return self._state.read(self._space, self._log, after, self._page if limit is None else limit)
 
     def entries(self, after: int, until: int) -> Iterator[Entry]:
-        """The entries above one sequence and up to another."""
+        """Read the entries above one sequence and up to another."""
         while after < until and (page := self.read(after)):
             for entry in page:
                 if entry.sequence > until:

@@ -24,7 +24,7 @@ class _Flight(Generic[Answer]):
 
 
 class SingleFlight(Generic[Answer]):
-    """Shares each look at a store among the threads of a process that wait for the same.
+    """Spares a store repeated reads: threads that ask for the same thing at once share one look at it.
 
     A look counts only for threads that had asked when it began. So no thread gets an answer that is older than its question.
     """
@@ -34,7 +34,7 @@ class SingleFlight(Generic[Answer]):
         self._flights: dict[str, _Flight[Answer]] = {}
 
     def ask(self, name: str, look: Callable[[], Answer]) -> Answer:
-        """The result of `look`, or of a look that another thread began for `name` meanwhile. Raises what that look raised."""
+        """Return what `look` gives, or a look that another thread began for `name` meanwhile. Raises what that look raised."""
         with self._gate:
             flight = self._flights.setdefault(name, _Flight())
             flight.present += 1
