@@ -11,7 +11,7 @@ from flask import request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 
-from blueprints.current import house
+from blueprints.current_request import house
 from smarthouse_api.collections.fast_path import DEPTH, UniformReader
 from smarthouse_api.errors import Invalid, TooLarge
 from smarthouse_api.states.payload.repair import depth_of

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 
-from blueprints.current import house
+from blueprints.current_request import house
 
 blueprint = Blueprint("health", __name__)
 

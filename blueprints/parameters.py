@@ -18,7 +18,7 @@ def is_whole(text: str, maximum: int = LARGEST) -> bool:
     return _DIGITS.fullmatch(text) is not None and int(text) <= maximum
 
 
-class Whole(fields.Field[int]):
+class WholeNumberField(fields.Field[int]):
     """Reads a parameter that is a whole number from 0 to `maximum`, and documents it."""
 
     def __init__(self, description: str, example: int | None, maximum: int = LARGEST, **options: Any) -> None:

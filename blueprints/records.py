@@ -8,9 +8,9 @@ import msgspec
 from flask import Response, request
 from marshmallow import ValidationError, fields, validate
 
-from blueprints.current import house
+from blueprints.current_request import house
 from blueprints.openapi import BINARY, header
-from blueprints.parameters import ACCEPTED_TIMES, AT_LEAST_ONE, QuerySchema, Whole
+from blueprints.parameters import ACCEPTED_TIMES, AT_LEAST_ONE, QuerySchema, WholeNumberField
 from blueprints.responses import closed_when_sent, file_response, until_broken
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.times import DAY_US, QUERY, read_time
@@ -41,7 +41,7 @@ def documented_content(members: dict[str, Any]) -> dict[str, Any]:
     return told | {FILES["json"]: {"schema": {"type": "object", "properties": members}}}
 
 
-class Moment(fields.Field[int]):
+class TimeField(fields.Field[int]):
     """Reads a time, or a day, as microseconds since 1970. A day is its first microsecond, or as an end its last."""
 
     def __init__(self, description: str, *, is_end: bool, **options: Any) -> None:
@@ -71,9 +71,9 @@ class Cursor(fields.String):
 class RecordsSchema(QuerySchema):
     """Selects the records to read back, and the form of the answer."""
 
-    since = Moment("Records of this time or later; a day begins at midnight UTC", is_end=False, data_key="from")
-    until = Moment("Records of this time or earlier; a day includes all of it", is_end=True, data_key="to")
-    limit = Whole("Largest number of records; absent: all", 1000, LARGEST_PAGE, validate=AT_LEAST_ONE)
+    since = TimeField("Records of this time or later; a day begins at midnight UTC", is_end=False, data_key="from")
+    until = TimeField("Records of this time or earlier; a day includes all of it", is_end=True, data_key="to")
+    limit = WholeNumberField("Largest number of records; absent: all", 1000, LARGEST_PAGE, validate=AT_LEAST_ONE)
     cursor = Cursor(metadata={"description": f"Only records after this one: `{NEXT_CURSOR}` of an earlier answer"})
     format = fields.String(
         validate=validate.OneOf(list(RECORD_FORMATS), error="is not a format here; use one of {choices}."),

@@ -12,7 +12,7 @@ from limits import parse
 from marshmallow import ValidationError, fields, validate
 
 
-class _Words(fields.String):
+class _CommaSeparated(fields.String):
     """Reads text separated by commas, as a tuple."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -31,7 +31,7 @@ def text(default: str, doc: str, *, minimum_length: int = 0) -> Any:
 
 
 def words(default: tuple[str, ...], doc: str) -> Any:
-    return _setting(_Words(), default, doc)
+    return _setting(_CommaSeparated(), default, doc)
 
 
 def secret_url(default: str, doc: str) -> Any:

@@ -10,8 +10,8 @@ from flask import request
 from flask_smorest import Blueprint
 from marshmallow import Schema
 
-from blueprints import current, path_segments
-from blueprints.current import authenticate, count_request, house
+from blueprints import current_request, path_segments
+from blueprints.current_request import authenticate, count_request, house
 from blueprints.datasets.schemas import in_envelope
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, sent_key
@@ -64,12 +64,12 @@ def granted(name: str) -> tuple[Collection, str]:
     Raises `Unauthorized`, `Forbidden`, `NotFound`.
     """
     principal = authenticate()
-    return current.granted(principal, name.strip(), _unknown), principal.owner.id
+    return current_request.granted(principal, name.strip(), _unknown), principal.owner.id
 
 
 def readable(name: str) -> Collection:
     """Get the dataset to read from: a public one for every client, any other for the holder of a key that opens it."""
-    return current.readable(name.strip(), _unknown)
+    return current_request.readable(name.strip(), _unknown)
 
 
 def writable(name: str) -> tuple[Collection, str]:

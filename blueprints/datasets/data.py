@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 
 from blueprints import envelope
-from blueprints.current import house
+from blueprints.current_request import house
 from blueprints.datasets import schemas
 from blueprints.datasets.api import OPTIONAL, answers, blueprint, readable, refuses, route, sender, writable
 from blueprints.datasets.bodies import data_body, data_of

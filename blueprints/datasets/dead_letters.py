@@ -9,12 +9,12 @@ from flask.views import MethodView
 
 from blueprints import envelope
 from blueprints.bodies import plain_body
-from blueprints.current import house
+from blueprints.current_request import house
 from blueprints.datasets import schemas
 from blueprints.datasets.api import answers, blueprint, granted, route
 from blueprints.datasets.bodies import request_in
+from blueprints.datasets.body_schemas import FIX, REPLAY
 from blueprints.datasets.openapi import DATASET_ID, FIX_BODY, RECORD_ID, REPLAY_BODY
-from blueprints.datasets.request_schemas import FIX, REPLAY
 from blueprints.idempotency import replayed_header, request_key
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.collections.dead_letters import DeadLetter

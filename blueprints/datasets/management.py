@@ -10,12 +10,12 @@ from flask import Response
 
 from blueprints import envelope
 from blueprints.bodies import plain_body
-from blueprints.current import house
+from blueprints.current_request import house
 from blueprints.datasets import openapi, schemas
 from blueprints.datasets.api import admit_operator, answers, blueprint, route
 from blueprints.datasets.bodies import request_in
-from blueprints.datasets.definitions import Members, chosen, dataset_object, members_of, version_key, warnings_of
-from blueprints.datasets.request_schemas import ALIAS, CREATE, LIST, UPDATE
+from blueprints.datasets.body_schemas import ALIAS, CREATE, LIST, UPDATE
+from blueprints.datasets.translation import Members, chosen, dataset_object, members_of, version_key, warnings_of
 from blueprints.idempotency import replayed_header, request_key
 from smarthouse_api.collections.catalogue import Settled
 from smarthouse_api.collections.model import Collection, define

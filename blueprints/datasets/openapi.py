@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from blueprints.datasets.request_schemas import ALIAS, CREATE, FIX, LIST, REPLAY, UPDATE
+from blueprints.datasets.body_schemas import ALIAS, CREATE, FIX, LIST, REPLAY, UPDATE
 from blueprints.datasets.validation import LONGEST_MSGID, Shape
 from blueprints.openapi import json_body, path_parameter
 from blueprints.records import RECORDS, documented_content

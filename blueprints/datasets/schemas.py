@@ -8,7 +8,7 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError, fields
 
 from blueprints.openapi import TIME
-from blueprints.parameters import AT_LEAST_ONE, QuerySchema, Whole
+from blueprints.parameters import AT_LEAST_ONE, QuerySchema, WholeNumberField
 from smarthouse_api.collections.model import MODES
 
 _POSITION = "1700000000000-0"
@@ -54,7 +54,7 @@ class OutSchema(QuerySchema):
         load_default="0",
         metadata={"description": "Only events after this position; 0: all that the topic keeps", "example": "0"},
     )
-    limit = Whole(
+    limit = WholeNumberField(
         "Largest number of events; large events may come in smaller pages",
         100,
         10_000,
@@ -67,7 +67,7 @@ class DeadLettersQuerySchema(QuerySchema):
     """Selects a page of dead letters."""
 
     after = DeadLetterId(load_default="", metadata={"description": "Only those after this one: `next` of an earlier answer"})
-    limit = Whole("Largest number of dead letters", 100, 1000, load_default=100, validate=AT_LEAST_ONE)
+    limit = WholeNumberField("Largest number of dead letters", 100, 1000, load_default=100, validate=AT_LEAST_ONE)
 
 
 class ReadSchema(QuerySchema):

@@ -10,7 +10,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from blueprints.bodies import plain_body, read_records
-from blueprints.current import authenticate, count_request, granted, house, readable
+from blueprints.current_request import authenticate, count_request, granted, house, readable
 from blueprints.datasources.schemas import BODY, DATASOURCE_ID, READ, InsertedSchema
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key

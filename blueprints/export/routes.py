@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint
 
-from blueprints.current import count_request, house
+from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
 from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQuerySchema, FiltersSchema, known_formats
 from blueprints.responses import empty_response, file_response

@@ -21,7 +21,7 @@ HEADERS = {"Content-Disposition": {"schema": {"type": "string"}, "description": 
 EMPTY = {"X-Empty-Reason": {"schema": {"type": "string"}, "description": "Why the answer is empty"}}
 
 
-class Day(fields.Field[date]):
+class DayField(fields.Field[date]):
     """Reads a UTC day, given as such or as any time in it."""
 
     def __init__(self, which: str, example: str) -> None:
@@ -38,7 +38,7 @@ class Day(fields.Field[date]):
         raise ValidationError(f"Bad date format: {value[:64]!r}; {ACCEPTED_TIMES}")
 
 
-class Words(fields.List[str]):
+class CommaSeparatedField(fields.List[str]):
     """Reads a list of texts: given repeatedly, separated by commas, or under `name[]`."""
 
     def __init__(self, description: str, example: list[str]) -> None:
@@ -48,10 +48,10 @@ class Words(fields.List[str]):
 class FiltersSchema(Schema):
     """Selects the rows of an export."""
 
-    date_from = Day("First", "2020-01-01")
-    date_to = Day("Last", "2030-12-31")
-    types = Words("Home Assistant domains; exact match, case-insensitive", [])
-    units = Words("Units of measurement; exact match, case-sensitive", [])
+    date_from = DayField("First", "2020-01-01")
+    date_to = DayField("Last", "2030-12-31")
+    types = CommaSeparatedField("Home Assistant domains; exact match, case-insensitive", [])
+    units = CommaSeparatedField("Units of measurement; exact match, case-sensitive", [])
     time_field = fields.String(
         load_default="changed",
         validate=validate.OneOf(["changed", "received"]),
@@ -62,7 +62,7 @@ class FiltersSchema(Schema):
     @pre_load
     def gather(self, data: Any, **_: Any) -> dict[str, Any]:
         return {
-            name: _listed(data, name) if isinstance(field, Words) else data[name]
+            name: _listed(data, name) if isinstance(field, CommaSeparatedField) else data[name]
             for name, field in self.fields.items()
             if name in data or f"{name}[]" in data
         }
@@ -85,8 +85,8 @@ class FiltersSchema(Schema):
 class DatasetQuerySchema(FiltersSchema):
     """Selects the rows of an export and its formats."""
 
-    formats = Words("Formats of the dataset, upper or lower case", ["json", "csv"])
-    format = Words("The same as `formats`", [])
+    formats = CommaSeparatedField("Formats of the dataset, upper or lower case", ["json", "csv"])
+    format = CommaSeparatedField("The same as `formats`", [])
 
 
 def known_formats(names: list[str]) -> tuple[str, ...]:

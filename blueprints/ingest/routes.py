@@ -8,7 +8,7 @@ from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from blueprints.bodies import whole_body
-from blueprints.current import count_request, house
+from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, replayed_header, sent_key
 from blueprints.ingest.schemas import BODY, HOME_UUID, ForgottenSchema, ReceiptSchema

@@ -15,7 +15,7 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 
 from blueprints import path_segments
-from blueprints.current import authenticate, house
+from blueprints.current_request import authenticate, house
 from blueprints.dialects import problems
 from blueprints.openapi import BEARER
 from blueprints.parameters import LARGEST, is_whole
@@ -64,7 +64,7 @@ def answers(*statuses: int, **described: Any) -> Callable[[Callable[..., Any]], 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class StreamPath:
     """Tells what a path names: a module of a home, perhaps a stream in it, and one session or packet of the stream."""
 
     home_id: int
@@ -92,7 +92,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit(Place):
+class AuthorizedPath(StreamPath):
     """Tells a view what the path names, and whose key opened it."""
 
     owner: Owner
@@ -102,12 +102,12 @@ class Visit(Place):
 def admit() -> None:
     """Admit only requests with a valid key, and only to homes that it opens; then tell the view what the path names."""
     if request.endpoint == f"{blueprint.name}.download":  # its URL is the permission
-        request.view_args = {"place": Place(**_named(_home_id()))}
+        request.view_args = {"path": StreamPath(**_named(_home_id()))}
         return
     principal = authenticate()
     home_id = _home_id()
     house().access.require_home(principal, home_id)
-    request.view_args = {"visit": Visit(**_named(home_id), owner=principal.owner)}
+    request.view_args = {"path": AuthorizedPath(**_named(home_id), owner=principal.owner)}
 
 
 @blueprint.before_app_request
@@ -139,7 +139,7 @@ def _home_id() -> int:
 
 
 def _named(home_id: int) -> dict[str, Any]:
-    """What the path names besides the home, by the names of `Place`."""
+    """What the path names besides the home, by the names of `StreamPath`."""
     given = dict(request.view_args or {})
     for name, text in given.items():
         if not text.isprintable() and any("\udc80" <= character <= "\udcff" for character in text):

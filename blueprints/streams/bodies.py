@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from blueprints.bodies import plain_body, read_json
-from blueprints.current import house
+from blueprints.current_request import house
 from smarthouse_api.errors import Invalid, InvalidData, TooLarge
 from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket, StreamRetention
 

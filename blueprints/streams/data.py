@@ -11,13 +11,13 @@ from flask.views import MethodView
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from blueprints.bodies import plain_body
-from blueprints.current import house
+from blueprints.current_request import house
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
 from blueprints.openapi import BINARY
 from blueprints.responses import closed_when_sent, empty_response, file_response, json_response, until_broken
 from blueprints.streams import schemas
-from blueprints.streams.api import Place, Visit, answers, blueprint, permission, route
+from blueprints.streams.api import AuthorizedPath, StreamPath, answers, blueprint, permission, route
 from blueprints.streams.bodies import new_packets
 from blueprints.streams.openapi import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
 from smarthouse_api.arrow.times import time_text
@@ -36,30 +36,30 @@ class Data(MethodView):
     @blueprint.alt_response(200, schema=EVENTS, content_type="text/event-stream", description="With `follow`: the packets")
     @blueprint.alt_response(204, description="With `follow`: `Last-Event-ID` is the last packet of the range")
     @answers(404)
-    def get(self, query: dict[str, Any], headers: dict[str, Any], visit: Visit) -> Response:
+    def get(self, query: dict[str, Any], headers: dict[str, Any], path: AuthorizedPath) -> Response:
         """Fetch data packets.
 
         The answer redirects to a URL of the packets' bytes. The URL expires soon and needs no key. With `follow`, the answer is
         the packets as server-sent events, each with index, time and base64. A comment line keeps the connection alive.
         """
         if query["follow"]:
-            return _followed(query, headers.get("last_event_id"), visit)
+            return _followed(query, headers.get("last_event_id"), path)
         wanted = query["start"], query["stop"], query["format"]
-        return _found(house().streams.downloads.locate(visit.stream(), *wanted), visit)
+        return _found(house().streams.downloads.locate(path.stream(), *wanted), path)
 
     @blueprint.arguments(schemas.AppendSchema(), location="query", error_status_code=400)
     @blueprint.response(201, schemas.AppendedSchema, headers=REPLAYED_HEADERS)
     @answers(404, 409, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=PACKETS_BODY)
-    def post(self, query: dict[str, Any], visit: Visit) -> Response:
+    def post(self, query: dict[str, Any], path: AuthorizedPath) -> Response:
         """Append data packets: all of them are stored durably, or none."""
         body = plain_body()
         packets = new_packets(body, request.mimetype == "application/x-ndjson", query.get("index"))
         appended = house().streams.appending.append(
-            visit.stream_to_append_to(),
+            path.stream_to_append_to(),
             packets,
-            visit.owner,
+            path.owner,
             session_id=query.get("session"),
-            request_key=request_key(visit.owner.id, body),
+            request_key=request_key(path.owner.id, body),
         )
         return json_response({"start": appended.start, "stop": appended.stop}, 201, replayed_header(appended.replayed))
 
@@ -71,19 +71,19 @@ class Data(MethodView):
     206, schema=BINARY, content_type="application/octet-stream", description="The requested bytes", headers=PART_HEADERS
 )
 @problems(blueprint, 400, 403, 404, 416, 500, 503, security=[])
-def download(query: dict[str, str], place: Place) -> Response:
+def download(query: dict[str, str], path: StreamPath) -> Response:
     """Download packets from a URL that the service gave.
 
     The URL is the permission: it needs no key, and its signature protects it. A request may name one range of bytes.
     """
-    opened = house().streams.downloads.open(place.home_id, place.module_id, place.stream_name, query)
+    opened = house().streams.downloads.open(path.home_id, path.module_id, path.stream_name, query)
     return closed_when_sent(opened.close, lambda: _download_response(opened))
 
 
-def _found(located: Located, place: Place) -> Response:
+def _found(located: Located, path: StreamPath) -> Response:
     if not request.host:
         raise Invalid("The header Host is missing or empty; it must name this service, because the answer is a URL")
-    url = located.url or url_for(".download", **place.names, **located.query, _external=True)
+    url = located.url or url_for(".download", **path.names, **located.query, _external=True)
     return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
 
 
@@ -116,14 +116,14 @@ def _part(etag: str, size: int) -> tuple[int, int | None]:
     return first, min(end or size, size) - 1
 
 
-def _followed(query: dict[str, Any], last_event_id: int | None, visit: Visit) -> Response:
+def _followed(query: dict[str, Any], last_event_id: int | None, path: AuthorizedPath) -> Response:
     start, stop = query.get("start"), query.get("stop")
-    stream = visit.stream()
+    stream = path.stream()
     if last_event_id is not None:
         start = last_event_id + 1
     if start is not None and stop is not None and start > stop:
         return empty_response()  # which tells a browser not to come back
-    tail = house().streams.tail.follow(stream, start, stop, permission(visit.home_id))
+    tail = house().streams.tail.follow(stream, start, stop, permission(path.home_id))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return closed_when_sent(tail.close, lambda: Response(_events(tail), headers=headers, content_type="text/event-stream"))
 

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from blueprints.openapi import TIME
-from blueprints.parameters import LARGEST, QuerySchema, Whole
+from blueprints.parameters import LARGEST, QuerySchema, WholeNumberField
 from smarthouse_api.streams.model import LARGEST_INDEX
 from smarthouse_api.streams.packet_formats import PACKET_FORMATS, format_named
 
@@ -31,8 +31,8 @@ class PacketFormatField(fields.String):
 class PageSchema(QuerySchema):
     """Selects a part of a list."""
 
-    skip = Whole("Number of items to skip", None, load_default=0)
-    limit = Whole("Largest number of items; 0: all", None, load_default=0)
+    skip = WholeNumberField("Number of items to skip", None, load_default=0)
+    limit = WholeNumberField("Largest number of items; 0: all", None, load_default=0)
 
 
 def _check_order(query: dict[str, Any]) -> None:
@@ -44,8 +44,8 @@ def _check_order(query: dict[str, Any]) -> None:
 class RangeSchema(PageSchema):
     """Selects a range of packets, and a part of the list of what the range has."""
 
-    start = Whole("First index of the range", 0, required=True)
-    stop = Whole("Last index of the range, inclusive", 100, required=True)
+    start = WholeNumberField("First index of the range", 0, required=True)
+    stop = WholeNumberField("Last index of the range, inclusive", 100, required=True)
 
     @validates_schema
     def ordered(self, query: dict[str, Any], **_: Any) -> None:
@@ -55,8 +55,8 @@ class RangeSchema(PageSchema):
 class FetchSchema(QuerySchema):
     """Selects the packets to fetch or to follow, and their format."""
 
-    start = Whole("Index of the first packet; with `follow`, absent: only new packets", 0)
-    stop = Whole("Index of the last packet, inclusive; with `follow`, absent: no end", 100)
+    start = WholeNumberField("Index of the first packet; with `follow`, absent: only new packets", 0)
+    stop = WholeNumberField("Index of the last packet, inclusive; with `follow`, absent: no end", 100)
     format = PacketFormatField()
     follow = fields.Boolean(
         load_default=False,
@@ -75,13 +75,15 @@ class FetchSchema(QuerySchema):
 class ResumeSchema(Schema):
     """Reads where a client that follows a stream left off."""
 
-    last_event_id = Whole("With `follow`: continue after this index; `start` is ignored", None, data_key="Last-Event-ID")
+    last_event_id = WholeNumberField(
+        "With `follow`: continue after this index; `start` is ignored", None, data_key="Last-Event-ID"
+    )
 
 
 class AppendSchema(QuerySchema):
     """Selects the index and the session that packets are appended at."""
 
-    index = Whole("Index of the packet: the next one or higher; absent: the next one", None, LARGEST_INDEX)
+    index = WholeNumberField("Index of the packet: the next one or higher; absent: the next one", None, LARGEST_INDEX)
     session = fields.String(
         validate=validate.Length(min=1, error="is empty; give the id of the open session, or leave it out."),
         metadata={"description": "Id of the session that must be open; otherwise 409"},

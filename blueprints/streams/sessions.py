@@ -8,10 +8,10 @@ from flask import Response, url_for
 from flask.views import MethodView
 
 from blueprints.bodies import plain_body
-from blueprints.current import house
+from blueprints.current_request import house
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
 from blueprints.responses import empty_response, json_response
-from blueprints.streams.api import Place, Visit, answers, blueprint, route
+from blueprints.streams.api import AuthorizedPath, StreamPath, answers, blueprint, route
 from blueprints.streams.bodies import new_bounds, timeout_seconds
 from blueprints.streams.openapi import BOUNDS_BODY, LOCATION_HEADERS, PAGE_HEADERS, TIMEOUT_BODY
 from blueprints.streams.representations import page_response, session_object
@@ -24,49 +24,49 @@ class Sessions(MethodView):
     @blueprint.arguments(RangeSchema(), location="query", error_status_code=400)
     @blueprint.response(200, SessionSchema(many=True), headers=PAGE_HEADERS)
     @answers()
-    def get(self, query: dict[str, Any], visit: Visit) -> Response:
+    def get(self, query: dict[str, Any], path: AuthorizedPath) -> Response:
         """Get the sessions that have a packet in a range."""
-        stream = visit.stream_if_any()
+        stream = path.stream_if_any()
         found = [] if stream is None else house().streams.sessions.within(stream, query["start"], query["stop"])
         return page_response(found, query, session_object)
 
     @blueprint.response(201, SessionSchema, headers={**LOCATION_HEADERS, **REPLAYED_HEADERS})
     @answers(400, 404, 409, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=BOUNDS_BODY)
-    def post(self, visit: Visit) -> Response:
+    def post(self, path: AuthorizedPath) -> Response:
         """Add a session: mark a range of packets."""
         body = plain_body()
-        bounds, repeat = new_bounds(body), request_key(visit.owner.id, body)
-        session, replayed = house().streams.sessions.add(visit.stream(), *bounds, visit.owner, repeat)
-        return _created(visit, session, replayed_header(replayed))
+        bounds, repeat = new_bounds(body), request_key(path.owner.id, body)
+        session, replayed = house().streams.sessions.add(path.stream(), *bounds, path.owner, repeat)
+        return _created(path, session, replayed_header(replayed))
 
 
 @route("/<segment:streamName>/sessions/open", methods=["POST"])
 @blueprint.response(201, SessionSchema, description="A new session", headers=LOCATION_HEADERS)
 @blueprint.alt_response(200, schema=SessionSchema, description="The key had this session open; it is renewed")
 @answers(400, 404, 409, 413, 415, requestBody=TIMEOUT_BODY)
-def open_session(visit: Visit) -> Response:
+def open_session(path: AuthorizedPath) -> Response:
     """Open a session and own the stream: no other key can append to it.
 
     The session closes when it is closed, or when its timeout passes without a packet or a renewal.
     """
     timeout = timeout_seconds()
-    session, is_new = house().streams.sessions.open(visit.stream(), visit.owner, timeout)
-    return _created(visit, session, {}) if is_new else json_response(session_object(session))
+    session, is_new = house().streams.sessions.open(path.stream(), path.owner, timeout)
+    return _created(path, session, {}) if is_new else json_response(session_object(session))
 
 
 @route("/<segment:streamName>/sessions/<segment:sessionId>")
 class Session(MethodView):
     @blueprint.response(200, SessionSchema)
     @answers(400, 404)
-    def get(self, visit: Visit) -> Response:
+    def get(self, path: AuthorizedPath) -> Response:
         """Get a session."""
-        return json_response(session_object(house().streams.sessions.find(visit.stream(), visit.session_id)))
+        return json_response(session_object(house().streams.sessions.find(path.stream(), path.session_id)))
 
     @blueprint.response(204, description="The session is deleted; its packets stay")
     @answers(400, 404, 409)
-    def delete(self, visit: Visit) -> Response:
+    def delete(self, path: AuthorizedPath) -> Response:
         """Delete a session."""
-        house().streams.sessions.delete(visit.stream(), visit.session_id)
+        house().streams.sessions.delete(path.stream(), path.session_id)
         return empty_response()
 
 
@@ -74,9 +74,9 @@ class Session(MethodView):
 @blueprint.response(200, SessionSchema, description="The closed session")
 @blueprint.alt_response(204, description="The session had no packet, and is deleted")
 @answers(400, 404, 409)
-def close_session(visit: Visit) -> Response:
+def close_session(path: AuthorizedPath) -> Response:
     """Close a session: let others append to the stream again."""
-    session = house().streams.sessions.close(visit.stream(), visit.session_id, visit.owner)
+    session = house().streams.sessions.close(path.stream(), path.session_id, path.owner)
     return empty_response() if session is None else json_response(session_object(session))
 
 
@@ -84,19 +84,19 @@ def close_session(visit: Visit) -> Response:
 class Hold(MethodView):
     @blueprint.response(204, description="The session cannot be deleted now")
     @answers(400, 404)
-    def put(self, visit: Visit) -> Response:
+    def put(self, path: AuthorizedPath) -> Response:
         """Hold a session, so that it cannot be deleted."""
-        house().streams.sessions.hold(visit.stream(), visit.session_id, visit.owner)
+        house().streams.sessions.hold(path.stream(), path.session_id, path.owner)
         return empty_response()
 
     @blueprint.response(204, description="This key no longer holds the session")
     @answers(400, 404)
-    def delete(self, visit: Visit) -> Response:
+    def delete(self, path: AuthorizedPath) -> Response:
         """Release a session, so that it can be deleted again."""
-        house().streams.sessions.release(visit.stream(), visit.session_id, visit.owner)
+        house().streams.sessions.release(path.stream(), path.session_id, path.owner)
         return empty_response()
 
 
-def _created(place: Place, session: NewSession, headers: dict[str, str]) -> Response:
-    location = url_for(".Session", **place.names, sessionId=session.id)
+def _created(path: StreamPath, session: NewSession, headers: dict[str, str]) -> Response:
+    location = url_for(".Session", **path.names, sessionId=session.id)
     return json_response(session_object(session), 201, {"Location": location, **headers})

@@ -20,7 +20,7 @@ from smarthouse_api.collections.model import Collection, Position, position_in
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.ranges import Range, Selection, Span, ranges, select_rows
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
-from smarthouse_api.coordination.answers import LeasedAnswer, Slots
+from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Invalid
 from smarthouse_api.lake.engine import Engine

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.groups import StreamSettings
-from smarthouse_api.coordination.answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unavailable
 from smarthouse_api.streams.blocks import Block

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Final
 
 from config.groups import StreamSettings
-from smarthouse_api.coordination.answers import Slots
+from smarthouse_api.coordination.leased_answers import Slots
 from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import LARGEST_INDEX, Packet, Stream

@@ -25,8 +25,8 @@ from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS, Frame
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.arrow.schema_rows import SchemaRows
-from smarthouse_api.coordination.answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.table import files_of

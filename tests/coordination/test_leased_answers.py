@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from smarthouse_api.coordination.answers import LeasedAnswer, Slots
+from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import LeaseLost, Leases
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House

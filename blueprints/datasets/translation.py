@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, Final
 
-from blueprints.current import house
-from blueprints.datasets.request_schemas import USED
+from blueprints.current_request import house
+from blueprints.datasets.body_schemas import USED
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, Collection
 
 Members = dict[str, Any]
 
 _ORDERS: Final = {"created_date": "created_at", "updated_date": "updated_at", "name": "name", "dataset_id": "id"}
-"""What the names in `request_schemas.SORTED_BY` are here."""
+"""What the names in `body_schemas.SORTED_BY` are here."""
 
 
 def members_of(request: Members, before: Collection | None = None) -> Members:
