@@ -18,10 +18,10 @@ _join = pc.binary_join_element_wise
 
 @dataclass(frozen=True, slots=True)
 class TextColumn:
-    """A column of some rows as text, each different text once.
+    """Holds one column as text, each different text once, so that a format escapes a repeated text only once.
 
-    texts: null for null. places: the place of each row's text among them; None if there is a text for each row. is_free:
-    whether a text can hold what a format must escape; a number and a time cannot.
+    texts: null for null. places: for each row, the place of its text in `texts`; None if `texts` has one text for each row.
+    is_free: whether a text can hold what a format must escape; a number and a time cannot.
     """
 
     texts: pa.StringArray
@@ -31,10 +31,10 @@ class TextColumn:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """How a format writes one column.
+    """Writes the values of one column in one format: escaped, and with what the format puts around a value.
 
     before, after: what stands around a value. null: what stands in the place of a null. dirty: matches the texts that must be
-    escaped; None: none. escape: escapes those.
+    escaped; None if no text must be. escape: escapes those texts.
     """
 
     before: str = ""
@@ -44,7 +44,7 @@ class Cell:
     escape: Callable[[pa.StringArray], pa.StringArray] | None = None
 
     def written(self, column: TextColumn | None) -> pa.StringArray | pa.Scalar:
-        """A text for each row, null for an empty one; one text for all rows if `column` is None, that is only nulls."""
+        """Return the text of each row, null for an empty one. A column of nulls alone (None) gives one text for all rows."""
         if column is None:
             return pa.scalar(self.null)
         texts = self._escaped(column.texts) if column.is_free else column.texts
@@ -68,7 +68,7 @@ class Cell:
 
 
 def framed(cells: Sequence[Cell], start: str, end: str) -> list[Cell]:
-    """The cells of a row, at least one, with what begins and what ends a row put into the first and the last."""
+    """Put the start of a row into its first cell, and the end of a row into its last. cells: at least one."""
     row = list(cells)
     row[0] = replace(row[0], before=start + row[0].before, null=start + row[0].null)
     row[-1] = replace(row[-1], after=row[-1].after + end, null=row[-1].null + end)
@@ -76,7 +76,7 @@ def framed(cells: Sequence[Cell], start: str, end: str) -> list[Cell]:
 
 
 def lines(count: int, columns: Sequence[TextColumn | None], cells: Sequence[Cell], separator: str) -> bytes:
-    """The text of `count` rows, one line for each."""
+    """Write `count` rows as text, one line for each."""
     written = [cell.written(column) for column, cell in zip(columns, cells, strict=True)]
     if isinstance(written[-1], pa.Scalar):
         written[-1] = pa.repeat(written[-1], count)
@@ -84,7 +84,7 @@ def lines(count: int, columns: Sequence[TextColumn | None], cells: Sequence[Cell
 
 
 def flat(texts: pa.StringArray) -> bytes:
-    """The texts, one after the other."""
+    """Join the texts, one after the other."""
     _, offsets, text = texts.buffers()
     ends = np.frombuffer(offsets, np.int32)
     return bytes(text[int(ends[texts.offset]) : int(ends[texts.offset + len(texts)])]) if text else b""

@@ -13,7 +13,7 @@ _NUMBER: Final = r"\A[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\z"
 
 
 def read_numbers(texts: pa.StringArray) -> pa.DoubleArray:
-    """Decimal numbers, with a dot and an exponent or without, as float64; null for any other text, and beyond its range."""
+    """Read decimal numbers as float64. A dot and an exponent are optional. Any other text, or one out of range, gives null."""
     codes = texts.dictionary_encode()
     unique = codes.dictionary
     looks = pc.match_substring_regex(unique, _NUMBER)
@@ -22,7 +22,7 @@ def read_numbers(texts: pa.StringArray) -> pa.DoubleArray:
 
 
 def write_numbers(values: pa.DoubleArray) -> pa.StringArray:
-    """The shortest text that reads back as the same number; null for what JSON has no number for."""
+    """Write each number as the shortest text that reads back as the same number; null for NaN and the infinities."""
     floats = values.fill_null(np.nan).to_numpy(zero_copy_only=False)
     texts = orjson.dumps(floats, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",") if len(floats) else []
     return pa.array(texts, pa.string(), mask=~np.isfinite(floats))

@@ -1,4 +1,4 @@
-"""Parquet, a row group at a time."""
+"""Parquet files, written one row group at a time, so that a file of any size fits into memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def parquet_file(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:
-    """Parquet with zstd, a chunk for each row group. batches: small ones, of this schema."""
+    """Write Parquet with zstd, a chunk for each row group. batches: small ones, of this schema."""
     sink = BytesIO()
     with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
         for group in _groups(batches):

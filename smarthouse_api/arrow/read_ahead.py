@@ -17,10 +17,10 @@ def read_ahead(
     max_bytes: int = READ_AHEAD_BYTES,
     size_of: Callable[[Chunk], int] = len,  # type: ignore[assignment]
 ) -> Generator[Chunk]:
-    """The same chunks, made in a thread that runs ahead by at most `max_bytes` and the chunk that it is making.
+    """Yield the same chunks, made in a thread that runs ahead by at most `max_bytes` and the chunk that it is making.
 
-    The thread starts with the first chunk asked for. What it raises is raised here. When this iterator is closed, the thread
-    finishes the chunk that it is making, closes `chunks`, and is joined.
+    The thread starts when the first chunk is asked for. An exception in the thread is raised here. When this iterator is
+    closed, the thread finishes the chunk that it is making, closes `chunks`, and is joined.
     """
     ahead = _Ahead(max_bytes, size_of)
     thread = threading.Thread(target=ahead.fill, args=(chunks,), name="read-ahead", daemon=True)
@@ -33,7 +33,7 @@ def read_ahead(
 
 
 class _Ahead(Generic[Chunk]):
-    """The chunks between the thread that makes them and the one that takes them."""
+    """Passes chunks from the thread that makes them to the one that takes them, and stops the first if it is too far ahead."""
 
     def __init__(self, max_bytes: int, size_of: Callable[[Chunk], int]) -> None:
         self._size_of = size_of
@@ -59,7 +59,7 @@ class _Ahead(Generic[Chunk]):
             self._changed.notify_all()
 
     def _put(self, chunk: Chunk | None) -> bool:
-        """Whether another chunk is wanted. Waits for room."""
+        """Pass on a chunk, and wait for room. Returns whether another chunk is wanted."""
         if chunk is None:
             return False
         with self._changed:

@@ -1,4 +1,4 @@
-"""Rows of one schema, to be written in any format: record batches, their repeated values written as text once."""
+"""Rows of one schema, to be written in any format. A value that repeats in record batches is turned into text only once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
 
 
 class SchemaRows:
-    """Makes a `RowSource` of batches that have the columns of `schema`: texts, numbers and times.
+    """Makes record batches writable in every format: a `RowSource` of texts, numbers and times.
 
-    objects: the text columns that hold JSON objects, which `json` and `jsonl` write as such. Texts may be of any kind of
-    string, dictionary-encoded as well. Raises `ValueError` for a batch of other columns.
+    batches: they have the columns of `schema`, else `ValueError` is raised; their texts may be of any string type, also
+    dictionary-encoded. objects: the text columns that hold JSON objects, which `json` and `jsonl` write as objects.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class SchemaRows:
 
 
 def _encoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """A column as places in its unique values, and these."""
+    """Return a column as each row's place among the unique values, and the unique values."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
         return column.indices, column.dictionary

@@ -17,9 +17,9 @@ SLICE_ROWS: Final = 16_384
 
 
 def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The rows in pieces of bounded size.
+    """Cut the rows into pieces of bounded size.
 
-    Measured before any column is expanded, for a view or a dictionary holds a long text once and shows it in every row.
+    The size is measured before a column is expanded: a view or a dictionary holds a long text once for many rows.
     """
     columns = [_shared(column) for column in batch.columns]
     whole = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
@@ -29,7 +29,7 @@ def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def lengths(column: pa.Array) -> npt.NDArray[np.int64]:
-    """The bytes of text in each row; none where the column is not of text."""
+    """Measure the bytes of text in each row; 0 if the column holds no text."""
     if pa.types.is_dictionary(column.type):
         found = pc.binary_length(column.dictionary).take(column.indices)
     elif pa.types.is_string_view(column.type):
@@ -45,7 +45,7 @@ def lengths(column: pa.Array) -> npt.NDArray[np.int64]:
 
 
 def spans(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Start and length of runs of rows that are small enough for one slice. sizes: bytes of each row."""
+    """Yield start and length of each run of rows that is small enough for one slice. sizes: bytes of each row."""
     ends = np.cumsum(sizes)
     start = 0
     while start < len(ends):
@@ -57,7 +57,7 @@ def spans(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
 
 
 def _shared(column: pa.Array) -> pa.Array:
-    """Views as a dictionary, and a dictionary's texts as large strings: both then stay as small as they came."""
+    """Turn views into a dictionary, and a dictionary's texts into large strings: both then stay as small as they came."""
     if pa.types.is_string_view(column.type):
         column = column.dictionary_encode()
     if pa.types.is_dictionary(column.type):

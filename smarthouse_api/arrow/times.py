@@ -41,25 +41,25 @@ def microseconds(at: datetime) -> int:
 
 
 def time_of(us: int) -> datetime:
-    """The inverse of `microseconds`."""
+    """Return the time that is so many microseconds after 1970, UTC: the inverse of `microseconds`."""
     return EPOCH + timedelta(microseconds=us)
 
 
 def time_text(at: datetime) -> str:
-    """RFC 3339, UTC, with microseconds even where there are none."""
+    """Write a time as RFC 3339 in UTC, always with six digits of microseconds."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def seconds_text(at: datetime) -> str:
-    """The same to the second, for people."""
+    """Write a time as RFC 3339 in UTC to the second, for people."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class ReadTime(NamedTuple):
-    """A time as a text names it.
+    """Keeps a time as a client wrote it, so that its offset, its fraction and a missing clock can still be told.
 
-    local: by the text's own clock, to the second. fraction: of a second, the text from its dot on. offset: of the clock, None
-    if the text names none. is_day: the text is a date alone.
+    local: the time by the text's own clock, to the second. fraction: the fraction of a second as text, dot included. offset:
+    of the clock from UTC; None if the text names none. is_day: the text is a date alone.
     """
 
     local: datetime
@@ -69,17 +69,17 @@ class ReadTime(NamedTuple):
 
     @property
     def us(self) -> int:
-        """Microseconds since 1970, UTC; what has no offset is in UTC. Digits beyond the sixth do not count."""
+        """Microseconds since 1970, UTC. A time without an offset is in UTC. Digits beyond the sixth do not count."""
         since = self.utc_since()
         whole = (since.days * 86_400 + since.seconds) * 1_000_000
         return whole + int(self.fraction[1:7].ljust(6, "0")) if self.fraction else whole
 
     def utc(self) -> datetime:
-        """In UTC, to the second, without a zone. Raises `OverflowError` beyond the years 1 to 9999."""
+        """Return the time in UTC, to the second, without a zone. Raises `OverflowError` beyond the years 1 to 9999."""
         return self.local - self.offset if self.offset else self.local
 
     def utc_since(self) -> timedelta:
-        """Since 1970, to the second."""
+        """Return the duration since 1970, to the second."""
         since = self.local - _EPOCH
         return since - self.offset if self.offset else since
 

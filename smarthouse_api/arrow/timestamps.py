@@ -1,4 +1,7 @@
-"""Columns of times: what the lake keeps them as, and how they are read from text and written as text, a column at a time."""
+"""Columns of times: their type in the lake, and how a whole column is read from text and written as text.
+
+Single times are in `times`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _TIME: Final = np.dtype([("date", "S10"), ("t", "S1"), ("clock", "S9"), ("milli"
 
 
 def write_times(times: pa.TimestampArray) -> pa.StringArray:
-    """Times in microseconds as `2026-03-01T12:34:56.123456Z`; null outside the years 1 to 9999, which RFC 3339 cannot say.
+    """Write times in microseconds as `2026-03-01T12:34:56.123456Z`; null outside the years 1 to 9999, which RFC 3339 lacks.
 
     Tables of digits: 50 ns a time, where Arrow's own cast takes 1100.
     """
@@ -48,16 +51,16 @@ def write_times(times: pa.TimestampArray) -> pa.StringArray:
 
 @functools.cache
 def _clock() -> tuple[np.ndarray, np.ndarray]:
-    """Each second of a day as `12:34:56.`, and each number of three digits."""
+    """Make two tables: each second of a day as `12:34:56.`, and each number of three digits."""
     seconds = [b"%02d:%02d:%02d." % (s // 3600, s // 60 % 60, s % 60) for s in range(86_400)]
     return np.array(seconds, "S9"), np.array([b"%03d" % n for n in range(1000)], "S3")
 
 
 def read_times(texts: pa.StringArray, read_odd: Callable[[str], int | None]) -> pa.TimestampArray:
-    """Times in UTC, years 1 to 9999; null for what is no time.
+    """Read texts as times in UTC; null for a text that is no time, or is outside the years 1 to 9999.
 
-    A text such as `2026-03-01T12:34:56.123456+01:00` is read by Arrow, a column at a time, if it has an offset; any other by
-    `read_odd`, each once, which gives microseconds since 1970, or None.
+    Arrow reads texts with an offset, such as `2026-03-01T12:34:56+01:00`, a column at a time. `read_odd` reads every other
+    text, each different one once; it returns microseconds since 1970, or None.
     """
     usual = pc.match_substring_regex(texts, _USUAL)
     nothing = pa.scalar(None, pa.string())
@@ -74,7 +77,7 @@ def read_times(texts: pa.StringArray, read_odd: Callable[[str], int | None]) -> 
 
 
 def possible(times: pa.TimestampArray) -> pa.TimestampArray:
-    """The times, null outside the years 1 to 9999."""
+    """Replace times outside the years 1 to 9999 by null."""
     ticks = times.cast(pa.int64())
     are_possible = pc.and_(pc.greater_equal(ticks, FIRST_US), pc.less_equal(ticks, LAST_US))
     return pc.if_else(are_possible, times, pa.scalar(None, TIMESTAMP))

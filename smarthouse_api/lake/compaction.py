@@ -1,4 +1,4 @@
-"""Compaction: the small files of a table are merged, and the files that nobody needs any more are removed."""
+"""Compaction: small files of a table are merged, and files that no snapshot needs any more are removed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _SECONDS = 60.0
 
 
 class Compaction:
-    """Keeps the files of a table few, once a minute.
+    """Keeps reading fast: once a minute, it merges a table's small files and removes the files that were replaced.
 
-    compact_files: a partition is compacted once it has this many files. has_dead: there may be files that nobody needs.
+    compact_files: a partition is compacted once it has this many files. has_dead: whether there may be files that no snapshot
+    needs.
     """
 
     def __init__(self, table: LakeTable, compact_files: int, *, has_dead: bool = False) -> None:
@@ -25,13 +26,13 @@ class Compaction:
         return time.monotonic() - self._done_at >= _SECONDS
 
     def expect_dead(self) -> None:
-        """Note that there may be files that nobody needs: they go with the next compaction."""
+        """Note that there may be files that no snapshot needs. The next compaction removes them."""
         self._has_dead = True
 
     def compact(self, lease: Lease, is_over: Callable[[], bool]) -> None:
-        """Compact the table, then drop what compaction replaced as soon as nobody can be reading it.
+        """Compact the table, then remove the files that compaction replaced, once no reader can need them.
 
-        lease: the writer's. is_over: asked after each step; the rest is left for another turn.
+        lease: the writer's. is_over: asked after each step; if it says so, the rest is left for the next call.
         """
         if self._table.compact(lease, self._compact_files, is_over):
             self._has_dead = True

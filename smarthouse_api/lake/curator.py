@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Part:
-    """Entries of one queue that are committed together. sequences: theirs, ascending. tables: their rows."""
+    """Carries the entries of one queue through one commit. sequences: of the entries, ascending. tables: their rows."""
 
     sequences: list[int] = field(default_factory=list)
     tables: list[pa.Table] = field(default_factory=list)
@@ -70,35 +70,35 @@ class RowMaker(ABC, Generic[P]):
 
     @abstractmethod
     def taken(self, turn: Turn | None = None) -> int:
-        """The sequence up to which the queue knows that the lake holds it: in the turn, or now."""
+        """Return the sequence up to which the queue knows that the lake holds its entries: as of the turn, or now."""
 
     @abstractmethod
     def overtake(self, turn: Turn, held: int) -> None:
-        """Pass over all sequences up to one that the table holds and the queue has not given yet; or raise."""
+        """Skip all sequences up to `held`, which the table holds although the queue has not given it yet; or raise."""
 
     @abstractmethod
     def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[P, list[Entry]]:
-        """What a dead curator has left from `taken` to `held`: a part, and the entries in it that the table does not hold."""
+        """Read what a dead curator left from `taken` to `held`: a part, and its entries that the table does not hold."""
 
     @abstractmethod
     def size(self, entry: Entry) -> int:
-        """Bytes that the entry counts for in a commit."""
+        """Return the bytes that an entry counts for in a commit."""
 
     @abstractmethod
     def rows(self, entries: Sequence[Entry], until: int) -> P:
-        """Make rows of entries, which are all up to the sequence `until`."""
+        """Make rows of entries. until: the sequence up to which these are all."""
 
     def announce(self, turn: Turn, part: P) -> None:
-        """Keep what must be there before the lake holds the part."""
+        """Store whatever must be stored before the lake holds the part."""
 
     @abstractmethod
     def record(self, turn: Turn, part: P) -> Turn:
-        """Note that the lake holds the part, and drop what need not stay. Returns the turn as it then is."""
+        """Note that the lake holds the part, and drop its entries from the queue. Returns the turn as it then is."""
 
 
 @dataclass
 class _Work:
-    """A queue that is being curated. read: the sequence up to which it was read. is_lost: the turn is over."""
+    """Tracks how far one queue is curated. read: the sequence up to which the queue was read. is_lost: the turn is over."""
 
     maker: RowMaker[Any]
     turn: Turn
@@ -107,7 +107,7 @@ class _Work:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """A step of the turn: if the turn is over, the rest of the step is left to the next turn, which asks the lake."""
+        """Do one step of the turn. If the turn is over, leave the rest of the step to the next turn, which asks the lake."""
         try:
             yield
         except Conflict:
@@ -116,7 +116,7 @@ class _Work:
 
 
 class Curator:
-    """Brings queues into one table, each entry exactly once. batch_entries: what one commit takes in at most."""
+    """Brings the entries of queues into one table, each exactly once. batch_entries: most entries in one commit."""
 
     def __init__(self, table: LakeTable, settings: LakeSettings, batch_entries: int) -> None:
         self._table, self._batch_bytes, self._batch_entries = table, settings.curate_batch_bytes, batch_entries
@@ -148,12 +148,13 @@ class Curator:
             time.sleep(_BREATH_SECONDS)
 
     def curate(self, lease: Lease, makers: Sequence[RowMaker[Any]], interrupted: Callable[[], bool]) -> None:
-        """Bring into the lake what is pending of these queues, which should not be many at once.
+        """Bring the pending entries of these queues into the lake. Give few queues at once.
 
-        lease: the writer's. interrupted: asked after each commit; the rest stays pending. One commit is made at least: however
-        slow a store is, the next turn finds less to do. A queue that another is at, or that is gone, is left out.
+        lease: the writer's. interrupted: asked after each commit; if it says so, the rest stays pending. At least one commit is
+        made, so that the next turn finds less to do even with a slow store. A queue that another process curates, or that is
+        gone, is left out.
 
-        Raises `Forestalled` and `LeaseLost` when another took over the table.
+        Raises `Forestalled` or `LeaseLost` if another process took over the table.
         """
         snapshot = self._table.open_or_create()
         held = self._table.held(snapshot, [maker.log for maker in makers])
@@ -170,7 +171,7 @@ class Curator:
         pa.default_memory_pool().release_unused()
 
     def _begin(self, snapshot: DeltaTable, maker: RowMaker[Any], held: int) -> _Work | None:
-        """A turn at a queue that knows of all that the lake holds; None when there is none to be had.
+        """Take a turn at a queue, and settle what a dead curator left; None if another has the turn, or the queue is gone.
 
         held: the highest sequence that the snapshot holds.
         """
@@ -193,10 +194,10 @@ class Curator:
         raise StoreUnavailable("the state store and the lake do not agree")
 
     def _settle(self, snapshot: DeltaTable, maker: RowMaker[Any], turn: Turn, held: int) -> None:
-        """Record what the lake holds up to a sequence.
+        """Record that the lake holds the entries up to a sequence.
 
-        If the lake does not hold an entry under those sequences, only move that to the end of the queue, and leave the rest to
-        another turn: a turn that began before the moving would not end if a failover undoes the moving.
+        If the lake does not hold some of them, only move these to the end of the queue, and leave the rest to another turn: a
+        turn that began before the moving would not end if a failover undoes the moving.
         """
         part, missing = maker.left(snapshot, turn, held)
         for entry in missing:
@@ -208,7 +209,7 @@ class Curator:
         maker.record(turn, part)
 
     def _read(self, works: Sequence[_Work]) -> list[tuple[_Work, Part]]:
-        """The next entries of queues, as many as one commit takes in."""
+        """Read the next entries of queues, as many as one commit takes in."""
         parts, size, count = list[tuple[_Work, Part]](), 0, 0
         for work in works:
             if work.is_lost or work.read >= work.turn.last:
@@ -248,7 +249,7 @@ class Curator:
 def together_or_apart(
     items: Sequence[Item], make: Callable[[Sequence[Item]], pa.Table], refuse: Callable[[Item], None]
 ) -> Iterator[pa.Table]:
-    """Make rows of all items together; or, if one of them proves impossible, of each apart and without that one.
+    """Make rows of all items together. If that fails, make rows of each item apart, and leave out the items that fail.
 
     refuse: is told of an item while its exception is handled. Raises `StoreError` and `MemoryError` of all together.
     """

@@ -1,4 +1,4 @@
-"""What runs a query over a snapshot of the lake."""
+"""The port of a query engine: it runs a query over a snapshot of the lake."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from sqlglot import exp
 
 
 class Engine(ABC):
-    """Runs queries over snapshots of the lake. May be made before a fork, and is used after it, by many threads at once."""
+    """Runs queries over snapshots of the lake, in this process or on a server.
+
+    It may be made before a fork. After the fork, many threads use it at once.
+    """
 
     @abstractmethod
     def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
-        """Run `query`, whose FROM is the snapshot `table`: its result, batch by batch, in no order.
+        """Run `query`, whose FROM is the snapshot `table`, and yield its result batch by batch, in no order.
 
         Columns have the names and types of the table, except that a text may come as a `string_view`. Read the result without
         pausing, to its end, or close it, which stops the query. Raises `Unavailable` or `StoreUnavailable`, at the first batch
@@ -24,7 +27,7 @@ class Engine(ABC):
 
     @abstractmethod
     def check(self) -> str:
-        """One line for readiness; raises `Unavailable` when it does not answer."""
+        """Return one line for readiness. Raises `Unavailable` if the engine does not answer."""
 
     def close(self) -> None:  # noqa: B027
         """Let go of connections. They are made again when the engine is next used."""

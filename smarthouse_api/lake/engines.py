@@ -14,7 +14,7 @@ from smarthouse_api.lake.table import lake_faults
 
 
 class DataFusion(Postgres):
-    """The SQL of the engine inside `deltalake`: PostgreSQL's, with timestamps beyond the nanosecond range."""
+    """Writes a query in the SQL of the engine inside `deltalake`: PostgreSQL's, with timestamps beyond the nanosecond range."""
 
     class Generator(Postgres.Generator):  # type: ignore[misc, valid-type] # sqlglot names its generators at run time
         TRANSFORMS = {  # noqa: RUF012 - the dialect's own way to say it
@@ -26,7 +26,7 @@ class DataFusion(Postgres):
 
 
 class EmbeddedEngine(Engine):
-    """Runs queries in this process, by DataFusion."""
+    """Runs queries in this process, with the DataFusion engine that `deltalake` brings along."""
 
     # Large batches: what follows has a cost for each batch in Python.
     SESSION = {"datafusion.execution.batch_size": "8192"}  # noqa: RUF012

@@ -31,7 +31,10 @@ Ordered = TypeVar("Ordered", date, int)
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A condition on a column of `files_of`: a wanted file has at least (is_least) or at most this value, of its type."""
+    """Rules out files that cannot hold a wanted row, by one of their statistics.
+
+    column: of `files_of`. value: a wanted file has at least this value (is_least), or at most this value.
+    """
 
     column: str
     value: pa.Scalar
@@ -39,7 +42,7 @@ class Bound:
 
 
 def that_can_match(files: pa.Table, bounds: list[Bound]) -> pa.Table:
-    """Pass over the files that are out of a bound. A file that does not tell a value may hold any."""
+    """Drop the files that are out of a bound. A file without the statistic may hold any value, and is kept."""
     possible = pc.scalar(True)
     for bound in bounds:
         if bound.column in files.column_names:
@@ -49,14 +52,14 @@ def that_can_match(files: pa.Table, bounds: list[Bound]) -> pa.Table:
 
 
 def shares_of(files: pa.Table, max_rows: int, max_bytes: int) -> Shares:
-    """The share of each file. max_rows, max_bytes: of one part."""
+    """Return the share of each file. max_rows, max_bytes: of one part."""
     rows, size = (files[name].to_numpy().astype(np.float64) for name in ("num_records", "size_bytes"))
     shares: Shares = np.maximum(rows / max_rows, size / max_bytes)
     return shares
 
 
 def packed_keys(shares: Mapping[Ordered, float]) -> Iterator[list[Ordered]]:
-    """Put keys together in order, as many as have shares of at most 1 in all; one with more comes alone."""
+    """Pack keys in order, so that the shares of a pack add up to at most 1. A key with a larger share comes alone."""
     pack: list[Ordered] = []
     held = 0.0
     for key, share in sorted(shares.items()):
@@ -70,10 +73,10 @@ def packed_keys(shares: Mapping[Ordered, float]) -> Iterator[list[Ordered]]:
 
 
 def packed_sequences(low: Sequences, high: Sequences, shares: Shares) -> Iterator[tuple[int, int]]:
-    """Part the sequences that files span into ranges that hold a share of 1 in all. The first ranges hold less, so that the
-    first row comes soon.
+    """Split the sequences of files into ranges with a share of 1 each. The first ranges are smaller, so that the first row
+    comes soon.
 
-    low, high: the first and the last of each file. shares: of each sequence in a file.
+    low, high: the first and the last sequence of each file. shares: for each file, the share of one of its sequences.
     """
     room, held, first = _FIRST_SHARE, 0.0, -1
     last = first
@@ -92,7 +95,7 @@ def packed_sequences(low: Sequences, high: Sequences, shares: Shares) -> Iterato
 
 
 def _levels(low: Sequences, high: Sequences, shares: Shares) -> Iterator[tuple[int, int, float]]:
-    """Stretches of sequences that lie in the same files, the end exclusive, with what one sequence has of all their shares."""
+    """Yield runs of sequences that lie in the same files: begin, end (exclusive), and the share of one sequence in all."""
     edges, places = np.unique(np.concatenate([low, high + 1]), return_inverse=True)
     counts, levels = np.zeros(len(edges), np.int64), np.zeros(len(edges))
     for sign, at in ((1, places[: len(low)]), (-1, places[len(low) :])):
@@ -105,11 +108,11 @@ def _levels(low: Sequences, high: Sequences, shares: Shares) -> Iterator[tuple[i
 
 
 def within_days(days: tuple[date, date]) -> exp.Condition:
-    """A row's day of arrival is between the first and the last of these, both inclusive."""
+    """Make the condition that a row's day of arrival is between the first and the last of these, both inclusive."""
     first, last = (exp.cast(exp.Literal.string(day.isoformat()), "date") for day in days)
     return exp.column("day").between(first, last)
 
 
 def instant(us: int) -> exp.Condition:
-    """A timestamp in UTC, exact for every year that a date can have. us: microseconds since 1970, of the years 1 to 9999."""
+    """Write a timestamp in UTC as SQL, exact for the years 1 to 9999. us: microseconds since 1970."""
     return exp.UnixToTime(this=exp.Literal.number(us), scale=exp.Literal.number(6))

@@ -36,11 +36,10 @@ with warnings.catch_warnings():
     from pyspark.sql.connect.proto.base_pb2_grpc import SparkConnectServiceStub
 
 ANSWER_SECONDS = 5.0
-"""How long an endpoint may take to say that it is there. It is asked before each query, and so often while one runs."""
+"""Seconds that an endpoint may take to answer a check. It is checked before each query, and at this interval during one."""
 
 QUERY_SECONDS = 120.0
-"""How long one query may take, from its start to its last row, of which an export wants some 65,000 at a time; it is also the
-longest wait for the first, of an endpoint that is there and works."""
+"""Seconds that one query may take, from its start to its last row. An export asks for some 65,000 rows at a time."""
 
 _URL = re.compile(r"sc://(\[[0-9A-Fa-f:.]+\]|[^\s/:;?#@\[\]]+)(:[0-9]+)?(/(;[^\s;=?#]+=[^\s;=?#]*)*)?")
 _SSL = re.compile(r";use_ssl=(?!(true|false)(;|$))")
@@ -91,7 +90,7 @@ class SparkEngine(Engine):
             session.close()
 
     def _ready(self) -> _Session:
-        """A session that has just answered. One that had answered before may be gone with its server: then a new one."""
+        """Return a session that has just answered. If an older one is gone with its server, open a new one."""
         session = self._current()
         try:
             session.prepare()
@@ -109,7 +108,7 @@ class SparkEngine(Engine):
             return self._session
 
     def _drop(self, session: _Session) -> None:
-        """Use it no more. Queries of other threads may still run in it: the last of them closes its channel."""
+        """Stop using a session. Queries of other threads may still run in it: the last of them closes its channel."""
         with self._lock:
             if self._session is session:
                 self._session = None
@@ -131,7 +130,7 @@ class SparkEngine(Engine):
 
 
 class _Session:
-    """A session on the server over a channel of its own. Its id is of our making, so that nothing is asked to make it.
+    """Talks to the server in one session, over a channel of its own. We choose the session's id, so opening asks nothing.
 
     Every method but `close` raises `grpc.RpcError`.
     """
@@ -149,14 +148,14 @@ class _Session:
         }
 
     def prepare(self) -> None:
-        """Find out that the server is there and hold it to UTC, which the results' times are in."""
+        """Check that the server answers, and set its time zone to UTC, in which results have their times."""
         zone = pb.ConfigRequest.Set(pairs=[pb.KeyValue(key="spark.sql.session.timeZone", value="UTC")])
         request = pb.ConfigRequest(operation=pb.ConfigRequest.Operation(set=zone), **self._names)
         self._server.Config(request, timeout=self._answer_seconds, metadata=self._headers)
         self.answered = True
 
     def run(self, plan: pb.Plan, schema: pa.Schema, seconds: float) -> Iterator[pa.RecordBatch]:
-        """The plan's result, one message of the server at a time. A query that is not read to its end is interrupted.
+        """Yield the plan's result, one message of the server at a time. A query that is not read to its end is interrupted.
 
         schema: has the types that the columns are to have, by their names.
         """
@@ -188,9 +187,9 @@ class _Session:
         self._channel.close()
 
     def _interrupt(self, operation: str) -> None:
-        """Cancelling a call ends its answers alone: the server would go on with the work.
+        """Have the server stop an operation: cancelling the call would end its answers, and not its work.
 
-        It is not waited for, because a server whose threads are all at work may take long to see it.
+        The interrupt is not waited for, because a server whose threads are all busy may take long to see it.
         """
         kind = pb.InterruptRequest.INTERRUPT_TYPE_OPERATION_ID
         request = pb.InterruptRequest(interrupt_type=kind, operation_id=operation, **self._names)
@@ -199,7 +198,7 @@ class _Session:
 
 
 class _Watch(threading.Thread):
-    """Cancels a call once its server no longer answers anything: on its own it would wait for its deadline."""
+    """Cancels a call once its server no longer answers: without this, the call would wait for its deadline."""
 
     def __init__(self, session: _Session, call: Any, seconds: float) -> None:
         super().__init__(name="engine-watch", daemon=True)
@@ -217,8 +216,8 @@ class _Watch(threading.Thread):
 
 
 def _plan(table: DeltaTable, query: exp.Select) -> pb.Plan:
-    """`query` as Spark's SQL over the snapshot. Texts travel beside it, as values: Spark would unescape them, and put its own
-    settings and its server's environment in the place of `${...}`.
+    """Write `query` as Spark's SQL over the snapshot. Texts are sent apart, as values: in the SQL, Spark would unescape them,
+    and replace `${...}` by its settings or its server's environment.
     """
     texts: dict[str, pb.Expression] = {}
 
@@ -241,10 +240,10 @@ def _plan(table: DeltaTable, query: exp.Select) -> pb.Plan:
 
 
 def _location(uri: str) -> str:
-    """A table's URI as Hadoop has it, below Spark: its paths are not escaped, and its S3 is `s3a`. Sail takes either."""
+    """Write a table's URI as Hadoop, below Spark, expects it: paths unescaped, and `s3a` for S3. Sail takes either."""
     return re.sub("^s3://", "s3a://", unquote(uri))
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch with the types that its columns have in the table."""
+    """Cast a batch to the types that its columns have in the table."""
     return batch.cast(pa.schema([(name, schema.field(name).type) for name in batch.schema.names]))

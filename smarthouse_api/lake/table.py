@@ -41,12 +41,12 @@ _ATTEMPTS = 10
 
 
 class Forestalled(StoreUnavailable):
-    """Another writer committed first; nothing was committed."""
+    """Tells a writer that another one committed first; its own commit was refused as a whole."""
 
 
 @contextmanager
 def lake_faults() -> Iterator[None]:
-    """Turns what `deltalake` and Arrow raise into `StoreUnavailable`."""
+    """Turn the exceptions of `deltalake` and Arrow into `StoreUnavailable`."""
     try:
         yield
     except CommitFailedError as fault:
@@ -57,10 +57,10 @@ def lake_faults() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table is made of, and what it is called.
+    """Defines one table of the lake: its name, its columns, and how its files are partitioned.
 
-    name: in the object store. lease: of its writer, and of its readers. partitions: the columns by which its files are parted,
-    `day` (of arrival, UTC) among them. statistics: the columns by which a reader can pass over whole files.
+    name: in the object store. lease: the name of its writer's lease, and of its readers'. partitions: the columns that decide
+    in which file a row is, `day` (of arrival, UTC) among them. statistics: the columns by which a reader can skip whole files.
     """
 
     name: str
@@ -72,38 +72,38 @@ class Layout:
 
 
 class LakeTable:
-    """Reads and writes a table in one object store. Holds no open handle, so that it can be made before a fork."""
+    """Reads and writes one table in an object store. It holds no open handle, so that it can be made before a fork."""
 
     def __init__(self, objects: ObjectStore, leases: Leases, layout: Layout, writer: WriterProperties = WRITER) -> None:
         self._objects, self._leases, self._layout, self._writer = objects, leases, layout, writer
 
     def condition(self) -> str:
-        """One line for readiness; raises `StoreUnavailable` when the table cannot be read."""
+        """Return one line for readiness. Raises `StoreUnavailable` if the table cannot be read."""
         table = self.open()
         return "no table yet" if table is None else f"version {table.version()} can be read"
 
     def try_write(self) -> Lease | None:
-        """The writer's lease, to be released; None while another writes."""
+        """Return the writer's lease, to be released; None while another process writes."""
         return self._leases.try_hold(self._layout.lease)
 
     def writing(self, wait_seconds: float) -> AbstractContextManager[Lease]:
-        """Hold the writer's lease, waiting for another at most so long. Raises `TimeoutError`."""
+        """Hold the writer's lease. Waits at most `wait_seconds` for another writer, then raises `TimeoutError`."""
         return self._leases.hold(self._layout.lease, wait_seconds)
 
     def reading(self) -> Lease:
-        """A reader's lease, to be released: it is waited for before the files of its snapshot go."""
+        """Return a reader's lease, to be released. The files of its snapshot stay until then."""
         return self._leases.share(self._layout.lease)
 
     def is_read(self) -> bool:
-        """Whether somebody may be reading the files of an older snapshot."""
+        """Return whether a reader may still need the files of an older snapshot."""
         return bool(self._leases.shared(self._layout.lease))
 
     def break_readers(self, wait_seconds: float) -> None:
-        """Wait for the readers that are there, at most so long, then break them off."""
+        """Wait at most `wait_seconds` for the present readers to finish, then break their leases."""
         self._leases.break_shared(self._layout.lease, wait_seconds)
 
     def open(self) -> DeltaTable | None:
-        """The latest snapshot; None before the first row was ever written."""
+        """Open the latest snapshot; None before the first row was ever written."""
         location = self._objects.table_location(self._layout.name)
         with lake_faults():
             for attempt in range(1, _ATTEMPTS + 1):
@@ -118,18 +118,18 @@ class LakeTable:
         return None
 
     def open_or_create(self) -> DeltaTable:
-        """The latest snapshot, to be written to."""
+        """Open the latest snapshot to write to, and create the table if it does not exist."""
         return self.open() or self._create()
 
     def held(self, snapshot: DeltaTable, logs: Iterable[str]) -> dict[str, int]:
-        """The sequence up to which a snapshot holds everything of each log; 0 when it holds nothing."""
+        """Return for each log the sequence up to which a snapshot holds all its entries; 0 if it holds none."""
         with lake_faults():
             return {log: snapshot.transaction_version(log) or 0 for log in logs}
 
     def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
-        """Commit `rows` as everything up to a sequence of each of the logs; `snapshot` then holds them.
+        """Commit `rows` as all entries of each log up to its sequence; `snapshot` then holds them.
 
-        Raises `Forestalled` when another wrote of one of the logs since `snapshot`.
+        Raises `Forestalled` if another writer has committed entries of one of the logs since `snapshot`.
         """
         with lake_faults():
             write_deltalake(
@@ -141,14 +141,14 @@ class LakeTable:
             )
 
     def fence(self) -> None:
-        """Have every commit fail that was prepared before: rows of what is about to be deleted, and a compaction, whose file an
-        erasing takes for dead. delta-rs checks a compaction's commit against changed metadata alone.
+        """Make every commit fail that was prepared before: rows that are about to be deleted, and a compaction, whose new file
+        `erase_history` would take for dead. delta-rs checks a compaction's commit against changed metadata alone.
         """
         with lake_faults():
             self.open_or_create().alter.set_table_description(self._layout.description)
 
     def delete(self, predicate: str) -> None:
-        """Remove the rows from the table; their bytes stay until `erase_history`. predicate: SQL, of nothing that came."""
+        """Remove the rows from the table; their bytes stay until `erase_history`. predicate: SQL, without any client's text."""
         table = self.open()
         if table is not None:
             with lake_faults():
@@ -157,7 +157,7 @@ class LakeTable:
     def erase_history(self, lease: Lease) -> None:
         """Remove every file and log entry that the latest snapshot does not need, those of crashed writers included.
 
-        lease: the writer's. Whoever still reads an older snapshot fails.
+        lease: the writer's. A reader of an older snapshot fails.
         """
         if self.open() is None:
             return
@@ -174,9 +174,9 @@ class LakeTable:
             table.cleanup_metadata()
 
     def compact(self, lease: Lease, least_files: int, interrupted: Callable[[], bool]) -> bool:
-        """Merge the small files of partitions that have gathered too many; whether any were merged.
+        """Merge the small files of partitions that have too many. Returns whether any were merged.
 
-        lease: the writer's. interrupted: asked after each partition; the rest is left for another time.
+        lease: the writer's. interrupted: asked after each partition; if it says so, the rest is left for the next call.
         """
         table = self.open()
         if table is None:
@@ -206,15 +206,15 @@ class LakeTable:
 
 
 def files_of(snapshot: DeltaTable) -> pa.Table:
-    """The files of a snapshot with their partitions, sizes and statistics."""
+    """List the files of a snapshot with their partitions, sizes and statistics."""
     with lake_faults():
         return pa.RecordBatchReader.from_stream(snapshot.get_add_actions(flatten=True)).read_all()
 
 
 def _crowded(files: pa.Table, partitions: tuple[str, ...], least_files: int, today: date) -> list[tuple[Any, ...]]:
-    """Partitions worth merging. Of a day that is over, those with more than one file: hardly anything will be added to them.
-    Of today, those with many files, of which the largest is no longer most of the bytes, so that a row is rewritten a
-    logarithmic number of times; or with far too many files.
+    """Choose the partitions worth merging. Of past days: those with more than one file, since hardly a row will be added.
+    Of today: those with many files, the largest of which holds at most half of the bytes, so that a row is rewritten a
+    logarithmic number of times; and those with far too many files.
     """
     names = [f"partition.{name}" for name in partitions]
     sizes: list[tuple[str, str]] = [("size_bytes", "count"), ("size_bytes", "max"), ("size_bytes", "sum")]

@@ -1,4 +1,4 @@
-"""The chores of states: the lake takes in what was uploaded, soon or at once, and its files are kept few."""
+"""The chores of states: uploads are brought into the lake, and its small files are merged."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _BATCH_ENTRIES: Final = 1000
 
 
 class StatesChores:
-    """Brings uploads into the lake and keeps its files few: as chores without a request, and by the flush of an export.
+    """Brings uploads into the lake and merges its small files: in the background, and at once when an export needs them.
 
-    is_purging: whether a purge is under way; then nobody else should replace files of the lake. is_over: asked by each chore
-    between its steps; one step is done in any case. Each chore has a turn of its own, so that a purge or an export that waits
-    gets the lake in between.
+    is_purging: whether a purge is under way; only the purge then replaces files of the lake. is_over: each chore asks it
+    between its steps; at least one step is done. Each chore takes the lake anew, so that a waiting purge or export gets it in
+    between.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class StatesChores:
         self._curator.flush(self._rows())
 
     def curate(self, is_over: Callable[[], bool]) -> None:
-        """Take in what is pending. Before a compaction, look even if nothing is: a state store older than the lake shows."""
+        """Bring pending uploads into the lake. When a compaction is due, do so even without any: an old state store shows."""
         self._may_compact = False
         is_due = self._compaction.is_due() or bool(self._uploads.queue.read(limit=1))
         if is_due and (lease := self._table.try_write()) is not None:
@@ -58,7 +58,7 @@ class StatesChores:
                     self._compaction.compact(lease, is_over)
 
     def expect_dead(self) -> None:
-        """Crashed writers may have left files behind: they go with the next compaction."""
+        """Note that crashed writers may have left files behind. The next compaction removes them."""
         self._compaction.expect_dead()
 
     def _rows(self) -> StateRows:

@@ -44,7 +44,10 @@ def normalised_uuid(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A home as it stands. name, version: of its document, which changes when the home is forgotten. key: its internal key."""
+    """Identifies a home that is not forgotten, so that a commit can depend on that.
+
+    name, version: of its document, which goes when the home is forgotten. key: its internal key.
+    """
 
     name: str
     version: int
@@ -59,19 +62,19 @@ class Homes:
         self._seen: dict[str, Home] = {}
 
     def tag(self, uuid: str) -> str:
-        """A name for the home that says nothing of its UUID."""
+        """Name the home without telling its UUID."""
         return hmac.digest(self._keyring.key("home"), uuid.encode(), "sha256").hex()
 
     def installation(self) -> str:
-        """A name for this installation that says nothing of its secret."""
+        """Name this installation without telling its secret."""
         return self._keyring.key("installation").hex()[:16]
 
     def recall(self, uuid: str) -> Home | None:
-        """The home as this process saw it last, for a commit on its version; if it never saw the home, as `find`."""
+        """Return the home as this process saw it last, for a commit on its version. If it never saw the home, find it."""
         return self._seen.get(self.tag(uuid)) or self.find(uuid)
 
     def find(self, uuid: str) -> Home | None:
-        """The home as it stands now; None for a UUID that was never seen, or whose home is hidden."""
+        """Find the home as it stands now; None for a UUID that was never seen, or whose home is hidden."""
         tag = self.tag(uuid)
         found = self._state.get(SPACE, f"home/{tag}")
         if found is None:
@@ -83,14 +86,14 @@ class Homes:
         return home
 
     def find_or_add(self, uuid: str) -> Home:
-        """The home, made on first sight: before any byte of it is kept, so that forgetting finds whatever a crash leaves."""
+        """Find the home, or add it: before any byte of it is kept, so that forgetting finds whatever a crash leaves."""
         while (home := self.find(uuid)) is None:
             with suppress(Conflict):
                 self._state.put(SPACE, f"home/{self.tag(uuid)}", secrets.token_hex(16).encode(), expect=ABSENT)
         return home
 
     def hide(self, uuid: str) -> None:
-        """Hide all that the home ever sent, at once, from every new reader; what its UUID sends from now on is a new home's."""
+        """Hide all that the home ever sent from every new reader, at once. Later uploads of its UUID belong to a new home."""
         while (home := self.find(uuid)) is not None:
             hidden = (
                 Put(f"forgotten/{home.key}", str(time.time()).encode()),
@@ -104,7 +107,7 @@ class Homes:
         self._state.put(SPACE, f"streams/{self.tag(uuid)}/{home_id}", b"")
 
     def linked(self, uuid: str) -> list[int]:
-        """The homes of the Stream Data Store that are to be forgotten with this one."""
+        """Return the homes of the Stream Data Store that are to be forgotten with this one."""
         found = self._state.scan_all(SPACE, f"streams/{self.tag(uuid)}/")
         return [int(name.rpartition("/")[2]) for name, _ in found]
 
@@ -122,13 +125,13 @@ class Homes:
             self._state.put(SPACE, f"forgotten/{key}", b"0")
 
     def hidden(self) -> dict[str, float]:
-        """Homes that are hidden and not purged yet: internal key -> when it was hidden, in seconds since 1970."""
+        """Return the homes that are hidden and not purged yet: internal key -> when it was hidden, in seconds since 1970."""
         return {name.partition("/")[2]: float(document.value) for name, document in self._state.scan_all(SPACE, "forgotten/")}
 
     def unbroken(self) -> list[str]:
-        """The names of the documents that say that an older export may still send rows of a hidden home."""
+        """List the marks of hidden homes of which an older export may still send rows, by their documents' names."""
         return [name for name, _ in self._state.scan_all(SPACE, "unbroken/")]
 
     def known(self) -> set[str]:
-        """Internal keys of all homes that are not hidden."""
+        """Return the internal keys of all homes that are not hidden."""
         return {document.value.decode() for _, document in self._state.scan_all(SPACE, "home/")}

@@ -22,10 +22,10 @@ _ROWS_PER_ROW_OF_A_UNIT = 4
 
 @dataclass(frozen=True)
 class Filters:
-    """Which rows an export holds.
+    """Chooses the rows of an export by day, Home Assistant domain and unit, and writes the choice as an SQL condition.
 
-    since, until: first and last UTC day, both inclusive. types: Home Assistant domains, lower case. units: exact. Empty: all.
-    time_field: `changed` goes by the record's own time, `received` by its arrival.
+    since, until: first and last UTC day, both inclusive. types: Home Assistant domains, lower case. units: exact. An empty one
+    admits all. time_field: `changed` compares the record's own time, `received` its arrival.
     """
 
     since: date | None = None
@@ -50,7 +50,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class ExportPart:
-    """Rows that are sorted together, which bounds an export's memory: whole days, buckets of one day, or homes of one bucket.
+    """Bounds an export's memory: only the rows of one part are sorted together. A part is days, buckets of a day, or homes.
 
     days, buckets: the first and the last. homes: the first internal key that belongs to the part, and the first that does not.
     """
@@ -70,7 +70,7 @@ class ExportPart:
 
 
 def parts(files: pa.Table, filters: Filters) -> Iterator[ExportPart]:
-    """The parts of a snapshot that can hold a wanted row, in the order of an export.
+    """Yield the parts of a snapshot that can hold a wanted row, in the order of an export.
 
     files: `DeltaTable.get_add_actions(flatten=True)`.
     """
@@ -93,7 +93,7 @@ def parts(files: pa.Table, filters: Filters) -> Iterator[ExportPart]:
 
 
 def _ranges(days: tuple[date, date], buckets: tuple[int, int], count: int) -> Iterator[ExportPart]:
-    """Buckets of a day in `count` parts of about one size: internal keys are random, so equal ranges hold equal shares."""
+    """Split buckets of a day into `count` parts of about one size: keys are random, so equal ranges hold equal shares."""
     if count == 1:
         yield ExportPart(days, buckets)
         return
@@ -104,7 +104,7 @@ def _ranges(days: tuple[date, date], buckets: tuple[int, int], count: int) -> It
 def select_rows(
     part: ExportPart, filters: Filters, hidden: Iterable[str], groups: Sequence[tuple[str, str | None]] | None
 ) -> exp.Select:
-    """The rows of one part, in no order: the columns of `ROWS`, with the home's internal key, and `time`.
+    """Select the rows of one part, in no order: the columns of `ROWS`, with the home's internal key, and `time`.
 
     hidden: homes to leave out. groups: the only (type, unit) pairs to publish; None for all.
     """
@@ -115,7 +115,7 @@ def select_rows(
 
 
 def select_groups(filters: Filters, hidden: Iterable[str], min_homes: int) -> exp.Select:
-    """The (type, unit) pairs among the wanted rows that at least `min_homes` homes have."""
+    """Select the (type, unit) pairs among the wanted rows that at least `min_homes` homes have."""
     homes_seen = exp.Count(this=exp.Distinct(expressions=[exp.column("home")]))
     return (
         exp.select(exp.column("type"), exp.column("unit"))
@@ -127,13 +127,13 @@ def select_groups(filters: Filters, hidden: Iterable[str], min_homes: int) -> ex
 
 
 def _visible(filters: Filters, hidden: Iterable[str]) -> list[exp.Condition]:
-    """A row passes the filters, and is of no hidden home."""
+    """Make the conditions that a row passes the filters and is of no hidden home."""
     homes = sorted(hidden)
     return [filters.condition(), *([exp.not_(exp.column("home").isin(*homes))] if homes else [])]
 
 
 def _one_of_the_groups(groups: Sequence[tuple[str, str | None]]) -> exp.Condition:
-    """A term for each type, not for each pair: engines take seconds to plan a hundred alternatives."""
+    """Make one term for each type, not for each pair: engines take seconds to plan a hundred alternatives."""
     units: dict[str, list[str | None]] = {}
     for type_, unit in groups:
         units.setdefault(type_, []).append(unit)
@@ -149,7 +149,7 @@ def _has_one_of_the_units(units: Sequence[str | None]) -> exp.Condition:
 
 
 def _bounds(filters: Filters) -> list[Bound]:
-    """Of the files' days of arrival, or of the span of their records' own times."""
+    """Bound the files' days of arrival, or the span of their records' own times."""
     first, last = ("partition.day",) * 2 if filters.time_field == "received" else ("min.time", "max.time")
     since = [] if filters.since is None else [Bound(last, pa.scalar(filters.since, pa.date32()), is_least=True)]
     until = [] if filters.until is None else [Bound(first, pa.scalar(filters.until, pa.date32()), is_least=False)]

@@ -1,4 +1,4 @@
-"""Queued payloads as rows of the Delta table of states."""
+"""Rows for the Delta table of states, made of queued payloads."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class StateRows(RowMaker[Part]):
         self._uploads, self._homes, self._table = uploads, homes, table
 
     def taken(self, turn: Turn | None = None) -> int:
-        """The lake holds what came before the first entry of the queue. What the queue still has, it may hold or not."""
+        """Return the sequence before the queue's first entry: the lake holds all up to there, and perhaps more."""
         last = self.queue.last() if turn is None else turn.last
         first = self.queue.read(limit=1)
         return first[0].sequence - 1 if first else last
 
     def overtake(self, turn: Turn, held: int) -> None:
-        """Raises `StoreUnavailable`: what was forgotten since must be forgotten again before anything else."""
+        """Raise `StoreUnavailable`: homes that were forgotten since must first be forgotten again, by `smarthouse restore`."""
         raise StoreUnavailable("the state store is older than the lake; see `smarthouse restore --help`")
 
     def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[Part, list[Entry]]:
-        """A payload is known by its home and its time of arrival."""
+        """Find what a dead curator left: a payload is recognised by its home and its time of arrival."""
         entries = list(self.queue.entries(0, held))
         payloads = {entry.sequence: (one.home, one.received_us) for entry, one in _pending(entries)}
         there = self._table.arrivals(snapshot, set(payloads.values()))
@@ -55,7 +55,7 @@ class StateRows(RowMaker[Part]):
         return read_pending(entry).decoded_bytes if entry.value else 0
 
     def rows(self, entries: Sequence[Entry], until: int) -> Part:
-        """Payloads of homes that are being forgotten, or are gone, give no rows."""
+        """Make rows of payloads. Those of homes that are being forgotten, or are gone, give none."""
         part = Part([entry.sequence for entry in entries])
         if found := self._with_bodies([one for _, one in _pending(entries)]):
             part.tables.extend(together_or_apart(found, self._decoded, _refuse))
@@ -66,8 +66,8 @@ class StateRows(RowMaker[Part]):
         return turn
 
     def _with_bodies(self, batch: Sequence[Pending]) -> list[tuple[Pending, bytes]]:
-        """The payloads that can be had, sorted as an export is, but for the entities of a payload: so the lake is sorted
-        without sorting its rows.
+        """Read the bodies of payloads that still exist, in the order of an export by day, bucket and home: so most rows of the
+        lake are in order without being sorted.
         """
         hidden = self._homes.hidden()
         found, missing = list[tuple[Pending, bytes]](), set[str]()

@@ -54,5 +54,5 @@ ROWS: Final = pa.schema([STATES.field("home"), *list(RECORDS)[:-1], STATES.field
 
 
 def bucket_of(home: str) -> int:
-    """The bucket of a home's internal key (hexadecimal)."""
+    """Return the bucket of a home's internal key (hexadecimal)."""
     return int(home[:8], 16) % BUCKETS

@@ -1,4 +1,4 @@
-"""The states of Home Assistant: their parts, wired."""
+"""The tenant of Home Assistant's states: its services, each made with the others that it needs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PURGE_LEASE: Final = "purge"
 
 
 class States:
-    """Offers all that can be done with the states of one installation, each part under its name."""
+    """Wires the services around Home Assistant's states: homes, uploads, the lake's table, its chores, and exports."""
 
     def __init__(
         self,

@@ -20,13 +20,13 @@ LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time",), "States of ho
 
 
 class StatesTable(LakeTable):
-    """Reads and writes the table of states."""
+    """Keeps the states of all homes in the lake: finds a home's rows, and deletes them."""
 
     def __init__(self, objects: ObjectStore, leases: Leases) -> None:
         super().__init__(objects, leases, LAYOUT)
 
     def homes(self) -> set[str]:
-        """Internal keys of all homes that have rows."""
+        """Return the internal keys of all homes that have rows."""
         table = self.open()
         if table is None:
             return set()
@@ -35,8 +35,9 @@ class StatesTable(LakeTable):
             return {home for batch in batches for home in batch.column("home").unique().to_pylist()}
 
     def arrivals(self, snapshot: DeltaTable, payloads: set[tuple[str, int]]) -> set[tuple[str, int]]:
-        """Which of these a snapshot holds, and perhaps others: pairs of internal key and time of arrival, in microseconds
-        since 1970.
+        """Find which payloads a snapshot holds; the answer may contain others, too.
+
+        payloads: pairs of internal key and time of arrival, in microseconds since 1970.
         """
         received = pa.array({at for _, at in payloads}, pa.int64()).cast(TIMESTAMP)
         # Not by the home, whose text is of another type in files that a delete has rewritten: Arrow cannot compare the two.

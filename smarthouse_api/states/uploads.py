@@ -41,7 +41,11 @@ _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a client is told of its upload. id: the payload's, random. detail: why its body gave no records."""
+    """Tells a client what became of its upload, and is stored so that a repeat is told the same.
+
+    id: of the payload, random. records, ignored: how many of its values became records, and how many did not. detail: why its
+    body gave no records.
+    """
 
     id: str
     records: int
@@ -49,12 +53,15 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
 
     def told(self) -> dict[str, object]:
-        """Its members that have something to say."""
+        """Return the members that are not null, by their names."""
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A payload that the lake does not hold yet. home: its key. received_us: microseconds since 1970, UTC."""
+    """Queues one payload for the lake.
+
+    home: the home's internal key. object: the name of the stored body. received_us: microseconds since 1970, UTC.
+    """
 
     sequence: int
     home: str
@@ -70,7 +77,10 @@ _pending = msgspec.json.Decoder(Pending).decode
 
 @dataclass(frozen=True)
 class Upload:
-    """A request as it came. uuid: normalised. encoding: `Content-Encoding`. idempotency_key: the client's, if it sent one."""
+    """Carries what one upload request sent: the home's UUID, the body as it came, and two headers.
+
+    uuid: normalised. encoding: `Content-Encoding`. idempotency_key: `Idempotency-Key`.
+    """
 
     uuid: str
     body: bytes
@@ -80,9 +90,9 @@ class Upload:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an upload is answered.
+    """Answers one upload: the receipt, and whether it is a new one.
 
-    duplicate: the same bytes were kept before. replayed: this is the first answer to the same `Idempotency-Key`.
+    duplicate: the same bytes were kept before. replayed: this repeats the first answer to the same `Idempotency-Key`.
     """
 
     receipt: Receipt
@@ -91,7 +101,7 @@ class Answer:
 
 
 class _Reply(msgspec.Struct, frozen=True):
-    """An answer as it is stored for its `Idempotency-Key`."""
+    """Stores an answer for its `Idempotency-Key`, to be repeated."""
 
     body_sha256: str
     receipt: Receipt
@@ -124,10 +134,10 @@ class Uploads:
         self.queue = Queue(state, SPACE, PENDING, _TURN, ttl_seconds=_TURN_SECONDS)
 
     def receive(self, upload: Upload, received_at: datetime | None = None) -> Answer:
-        """Keep an upload and queue it for the lake; durable once this returns.
+        """Keep an upload and queue it for the lake. The upload is durable once this returns.
 
-        received_at: now; another time fills a lake with the past. Raises `Invalid` (an empty body; in strict mode an
-        undecodable one), `TooLarge`, `KeyReused`: then nothing was kept.
+        received_at: the time of arrival, by default now; an earlier time fills a lake with old data. Raises `Invalid` (an empty
+        body; in strict mode an undecodable one), `TooLarge` or `KeyReused`; then nothing was kept.
         """
         self._check(upload)
         # Of the coding too: the same bytes mean another thing under another.
@@ -146,25 +156,25 @@ class Uploads:
         raise Unavailable("This home is being written to from too many sides; send it again")
 
     def pending(self) -> list[Pending]:
-        """The first payloads that the lake does not hold yet, in the order in which they were acknowledged."""
+        """Read the first payloads that the lake does not hold yet, in the order in which they were acknowledged."""
         return [read_pending(entry) for entry in self.queue.read() if entry.value]
 
     def log_id(self) -> str:
-        """A name for the log that no other installation's has, and none that is begun anew."""
+        """Name the queue in the lake. No other installation has this name, nor has one that is begun anew."""
         return f"uploads-{self._homes.installation()}"
 
     def body(self, pending: Pending) -> bytes:
-        """A pending payload's bytes. Raises `backends.ports.NoSuchObject` once its home is being purged."""
+        """Read a pending payload's bytes. Raises `backends.ports.NoSuchObject` once its home is being purged."""
         return self._objects.get(pending.object)
 
     def decode(self, bodies: Sequence[Body]) -> Decoded:
-        """The records of bodies, each with its `Content-Encoding`: as many as their receipts say."""
+        """Decode the records of bodies, each with its `Content-Encoding`: as many as their receipts say."""
         # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
         settings = replace(self._settings, max_decoded_bytes=_ANY, max_compression_ratio=_ANY, max_records=_ANY)
         return to_table(bodies, settings)
 
     def homes(self) -> set[str]:
-        """Internal keys of all homes of which there are payloads."""
+        """Return the internal keys of all homes that have stored payloads."""
         return {info.key.split("/")[1] for info in self._objects.list("raw/")}
 
     def purge(self, home_key: str) -> None:
@@ -193,7 +203,7 @@ class Uploads:
         return inspection
 
     def _earlier(self, home: Home, digest: str, upload: Upload) -> Answer | None:
-        """The answer that was given before, to the same key or for the same bytes."""
+        """Find the answer that was given before, to the same key or for the same bytes."""
         request_key = _request_key(home, digest, upload)
         if (earlier := self._replies.earlier(SPACE, request_key, _REPLY)) is not None:
             return earlier
@@ -206,7 +216,7 @@ class Uploads:
         return answer
 
     def _keep(self, home: Home, digest: str, upload: Upload, inspection: Inspection, received_at: datetime) -> Answer | None:
-        """The answer to new bytes; None when the home was forgotten, or the same bytes came by another way, meanwhile."""
+        """Keep new bytes and answer; None if meanwhile the home was forgotten, or another request kept the same bytes."""
         receipt = Receipt(uuid.uuid4().hex, inspection.records, inspection.ignored, inspection.detail)
         answer = Answer(receipt)
         key = f"raw/{home.key}/{received_at:%Y-%m-%d}/{receipt.id}"
@@ -233,7 +243,7 @@ class Uploads:
 
 
 def read_pending(entry: Entry) -> Pending:
-    """The payload that an entry of the queue stands for."""
+    """Read the payload that an entry of the queue stands for."""
     return msgspec.structs.replace(_pending(entry.value), sequence=entry.sequence)
 
 

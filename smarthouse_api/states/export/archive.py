@@ -1,4 +1,4 @@
-"""A zip that is made while it is read: bounded memory, a prompt first byte, and no end unless all before it went well."""
+"""A zip that is made while it is read: in bounded memory, with a prompt first byte. After a fault, the zip has no end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODE: Final = 0o100644
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file to be written into the zip. packed: its bytes are compressed already and are only stored."""
+    """Gives the zip one file to contain. packed: its bytes are compressed already and are only stored."""
 
     name: str
     chunks: Iterable[bytes]
@@ -29,7 +29,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What went into the zip under a name: uncompressed bytes, and their SHA-256 in hexadecimal."""
+    """Tells the documents about an export which file the zip contains.
+
+    size: bytes before compression. sha256: of those bytes, in hexadecimal.
+    """
 
     name: str
     size: int

@@ -46,7 +46,7 @@ _FRAME: Final = Frame(b"[", b"\n]\n", first=b"\n")
 
 
 class Export(LeasedAnswer):
-    """The zip of one export, to be iterated once and closed."""
+    """Sends one export: iterating it gives the zip's bytes, once. It must be closed."""
 
     def __init__(self, file_name: str, chunks: Iterator[bytes], lease: Lease, ending: ExitStack) -> None:
         super().__init__(lease, ending)
@@ -57,7 +57,7 @@ class Export(LeasedAnswer):
 
 
 class Exports:
-    """Opens exports of one lake, a few at a time."""
+    """Makes exports of one lake, and limits how many run at once."""
 
     def __init__(
         self,
@@ -73,10 +73,10 @@ class Exports:
         self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
 
     def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True) -> Export | None:
-        """Open the export of everything acknowledged before the call that passes `filters`; None if that is no row.
+        """Open an export of the rows that pass `filters`, all acknowledged uploads included; None if no row does.
 
-        formats: names in `FORMATS`. metadata: whether the zip also holds the documents about the export. A fault while it is
-        read is raised there, before the zip's end.
+        formats: names in `FORMATS`. metadata: whether the zip also holds the documents about the export. A fault while the zip
+        is read is raised to its reader, before the zip's end.
         """
         with ExitStack() as ending:
             ending.enter_context(self._slots)
@@ -116,7 +116,7 @@ class Exports:
 
 
 class Rows:
-    """The rows of one export, read anew from the same snapshot for each format."""
+    """Reads the published rows of one export, for each format anew from the same snapshot."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class Rows:
         self.count = 0
 
     def is_empty(self) -> bool:
-        """Whether there is no row. The work of finding the first is not done twice."""
+        """Return whether there is no row. The first row is kept, so that finding it is not done twice."""
         rest = self._ahead()
         if (first := next(rest, None)) is None:
             return True
@@ -144,7 +144,7 @@ class Rows:
         return False
 
     def close(self) -> None:
-        """Stop reading ahead, if nobody began to read."""
+        """Stop reading ahead, if no format has begun to read."""
         if self._begun is not None:
             self._begun[1].close()
 
@@ -155,11 +155,11 @@ class Rows:
         return chain([first], rest)
 
     def _ahead(self) -> Generator[pa.RecordBatch]:
-        """The batches, read and made private in a thread of their own while those before are encoded."""
+        """Read batches and make them private in a thread of their own, while earlier ones are encoded."""
         return read_ahead(self._batches(), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        """The published rows, part by part; counts them anew. Raises `LeaseLost` when this export was broken off."""
+        """Yield the published rows, part by part, and count them anew. Raises `LeaseLost` if the lease was broken."""
         self.count = 0
         for part in self._parts if self._groups != [] else ():
             query = select_rows(part, self._filters, self._homes.hidden(), self._groups)
@@ -170,9 +170,10 @@ class Rows:
                 yield self._redactor(visible)
 
     def _without_hidden(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows, except those of homes that were forgotten since the query began.
+        """Return the rows without those of homes that were forgotten since the query began.
 
-        The mark of a forgotten home goes only after this lease is broken: if neither is found, there is nothing to hide.
+        The mark of a forgotten home is removed only after this lease is broken. So if there is no mark and the lease holds,
+        there is nothing to hide.
         """
         hidden = self._homes.hidden()
         self._lease.check()
@@ -188,5 +189,5 @@ class Rows:
 
 
 def row_source(batches: Iterable[pa.RecordBatch]) -> SchemaRows:
-    """Rows of an export, to be written in any format. batches: of the columns of `ROWS`, read one by one."""
+    """Make rows of an export writable in any format. batches: of the columns of `ROWS`, read one by one."""
     return SchemaRows(batches, ROWS, objects=_OBJECTS, frame=_FRAME)

@@ -20,7 +20,7 @@ from smarthouse_api.states.query import Filters
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What a column means, in words, and its type in Table Schema."""
+    """Describes a column of an export: its meaning in words, and its type in Table Schema."""
 
     title: str
     type: str
@@ -70,9 +70,9 @@ _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """What the documents say of an export that was made.
+    """Gives the two documents the facts of one export, and the texts that both contain.
 
-    id: unique for each export. rows: of each file. filters: those that were applied, not the ones asked for.
+    id: unique for each export. rows: number in each file. filters: those that were applied, which may differ from the request.
     """
 
     id: str
@@ -88,7 +88,7 @@ class Extract:
 
     @property
     def keywords(self) -> list[str]:
-        """What the export is found by: without the types that CKAN would not take for a tag."""
+        """Search terms for the export; a type that CKAN would refuse as a tag is left out."""
         return list(dict.fromkeys((*KEYWORDS, *filter(_TAG.fullmatch, self.filters.types))))
 
     @property
@@ -132,7 +132,7 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
 
 
 def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
-    """The extras. No key may be one of CKAN's own fields of a package."""
+    """Write the extras of the CKAN package. No key may be one of CKAN's own fields of a package."""
     filters = extract.filters
     return {
         "date_from": filters.since.isoformat() if filters.since else UNFILTERED,
@@ -149,7 +149,7 @@ def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
 
 
 def _listed(values: Sequence[str]) -> str:
-    """As a JSON array, for a unit may hold a comma."""
+    """Write values as a JSON array, since a unit may hold a comma."""
     return orjson.dumps(list(values)).decode() if values else UNFILTERED
 
 
@@ -200,7 +200,7 @@ def _resource(file: Written) -> dict[str, Any]:
 
 
 def table_schema() -> dict[str, Any]:
-    """The columns in Table Schema. It has one missing value, the empty text, so in CSV it cannot tell it from a null."""
+    """Describe the columns in Table Schema. Its one missing value is the empty text, which CSV cannot tell from a null."""
     fields = []
     for name, column in COLUMNS.items():
         field = {"name": name, "type": column.type, "title": column.title, "description": column.description}
@@ -213,5 +213,5 @@ def _format(file: Written) -> Format:
 
 
 def _naive(time: datetime) -> str:
-    """Without an offset, which CKAN before 2.11 cannot read: it takes every time for UTC."""
+    """Write a time without its offset: CKAN before 2.11 cannot read one, and takes every time for UTC."""
     return time_text(time).removesuffix("Z")

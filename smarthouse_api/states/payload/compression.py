@@ -1,4 +1,4 @@
-"""From a body's bytes to its JSON text, whatever it was compressed with, and never more of it than the limits allow."""
+"""Decompression: from a body's bytes to its JSON text, whichever coding it has, and never more than the limits allow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _IsalError: Final[type[Exception]] = isal_zlib.IsalError  # type: ignore[assignm
 
 
 class Undecodable(Exception):
-    """A body cannot be decoded; the message tells the client why.
+    """Refuses a body that cannot be decoded; the message tells the client why.
 
     fault: "decoding" if its bytes are no text, "structure" if its text is not the JSON that it should be.
     """
@@ -101,7 +101,7 @@ def _undo(opener: Callable[[bytes], Pieces], text: bytes, received: int, setting
 
 
 def _isal(data: bytes, wbits: int, name: str) -> Pieces:
-    """A zlib, gzip or raw deflate stream; only gzip may hold several members."""
+    """Decompress a zlib, gzip or raw deflate stream; only gzip may hold several members."""
     view, position = memoryview(data), 0
     while True:
         inflater = isal_zlib.decompressobj(wbits)

@@ -1,4 +1,4 @@
-"""From what homes upload to records: counted when an upload arrives, and made into columns when the lake takes it in."""
+"""Decoding of uploads: records are counted when an upload arrives, and made into columns when the lake takes it in."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ _write = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What an upload is told that its body holds.
+    """Tells an upload what its body holds, before the body is stored.
 
-    decoded_bytes: of its text. detail: why it cannot be decoded, if so; fault: as in `Undecodable`.
+    records, ignored: how many values are records, and how many are not. decoded_bytes: of the decompressed text. detail: why
+    the body cannot be decoded, if so; fault: as in `Undecodable`.
     """
 
     records: int
@@ -54,10 +55,10 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The records of many bodies, in one table.
+    """Carries the records of many bodies to the lake, in one table.
 
-    table: of schema `RECORDS`, body after body. payload: for each row, the place of its body. faults: why a body has no rows at
-    all, by its place; what `inspect` would have raised or said.
+    table: of schema `RECORDS`, body after body. payload: for each row, the place of its body. faults: by the place of a body
+    without any row, the reason, as `inspect` raises or tells it.
     """
 
     table: pa.Table
@@ -93,7 +94,7 @@ def to_table(uploads: Iterable[Body], settings: RequestSettings) -> Decoded:
 def _grouped(
     uploads: Iterable[Body], settings: RequestSettings, faults: dict[int, str]
 ) -> Iterator[tuple[list[pa.Array], npt.NDArray[np.int32]]]:
-    """The columns of some bodies at a time, as text, and for each row the place of its body."""
+    """Yield the columns of some bodies at a time, as text, and for each row the place of its body."""
     bodies: list[list[pa.Array]] = []
     places: list[int] = []
     size = 0
@@ -131,7 +132,7 @@ def _texts(states: list[State]) -> list[pa.Array]:
 
 
 def _lines(states: list[State]) -> pa.LargeBinaryArray:
-    """The attributes' JSON text, a line for each state."""
+    """Write the attributes' JSON text, a line for each state."""
     raws = [state.attributes for state in states]
     # One copy of them all costs a third of a copy of each. A line end inside one stands between its tokens.
     text = _write.encode_lines(raws)
@@ -150,7 +151,7 @@ def _cut(text: bytes) -> pa.LargeBinaryArray:
 def _attributes(
     lines: pa.LargeBinaryArray, settings: RequestSettings
 ) -> tuple[npt.NDArray[np.bool_], pa.Int32Array, list[Any]]:
-    """Which lines are attributes, and for each line the place of what it says in the list, where each is read once."""
+    """Read lines of attributes, each different one once. Returns which can be read, each line's place, and what is there."""
     unique = lines.dictionary_encode()
     attributes = _read_lines(unique.dictionary, settings.max_json_depth - _ABOVE)
     readable = np.array([found is not None for found in attributes], np.bool_)
@@ -173,7 +174,7 @@ def _read_lines(lines: pa.LargeBinaryArray, allowed: int) -> list[Any]:
 
 
 def _is_readable(raw: bytes, allowed: int) -> bool:
-    """Whether attributes can be read, without reading them where that cannot fail: an object whose keys hold no escape."""
+    """Return whether attributes can be read. An object whose keys hold no escape always can: it is not read to find out."""
     shallow = len(raw) <= 2 * allowed or raw.count(b"{") + raw.count(b"[") <= allowed
     if shallow and raw.startswith(b"{") and b"\\" not in raw:
         return True
@@ -181,7 +182,7 @@ def _is_readable(raw: bytes, allowed: int) -> bool:
 
 
 def _read_shallow(line: bytes, allowed: int) -> Any:
-    """What a line says; None where it is no object, or nests deeper than allowed. Few brackets cannot be deep."""
+    """Read a line's attributes; None if it is no object, or nests deeper than allowed. Few brackets cannot be deep."""
     if line.count(b"{") + line.count(b"[") > allowed and depth_of(line) > allowed:
         return None
     try:
@@ -191,7 +192,7 @@ def _read_shallow(line: bytes, allowed: int) -> Any:
 
 
 def _batch(texts: list[pa.Array], settings: RequestSettings) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
-    """The columns of the records among the states, and which of the states those are."""
+    """Make the columns of the records among the states, and tell which of the states are records."""
     kept, places, attributes = _attributes(texts[-1], settings)
     columns = [*texts[:-1], places]
     if not kept.all():

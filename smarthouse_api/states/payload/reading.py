@@ -1,4 +1,4 @@
-"""A body's text as states, each of which may fail by itself."""
+"""Reading of a body's JSON text as states. A state that cannot be read costs only itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SMALLEST: Final = len('{"state":""},')
 
 
 class State(msgspec.Struct, gc=False):
-    """A state as Home Assistant sends it, its attributes still as JSON."""
+    """Reads one state as Home Assistant sends it; its attributes stay JSON text."""
 
     state: str
     entity_id: str | None = None
@@ -28,7 +28,7 @@ class State(msgspec.Struct, gc=False):
 
 
 class _LooseState(msgspec.Struct, gc=False):
-    """A state whose times may be of any kind."""
+    """Reads a state that `State` refuses, because a time of it is no text."""
 
     state: str
     entity_id: str | None = None
@@ -73,7 +73,7 @@ def read_states(text: bytes, settings: RequestSettings) -> tuple[list[State], in
 
 
 def _read_piecewise(text: bytes, settings: RequestSettings) -> tuple[dict[str, list[State]], int]:
-    """The same entity by entity, then state by state, each of which may fail by itself."""
+    """Read a body that cannot be read at once: entity by entity, then state by state, so that a fault costs one state."""
     if entries_of(text) > 2 * settings.max_records:
         raise _too_many(settings)
     try:

@@ -49,19 +49,19 @@ def repair(text: bytes, max_depth: int) -> bytes:
 
 
 def marked(raw: bytes) -> bool:
-    """Whether a piece of repaired text holds one of the marks."""
+    """Return whether a piece of repaired text holds one of the marks."""
     return NOT_A_NUMBER in raw or _ESCAPED_MARK in raw or NOT_A_CHARACTER.encode() in raw
 
 
 def entries_of(text: bytes) -> int:
-    """How many values there are, to within one, in a body's members and in the arrays that these are."""
+    """Count the values of a body, to within one: its members, and the entries of the members that are arrays."""
     return sum(
         int(np.count_nonzero((piece == ord(",")) & ~inside & (depth <= 2))) for piece, inside, _, depth in _structure(text)
     )
 
 
 def depth_of(raw: bytes) -> int:
-    """How deep arrays and objects are nested in JSON text."""
+    """Measure how deep arrays and objects are nested in JSON text."""
     return max((int(depth.max()) for _, _, _, depth in _structure(raw)), default=0)
 
 
