@@ -68,7 +68,7 @@ class CollectionsTable(LakeTable):
     def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
         """Commits `rows` (schema `RECORDS`); `snapshot` then holds them.
 
-        Raises `Forestalled` if another writer has appended since `snapshot`.
+        Raises `CommitConflict` if another writer has appended since `snapshot`.
         """
         super().append(snapshot, rows, {NAME: snapshot.version() + 1})
 

@@ -36,7 +36,7 @@ from config.groups import LakeSettings
 from smarthouse_api.coordination.leases import Lease, LeaseLost
 from smarthouse_api.coordination.queue import Queue, Turn
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.table import Forestalled, LakeTable
+from smarthouse_api.lake.table import CommitConflict, LakeTable
 
 _ATTEMPTS: Final = 16
 _BREATH_SECONDS: Final = 0.01
@@ -138,7 +138,7 @@ class Curator:
                 with lease:
                     try:
                         self.curate(lease, [maker], lambda: time.monotonic() > deadline)
-                    except (Conflict, Forestalled, LeaseLost):
+                    except (Conflict, CommitConflict, LeaseLost):
                         log.warning("another took over the lake; looking again")
                 if maker.taken() >= target:
                     return
@@ -154,7 +154,7 @@ class Curator:
         made, so that the next turn finds less to do even with a slow store. A queue that another process curates, or that is
         gone, is left out.
 
-        Raises `Forestalled` or `LeaseLost` if another process took over the table.
+        Raises `CommitConflict` or `LeaseLost` if another process took over the table.
         """
         snapshot = self._table.open_or_create()
         held = self._table.held(snapshot, [maker.log for maker in makers])

@@ -40,7 +40,7 @@ WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group
 _ATTEMPTS = 10
 
 
-class Forestalled(StoreUnavailable):
+class CommitConflict(StoreUnavailable):
     """Tells a writer that another one committed first; its own commit was refused as a whole."""
 
 
@@ -50,7 +50,7 @@ def lake_faults() -> Iterator[None]:
     try:
         yield
     except CommitFailedError as fault:
-        raise Forestalled("the lake: another writer committed first") from fault
+        raise CommitConflict("the lake: another writer committed first") from fault
     except (DeltaError, pa.ArrowException, OSError) as fault:
         raise StoreUnavailable(f"the lake: {type(fault).__name__}") from fault
 
@@ -129,7 +129,7 @@ class LakeTable:
     def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
         """Commit `rows` as all entries of each log up to its sequence; `snapshot` then holds them.
 
-        Raises `Forestalled` if another writer has committed entries of one of the logs since `snapshot`.
+        Raises `CommitConflict` if another writer has committed entries of one of the logs since `snapshot`.
         """
         with lake_faults():
             write_deltalake(

@@ -29,7 +29,7 @@ from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import NotFound, Unavailable
 from smarthouse_api.house import House
-from smarthouse_api.lake.table import Forestalled, files_of
+from smarthouse_api.lake.table import CommitConflict, files_of
 from tests.collections.lakes import Died, Lake, interrupt, once
 from tests.conftest import ROOT, Environment
 
@@ -515,7 +515,7 @@ def test_of_two_who_began_with_the_same_snapshot_only_one_commits_though_they_wr
     rows = lake.all_rows()
     early, late = (lake.table.open_or_create() for _ in range(2))
     lake.table.append(early, rows.slice(0, 0), {})
-    with pytest.raises(Forestalled):
+    with pytest.raises(CommitConflict):
         lake.table.append(late, rows.slice(0, 0), {})
 
 
