@@ -12,7 +12,7 @@ from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.lines import Cell, TextColumn, framed, lines
 from smarthouse_api.arrow.numbers import write_numbers
 from smarthouse_api.arrow.slices import TEXT_BYTES, slices
-from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
+from smarthouse_api.arrow.time_columns import TIMESTAMP, write_times
 
 
 class SchemaRows:

@@ -1,6 +1,6 @@
 """Times one by one: as microseconds since 1970, as RFC 3339 text, and read from the texts of clients.
 
-Columns of times are in `timestamps`. This module imports no Arrow, so that a command line that needs none starts at once.
+Columns of times are in `time_columns`. This module imports no Arrow, so that a command line that needs none starts at once.
 """
 
 from __future__ import annotations

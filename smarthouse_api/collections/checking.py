@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import FIRST_US, LAST_US, RECORD, ReadTime, read_time
-from smarthouse_api.arrow.timestamps import TIMESTAMP
 
 Record = dict[str, Any]
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from smarthouse_api.arrow.formats import FORMATS, Format, Frame
 from smarthouse_api.arrow.lines import TextColumn, flat
-from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
+from smarthouse_api.arrow.time_columns import TIMESTAMP, write_times
 from smarthouse_api.collections.columns import arrow_type, columns, have_rest, records, slices
 
 RECORD_FORMATS: Final[Mapping[str, Format]] = MappingProxyType(

@@ -15,8 +15,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.arrow.time_columns import TIMESTAMP, read_times
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.arrow.timestamps import TIMESTAMP, read_times
 from smarthouse_api.collections.checking import read_instant
 from smarthouse_api.collections.model import Collection, Entry, read_entry
 from smarthouse_api.collections.table import RECORDS

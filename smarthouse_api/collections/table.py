@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
 
 from backends.ports import ObjectStore
-from smarthouse_api.arrow.timestamps import TIMESTAMP
+from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.lake.table import LakeTable, Layout, files_of, lake_faults
 

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from backends.ports import Entry, NoSuchObject, StoreUnavailable
+from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import DAY_US
-from smarthouse_api.arrow.timestamps import TIMESTAMP
 from smarthouse_api.coordination.queue import Turn
 from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
 from smarthouse_api.states.homes import Homes

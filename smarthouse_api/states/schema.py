@@ -6,7 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from smarthouse_api.arrow.timestamps import TIMESTAMP
+from smarthouse_api.arrow.time_columns import TIMESTAMP
 
 RECORDS: Final = pa.schema(
     [

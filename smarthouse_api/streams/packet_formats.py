@@ -12,7 +12,7 @@ import pyarrow as pa
 from isal import isal_zlib
 from stream_zip import ZIP_64, stream_zip
 
-from smarthouse_api.arrow.timestamps import TIMESTAMP, write_times
+from smarthouse_api.arrow.time_columns import TIMESTAMP, write_times
 from smarthouse_api.errors import Invalid
 from smarthouse_api.streams.blocks import Block
 

@@ -17,7 +17,7 @@ import pytest
 
 from smarthouse_api.arrow import parquet, slices
 from smarthouse_api.arrow.formats import Frame
-from smarthouse_api.arrow.timestamps import TIMESTAMP
+from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.collections.encoding import RECORD_FORMATS, RecordRows
 
 AT = datetime(2026, 11, 21, 17, 0, 0, 123456, UTC)

@@ -27,7 +27,7 @@ from flask.testing import FlaskClient
 from minio import Minio
 from sqlglot import exp
 
-from smarthouse_api.arrow.timestamps import TIMESTAMP
+from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.lake.engine import Engine

@@ -8,8 +8,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.arrow.time_columns import TIMESTAMP, possible, read_times
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.arrow.timestamps import TIMESTAMP, possible, read_times
 
 # `2022-06-20T12:46:04.198578+01:00`, as Home Assistant writes it. The sanitiser makes the plus a dot.
 _SANITISED: Final = r"\A([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)\.([0-9]{2}:[0-9]{2})\z"

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from smarthouse_api.arrow.timestamps import TIMESTAMP
+from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.states.export.order import ordered
 from smarthouse_api.states.schema import ROWS, bucket_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from smarthouse_api.arrow.timestamps import TIMESTAMP, read_times, write_times
+from smarthouse_api.arrow.time_columns import TIMESTAMP, read_times, write_times
 
 
 def test_every_time_is_formatted_as_python_does():
