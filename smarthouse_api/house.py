@@ -13,7 +13,7 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.health import Check, conditions
 from smarthouse_api.housekeeping import Housekeeper
-from smarthouse_api.lake.engines import open_engine
+from smarthouse_api.lake.engine_registry import open_engine
 from smarthouse_api.restoring import Restoring
 from smarthouse_api.states.service import States
 from smarthouse_api.streams.service import Streams

@@ -21,9 +21,9 @@ from flask.testing import FlaskClient
 
 from backends.ports import StoreUnavailable
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.lake import engines
+from smarthouse_api.lake import datafusion
 from smarthouse_api.lake import table as lake_table
-from smarthouse_api.lake.engines import EmbeddedEngine
+from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.states.table import LEASE
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, house_of, payload, rows, state, unzipped
@@ -696,7 +696,7 @@ def test_an_outage_at_the_first_row_is_a_503_that_says_when(client: FlaskClient,
     def fail(*_: Any) -> None:
         raise OSError("Generic S3 error: connection refused")
 
-    monkeypatch.setattr(engines, "QueryBuilder", fail)
+    monkeypatch.setattr(datafusion, "QueryBuilder", fail)
     answer = fetch(client, "/api/export/json")
     monkeypatch.undo()
     assert_problem(answer, 503, "later")

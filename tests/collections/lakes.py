@@ -25,8 +25,8 @@ from smarthouse_api.collections.records import Records, Selection
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
 from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.engine import Engine
-from smarthouse_api.lake.engines import EmbeddedEngine
 
 Row = dict[str, Any]
 

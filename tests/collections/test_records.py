@@ -25,8 +25,9 @@ from smarthouse_api.collections.ranges import Range, Span, ranges
 from smarthouse_api.collections.records import Records, Selection
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import Invalid, NotFound, Unavailable
+from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.engine import Engine
-from smarthouse_api.lake.engines import EmbeddedEngine, open_engine
+from smarthouse_api.lake.engine_registry import open_engine
 from tests.collections.lakes import Lake
 from tests.conftest import Environment
 from tests.lake.sail import SailServer

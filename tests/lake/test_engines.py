@@ -30,8 +30,9 @@ from sqlglot import exp
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
+from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.engine import Engine
-from smarthouse_api.lake.engines import EmbeddedEngine, open_engine
+from smarthouse_api.lake.engine_registry import open_engine
 from smarthouse_api.lake.table import CONFIGURATION, files_of
 from smarthouse_api.states import query as lake_query
 from smarthouse_api.states.export.order import ordered
@@ -567,7 +568,7 @@ def test_an_engine_opened_before_a_fork_serves_every_process_after_it(
         import os, sys
         sys.path.insert(0, {str(ROOT)!r})
         from deltalake import DeltaTable
-        from smarthouse_api.lake.engines import open_engine
+        from smarthouse_api.lake.engine_registry import open_engine
         from smarthouse_api.states.query import Filters, select_groups
 
         engine = open_engine({sail.url!r})
@@ -685,7 +686,7 @@ def test_the_embedded_engine_needs_nothing_of_spark() -> None:
     script = """
         import sys
         from smarthouse_api.app import create_app
-        from smarthouse_api.lake.engines import open_engine
+        from smarthouse_api.lake.engine_registry import open_engine
         open_engine("embedded")
         sys.exit(bool({"pyspark", "grpc", "pandas", "smarthouse_api.lake.spark"} & set(sys.modules)))
     """
