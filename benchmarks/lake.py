@@ -17,7 +17,7 @@ from benchmarks.stores import Stores
 from config.settings import Settings
 from smarthouse_api.house import House
 from smarthouse_api.lake.table import files_of
-from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.records.schema import ROWS
 from smarthouse_api.states.uploads import Upload
 
 FLUSH_SECONDS: Final = 1800

@@ -17,7 +17,7 @@ from smarthouse_api.app import create_app
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.collections.encoding import RECORD_FORMATS
 from smarthouse_api.states.export.metadata import COLUMNS
-from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.records.schema import ROWS
 from tests.conftest import MEMORY
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.lake.planning import Bound, instant, packed_keys, shares_of, that_can_match, within_days
-from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.records.schema import ROWS
 
 MAX_SORTED_ROWS = 65_536
 MAX_SORTED_BYTES = 6 << 20

@@ -16,7 +16,7 @@ from smarthouse_api.coordination.queue import Turn
 from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.payload.decoding import Decoded
-from smarthouse_api.states.schema import STATES, bucket_of
+from smarthouse_api.states.records.schema import STATES, bucket_of
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Pending, Uploads, read_pending
 

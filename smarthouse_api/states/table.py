@@ -10,7 +10,7 @@ from backends.ports import ObjectStore
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.lake.table import LakeTable, Layout, lake_faults
-from smarthouse_api.states.schema import STATES, bucket_of
+from smarthouse_api.states.records.schema import STATES, bucket_of
 
 NAME = "states"
 LEASE = "lake"

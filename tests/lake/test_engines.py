@@ -37,7 +37,7 @@ from smarthouse_api.lake.table import CONFIGURATION, files_of
 from smarthouse_api.states import query as lake_query
 from smarthouse_api.states.export.order import ordered
 from smarthouse_api.states.query import ExportPart, Filters, parts, select_groups, select_rows
-from smarthouse_api.states.schema import ROWS, STATES, bucket_of
+from smarthouse_api.states.records.schema import ROWS, STATES, bucket_of
 from tests.conftest import ROOT, Environment, house_of, unzipped
 from tests.lake.sail import SailServer
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, free_port, missing

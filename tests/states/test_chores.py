@@ -21,7 +21,7 @@ from smarthouse_api.house import House
 from smarthouse_api.lake.compaction import Compaction
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.states.chores import StatesChores
-from smarthouse_api.states.schema import STATES
+from smarthouse_api.states.records.schema import STATES
 from smarthouse_api.states.table import LEASE, StatesTable
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, payload, state

@@ -35,9 +35,9 @@ from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.metadata import Extract, ckan_package, data_package
 from smarthouse_api.states.export.order import ordered
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.privacy import Redactor
 from smarthouse_api.states.query import Filters, parts, select_groups, select_rows
-from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.records.privacy import Redactor
+from smarthouse_api.states.records.schema import ROWS
 from smarthouse_api.states.table import StatesTable
 
 _READ_AHEAD_BYTES = 8 << 20

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smarthouse_api.arrow.times import DAY_US
-from smarthouse_api.states.schema import ROWS, bucket_of
+from smarthouse_api.states.records.schema import ROWS, bucket_of
 
 _BEFORE_ALL_TIMES = -1 << 62  # and so little that the distance to any of them is a number too
 

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 from config.groups import RequestSettings
 from smarthouse_api.arrow.numbers import read_numbers
 from smarthouse_api.errors import TooLarge
-from smarthouse_api.states.entities import identify
 from smarthouse_api.states.payload.compression import Undecodable, unpack
 from smarthouse_api.states.payload.reading import State, read_states
 from smarthouse_api.states.payload.repair import depth_of
 from smarthouse_api.states.payload.times import timestamps
-from smarthouse_api.states.privacy import read_attributes, read_lines
-from smarthouse_api.states.schema import RECORDS
+from smarthouse_api.states.records.entities import identify
+from smarthouse_api.states.records.privacy import read_attributes, read_lines
+from smarthouse_api.states.records.schema import RECORDS
 
 Body = tuple[bytes, str | None]
 """A body as received, and its Content-Encoding."""

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import xmltodict
 
-from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.records.schema import ROWS
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 TIME_COLUMNS = ("last_changed", "last_updated", "received")

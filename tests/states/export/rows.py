@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.records.schema import ROWS
 
 BIG = 'é"&\n' * 250_000
 

@@ -17,7 +17,7 @@ import xmltodict
 from smarthouse_api.arrow import parquet, slices
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.states.export.dataset import row_source
-from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.records.schema import ROWS
 from tests.states.export.readers import READERS, Rows, read_parquet
 from tests.states.export.rows import BIG, FORBIDDEN, NUMBERS, STATES, TIMES, batch, nasty, row
 

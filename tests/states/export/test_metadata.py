@@ -24,7 +24,7 @@ from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.dataset import row_source
 from smarthouse_api.states.export.metadata import COLUMNS, Extract, ckan_package, data_package, table_schema
 from smarthouse_api.states.query import Filters
-from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.records.schema import ROWS
 from tests.states.export.rows import batch, nasty
 
 NOW = datetime(2026, 3, 1, 12, 34, 56, 7, tzinfo=UTC)

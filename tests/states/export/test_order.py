@@ -13,7 +13,7 @@ import pytest
 
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.states.export.order import ordered
-from smarthouse_api.states.schema import ROWS, bucket_of
+from smarthouse_api.states.records.schema import ROWS, bucket_of
 
 Row = dict[str, Any]
 

@@ -19,7 +19,7 @@ import zstandard
 from config.groups import RequestSettings
 from smarthouse_api.states.payload.compression import TooLarge, Undecodable, unpack
 from smarthouse_api.states.payload.decoding import inspect, to_table
-from smarthouse_api.states.schema import RECORDS
+from smarthouse_api.states.records.schema import RECORDS
 from tests.conftest import ROOT
 
 SETTINGS = RequestSettings()

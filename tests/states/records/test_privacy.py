@@ -12,8 +12,8 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from smarthouse_api.states.privacy import PRIVATE_TYPES, REDACTED, Redactor, home_name, read_attributes
-from smarthouse_api.states.schema import ROWS, STATES
+from smarthouse_api.states.records.privacy import PRIVATE_TYPES, REDACTED, Redactor, home_name, read_attributes
+from smarthouse_api.states.records.schema import ROWS, STATES
 
 NOW = datetime(2022, 6, 20, tzinfo=UTC)
 SECRET = b"a secret of the deployment"

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.states.entities import identify
-from smarthouse_api.states.schema import ROWS
+from smarthouse_api.states.records.entities import identify
+from smarthouse_api.states.records.schema import ROWS
 
 PRIVATE_TYPES: Final = frozenset({"person", "device_tracker", "zone", "camera", "calendar"})
 """The domains whose object ids and states tell of people and places."""
