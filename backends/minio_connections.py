@@ -116,7 +116,7 @@ class MinioClient:
         return answer
 
     def look(self, *, make: bool) -> None:
-        """Make sure that the bucket keeps no deleted bytes. Raises `StoreUnfit` if it has versions; a locked one has too.
+        """Make sure that the bucket keeps no deleted bytes. Raises `StoreUnfit` if it has versions, as a locked one does.
 
         make: make the bucket if it is missing.
         """

@@ -83,8 +83,8 @@ class RedisClients:
         """Turn what the driver raises into what the port promises.
 
         This is around the driver's calls, and not around the port's methods as in `backends.faults`: RedisCluster raises
-        errors of any kind (KeyError, AttributeError, RuntimeError), and around a method ours would look the same. Such an
-        error also ends this process's client.
+        errors of any kind (KeyError, AttributeError, RuntimeError), and around a method our own faults would look the same.
+        Such an error also ends this process's client.
         """
         try:
             yield

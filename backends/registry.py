@@ -65,7 +65,7 @@ def faults(urls: StoreUrls) -> list[str]:
 
 
 def unfit(urls: StoreUrls) -> list[str]:
-    """Report stores whose set-up would break a promise, a line for each. One that does not answer may yet be fit."""
+    """Report stores whose set-up would break a promise, a line for each. A store that does not answer is not reported."""
     told = []
     for name, store in (("state_url", open_state(urls.state_url)), ("objects_url", open_objects(urls.objects_url))):
         try:

@@ -1,4 +1,4 @@
-"""The ways to say the same error: each API's own. The one place that turns a fault into HTTP."""
+"""Turn every fault into HTTP, in the dialect of the API that was called. No other module does this."""
 
 from __future__ import annotations
 
@@ -36,15 +36,11 @@ class Fault:
     reason: str | None = None
     kind: type[Refused] | None = None
 
-    @property
-    def name(self) -> str:
-        """Name the error: its title, or the phrase of its status."""
-        return self.title or HTTPStatus(self.status).phrase
-
 
 def problem(fault: Fault) -> Response:
     """Answer as Ingest and Export do, and for paths that belong to no API: problem details, RFC 9457."""
-    body = {"type": "about:blank", "title": fault.name, "status": fault.status, "detail": fault.detail}
+    title = fault.title or HTTPStatus(fault.status).phrase
+    body = {"type": "about:blank", "title": title, "status": fault.status, "detail": fault.detail}
     return Response(msgspec.json.encode(body), fault.status, fault.headers, content_type="application/problem+json")
 
 
@@ -67,7 +63,7 @@ def reasoned(fault: Fault) -> Response:
 
 
 def reason_of(status: int, kind: type[Refused] | None = None) -> str:
-    """Give streams the code of a fault that has none of its own."""
+    """Return the code that streams give a fault which has none of its own."""
     return _REASONS.get(kind) or _REASONS.get(status) or HTTPStatus(status).name
 
 
@@ -91,7 +87,7 @@ def coded(fault: Fault) -> Response:
 
 
 def code_of(status: int) -> str:
-    """Give data sources the code of a fault, by its status."""
+    """Return the code that data sources give a status."""
     return _CODES.get(status) or HTTPStatus(status).name
 
 
@@ -124,7 +120,7 @@ def enveloped(fault: Fault) -> Response:
 
 
 def response_code_of(status: int) -> str:
-    """Give a status the name that it has in Obsrv's envelope."""
+    """Return the name that Obsrv's envelope gives a status."""
     return _RESPONSE_CODES.get(status) or HTTPStatus(status).name
 
 

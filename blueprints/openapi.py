@@ -6,6 +6,8 @@ from typing import Any, Final
 
 BEARER: Final[list[dict[str, list[str]]]] = [{"Bearer": []}]
 """Documents that a request needs `Authorization: Bearer <key>`."""
+OPTIONAL_BEARER: Final[list[dict[str, list[str]]]] = [*BEARER, {}]
+"""Documents that a request may need a key: the data source or dataset says whether it does."""
 
 BINARY: Final = {"type": "string", "format": "binary"}
 TIME: Final = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}
@@ -17,9 +19,9 @@ def path_parameter(name: str, description: str, example: str | int) -> dict[str,
     return {"name": name, "in": "path", "required": True, "description": description, "schema": kind, "example": example}
 
 
-def header(description: str, kind: str = "string", **schema: Any) -> dict[str, Any]:
+def header(description: str, **schema: Any) -> dict[str, Any]:
     """Describe a header of an answer."""
-    return {"description": description, "schema": {"type": kind, **schema}}
+    return {"description": description, "schema": {"type": "string", **schema}}
 
 
 def json_body(schema: Any, example: Any, *, required: bool = True, **described: str) -> dict[str, Any]:

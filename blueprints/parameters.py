@@ -14,7 +14,7 @@ _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 def is_whole(text: str, maximum: int = LARGEST) -> bool:
-    """Check that a text is a whole number from 0 to `maximum`, in digits and nothing else."""
+    """Tell whether a text is a whole number from 0 to `maximum`, written only in digits."""
     return _DIGITS.fullmatch(text) is not None and int(text) <= maximum
 
 

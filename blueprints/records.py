@@ -42,7 +42,7 @@ def documented_content(members: dict[str, Any]) -> dict[str, Any]:
 
 
 class TimeField(fields.Field[int]):
-    """Reads a time, or a day, as microseconds since 1970. A day is its first microsecond, or as an end its last."""
+    """Reads a time, or a day, as microseconds since 1970. A day stands for its first microsecond; as an end, for its last."""
 
     def __init__(self, description: str, *, is_end: bool, **options: Any) -> None:
         noted = {"type": "string", "format": "date-time", "description": description}

@@ -111,7 +111,7 @@ class Forgetting:
         return any(at <= before for at in self._homes.hidden().values()) or self._due() <= time.time()
 
     def try_purge(self) -> None:
-        """Purge if that is due and no other process is at it. Raises as `purge`."""
+        """Purge if that is due and no other process is purging. Raises as `purge`."""
         if self.is_due() and (lease := self._leases.try_hold(PURGE_LEASE)) is not None:
             with lease:
                 self.purge(lease)

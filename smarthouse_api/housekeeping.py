@@ -66,7 +66,7 @@ class Housekeeper:
             self._thread.join()
 
     def ask_to_stop(self) -> None:
-        """Stop likewise, without waiting; a signal's handler may call it."""
+        """Ask the housekeeper to stop, without waiting for it; a signal's handler may call this."""
         self._stopping.set()
 
     def run(self, announced: bool = False) -> None:
@@ -89,7 +89,7 @@ class Housekeeper:
         return "warning: none runs; nothing is erased, and exports wait for their uploads; start `smarthouse worker`"
 
     def keep(self) -> bool:
-        """Do each chore once, if it is due and nobody else is at it; whether there is more to do at once.
+        """Do each chore once, if it is due and no other process is doing it; whether there is more to do at once.
 
         If a chore fails, the others still have their turn.
         """

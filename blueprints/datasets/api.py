@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from flask import request
 from flask_smorest import Blueprint
@@ -19,9 +19,6 @@ from blueprints.openapi import BEARER
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import Forbidden, NotFound, Unauthorized
-
-OPTIONAL: Final[list[dict[str, list[str]]]] = [*BEARER, {}]
-"""The dataset says whether it needs a key."""
 
 blueprint = Blueprint(
     "Datasets", __name__, url_prefix="/v2", description="Manage datasets; send data to them; consume it, and read it back"
@@ -103,7 +100,7 @@ def sender() -> str:
 
 
 def _owner_id(collection: Collection) -> str:
-    """The id of the key's holder. Without a good key, a collection that takes no data is unknown: no data source shows here."""
+    """Return the id of the key's holder. Only a valid key lets a client learn of a collection that is no dataset."""
     try:
         principal = authenticate()
         house().access.require_collection(principal, collection.id)

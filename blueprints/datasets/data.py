@@ -9,10 +9,11 @@ from flask import Response
 from blueprints import envelope
 from blueprints.current_request import house
 from blueprints.datasets import schemas
-from blueprints.datasets.api import OPTIONAL, answers, blueprint, readable, refuses, route, sender, writable
+from blueprints.datasets.api import answers, blueprint, readable, refuses, route, sender, writable
 from blueprints.datasets.bodies import data_body, data_of
 from blueprints.datasets.openapi import DATASET_ID, EVENT_BODY, READ
 from blueprints.idempotency import replayed_header, request_key
+from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.records import HEADERS, RecordsSchema, records_response
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.collections.topic import TopicEvent
@@ -21,7 +22,7 @@ DONE = {"message": "Data ingested successfully"}
 
 
 @route("/data/in/<segment:dataset_id>", methods=["POST"], parameters=[DATASET_ID])
-@answers(schemas.IngestedSchema, 404, requestBody=EVENT_BODY, repeatable=True, security=OPTIONAL)
+@answers(schemas.IngestedSchema, 404, requestBody=EVENT_BODY, repeatable=True, security=OPTIONAL_BEARER)
 def data_in(dataset_id: str) -> Response:
     """Send data to a dataset: one record, or a batch that is stored whole or not at all.
 
@@ -41,7 +42,7 @@ def data_in(dataset_id: str) -> Response:
 
 @route("/data/out/<segment:dataset_id>", parameters=[DATASET_ID])
 @blueprint.arguments(schemas.OutSchema(), location="query", error_status_code=400)
-@answers(schemas.EventsSchema, 404, security=OPTIONAL)
+@answers(schemas.EventsSchema, 404, security=OPTIONAL_BEARER)
 def data_out(query: dict[str, Any], dataset_id: str) -> Response:
     """Consume the events of a dataset in order, from any position.
 
@@ -56,7 +57,7 @@ def data_out(query: dict[str, Any], dataset_id: str) -> Response:
 @route("/datasets/records/<segment:dataset_id>", parameters=[DATASET_ID])
 @blueprint.arguments(RecordsSchema(), location="query", error_status_code=400)
 @blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
-@refuses(404, security=OPTIONAL)
+@refuses(404, security=OPTIONAL_BEARER)
 def records(query: dict[str, Any], dataset_id: str) -> Response:
     """Read records back, in the order of their arrival.
 

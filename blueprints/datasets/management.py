@@ -143,5 +143,5 @@ def _only(told: Members, fields: str | None) -> Members:
 
 
 def _shown(name: str) -> str:
-    """A name out of a path, which may hold what is no character."""
+    """Shorten a name from a path for a message. Bytes of it that are not UTF-8 become `?`."""
     return name[:100].encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Obsrv's words for a dataset, translated into a collection's definition and back."""
+"""Translate Obsrv's words for a dataset into a collection's definition, and back."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ORDERS: Final = {"created_date": "created_at", "updated_date": "updated_at", "n
 
 
 def members_of(request: Members, before: Collection | None = None) -> Members:
-    """Translate a request into members of a definition; only those that it names.
+    """Translate a request into the members of a definition that it names.
 
-    An update gives the dataset as it was before.
+    before: the dataset that the request updates; None if it creates one.
     """
     dataset, router = request.get("dataset_config", {}), request.get("router_config", {})
     keys = dataset.get("keys_config", {})
@@ -43,7 +43,7 @@ def members_of(request: Members, before: Collection | None = None) -> Members:
 
 
 def warnings_of(request: Members) -> Members:
-    """Tell the client which members of its request are not used here: as `warnings`, a member of the answer; or nothing."""
+    """Name the members of a request that are not used here, as the member `warnings` of the answer; empty if there are none."""
     told = [f"{name} is not used here" for name in request if name not in (*USED, "dataset_id", "version_key", "type")]
     if "drop_duplicates" in request.get("dedup_config", {}) and "extraction_config" in request:
         told.append("extraction_config.dedup_config is not used beside dedup_config")
@@ -141,7 +141,7 @@ def dataset_object(one: Collection) -> Members:
 
 
 def version_key(one: Collection) -> str:
-    """Give clients the key that changes with every change of the dataset."""
+    """Return the key that changes with every change of the dataset."""
     return str(microseconds(one.updated_at))
 
 

@@ -13,7 +13,7 @@ Shape = dict[str, Any]
 
 _ABSENT: Final = object()
 LONGEST_MSGID: Final = 512
-"""It is kept with each part of what came with it."""
+"""Limits the `msgid`, because it is stored with each part of its request's data."""
 
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "object": (dict,),

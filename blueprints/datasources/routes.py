@@ -14,7 +14,7 @@ from blueprints.current_request import authenticate, count_request, granted, hou
 from blueprints.datasources.schemas import BODY, DATASOURCE_ID, READ, InsertedSchema
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
-from blueprints.openapi import BEARER
+from blueprints.openapi import BEARER, OPTIONAL_BEARER
 from blueprints.path_segments import route
 from blueprints.records import HEADERS, RecordsSchema, records_response
 from blueprints.responses import json_response
@@ -68,7 +68,7 @@ def insert() -> Response:
 @route(blueprint, "/<segment:datasource_id>/records", parameters=[DATASOURCE_ID])
 @blueprint.arguments(RecordsSchema(), location="query", error_status_code=400)
 @blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
-@problems(blueprint, 400, 401, 403, 404, 429, 500, 503, security=[*BEARER, {}])
+@problems(blueprint, 400, 401, 403, 404, 429, 500, 503, security=OPTIONAL_BEARER)
 def records(query: dict[str, Any], datasource_id: str) -> Response:
     """Read records back, in the order of their arrival.
 

@@ -118,7 +118,7 @@ def show_a_key() -> None:
 
 
 def permission(home_id: int) -> Callable[[], bool]:
-    """Check later, while an answer is sent, whether the key of the current request still opens the home."""
+    """Make a check for use while an answer is sent: whether the key of the current request still opens the home."""
     access, authorization = house().access, request.headers.get("Authorization")
 
     def is_allowed() -> bool:

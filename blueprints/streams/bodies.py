@@ -101,7 +101,7 @@ def _batch(body: bytes) -> list[NewPacket]:
 
 
 def _at_once(body: bytes) -> list[_Line]:
-    """All lines in a third of the time; none where one by one will tell what is wrong, or that a line is blank."""
+    """Decode all lines in one call, a third of the time; empty if a line is faulty or blank, which `_one_by_one` handles."""
     try:
         lines = _LINE.decode_lines(body)
     except ValueError:

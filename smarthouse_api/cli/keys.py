@@ -22,7 +22,7 @@ def group() -> None:
 
 
 def _ids(_: click.Context, __: click.Parameter, given: Any) -> Any:
-    """One id or several, of ids or whole keys. What is neither is not repeated: it may nearly be a key."""
+    """Find the id in each argument, an id or a whole key. The error repeats no argument: a misspelt key is still a secret."""
     found = [id_in(one) for one in ([given] if isinstance(given, str) else given)]
     if None in found:
         raise click.BadParameter("an id is 12 hexadecimal digits, see `smarthouse keys list`")

@@ -7,7 +7,7 @@ How it stays exact even if workers sleep and state stores fail over:
 2. A state store that fails over to a server without the last commits gives the sequences of lost entries anew. The last
    sequence is read before the turn begins: a failover that loses an entry up to `Turn.last` loses the younger document too, and
    ends the turn. What came after the turn began is for the next turn.
-3. A failover between that first look and the turn would spare the turn. So a queue with guards looks again once it has the
+3. A failover between that first look and the turn would not end the turn. So a queue with guards looks again once it has the
    turn. Without guards a worker must rely on what it read in its turn alone, not on `Turn.last`.
 4. An entry is moved by one commit: it is never lost, and never there twice.
 5. Entries that were appended to pass over sequences are empty. Readers of the log drop them or pass over them.
@@ -95,7 +95,7 @@ class Queue:
         return Turn(version, last, value)
 
     def commit(self, turn: Turn, change: Change) -> Committed:
-        """Change the queue's space in a turn. Raises `Conflict` if the turn is over, like all that takes a turn."""
+        """Change the queue's space in a turn. Raises `Conflict` if the turn is over, as every method with a turn does."""
         return self._state.commit(self._space, replace(change, expect={self._document: turn.version}))
 
     def drop(self, turn: Turn, sequences: Iterable[int]) -> None:

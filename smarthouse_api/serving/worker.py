@@ -60,7 +60,7 @@ def _hear_out(connection: socket.socket) -> None:
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
-    """Serves as gunicorn's threaded worker does, except where a method here says otherwise and why."""
+    """Serves requests as gunicorn's threaded worker does. Each method here says what differs, and why."""
 
     def run(self) -> None:
         """Give up on a client that neither sends nor takes a byte for a minute: it holds a thread.
