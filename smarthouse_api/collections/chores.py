@@ -55,7 +55,8 @@ class CollectionsChores:
         self._curator = Curator(table, lake, _BATCH_ENTRIES)
         self._purging = Purging(state, table, catalogue, leases)
         self._retention = TopicRetention(state, catalogue, settings)
-        self._compaction = Compaction(table, lake.compact_files, has_dead=True)  # what a crash may have left
+        self._compaction = Compaction(table, lake.compact_files)
+        self._compaction.expect_dead()  # what a crash may have left
         self._round_after = self._saved = ""
         self._held = dict[str, int]()
         self._held_at = float("-inf")

@@ -14,12 +14,11 @@ _SECONDS = 60.0
 class Compaction:
     """Keeps reading fast: once a minute, it merges a table's small files and removes the files that were replaced.
 
-    compact_files: a partition is compacted once it has this many files. has_dead: whether there may be files that no snapshot
-    needs.
+    compact_files: a partition is compacted once it has this many files.
     """
 
-    def __init__(self, table: LakeTable, compact_files: int, *, has_dead: bool = False) -> None:
-        self._table, self._compact_files, self._has_dead = table, compact_files, has_dead
+    def __init__(self, table: LakeTable, compact_files: int) -> None:
+        self._table, self._compact_files, self._has_dead = table, compact_files, False
         self._done_at = float("-inf")
 
     def is_due(self) -> bool:
