@@ -70,18 +70,15 @@ class ReadTime(NamedTuple):
     @property
     def us(self) -> int:
         """Microseconds since 1970, UTC. A time without an offset is in UTC. Digits beyond the sixth do not count."""
-        since = self.utc_since()
+        since = self.local - _EPOCH
+        if self.offset:
+            since -= self.offset
         whole = (since.days * 86_400 + since.seconds) * 1_000_000
         return whole + int(self.fraction[1:7].ljust(6, "0")) if self.fraction else whole
 
     def utc(self) -> datetime:
         """Return the time in UTC, to the second, without a zone. Raises `OverflowError` beyond the years 1 to 9999."""
         return self.local - self.offset if self.offset else self.local
-
-    def utc_since(self) -> timedelta:
-        """Return the duration since 1970, to the second."""
-        since = self.local - _EPOCH
-        return since - self.offset if self.offset else since
 
 
 def read_time(text: str, form: re.Pattern[str]) -> ReadTime | None:

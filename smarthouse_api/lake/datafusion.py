@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Final
 
 import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
@@ -11,6 +12,9 @@ from sqlglot.dialects.postgres import Postgres
 
 from smarthouse_api.lake.engine import Engine, name_of_source
 from smarthouse_api.lake.table import lake_faults
+
+# Large batches: what follows has a cost for each batch in Python.
+_SESSION: Final = {"datafusion.execution.batch_size": "8192"}
 
 
 class DataFusion(Postgres):
@@ -28,12 +32,9 @@ class DataFusion(Postgres):
 class EmbeddedEngine(Engine):
     """Runs queries in this process, with the DataFusion engine that `deltalake` brings along."""
 
-    # Large batches: what follows has a cost for each batch in Python.
-    SESSION = {"datafusion.execution.batch_size": "8192"}  # noqa: RUF012
-
     def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
         with lake_faults():
-            builder = QueryBuilder(self.SESSION).register(name_of_source(query), table)
+            builder = QueryBuilder(_SESSION).register(name_of_source(query), table)
             # Iterating the result itself holds the GIL; the reader over its C stream does not.
             yield from pa.RecordBatchReader.from_stream(builder.execute(query.sql(DataFusion)))
 
