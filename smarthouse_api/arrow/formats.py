@@ -1,7 +1,7 @@
-"""The formats in which rows are answered: one table, a writer for each.
+"""The formats of answers that consist of rows: a writer for each format, and one table of them all.
 
-To add a format, write its writer and a row of `FORMATS`. Exports and reads of records then offer it, and their API's documents
-name it.
+To add a format, write its writer and a row of `FORMATS`. Exports and reads of records then offer it, and the API's
+documentation names it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Rows as lines of text: the one vectorised mechanism of the text formats.
+"""Rows as lines of text: all text formats are written by this vectorised code.
 
-A column is a few different texts and each row's place among them, or a text for each row. The texts are escaped, wrapped in
-what the format puts around them, and taken by their places; one join makes a line for each row.
+A column is a few different texts and each row's place among them, or one text for each row. The texts are escaped, wrapped in
+what the format puts around a value, and taken by their places. One join then makes a line for each row.
 """
 
 from __future__ import annotations

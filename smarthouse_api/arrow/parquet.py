@@ -38,7 +38,7 @@ def parquet_file(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterat
 
 
 def _drained(sink: BytesIO) -> bytes:
-    """What was written since it was last drained. Arrow counts the positions in the file itself."""
+    """Take out the bytes written so far, and empty the sink. Arrow counts the positions in the file itself."""
     written = sink.getvalue()
     sink.seek(0)
     sink.truncate()

@@ -6,15 +6,16 @@ The order of a commit, which keeps it exactly once though a process sleeps or di
 2. It opens the newest snapshot, takes its turns, and settles what a dead curator has left; see `_begin`.
 3. It reads entries up to the last that was given before the turn, and makes rows of them. The next entries are read in a thread
    while a commit is written, which releases the GIL.
-4. The tenant announces a part: it keeps what must be there before the rows are.
-5. The lease is checked; rows are committed on the snapshot, with the sequences that they came of; the lease is checked again.
-   delta-rs refuses the commit of another who began with the same snapshot. A commit that was late may stand where nobody looks,
-   behind another's erasing: the second check finds that.
-6. The tenant records the part: the queue lets go what the lake holds. That is one commit in the turn.
+4. The tenant announces a part: it stores whatever must be stored before the rows.
+5. The lease is checked; rows are committed on the snapshot, with the sequences of their entries; the lease is checked again.
+   If another curator began with the same snapshot, delta-rs refuses its commit. A late commit may be lost behind another's
+   erasing of the history: the second check finds that.
+6. The tenant records the part: the queue drops what the lake holds. That is one commit in the turn.
 
-A curator that dies between 5 and 6 leaves entries that the table holds already. The next one sees by the highest sequence that
-the table holds that it must look. Each entry is looked for by what it is, and not by its sequence: a state store that has lost
-its last moments gives sequences anew. An entry that the table does not hold is moved to the end of its queue.
+A curator that dies between 5 and 6 leaves entries that the table holds already. The next curator notices, because the table
+holds a higher sequence than the queue knows of. It looks for each entry by its content and not by its sequence: a state store
+that has lost its last moments gives the same sequences again. An entry that the table does not hold is moved to the end of its
+queue.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class RowMaker(ABC, Generic[P]):
 
     @abstractmethod
     def record(self, turn: Turn, part: P) -> Turn:
-        """Note that the lake holds the part, and drop its entries from the queue. Returns the turn as it then is."""
+        """Note that the lake holds the part, and drop what the queue need not keep. Returns the turn as it then is."""
 
 
 @dataclass

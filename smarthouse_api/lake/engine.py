@@ -34,5 +34,5 @@ class Engine(ABC):
 
 
 def name_of_source(query: exp.Select) -> str:
-    """Tell what a query calls the table that it reads; any name for a query that reads none."""
+    """Return the name that a query has for the table that it reads; any name for a query that reads no table."""
     return next((source.name for source in query.find_all(exp.Table) if source.name), "table")

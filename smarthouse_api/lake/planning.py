@@ -1,9 +1,9 @@
-"""Planning of parts: a reading of the lake in parts that are each small enough to be sorted in memory.
+"""Planning of parts: the lake is read in parts, each small enough to be sorted in memory.
 
 1. Only files whose partition and statistics allow a wanted row are read.
 2. Each file has a share: 1 is as much as is sorted at once, in rows or in bytes as they rest.
 3. Keys, or ranges of sequences, are put together in order until their shares are 1 in all.
-4. A tenant makes an SQL tree of each part; what the engines must be told alike is made here.
+4. A tenant makes an SQL tree of each part. The conditions that every tenant needs are made here.
 """
 
 from __future__ import annotations

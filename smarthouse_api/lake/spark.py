@@ -1,11 +1,11 @@
 """A Spark Connect endpoint as the engine: Apache Spark 4 with Delta, or Sail.
 
-We speak its protocol with the messages that `pyspark` brings along, and leave pyspark's own session be: that retries for ten
-minutes, runs threads, and waits for ever; ours says within seconds that an engine does not answer.
+We speak its protocol with the messages that `pyspark` brings along, but do not use pyspark's own session. That one retries for
+ten minutes, runs threads, and may wait for ever; ours tells within seconds that an engine does not answer.
 
-The endpoint reads the table itself, at the version that an export opened. It is told where, never with which key: our
-credentials for the store stay here, and its operator gives it its own, which need no more than to read. (For Sail those are
-`AWS_*` variables; for Spark `spark.hadoop.fs.s3a.*`.) A folder must be there under the same path, readable for its user.
+The endpoint reads the table itself, at the version that an export opened. We tell it where the table is, and send no
+credentials. Its operator gives it credentials of its own, which need only to read: `AWS_*` variables for Sail,
+`spark.hadoop.fs.s3a.*` for Spark. A folder must have the same path there, and be readable for the endpoint's user.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class SparkEngine(Engine):
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Turns what the server answers in place of a result into `Unavailable`."""
+        """Turn an error that the server answers instead of a result into `Unavailable`."""
         try:
             yield
         except grpc.RpcError as fault:

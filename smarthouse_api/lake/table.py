@@ -1,12 +1,11 @@
 """A Delta table of the lake: every write to it, and the snapshot that a reader gets.
 
-Only the holder of the writer's lease writes. If a process that was suspended has lost the lease and writes all the same,
-nothing comes of it:
+Only the holder of the writer's lease writes. A suspended process may lose the lease and still write. Its write does no harm:
 
-1. A batch is committed on the snapshot that its writer began with, under the name of the log and its last sequence. delta-rs
-   refuses a commit of one name on a snapshot older than another's.
-2. Every forgetting begins with a fence, a change of metadata: what was prepared before it is refused likewise.
-3. What is removed was found to be dead while the lease was surely held.
+1. A batch is committed on the snapshot that its writer began with, under the name of the log and its last sequence. If the log
+   has been committed since that snapshot, delta-rs refuses the batch.
+2. Forgetting begins with a fence, a change of metadata: a commit that was prepared before the fence is refused, too.
+3. A file is removed only if it was found to be dead while the lease was surely held.
 """
 
 from __future__ import annotations

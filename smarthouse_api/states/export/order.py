@@ -1,10 +1,10 @@
-"""Rows in the order of an export: day of arrival, bucket, home, entity, time, arrival, and then whatever else tells rows apart.
+"""The order of an export's rows: by day of arrival, bucket, home, entity, time, arrival, and then by every other column.
 
-Home Assistant sends states of one `last_changed` as often as an attribute changes, so that the last part matters: rows of one
-snapshot come in one order, whichever engine found them and in whatever order it gave them.
+Home Assistant repeats a `last_changed` whenever an attribute changes, so the other columns matter: rows of one snapshot always
+have the same order, whichever engine found them.
 
-Sorted here and not by the engine: the texts are dictionary-encoded anyway, for the writing that follows, and integers sort and
-move at a quarter of the cost of texts.
+Rows are sorted here and not by the engine. Their texts are dictionary-encoded for writing anyway, and integers are sorted and
+moved at a quarter of the cost of texts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Bits = npt.NDArray[np.bool_]
 
 
 def ordered(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch | None:
-    """All rows of `batches` as one batch with the columns of `ROWS`, its texts dictionary-encoded; None if there are none.
+    """Sort all rows of `batches` into one batch with the columns of `ROWS`, texts dictionary-encoded; None if there are none.
 
     batches: the columns of `ROWS`, `home` being internal keys, and `time`.
     """
@@ -45,7 +45,7 @@ def ordered(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch | None:
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one piece: its texts only as often as they differ."""
+    """Return a column in one piece, with each different text once."""
     if not pa.types.is_string(column.type) and not pa.types.is_string_view(column.type):
         return column.combine_chunks()
     encoded = column.dictionary_encode().combine_chunks()
@@ -53,7 +53,7 @@ def _encoded(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _order(columns: Mapping[str, pa.Array], time: pa.Array) -> pa.Array | None:
-    """The place of each row, in order; None when they stand in order already."""
+    """Return the places of the rows in order; None if the rows are in order already."""
     home, entity = columns["home"], columns["entity_id"]
     keys = home.dictionary.to_pylist()
     by_bucket = np.argsort(np.lexsort((np.array(keys), np.array([bucket_of(key) for key in keys]))))
@@ -94,7 +94,7 @@ def _break_ties(moved: Codes, differs: Bits, columns: Mapping[str, pa.Array]) ->
 
 
 def _ranks(column: pa.Array) -> Codes:
-    """Numbers in the order of the values, the same for the same value; null is the least."""
+    """Number the values in their order, equal values alike; null is the least."""
     if pa.types.is_timestamp(column.type):
         return _microseconds(column.fill_null(_BEFORE_ALL_TIMES))
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

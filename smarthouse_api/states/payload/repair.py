@@ -1,7 +1,7 @@
 """JSON that is not quite JSON: what Home Assistant's own encoder and the integration's sanitiser let through.
 
-Python writes `NaN` and lone surrogates, the sanitiser turns the `+` of `1e+16` into `_`, and anybody may nest without end. Each
-costs the state that holds it, not the body: here the text becomes JSON, with a mark where something was.
+Python writes `NaN` and lone surrogates, the sanitiser turns the `+` of `1e+16` into `_`, and a client may nest without end.
+Here the text becomes JSON, with a mark in place of each fault: so a fault costs its state, and not the whole body.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def depth_of(raw: bytes) -> int:
 
 
 def _structure(text: bytes) -> Iterator[tuple[Bytes, npt.NDArray[np.bool_], npt.NDArray[np.int8], npt.NDArray[np.int32]]]:
-    """Chunks of the text: its bytes, which of them are in a string, what each adds to the depth, and the depth after it."""
+    """Yield chunks of the text: its bytes, which are in a string, what each adds to the depth, and the depth after it."""
     plain = np.frombuffer(_without_escapes(text), np.uint8)
     original = np.frombuffer(text, np.uint8)
     in_string, deep = False, 0

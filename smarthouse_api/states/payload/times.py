@@ -17,7 +17,7 @@ _NAIVE: Final = r"\A([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[
 
 
 def timestamps(texts: pa.StringArray) -> pa.TimestampArray:
-    """Read a column of ISO 8601 times: in UTC, years 1 to 9999; null for any other text. A time without an offset is UTC."""
+    """Read a column of ISO 8601 times as UTC; null for any other text, or outside the years 1 to 9999. No offset means UTC."""
     try:
         return possible(texts.cast(TIMESTAMP))
     except pa.ArrowInvalid:

@@ -1,4 +1,4 @@
-"""Home Assistant's entity ids: the domain an id belongs to, and the id that the integration's sanitiser made of another."""
+"""Home Assistant's entity ids: the domain of an id, and the repair of an id that the integration's sanitiser changed."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _INVISIBLE = re.compile(
 
 
 def identify(entity_id: str) -> tuple[str, str]:
-    """Tell an entity's type, in lower case, and its id with the sanitiser undone: `sensor_x` is `("sensor", "sensor.x")`.
+    """Return an entity's type, in lower case, and its id with the sanitiser undone: `sensor_x` is `("sensor", "sensor.x")`.
 
-    An id of no known domain has the text before its first dot for a type where that could be one, else `UNKNOWN`. Case, spaces,
+    If the domain is not known, the type is the text before the first dot where that could be one, else `UNKNOWN`. Case, spaces,
     invisible and full-width characters make no difference to the type, so that none of them hides a person; the id keeps them.
     """
     head, dot, _ = entity_id.partition(".")

@@ -1,4 +1,4 @@
-"""What of a home is published: the attributes that decoding keeps, and the names and states that an export replaces."""
+"""Privacy rules: which attributes of a record are kept, and which names and states an export replaces."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def read_attributes(raw: bytes) -> msgspec.Struct:
 
 
 class Redactor:
-    """Turns the lake's rows into published ones. Keep one for an export: it remembers the names that it gave.
+    """Makes the lake's rows fit for publication: homes and private entities get pseudonyms, private states are redacted.
 
-    secret: decides the pseudonyms; with another one every home and entity has another name. strict: replace the object part of
-    every entity id, not only those of `PRIVATE_TYPES`.
+    Use one redactor for a whole export: it remembers the pseudonyms. secret: decides the pseudonyms; another secret gives every
+    home and entity another one. strict: replace the object part of every entity id, not only of `PRIVATE_TYPES`.
     """
 
     def __init__(self, secret: bytes, *, strict: bool = False) -> None:
@@ -117,7 +117,7 @@ class Redactor:
         """Make the rows of a batch publishable.
 
         batch: at least the columns of `ROWS`, `home` holding internal keys. In the result, `home`, `entity_id` and `state` are
-        dictionary-encoded: what is replaced is replaced once for each value.
+        dictionary-encoded, so that each different value is replaced only once.
         """
         columns = {name: batch.column(name) for name in ROWS.names}
         home, entity, state = (_encoded(columns[name]) for name in ("home", "entity_id", "state"))
@@ -142,7 +142,7 @@ class Redactor:
     def _named(
         self, homes: list[str], home: pa.DictionaryArray, entity: pa.DictionaryArray, chosen: Mask
     ) -> pa.DictionaryArray:
-        """The entity ids, with those of the chosen rows replaced: once for each pair of home and entity."""
+        """Replace the entity ids of the chosen rows: once for each pair of home and entity."""
         uploaded = entity.dictionary.to_pylist()
         pairs, codes = np.unique((_codes(home) * len(uploaded) + _codes(entity))[chosen], return_inverse=True)
         names = [self._entity(homes[pair // len(uploaded)], uploaded[pair % len(uploaded)]) for pair in pairs.tolist()]
@@ -150,12 +150,15 @@ class Redactor:
 
 
 def home_name(secret: bytes, key: str) -> str:
-    """A home's pseudonym: the same for the same secret, and no way back without it."""
+    """Return a home's pseudonym: always the same for one secret, and impossible to turn back without it."""
     return f"home_{_digest(secret, 'home', key)}"
 
 
 def entity_name(secret: bytes, home: str, entity_id: str) -> str:
-    """`person.9f86d081884c7d65`: the type stays, the object part is a pseudonym within the home, given by its own."""
+    """Return an entity's pseudonym, such as `person.9f86d081884c7d65`: the type stays, the object part is replaced.
+
+    home: the home's pseudonym, so that the same id has another pseudonym in each home.
+    """
     kind, name = identify(entity_id)
     return f"{kind}.{_digest(secret, 'entity', home, name)}"
 
@@ -173,7 +176,7 @@ def _is_private(entity_id: str) -> bool:
 
 
 def _free_text(state: pa.DictionaryArray, types: pa.Array, private: Mask) -> Mask:
-    """Which private rows have a state that is neither Home Assistant's own word nor a zone's number of persons."""
+    """Find the private rows whose state is neither Home Assistant's own word nor a zone's number of persons."""
     told = private.copy()
     rows = np.flatnonzero(private)
     states = state.take(pa.array(rows)).to_pylist()
@@ -186,7 +189,7 @@ def _free_text(state: pa.DictionaryArray, types: pa.Array, private: Mask) -> Mas
 
 
 def _replaced(column: pa.DictionaryArray, chosen: Mask, texts: list[str], places: npt.NDArray[np.int64]) -> pa.DictionaryArray:
-    """The column with `texts[places]` in the chosen rows."""
+    """Return the column with `texts[places]` in the chosen rows."""
     codes = _codes(column).copy()
     codes[chosen] = len(column.dictionary) + places
     return pa.DictionaryArray.from_arrays(

@@ -1,4 +1,4 @@
-"""The shape of states: the columns of their table in the lake, and those of an export's rows."""
+"""The columns of states: decoded from a payload, in their table of the lake, and in an export's rows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ RECORDS: Final = pa.schema(
 )
 """What one payload decodes to, a row for each state change.
 
-entity_id: as uploaded, but for `sensor_x`, which the integration's sanitiser made of `sensor.x` and which is `sensor.x` again,
-so that a home's days join whichever version of the integration sent them. type: the Home Assistant domain, lower case, or
+entity_id: as uploaded, except that `sensor_x`, which the integration's sanitiser made of `sensor.x`, is `sensor.x` again: so
+days of a home join whichever version of the integration sent them. type: the Home Assistant domain, lower case, or
 `unknown`. value: the state as a finite number, or null. unit, device_class: the attributes `unit_of_measurement` and
 `device_class` where they are text, as uploaded (the sanitiser's `_` for `%` cannot be told from an owner's own). last_changed,
 last_updated: null where absent or unreadable. attributes: JSON text of an object, allow-listed keys only.
