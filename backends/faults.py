@@ -39,7 +39,7 @@ class TranslatesFaults:
 
 
 def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method with its driver's errors translated."""
+    """Wrap the method so that its driver's errors are translated."""
     takes_iterable, gives_iterator = name in _TAKE_ITERABLES, name in _GIVE_ITERATORS
 
     @wraps(method)
@@ -71,7 +71,7 @@ def _translate(store: TranslatesFaults, name: str, error: Exception, callers: Se
 
 
 def _noted(given: Any, raised: list[Exception]) -> Any:
-    """What the caller gave. An iterable that may raise adds its error to `raised`; a collection has nothing to raise."""
+    """Pass on what the caller gave. An error of an iterable is noted in `raised`; a collection raises none."""
     return _noting(given, raised) if isinstance(given, Iterable) and not isinstance(given, Collection) else given
 
 

@@ -131,7 +131,7 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
         return handle
 
     def _begin(self) -> tuple[int, str]:
-        """A new file that no sweep removes, because its writer holds the lock on it."""
+        """Begin a new file that no sweep removes, because its writer holds the lock on it."""
         for _ in range(_TRIES):
             temporary = os.path.join(self._written, os.urandom(12).hex())
             try:
@@ -202,7 +202,7 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
             folder = os.path.dirname(folder)
 
     def _walk(self, above: str, prefix: str) -> Iterator[ObjectInfo]:
-        """The objects whose key starts with `prefix`, below the folder that the keys' beginning `above` names."""
+        """List the objects whose key starts with `prefix`, below the folder that the keys' beginning `above` names."""
         for name in self._names(above):
             key = above + name
             if not key.startswith(prefix):
@@ -217,7 +217,7 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
             yield ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def _names(self, above: str) -> Iterable[str]:
-        """The last segments of the keys right below `above`, with the folders' as `name/`: as they sort within whole keys."""
+        """List the last segments of the keys right below `above`, in the order of the whole keys: a folder's is `name/`."""
         with suppress(FileNotFoundError), os.scandir(os.path.join(self._objects, above)) as entries:
             return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
         return ()

@@ -185,7 +185,7 @@ def _document(packed: bytes) -> Document:
 
 
 def _arguments(change: Change, logs: dict[str, int], before: int) -> list[bytes | str | int]:
-    """The change as `COMMIT` takes it. A key that is put and deleted is only deleted."""
+    """Write the change as `COMMIT` takes it. A key that is put and deleted is only deleted."""
     deletes = dict.fromkeys(change.deletes)
     puts = [put for put in change.puts if put.key not in deletes]
     drops: dict[int, list[str]] = {}

@@ -187,7 +187,7 @@ def _clients(client: Client) -> list[redis.Redis]:
 
 
 def _told(error: Exception, *, hide: bool = False) -> str:
-    """The error in words, without any part that may repeat a command, which holds data."""
+    """Put the error into words, without any part that may repeat a command, which holds data."""
     if isinstance(error, RedisClusterException) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     words = isinstance(error, redis.RedisError | OSError) and not hide

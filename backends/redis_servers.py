@@ -64,7 +64,7 @@ def _warnings(server: redis.Redis, info: dict[str, Any]) -> Iterator[str]:
 
 
 def _setting(server: redis.Redis, name: str) -> str | None:
-    """A setting of the server; None if it does not tell, as managed servers do not."""
+    """Ask for a setting of the server; None if it does not tell, as managed servers do not."""
     try:
         found = server.execute_command("CONFIG GET", name)
     except redis.ResponseError:
@@ -155,7 +155,7 @@ def _idle(info: dict[str, Any]) -> bool:
 
 
 def _has(info: dict[str, Any], written: dict[str, int]) -> bool:
-    """Whether the replica has all that its master had."""
+    """Tell whether the replica has all that its master had."""
     return int(info.get("slave_repl_offset", 0)) >= written.get(info["master_replid"], 1 << 62)
 
 

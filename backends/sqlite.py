@@ -271,5 +271,5 @@ def _append(connection: sqlite3.Connection, space: str, log: str, value: bytes) 
 
 
 def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code."""
+    """Return SQLite's primary result code."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -90,7 +90,7 @@ def _too_deep(limit: int) -> str:
 
 
 def _side_by_side(value: Any) -> int:
-    """How many arrays and objects lie beside another one, in the list of records or in a list at the top of the body."""
+    """Count the arrays and objects that lie beside another one, in the list of records or in a list at the top of the body."""
     lists = [one for one in (value.values() if isinstance(value, dict) else (value,)) if isinstance(one, list)]
     kinds = (list(map(type, one)) for one in lists)
     return max((kind.count(dict) + kind.count(list) - 1 for kind in kinds), default=0)

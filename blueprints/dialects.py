@@ -128,7 +128,7 @@ _RESPONSE_CODES = {413: "REQUEST_ENTITY_TOO_LARGE", 414: "REQUEST_URI_TOO_LONG",
 
 
 def _without_conflict(fault: Fault) -> int:
-    """The status, in dialects that do not know a conflict over an `Idempotency-Key`."""
+    """Find the status, in dialects without a conflict over an `Idempotency-Key`."""
     return 400 if fault.kind is errors.KeyReused else fault.status
 
 
@@ -210,7 +210,7 @@ def _words(error: HTTPException) -> str:
 
 
 def _told(faults: dict[str, dict[str, list[str]]]) -> str:
-    """A schema's findings, by location and parameter, in one sentence for each."""
+    """Write a schema's findings, by location and parameter, in one sentence for each."""
     return " ".join(f"{name}: {' '.join(told)}" for by_name in faults.values() for name, told in by_name.items())
 
 

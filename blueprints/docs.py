@@ -49,7 +49,7 @@ class DocumentedApi(Api):  # type: ignore[misc]
         document_errors(self.spec, self._name)
 
     def _register_pagination_header(self) -> None:
-        """No API here pages in flask-smorest's way."""
+        """Do nothing: no API here pages in flask-smorest's way."""
 
     def _openapi_json(self) -> Response:
         return jsonify(_served(self.spec.to_dict()))
@@ -106,7 +106,7 @@ def _document(app: Flask, blueprint: Any) -> DocumentedApi:
 
 
 def _limits_of(blueprint: Any, house: House) -> str:
-    """The limits of this installation for the users of an API: its `limits.md`, with the values of the settings."""
+    """Describe the limits of this installation for an API's users: the API's `limits.md`, with the values of the settings."""
     rates = {name: value or "any number" for name, value in asdict(house.settings.access).items()}
     largest = {"index": LARGEST_INDEX, "page": LARGEST_PAGE}
     with blueprint.open_resource("limits.md", "r") as text:
@@ -115,7 +115,7 @@ def _limits_of(blueprint: Any, house: House) -> str:
 
 
 def _served(spec: dict[str, Any]) -> dict[str, Any]:
-    """The document for this request: its server is where the client found this application."""
+    """Finish the document for this request: its server is where the client found this application."""
     return {**spec, "servers": [{"url": request.script_root or "/"}]}
 
 
@@ -138,7 +138,7 @@ def _merged(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _with_names_of(api: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """The document with what is referred to named after its API: two APIs may call different things the same."""
+    """Put the API's name before each name that the document refers to: two APIs may give different things one name."""
     components = {
         kind: {name if kind == "securitySchemes" else f"{api}.{name}": part for name, part in parts.items()}
         for kind, parts in spec.get("components", {}).items()

@@ -46,6 +46,6 @@ def replayed_header(is_replayed: bool) -> dict[str, str]:
 
 
 def _digest_of(body: bytes) -> str:
-    """A digest of what a request says: its content type, query and body."""
+    """Digest what a request says: its content type, query and body."""
     parts = (request.headers.get("Content-Type", "").encode(), request.query_string, body)
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()

@@ -61,12 +61,12 @@ def _end(response: Response) -> Response:
 
 
 def _names_the_home(request_id: str) -> bool:
-    """Whether the id is the home's UUID, however it is punctuated: no log and no answer may hold that."""
+    """Tell whether the id is the home's UUID, with any punctuation: no log and no answer may hold that."""
     home = _NO_HEXADECIMAL.sub("", request.headers.get("Home-UUID", "").lower())
     return bool(home) and home in _NO_HEXADECIMAL.sub("", request_id.lower())
 
 
 @lru_cache(1000)
 def _masked(path: str) -> str:
-    """The path on one line, without any UUID or key that a client put there."""
+    """Write the path on one line, without any UUID or key that a client put there."""
     return _UUID.sub("{uuid}", _KEY.sub("{key}", quote(path)))

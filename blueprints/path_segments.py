@@ -57,7 +57,7 @@ class SegmentedPaths:
 
 
 def _segments(environ: dict[str, Any], path: bytes) -> list[bytes]:
-    """The names in the path, decoded: from the raw path if the server gives it, else from the decoded path."""
+    """Decode the names in the path: from the raw path if the server gives it, else from the decoded path."""
     raw = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "").encode("latin-1")
     whole = _ORIGIN.sub(b"", _END.split(raw, maxsplit=1)[0], count=1).split(b"/")
     # A server that is mounted below a path may or may not see that path in front.

@@ -109,11 +109,11 @@ def _response(answer: RecordsAnswer, file_name: str | None) -> Response:
 
 
 def _accepted() -> str:
-    """The format that `Accept` names, if it names exactly one."""
+    """Find the format that `Accept` names, if it names exactly one."""
     named = {_BY_MEDIA_TYPE[one] for one in request.accept_mimetypes.values() if one in _BY_MEDIA_TYPE}
     return named.pop() if len(named) == 1 else "json"
 
 
 def _frame(before: bytes, after: bytes, next_cursor: str | None) -> Frame:
-    """What stands before the first record and after the last."""
+    """Make what stands before the first record and after the last."""
     return Frame(before + b'"records":[', b'],"next":' + msgspec.json.encode(next_cursor) + b"}" + after)

@@ -69,7 +69,7 @@ class Settings:
         return settings
 
     def _with(self, values: Mapping[str, Any]) -> Settings:
-        """The same settings with other values, by the names of `variables`."""
+        """Copy the settings with other values, by the names of `variables`."""
         changed: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
             variable = variables()[name]
@@ -78,7 +78,7 @@ class Settings:
         return dataclasses.replace(self, **groups)
 
     def _placed(self) -> Settings:
-        """The same settings with `{data_dir}` filled into the URLs."""
+        """Copy the settings with `{data_dir}` filled into the URLs."""
         urls = {name: getattr(self.stores, name).replace("{data_dir}", self.stores.data_dir) for name in STORE_URLS}
         return dataclasses.replace(self, stores=dataclasses.replace(self.stores, **urls))
 
@@ -138,7 +138,7 @@ def _unknown_names(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
-    """The settings that do not go together, a line for each fault."""
+    """Report settings that do not go together, a line for each fault."""
     urls = {f"{PREFIX}{name.upper()}": getattr(settings.stores, name) for name in STORE_URLS}
     for name, url in urls.items():
         if not url:

@@ -33,7 +33,7 @@ def passed_on_in(document: str) -> str:
 
 
 def _as_text(value: Any) -> str:
-    """A value as the environment spells it."""
+    """Write a value as the environment spells it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

@@ -191,12 +191,12 @@ class Forgetting:
         self._state.commit(SPACE, Change(deletes=tuple(unbroken)))
 
     def _due(self) -> float:
-        """When the purge that was asked for is due; infinity if none was."""
+        """Tell when the purge that was asked for is due; infinity if none was."""
         mark = self._state.get(SPACE, _DUE)
         return math.inf if mark is None else float(mark.value)
 
     def _due_at(self, when: float) -> int:
-        """Ask for a purge at a time; the version of the document that asks."""
+        """Ask for a purge at a time; return the version of the document that asks."""
         # It expires in the end: a full store takes only what expires, and forgetting makes room.
         return self._state.put(SPACE, _DUE, str(when).encode(), ttl_seconds=_DECADE_SECONDS)
 

@@ -95,7 +95,7 @@ USED: Final = frozenset(_MEMBERS) - {name for name, shape in _MEMBERS.items() if
 
 
 def _request(api: str, request: Shape) -> Shape:
-    """The shape of a whole request to an API of Obsrv's."""
+    """Describe a whole request to an API of Obsrv's."""
     msgid = _text("Id of the request; the answer repeats it", example="4a7f14c3-d61e-4d4f-be78-181834eeff6d")
     return {
         "type": "object",

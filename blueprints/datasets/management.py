@@ -81,7 +81,7 @@ def alias() -> Response:
 
 
 def _updated(request: Members) -> Collection:
-    """The dataset as the request changes it. Raises `Invalid`, `NotFound`, `InUse`."""
+    """Change the dataset as the request asks. Raises `Invalid`, `NotFound`, `InUse`."""
     if not request.keys() - {"dataset_id", "version_key"}:
         words = "Provide at least one member besides dataset_id and version_key, to say what is to change"
         raise Invalid(words, reason="DATASET_UPDATE_NO_FIELDS")
@@ -94,7 +94,7 @@ def _updated(request: Members) -> Collection:
 
 
 def _aliased(request: Members, repeat: RequestKey | None) -> Settled:
-    """What became of the alias, now or when the same request came before. Raises `Invalid`, `NotFound`, `InUse`."""
+    """Change the alias, or find what the same request did before. Raises `Invalid`, `NotFound`, `InUse`."""
     catalogue = house().collections.catalogue
     if (earlier := catalogue.earlier(repeat)) is not None:
         return earlier
@@ -103,7 +103,7 @@ def _aliased(request: Members, repeat: RequestKey | None) -> Settled:
 
 
 def _settled(result: Members, done: Settled) -> Response:
-    """The answer to what was done, which is the same bytes for the same request."""
+    """Answer with what was done, in the same bytes for the same request."""
     one = done.collection
     digest = sha256(f"{one.key} {version_key(one)}".encode()).digest()
     id_ = str(UUID(bytes=digest[:16], version=4))
@@ -118,7 +118,7 @@ def _to_change(name: str) -> Collection:
 
 
 def _alias_after(request: Members, one: Collection) -> str | None:
-    """The alias that the dataset is to have. Raises `Invalid`, `NotFound`, `InUse`."""
+    """Find the alias that the dataset is to have. Raises `Invalid`, `NotFound`, `InUse`."""
     if request["action"] == "detach":
         if one.alias is None:
             words = f"Dataset '{one.id}' does not have any alias associated with it"
@@ -133,7 +133,7 @@ def _alias_after(request: Members, one: Collection) -> str | None:
 
 
 def _only(told: Members, fields: str | None) -> Members:
-    """The members of a dataset that were asked for, by their names, separated by commas."""
+    """Select the members of a dataset that were asked for, by their names, separated by commas."""
     if not fields:
         return told
     names = fields.split(",")

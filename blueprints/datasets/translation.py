@@ -53,7 +53,7 @@ def warnings_of(request: Members) -> Members:
 
 
 def _first(member: str, *places: tuple[Members, str]) -> Members:
-    """The member as the first place that names it has it; an empty text is none."""
+    """Take the member from the first place that names it; an empty text becomes None."""
     return next(({member: place[name] or None} for place, name in places if name in place), {})
 
 
@@ -92,7 +92,7 @@ def _schema(request: Members, before: Collection | None) -> Members:
 
 
 def _mended(schema: Members | None) -> Members | None:
-    """The schema without a misplaced `required`: Obsrv's examples have a list of names where a member's schema belongs."""
+    """Remove a misplaced `required` from the schema: Obsrv's examples have a list of names where a member's schema belongs."""
     if schema is None or not _misplaced(schema):
         return schema
     return {**schema, "properties": {name: one for name, one in schema["properties"].items() if name != "required"}}

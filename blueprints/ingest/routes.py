@@ -48,7 +48,7 @@ class Data(MethodView):
 
 
 def _counted_home() -> str:
-    """The UUID of the home that sends the request, normalised. Counts the request. Raises `Invalid`, `TooMany`.
+    """Read the normalised UUID of the home that sends the request, and count the request. Raises `Invalid`, `TooMany`.
 
     Both spellings of the header reach WSGI as one, joined by a comma if both were sent.
     """

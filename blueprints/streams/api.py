@@ -139,7 +139,7 @@ def _home_id() -> int:
 
 
 def _named(home_id: int) -> dict[str, Any]:
-    """What the path names besides the home, by the names of `StreamPath`."""
+    """Read the members of `StreamPath` from the path."""
     given = dict(request.view_args or {})
     for name, text in given.items():
         if not text.isprintable() and any("\udc80" <= character <= "\udcff" for character in text):

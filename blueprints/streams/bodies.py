@@ -126,7 +126,7 @@ def _line(number: int, text: bytes) -> _Line:
 
 
 def _optional(kind: type[Read]) -> Read:
-    """A body of this kind, or none. Raises `Invalid`."""
+    """Read a body of this kind; without a body, all members are absent. Raises `Invalid`."""
     body = plain_body()
     sent = read_json(body) if body.strip() else {}
     try:

@@ -103,7 +103,7 @@ def _download_response(download: Download) -> Response:
 
 
 def _part(etag: str, size: int) -> tuple[int, int | None]:
-    """First and last byte that were asked for; (0, None): all. Raises `RequestedRangeNotSatisfiable`."""
+    """Find the first and last byte that were asked for; (0, None): all. Raises `RequestedRangeNotSatisfiable`."""
     asked = request.range
     is_other = request.headers.get("If-Range", etag) != etag
     # Without a range, all is sent; also for several ranges, which is the simple answer.

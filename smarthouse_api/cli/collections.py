@@ -26,7 +26,7 @@ def group() -> None:
 
 
 def _defines(command: Command) -> Command:
-    """The options that say what a collection is."""
+    """Add the options that say what a collection is."""
     options = (
         click.option("--name", help="Name for people. Default: the id."),
         click.option("--alias", help="Second id. No other collection may have it as an id or alias."),
@@ -162,7 +162,7 @@ group.add_command(dead_letters.group)
 
 
 def _members(asked: dict[str, Any]) -> dict[str, Any]:
-    """Members of a definition that options were given for. UsageError for two that go against each other."""
+    """Take the members of a definition that options were given for. Raises `UsageError` for two that exclude each other."""
     named = ("name", "alias", "schema", "timestamp_field", "mode", "dedup_key", "dedup_seconds", "entry_topic")
     given = {name: asked[name] for name in (*named, "requires_token", "public") if asked[name] is not None}
     for what, name in _REMOVED.items():
@@ -174,11 +174,11 @@ def _members(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _retention(asked: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """The definition's `retention`, changed from what it was before, if an option says anything of it."""
+    """Change the definition's `retention` from what it was before; empty if no option is about it."""
     given = {name: asked[f"keep_{name}"] for name in ("seconds", "bytes") if asked[f"keep_{name}"] is not None}
     return {"retention": {**before, **given}} if given or asked.get("keep_default") else {}
 
 
 def _naming(keys: Sequence[KeyRecord], id_: str) -> list[KeyRecord]:
-    """Those that name the collection."""
+    """Find the keys that name the collection."""
     return [key for key in keys if id_ in (*key.datasources, *key.datasets)]

@@ -80,7 +80,7 @@ def discard(collection: str, ids: tuple[str, ...]) -> None:
 
 
 def _replayed(house: House, one: Collection, ids: tuple[str, ...]) -> tuple[int, int]:
-    """How many were stored, and how many still fail."""
+    """Replay dead letters, page by page: how many were stored, and how many still fail."""
     done = house.collections.dead_letters.replay(one, ids or None)
     stored, left = done.stored, done.left
     while done.next is not None:

@@ -50,7 +50,7 @@ class LeasedAnswer:
         ending.close()
 
     def _while_leased(self, chunks: Iterable[Chunk], look_seconds: float = 0.0) -> Iterator[Chunk]:
-        """The chunks, while the lease is held. look_seconds: time between two looks at it. Raises `LeaseLost`."""
+        """Pass on the chunks while the lease is held. look_seconds: time between two looks at it. Raises `LeaseLost`."""
         looked_at = float("-inf")
         for chunk in chunks:
             if (now := time.monotonic()) - looked_at >= look_seconds:

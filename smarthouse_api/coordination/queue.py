@@ -117,7 +117,7 @@ class Queue:
             self.drop(turn, self.commit(turn, Change(appends=appends)).sequences)
 
     def _at(self, sequence: int) -> bytes | None:
-        """The value of the entry with this sequence, if there is one."""
+        """Read the value of the entry with this sequence, if there is one."""
         found = self.read(sequence - 1, 1) if sequence else []
         return found[0].value if found and found[0].sequence == sequence else None
 

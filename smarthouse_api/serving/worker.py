@@ -33,7 +33,7 @@ _MOST_YIELDS = 8
 
 
 def _is_no_stall(record: logging.LogRecord) -> bool:
-    """Whether the record says more than that a client was given up on. Any client can cause such records in any number."""
+    """Tell whether to log the record. A client that stalls can cause any number of records: those are left out."""
     return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
 
 
