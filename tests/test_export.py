@@ -718,7 +718,7 @@ NASTY = {
     "breaks": "one\r\ntwo\nthree\rfour\u2028five",
     "emoji": "👩‍👩‍👧 😀 \U0010ffff",
     "non-characters": "\ufffe\uffff",
-    "long": " ".join(map(str, range(170_000))),
+    "long": " ".join(map(str, range(20_000))),
     "formula": "=cmd()|'/C calc'!A1",
     "at": "@SUM(1+1)",
     "cdata": "]]></state><row/><![CDATA[&amp;",
@@ -746,17 +746,18 @@ def attributes_of(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [json.loads(row["attributes"]) if isinstance(row["attributes"], str) else row["attributes"] for row in found]
 
 
+WITHOUT_NUL = {name: value.replace("\0", "\ufffd") for name, value in NASTY.items()}
 PUBLISHED = {"state_class": "=1+1", "options": [*NASTY.values()][5:]}
 
 
 def test_a_megabyte_of_one_character_is_a_state_and_no_bomb(client: FlaskClient) -> None:
     send(client, state(value="x" * (1 << 20)))
-    assert told(client) == ["x" * (1 << 20)]
+    assert told(client) == ["x" * 131_071 + "…"]
 
 
 def test_nasty_states_come_back_from_json(nasty: FlaskClient) -> None:
     found = exported(nasty)
-    assert states_by_name(found) == NASTY
+    assert states_by_name(found) == WITHOUT_NUL
     assert attributes_of(found) == [PUBLISHED] * len(NASTY)
 
 
@@ -764,20 +765,20 @@ def test_nasty_states_come_back_from_jsonl(nasty: FlaskClient) -> None:
     lines = unzipped(fetch(nasty, "/api/export/jsonl").data)["jsonl"].split(b"\n")
     assert lines.pop() == b""
     found = [json.loads(line) for line in lines]
-    assert states_by_name(found) == NASTY
+    assert states_by_name(found) == WITHOUT_NUL
     assert attributes_of(found) == [PUBLISHED] * len(NASTY)
 
 
 def test_nasty_states_come_back_from_csv_by_pandas(nasty: FlaskClient) -> None:
     data = unzipped(fetch(nasty, "/api/export/csv").data)["csv"]
     found = pd.read_csv(io.BytesIO(data), keep_default_na=False, dtype=str, lineterminator="\n").to_dict("records")
-    assert states_by_name(found) == NASTY
+    assert states_by_name(found) == WITHOUT_NUL
     assert attributes_of(found) == [PUBLISHED] * len(NASTY)
 
 
 def test_nasty_states_come_back_from_parquet(nasty: FlaskClient) -> None:
     found = pq.read_table(io.BytesIO(unzipped(fetch(nasty, "/api/export/parquet").data)["parquet"])).to_pylist()
-    assert states_by_name(found) == NASTY
+    assert states_by_name(found) == WITHOUT_NUL
     assert attributes_of(found) == [PUBLISHED] * len(NASTY)
 
 
@@ -785,5 +786,5 @@ def test_nasty_states_come_back_from_xml_but_for_characters_that_it_forbids(nast
     data = unzipped(fetch(nasty, "/api/export/xml").data)["xml"]
     found = xmltodict.parse(data, strip_whitespace=False)["data"]["row"]
     forbidden = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-    assert states_by_name(found) == {name: forbidden.sub("\ufffd", value) for name, value in NASTY.items()}
+    assert states_by_name(found) == {name: forbidden.sub("\ufffd", value) for name, value in WITHOUT_NUL.items()}
     assert len(attributes_of(found)) == len(NASTY)

@@ -78,7 +78,8 @@ class Format:
 def csv(rows: RowSource) -> Iterator[bytes]:
     """Write CSV by RFC 4180, with a header line and LF. A null is an empty cell, an empty text is `""`.
 
-    The data are never altered, even if a spreadsheet would take a text for a formula.
+    A text of more than `LONGEST_TEXT` characters is cut, or Python's `csv` would refuse the file. Nothing else is altered, even
+    if a spreadsheet would take a text for a formula.
     """
     names: list[TextColumn | None] = [TextColumn(pa.array([name])) for name in rows.schema.names]
     cells = framed([_CSV_CELL] * max(len(names), 1), "", "\n")
@@ -131,7 +132,7 @@ def _csv_quoted(texts: pa.StringArray) -> pa.StringArray:
     return pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
 
 
-_CSV_CELL: Final = Cell(dirty='[",\r\n]|^$', escape=_csv_quoted)
+_CSV_CELL: Final = Cell(dirty='[",\r\n]|^$', escape=_csv_quoted, is_limited=True)
 
 
 def _xml_cell(name: str) -> Cell:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from smarthouse_api.arrow.readable import octets, within_limit
 
 _join = pc.binary_join_element_wise
 
@@ -34,7 +35,7 @@ class Cell:
     """Writes the values of one column in one format: escaped, and with what the format puts around a value.
 
     before, after: what stands around a value. null: what stands in the place of a null. dirty: matches the texts that must be
-    escaped; None if no text must be. escape: escapes those texts.
+    escaped; None if no text must be. escape: escapes those texts. is_limited: cut a text that is too long for Python's `csv`.
     """
 
     before: str = ""
@@ -42,6 +43,7 @@ class Cell:
     null: str = ""
     dirty: str | None = None
     escape: Callable[[pa.StringArray], pa.StringArray] | None = None
+    is_limited: bool = False
 
     def written(self, column: TextColumn | None) -> pa.StringArray | pa.Scalar:
         """Return the text of each row, null for an empty one. A column of nulls alone (None) gives one text for all rows."""
@@ -55,6 +57,8 @@ class Cell:
         return texts if column.places is None else self._taken(texts, column.places)
 
     def _escaped(self, texts: pa.StringArray) -> pa.StringArray:
+        if self.is_limited:
+            texts = within_limit(texts)
         if self.dirty is None or self.escape is None:
             return texts
         dirty = pc.fill_null(pc.match_substring_regex(texts, self.dirty), False)
@@ -85,6 +89,4 @@ def lines(count: int, columns: Sequence[TextColumn | None], cells: Sequence[Cell
 
 def flat(texts: pa.StringArray) -> bytes:
     """Join the texts, one after the other."""
-    _, offsets, text = texts.buffers()
-    ends = np.frombuffer(offsets, np.int32)
-    return bytes(text[int(ends[texts.offset]) : int(ends[texts.offset + len(texts)])]) if text else b""
+    return octets(texts).tobytes()

@@ -27,9 +27,17 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def parquet_file(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[bytes]:
-    """Write Parquet with zstd, a chunk for each row group. batches: small ones, of this schema."""
+    """Write Parquet with zstd, a chunk for each row group. batches: small ones, of this schema.
+
+    Times are packed as differences: they hardly repeat, so a dictionary of them would be most of the file.
+    """
     sink = BytesIO()
-    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+    times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
+    options = {
+        "use_dictionary": [name for name in schema.names if name not in times],
+        "column_encoding": dict.fromkeys(times, "DELTA_BINARY_PACKED"),
+    }
+    with pq.ParquetWriter(sink, schema, compression="zstd", **options) as writer:
         for group in _groups(batches):
             if len(group):  # Arrow knows no rows without columns
                 writer.write_table(group, row_group_size=len(group))

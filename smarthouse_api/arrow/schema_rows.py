@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from json.encoder import encode_basestring
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.lines import Cell, TextColumn, framed, lines
 from smarthouse_api.arrow.numbers import write_numbers
+from smarthouse_api.arrow.readable import LINE_SEPARATORS, readable
 from smarthouse_api.arrow.slices import TEXT_BYTES, slices
 from smarthouse_api.arrow.time_columns import TIMESTAMP, write_times
 
@@ -19,7 +19,8 @@ class SchemaRows:
     """Makes record batches writable in every format: a `RowSource` of texts, numbers and times.
 
     batches: they have the columns of `schema`, else `ValueError` is raised; their texts may be of any string type, also
-    dictionary-encoded. objects: the text columns that hold JSON objects, which `json` and `jsonl` write as objects.
+    dictionary-encoded. objects: the text columns that hold JSON objects, which `json` and `jsonl` write as objects. Texts are
+    made `readable`, alike in every format.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class SchemaRows:
         for batch in self._batches:
             if batch.schema.names != self.schema.names:
                 raise ValueError(f"Not the columns that were announced: {batch.schema.names}")
-            yield from slices(batch)
+            columns = [readable(batch.column(name), is_json=name in self._objects) for name in batch.schema.names]
+            yield from slices(pa.RecordBatch.from_arrays(columns, names=batch.schema.names))
 
     def _columns(self, rows: pa.RecordBatch) -> Iterator[TextColumn]:
         before, column = None, None
@@ -58,11 +60,10 @@ class SchemaRows:
     def _json_cell(self, field: pa.Field) -> Cell:
         key = f'"{field.name}":'
         if field.name in self._objects:
-            # A line break between tokens is as good as a space, and would break a line of JSONL.
-            return Cell(key, "", f"{key}null", r"[\r\n]", _on_one_line)
+            return Cell(key, "", f"{key}null")
         if pa.types.is_floating(field.type):
             return Cell(key, "", f"{key}null")
-        return Cell(f'{key}"', '"', f"{key}null", r'["\\\x00-\x1f]', _json_escaped)
+        return Cell(f'{key}"', '"', f"{key}null", r'["\\\x00-\x1f\x{85}\x{2028}\x{2029}]', _json_escaped)
 
 
 def _encoded(column: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -85,9 +86,5 @@ def _texts(uniques: pa.Array) -> pa.StringArray:
     return uniques.cast(pa.string())
 
 
-def _on_one_line(texts: pa.StringArray) -> pa.StringArray:
-    return pc.replace_substring_regex(texts, r"[\r\n]", " ")
-
-
 def _json_escaped(texts: pa.StringArray) -> pa.StringArray:
-    return pa.array([encode_basestring(text)[1:-1] for text in texts.to_pylist()], pa.string())
+    return pa.array([encode_basestring(text)[1:-1].translate(LINE_SEPARATORS) for text in texts.to_pylist()], pa.string())

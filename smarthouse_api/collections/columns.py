@@ -19,14 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smarthouse_api.arrow.lines import flat
+from smarthouse_api.arrow.readable import readable_json
 from smarthouse_api.arrow.slices import lengths, spans
 from smarthouse_api.collections.rows import MOST_FIELDS
 
 BOOL, INT, FLOAT, JSON = "bool", "int", "float", "json"
 
 _CELL_BYTES: Final = 4  # what a column takes for a row even where it has no value
-_SPACE: Final = ord(" ")
-_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
 _LONE: Final = re.compile("[\ud800-\udfff]")
 _LONGEST_INT: Final = len(str(-(1 << 63)))
 
@@ -44,16 +43,8 @@ def slices(batch: pa.RecordBatch, columns: int = 0) -> Iterator[pa.RecordBatch]:
 
 
 def records(rows: pa.RecordBatch) -> pa.StringArray:
-    """Picks the JSON text of each row's record, and puts each on one line."""
-    texts = rows.column("record").cast(pa.string())
-    _, offsets, data = texts.buffers()
-    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    within = memoryview(data)[ends[0] : ends[-1]]
-    # Within a text JSON has no line break: one that is there stands between tokens, and is as good as a space.
-    if not (np.frombuffer(within, np.uint8) < _SPACE).any():
-        return texts
-    on_lines = pa.py_buffer(bytes(within).translate(_BREAKS))
-    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends - ends[0]), on_lines)
+    """Picks the JSON text of each row's record, and makes it readable: on one line, without NUL."""
+    return readable_json(rows.column("record").cast(pa.string()))
 
 
 def members(texts: pa.StringArray) -> list[Members]:

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from smarthouse_api.arrow.formats import FORMATS, Format, Frame
 from smarthouse_api.arrow.lines import TextColumn, flat
+from smarthouse_api.arrow.readable import REPLACEMENT, readable_json, without_nul
 from smarthouse_api.arrow.time_columns import TIMESTAMP, write_times
-from smarthouse_api.collections.columns import arrow_type, columns, have_rest, records, slices
+from smarthouse_api.collections.columns import JSON, arrow_type, columns, have_rest, records, slices
 
 RECORD_FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {one.name: one for one in sorted(FORMATS.values(), key=lambda one: not one.has_objects) if one.takes_any_name}
@@ -41,6 +42,7 @@ class RecordRows:
     def __init__(
         self, batches: Iterable[pa.RecordBatch], fields: Mapping[str, str], *, with_meta: bool, frame: Frame | None = None
     ) -> None:
+        fields = _without_nul(fields)
         self._batches, self._fields, self._with_meta, self.frame = batches, fields, with_meta, frame or Frame()
         meta = {"_position": pa.string(), "_received_at": TIMESTAMP, "_fault": pa.string()}
         ours = [(_free(name, fields), type_) for name, type_ in meta.items()]
@@ -89,12 +91,21 @@ def _free(name: str, fields: Mapping[str, str]) -> str:
     return name
 
 
+def _without_nul(fields: Mapping[str, str]) -> dict[str, str]:
+    """Name the members as they are in readable records. Two names that become one are a column of JSON."""
+    named = dict[str, str]()
+    for name, type_ in fields.items():
+        name = name.replace("\0", REPLACEMENT)
+        named[name] = JSON if named.get(name, type_) != type_ else type_
+    return named
+
+
 def _faults(column: pa.StringArray, before: str) -> pa.Array:
     if column.null_count == len(column):
         return pa.scalar("")
     codes = column.dictionary_encode()
     members = [before + orjson.dumps(fault).decode() for fault in codes.dictionary.to_pylist()]
-    return pa.array(members, pa.string()).take(codes.indices)
+    return readable_json(pa.array(members, pa.string())).take(codes.indices)
 
 
 def _rest(texts: pa.StringArray) -> pa.StringArray:
@@ -129,4 +140,4 @@ def _received(rows: pa.RecordBatch) -> pa.TimestampArray:
 
 
 def _fault(rows: pa.RecordBatch) -> pa.StringArray:
-    return rows.column("fault").cast(pa.string())
+    return without_nul(rows.column("fault").cast(pa.string()))

@@ -48,6 +48,9 @@ TEXTS = (
 )
 """Texts that some writer or reader is known to trip over."""
 
+READ = tuple(text.replace("\0", "\ufffd") for text in TEXTS)
+"""The same texts as every format gives them: without NUL."""
+
 KINDS = {"bool": True, "int": -7, "float": 2.5, "string": "x", "json": {"a": [1, "ä", None]}}
 """A value of each type of field."""
 
@@ -133,13 +136,13 @@ def test_the_formats_have_their_names_and_media_types():
 @every_format
 def test_texts_come_back_as_they_were(name):
     rows = [{"text": text, "n": "end"} for text in TEXTS]
-    assert back(name, {"text": "string", "n": "string"}, batch(*rows)) == rows
+    assert back(name, {"text": "string", "n": "string"}, batch(*rows)) == [{"text": text, "n": "end"} for text in READ]
 
 
 @every_format
 def test_texts_written_with_escapes_say_the_same(name):
     record = r'{"text":"\u0041\u00e9\ud83d\ude00\/\b\f\n\r\t\"\\ \\u0041 \u0000"}'
-    assert back(name, {"text": "string"}, batch(record)) == [{"text": 'Aé😀/\b\f\n\r\t"\\ \\u0041 \0'}]
+    assert back(name, {"text": "string"}, batch(record)) == [{"text": 'Aé😀/\b\f\n\r\t"\\ \\u0041 \ufffd'}]
 
 
 @pytest.mark.parametrize("name", ["csv", "parquet"])
@@ -161,7 +164,25 @@ def test_names_of_members_come_back_as_they_were(name):
     names = [text for text in TEXTS if name != "csv" or text != "\ufeffmark"]
     record = {text: str(number) for number, text in enumerate(names)}
     (found,) = back(name, dict.fromkeys(record, "string"), batch(record))
-    assert found == record
+    assert found == {text.replace("\0", "\ufffd"): number for text, number in record.items()}
+
+
+@every_format
+def test_no_format_holds_a_nul(name):
+    record, fields = {"a\0": "b\0", "c": ["d\0"]}, {"a\0": "string", "c": "json"}
+    (found,) = back(name, fields, batch(record, faults={0: "e\0"}), meta=True)
+    assert (found["a\ufffd"], found["_fault"]) == ("b\ufffd", "e\ufffd")
+    assert "\0" not in str(found)
+    assert "u0000" not in str(found)
+
+
+@json_format
+def test_json_is_on_one_line_for_a_reader_that_splits_at_every_separator(name):
+    text = "é\x85\u2028\u2029"
+    data = encoded(name, {}, batch(json.dumps({text: text}, ensure_ascii=False), "{}", faults={1: text}), meta=True).decode()
+    assert data.splitlines() == data.rstrip("\n").split("\n")
+    first, second = objects(name, data.encode())
+    assert (first[text], second["_fault"]) == (text, text)
 
 
 @every_format
@@ -296,7 +317,14 @@ def test_a_long_record_that_is_held_once_is_not_written_out_in_every_row_at_once
 @every_format
 def test_a_single_huge_record_comes_back(name):
     record = {"text": 'a"\n,' * (2 << 20), "b": "end"}
-    assert back(name, dict.fromkeys(record, "string"), batch({"text": ""}, record, {"text": ""}))[1] == record
+    found = back(name, dict.fromkeys(record, "string"), batch({"text": ""}, record, {"text": ""}))[1]
+    assert found == record | ({"text": record["text"][:131_071] + "…"} if name == "csv" else {})
+
+
+def test_csv_cuts_a_text_that_pythons_csv_would_refuse():
+    longest = "é" * csv.field_size_limit()
+    data = encoded("csv", {"a": "string"}, batch({"a": longest}, {"a": longest + "x"}))
+    assert [row["a"] for row in csv.DictReader(io.StringIO(data.decode()))] == [longest, longest[:-1] + "…"]
 
 
 def test_a_row_is_measured_whatever_kind_of_string_it_has():
@@ -339,7 +367,7 @@ def test_space_between_tokens_breaks_nothing(name, record, meta):
 @json_format
 def test_a_fault_may_be_any_text(name):
     found = back(name, {}, batch(*["{}"] * len(TEXTS), faults=dict(enumerate(TEXTS))), meta=True)
-    assert [row["_fault"] for row in found] == list(TEXTS)
+    assert [row["_fault"] for row in found] == list(READ)
 
 
 def test_json_stands_in_the_frame_that_is_asked_for():
@@ -386,7 +414,7 @@ def test_csv_takes_values_that_their_field_does_not_allow():
 def test_the_csv_module_reads_the_csv():
     data = encoded("csv", {"text": "string", "n": "int"}, batch(*({"text": text, "n": 1} for text in TEXTS)), meta=True)
     found = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
-    assert [row["text"] for row in found] == list(TEXTS)
+    assert [row["text"] for row in found] == list(READ)
     assert {row["_received_at"] for row in found} == {AT_TEXT}
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from smarthouse_api.states.records.schema import ROWS
 
-BIG = 'é"&\n' * 250_000
+BIG = 'é"&\n' * 32_768
+"""As long as a text of a row may be."""
 
 STATES = (
     "",
@@ -34,8 +35,8 @@ STATES = (
 )
 """Texts that a sloppy writer would break, all of which every format can hold."""
 
-FORBIDDEN = "a\x00b\x01\x08\x0b\x0c\x1f\ufffe\uffffz"
-"""A text with every kind of character that XML 1.0 forbids."""
+FORBIDDEN = "a\x02b\x01\x08\x0b\x0c\x1f\ufffe\uffffz"
+"""A text with every kind of character that XML 1.0 forbids, but for the NUL."""
 
 TIMES = tuple(
     datetime.fromisoformat(text).replace(tzinfo=UTC)
