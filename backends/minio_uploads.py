@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from html import escape, unescape
+from xml.parsers.expat import ExpatError
 
+import xmltodict
 from minio.datatypes import ListMultipartUploadsResult
 from minio.error import S3Error
 
@@ -14,7 +14,6 @@ from backends.minio_connections import MinioClient
 
 # S3 takes at most 10,000 parts, all but the last of one size on some servers: 160 GB.
 _PART_BYTES = 16 << 20
-_UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
 class MultipartUpload:
@@ -30,11 +29,8 @@ class MultipartUpload:
         self._etags.append(self._session.ask("PUT", self._name, query, part).headers.get("ETag", ""))
 
     def complete(self, if_absent: bool) -> None:
-        told = "".join(
-            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(etag)}</ETag></Part>"
-            for number, etag in enumerate(self._etags, 1)
-        )
-        body = f"<CompleteMultipartUpload>{told}</CompleteMultipartUpload>".encode()
+        told = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(self._etags, 1)]
+        body = xmltodict.unparse({"CompleteMultipartUpload": {"Part": told}}).encode()
         self._session.ask("POST", self._name, {"uploadId": self._id}, body, if_absent=if_absent)
 
     def abort(self) -> bool:
@@ -48,10 +44,14 @@ class MultipartUpload:
         return True
 
     def _begin(self) -> str:
-        found = _UPLOAD_ID.search(self._session.ask("POST", self._name, {"uploads": ""}).data)
-        if found is None:
+        answer = self._session.ask("POST", self._name, {"uploads": ""}).data
+        try:
+            upload_id = xmltodict.parse(answer)["InitiateMultipartUploadResult"]["UploadId"]
+        except (ExpatError, KeyError, TypeError) as fault:
+            raise ValueError("no upload was begun") from fault
+        if not isinstance(upload_id, str):
             raise ValueError("no upload was begun")
-        return unescape(found[1].decode())
+        return upload_id
 
 
 def uploads(session: MinioClient) -> Iterator[tuple[str, str, datetime]]:

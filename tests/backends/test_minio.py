@@ -677,10 +677,25 @@ def test_a_conditional_put_whose_answer_is_lost_is_not_repeated(told_store, told
 
 def test_a_completion_that_fails_after_its_200_is_a_fault(told_store, told_server):
     told_server.answers = [
-        ("POST", "uploads=", 200, b"<a><UploadId>one</UploadId></a>"),
+        ("POST", "uploads=", 200, b"<InitiateMultipartUploadResult><UploadId>one</UploadId></InitiateMultipartUploadResult>"),
         ("POST", "uploadId=", 200, fault("InternalError")),
     ]
     with pytest.raises(StoreUnavailable, match="InternalError"):
+        told_store.put("key", MORE_THAN_A_PART)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>",
+        b"<InitiateMultipartUploadResult/>",
+        b"<InitiateMultipartUploadResult><UploadId/></InitiateMultipartUploadResult>",
+    ],
+)
+def test_an_answer_without_an_upload_is_a_fault(told_store, told_server, answer):
+    told_server.answers = [("POST", "uploads=", 200, answer)]
+    with pytest.raises(StoreUnavailable, match="put an object"):
         told_store.put("key", MORE_THAN_A_PART)
 
 
