@@ -5,18 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
-from isal import isal_zlib
-from stream_zip import ZIP_64, stream_zip
 
 from smarthouse_api.arrow.time_columns import TIMESTAMP, write_times
+from smarthouse_api.arrow.zip_stream import ZipMember, zip_stream
 from smarthouse_api.errors import Invalid
 from smarthouse_api.streams.blocks import Block
-
-_MODE: Final = 0o100644
 
 
 def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:
@@ -40,9 +36,7 @@ def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:
 def _zip(blocks: Iterable[Block]) -> Iterator[bytes]:
     """A file for each packet, named by its index."""
     packets = (packet for block in blocks for packet in block.packets())
-    members = ((f"{one.index:016d}.bin", one.received_at, _MODE, ZIP_64, (one.data,)) for one in packets)
-    compressor: Any = partial(isal_zlib.compressobj, level=1, wbits=-15)
-    yield from stream_zip(members, get_compressobj=compressor)
+    return zip_stream(ZipMember(f"{one.index:016d}.bin", one.received_at, (one.data,)) for one in packets)
 
 
 @dataclass(frozen=True, slots=True)

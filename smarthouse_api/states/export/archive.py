@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
-
-from isal import isal_zlib
-from stream_zip import ZIP_64, stream_zip
 
 from smarthouse_api.arrow.read_ahead import read_ahead
-
-MODE: Final = 0o100644
+from smarthouse_api.arrow.zip_stream import ZipMember, zip_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +44,20 @@ def archive(
     Producing a member runs in a thread of its own, ahead of the deflating. A fault in a member or in the trailer is raised
     here, before the zip's directory: no reader takes what came out for a whole zip. Closing the iterator stops the thread.
 
-    modified_at: with a time zone. The zip may have any size: Info-ZIP 6, Python, 7-Zip and Windows since Vista read it.
+    modified_at: with a time zone.
     """
-    packed = False
-
-    # stream_zip asks for a compressor at the start of each member, in turn.
-    def compressor() -> Any:
-        return zlib.compressobj(level=0, wbits=-zlib.MAX_WBITS) if packed else isal_zlib.compressobj(level=1, wbits=-15)
-
     with ExitStack() as running:
 
-        def entries() -> Iterator[tuple[str, datetime, int, Any, Iterable[bytes]]]:
-            nonlocal packed
+        def entries() -> Iterator[ZipMember]:
             written: list[Written] = []
             for member in members:
-                packed = member.packed
                 chunks = running.enter_context(closing(read_ahead(member.chunks)))
-                yield member.name, modified_at, MODE, ZIP_64, _noted(member.name, chunks, written) if trailer else chunks
+                noted = _noted(member.name, chunks, written) if trailer else chunks
+                yield ZipMember(member.name, modified_at, noted, member.packed)
             for member in trailer(written) if trailer else ():
-                packed = member.packed
-                yield member.name, modified_at, MODE, ZIP_64, member.chunks
+                yield ZipMember(member.name, modified_at, member.chunks, member.packed)
 
-        yield from stream_zip(entries(), get_compressobj=compressor)
+        yield from zip_stream(entries())
 
 
 def _noted(name: str, chunks: Iterable[bytes], written: list[Written]) -> Iterator[bytes]:
