@@ -31,9 +31,9 @@ _KINDS: Final = {type(None): "null", bool: "true or false", int: "a number", flo
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """Tells what became of a request.
+    """Tells a client what became of the records in its request.
 
-    id: of the answer, a UUID. stored, dead_letters: how many records were stored, and how many are dead letters now.
+    id: the answer's, a UUID. stored, dead_letters: how many records were stored, and how many are dead letters now.
     is_duplicate: none of its records is new. replayed: this is the first answer to the same `Idempotency-Key`.
     """
 
@@ -51,9 +51,9 @@ _REPLY: Final = pair_of(Accepted)
 
 @dataclass
 class _Acceptance:
-    """A request that is being accepted. faults: by index in `records`.
+    """Holds a request while its records are checked and stored.
 
-    has_failed: a commit did, so that something of it may be there already.
+    faults: by index in `records`. has_failed: a commit failed, so records of the request may be stored already.
     """
 
     collection: Collection
@@ -66,7 +66,7 @@ class _Acceptance:
 
 
 class Accepting:
-    """Accepts records: checks them, and stores them in one commit with everything else that their request leaves."""
+    """Checks the records of requests, and stores each request in one commit: records, dead letters, marks and answer."""
 
     def __init__(self, state: StateStore, replies: Replies, dead_letters: DeadLetters, settings: CollectionSettings) -> None:
         self._state, self._replies, self._dead_letters, self._settings = state, replies, dead_letters, settings
@@ -80,11 +80,11 @@ class Accepting:
         refuse_faulty: bool = False,
         request_key: RequestKey | None = None,
     ) -> Accepted:
-        """Stores the records, all or none; they are durable once this returns.
+        """Store the records, all or none; they are durable once this returns.
 
         records: dicts, or `UniformRecords`. message_id: `params.msgid`, for deduplication by it. refuse_faulty: True for a data
-        source. It brings times to UTC, warns of faults, and in strict mode refuses records that fail the schema. A dataset
-        makes such records dead letters.
+        source. It converts times to UTC, warns of faults, and in strict mode refuses records that fail the schema. In a dataset
+        such records become dead letters.
 
         Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile).
         """
@@ -95,7 +95,7 @@ class Accepting:
         return until_settled(lambda: self._try(asked), "collection")
 
     def _look_into(self, asked: _Acceptance, refuse_faulty: bool) -> None:
-        """Checks the records, and brings the times of a data source's to UTC."""
+        """Check the records, and convert the times of a data source's records to UTC."""
         collection = asked.collection
         asked.records = _objects(asked.records)
         if refuse_faulty:
@@ -130,7 +130,7 @@ class Accepting:
         asked.warnings += some
 
     def _try(self, asked: _Acceptance) -> Accepted:
-        """One attempt, in one commit. Raises `Conflict` when something of it is there already."""
+        """Make one attempt, in one commit. Raises `Conflict` when something of the request is stored already."""
         collection = asked.collection
         if (earlier := self._replies.earlier(collection.space, asked.request_key, _REPLY)) is not None:
             return earlier
@@ -183,7 +183,7 @@ def _objects(records: list[Any]) -> list[dict[str, Any]]:
 
 
 def _stay_as_they_are(records: UniformRecords, collection: Collection, refuse_faulty: bool) -> bool:
-    """Whether nobody looks into the records, or would find anything but what they are known to be."""
+    """Whether the records can be stored as they are: no rule needs a look at them, or their times are known to be clear."""
     if _marks_each(collection) or (collection.schema is not None and collection.mode != OFF):
         return False
     name = collection.timestamp_field

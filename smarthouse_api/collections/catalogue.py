@@ -49,7 +49,10 @@ _decode_tombstone, _decode = msgspec.json.Decoder(CollectionTombstone).decode, m
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """Tells how a collection was created or changed. replayed: an earlier request under the same `Idempotency-Key` did so."""
+    """Answers a request that created or changed a collection.
+
+    alias_before: the alias before the change. replayed: this is the first answer to the same `Idempotency-Key`.
+    """
 
     collection: Collection
     alias_before: str | None = None
@@ -68,26 +71,26 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         self._looks = SingleFlight[Document | None]()
 
     def get(self, name: str) -> Collection | None:
-        """Finds the collection with this id or alias; None if there is none."""
+        """Find the collection with this id or alias; None if there is none."""
         found = self._found(name)
         return None if found is None else found[0]
 
     def find(self, name: str) -> Collection:
-        """Finds the collection with this id or alias. Raises `NotFound`."""
+        """Find the collection with this id or alias. Raises `NotFound`."""
         if (found := self.get(name)) is None:
             raise NotFound(_UNKNOWN)
         return found
 
     def next_slice(self, after: str) -> tuple[list[Collection], str]:
-        """Lists some collections by id, and tells where the next slice begins; an empty text after the last slice.
+        """List some collections by id, and return the id after which the next slice begins; an empty text after the last slice.
 
-        after: what the slice before told; empty for the first.
+        after: what the previous call returned; empty for the first slice.
         """
         found = self._state.scan(SPACE, "id/", after, _AT_ONCE)
         return [_decode(document.value) for _, document in found], found[-1][0] if len(found) == _AT_ONCE else ""
 
     def create(self, definition: Definition, request_key: RequestKey | None = None) -> Settled:
-        """Creates a collection. Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
+        """Create a collection. Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
         check(definition)
         if (earlier := self.earlier(request_key)) is not None:
             return earlier
@@ -122,7 +125,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         seen: Collection | None = None,
         request_key: RequestKey | None = None,
     ) -> Settled:
-        """Changes members of the definition. seen: the collection as the caller knows it.
+        """Change members of the definition. seen: the collection as the caller knows it.
 
         Raises `Invalid`, `NotFound`, and `InUse`: `EXISTS` for an alias that is taken, `OUTDATED` if it has changed since.
         """
@@ -131,11 +134,11 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         return until_settled(lambda: self._update(name, changes, seen, request_key), "collection")
 
     def earlier(self, request_key: RequestKey | None) -> Settled | None:
-        """Finds the answer to an earlier request under the same `Idempotency-Key`. Raises `KeyReused`."""
+        """Find the answer to an earlier request under the same `Idempotency-Key`. Raises `KeyReused`."""
         return self._replies.earlier(SPACE, request_key, _REPLY)
 
     def delete(self, name: str) -> CollectionTombstone:
-        """Deletes a collection: nobody writes to it or reads it from now on. The chores remove its bytes. Raises `NotFound`."""
+        """Delete a collection: nobody can write to it or read it any more. The chores remove its bytes. Raises `NotFound`."""
 
         def attempt() -> CollectionTombstone:
             if (found := self._found(name)) is None:
@@ -191,12 +194,12 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         return settled
 
     def list(self) -> list[Collection]:
-        """Lists all collections by id."""
+        """List all collections by id."""
         return [*self.everything()]
 
 
 def look_for(state: StateStore, collection: Collection) -> None:
-    """Makes sure that a collection still exists. Raises `NotFound` if it was deleted since it was found."""
+    """Check that a collection still exists. Raises `NotFound` if it was deleted since it was found."""
     born = state.get(collection.space, BORN)
     if born is None or born.version != collection.born:
         raise NotFound("The collection was deleted meanwhile")

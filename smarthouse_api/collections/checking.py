@@ -1,4 +1,4 @@
-"""What is looked at in records besides their schema: their times, and whether those of one request are of one shape."""
+"""Checks of records besides their schema: times are converted to UTC, and records of different shapes give warnings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Record = dict[str, Any]
 
 
 class _Layout:
-    """Where usual times that are written like this one, each in a line, have digits and other signs, and which these are."""
+    """Describes times that are written like `usual`, one in a line: where digits and other signs stand, and which signs."""
 
     def __init__(self, usual: str) -> None:
         line = f"{usual}\n"
@@ -50,7 +50,9 @@ _TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a 
 
 
 def read_instant(value: Any) -> int | None:
-    """The instant that a value names, in microseconds since 1970, of the years 1 to 9999; None: it names none. Never raises.
+    """Return the instant that a value names, in microseconds since 1970; None if it names none of the years 1 to 9999.
+
+    It never raises.
 
     A text is a date-time of RFC 3339 (with `T` or a space, seconds or none, a fraction of up to nine digits, of which six
     count, an offset such as `Z`, `+02:00`, `+0200`, `+02`, or none for UTC) or a date, which is its midnight in UTC.
@@ -65,7 +67,7 @@ def read_instant(value: Any) -> int | None:
 
 
 def normalized(records: list[Record], timestamp_field: str | None) -> tuple[list[Record], list[str]]:
-    """The records with their times in UTC, as `2025-01-01T12:00:00Z`, and warnings about those that were not clear.
+    """Return the records with their times in UTC, as `2025-01-01T12:00:00Z`, and warnings about unclear times.
 
     Records that change are copied; the others, and numbers, stay what they are. A time without an offset is taken as UTC.
     """
@@ -87,7 +89,7 @@ def normalized(records: list[Record], timestamp_field: str | None) -> tuple[list
 
 
 def are_clear(values: list[Any]) -> bool:
-    """Whether none of these times changes when normalized, or is worth a warning; False also where that takes a closer look."""
+    """Return whether `normalized` surely changes none of these times and warns of none. False also if it is not known."""
     if len(values) < _FEW:
         return False
     kinds = set(map(type, values))
@@ -104,7 +106,7 @@ def _values(records: list[Record], name: str) -> list[Any]:
 
 
 def uniformity(records: Sequence[Record]) -> list[str]:
-    """Warnings where records differ from the first in their members' names, or in the JSON type that a member had before.
+    """Warn of records that differ from the first in their members' names, or in the JSON type that a member had before.
 
     A null is of every type. At most five warnings; the last one counts the rest.
     """

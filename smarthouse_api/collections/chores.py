@@ -35,9 +35,9 @@ _HELD_SECONDS: Final = 60.0
 
 
 class CollectionsChores:
-    """Does what goes on without a request, and the flush that a reading waits for.
+    """Works on collections in the background: moves accepted records into the lake, and removes what is deleted or expired.
 
-    is_over: the chores ask it between steps. One step is done in any case: however slow a store is, each turn leaves less.
+    is_over: the chores ask it between steps. Each turn takes one step at least, so that a slow store does not stop them.
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class CollectionsChores:
         self._expire_after: str | None = None
 
     def flush(self, collection: Collection) -> None:
-        """Waits until the lake holds every record of the collection that was accepted before the call.
+        """Wait until the lake holds every record of the collection that was accepted before the call.
 
         Raises `NotFound` once the collection is deleted, and `Unavailable` when it takes too long.
         """
         self._curator.flush(self._rows(collection))
 
     def purge(self) -> None:
-        """Removes the bytes of deleted collections."""
+        """Remove the bytes of deleted collections."""
         if self._purging.try_purge():
             self._compaction.expect_dead()
 
     def curate(self, is_over: Callable[[], bool]) -> None:
-        """Brings pending entries into the lake: a part of the round through all collections, by one process at a time."""
+        """Bring pending entries into the lake: a part of the round through all collections, by one process at a time."""
         self._look_at_lake()
         if (turn := self._leases.try_hold("collections-round")) is None:
             return
@@ -86,20 +86,20 @@ class CollectionsChores:
                 turn.check()
 
     def trim(self, is_over: Callable[[], bool]) -> None:
-        """Drops what topics need not keep."""
+        """Drop the entries that topics need not keep."""
         if self._retention.is_due() and (lease := self._table.try_write()) is not None:
             with lease:
                 self._retention.trim(is_over)
 
     def compact(self, is_over: Callable[[], bool]) -> None:
-        """Merges small files of the lake, except while a purge waits for readers who need them."""
+        """Merge small files of the lake, except while a purge waits for readers who need them."""
         if self._compaction.is_due() and (lease := self._table.try_write()) is not None:
             with lease:
                 if not self._purging.is_due():  # asked with the lease, which a purge needs first
                     self._compaction.compact(lease, is_over)
 
     def expire_dead_letters(self, is_over: Callable[[], bool]) -> None:
-        """Removes expired dead letters, from each collection about once an hour."""
+        """Remove expired dead letters, from each collection about once an hour."""
         if self._expire_after is None:
             if not self._leases.claim("collections-aside", _EXPIRY_SECONDS):
                 return
@@ -129,9 +129,9 @@ class CollectionsChores:
         return has_more
 
     def _gather(self, is_over: Callable[[], bool]) -> tuple[list[Collection], bool]:
-        """The next that have something pending, about as many as one commit is for; and whether this turn should look further.
+        """The next collections that have pending entries, about enough for one commit; and whether to look further.
 
-        It should not at the end of the round, nor where so many had nothing that looking alone would keep the stores busy.
+        A turn stops looking at the end of the round, and after many idle collections, to spare the stores.
         """
         pending, idle = list[Collection](), 0
         while len(pending) < _AT_ONCE and idle < _MOST_IDLE:
@@ -152,14 +152,14 @@ class CollectionsChores:
         return max(queue.last(), self._held.get(one.key, 0)) > taken.sequence
 
     def _look_at_lake(self) -> None:
-        """Learn, now and then, what the lake holds: a state store that has lost its last moments may know of less."""
+        """Learn, now and then, what the lake holds: a state store that lost its last writes may know less."""
         if time.monotonic() - self._held_at >= _HELD_SECONDS:
             snapshot = self._table.open()
             self._held = {} if snapshot is None else self._table.held(snapshot)
             self._held_at = time.monotonic()
 
     def _save_round(self) -> None:
-        """From here the next turn goes on."""
+        """Store where the next turn continues."""
         if self._round_after != self._saved:
             # Not for ever, because a full store takes only what passes.
             self._state.put(SPACE, _ROUND, self._round_after.encode(), ttl_seconds=_ROUND_SECONDS)

@@ -36,19 +36,19 @@ Members = dict[str, msgspec.Raw]
 
 
 def slices(batch: pa.RecordBatch, columns: int = 0) -> Iterator[pa.RecordBatch]:
-    """Cuts rows into pieces of bounded size. columns: how many columns are made of them."""
+    """Cut rows into pieces of bounded size. columns: how many columns are made of them."""
     sizes = lengths(batch.column("record")) + lengths(batch.column("fault")) + columns * _CELL_BYTES
     for start, length in spans(sizes):
         yield batch.slice(start, length)
 
 
 def records(rows: pa.RecordBatch) -> pa.StringArray:
-    """Picks the JSON text of each row's record, and makes it readable: on one line, without NUL."""
+    """Return the JSON text of each row's record, made readable: on one line, without NUL."""
     return readable_json(rows.column("record").cast(pa.string()))
 
 
 def members(texts: pa.StringArray) -> list[Members]:
-    """Cuts each record into its members. texts: as `records` gives them."""
+    """Cut each record into its members. texts: as `records` gives them."""
     try:
         return _cut.decode_lines(flat(pc.binary_join_element_wise(texts, "\n", "")))
     except msgspec.DecodeError:
@@ -68,12 +68,12 @@ def _mended(text: str) -> str:
 
 
 def have_rest(fields: Mapping[str, str]) -> bool:
-    """Whether there may be members without a field: they share the last column."""
+    """Return whether some members may have no field of their own. Those members share the last column."""
     return len(fields) >= MOST_FIELDS
 
 
 def columns(rows: pa.RecordBatch, fields: Mapping[str, str]) -> Iterator[MemberColumn | None]:
-    """Makes the column of each field in turn, and of the rest if the fields `have_rest`. None if no row has a value."""
+    """Make the column of each field in turn, and of the rest if the fields `have_rest`. None if no row has a value."""
     found = members(records(rows))
     names: set[str] = set().union(*found)
     for name, type_ in fields.items():
@@ -86,7 +86,7 @@ def columns(rows: pa.RecordBatch, fields: Mapping[str, str]) -> Iterator[MemberC
 
 @dataclass(frozen=True, slots=True)
 class MemberColumn:
-    """Holds what the rows have for one member.
+    """Turns one member of many records into a column of texts or of typed values.
 
     type: the field's. text: the rows' JSON texts, one after the other; `null` for a row without the member. begins, ends: where
     each row's text stands in it. first: the first byte of each.
@@ -100,7 +100,7 @@ class MemberColumn:
 
     @classmethod
     def of(cls, values: Sequence[Any], type_: str) -> MemberColumn:
-        """Makes the column of values: JSON texts, or what can be written as JSON in one line; None for nothing."""
+        """Make the column of values: JSON texts, or what can be written as JSON in one line; None for nothing."""
         text = _write.encode_lines(values)
         found = np.frombuffer(text, np.uint8)
         ends = np.flatnonzero(found == ord("\n")).astype(np.int32)
@@ -109,7 +109,7 @@ class MemberColumn:
         return cls(type_, text, begins, ends, found[begins])
 
     def texts(self) -> pa.StringArray:
-        """Writes the values for a reader: a text as it is, and anything in a column of type `json` as JSON; null for null."""
+        """Return the values as texts: a text as it is, everything in a column of type `json` as JSON, and null as null."""
         is_text = (self.first == ord('"')) & (self.type != JSON)
         shown = self._pieces(self.begins + is_text, self.ends - is_text, self.first != ord("n"))
         if not is_text.any() or b"\\" not in self.text:
@@ -119,7 +119,7 @@ class MemberColumn:
         return pc.replace_with_mask(shown, escaped, pa.array(said, pa.string()))
 
     def typed(self) -> pa.Array:
-        """Reads the values as the `arrow_type` of the column's type. The fields rule out other values; these are null."""
+        """Read the values as the `arrow_type` of the column's type. The fields rule out other values; these are null."""
         if self.type == BOOL:
             is_true = self.first == ord("t")
             return pa.array(is_true, mask=~(is_true | (self.first == ord("f"))))
@@ -130,7 +130,7 @@ class MemberColumn:
         return self.texts()
 
     def has_texts(self) -> bool:
-        """Whether the column has more than numbers, true, false and null."""
+        """Return whether the column has more than numbers, true, false and null."""
         return bool(np.isin(self.first, np.frombuffer(b'"{[', np.uint8)).any())
 
     def _pieces(
@@ -151,7 +151,7 @@ def _said(text: str) -> str:
 
 
 def arrow_type(type_: str) -> pa.DataType:
-    """Chooses the type of a field's column in Parquet: JSON text if there is nothing better."""
+    """Return the type of a field's column in Parquet: JSON text if there is nothing better."""
     return {BOOL: pa.bool_(), INT: pa.int64(), FLOAT: pa.float64()}.get(type_, pa.string())
 
 

@@ -35,7 +35,10 @@ _ID: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}-[0-9]{6,}", re.ASCII)
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """Keeps a record that its collection's schema refused. reason: in words. msgid: of the request that brought it."""
+    """Keeps a record that its collection's schema refused.
+
+    reason: why, in words. msgid: the request's that brought the record.
+    """
 
     id: str
     record: dict[str, Any]
@@ -45,7 +48,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """Tells what a replay did: how many records were stored, and how many still fail.
+    """Tells a client what a replay did: how many records were stored, and how many still fail.
 
     id: of the answer, a UUID. next: if there are more, the id after which to go on. replayed: this is the first answer to the
     same `Idempotency-Key`.
@@ -70,13 +73,13 @@ class DeadLetters:
         self._state, self._replies, self._settings = state, replies, settings
 
     def put(self, head: Entry, index: int, record: dict[str, Any], reason: str) -> Put:
-        """Makes a dead letter of a record, by its index in the request that `head` tells of. Raises `TooLarge`."""
+        """Make a dead letter of a record. index: the record's, in the request that `head` describes. Raises `TooLarge`."""
         check_size(record, self._settings.record_bytes)
         id_ = f"{_ticks(head.received_at)}-{head.id[:8]}-{index:06d}"
         return _put(DeadLetter(id_, record, reason, head.received_at, head.msgid))
 
     def list(self, collection: Collection, after: str = "", limit: int = 100) -> list[DeadLetter]:
-        """Lists up to `limit` dead letters, the oldest first, after the one with that id; fewer of large ones."""
+        """List up to `limit` dead letters, the oldest first, after the one with that id; fewer of large ones."""
         found, size, name = list[DeadLetter](), 0, _name_of(after) if after else ""
         while len(found) < limit and size < _PAGE_BYTES:
             page = self._state.scan(collection.space, _name_of(""), name, min(_PAGE, limit - len(found)))
@@ -87,7 +90,7 @@ class DeadLetters:
         return found
 
     def fix(self, collection: Collection, id_: str, record: dict[str, Any]) -> DeadLetter:
-        """Puts another record in its place, to be replayed. Raises `NotFound`, `TooLarge`."""
+        """Replace the record of a dead letter, so that it can be replayed. Raises `NotFound`, `TooLarge`."""
         check_size(record, self._settings.record_bytes)
         reason = faults_of(collection.schema, [record]).get(0, "It was fixed; replay it")
 
@@ -100,7 +103,7 @@ class DeadLetters:
         return until_settled(attempt, "record")
 
     def discard(self, collection: Collection, id_: str) -> None:
-        """Erases a dead letter. Raises `NotFound`."""
+        """Erase a dead letter. Raises `NotFound`."""
 
         def attempt() -> None:
             _, version = self._find(collection, id_)
@@ -109,7 +112,7 @@ class DeadLetters:
         until_settled(attempt, "record")
 
     def remove_expired(self, collection: Collection) -> None:
-        """Removes dead letters that are too old, one page after another."""
+        """Remove dead letters that are too old, one page after another."""
         last = _name_of(_ticks(datetime.now(UTC) - timedelta(days=self._settings.aside_days)))
         while some := [name for name, _ in self._state.scan(collection.space, _name_of(""), limit=_PAGE) if name < last]:
             self._state.commit(collection.space, Change(deletes=tuple(some)))
@@ -122,10 +125,10 @@ class DeadLetters:
         after: str = "",
         request_key: RequestKey | None = None,
     ) -> Replayed:
-        """Stores the records that pass the schema by now, as new ones; the others stay dead letters.
+        """Store the records that pass the schema by now, as new ones; the others stay dead letters.
 
-        ids: which to look at; None for all after an id. At most 10,000 are looked at. Raises `NotFound` if one of the ids is of
-        no dead letter: then none is stored; `Invalid` for more ids.
+        ids: which to look at; None for all after an id. At most 10,000 are looked at. Raises `NotFound`, and stores
+        none, if an id names no dead letter; `Invalid` for more ids.
         """
         if (earlier := self._replies.earlier(collection.space, request_key, _REPLY)) is not None:
             return earlier
@@ -194,7 +197,7 @@ class DeadLetters:
 
 
 def _name_of(id_: str) -> str:
-    """Names the document of a dead letter."""
+    """Name the document of a dead letter."""
     return f"aside/{id_}"
 
 

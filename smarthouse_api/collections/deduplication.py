@@ -1,4 +1,7 @@
-"""Deduplication: what came before is `seen/<digest>` in a collection's space, for the window of its deduplication key."""
+"""Deduplication: a record or request that repeats an earlier one is not stored again.
+
+Each deduplication key that came is the document `seen/<digest>` in the collection's space. It expires with the window.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from smarthouse_api.collections.model import MESSAGE_ID, Collection
 class NewRecords:
     """Tells which records of a request are new.
 
-    indexes: of the new ones. marks: what marks them as seen, each on condition that it is new. is_repeat: none is new.
+    indexes: the new records'. marks: documents that mark them as seen; a commit must find none of them. is_repeat: no record is
+    new.
     """
 
     indexes: Sequence[int]
@@ -34,9 +38,9 @@ def find_new(
     *,
     look: bool,
 ) -> NewRecords:
-    """Finds the new ones among these records, by the collection's deduplication key.
+    """Find the new records among those at these indexes, by the collection's deduplication key.
 
-    look: whether the state store is asked. Without that all are taken for new, as they mostly are: the commit finds out.
+    look: ask the state store. Otherwise all records count as new, as they mostly are, and the commit fails if one is not.
     """
     if collection.dedup_key is None:
         return NewRecords(indexes)

@@ -1,4 +1,4 @@
-"""Prepares the records of a collection to be written in any format that takes them."""
+"""The formats of records, and the rows that their writers get."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _join = pc.binary_join_element_wise
 
 
 class RecordRows:
-    """Gives a collection's rows in the lake to the writers of formats, as a `RowSource`.
+    """Gives a collection's rows in the lake to the writer of any format, as a `RowSource`.
 
     JSON has each record's own text; the other formats have a column for each member.
 
     batches: read one by one, as chunks are asked for; columns `sequence`, `position`, `received`, `record`, `fault` (others are
-    left alone), the texts as any kind of string. fields: the members of the records, in order, and their types: `null`, `bool`,
+    ignored), the texts as any kind of string. fields: the members of the records, in order, and their types: `null`, `bool`,
     `int` (of 64 bits with a sign), `float`, `string`, `json`. with_meta: whether a row says its position, its arrival, and why
     it fails the schema.
 
-    A member of type `json` is JSON text in a column, so that the text "1" and the number 1 differ. One that is only ever null
-    is a text too. Members that have no field share a last column.
+    A member of type `json` is JSON text in a column, so that the text "1" and the number 1 differ. A member that is always null
+    is a text too. Members that have no field share the last column.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class RecordRows:
             yield len(rows), [*meta, *texts]
 
     def objects(self, before: str, after: str) -> Iterator[bytes]:
-        """Writes each record as a JSON object. What is said of it comes before its members; a fault only if it has one."""
+        """Write each record as a JSON object.
+
+        Position, arrival and fault come before the members; the fault only if it has one.
+        """
         position, received_at, fault = self._names
         for rows in self._slices():
             texts = records(rows)

@@ -26,18 +26,18 @@ _MEMBER_TYPES: Final[dict[type, Any]] = {str: str | None, int: int | float | Non
 """The values of which a member stays of one type, by that of its first. A null is of every type."""
 
 Shape = tuple[tuple[str, Any], ...]
-"""Names and types."""
+"""The names and types of a record's members."""
 
 
 class UniformRecords(list[Any]):
-    """Holds records, at least one, that have the same members, as structs.
+    """Holds records that have the same members, as structs, which are faster than dicts. There is at least one.
 
     A member is a text in all of them, or a number, or a boolean; it may be null in any. The first record's order of members is
     the order of all.
     """
 
     def values(self, name: str) -> list[Any]:
-        """Lists the values of a member; None for each record if there is no such member."""
+        """List the values of a member; None for each record if there is no such member."""
         kind = type(self[0])
         if name not in kind.__struct_encode_fields__:
             return [None] * len(self)
@@ -45,26 +45,32 @@ class UniformRecords(list[Any]):
         return list(map(attrgetter(field), self))
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Makes dicts of the records."""
+        """Make dicts of the records."""
         return cast(list[dict[str, Any]], msgspec.to_builtins(self))
 
 
 class _Sight:
-    """A shape that was met, and from the second time on its decoder."""
+    """Remembers a shape of records, and keeps its decoder from the second time on."""
 
     decoder: msgspec.json.Decoder[Any] | None = None
     is_known = False
 
 
 class UniformReader:
-    """Reads requests of one kind. kind: a Struct, generic in the type of `data`, without other members and nesting."""
+    """Reads large requests faster if all their records have one shape.
+
+    kind: the request's Struct, generic in the type of `data`; it forbids unknown members, and nests no deeper than `DEPTH`.
+    """
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
         self._sight = lru_cache(_MOST_SHAPES)(lambda shape: _Sight())
 
     def read(self, body: bytes) -> dict[str, Any] | None:
-        """Reads the request's members, with `data` as `UniformRecords`. None: read it in the usual way; it may be no JSON."""
+        """Read the request's members, with `data` as `UniformRecords`.
+
+        None: read it in the usual way; it may be invalid JSON.
+        """
         if len(body) < _WORTH_BYTES or (first := _FIRST_RECORD.search(body, 0, _HEAD_BYTES)) is None:
             return None
         try:

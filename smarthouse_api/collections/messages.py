@@ -1,4 +1,4 @@
-"""What is wrong with a schema, or with a record, in words, and where."""
+"""Messages about faults: what is wrong with a schema or a record, and where."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 MASK: Final = "\ufffc"
-"""What the library is to write in place of a value."""
+"""The library writes this in place of a value; `words` replaces it."""
 
 
 def under(place: str, *names: str) -> str:
@@ -16,7 +16,7 @@ def under(place: str, *names: str) -> str:
 
 
 def complaint(error: ValueError) -> str:
-    """Why a schema is none."""
+    """Say why a schema is invalid."""
     if not isinstance(error, jsonschema_rs.ValidationError):
         return f"schema: {_cut(str(error), 200)}"
     if error.message.endswith(' is not a "regex"'):
@@ -28,7 +28,7 @@ def complaint(error: ValueError) -> str:
 
 
 def words(error: jsonschema_rs.ValidationError, above: int) -> str:
-    """What is wrong and where. above: how many steps of its path lead to what is checked."""
+    """Say what is wrong with a value, and where. above: how many steps of the path lead to the value that is checked."""
     message = error.message
     if error.kind.name == "falseSchema":
         message = f"{MASK} is not allowed"
@@ -50,7 +50,7 @@ def at(place: str) -> str:
 
 
 def quoted(value: Any) -> str:
-    """A value as JSON, as far as it is short."""
+    """Write a value as JSON, shortened if it is long."""
     if isinstance(value, dict | list) and len(value) > 8:
         return "{…}" if isinstance(value, dict) else "[…]"
     text = json.dumps(value[:100] if isinstance(value, str) else value, ensure_ascii=False, default=str)

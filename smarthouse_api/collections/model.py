@@ -59,7 +59,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collection(Definition, frozen=True, kw_only=True):
-    """A collection that exists. key: random; the stores call it so. born: version of the document that permits writing."""
+    """Identifies a collection that exists, and carries its definition.
+
+    key: random; the stores name the collection by it. born: the version of the document that permits writing.
+    """
 
     key: str
     created_at: datetime
@@ -68,14 +71,15 @@ class Collection(Definition, frozen=True, kw_only=True):
 
     @property
     def space(self) -> str:
-        """Its space in the state store."""
+        """The collection's space in the state store."""
         return space_of(self.id, self.key)
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One entry of a topic: what one request brought, or a part of it.
+    """Brings the records of one request, or some of them, to the lake and to the consumers of the topic.
 
-    id: the request's. collection: its id. records: JSON objects. faults: why a record, by its index, fails the schema.
+    id: the request's. collection: the collection's id. records: JSON objects. faults: why a record, by its index, fails the
+    schema.
     """
 
     id: str
@@ -88,7 +92,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Where a record stands: the sequence of its entry in the topic, and its index there."""
+    """Places a record in its topic: by the sequence of its entry, and by its index in that entry."""
 
     sequence: int
     index: int
@@ -104,7 +108,7 @@ read_entry = msgspec.json.Decoder(Entry).decode
 
 
 def define(members: dict[str, Any]) -> Definition:
-    """Makes a definition of its members, by their names; without a name, the id is the name. Raises `Invalid`."""
+    """Make a definition of its members, by their names. If there is no `name`, the id is the name. Raises `Invalid`."""
     try:
         definition = msgspec.convert({"name": str(members.get("id")), **members}, Definition)
     except msgspec.ValidationError as fault:
@@ -114,7 +118,7 @@ def define(members: dict[str, Any]) -> Definition:
 
 
 def check(definition: Definition) -> None:
-    """Refuses a definition that no collection may have. Raises `Invalid`, which names what is wrong."""
+    """Check that a collection may have this definition. Raises `Invalid`, which names what is wrong."""
     for fault in _faults(definition):
         raise Invalid(fault)
     if definition.schema is not None:
@@ -122,23 +126,23 @@ def check(definition: Definition) -> None:
 
 
 def is_name(text: str) -> bool:
-    """Whether a collection may have this id, alias or topic."""
+    """Return whether a collection may have this id, alias or topic."""
     return _NAME.fullmatch(text) is not None
 
 
 def space_of(id_: str, key: str) -> str:
-    """Names the space of the collection with this id and key."""
+    """Name the space of the collection with this id and key."""
     return f"collection/{id_}.{key}"
 
 
 def position_in(text: str) -> Position | None:
-    """Reads a position; None if the text is none."""
+    """Read a position; None if the text does not name one."""
     found = _POSITION.fullmatch(text)
     return Position(int(found[1]), int(found[2])) if found else None
 
 
 def entries(head: Entry, records: Sequence[Any], faults: Mapping[int, str], record_bytes: int) -> Iterator[bytes]:
-    """Encodes records as entries of a topic, each small enough for the state store.
+    """Encode records as entries of a topic, each small enough for the state store.
 
     head: what the entries have in common. faults: by index in `records`. Raises `TooLarge` for a record of more than
     `record_bytes`.
@@ -159,7 +163,7 @@ def entries(head: Entry, records: Sequence[Any], faults: Mapping[int, str], reco
 
 
 def check_size(record: dict[str, Any], record_bytes: int) -> None:
-    """Refuses a record that is too large. Raises `TooLarge`."""
+    """Check that a record is not too large. Raises `TooLarge`."""
     if (size := len(msgspec.json.encode(record))) > record_bytes:
         raise TooLarge(f"data: a record has {size} bytes as JSON; at most {record_bytes} are taken")
 

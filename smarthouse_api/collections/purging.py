@@ -27,7 +27,7 @@ _DECADE_SECONDS: Final = 10 * 365 * 86400.0
 
 
 class Purging:
-    """Removes every byte of deleted collections. patience_seconds: the purge waits so long for readers of the lake."""
+    """Removes every byte of deleted collections. patience_seconds: how long a purge waits for readers of the lake."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Purging:
         self._breaks_at = 0.0
 
     def is_due(self) -> bool:
-        """Whether there is something to purge. Nobody should then replace files of the lake that a reader needs."""
+        """Return whether a collection must be purged. Meanwhile nobody should replace files of the lake that a reader needs."""
         return bool(self._catalogue.tombstones())
 
     def try_purge(self) -> bool:
-        """Does as much as it can without waiting. Whether collections were purged now, with nothing of them left in the lake.
+        """Do as much as possible without waiting. Return whether collections were purged, so that the lake has no byte of them.
 
         Raises `StoreUnavailable`, also if only the scrubbing fails: the next attempt at that is a minute later.
         """
@@ -74,7 +74,7 @@ class Purging:
         return True
 
     def _scrub(self) -> None:
-        """Scrubs the state store if a purge asks for it, at most once a minute: the store rewrites all that it holds."""
+        """Scrub the state store if a purge asks for it, at most once a minute: the store rewrites all that it holds."""
         # Without the lake's lease: it may take long, and nobody need wait for it.
         if (asked := self._asked()) and self._leases.claim("collections-scrub", _SCRUB_SECONDS):
             self._state.scrub()
@@ -82,7 +82,7 @@ class Purging:
                 self._state.commit(SPACE, Change(expect={_SCRUB: asked}, deletes=(_SCRUB,)))
 
     def _asked(self) -> int | None:
-        """The version of what asks for a scrubbing."""
+        """The version of the document that asks for a scrubbing."""
         found = self._state.get(SPACE, _SCRUB)
         return None if found is None else found.version
 

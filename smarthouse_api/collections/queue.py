@@ -36,10 +36,10 @@ log = logging.getLogger(__name__)
 
 
 class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Says how far the lake holds a topic, and what the topic keeps of that.
+    """Records how far the lake holds a topic, and which of those entries the topic still keeps.
 
-    sequence: the lake holds all entries up to it. dropped: the topic holds none up to it. kept_bytes: of the entries between
-    the two. kept_us: when the first of those came, in microseconds since 1970.
+    sequence: the lake holds all entries up to it. dropped: the topic holds no entry up to it. kept_bytes: the size of the
+    entries between the two. kept_us: when the first of those entries came, in microseconds since 1970.
     """
 
     sequence: int = 0
@@ -53,7 +53,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class TopicQueue(Queue):
-    """Hands the topic of a collection to one worker at a time: to its curator, or to the retention.
+    """Keeps one worker at a time at the topic of a collection: its curator, or the retention.
 
     A turn requires that the collection exists: no document is written to a deleted one.
     """
@@ -72,43 +72,43 @@ class TopicQueue(Queue):
         self.collection = collection
 
     def look_for_collection(self) -> None:
-        """Makes sure that the collection still exists. Raises `NotFound` if it was deleted since it was found."""
+        """Check that the collection still exists. Raises `NotFound` if it was deleted since it was found."""
         look_for(self._state, self.collection)
 
     def taken(self, turn: Turn | None = None) -> Taken:
-        """Tells how far the lake holds the topic: now, or as the turn says."""
+        """Return how far the lake holds the topic: as the turn says, or as it is now."""
         if turn is not None:
             return _decode(turn.value)
         found = self._state.get(self._space, _TAKEN)
         return Taken() if found is None else _decode(found.value)
 
     def advance(self, turn: Turn, taken: Taken, drops: Iterable[int] = ()) -> Turn:
-        """Stores how far the lake holds the topic, and drops entries of the topic."""
+        """Store how far the lake holds the topic, and drop entries of the topic."""
         value = _encode(taken)
         change = Change(puts=(self._said(value),), drops=self._these(drops))
         return Turn(self.commit(turn, change).version, turn.last, value)
 
     def set_aside(self, turn: Turn, values: Mapping[int, bytes]) -> None:
-        """Keeps entries that give no row, by sequence."""
+        """Keep entries that give no row, by sequence."""
         for sequence, value in values.items():
             self.commit(turn, Change(puts=(Put(f"unreadable/{sequence:019d}", value, _AGES_SECONDS),)))
 
     def fields(self) -> Fields:
-        """Tells which members the collection's records in the lake have, at least."""
+        """Tell which members the collection's records in the lake have, at least."""
         found = self._state.get(self._space, _FIELDS)
         return Fields() if found is None else Fields.decoded(found.value)
 
     def put_fields(self, turn: Turn, fields: Fields) -> None:
-        """Stores which members the records in the lake have."""
+        """Store which members the records in the lake have."""
         self.commit(turn, Change(puts=(Put(_FIELDS, fields.encoded(), _AGES_SECONDS),)))
 
 
 @dataclass
 class TopicPart(Part):
-    """Entries of one topic on their way into the lake.
+    """Gathers entries of one topic that are committed to the lake together.
 
-    last: the sequence up to which these are all. size: of their values, in bytes. first_us: when the first of them came, in
-    microseconds since 1970. unreadable: values that give no row, by sequence. fields: of the records.
+    last: the part holds all entries up to this sequence. size: of their values, in bytes. first_us: when the first of them
+    came, in microseconds since 1970. unreadable: values that give no row, by sequence. fields: the records' members.
     """
 
     last: int = 0
@@ -118,7 +118,7 @@ class TopicPart(Part):
     fields: Fields = field(default_factory=Fields)
 
     def read(self, entry: Entry) -> Logged | None:
-        """Reads an entry and counts it in; None if it gives no row."""
+        """Read an entry and count it; None if it gives no row."""
         self.sequences.append(entry.sequence)
         self.size += len(entry.value)
         if not entry.value:
@@ -133,7 +133,7 @@ class TopicPart(Part):
 
 
 class TopicRows(RowMaker[TopicPart]):
-    """Makes rows of one topic for the curator. The table holds the topic up to the highest sequence of its rows."""
+    """Makes rows of one topic's entries for the curator. The table holds the topic up to the highest sequence of its rows."""
 
     queue: TopicQueue
 
@@ -142,7 +142,10 @@ class TopicRows(RowMaker[TopicPart]):
         self._collection, self._table = queue.collection, table
 
     def taken(self, turn: Turn | None = None) -> int:
-        """Raises `NotFound` if the collection was deleted; a turn says that it was not."""
+        """Return the sequence up to which the lake holds the topic.
+
+        Without a turn, raises `NotFound` if the collection was deleted.
+        """
         if turn is None:
             self.queue.look_for_collection()
         return self.queue.taken(turn).sequence
@@ -151,7 +154,7 @@ class TopicRows(RowMaker[TopicPart]):
         self.queue.go_on_after(turn, held)
 
     def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[TopicPart, list[Entry]]:
-        """Finds what a dead curator left. It knows an entry by its batch, and by how many entries of the batch there are."""
+        """Find what a dead curator left. An entry is known by its batch, and by the number of entries in the batch."""
         after = self.taken(turn)
         there = self._table.batches(snapshot, self.log, after)
         part, missing = TopicPart(last=held), list[Entry]()
@@ -164,7 +167,7 @@ class TopicRows(RowMaker[TopicPart]):
                 missing.append(entry)
         if not missing:
             for texts in self._table.records(snapshot, self.log, after):
-                part.fields.note_texts(texts)  # which were lost too
+                part.fields.note_texts(texts)  # the fields were lost too
         return part, missing
 
     def size(self, entry: Entry) -> int:
@@ -186,7 +189,7 @@ class TopicRows(RowMaker[TopicPart]):
         return part
 
     def announce(self, turn: Turn, part: TopicPart) -> None:
-        """Stores the fields of the records, and the entries that give no rows."""
+        """Store the fields of the records, and the entries that give no rows."""
         before = self.queue.fields()
         after = before.merged(part.fields)
         if after.types != before.types:
@@ -196,7 +199,7 @@ class TopicRows(RowMaker[TopicPart]):
             self.queue.set_aside(turn, part.unreadable)
 
     def record(self, turn: Turn, part: TopicPart) -> Turn:
-        """Stores that the lake holds the part, and drops it from the topic unless the topic keeps it."""
+        """Store that the lake holds the part, and drop it from the topic unless the topic keeps it."""
         before, drops = self.queue.taken(turn), list[int]()
         if self._collection.entry_topic is None:
             dropped = part.last if before.dropped == before.sequence else before.dropped

@@ -1,4 +1,4 @@
-"""Plans a reading of records: which are read, and in which ranges of sequences, each small enough to be sorted in memory."""
+"""Plans how records are read: in ranges of sequences, each small enough to be sorted in memory."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _STATISTICS_US: Final = 1000  # they are cut off to milliseconds
 
 @dataclass(frozen=True)
 class Selection:
-    """Selects records of one collection.
+    """Says which records of a collection a client asks for.
 
-    since_us, until_us: bounds of their own time, both inclusive, in microseconds since 1970. limit: at most so many. cursor: a
-    position; only records after it.
+    since_us, until_us: bounds of the records' own time, both inclusive, in microseconds since 1970. limit: the largest number
+    of records. cursor: a position; only records after it.
     """
 
     since_us: int | None = None
@@ -49,7 +49,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Span:
-    """Bounds what is read of a collection: positions after one and up to another, and times, both bounds inclusive."""
+    """Limits a read of one collection to an interval of positions, and one of times.
+
+    key: the collection's. after: exclusive. until, since_us, until_us: inclusive; times in microseconds since 1970.
+    """
 
     key: str
     after: Position
@@ -58,7 +61,7 @@ class Span:
     until_us: int | None = None
 
     def holds(self, rows: pa.Table) -> pa.Table:
-        """Picks exactly the rows that belong to the span."""
+        """Pick exactly the rows that belong to the span."""
         sequence, position, time = (rows[name].cast(pa.int64()).to_numpy() for name in ("sequence", "position", "time"))
         after, until = self.after, self.until
         wanted = (sequence > after.sequence) | ((sequence == after.sequence) & (position > after.index))
@@ -72,13 +75,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Range:
-    """Bounds rows that are read together. sequences, days: the first and the last."""
+    """Limits one part of a read, whose rows are sorted in memory. sequences, days: the first and the last."""
 
     sequences: tuple[int, int]
     days: tuple[date, date]
 
     def halves(self) -> tuple[Range, Range] | None:
-        """Parts the range in two; None if it has one sequence only."""
+        """Split the range in two; None if it has one sequence only."""
         first, last = self.sequences
         if first == last:
             return None
@@ -87,7 +90,7 @@ class Range:
 
 
 def ranges(files: pa.Table, span: Span) -> Iterator[Range]:
-    """Parts a snapshot into ranges, ascending, that can hold a row of the span. The first ones are small: a row comes soon.
+    """Split a snapshot into ascending ranges that can hold a row of the span. The first are small, so that a row comes soon.
 
     files: `DeltaTable.get_add_actions(flatten=True)`.
     """
@@ -96,7 +99,7 @@ def ranges(files: pa.Table, span: Span) -> Iterator[Range]:
     if not files.num_rows:
         return
     low, high = _bounds(files)
-    # As if a file's rows were spread evenly over its sequences; where they are not, a range is parted when it is read.
+    # As if a file's rows were spread evenly over its sequences; where they are not, a range is split when it is read.
     shares = shares_of(files, MAX_ROWS, MAX_BYTES) / (high - low + 1.0)
     low, high = np.maximum(low, span.after.sequence), np.minimum(high, span.until.sequence)
     days = files["partition.day"].cast(pa.int32()).to_numpy()
@@ -106,7 +109,7 @@ def ranges(files: pa.Table, span: Span) -> Iterator[Range]:
 
 
 def select_rows(span: Span, part: Range, columns: tuple[str, ...]) -> exp.Select:
-    """Writes the query for the rows of one range, in no order. It may give some whose time is just out of bounds."""
+    """Write the query for the rows of one range, in no order. It may give some whose time is just out of bounds."""
     collection, sequence, time = (exp.column(name) for name in ("collection", "sequence", "time"))
     wanted: list[exp.Condition] = [collection.eq(span.key), within_days(part.days), sequence.between(*part.sequences)]
     if span.since_us is not None:

@@ -1,4 +1,4 @@
-"""Reads the records of a collection back from the lake, as a stream."""
+"""Reading records back: a client gets the records of a collection from the lake, as a stream."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _BEGIN, _END = Position(0, -1), Position((1 << 62) - 1, (1 << 31) - 1)
 
 
 class RecordsAnswer(LeasedAnswer):
-    """Sends records as bytes, once; to be closed. next_cursor: the last record's position, if the limit left others out."""
+    """Sends records to a client, once.
+
+    The caller closes it. next_cursor: the last record's position, if the limit left out others.
+    """
 
     def __init__(
         self, chunks: Iterator[bytes], content_type: str, next_cursor: str | None, lease: Lease, ending: ExitStack
@@ -51,7 +54,7 @@ class RecordsAnswer(LeasedAnswer):
 
 
 class Records:
-    """Reads collections back, so many at a time in this process; half as many of those that anybody may read."""
+    """Answers requests for records, a limited number at once in this process; at most half of them of public collections."""
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class Records:
         with_meta: bool = True,
         frame: Callable[[str | None], Frame] | None = None,
     ) -> RecordsAnswer:
-        """Opens an answer with the selected records that were accepted before the call, in order, in the format of this name.
+        """Open an answer with the selected records that were accepted before the call, in order, in the format of this name.
 
         frame: what stands before and after the records as JSON, given `next_cursor`. Raises `Invalid`, `NotFound` once the
         collection is deleted, `Unavailable`. A fault of the reading itself is raised while the answer is sent.
@@ -105,14 +108,14 @@ class Records:
 
 
 class Reading:
-    """Reads the rows of one snapshot that belong to a span; without a snapshot there are none."""
+    """Reads the rows of one snapshot of the lake that belong to a span. Without a snapshot it finds none."""
 
     def __init__(self, snapshot: DeltaTable | None, engine: Engine, span: Span) -> None:
         self._snapshot, self._engine, self._span = snapshot, engine, span
         self._files = None if snapshot is None else files_of(snapshot)
 
     def limit(self, count: int) -> str | None:
-        """Ends the span after so many rows; the position of the last of them if there are more."""
+        """End the span after `count` rows. Return the position of the last one if the span has more."""
         left, last = count, self._span.after
         for rows in self._tables(_PLACE):
             if rows.num_rows > left:
@@ -124,7 +127,7 @@ class Reading:
         return None
 
     def batches(self) -> Generator[pa.RecordBatch]:
-        """Reads the rows in order."""
+        """Read the rows in order."""
         for rows in self._tables(_COLUMNS):
             yield from rows.to_batches(max_chunksize=_BATCH_ROWS)
 

@@ -22,34 +22,34 @@ _EVERYTHING = -1
 
 @dataclass(frozen=True)
 class RetentionLimits:
-    """Limits what a topic keeps. largest: in bytes. since_us: microseconds since 1970; older entries go."""
+    """Limits what a topic keeps. largest: in bytes. since_us: older entries are dropped; in microseconds since 1970."""
 
     largest: int
     since_us: int
 
     def are_passed(self, taken: Taken) -> bool:
-        """Whether the topic keeps something that must go."""
+        """Return whether the topic keeps entries that must be dropped."""
         return taken.dropped < taken.sequence and (taken.kept_bytes > self.largest or taken.kept_us < self.since_us)
 
 
 class TopicRetention:
-    """Remembers the topics that keep too much, and trims them."""
+    """Keeps topics within their limits: remembers those that hold too much, and trims them."""
 
     def __init__(self, state: StateStore, catalogue: CollectionCatalogue, settings: CollectionSettings) -> None:
         self._state, self._catalogue, self._settings = state, catalogue, settings
         self._due = dict[str, str]()  # ids by keys
 
     def note(self, collection: Collection, taken: Taken) -> None:
-        """Remembers to trim the topic of a collection if it keeps too much."""
+        """Remember to trim the topic of a collection if it keeps too much."""
         if self._limits(collection).are_passed(taken):
             self._due[collection.key] = collection.id
 
     def is_due(self) -> bool:
-        """Whether a topic is to be trimmed."""
+        """Return whether a topic is to be trimmed."""
         return bool(self._due)
 
     def trim(self, is_over: Callable[[], bool]) -> None:
-        """Trims topics that are due until it `is_over`, with one commit at least. A topic that is left comes last next time."""
+        """Trim topics that are due until it `is_over`, with one commit at least. An unfinished topic comes last next time."""
         for _ in range(len(self._due)):
             key = next(iter(self._due))
             id_ = self._due.pop(key)
@@ -82,9 +82,10 @@ class TopicRetention:
 
 
 def trim(queue: TopicQueue, keep: RetentionLimits, interrupted: Callable[[], bool]) -> bool:
-    """Drops what is over the limits, the oldest first, and nothing that the lake does not hold. Whether that was all.
+    """Drop entries that are over the limits, the oldest first, if the lake holds them. Return whether that was all.
 
-    interrupted: asked after each commit; the rest is left for another time. Raises `Conflict` if another worker takes a turn.
+    interrupted: asked after each commit; if it says yes, the other entries are left for another time. Raises `Conflict` if
+    another worker takes a turn.
     """
     turn = queue.take_turn()
     whole = queue.taken(turn)
@@ -106,7 +107,7 @@ def trim(queue: TopicQueue, keep: RetentionLimits, interrupted: Callable[[], boo
 
 
 def _arrival(value: bytes) -> int:
-    """When an entry came; before all times for what is none."""
+    """When an entry came, in microseconds since 1970; 0 for a value that is no entry."""
     try:
         return microseconds(read_entry(value).received_at)
     except (msgspec.DecodeError, TypeError):

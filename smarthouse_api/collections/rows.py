@@ -30,7 +30,7 @@ _PERHAPS_LARGE: Final = "[0-9]{19}"
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """Holds an entry as it stands in the topic. batch: identifies it, whatever its sequence."""
+    """Pairs an entry of a topic with its sequence, and with its identity. batch: the identity, whatever the sequence."""
 
     sequence: int
     batch: str
@@ -43,10 +43,10 @@ class Logged:
 
 
 class Fields:
-    """Collects the members that records have, which become the columns of a table of them.
+    """Collects the names and types of the members that records have. They become the columns of a table.
 
     types: name -> `null`, `bool`, `int` (of 64 bits with a sign), `float`, `string`, or `json` for what is nested or mixed,
-    in the order in which the names first came; of the first `MOST_FIELDS` names, or fewer very long ones.
+    in the order in which the names first came. It has the first `MOST_FIELDS` names, or fewer if they are very long.
     """
 
     def __init__(self, types: dict[str, str] | None = None) -> None:
@@ -56,15 +56,15 @@ class Fields:
 
     @classmethod
     def decoded(cls, value: bytes) -> Fields:
-        """Reads fields from their document."""
+        """Read fields from their document."""
         return cls(msgspec.json.decode(value, type=dict[str, str]))
 
     def encoded(self) -> bytes:
-        """Writes the fields as their document."""
+        """Write the fields as their document."""
         return msgspec.json.encode(self.types)
 
     def note(self, records: Iterable[dict[str, Any]], *, with_large: bool) -> None:
-        """Adds the members of records. with_large: an integer may have more than 64 bits."""
+        """Add the members of records. with_large: an integer may have more than 64 bits."""
         seen = self._seen
         for record in records:
             signature = tuple(record), tuple(map(type, record.values()))
@@ -77,11 +77,11 @@ class Fields:
                     self._add(name, _TYPES.get(kind, "json"))
 
     def note_texts(self, texts: pa.StringArray) -> None:
-        """Adds the members of records that are at hand as JSON only."""
+        """Add the members of records that are given as JSON."""
         self.note(map(orjson.loads, texts.to_pylist()), with_large=_perhaps_large(texts))
 
     def merged(self, other: Fields) -> Fields:
-        """Gives these members and those of others together."""
+        """Return these members and the other's together."""
         whole = Fields(self.types)
         for name, type_ in other.types.items():
             whole._add(name, type_)
@@ -97,16 +97,17 @@ class Fields:
 
 
 def read_logged(sequence: int, value: bytes) -> Logged:
-    """Reads an entry of a topic, and names its batch. Raises `msgspec.DecodeError` if the value is no entry.
+    """Read an entry of a topic, and name its batch. Raises `msgspec.DecodeError` if the value is no entry.
 
-    The batch is the request and a digest of the entry: two entries differ in it, and one has the same wherever it stands.
+    The batch is the request's id and a digest of the entry. Two different entries have different batches; an entry that is
+    moved keeps its batch.
     """
     entry = read_entry(value)
     return Logged(sequence, f"{entry.id}.{blake2b(value, digest_size=_DIGEST_BYTES).hexdigest()}", entry)
 
 
 def to_rows(collection: Collection, logged: Sequence[Logged], fields: Fields) -> pa.Table:
-    """Makes rows (schema `RECORDS`) of the records of entries, in order. fields: the members of the records are added to it.
+    """Make rows (schema `RECORDS`) of the records of entries, in order. fields: the members of the records are added to it.
 
     Raises `ValueError` or `TypeError` if a record is no JSON object.
     """

@@ -1,4 +1,4 @@
-"""Schema cost: counts how often a schema looks at one value of a record at most, before the schema is used."""
+"""Schema cost: refuses a schema that could look at one value of a record too often, before the schema is used."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ Schema = dict[str, Any] | bool
 
 
 class Parts:
-    """Takes a schema apart, by places (JSON Pointers), and counts how often its parts look at a value."""
+    """Finds out what a schema may cost: counts how often its parts look at one value of a record.
+
+    A part is named by its place in the schema, a JSON Pointer.
+    """
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.patterns: set[str] = set()
@@ -55,7 +58,7 @@ class Parts:
         self._same = {place: list(self._same_value(place, part)) for place, part in self._parts.items()}
 
     def most_looks(self) -> int:
-        """Counts how often the schema looks at a value of a record at most, whatever comes. Raises `Invalid` beyond limits."""
+        """Return how often the schema looks at one value of any record at most. Raises `Invalid` if that is over the limit."""
         most = 0
         seen: set[frozenset[tuple[str, int]]] = set()
         level = [frozenset({("", 1)})]

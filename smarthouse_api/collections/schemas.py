@@ -1,4 +1,4 @@
-"""JSON Schema for the records of a collection: which schemas are taken, and what is wrong with a record.
+"""JSON Schema for the records of a collection: says which schemas are accepted, and what is wrong with a record.
 
 A schema comes from an operator and the records from anybody, so what a schema may cost is settled before the first record
 comes: its references stay inside it, its patterns are matched in linear time, and how often it looks at one value is bounded.
@@ -58,9 +58,9 @@ class Checker:
         self._choice_looks = looks if parts.has_choices else 0
 
     def faults_of(self, records: list[dict[str, Any]]) -> dict[int, str]:
-        """Says what is wrong with records and where, in at most 300 characters: each one's first fault, by its index.
+        """Return the first fault of each faulty record, by the record's index: what is wrong and where.
 
-        Records have up to 64 levels.
+        A fault has at most 300 characters. Records have up to 64 levels.
         """
         faults: dict[int, str] = {}
         left = _TOLD_AT_ONCE
@@ -85,7 +85,7 @@ class Checker:
 
 
 def faults_of(schema: dict[str, Any] | None, records: list[dict[str, Any]]) -> dict[int, str]:
-    """Says why records fail a schema, as `Checker.faults_of` does; nothing without a schema. Schemas are compiled once."""
+    """Return what `Checker.faults_of` finds in records; nothing if there is no schema. A schema is compiled once."""
     return {} if schema is None else _checker(orjson.dumps(schema)).faults_of(records)
 
 

@@ -1,4 +1,4 @@
-"""Data sources and datasets as one service of the house: its parts, wired."""
+"""The collections of an installation, which clients reach as data sources or as datasets: wires their services."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEMO = (
 
 
 class Collections:
-    """The collections of one installation: each attribute is one thing that can be done with them."""
+    """Offers all that can be done with the collections of one installation, each part under its name."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Collections:
         self.records = Records(state, self.chores, table, engine, settings)
 
     def begin(self) -> None:
-        """Creates what a new installation begins with; collections that exist stay as they are."""
+        """Create what a new installation begins with; collections that exist stay as they are."""
         for members in DEMO:
             try:
                 self.catalogue.create(define(dict(members)))

@@ -50,13 +50,13 @@ _WRITER: Final = WriterProperties(compression="ZSTD", compression_level=1, max_r
 
 
 class CollectionsTable(LakeTable):
-    """Writes and reads the table of collections."""
+    """Keeps the records of all collections in one Delta table."""
 
     def __init__(self, objects: ObjectStore, leases: Leases) -> None:
         super().__init__(objects, leases, LAYOUT, _WRITER)
 
     def held(self, snapshot: DeltaTable, logs: Iterable[str] = ()) -> dict[str, int]:
-        """Tells the highest sequence in a snapshot of each collection that has records there, by the collection's key."""
+        """Tell the highest sequence in a snapshot of each collection that has records there, by the collection's key."""
         files = files_of(snapshot)
         found = files.select(["partition.collection", "max.sequence"]).rename_columns(["collection", "sequence"])
         if found["sequence"].null_count:  # a file that another program wrote, without statistics
@@ -66,26 +66,26 @@ class CollectionsTable(LakeTable):
         return dict(zip(most["collection"].to_pylist(), most["sequence_max"].to_pylist(), strict=True))
 
     def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
-        """Commits `rows` (schema `RECORDS`); `snapshot` then holds them.
+        """Commit `rows` (schema `RECORDS`); `snapshot` then holds them.
 
         Raises `CommitConflict` if another writer has appended since `snapshot`.
         """
         super().append(snapshot, rows, {NAME: snapshot.version() + 1})
 
     def batches(self, snapshot: DeltaTable, key: str, after: int) -> Counter[str]:
-        """Counts the entries of each batch that a snapshot holds above a sequence of a collection."""
+        """Count the entries of each batch that a snapshot holds above a sequence of a collection."""
         with lake_faults():
             found = self._above(snapshot, key, after, ["sequence", "batch"]).read_all()
         return Counter(found.group_by(["sequence", "batch"]).aggregate([])["batch"].to_pylist())
 
     def records(self, snapshot: DeltaTable, key: str, after: int) -> Iterator[pa.StringArray]:
-        """Reads the records above a sequence of a collection, as JSON, some at a time and in no order."""
+        """Read the records above a sequence of a collection, as JSON, some at a time and in no order."""
         with lake_faults():
             for batch in self._above(snapshot, key, after, ["record"]):
                 yield batch.column("record").cast(pa.string())
 
     def delete_collection(self, key: str) -> None:
-        """Removes a collection's rows; their bytes stay until `erase_history`. key: the catalogue's, so it needs no quoting."""
+        """Remove a collection's rows; their bytes stay until `erase_history`. key: the catalogue's, so it needs no quoting."""
         self.delete(f"collection = '{key}'")
 
     def _above(self, snapshot: DeltaTable, key: str, after: int, columns: list[str]) -> pa.RecordBatchReader:

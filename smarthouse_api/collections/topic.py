@@ -34,7 +34,7 @@ class TopicPage:
     """Gives a consumer some events of a topic.
 
     next: what to ask for after this page. first: the position of the oldest event that is kept, or else of the next to come.
-    is_missed: events after the position that was asked for were dropped already.
+    is_missed: some events after the requested position were dropped already.
     """
 
     events: list[TopicEvent]
@@ -44,19 +44,19 @@ class TopicPage:
 
 
 class Topic:
-    """Reads the entry topics of an installation."""
+    """Serves the entry topics of an installation to consumers."""
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
 
     def stream_name(self, collection: Collection) -> str | None:
-        """Names the stream under which clients of the state store itself can read the topic; None if there is none."""
+        """Name the stream under which clients of the state store itself can read the topic; None if there is none."""
         if collection.entry_topic is None or not isinstance(self._state, NamesLogs):
             return None
         return self._state.log_name(collection.space, TOPIC)
 
     def read(self, collection: Collection, after: str = _START, limit: int = 1000) -> TopicPage:
-        """Reads up to `limit` events after a position; fewer if they are large. The next page begins after `next`.
+        """Read up to `limit` events after a position; fewer if they are large. The next page begins after `next`.
 
         after: a position, or 0 for everything that is kept. Raises `Invalid`, and `NotFound` (`TOPIC_NOT_FOUND`).
         """

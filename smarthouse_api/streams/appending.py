@@ -41,7 +41,7 @@ _REPLY: Final = pair_of(Appended)
 
 @dataclass
 class _Append:
-    """An append that waits for its turn, and its outcome."""
+    """Holds one request to append while it waits for its turn, and then its outcome."""
 
     stream: Stream
     packets: Sequence[NewPacket]
@@ -54,7 +54,7 @@ class _Append:
 
 @dataclass
 class _Line:
-    """The requests of this process that append to one stream."""
+    """Queues the requests of this process that append to one stream."""
 
     turn: threading.Lock = field(default_factory=threading.Lock)
     asked: deque[_Append] = field(default_factory=deque)
@@ -82,12 +82,12 @@ class Appending:
         session_id: str | None = None,
         request_key: RequestKey | None = None,
     ) -> Appended:
-        """Store all the packets, or none; durable once this returns.
+        """Store all the packets, or none. They are durable once this returns.
 
-        A packet without an index gets the index after that of the packet before it, and the first packet the stream's next. A
-        packet whose index is taken is a repeat if its bytes are the same.
-        session_id: the open session that the packets must belong to. Raises `InUse` (another key owns the stream, other bytes
-        stand at an index, the named session is not open), `KeyReused`, `TooLarge`, `Invalid`, `NotFound`.
+        A packet without an index gets the next index: the stream's for the first packet, or one above the packet before it. If
+        an index is taken by the same bytes, the packet is a repeat. session_id: the open session that the packets must belong
+        to. Raises `InUse` (another key owns the stream, other bytes stand at an index, the named session is not open),
+        `KeyReused`, `TooLarge`, `Invalid`, `NotFound`.
         """
         asked = _Append(stream, packets, owner, session_id, request_key, self._checked_size(packets))
         try:

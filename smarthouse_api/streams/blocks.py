@@ -55,13 +55,13 @@ def _entry(packets: list[tuple[int, bytes]], received_us: int) -> bytes:
 
 
 def first_index(entry: Entry) -> int:
-    """The index of an entry's first packet."""
+    """Return the index of an entry's first packet."""
     return int(_HEAD.unpack_from(entry.value)[3])
 
 
 @dataclass(frozen=True)
 class Block:
-    """Holds packets that follow each other: index, time (microseconds since 1970) and size of each, and all their bytes."""
+    """Holds successive packets as arrays: index, time (microseconds since 1970) and size of each, and all their bytes."""
 
     indexes: Numbers
     times_us: Numbers
@@ -80,7 +80,7 @@ class Block:
         return int(self.indexes[-1])
 
     def within(self, start: int, stop: int) -> Block:
-        """The packets of the block that have an index from `start` to `stop`."""
+        """Return the packets of the block that have an index from `start` to `stop`."""
         low, high = self.positions(start, stop)
         if (low, high) == (0, len(self)):
             return self
@@ -88,15 +88,15 @@ class Block:
         return self.part(low, high, memoryview(self.octets)[begin:end])
 
     def positions(self, start: int, stop: int) -> tuple[int, int]:
-        """The position of the first packet with an index from `start` to `stop`, and the one after the last such packet's."""
+        """Return the slice of positions whose packets have an index from `start` to `stop`: its begin and its end."""
         return int(np.searchsorted(self.indexes, start)), int(np.searchsorted(self.indexes, stop, "right"))
 
     def part(self, low: int, high: int, octets: bytes | memoryview) -> Block:
-        """The packets at these positions, whose bytes are given."""
+        """Return the packets at these positions, whose bytes are given."""
         return Block(self.indexes[low:high], self.times_us[low:high], self.sizes[low:high], octets)
 
     def packets(self) -> Iterator[Packet]:
-        """The packets one by one."""
+        """Return the packets one by one."""
         view, at = memoryview(self.octets), 0
         for index, us, size in zip(self.indexes.tolist(), self.times_us.tolist(), self.sizes.tolist(), strict=True):
             yield Packet(index, time_of(us), bytes(view[at : at + size]))
@@ -128,7 +128,7 @@ def block(entries: Sequence[Entry]) -> Block:
 
 
 def joined(blocks: Sequence[Block]) -> Block:
-    """The blocks as one, without their bytes."""
+    """Return the blocks as one, without their bytes."""
     return Block(
         np.concatenate([one.indexes for one in blocks]),
         np.concatenate([one.times_us for one in blocks]),
@@ -144,6 +144,6 @@ def index_bytes(whole: Block) -> bytes:
 
 
 def index_of(packed: bytes) -> Block:
-    """The inverse of `index_bytes`."""
+    """Decode what `index_bytes` encoded."""
     numbers = np.frombuffer(zstandard.decompress(packed), "<i8").astype(np.int64).reshape(3, -1)
     return Block(np.cumsum(numbers[0]), np.cumsum(numbers[1]), numbers[2], b"")

@@ -1,4 +1,4 @@
-"""The catalogue of streams: which exist, and which home each belongs to.
+"""The catalogue of streams: tells which streams exist, and which home each belongs to.
 
 In the state store, space `streams`:
 
@@ -37,7 +37,7 @@ _PAGE: Final = 500
 
 
 class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A stream's document."""
+    """Stores a stream, as its document in the catalogue."""
 
     module: str
     name: str
@@ -55,7 +55,7 @@ _kept = msgspec.json.Decoder(_Kept).decode
 
 
 class StreamTombstone(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Stands for a deleted stream until it is purged. purged_at: when its bytes were removed, in seconds since 1970."""
+    """Remembers a deleted stream until it is purged. purged_at: when its bytes were removed, in seconds since 1970."""
 
     home_key: str
     key: str
@@ -77,12 +77,12 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         self._seen: dict[tuple[int, str, str], Stream] = {}
 
     def list(self, home_id: int, module_id: str) -> list[Stream]:
-        """The streams of a home's module, by name; none if the home or the module does not exist."""
+        """Return the streams of a home's module, by name; none if the home or the module does not exist."""
         found = self._state.scan_all(SPACE, f"stream/{home_id}/{_digest(module_id)}/")
         return sorted((_kept(document.value).stream(home_id) for _, document in found), key=lambda stream: stream.name)
 
     def get(self, home_id: int, module_id: str, name: str) -> Stream | None:
-        """The stream with this name, if there is one."""
+        """Return the stream with this name, if there is one."""
         found = self._state.get(SPACE, _document_of(home_id, module_id, name))
         if found is None:
             self._seen.pop((home_id, module_id, name), None)
@@ -90,14 +90,14 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         return self._remember(_kept(found.value).stream(home_id))
 
     def find(self, home_id: int, module_id: str, name: str) -> Stream:
-        """The stream with this name. Raises `NotFound`."""
+        """Return the stream with this name. Raises `NotFound`."""
         stream = self.get(home_id, module_id, name)
         if stream is None:
             raise NotFound("There is no such stream in this home and module; make it with PUT", reason="STREAM_NOT_FOUND")
         return stream
 
     def recall(self, home_id: int, module_id: str, name: str) -> Stream:
-        """The stream as this process saw it last, else as `find`: for callers whose commit fails if it was deleted."""
+        """Return the stream as this process saw it last, else as `find`: for callers whose commit fails if it was deleted."""
         return self._seen.get((home_id, module_id, name)) or self.find(home_id, module_id, name)
 
     def create(self, home_id: int, module_id: str, name: str, retention: StreamRetention | None = None) -> tuple[Stream, bool]:
@@ -149,7 +149,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         self._state.put(SPACE, f"full/{stream.key}", value, ttl_seconds=86400)
 
     def take_full(self) -> Iterator[Stream]:
-        """The marked streams that still exist. Each loses its mark as it comes."""
+        """Return the marked streams that still exist. Each loses its mark as it comes."""
         for name, document in self._state.scan(SPACE, "full/"):
             stream = self.get(*msgspec.json.decode(document.value))
             self._state.commit(SPACE, Change(deletes=(name,)))
@@ -157,7 +157,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
                 yield stream
 
     def homes(self) -> dict[int, set[str]]:
-        """All homes that have a stream, or had one and were not forgotten, each with its internal keys.
+        """Return all homes that have a stream, or had one and were not forgotten, each with its internal keys.
 
         A home has one key, and another if forgetting an earlier home of that number was broken off.
         """
@@ -169,18 +169,18 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         return dict(keys)
 
     def places(self) -> set[tuple[str, str]]:
-        """The home key and the stream key of all streams, and of those that are deleted and not purged yet."""
+        """Return the home key and the stream key of all streams, and of those that are deleted and not purged yet."""
         there = {(one.home_key, one.key) for one in self.everything()}
         return there | {(one.home_key, one.key) for one in self.tombstones()}
 
     def home_keys_of(self, home_id: int) -> set[str]:
-        """The internal keys under which a home's packets are kept."""
+        """Return the internal keys under which a home's packets are kept."""
         found = self._state.get(SPACE, f"home/{home_id}")
         kept = {_kept(document.value).home_key for _, document in self._state.scan_all(SPACE, f"stream/{home_id}/")}
         return kept if found is None else kept | {found.value.decode()}
 
     def hide_home(self, home_id: int, keys: set[str]) -> None:
-        """Hide from everybody the streams that are kept under these internal keys of the home. Repeatable.
+        """Hide the streams that are kept under these internal keys of the home. Repeatable.
 
         A stream that is made afterwards belongs to a new home, under another key.
         """

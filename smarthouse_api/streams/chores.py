@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class StreamsChores:
-    """Seals, trims, purges and sweeps the streams of one installation, without a request."""
+    """Keeps the streams of one installation in order, in the background: seals, trims, purges and sweeps them."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class StreamsChores:
         self._round: Iterator[Stream] | None = None
 
     def run(self, is_over: Callable[[], bool]) -> None:
-        """One turn: purge, maintain marked streams, go on with the round through all streams. It ends soon once `is_over`."""
+        """Do one turn: purge, maintain marked streams, continue the round through all streams. It ends soon once `is_over`."""
         if (lease := self._leases.try_hold(_LEASE)) is None:
             return
         with lease:

@@ -33,14 +33,14 @@ _SIGNED: Final = ("stream", "start", "stop", "format", "expires")
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where a range can be downloaded: at the object store's own `url`, or else at ours with `query`."""
+    """Tells a client where to download a range: at the object store's own `url`, or else at the service's with `query`."""
 
     url: str | None
     query: dict[str, str]
 
 
 class Download(LeasedAnswer):
-    """Sends a range of packets. Until it is closed, it counts as running, and its packets are not removed.
+    """Sends a range of packets to a client. Until it is closed, the packets are not removed.
 
     etag: the same for the same bytes. size_bytes: None if it is not known before the end.
     """
@@ -54,7 +54,7 @@ class Download(LeasedAnswer):
         self._ranges, self._format = ranges, format_
 
     def body(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
-        """The bytes, or those from `first` to `last` where the size is known.
+        """Return the bytes; those from `first` to `last` if the size is known.
 
         Raises `LeaseLost` when the stream is deleted, and `Unavailable` or `StoreError` for any other incomplete download.
         """
@@ -85,7 +85,7 @@ class Download(LeasedAnswer):
 
 
 class Downloads:
-    """Makes the URLs of ranges of packets, and opens the downloads that they name."""
+    """Makes signed URLs for ranges of packets, and opens the downloads that the URLs name."""
 
     def __init__(
         self, catalogue: StreamCatalogue, reader: PacketReader, leases: Leases, keyring: Keyring, settings: StreamSettings
@@ -95,7 +95,7 @@ class Downloads:
         self._slots = Slots(settings.downloads_at_once, "Too many downloads are under way; repeat it later")
 
     def locate(self, stream: Stream, start: int, stop: int, format_: str) -> Located:
-        """Where the packets that have an index from `start` to `stop` now can be downloaded, until the URL expires.
+        """Make a URL for the packets that now have an index from `start` to `stop`.
 
         Raises `NotFound` if there is no packet, `Invalid` if there are too many for the format.
         """

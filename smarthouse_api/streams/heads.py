@@ -1,4 +1,4 @@
-"""Heads: where each stream stands, which is its next index and its owner.
+"""Heads: where each stream stands. A head tells the next index and the owner of the open session.
 
 In the stream's space, `head` says where the stream stands. `lease` is the owner's sign of life; it expires by the store's own
 clock. Every commit expects the versions of both that its plan was made on. So of any number of writers, in any number of
@@ -34,12 +34,12 @@ Answer = TypeVar("Answer")
 
 
 def space_of(stream_key: str) -> str:
-    """The state space of one stream."""
+    """Return the state space of one stream."""
     return f"stream-{stream_key}"
 
 
 class Open(msgspec.Struct, frozen=True):
-    """Stores an open session. start: the next index when it was opened."""
+    """Stores the open session of a stream, in the stream's head. start: the next index when the session was opened."""
 
     id: str
     start: int
@@ -48,9 +48,10 @@ class Open(msgspec.Struct, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """Stores where a stream stands.
+    """Stores where a stream stands: its next index, its totals and its open session.
 
-    next: the index after the highest ever given. packets, bytes: ever appended. last_us: when the last came.
+    next: the index after the highest ever given. packets, bytes: ever appended. last_us: when the last packet came, in
+    microseconds since 1970.
     """
 
     next: int = 0
@@ -68,7 +69,7 @@ class KeptSession(msgspec.Struct, frozen=True):
     author: Owner
 
     def session(self, id_: str) -> Session:
-        """The session with this id."""
+        """Return the session with this id."""
         return Session(id_, self.start, self.stop, self.author)
 
 
@@ -77,7 +78,10 @@ kept_session, _head = msgspec.json.Decoder(KeptSession).decode, msgspec.json.Dec
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A look at a stream. head_version, lease_version: the documents' versions; `ABSENT` if there is no lease."""
+    """Holds a stream's head as it was read, with the versions that a commit expects.
+
+    lease_version: `ABSENT` if there is no lease.
+    """
 
     head: Head
     head_version: int
@@ -85,11 +89,11 @@ class Seen:
 
     @property
     def is_owned(self) -> bool:
-        """Whether its open session's owner gave a sign of life in time."""
+        """Whether a session is open and its owner gave a sign of life in time."""
         return self.head.open is not None and self.lease_version != ABSENT
 
     def status(self) -> Status:
-        """The stream's state as clients see it."""
+        """Return the stream's state as clients see it."""
         head = self.head
         time = None if head.last_us is None else time_of(head.last_us)
         if head.open is None or not self.is_owned:
@@ -97,7 +101,7 @@ class Seen:
         return Status(head.next - 1, time, head.open.start, head.open.owner)
 
     def open_session(self) -> Session | None:
-        """The session at the stream's end: open, or timed out and not written down yet; None if it has no packet either."""
+        """Return the session that is open, or timed out and not closed yet; None if it timed out without a packet."""
         session = self.head.open
         if session is None or not (self.is_owned or self.head.next > session.start):
             return None
@@ -107,9 +111,10 @@ class Seen:
 
 @dataclass
 class Draft:
-    """Plans a change to a stream: what was seen, the new head, and what else is stored with it.
+    """Plans one change to a stream: gathers the new head, and what is stored in the same commit.
 
-    appends: entries of the log. waiting: the packets in them, by index.
+    seen: the head that the plan is made on. expect: further conditions of the commit. appends: entries of the log. waiting: the
+    packets in them, by index.
     """
 
     seen: Seen
@@ -181,7 +186,7 @@ class Draft:
         return self.head == self.seen.head and not self.puts and not self._renewed
 
     def change(self) -> Change:
-        """The commit that the draft amounts to."""
+        """Return the commit that the draft amounts to."""
         expect = {HEAD: self.seen.head_version, **self.expect}
         puts = [Put(HEAD, msgspec.json.encode(self.head)), *self.puts]
         if self.seen.head.open is not None or self.head.open is not None:
@@ -192,7 +197,7 @@ class Draft:
         return Change(expect, tuple(puts), deletes, tuple(("packets", value) for value in self.appends))
 
     def after(self, committed: Committed) -> Seen:
-        """The stream as it looks once the change was made."""
+        """Return the stream as it looks once the change was made."""
         lease = committed.version if self._renewed else ABSENT if self._ended else self.seen.lease_version
         return Seen(self.head, committed.version, lease)
 
@@ -204,7 +209,7 @@ class Heads:
         self._state = state
 
     def look(self, stream: Stream) -> Seen:
-        """The stream as it is now. Raises `NotFound` when it was deleted."""
+        """Return the stream as it is now. Raises `NotFound` when it was deleted."""
         space = space_of(stream.key)
         found = self._state.get(space, HEAD)
         if found is None:
@@ -218,7 +223,7 @@ class Heads:
         return draft.after(self._state.commit(space_of(stream.key), draft.change()))
 
     def change(self, stream: Stream, plan: Callable[[Draft], Answer]) -> Answer:
-        """Have `plan` change the stream, however often another goes first. Raises what `plan` raises."""
+        """Have `plan` change the stream, and repeat that whenever another process was first. Raises what `plan` raises."""
 
         def attempt() -> Answer:
             draft = Draft(self.look(stream))
@@ -231,5 +236,5 @@ class Heads:
 
 
 def new_session_id(start: int) -> str:
-    """A random id. Ids sort in the order of where their sessions start."""
+    """Return a random id. Ids sort in the order of where their sessions start."""
     return f"{start:014x}{secrets.token_hex(9)}"

@@ -21,6 +21,8 @@ _PAGE: Final = 1000
 
 
 class _Kept(msgspec.Struct, frozen=True):
+    """Stores the metadata of a packet, as the document `metadata/<index>`."""
+
     content: dict[str, Any]
     received_at: datetime
     updated_at: datetime
@@ -40,7 +42,7 @@ class Metadata:
         self._state, self._heads, self._settings = state, heads, settings
 
     def page(self, stream: Stream, start: int, stop: int, skip: int = 0, limit: int = 0) -> tuple[list[MetadataPacket], int]:
-        """A page of the metadata packets from `start` to `stop`, by index, and how many there are in all.
+        """Return a page of the metadata packets from `start` to `stop`, by index, and how many there are in all.
 
         skip: how many come before the page. limit: how many it holds at most; 0 for all. Raises `NotFound` when the stream was
         deleted.
@@ -55,14 +57,14 @@ class Metadata:
         return found, count
 
     def find(self, stream: Stream, index: int) -> MetadataPacket:
-        """The metadata of one packet. Raises `NotFound`."""
+        """Return the metadata of one packet. Raises `NotFound`."""
         found = self._state.get(space_of(stream.key), _name(index)) if index <= LARGEST_INDEX else None
         if found is None:
             raise NotFound("There is no metadata for this index", reason="METADATA_NOT_FOUND")
         return _decoded(_name(index), found.value)
 
     def put(self, stream: Stream, index: int, content: dict[str, Any], source: Owner) -> tuple[MetadataPacket, bool]:
-        """Store or replace the metadata of a packet; what is stored now, and whether it is the first.
+        """Store or replace the metadata of a packet. Return what is stored now, and whether the packet had none before.
 
         Raises `InvalidData` for an index above the stream's highest; `TooLarge`.
         """

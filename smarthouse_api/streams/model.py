@@ -30,10 +30,10 @@ class StreamRetention(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Names a stream that exists, with its retention.
+    """Identifies a stream that exists, and carries its retention.
 
-    key: internal and random; another stream of the same name has another. born: the version of the document that exists until
-    the stream is deleted, for commits that must fail then.
+    key: internal and random; a later stream of the same name has another key. born: the version of the document that exists
+    until the stream is deleted, for commits that must fail then.
     """
 
     home_id: int
@@ -62,7 +62,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One stored packet."""
+    """Holds one stored packet."""
 
     index: int
     received_at: datetime
@@ -71,7 +71,7 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class NewPacket:
-    """A packet to store at `index`, or at the next index if that is None."""
+    """Asks to store a packet at `index`, or at the next index if that is None."""
 
     data: bytes
     index: int | None = None
@@ -90,7 +90,10 @@ class Appended(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A range of packets that a client marked or is writing. stop: None while it is open and has no packet yet."""
+    """Describes a range of packets that a client marked or is writing.
+
+    stop: None while the session is open without a packet.
+    """
 
     id: str
     start: int
@@ -101,7 +104,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class MetadataPacket:
-    """The JSON object that a client attached to a packet. source: who wrote it last."""
+    """Describes a packet by a JSON object that a client attached to it. source: the key that wrote the object last."""
 
     packet_index: int
     content: dict[str, Any]

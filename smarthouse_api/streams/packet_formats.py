@@ -41,7 +41,10 @@ def _zip(blocks: Iterable[Block]) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class PacketFormat:
-    """Puts packets into one file. ending: of its name. encode: None if the file is the packets' bytes alone."""
+    """Describes a format that puts packets into one file.
+
+    ending: the file name's. encode: None if the file is only their bytes.
+    """
 
     content_type: str
     ending: str
@@ -57,7 +60,7 @@ PACKET_FORMATS: Final = {
 
 
 def format_named(name: str) -> str:
-    """The name of a packet format, given in any case. Raises `Invalid`."""
+    """Return the name of a packet format, given in upper or lower case. Raises `Invalid`."""
     if name.lower() not in PACKET_FORMATS:
         raise Invalid(f"format: {name[:40]!r} is not a format; the formats are {', '.join(PACKET_FORMATS)}.")
     return name.lower()

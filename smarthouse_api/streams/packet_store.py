@@ -60,7 +60,7 @@ class Segment(msgspec.Struct, frozen=True):
         return _segment_name(self.last)
 
     def is_small(self, segment_bytes: int) -> bool:
-        """Whether the next packets should be merged with these, into a segment that replaces this one."""
+        """Return whether the next packets should be merged with these, into a segment that replaces this one."""
         return self.bytes * 2 < segment_bytes and self.packets * 2 < MOST_PACKETS
 
 
@@ -84,7 +84,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"retired
 
 
 class Versioned(NamedTuple):
-    """A manifest with its document's version, which is `ABSENT` before anything was sealed."""
+    """Pairs a manifest with its document's version, which a commit then expects. `ABSENT`: nothing was sealed yet."""
 
     manifest: Manifest
     version: int
@@ -101,12 +101,12 @@ class PacketStore:
         self._state, self._objects = state, objects
 
     def manifest(self, stream: Stream) -> Versioned:
-        """The stream's manifest as it is now."""
+        """Return the stream's manifest as it is now."""
         found = self._state.get(space_of(stream.key), _MANIFEST)
         return Versioned(Manifest(), ABSENT) if found is None else Versioned(_manifest(found.value), found.version)
 
     def segments(self, stream: Stream, start: int = 0) -> Iterator[Segment]:
-        """The segments with a packet at `start` or above, ascending."""
+        """Return the segments with a packet at `start` or above, ascending."""
         space, after = space_of(stream.key), _segment_name(start - 1) if start else ""
         while page := self._state.scan(space, "segment/", after):
             yield from (_segment(document.value) for _, document in page)
@@ -124,8 +124,8 @@ class PacketStore:
     ) -> bool:
         """Store a new manifest with the segments that come and go, then drop the entries that it calls sealed.
 
-        False, and nothing is changed, if the stream was deleted or another process was first. found: the manifest that the new
-        one was made from. expect: further conditions.
+        Returns False, and changes nothing, if the stream was deleted or another process was first. found: the manifest that the
+        new one was made from. expect: further conditions.
         """
         retired = manifest.retired | dict.fromkeys((segment.id for segment in removed), time.time())
         documents: dict[str, msgspec.Struct] = {} if added is None else {added.name: added}
@@ -149,15 +149,15 @@ class PacketStore:
             self.replace(stream, found, msgspec.structs.replace(found.manifest, retired=left))
 
     def last_sequence(self, stream: Stream) -> int:
-        """The sequence that the log gave last."""
+        """Return the sequence that the log gave last."""
         return self._state.last_sequence(space_of(stream.key), LOG)
 
     def entry(self, stream: Stream, after: int) -> Entry | None:
-        """The log's first entry after a sequence."""
+        """Return the log's first entry after a sequence."""
         return next(iter(self._state.read(space_of(stream.key), LOG, after, 1)), None)
 
     def entries(self, stream: Stream, after: int, last: int | None = None) -> Iterator[list[Entry]]:
-        """The log's entries after a sequence, a few MB at a time."""
+        """Return the log's entries after a sequence, a few MB at a time."""
         limit = _FEWEST
         while page := self._state.read(space_of(stream.key), LOG, after, limit):
             if last is not None and page[-1].sequence > last:
@@ -186,15 +186,15 @@ class PacketStore:
         self._objects.put(f"{object_name(stream, segment_id)}.index", [index_bytes(index)])
 
     def index(self, stream: Stream, segment: Segment) -> Block:
-        """A segment's packets without their bytes. Raises `NoSuchObject`."""
+        """Return a segment's packets without their bytes. Raises `NoSuchObject`."""
         return index_of(self._objects.get(f"{object_name(stream, segment.id)}.index"))
 
     def data(self, stream: Stream, segment: Segment, start: int, length: int) -> Iterator[bytes]:
-        """A part of a segment's bytes. Raises `NoSuchObject` when called."""
+        """Return a part of a segment's bytes. Raises `NoSuchObject` when called."""
         return self._objects.stream(f"{object_name(stream, segment.id)}.data", start, length)
 
     def signed_url(self, stream: Stream, segment: Segment, seconds: float, file_name: str) -> str | None:
-        """A URL of the object store's own for a segment's bytes; None if the store signs none."""
+        """Return a URL of the object store's own for a segment's bytes; None if the store signs none."""
         if not isinstance(self._objects, SignsUrls):
             return None
         return self._objects.signed_url(f"{object_name(stream, segment.id)}.data", seconds, file_name)
@@ -211,7 +211,7 @@ class PacketStore:
             self._objects.delete(key for key in old if key.rpartition("/")[2].partition(".")[0] not in known)
 
     def places(self) -> set[tuple[str, str]]:
-        """The home key and the stream key of all streams that have objects."""
+        """Return the home key and the stream key of all streams that have objects."""
         names = (info.key.split("/") for info in self._objects.list("packets/"))
         return {(name[1], name[2]) for name in names}
 
@@ -222,7 +222,7 @@ class PacketStore:
 
 
 def object_name(stream: Stream, segment_id: str) -> str:
-    """The name that a segment's two objects share, without their endings."""
+    """Return the name that a segment's two objects share, without their endings."""
     return f"packets/{stream.home_key}/{stream.key}/{segment_id}"
 
 

@@ -25,9 +25,10 @@ _head = msgspec.json.Decoder(Head).decode
 
 @dataclass(frozen=True, slots=True)
 class SegmentRange:
-    """Reads packets of a segment: in number `packets`, with `size` bytes, from index `first` to `last`.
+    """Reads a range of packets that lie in one segment.
 
-    begin: where their bytes begin in the segment's. to_us: when the last of them came, in microseconds since 1970.
+    first, last: the first and the last index. packets: their number. size: their bytes. begin: where their bytes begin in the
+    segment's. to_us: when the last of them came, in microseconds since 1970.
     """
 
     store: PacketStore
@@ -50,7 +51,7 @@ class SegmentRange:
         return self.store.data(self.stream, self.segment, self.begin + start, length)
 
     def blocks(self) -> Iterator[Block]:
-        """The packets, a few MB at a time."""
+        """Return the packets, a few MB at a time."""
         index = self.store.index(self.stream, self.segment)
         low, high = index.positions(self.first, self.last)
         ends = np.cumsum(index.sizes[low:high])
@@ -73,9 +74,9 @@ class SegmentRange:
 
 @dataclass(frozen=True, slots=True)
 class LogRange:
-    """Reads packets that were not sealed when they were looked for, like a `SegmentRange`.
+    """Reads a range of packets that were in the log when they were looked for.
 
-    begin, end: the sequences of their entries.
+    Its attributes are those of a `SegmentRange`, except begin, end: the sequences of the first and the last entry.
     """
 
     reader: PacketReader
@@ -99,7 +100,7 @@ class LogRange:
                 return
 
     def blocks(self) -> Iterator[Block]:
-        """The packets, a few MB at a time."""
+        """Return the packets, a few MB at a time."""
         expected, following = self.begin, self.first
         for page in self.reader.store.entries(self.stream, self.begin - 1, self.end):
             if page[0].sequence != expected:
@@ -118,13 +119,13 @@ PacketRange = SegmentRange | LogRange
 
 
 class PacketReader:
-    """Finds and reads ranges of packets, though other processes seal, merge and drop packets meanwhile."""
+    """Finds and reads ranges of packets, even if other processes seal, merge and drop packets meanwhile."""
 
     def __init__(self, state: StateStore, store: PacketStore) -> None:
         self._state, self.store = state, store
 
     def ranges(self, stream: Stream, start: int, stop: int) -> list[PacketRange]:
-        """Where the packets with an index from `start` to `stop` are, in order; there may be none.
+        """Find the packets with an index from `start` to `stop`, as ranges in order; none if there is no packet.
 
         Raises `NotFound` when the stream was deleted.
         """
@@ -146,7 +147,7 @@ class PacketReader:
         raise Unavailable("This stream's packets are being moved too often; repeat the request")
 
     def blocks(self, stream: Stream, start: int, stop: int) -> Iterator[Block]:
-        """The packets with an index from `start` to `stop`, a few MB at a time."""
+        """Return the packets with an index from `start` to `stop`, a few MB at a time."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 for found in self.ranges(stream, start, stop):
@@ -159,7 +160,7 @@ class PacketReader:
                     raise
 
     def at(self, stream: Stream, indexes: Sequence[int]) -> dict[int, bytes]:
-        """The packets that there are at these ascending indexes. Long gaps between the indexes are not read."""
+        """Return the packets that exist at these ascending indexes. Long gaps between the indexes are not read."""
         wanted, found = set(indexes), dict[int, bytes]()
         for start, stop in _runs(indexes):
             for one in self.blocks(stream, start, stop):

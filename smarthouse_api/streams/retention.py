@@ -23,10 +23,10 @@ _NEVER_US: Final = -(1 << 62)
 
 @dataclass
 class _Trimming:
-    """A manifest on its way to keep fewer packets.
+    """Plans which packets of a stream are dropped, before the plan is committed.
 
-    packets, bytes: how many are still too many. before_us: older packets go. protected: packets from this index on stay.
-    removed: the segments that go.
+    manifest: as it is after the drops so far. packets, bytes: how many are still too many. before_us: older packets are
+    dropped. protected: packets at this index and above stay. removed: the segments that are dropped.
     """
 
     manifest: Manifest
@@ -37,13 +37,13 @@ class _Trimming:
     removed: list[Segment] = field(default_factory=list)
 
     def drops_all(self, segment: Segment) -> bool:
-        """Whether all of a segment is to go, as far as that shows without a look at its packets."""
+        """Return whether the whole segment is dropped, as far as that shows without a look at its packets."""
         if segment.last >= self.protected:
             return False
         return segment.packets <= self.packets or segment.bytes < self.bytes or segment.to_us < self.before_us
 
     def drop(self, packets: int, size: int, floor: int) -> None:
-        """Drop so many packets, of so many bytes, below an index."""
+        """Drop this number of packets and bytes, below the index `floor`."""
         self.packets, self.bytes = self.packets - packets, self.bytes - size
         self.manifest = msgspec.structs.replace(
             self.manifest,
@@ -53,7 +53,7 @@ class _Trimming:
         )
 
     def drop_first(self, packets: Block) -> bool:
-        """Drop the first of these packets, as many as are to go; whether that was all."""
+        """Drop the first of these packets, as many as must be dropped. Return whether those were all."""
         before = np.cumsum(packets.sizes) - packets.sizes
         goes = (np.arange(len(packets)) < self.packets) | (before < self.bytes) | (packets.times_us < self.before_us)
         goes &= packets.indexes < self.protected
@@ -64,13 +64,19 @@ class _Trimming:
 
 
 class Retaining:
-    """Applies the retention of streams. Held and open sessions, and downloads under way, keep their packets."""
+    """Drops the packets that a stream's retention does not keep.
+
+    Packets of held or open sessions, or being downloaded, stay.
+    """
 
     def __init__(self, store: PacketStore, sessions: Sessions, metadata: Metadata) -> None:
         self._store, self._sessions, self._metadata = store, sessions, metadata
 
     def apply(self, stream: Stream, seen: Seen, found: Versioned) -> bool:
-        """Hide the packets that are too many, too large or too old, and retire their segments; whether there were any."""
+        """Hide the packets that are too many, too large or too old, and retire their segments.
+
+        Return whether there were any.
+        """
         if stream.retention == StreamRetention():
             return False
         holds = self._sessions.holds_version(stream)
@@ -109,7 +115,7 @@ class Retaining:
         return min(starts, default=LARGEST_INDEX + 1)
 
     def _trim_segments(self, stream: Stream, trimming: _Trimming) -> bool:
-        """Trim the segments from the oldest on; whether all of them go."""
+        """Trim the segments, the oldest first. Return whether all of them are dropped."""
         for segment in self._store.segments(stream, trimming.manifest.floor):
             floor = trimming.manifest.floor
             if segment.first >= floor and trimming.drops_all(segment):

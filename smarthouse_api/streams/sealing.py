@@ -20,13 +20,13 @@ from smarthouse_api.streams.packet_store import MOST_PACKETS, Manifest, PacketSt
 
 
 class Sealing:
-    """Makes segments of the packets in the log, once they fill a segment or are old enough."""
+    """Moves packets from a stream's log into segments, once they fill a segment or are old enough."""
 
     def __init__(self, store: PacketStore, settings: StreamSettings) -> None:
         self._store, self._settings = store, settings
 
     def is_due(self, stream: Stream, seen: Seen, manifest: Manifest) -> bool:
-        """Whether the log holds enough for a segment, or packets that are old enough."""
+        """Return whether the log holds enough for a segment, or packets that are old enough."""
         if seen.head.bytes - manifest.bytes >= self._settings.segment_bytes:
             return True
         oldest = self._store.entry(stream, manifest.sequence) if seen.head.next > manifest.next else None
@@ -34,7 +34,7 @@ class Sealing:
         return oldest is not None and int(block([oldest]).times_us[0]) <= before_us
 
     def seal(self, stream: Stream, found: Versioned) -> bool:
-        """Make a segment of the oldest packets of the log; whether that was done.
+        """Make a segment of the oldest packets of the log. Return whether that was done.
 
         If two processes seal one stream, one fails and leaves nothing. A crash leaves orphaned objects, or sealed entries in
         the log, which the next maintenance drops.

@@ -1,4 +1,4 @@
-"""The Stream Data Store: its parts, wired."""
+"""The Stream Data Store: wires its services."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ class Streams:
         self.chores.cancel_downloads(stream.key)
 
     def status(self, stream: Stream) -> Status:
-        """Where the stream stands now. Raises `NotFound` when it was deleted."""
+        """Return where the stream stands now. Raises `NotFound` when it was deleted."""
         return self.heads.look(stream).status()

@@ -31,7 +31,7 @@ _LONGEST_TIMEOUT_SECONDS: Final = 86400.0
 
 
 class _Added(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer that is stored under an `Idempotency-Key`."""
+    """Keeps the answer to a request under its `Idempotency-Key`."""
 
     id: str
     session: KeptSession
@@ -49,7 +49,7 @@ class Sessions:
         self._replies, self._settings = replies, settings
 
     def within(self, stream: Stream, start: int, stop: int) -> list[Session]:
-        """The sessions that have a packet from `start` to `stop`, by where they start."""
+        """Return the sessions that have a packet from `start` to `stop`, by where they start."""
         last = self._heads.look(stream).open_session()  # first: if it is closed meanwhile, it is among the others
         found = {session.id: session for session in self._closed(stream, stop) if (session.stop or 0) >= start}
         if last is not None and last.stop is not None and last.start <= stop and last.stop >= start:
@@ -57,7 +57,7 @@ class Sessions:
         return sorted(found.values(), key=lambda session: session.id)
 
     def find(self, stream: Stream, session_id: str) -> Session:
-        """The session with this id, open or closed. Raises `NotFound`."""
+        """Return the session with this id, open or closed. Raises `NotFound`."""
         last = self._heads.look(stream).open_session()
         if last is not None and last.id == session_id:
             return last
@@ -66,7 +66,7 @@ class Sessions:
     def add(
         self, stream: Stream, start: int, stop: int, author: Owner, request_key: RequestKey | None = None
     ) -> tuple[Session, bool]:
-        """Mark a range; the session, and whether it is the answer to an earlier request under the same `Idempotency-Key`.
+        """Mark a range. Return the session, and whether an earlier request under the same `Idempotency-Key` made it.
 
         Raises `InvalidData` unless 0 <= start <= stop <= the stream's highest index; `KeyReused`.
         """
@@ -90,14 +90,14 @@ class Sessions:
         return until_settled(attempt, "stream")
 
     def delete(self, stream: Stream, session_id: str) -> None:
-        """Remove the mark; the packets stay. Raises `NotFound`, or `InUse` while it is open, held, or being downloaded."""
+        """Delete a session; its packets stay. Raises `NotFound`, or `InUse` while it is open, held, or being downloaded."""
         until_settled(lambda: self._delete(stream, session_id), "session")
 
     def open(self, stream: Stream, owner: Owner, timeout_seconds: float | None = None) -> tuple[Session, bool]:
-        """Own the stream: only this key may append, until it closes the session or gives no sign of life for the timeout.
+        """Open a session: only this key may append, until it closes the session or gives no sign of life for the timeout.
 
-        Returns the session, which begins at the next index, and whether it is new. If this key has one open, that is renewed.
-        Raises `InUse` while another key owns the stream; `Invalid`.
+        Returns the session, which begins at the next index, and whether it is new. If this key has an open session, it is
+        renewed. Raises `InUse` while another key owns the stream; `Invalid`.
         """
         seconds = self._settings.session_seconds if timeout_seconds is None else timeout_seconds
         if not 0 < seconds <= _LONGEST_TIMEOUT_SECONDS:
@@ -110,9 +110,9 @@ class Sessions:
         return self._heads.change(stream, plan)
 
     def close(self, stream: Stream, session_id: str, owner: Owner) -> Session | None:
-        """Close an open session at its last packet; the session, or None if it never had a packet.
+        """Close an open session at its last packet. Return the session, or None if it never had a packet.
 
-        Other keys may append from then on. The call can be repeated if there is a session. An administrator may close every
+        Other keys may append afterwards. The call can be repeated unless it returned None. An administrator may close every
         session. Raises `NotFound`, and `InUse` for a session of another key.
         """
 
@@ -143,7 +143,7 @@ class Sessions:
         self._forget_holds(stream, session_id, "" if owner.type == "admin" else owner.id)
 
     def held(self, stream: Stream) -> list[Session]:
-        """The sessions that somebody holds."""
+        """Return the sessions that a key holds."""
         ids = {name.split("/")[1] for name, _ in self._state.scan_all(space_of(stream.key), "hold/")}
         found = []
         for session_id in ids:
@@ -152,12 +152,12 @@ class Sessions:
         return found
 
     def holds_version(self, stream: Stream) -> int:
-        """The version of `HOLDS`. A commit that expects it passes only if no session was held since."""
+        """Return the version of `HOLDS`. A commit that expects it fails if a session was held since."""
         found = self._state.get(space_of(stream.key), HOLDS)
         return ABSENT if found is None else found.version
 
     def downloads(self, stream: Stream) -> list[tuple[int, int]]:
-        """The ranges of indexes that are being downloaded now."""
+        """Return the ranges of indexes that are being downloaded now."""
         names = [name.split("/")[-2] for name in self._leases.shared(downloads_of(stream.key))]
         return [(int(start), int(stop)) for start, _, stop in (name.partition("-") for name in names)]
 
@@ -218,7 +218,7 @@ class Sessions:
 
 
 def downloads_of(stream_key: str) -> str:
-    """The name under which downloads of a stream hold leases. Each adds its range."""
+    """Return the name under which downloads of a stream hold leases. Each adds its range."""
     return f"packets/{stream_key}"
 
 

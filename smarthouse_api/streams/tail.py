@@ -1,4 +1,4 @@
-"""Following a stream: its packets as they come."""
+"""Following a stream: a client gets its packets as they come."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Tail:
     def follow(
         self, stream: Stream, start: int | None, stop: int | None, is_allowed: Callable[[], bool]
     ) -> Generator[list[Packet]]:
-        """Packets from `start` to `stop`, some at a time, and an empty list now and then. The caller closes it.
+        """Yield packets from `start` to `stop`, some at a time, and an empty list now and then. The caller closes it.
 
-        start: None for those to come. stop: None for no end. It ends when the time is over, the stream is deleted, or
-        `is_allowed`, asked every second, says no. Raises `NotFound`, and `Unavailable` when too many follow.
+        start: None for packets to come. stop: None for no end. It ends when the time is over, when the stream is deleted, or
+        when `is_allowed` says no, which is asked every second. Raises `NotFound`, and `Unavailable` when too many follow.
         """
         following = self._heads.look(stream).head.next
         begin = following if start is None else start
@@ -45,7 +45,7 @@ class Tail:
         return packets
 
     def end(self) -> None:
-        """Send all followers away, and those who still come: the process is about to stop."""
+        """Send all followers away, and refuse to keep new ones, because the process is about to stop."""
         self._is_ending = True
 
     def _in_a_slot(self, packets: Generator[list[Packet]]) -> Generator[list[Packet]]:
