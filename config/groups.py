@@ -77,7 +77,8 @@ class RequestSettings(Group):
     max_json_depth: int = count(64, "Limit the nesting of JSON. A state that is nested deeper is ignored.")
     max_records: int = count(1_000_000, "Limit the number of states in one upload; 413 beyond.")
     ingest_strict: bool = switch(
-        False, "Answer 400 to an upload that cannot be decoded. By default, it is kept, and the answer has a `detail`."
+        False,
+        "Answer 400 to an upload of which a part gives no record or has no time. By default, it is kept, with a `detail`.",
     )
     idempotency_hours: float = duration(24.0, "Remember an `Idempotency-Key` for this many hours.")
 

@@ -30,7 +30,7 @@ EXAMPLE: dict[str, list[dict[str, Any]]] = {
 }
 BODY = {
     "required": True,
-    "description": "The home's data, stored as it comes: lists of states by entity; plain, zlib, gzip or zstd.",
+    "description": "The home's data, stored as it comes: states in any shape of Home Assistant; plain, zlib, gzip or zstd.",
     "content": {
         "application/json": {"schema": {"type": "object"}, "example": EXAMPLE},
         "application/octet-stream": {"schema": BINARY},
@@ -50,7 +50,13 @@ class ReceiptSchema(Schema):
         metadata={"description": "Entries that are not states; only their raw bytes are kept", "example": 0}
     )
     duplicate = fields.Boolean(metadata={"description": "`true` if this home sent the same bytes before"})
-    detail = fields.String(metadata={"description": "Why the upload gave no records; otherwise absent"})
+    detail = fields.String(metadata={"description": "What gave no record or has no time, and why; otherwise absent"})
+    without_time = fields.Integer(
+        metadata={"description": "Records without a readable time, filed by their arrival; absent if there are none"}
+    )
+    statistics = fields.Integer(
+        metadata={"description": "Periods of long-term statistics recognised in the upload; absent if there are none"}
+    )
 
 
 class ForgottenSchema(Schema):

@@ -28,7 +28,8 @@ from smarthouse_api.coordination.idempotency import Replies, ReplyFormat, Reques
 from smarthouse_api.coordination.queue import Queue
 from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.states.homes import SPACE, Home, Homes
-from smarthouse_api.states.payload.decoding import Body, Decoded, Inspection, inspect, to_table
+from smarthouse_api.states.payload.decoding import Body, Decoded, to_table
+from smarthouse_api.states.payload.inspection import Inspection, inspect
 
 PENDING = "pending"
 _TURN = "turn"
@@ -43,14 +44,17 @@ _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tells a client what became of its upload, and is stored so that a repeat is told the same.
 
-    id: of the payload, random. records, ignored: how many of its values became records, and how many did not. detail: why its
-    body gave no records.
+    id: of the payload, random. records, ignored: how many of its values became records, and how many did not. detail: what gave
+    no record or has no time, and why. without_time: how many records have no readable time. statistics: how many periods of
+    long-term statistics it holds.
     """
 
     id: str
     records: int
     ignored: int
     detail: str | None = None
+    without_time: int | None = None
+    statistics: int | None = None
 
     def told(self) -> dict[str, object]:
         """Return the members that are not null, by their names."""
@@ -217,7 +221,14 @@ class Uploads:
 
     def _keep(self, home: Home, digest: str, upload: Upload, inspection: Inspection, received_at: datetime) -> Answer | None:
         """Keep new bytes and answer; None if meanwhile the home was forgotten, or another request kept the same bytes."""
-        receipt = Receipt(uuid.uuid4().hex, inspection.records, inspection.ignored, inspection.detail)
+        receipt = Receipt(
+            uuid.uuid4().hex,
+            inspection.records,
+            inspection.ignored,
+            inspection.detail,
+            inspection.without_time or None,
+            inspection.statistics or None,
+        )
         answer = Answer(receipt)
         key = f"raw/{home.key}/{received_at:%Y-%m-%d}/{receipt.id}"
         name = f"upload/{home.key}/{digest}"

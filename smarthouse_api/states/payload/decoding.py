@@ -1,11 +1,9 @@
-"""Decoding of uploads: records are counted when an upload arrives, and made into columns when the lake takes it in."""
+"""Decoding of uploads: their records become columns when the lake takes them in."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -17,12 +15,13 @@ import pyarrow.compute as pc
 from config.groups import RequestSettings
 from smarthouse_api.arrow.numbers import read_numbers
 from smarthouse_api.errors import TooLarge
+from smarthouse_api.states.payload.attributes import ABOVE, cut, lines_of, read_distinct
 from smarthouse_api.states.payload.compression import Undecodable, unpack
-from smarthouse_api.states.payload.reading import State, read_states
-from smarthouse_api.states.payload.repair import depth_of
-from smarthouse_api.states.payload.times import timestamps
+from smarthouse_api.states.payload.content import Content
+from smarthouse_api.states.payload.mending import mend_attributes, mend_states, without_nul
+from smarthouse_api.states.payload.reading import read
+from smarthouse_api.states.payload.times import timestamps, utc_offsets
 from smarthouse_api.states.records.entities import identify
-from smarthouse_api.states.records.privacy import read_attributes, read_lines
 from smarthouse_api.states.records.schema import RECORDS
 
 Body = tuple[bytes, str | None]
@@ -31,26 +30,7 @@ Body = tuple[bytes, str | None]
 _GROUP: Final = 8 << 20
 """Bytes of text whose columns are made together: enough to make each Arrow call worth it, and a bound for the memory."""
 
-_ABOVE: Final = 3
-"""A state's attributes lie in the state, in its entity's array, in the body's object."""
-
-_raw_attributes = attrgetter("attributes")
 _write = msgspec.json.Encoder()
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """Tells an upload what its body holds, before the body is stored.
-
-    records, ignored: how many values are records, and how many are not. decoded_bytes: of the decompressed text. detail: why
-    the body cannot be decoded, if so; fault: as in `Undecodable`.
-    """
-
-    records: int
-    ignored: int
-    decoded_bytes: int = 0
-    detail: str | None = None
-    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +44,6 @@ class Decoded:
     table: pa.Table
     payload: pa.Int32Array
     faults: dict[int, str] = field(default_factory=dict)
-
-
-def inspect(body: bytes, content_encoding: str | None, settings: RequestSettings) -> Inspection:
-    """Count the records of a body, as `to_table` would make them. Raises `TooLarge`."""
-    try:
-        text = unpack(body, content_encoding, settings)
-        states, ignored = read_states(text, settings)
-    except Undecodable as error:
-        return Inspection(0, 0, 0, str(error), error.fault)
-    counts = Counter(map(bytes, map(_raw_attributes, states)))
-    allowed = settings.max_json_depth - _ABOVE
-    records = sum(count for raw, count in counts.items() if _is_readable(raw, allowed))
-    return Inspection(records, ignored + len(states) - records, len(text))
 
 
 def to_table(uploads: Iterable[Body], settings: RequestSettings) -> Decoded:
@@ -106,11 +73,11 @@ def _grouped(
     for place, (body, content_encoding) in enumerate(uploads):
         try:
             text = unpack(body, content_encoding, settings)
-            states, _ = read_states(text, settings)
+            content = read(text, settings)
         except (TooLarge, Undecodable) as error:
             faults[place] = str(error)
             continue
-        bodies.append(_texts(states))
+        bodies.append(_texts(content))
         places.append(place)
         size += len(text)
         if size >= _GROUP:
@@ -120,95 +87,57 @@ def _grouped(
         yield group()
 
 
-def _texts(states: list[State]) -> list[pa.Array]:
+def _texts(content: Content) -> list[pa.Array]:
     # At once for each body, while its objects are in the processor's cache, and gone before the next body needs theirs.
+    states = content.states
     return [
         pa.array([state.entity_id for state in states], pa.string()),
         pa.array([state.state for state in states], pa.string()),
         pa.array([state.last_changed for state in states], pa.string()),
         pa.array([state.last_updated for state in states], pa.string()),
-        _lines(states),
+        pa.array(np.full(len(states), content.tells_clock)),
+        cut(content.lines or lines_of([state.attributes for state in states])),
     ]
-
-
-def _lines(states: list[State]) -> pa.LargeBinaryArray:
-    """Write the attributes' JSON text, a line for each state."""
-    raws = [state.attributes for state in states]
-    # One copy of them all costs a third of a copy of each. A line end inside one stands between its tokens.
-    text = _write.encode_lines(raws)
-    if text.count(b"\n") != len(raws):
-        text = b"".join([bytes(raw).replace(b"\n", b"") + b"\n" for raw in raws])
-    return _cut(text)
-
-
-def _cut(text: bytes) -> pa.LargeBinaryArray:
-    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
-    offsets = np.zeros(len(ends) + 1, np.int64)
-    offsets[1:] = ends + 1
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
-
-
-def _attributes(
-    lines: pa.LargeBinaryArray, settings: RequestSettings
-) -> tuple[npt.NDArray[np.bool_], pa.Int32Array, list[Any]]:
-    """Read lines of attributes, each different one once. Returns which can be read, each line's place, and what is there."""
-    unique = lines.dictionary_encode()
-    attributes = _read_lines(unique.dictionary, settings.max_json_depth - _ABOVE)
-    readable = np.array([found is not None for found in attributes], np.bool_)
-    return readable[unique.indices.to_numpy()], unique.indices, attributes
-
-
-def _read_lines(lines: pa.LargeBinaryArray, allowed: int) -> list[Any]:
-    _, offsets, data = lines.buffers()
-    starts = np.frombuffer(offsets, np.int64, len(lines) + 1)
-    text = memoryview(data)[: starts[-1]]
-    # Few brackets cannot be deep. All lines at once, because one at a time costs more than the reading.
-    brackets = np.flatnonzero(np.frombuffer(text, np.uint8) | 0x20 == ord("{"))
-    suspicious = np.diff(np.searchsorted(brackets, starts)) > allowed
-    if not suspicious.any():
-        try:
-            return read_lines(text)
-        except ValueError:
-            pass
-    return [_read_shallow(line, allowed) for line in lines.to_pylist()]
-
-
-def _is_readable(raw: bytes, allowed: int) -> bool:
-    """Return whether attributes can be read. An object whose keys hold no escape always can: it is not read to find out."""
-    shallow = len(raw) <= 2 * allowed or raw.count(b"{") + raw.count(b"[") <= allowed
-    if shallow and raw.startswith(b"{") and b"\\" not in raw:
-        return True
-    return _read_shallow(raw + b"\n", allowed) is not None
-
-
-def _read_shallow(line: bytes, allowed: int) -> Any:
-    """Read a line's attributes; None if it is no object, or nests deeper than allowed. Few brackets cannot be deep."""
-    if line.count(b"{") + line.count(b"[") > allowed and depth_of(line) > allowed:
-        return None
-    try:
-        return read_attributes(b"{}" if line == b"null\n" else line)
-    except ValueError:
-        return None
 
 
 def _batch(texts: list[pa.Array], settings: RequestSettings) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
     """Make the columns of the records among the states, and tell which of the states are records."""
-    kept, places, attributes = _attributes(texts[-1], settings)
+    kept, places, attributes = read_distinct(texts[-1], settings.max_json_depth - ABOVE)
     columns = [*texts[:-1], places]
     if not kept.all():
         columns = [column.filter(pa.array(kept)) for column in columns]
-    entity_id, state, last_changed, last_updated, places = columns
-    ids = entity_id.dictionary_encode()
-    identities = [identify(uploaded) for uploaded in ids.dictionary.to_pylist()]
+    entity_id, state, last_changed, last_updated, tells_clock, places = columns
+    ids, states = entity_id.dictionary_encode(), state.dictionary_encode()
+    identities = [identify(uploaded) for uploaded in without_nul(ids.dictionary).to_pylist()]
+    distinct = mend_states(states.dictionary)
     named = {
         "entity_id": pa.array([name for _, name in identities], pa.string()).take(ids.indices),
         "type": pa.array([kind for kind, _ in identities], pa.string()).take(ids.indices),
-        "state": state,
-        "value": read_numbers(state),
-        "unit": pa.array([getattr(found, "unit_of_measurement", None) for found in attributes], pa.string()).take(places),
-        "device_class": pa.array([getattr(found, "device_class", None) for found in attributes], pa.string()).take(places),
-        "last_changed": timestamps(last_changed),
-        "last_updated": timestamps(last_updated),
-        "attributes": pc.ascii_rtrim(_cut(_write.encode_lines(attributes)).cast(pa.string()), "\n").take(places),
+        "state": state if distinct is states.dictionary else distinct.take(states.indices),
+        "value": read_numbers(distinct).take(states.indices),
+        **_times(last_changed, last_updated, tells_clock.to_numpy(zero_copy_only=False)),
+        **{name: column.take(places) for name, column in _attribute_columns(attributes).items()},
     }
     return pa.RecordBatch.from_arrays([named[name] for name in RECORDS.names], schema=RECORDS), kept
+
+
+def _times(changed: pa.StringArray, updated: pa.StringArray, tells_clock: npt.NDArray[np.bool_]) -> dict[str, pa.Array]:
+    """Make the columns of times. The clock is that of the first time that can be read: `last_updated`, else `last_changed`."""
+    times = {"last_changed": timestamps(changed), "last_updated": timestamps(updated)}
+    if times["last_updated"].null_count:
+        texts = pc.if_else(times["last_updated"].is_valid(), updated, changed)
+        is_time = pc.or_(times["last_updated"].is_valid(), times["last_changed"].is_valid())
+        updated = pc.if_else(is_time, texts, pa.scalar(None, pa.string()))
+    return {**times, "utc_offset": utc_offsets(updated, tells_clock)}
+
+
+def _attribute_columns(attributes: list[Any]) -> dict[str, pa.Array]:
+    """Make the columns that attributes tell, mended: each once."""
+    lines = _write.encode_lines(attributes)
+    if mend_attributes(attributes, lines):
+        lines = _write.encode_lines(attributes)
+    return {
+        "unit": pa.array([getattr(found, "unit_of_measurement", None) for found in attributes], pa.string()),
+        "device_class": pa.array([getattr(found, "device_class", None) for found in attributes], pa.string()),
+        "attributes": pc.ascii_rtrim(cut(lines).cast(pa.string()), "\n"),
+    }

@@ -1,125 +1,156 @@
-"""Reading of a body's JSON text as states. A state that cannot be read costs only itself."""
+"""Reading of a body's text: the integration's object of arrays at once, any other shape piece by piece.
+
+The integration uploads `{entity_id: [state, ...]}`. Text of another shape is read again by `shapes`, where each entry may fail
+by itself. Text that is not quite JSON is repaired first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
 from itertools import chain
 from operator import attrgetter
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from config.groups import RequestSettings
 from smarthouse_api.errors import TooLarge
+from smarthouse_api.states.payload.attributes import lines_of
 from smarthouse_api.states.payload.compression import Undecodable
-from smarthouse_api.states.payload.repair import NOT_A_CHARACTER, entries_of, marked, repair
+from smarthouse_api.states.payload.content import Content, State
+from smarthouse_api.states.payload.repair import count_members, entries_of, repair
+from smarthouse_api.states.payload.shapes.recognition import TELLTALES, WRAPPINGS, Reader
+from smarthouse_api.states.payload.shapes.states import Series, has_time
+from smarthouse_api.states.payload.shapes.texts import read_text
 
 _SMALLEST: Final = len('{"state":""},')
 
 
-class State(msgspec.Struct, gc=False):
-    """Reads one state as Home Assistant sends it; its attributes stay JSON text."""
+class UsualState(State, kw_only=True, gc=False):
+    """Holds a state with every member that the integration sends."""
+
+    entity_id: str
+    attributes: msgspec.Raw
+    last_updated: str
+
+
+class TimedState(msgspec.Struct, gc=False):
+    """Holds what counts a usual state. Its time is decoded, which proves that it can be read."""
 
     state: str
-    entity_id: str | None = None
-    attributes: msgspec.Raw = msgspec.Raw(b"{}")
-    last_changed: str | None = None
-    last_updated: str | None = None
+    entity_id: str
+    attributes: msgspec.Raw
+    last_updated: datetime
 
 
-class _LooseState(msgspec.Struct, gc=False):
-    """Reads a state that `State` refuses, because a time of it is no text."""
-
-    state: str
-    entity_id: str | None = None
-    attributes: msgspec.Raw = msgspec.Raw(b"{}")
-    last_changed: msgspec.Raw = msgspec.Raw(b"null")
-    last_updated: msgspec.Raw = msgspec.Raw(b"null")
-
-
+_usual_body = msgspec.json.Decoder(dict[str, list[UsualState]]).decode
+_timed_body = msgspec.json.Decoder(dict[str, list[TimedState]]).decode
 _body = msgspec.json.Decoder(dict[str, list[State]]).decode
-_entity_id = attrgetter("entity_id")
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_states = msgspec.json.Decoder(list[State]).decode
-_entries = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_loose_state = msgspec.json.Decoder(_LooseState).decode
-_time = msgspec.json.Decoder(str | None).decode
+_raw_attributes = attrgetter("attributes")
 
 
-def read_states(text: bytes, settings: RequestSettings) -> tuple[list[State], int]:
-    """Read a body's text: its states, each with its entity id, and the number of values that are no states.
+def count_usual(text: bytes, settings: RequestSettings) -> Counter[bytes] | None:
+    """Count the states of a usual body by their attributes; None if the body is another shape, or a time cannot be read.
 
-    Attributes stay unread. Raises `TooLarge` and `Undecodable`.
+    Raises `TooLarge`.
     """
-    # A body may take up many times its size once decoded, so a suspicious one is counted before.
-    if len(text) > settings.max_records * _SMALLEST and entries_of(text) > 2 * settings.max_records:
-        raise _too_many(settings)
-    try:
-        body, ignored = _body(text), 0
-    except (msgspec.DecodeError, RecursionError):
-        body, ignored = _read_piecewise(text, settings)
-    states = list(chain.from_iterable(body.values()))
-    if len(states) + ignored > settings.max_records:
-        raise _too_many(settings)
-    if None in map(_entity_id, states):
-        if sum(len(key) * len(found) for key, found in body.items()) > settings.max_decoded_bytes:
-            raise TooLarge(
-                f"The entity ids of the body's states have more than {settings.max_decoded_bytes} characters in all."
-            )
-        for key, found in body.items():
-            for state in found:
-                state.entity_id = key if state.entity_id is None else state.entity_id
-    return states, ignored
-
-
-def _read_piecewise(text: bytes, settings: RequestSettings) -> tuple[dict[str, list[State]], int]:
-    """Read a body that cannot be read at once: entity by entity, then state by state, so that a fault costs one state."""
-    if entries_of(text) > 2 * settings.max_records:
-        raise _too_many(settings)
-    try:
-        members = _members(repair(text, settings.max_json_depth))
-    except msgspec.ValidationError:
-        raise Undecodable("The JSON is not an object of entities, each with an array of states.", "structure") from None
-    except msgspec.DecodeError as error:
-        raise Undecodable(f"The body is not JSON: {error}.", "structure") from None
-    body: dict[str, list[State]] = {}
-    ignored = 0
-    for key, value in members.items():
-        try:
-            found: Sequence[State | None] = _states(value)
-        except msgspec.DecodeError:
-            found = _read_apart(value)
-        body[key] = [state for state in found if state is not None and not _is_marked(state, key)]
-        ignored += len(found) - len(body[key])
-    return body, ignored
-
-
-def _read_apart(value: msgspec.Raw) -> list[State | None]:
-    try:
-        entries = _entries(value)
-    except msgspec.DecodeError:
-        return [None]
-    return [_read_alone(entry) for entry in entries]
-
-
-def _read_alone(entry: msgspec.Raw) -> State | None:
-    try:
-        found = _loose_state(entry)
-    except msgspec.DecodeError:
+    if _may_be_wide(text, settings):
         return None
-    times = []
-    for raw in (found.last_changed, found.last_updated):
-        try:
-            times.append(_time(raw))
-        except msgspec.DecodeError:
-            times.append(None)
-    return State(found.state, found.entity_id, found.attributes, *times)
+    try:
+        body = _timed_body(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    counts = Counter(map(bytes, map(_raw_attributes, chain.from_iterable(body.values()))))
+    if not counts or _is_other(text, body, sum(count * raw.count(b"[") for raw, count in counts.items())):
+        return None
+    Content(settings).check(counts.total())
+    return counts
 
 
-def _is_marked(state: State, key: str) -> bool:
-    named = key if state.entity_id is None else state.entity_id
-    return NOT_A_CHARACTER in state.state or NOT_A_CHARACTER in named or marked(bytes(state.attributes))
+def read(text: bytes, settings: RequestSettings) -> Content:
+    """Read what a body's text holds. Attributes stay unread. Raises `TooLarge` and `Undecodable`."""
+    if _may_be_wide(text, settings) and entries_of(text) > 2 * settings.max_records:
+        raise TooLarge(f"The body holds more than {settings.max_records} records.")
+    return _read_usual(text, settings) or _read_lists(text, settings) or _read_shape(text, settings)
 
 
-def _too_many(settings: RequestSettings) -> TooLarge:
-    return TooLarge(f"The body holds more than {settings.max_records} records.")
+def _may_be_wide(text: bytes, settings: RequestSettings) -> bool:
+    # A body may take up many times its size once decoded, so a suspicious one is counted before.
+    return len(text) > settings.max_records * _SMALLEST
+
+
+def _read_usual(text: bytes, settings: RequestSettings) -> Content | None:
+    """Read an object of arrays of usual states at once; None if the text is another shape."""
+    try:
+        body = _usual_body(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    states = list(chain.from_iterable(body.values()))
+    content = Content(settings)
+    content.lines = lines_of([state.attributes for state in states])
+    if _is_other(text, body, _brackets(content.lines)):
+        return None
+    content.tells_clock = True
+    content.add(states)
+    return content
+
+
+def _read_lists(text: bytes, settings: RequestSettings) -> Content | None:
+    """Read an object of arrays of states that may lack members; None if the text is another shape."""
+    try:
+        body = _body(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    states = list(chain.from_iterable(body.values()))
+    is_odd = b'_ts"' in text or not all(map(has_time, states))
+    if is_odd or _is_other(text, body, _brackets(lines_of([state.attributes for state in states]))):
+        return None
+    content = Content(settings)
+    content.tells_clock = True
+    for key, found in body.items():
+        Series(content, key).add(found)
+    return content
+
+
+def _is_other(text: bytes, body: Mapping[str, object], brackets: int) -> bool:
+    """Return whether a body that reads as an object of arrays is another shape, or has lost a name that came twice.
+
+    brackets: how many arrays open in the attributes of its states.
+    """
+    if not TELLTALES.isdisjoint(body):
+        return True
+    # Each array opens once. More brackets may be a lost array, or stand in a text: then the members are counted.
+    return len(body) + brackets != _brackets(text) and count_members(text) != len(body)
+
+
+def _brackets(text: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("[")))
+
+
+def _read_shape(text: bytes, settings: RequestSettings) -> Content:
+    try:
+        return _read_value(text, Content(settings))
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    content = Content(settings)
+    content.is_repaired = True
+    try:
+        return _read_value(repair(text, settings.max_json_depth + WRAPPINGS), content)
+    except msgspec.DecodeError as error:
+        content = Content(settings)
+        read_text(text, content, f"The body is not JSON: {error}.")
+        return content
+
+
+def _read_value(text: bytes, content: Content) -> Content:
+    text = text.strip()
+    if text[:1] not in (b"{", b"["):
+        msgspec.json.decode(text, type=msgspec.Raw)
+        raise Undecodable("The JSON is neither an object nor an array.", "structure")
+    reader = Reader(content)
+    reader.read(text)
+    reader.finish()
+    return content

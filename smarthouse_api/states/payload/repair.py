@@ -53,11 +53,35 @@ def marked(raw: bytes) -> bool:
     return NOT_A_NUMBER in raw or _ESCAPED_MARK in raw or NOT_A_CHARACTER.encode() in raw
 
 
-def entries_of(text: bytes) -> int:
-    """Count the values of a body, to within one: its members, and the entries of the members that are arrays."""
-    return sum(
-        int(np.count_nonzero((piece == ord(",")) & ~inside & (depth <= 2))) for piece, inside, _, depth in _structure(text)
-    )
+def entries_of(text: bytes, levels: int = 2) -> int:
+    """Count the values of a body, to within one: its members, and the entries of the members that are arrays.
+
+    levels: how many arrays and objects deep the count goes.
+    """
+    return sum(len(places) for places in _places(text, ",", levels))
+
+
+def count_members(text: bytes) -> int:
+    """Count the members of an object, and each of a name that comes twice."""
+    return sum(len(places) for places in _places(text, ":", 1))
+
+
+def split_members(text: bytes) -> Iterator[bytes]:
+    """Cut the text of an object into its members, each as an object of its own."""
+    start = text.index(b"{") + 1
+    for places in _places(text, ",", 1):
+        for place in places.tolist():
+            yield b"{%b}" % text[start:place]
+            start = place + 1
+    yield b"{%b}" % text[start : text.rindex(b"}")]
+
+
+def _places(text: bytes, character: str, levels: int) -> Iterator[npt.NDArray[np.int64]]:
+    """The places of a character outside of strings, so many levels deep at most, a chunk at a time."""
+    start = 0
+    for piece, inside, _, depth in _structure(text):
+        yield np.flatnonzero((piece == ord(character)) & ~inside & (depth <= levels)) + start
+        start += len(piece)
 
 
 def depth_of(raw: bytes) -> int:

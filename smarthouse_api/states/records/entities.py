@@ -11,11 +11,11 @@ UNKNOWN: Final = "unknown"
 
 _DOMAINS = """
     ai_task air_quality alarm_control_panel alert assist_satellite automation binary_sensor button calendar camera climate
-    configurator conversation counter cover date datetime device_tracker event fan geo_location group history_graph humidifier
-    image image_processing input_boolean input_button input_datetime input_number input_select input_text lawn_mower light lock
-    mailbox media_player notify number persistent_notification person plant proximity remote scene schedule script select sensor
-    siren stt sun switch tag text time timer todo tts update utility_meter vacuum valve wake_word water_heater weather weblink
-    zone
+    configurator conversation counter cover date datetime device_tracker event fan geo_location group history_graph
+    humidifier image image_processing infrared input_boolean input_button input_datetime input_number input_select
+    input_text lawn_mower light lock mailbox media_player notify number persistent_notification person plant proximity
+    radio_frequency remote scene schedule script select sensor siren stt sun switch tag text time timer todo tts update
+    utility_meter vacuum valve wake_word water_heater weather weblink zone
 """
 
 DOMAINS: Final = frozenset(_DOMAINS.split())
@@ -44,9 +44,10 @@ def identify(entity_id: str) -> tuple[str, str]:
     head, dot, _ = plain.partition(".")
     if head in DOMAINS:
         return head, entity_id
-    if prefix := _PREFIX.match(head):
+    # A dot that the sanitiser cannot have left ends a domain that is none of Home Assistant's own: `weather_station.temp`.
+    if (prefix := _PREFIX.match(plain)) and _SANITISED.fullmatch(plain):
         domain = prefix[1]
-        if _SANITISED.fullmatch(entity_id):
+        if plain == entity_id:
             return domain, f"{domain}.{entity_id[len(domain) + 1 :].replace('.', '_')}"
         return domain, entity_id
     return (head if dot and _LOOKS.fullmatch(head) else UNKNOWN), entity_id

@@ -18,6 +18,7 @@ RECORDS: Final = pa.schema(
         pa.field("device_class", pa.string()),
         pa.field("last_changed", TIMESTAMP),
         pa.field("last_updated", TIMESTAMP),
+        pa.field("utc_offset", pa.int32()),
         pa.field("attributes", pa.string(), nullable=False),
     ]
 )
@@ -26,19 +27,22 @@ RECORDS: Final = pa.schema(
 entity_id: as uploaded, except that `sensor_x`, which the integration's sanitiser made of `sensor.x`, is `sensor.x` again: so
 days of a home join whichever version of the integration sent them. type: the Home Assistant domain, lower case, or
 `unknown`. value: the state as a finite number, or null. unit, device_class: the attributes `unit_of_measurement` and
-`device_class` where they are text, as uploaded (the sanitiser's `_` for `%` cannot be told from an owner's own). last_changed,
-last_updated: null where absent or unreadable. attributes: JSON text of an object, allow-listed keys only.
+`device_class` where they are text, as uploaded, except that units which the sanitiser mangled are mended, such as `km_h`.
+last_changed, last_updated: null where absent or unreadable. utc_offset: by how many minutes the home's clock was ahead of UTC;
+null where the upload did not tell. attributes: JSON text of an object, allow-listed keys only.
 """
 
 BUCKETS: Final = 8
 """Buckets of homes in each day of the table: what a forget rewrites is an eighth of the days that the home was seen on."""
+
+_STORED: Final = [field for field in RECORDS if field.name != "utc_offset"]
 
 STATES: Final = pa.schema(
     [
         pa.field("day", pa.date32(), nullable=False),
         pa.field("bucket", pa.int32(), nullable=False),
         pa.field("home", pa.string(), nullable=False),
-        *RECORDS,
+        *_STORED,
         pa.field("received", TIMESTAMP, nullable=False),
         pa.field("time", TIMESTAMP, nullable=False),
     ]
@@ -49,7 +53,7 @@ home: the home's internal key, random, unrelated to its UUID. time: the record's
 `last_updated`, else `received`.
 """
 
-ROWS: Final = pa.schema([STATES.field("home"), *list(RECORDS)[:-1], STATES.field("received"), RECORDS.field("attributes")])
+ROWS: Final = pa.schema([STATES.field("home"), *_STORED[:-1], STATES.field("received"), RECORDS.field("attributes")])
 """A row of an export, in the order of its columns. home: a pseudonym."""
 
 

@@ -1,0 +1,97 @@
+"""Mending of what the integration's sanitiser broke, and of what no file can hold.
+
+The integration of 2022 made `_` of each of `. < > * # % & + ? /`, and `.` of each `_` between two digits. `%` came as `_`,
+`km/h` as `km_h`, `1e+16` as `1e_16`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NUL: Final = "\x00"
+REPLACEMENT: Final = "\ufffd"
+_ESCAPED_NUL: Final = b"\\u0000"
+
+_UNITS: Final = (
+    "unit_of_measurement",
+    "temperature_unit",
+    "pressure_unit",
+    "wind_speed_unit",
+    "visibility_unit",
+    "precipitation_unit",
+)
+_MANGLED: Final = """
+    % B/s BTU/(h⋅ft²) BTU/h Bq/m³ GB/s Gbit/s GiB/s KiB/s L/h L/min L/s MB/s Mbit/s MiB/s S/cm W/m² Wh/km bit/s ft/s
+    ft³/min g/m³ gal/d gal/h gal/min in/d in/h in/s kB/s kWh/100km kbit/s km/h km/kWh m/min m/s mL/s mS/cm mg/dL mg/m³
+    mi/kWh mm/d mm/h mm/s mmol/L m³/h m³/min m³/s p/m³ pCi/L μS/cm μg/ft³ μg/m³
+"""
+_SANITISED: Final = str.maketrans(dict.fromkeys(".<>*#%&+?/", "_"))
+_MICRO: Final = str.maketrans("\u03bc", "\u00b5")
+
+UNIT_REPAIRS: Final = {
+    unit.translate(_SANITISED): unit for name in [*_MANGLED.split(), "fl. oz."] for unit in (name, name.translate(_MICRO))
+}
+"""The unit that each mangled spelling stands for: no two of Home Assistant's own units are mangled to the same text."""
+
+_NUMBER: Final = r"\A([+-]?[0-9]+(?:\.[0-9]+)?[eE])_([0-9]+)\z"
+_TIME: Final = r"\A([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)\.([0-9]{2}:[0-9]{2})\z"
+_SANITISED_TIME: Final = re.compile(rb"\.[0-9]{2}:[0-9]{2}")
+_PRICE: Final = re.compile(r"([A-Z]{3}|[€$£¢]|ct|c)_(k?Wh|MWh|GJ|MJ|m³|L|gal|ft³)")
+"""A price, such as `EUR/kWh`: Home Assistant makes its unit of a currency and another unit."""
+
+
+def mend_states(states: pa.StringArray) -> pa.StringArray:
+    """Give numbers and times their `+` again, and replace NUL. states: each once."""
+    data = states.buffers()[2]
+    text = b"" if data is None else data.to_pybytes()
+    if b"e_" in text or b"E_" in text:
+        states = pc.replace_substring_regex(states, _NUMBER, r"\1+\2")
+    if _SANITISED_TIME.search(text):
+        states = pc.replace_substring_regex(states, _TIME, r"\1+\2")
+    return without_nul(states)
+
+
+def mend_attributes(attributes: Sequence[Any], lines: bytes) -> bool:
+    """Mend units and replace NUL, in their place; return whether there were any. lines: the attributes as JSON."""
+    is_mended = False
+    for name in _UNITS:
+        if name.encode() in lines:
+            for found in attributes:
+                unit = getattr(found, name, None)
+                if unit is not None and "_" in unit:
+                    setattr(found, name, mend_unit(unit))
+                    is_mended = True
+    return (_ESCAPED_NUL in lines and _replace_nul(attributes)) or is_mended
+
+
+def mend_unit(unit: str) -> str:
+    """The unit of which the sanitiser made this one; the same where that is not beyond doubt."""
+    if (mended := UNIT_REPAIRS.get(unit)) is not None:
+        return mended
+    price = _PRICE.fullmatch(unit)
+    return unit if price is None else f"{price[1]}/{price[2]}"
+
+
+def without_nul(texts: pa.StringArray) -> pa.StringArray:
+    """Replace NUL, which no CSV can hold, by U+FFFD."""
+    data = texts.buffers()[2]
+    if data is None or not data.size or np.frombuffer(data, np.uint8).all():
+        return texts
+    return pc.replace_substring(texts, NUL, REPLACEMENT)
+
+
+def _replace_nul(attributes: Sequence[Any]) -> bool:
+    for found in attributes:
+        for name in found.__struct_fields__ if found is not None else ():
+            value = getattr(found, name)
+            if isinstance(value, str):
+                setattr(found, name, value.replace(NUL, REPLACEMENT))
+            elif isinstance(value, list):
+                setattr(found, name, [one.replace(NUL, REPLACEMENT) if isinstance(one, str) else one for one in value])
+    return True
