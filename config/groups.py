@@ -112,7 +112,11 @@ class ExportSettings(Group):
         "stable", "Choose `stable`, or `rotating` for other pseudonyms in each export.", "stable", "rotating"
     )
     min_homes: int = count(5, "Number of homes that `strict` privacy needs to publish a type and unit.")
-    license: str = text("cc-zero", "Set the licence of the exported datasets, by its CKAN id.", minimum_length=1)
+    license: str = text(
+        "notspecified",
+        "Set the licence of the exported datasets, by its CKAN id, such as `cc-by`.",
+        minimum_length=1,
+    )
     author: str = text("SmartHouse", "Set the author of the exported datasets.", minimum_length=1)
 
 

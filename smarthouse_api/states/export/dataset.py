@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Final
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
@@ -32,7 +31,9 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.table import files_of
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.archive import Member, Written, archive
-from smarthouse_api.states.export.metadata import Extract, ckan_package, data_package
+from smarthouse_api.states.export.coverage import Coverage
+from smarthouse_api.states.export.documents import documents
+from smarthouse_api.states.export.metadata import Extract
 from smarthouse_api.states.export.order import ordered
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import Filters, parts, select_groups, select_rows
@@ -89,11 +90,24 @@ class Exports:
             ending.callback(rows.close)
             made_at = datetime.now(UTC)
             stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
-            chunks = archive(
-                (Member(f"{stem}.{name}", FORMATS[name].write(row_source(rows)), FORMATS[name].packed) for name in formats),
-                modified_at=made_at,
-                trailer=(lambda files: self._describe(stem, made_at, filters, rows, files)) if metadata else None,
-            )
+            coverage = Coverage()
+
+            def member(name: str) -> Member:
+                return Member(f"{stem}.{name}", FORMATS[name].write(row_source(coverage.noted(rows))), FORMATS[name].packed)
+
+            def trailer(files: list[Written]) -> Iterator[Member]:
+                extract = Extract(
+                    id=uuid.uuid4().hex,
+                    generated_at=made_at,
+                    rows=rows.count,
+                    filters=filters,
+                    settings=self._settings,
+                    first=coverage.first,
+                    last=coverage.last,
+                )
+                return documents(extract, files, stem)
+
+            chunks = archive(map(member, formats), modified_at=made_at, trailer=trailer if metadata else None)
             ending.callback(chunks.close)
             return Export(f"{stem}.zip", chunks, lease, ending.pop_all())
 
@@ -105,14 +119,6 @@ class Exports:
         redactor = Redactor(key, strict=self._settings.privacy == "strict")
         rows = Rows(snapshot, filters, self._engine, self._homes, lease, redactor, self._settings)
         return None if rows.is_empty() else rows
-
-    def _describe(self, stem: str, made_at: datetime, filters: Filters, rows: Rows, files: list[Written]) -> Iterator[Member]:
-        extract = Extract(id=uuid.uuid4().hex, generated_at=made_at, rows=rows.count, filters=filters, settings=self._settings)
-        for name, document in (
-            (f"{stem}_metadata.json", ckan_package(extract, files)),
-            ("datapackage.json", data_package(extract, files)),
-        ):
-            yield Member(name, [orjson.dumps(document, option=orjson.OPT_INDENT_2)])
 
 
 class Rows:

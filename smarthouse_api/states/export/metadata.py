@@ -1,4 +1,4 @@
-"""The two documents about an export: a dictionary for CKAN's `package_create`, and a Frictionless `datapackage.json`."""
+"""Two documents about an export: a dictionary for CKAN's `package_create`, and a Frictionless `datapackage.json`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import orjson
 
 from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS, Format
+from smarthouse_api.arrow.readable import REPLACEMENT
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.export.archive import Written
+from smarthouse_api.states.export.licences import Licence, licence
 from smarthouse_api.states.query import Filters
 
 
@@ -49,30 +51,20 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
 )
 """The columns of an export's rows, in their order: the only place that describes them."""
 
-LICENSES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "cc-zero": "CC0-1.0",
-        "cc-by": "CC-BY-4.0",
-        "cc-by-sa": "CC-BY-SA-4.0",
-        "odc-pddl": "ODC-PDDL-1.0",
-        "odc-by": "ODC-BY-1.0",
-        "odc-odbl": "ODbL-1.0",
-    }
-)
-"""CKAN's license ids, and the Open Definition's ids of the same, which a data package takes. Any other stands for itself."""
-
 KEYWORDS: Final = ("smart home", "home-assistant", "time series")
 UNFILTERED: Final = "all"
-_TITLE: Final = "Smart-home states"
+_AUTHORITY: Final = "http://publications.europa.eu/resource/authority"
+TITLE: Final = "Smart-home states"
 _TAG: Final = re.compile(r"[\w \-.]{2,100}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """Gives the two documents the facts of one export, and the texts that both contain.
+    """Gives the documents the facts of one export, and the texts that several of them contain.
 
     id: unique for each export. rows: number in each file. filters: those that were applied, which may differ from the request.
+    first, last: the least and the greatest time of the rows. is_open: anyone may download exports.
     """
 
     id: str
@@ -80,6 +72,13 @@ class Extract:
     rows: int
     filters: Filters
     settings: ExportSettings
+    first: datetime | None = None
+    last: datetime | None = None
+    is_open: bool = True
+
+    def covered(self, between: str) -> str | None:
+        """Write the time that the rows cover, from the first to the last; None without rows."""
+        return None if self.first is None or self.last is None else f"{time_text(self.first)}{between}{time_text(self.last)}"
 
     @property
     def name(self) -> str:
@@ -101,28 +100,30 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     """Describe an export as CKAN's `package_create` takes it. The publisher adds `owner_org`, if the CKAN asks for one.
 
     A resource's `url` is the file's name in the zip, since older CKANs refuse an empty one; uploading the file replaces it.
-    `hash` is SHA-256 in hexadecimal, as `hash_algorithm` says.
+    `hash` is SHA-256 in hexadecimal, as `hash_algorithm` says. ckanext-dcat finds the licence at the resources, and the rest
+    that DCAT-AP asks for in the extras.
     """
     files = list(files)
     made_at = _naive(extract.generated_at)
     return {
         "name": extract.name,
-        "title": _TITLE,
+        "title": TITLE,
         "notes": extract.notes,
         "author": extract.settings.author,
         "license_id": extract.settings.license,
         "tags": [{"name": keyword} for keyword in extract.keywords],
-        "extras": [{"key": key, "value": value} for key, value in _facts(extract, files).items()],
+        "extras": [{"key": key, "value": value} for key, value in (facts(extract, files) | _dcat(extract)).items()],
         "resources": [
             {
                 "name": file.name,
-                "description": _format(file).description,
+                "description": format_of(file).description,
                 "url": file.name,
-                "format": _format(file).name.upper(),
-                "mimetype": _format(file).media_type,
+                "format": format_of(file).name.upper(),
+                "mimetype": format_of(file).media_type,
                 "size": file.size,
                 "hash": file.sha256,
                 "hash_algorithm": "sha256",
+                "license": licence(extract.settings.license).url or extract.settings.license,
                 "created": made_at,
                 "last_modified": made_at,
             }
@@ -131,8 +132,23 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     }
 
 
-def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
-    """Write the extras of the CKAN package. No key may be one of CKAN's own fields of a package."""
+def _dcat(extract: Extract) -> dict[str, str]:
+    """Write the extras that ckanext-dcat reads. Its lists are JSON."""
+    made_at, right = time_text(extract.generated_at), "PUBLIC" if extract.is_open else "RESTRICTED"
+    period = {"temporal_start": extract.first, "temporal_end": extract.last}
+    return {name: time_text(time) for name, time in period.items() if time is not None} | {
+        "issued": made_at,
+        "modified": made_at,
+        "language": _listed([f"{_AUTHORITY}/language/ENG"]),
+        "theme": _listed([f"{_AUTHORITY}/data-theme/ENER"]),
+        "access_rights": f"{_AUTHORITY}/access-right/{right}",
+        "publisher_name": extract.settings.author,
+        "creator_name": extract.settings.author,
+    }
+
+
+def facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
+    """Write the filters and settings that made an export. No key may be one of CKAN's own fields of a package."""
     filters = extract.filters
     return {
         "date_from": filters.since.isoformat() if filters.since else UNFILTERED,
@@ -140,7 +156,7 @@ def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
         "types": _listed(filters.types),
         "units": _listed(filters.units),
         "time_field": filters.time_field,
-        "formats": _listed([_format(file).name for file in files]),
+        "formats": _listed([format_of(file).name for file in files]),
         "privacy": extract.settings.privacy,
         "pseudonyms": extract.settings.pseudonyms,
         "rows": str(extract.rows),
@@ -150,7 +166,7 @@ def _facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
 
 def _listed(values: Sequence[str]) -> str:
     """Write values as a JSON array, since a unit may hold a comma."""
-    return orjson.dumps(list(values)).decode() if values else UNFILTERED
+    return orjson.dumps([value.replace("\0", REPLACEMENT) for value in values]).decode() if values else UNFILTERED
 
 
 def data_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
@@ -160,24 +176,28 @@ def data_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     JSON has the hash only.
     """
     resources = [_resource(file) for file in files]
-    license_id, author = extract.settings.license, extract.settings.author
+    terms = licence(extract.settings.license)
     tabular = all(resource["profile"] == "tabular-data-resource" for resource in resources)
-    return {
+    described = {
         "profile": "tabular-data-package" if tabular else "data-package",
         "name": extract.name,
         "id": extract.id,
-        "title": _TITLE,
+        "title": TITLE,
         "description": extract.notes,
         "created": time_text(extract.generated_at),
         "keywords": extract.keywords,
-        "licenses": [{"name": LICENSES.get(license_id, license_id)}],
-        "contributors": [{"title": author, "role": "author"}],
+        "contributors": [{"title": extract.settings.author, "role": "author"}],
         "resources": resources,
     }
+    return described | ({"licenses": [_terms(terms)]} if terms.open_id else {})
+
+
+def _terms(terms: Licence) -> dict[str, str]:
+    return {"name": terms.open_id or "", "title": terms.title} | ({"path": terms.url} if terms.url else {})
 
 
 def _resource(file: Written) -> dict[str, Any]:
-    form = _format(file)
+    form = format_of(file)
     resource = {
         "name": form.name,
         "path": file.name,
@@ -208,7 +228,7 @@ def table_schema() -> dict[str, Any]:
     return {"fields": fields, "missingValues": [""]}
 
 
-def _format(file: Written) -> Format:
+def format_of(file: Written) -> Format:
     return FORMATS[file.name.rpartition(".")[2]]
 
 

@@ -22,6 +22,7 @@ from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.dataset import row_source
+from smarthouse_api.states.export.licences import LICENCES
 from smarthouse_api.states.export.metadata import COLUMNS, Extract, ckan_package, data_package, table_schema
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.schema import ROWS
@@ -34,6 +35,8 @@ EXTRACT = Extract(
     rows=68,
     filters=Filters(date(2026, 1, 1), date(2026, 2, 28), types=("sensor", "light"), units=("°C", "a,b")),
     settings=ExportSettings(author="An institute"),
+    first=datetime(2026, 1, 1, 8, tzinfo=UTC),
+    last=datetime(2026, 2, 28, 9, tzinfo=UTC),
 )
 FILES = [Written(f"smarthouse_extract_2026-03-01.{name}", 1000, "ab" * 32) for name in FORMATS]
 
@@ -100,7 +103,7 @@ def test_tags_are_ones_that_ckan_takes():
     assert {"sensor", "düfte"} <= set(tags)
 
 
-def test_extras_hold_the_effective_filters():
+def test_extras_hold_the_effective_filters_and_what_dcat_asks_for():
     assert extras() == {
         "date_from": "2026-01-01",
         "date_to": "2026-02-28",
@@ -112,7 +115,30 @@ def test_extras_hold_the_effective_filters():
         "pseudonyms": "stable",
         "rows": "68",
         "generated_at": "2026-03-01T12:34:56.000007Z",
+        "temporal_start": "2026-01-01T08:00:00.000000Z",
+        "temporal_end": "2026-02-28T09:00:00.000000Z",
+        "issued": "2026-03-01T12:34:56.000007Z",
+        "modified": "2026-03-01T12:34:56.000007Z",
+        "language": '["http://publications.europa.eu/resource/authority/language/ENG"]',
+        "theme": '["http://publications.europa.eu/resource/authority/data-theme/ENER"]',
+        "access_rights": "http://publications.europa.eu/resource/authority/access-right/PUBLIC",
+        "publisher_name": "An institute",
+        "creator_name": "An institute",
     }
+
+
+def test_an_export_that_not_anyone_may_download_says_so():
+    assert extras(replace(EXTRACT, is_open=False))["access_rights"].endswith("/RESTRICTED")
+
+
+def test_an_export_without_rows_covers_no_time():
+    found = extras(replace(EXTRACT, first=None, last=None))
+    assert not {"temporal_start", "temporal_end"} & set(found)
+
+
+def test_a_filter_of_a_nul_is_told_without_it():
+    found = extras(replace(EXTRACT, filters=Filters(units=("a\0",))))
+    assert found["units"] == '["a\ufffd"]'
 
 
 def test_extras_say_so_where_nothing_was_filtered():
@@ -142,6 +168,7 @@ def test_a_resource_says_what_the_file_is():
         "size": 1000,
         "hash": "ab" * 32,
         "hash_algorithm": "sha256",
+        "license": "notspecified",
         "created": "2026-03-01T12:34:56.000007",
         "last_modified": "2026-03-01T12:34:56.000007",
     }
@@ -155,7 +182,13 @@ def test_times_of_another_offset_are_told_in_utc():
 def test_the_license_is_the_one_that_was_configured():
     extract = replace(EXTRACT, settings=ExportSettings(license="odc-odbl"))
     assert package(extract)["license_id"] == "odc-odbl"
-    assert data_package(extract, FILES)["licenses"] == [{"name": "ODbL-1.0"}]
+    assert {resource["license"] for resource in package(extract)["resources"]} == {LICENCES["odc-odbl"].url}
+    assert [one["name"] for one in data_package(extract, FILES)["licenses"]] == ["ODbL-1.0"]
+
+
+def test_no_license_is_claimed_before_one_was_chosen():
+    assert package()["license_id"] == "notspecified"
+    assert "licenses" not in data_package(EXTRACT, FILES)
 
 
 def test_the_data_package_is_tabular_only_where_every_file_is():

@@ -1,0 +1,123 @@
+"""The `README.md` in the zip of an export: what a person must know before they use the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from smarthouse_api.arrow.times import time_text
+from smarthouse_api.states.export.archive import Written
+from smarthouse_api.states.export.json_ld import CONDITIONS
+from smarthouse_api.states.export.licences import licence
+from smarthouse_api.states.export.metadata import COLUMNS, TITLE, Extract, facts
+
+_TEXT: Final = """# {title}
+
+State changes of smart homes, as Home Assistant recorded them: {rows} rows, from {covered}.
+{author} published them on {made_at}.
+
+**{conditions}** Real people live in these homes. If you recognise somebody all the same, tell {author}, and nobody else.
+
+## Licence
+
+{licence}: {words} {url}
+
+## How to cite
+
+> {author} ({year}). {title}: {rows} rows, {covered}. Export {id}, {made_at}.
+
+## Files
+
+{files}
+
+Compare the SHA-256 with that of your file: `sha256sum *`. `datapackage.json` describes the files for Frictionless,
+`*_metadata.json` for CKAN's `package_create`, `dataset.jsonld` for search engines.
+
+## Columns
+
+One row is one state change. Every file has the same rows in the same order, and these columns:
+
+| column | type | meaning |
+|---|---|---|
+{columns}
+
+- **Times** are UTC with microseconds: `2026-03-01T12:34:56.123456Z`.
+- **null** is an empty cell in CSV, `null` in JSON, no element in XML. An empty text is `""` in CSV.
+- **Pseudonyms** stand for homes, and for names in ids. They are the same in all files of this export.
+
+## Filters
+
+These filters and settings made this export. `all` means that nothing was left out. `date_from` and `date_to` are UTC days, both
+included; they go by a row's own time, or by its arrival where `time_field` is `received`.
+
+| filter | value |
+|---|---|
+{filters}
+
+## How to read the files
+
+pandas:
+
+```python
+import pandas as pd
+
+rows = pd.read_csv("{stem}.csv", keep_default_na=False, dtype={{"state": str}}, na_values={{"value": [""]}})
+rows = pd.read_parquet("{stem}.parquet")
+```
+
+Polars takes the type of a column from its first rows. Let it look at all rows, or name the types:
+
+```python
+import polars as pl
+
+rows = pl.read_csv("{stem}.csv", infer_schema_length=None)
+rows = pl.read_ndjson("{stem}.jsonl", infer_schema_length=None)
+rows = pl.read_parquet("{stem}.parquet")
+```
+
+DuckDB, in SQL:
+
+```sql
+SELECT home, avg(value) FROM '{stem}.parquet' WHERE unit = '°C' GROUP BY home;
+SELECT * FROM read_csv('{stem}.csv');
+SELECT * FROM read_json('{stem}.jsonl');
+```
+
+R:
+
+```r
+rows <- read.csv("{stem}.csv", na.strings = "")
+rows <- arrow::read_parquet("{stem}.parquet")
+```
+
+- **CSV:** a spreadsheet may execute a text that begins with `=`, `+`, `-` or `@`. Import the file as text.
+- **JSON, JSONL:** `attributes` is an object. In the other formats it is JSON text.
+- **XML:** `<data><row>…</row></data>`, an element for each column that is not null.
+- **Parquet:** compressed with zstd, times packed as differences. It is the smallest file, and the fastest to read.
+"""
+
+
+def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
+    """Write the document in Markdown. stem: the files' name without its format."""
+    files, terms, made_at = list(files), licence(extract.settings.license), time_text(extract.generated_at)
+    return _TEXT.format(
+        title=TITLE,
+        rows=extract.rows,
+        covered=extract.covered(" to ") or "no time",
+        author=extract.settings.author,
+        made_at=made_at,
+        year=extract.generated_at.year,
+        id=extract.id,
+        conditions=CONDITIONS,
+        licence=terms.title,
+        words=terms.words,
+        url=terms.url or "",
+        files="\n".join(f"- `{file.name}`: {file.size} bytes, SHA-256 `{file.sha256}`" for file in files),
+        columns="\n".join(f"| `{name}` | {column.type} | {column.description} |" for name, column in COLUMNS.items()),
+        filters="\n".join(f"| {name} | {_cell(value)} |" for name, value in facts(extract, files).items()),
+        stem=stem,
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("\r", " ")
