@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from smarthouse_api.cli import collections, homes, keys
+from smarthouse_api.cli import collections, homes, keys, vocabulary
 from smarthouse_api.cli.open_house import answered, opened_house
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -76,3 +76,4 @@ def restore(lists: tuple[IO[str], ...]) -> None:
 main.add_command(keys.group)
 main.add_command(homes.group)
 main.add_command(collections.group)
+main.add_command(vocabulary.command)
