@@ -35,7 +35,12 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
         "home": Column("Home", "string", "Pseudonym of the home. It cannot be turned back into the home's id.", required=True),
         "entity_id": Column("Entity", "string", "Home Assistant's id of the entity; its name may be replaced by a pseudonym."),
         "type": Column("Type", "string", "Home Assistant's domain of the entity, such as sensor or light.", required=True),
-        "state": Column("State", "string", "The state as text; `redacted` where it may not be published. It may be empty."),
+        "state": Column(
+            "State",
+            "string",
+            "The state as text; `redacted` where it may not be published. It may be empty. A text of more than 131,072 "
+            "characters is cut, and ends in `…`.",
+        ),
         "value": Column("Value", "number", "The state as a number; null where it is not a finite number."),
         "unit": Column("Unit", "string", "Unit of measurement of the state; null where the entity has none."),
         "device_class": Column("Device class", "string", "Home Assistant's device class; null where the entity has none."),
@@ -45,7 +50,9 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
         ),
         "received": Column("Received", "datetime", "When the record arrived at the data lake, UTC.", required=True),
         "attributes": Column(
-            "Attributes", "object", "The entity's attributes that may be published: an object, or its JSON text."
+            "Attributes",
+            "object",
+            "The entity's attributes that may be published: an object, or its JSON text. `{}` if they are longer than that.",
         ),
     }
 )

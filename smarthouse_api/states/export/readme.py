@@ -20,7 +20,7 @@ State changes of smart homes, as Home Assistant recorded them: {rows} rows, from
 
 ## Licence
 
-{licence}: {words} {url}
+{licence}
 
 ## How to cite
 
@@ -109,9 +109,7 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
         year=extract.generated_at.year,
         id=extract.id,
         conditions=CONDITIONS,
-        licence=terms.title,
-        words=terms.words,
-        url=terms.url or "",
+        licence=" ".join(filter(None, (f"{terms.title}:", terms.words, terms.url))),
         files="\n".join(f"- `{file.name}`: {file.size} bytes, SHA-256 `{file.sha256}`" for file in files),
         columns="\n".join(f"| `{name}` | {column.type} | {column.description} |" for name, column in COLUMNS.items()),
         filters="\n".join(f"| {name} | {_cell(value)} |" for name, value in facts(extract, files).items()),
