@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from smarthouse_api.cli import collections, homes, keys, vocabulary
+from smarthouse_api.cli import collections, homes, importing, keys, vocabulary
 from smarthouse_api.cli.open_house import answered, opened_house
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -77,3 +77,4 @@ main.add_command(keys.group)
 main.add_command(homes.group)
 main.add_command(collections.group)
 main.add_command(vocabulary.command)
+main.add_command(importing.command)
