@@ -66,7 +66,7 @@ class Import:
         self.totals.sent += chunk.entries
         self.totals.bodies += 1
         self.totals.repeated += receipt.duplicate
-        self.totals.records += receipt.records
+        self.totals.records += receipt.records + receipt.statistics
         self.totals.ignored += receipt.ignored
         self.totals.detail = receipt.detail or self.totals.detail
         return True

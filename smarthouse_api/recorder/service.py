@@ -30,6 +30,7 @@ class Receipt(msgspec.Struct, frozen=True):
     records: int
     ignored: int
     duplicate: bool
+    statistics: int = 0
     detail: str | None = None
 
 
