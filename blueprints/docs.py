@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
-from blueprints import dialects
+from blueprints import dialects, parameters
 from blueprints.documented_errors import document_errors
 from blueprints.records import LARGEST_PAGE
 from smarthouse_api.house import House
@@ -61,7 +61,9 @@ def register(app: Flask, blueprints: list[Any]) -> None:
     `{prefix}` is what all paths of the API begin with.
     """
     specs = {blueprint.name: _document(app, blueprint).spec for blueprint in blueprints}
+    parameters.register(app, (spec.to_dict() for spec in specs.values()))
     whole = Blueprint("docs", __name__, url_prefix="/docs")
+    whole.before_request(parameters.refuse_unknown)
 
     @whole.get("/openapi.json")
     def openapi() -> ResponseReturnValue:

@@ -9,8 +9,10 @@ from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 
 from blueprints.current_request import house
+from blueprints.parameters import refuse_unknown
 
 blueprint = Blueprint("health", __name__)
+blueprint.before_request(refuse_unknown)
 
 
 @blueprint.get("/health/live")

@@ -111,9 +111,13 @@ def test_an_unknown_format_is_a_400_even_where_there_is_no_data(client: FlaskCli
     assert fetch(client, "/api/export/yaml").status_code == 400
 
 
-@pytest.mark.parametrize("query", ["", "?formats=", "?formats=,", "?format="])
-def test_a_dataset_of_no_format_is_a_400_that_names_the_accepted_ones(client: FlaskClient, query: str) -> None:
-    assert_problem(fetch(client, f"/api/export/dataset{query}"), 400, ", ".join(FORMATS))
+def test_a_dataset_of_no_format_is_a_400_that_names_the_accepted_ones(client: FlaskClient) -> None:
+    assert_problem(fetch(client, "/api/export/dataset"), 400, ", ".join(FORMATS))
+
+
+@pytest.mark.parametrize("query", ["formats=", "formats=,", "format="])
+def test_an_empty_list_of_formats_is_a_400_that_names_it(client: FlaskClient, query: str) -> None:
+    assert_problem(fetch(client, f"/api/export/dataset?{query}"), 400, "is empty; give it a value, or leave it out")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +193,16 @@ def test_units_come_repeated_parted_by_commas_or_with_brackets(client: FlaskClie
         *(state(f"sensor.{name}", name, unit_of_measurement=unit) for name, unit in (("a", "K"), ("b", "%"), ("c", "V"))),
     )
     assert told(client, f"?{query}") == ["a", "b"]
+
+
+def test_a_unit_in_brackets_is_taken_whole_commas_and_all(client: FlaskClient) -> None:
+    send(
+        client,
+        *(state(f"sensor.{name}", name, unit_of_measurement=unit) for name, unit in (("a", "K"), ("b", "V"), ("c", "K,V"))),
+    )
+    assert told(client, "?units[]=K,V") == ["c"]
+    assert told(client, "?units=K,V") == ["a", "b"]
+    assert told(client, "?units=K&units[]=K,V") == ["a", "c"]
 
 
 @pytest.mark.parametrize("units", ["' OR 1=1 --", "K')", "\\", '"'])

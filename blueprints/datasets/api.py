@@ -16,6 +16,7 @@ from blueprints.datasets.schemas import in_envelope
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, sent_key
 from blueprints.openapi import BEARER
+from blueprints.parameters import refuse_unknown
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import Forbidden, NotFound, Unauthorized
@@ -24,6 +25,7 @@ blueprint = Blueprint(
     "Datasets", __name__, url_prefix="/v2", description="Manage datasets; send data to them; consume it, and read it back"
 )
 blueprint.before_request(partial(count_request, "collections"))
+blueprint.before_request(refuse_unknown)
 
 route = partial(path_segments.route, blueprint)
 """Route a view of this API."""

@@ -12,7 +12,7 @@ from blueprints.parameters import AT_LEAST_ONE, QuerySchema, WholeNumberField
 from smarthouse_api.collections.model import MODES
 
 _POSITION = "1700000000000-0"
-_DEAD_LETTER_ID: Final = re.compile(r"[0-9a-f-]{0,60}", re.ASCII)
+_DEAD_LETTER_ID: Final = re.compile(r"[0-9a-f-]{1,60}", re.ASCII)
 
 
 class ParamsSchema(Schema):
@@ -39,7 +39,7 @@ def in_envelope(kind: type[Schema]) -> type[Schema]:
 
 
 class DeadLetterId(fields.String):
-    """Reads the id of a dead letter; an empty text stands for none."""
+    """Reads the id of a dead letter."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if not _DEAD_LETTER_ID.fullmatch(value):
@@ -66,7 +66,7 @@ class OutSchema(QuerySchema):
 class DeadLettersQuerySchema(QuerySchema):
     """Selects a page of dead letters."""
 
-    after = DeadLetterId(load_default="", metadata={"description": "Only those after this one: `next` of an earlier answer"})
+    after = DeadLetterId(metadata={"description": "Only those after this one: `next` of an earlier answer"})
     limit = WholeNumberField("Largest number of dead letters", 100, 1000, load_default=100, validate=AT_LEAST_ONE)
 
 

@@ -15,6 +15,7 @@ from blueprints.datasources.schemas import BODY, DATASOURCE_ID, READ, InsertedSc
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
 from blueprints.openapi import BEARER, OPTIONAL_BEARER
+from blueprints.parameters import refuse_unknown
 from blueprints.path_segments import route
 from blueprints.records import HEADERS, RecordsSchema, records_response
 from blueprints.responses import json_response
@@ -39,6 +40,7 @@ _INSERTS: Final = UniformReader(_Insert)
 
 
 blueprint.before_request(partial(count_request, "collections"))
+blueprint.before_request(refuse_unknown)
 
 
 @blueprint.route("/insert", methods=["POST"])

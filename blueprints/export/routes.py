@@ -10,10 +10,12 @@ from flask_smorest import Blueprint
 from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
 from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQuerySchema, FiltersSchema, known_formats
+from blueprints.parameters import refuse_unknown
 from blueprints.responses import empty_response, file_response
 from smarthouse_api.states.query import Filters
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
+blueprint.before_request(refuse_unknown)
 
 
 @blueprint.route("/formats")

@@ -39,9 +39,15 @@ class DayField(fields.Field[date]):
 
 
 class CommaSeparatedField(fields.List[str]):
-    """Reads a list of texts: given repeatedly, separated by commas, or under `name[]`."""
+    """Reads a list of texts: given repeatedly, separated by commas, or under `name[]`.
 
-    def __init__(self, description: str, example: list[str]) -> None:
+    is_whole: a value under `name[]` is one text, commas included.
+    """
+
+    def __init__(self, description: str, example: list[str], *, is_whole: bool = False) -> None:
+        self.is_whole = is_whole
+        ways = f"repeated, separated by commas, or as `name[]`{', which takes a value whole, commas included' * is_whole}"
+        description = f"{description}; {ways}"
         super().__init__(fields.String(), load_default=list, metadata={"description": description, "example": example})
 
 
@@ -51,7 +57,7 @@ class FiltersSchema(Schema):
     date_from = DayField("First", "2020-01-01")
     date_to = DayField("Last", "2030-12-31")
     types = CommaSeparatedField("Home Assistant domains; exact match, case-insensitive", [])
-    units = CommaSeparatedField("Units of measurement; exact match, case-sensitive", [])
+    units = CommaSeparatedField("Units of measurement; exact match, case-sensitive", [], is_whole=True)
     time_field = fields.String(
         load_default="changed",
         validate=validate.OneOf(["changed", "received"]),
@@ -62,7 +68,7 @@ class FiltersSchema(Schema):
     @pre_load
     def gather(self, data: Any, **_: Any) -> dict[str, Any]:
         return {
-            name: _listed(data, name) if isinstance(field, CommaSeparatedField) else data[name]
+            name: _listed(data, name, field.is_whole) if isinstance(field, CommaSeparatedField) else data[name]
             for name, field in self.fields.items()
             if name in data or f"{name}[]" in data
         }
@@ -99,6 +105,8 @@ def known_formats(names: list[str]) -> tuple[str, ...]:
     return wanted
 
 
-def _listed(data: MultiDict[str, str], name: str) -> list[str]:
-    texts = data.getlist(name) + data.getlist(f"{name}[]")
-    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
+def _listed(data: MultiDict[str, str], name: str, is_whole: bool) -> list[str]:
+    bracketed = data.getlist(f"{name}[]")
+    texts = data.getlist(name) if is_whole else data.getlist(name) + bracketed
+    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    return words + bracketed if is_whole else words

@@ -12,12 +12,14 @@ from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, replayed_header, sent_key
 from blueprints.ingest.schemas import BODY, HOME_UUID, ForgottenSchema, ReceiptSchema
+from blueprints.parameters import refuse_unknown
 from blueprints.responses import json_response
 from smarthouse_api.errors import Invalid
 from smarthouse_api.states.homes import normalised_uuid
 from smarthouse_api.states.uploads import MESSAGE, Upload
 
 blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description="Upload a home's data; erase a home")
+blueprint.before_request(refuse_unknown)
 
 
 @blueprint.route("/data")

@@ -18,7 +18,7 @@ from blueprints import path_segments
 from blueprints.current_request import authenticate, house
 from blueprints.dialects import problems
 from blueprints.openapi import BEARER
-from blueprints.parameters import LARGEST, is_whole
+from blueprints.parameters import LARGEST, is_whole, refuse_unknown
 from blueprints.streams.openapi import PATH
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized
@@ -108,6 +108,9 @@ def admit() -> None:
     home_id = _home_id()
     house().access.require_home(principal, home_id)
     request.view_args = {"path": AuthorizedPath(**_named(home_id), owner=principal.owner)}
+
+
+blueprint.before_request(refuse_unknown)
 
 
 @blueprint.before_app_request

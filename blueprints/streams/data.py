@@ -28,6 +28,10 @@ from smarthouse_api.streams.model import Packet
 EVENTS = {"type": "string", "example": 'retry: 1000\n\nid: 0\ndata: {"index":0,"time":"...","data":"aGVsbG8="}\n\n:\n\n'}
 
 
+# What is described by hand replaces what flask-smorest describes by itself, so that both stand here.
+APPEND = [IDEMPOTENCY_KEY, {"in": "query", "schema": schemas.AppendSchema}]
+
+
 @route("/<segment:streamName>/data")
 class Data(MethodView):
     @blueprint.arguments(schemas.FetchSchema(), location="query", error_status_code=400)
@@ -49,7 +53,7 @@ class Data(MethodView):
 
     @blueprint.arguments(schemas.AppendSchema(), location="query", error_status_code=400)
     @blueprint.response(201, schemas.AppendedSchema, headers=REPLAYED_HEADERS)
-    @answers(404, 409, 413, 415, parameters=[IDEMPOTENCY_KEY], requestBody=PACKETS_BODY)
+    @answers(404, 409, 413, 415, parameters=APPEND, requestBody=PACKETS_BODY)
     def post(self, query: dict[str, Any], path: AuthorizedPath) -> Response:
         """Append data packets: all of them are stored durably, or none."""
         body = plain_body()
