@@ -32,6 +32,23 @@ last_changed, last_updated: null where absent or unreadable. utc_offset: by how 
 null where the upload did not tell. attributes: JSON text of an object, allow-listed keys only.
 """
 
+STATISTICS: Final = pa.schema(
+    [
+        pa.field("statistic_id", pa.string(), nullable=False),
+        pa.field("start", TIMESTAMP),
+        pa.field("end", TIMESTAMP),
+        pa.field("period_seconds", pa.int64()),
+        *(pa.field(name, pa.float64()) for name in ("mean", "min", "max", "state", "sum", "change")),
+        pa.field("unit", pa.string()),
+        pa.field("last_reset", TIMESTAMP),
+    ]
+)
+"""What one payload tells of long-term statistics, a row for each period.
+
+statistic_id: an entity id, or a name such as `energy:usage`. start, end: null where unreadable. mean, min, max: of
+a measurement. state, sum, change: of a meter. unit: null where the upload did not tell.
+"""
+
 BUCKETS: Final = 8
 """Buckets of homes in each day of the table: what a forget rewrites is an eighth of the days that the home was seen on."""
 

@@ -58,7 +58,7 @@ class _Entity:
     def apply(self, found: Members, content: Content) -> None:
         """Take over the members that a message adds or changes. A change of the state has one time for both."""
         self.state = text_of(found.get("s")) if "s" in found else self.state
-        if "a" in found and kind_of(found["a"]) == "{":
+        if self.state is not None and "a" in found and kind_of(found["a"]) == "{":
             self.attributes = {**self.attributes, **members(found["a"], content)}
         changed, updated = time_of(found.get("lc")), time_of(found.get("lu"))
         self.last_changed = changed or self.last_changed or updated

@@ -15,7 +15,7 @@ from smarthouse_api.states.payload.content import Content, Reason, State
 from smarthouse_api.states.payload.shapes.states import Series
 from smarthouse_api.states.records.entities import DOMAINS
 
-_TOPIC: Final = re.compile(r"(?:[^\s/]+/)*([a-z_]+)/([a-z0-9_]+)/([^\s/]+)")
+_OBJECT_ID: Final = re.compile(r"[a-z0-9_]+")
 _TIMES: Final = ("last_changed", "last_updated")
 
 _value = msgspec.json.Decoder(msgspec.Raw).decode
@@ -42,12 +42,17 @@ class Statestream:
         self._pending: dict[str, _Pending] = {}
         self._series: dict[str, Series] = {}
 
+    def knows(self, topic: str) -> bool:
+        """Return whether a topic is one of statestream's."""
+        *_, domain, object_id, name = ["", "", "", *topic.split("/")]
+        return domain in DOMAINS and bool(_OBJECT_ID.fullmatch(object_id)) and bool(name)
+
     def read(self, topic: str, payload: str) -> bool:
         """Take in a message; False if its topic is not one of statestream's. Raises `TooLarge`."""
-        found = _TOPIC.fullmatch(topic)
-        if found is None or found[1] not in DOMAINS:
+        if not self.knows(topic):
             return False
-        entity_id, name = f"{found[1]}.{found[2]}", found[3]
+        domain, object_id, name = topic.split("/")[-3:]
+        entity_id = f"{domain}.{object_id}"
         if name == "state":
             self._begin(entity_id, payload)
         elif name in _TIMES:

@@ -21,23 +21,17 @@ from smarthouse_api.states.payload.shapes.raw_json import kind_of
 from smarthouse_api.states.payload.shapes.recognition import WRAPPINGS, Reader
 from smarthouse_api.states.payload.shapes.states import Series
 
-_KEPT_RAW: Final = (
-    (
-        re.compile(rb"#\s*(HELP|TYPE)\s|homeassistant_\w+\{"),
-        "Prometheus text is kept raw: it has no times. Send states, such as GET /api/states or GET /api/history/period give.",
-    ),
-    (
-        re.compile(rb"[^\n]*,(domain|entity_id)=[^\n]* [^\n]*=[^\n]* \d{10,19}\r?(\n|\Z)"),
-        "InfluxDB lines are kept raw: a unit and an entity id look the same. Send what GET /api/history/period gives.",
-    ),
-    (
-        re.compile(rb"<(template TemplateState\(<)?state "),
-        "A printed state is kept raw. Send states as JSON, such as GET /api/states gives.",
-    ),
-)
+_PROMETHEUS: Final = re.compile(rb"#\s*(HELP|TYPE)\s|homeassistant_\w+\{")
+_INFLUX_TAG: Final = re.compile(rb",(domain|entity_id)=")
+_INFLUX_TIME: Final = re.compile(rb" \d{10,19}\Z")
+_PRINTED: Final = re.compile(rb"<(template TemplateState\(<)?state ")
 _EVENT_STREAM: Final = re.compile(rb"(data|event|id|retry)?:")
 _CSV: Final = re.compile(rb"\"?entity_id\"?,\"?state\"?,\"?last_(changed|updated)\"?[,\r\n]")
-_MQTT_LINE: Final = re.compile(rb"(\S+/[a-z_]+/[a-z0-9_]+/\S+) ([^\r\n]*)\r?\n?")
+_LINES_OF_A_RECORD: Final = 20
+_LONGEST_LOOK: Final = 8192
+_MOST_REPAIRS: Final = 1000
+"""Lines that are repaired in one body: a repair takes a hundred times as long as reading a line."""
+
 _NUMBER: Final = re.compile(r"-?(0|[1-9]\d{0,15})(\.\d{1,17})?")
 
 _encode = msgspec.json.Encoder().encode
@@ -45,44 +39,65 @@ _encode = msgspec.json.Encoder().encode
 
 def read_text(text: bytes, content: Content, why: str) -> None:
     """Read text that is no JSON value. Raises `Undecodable`, with the reason if the text has no known look, and `TooLarge`."""
-    for look, detail in _KEPT_RAW:
-        if look.match(text):
-            raise Undecodable(detail, "structure")
+    first = _first_line(text)
+    if (kept := _kept_raw(first)) is not None:
+        raise Undecodable(kept, "structure")
     if _CSV.match(text):
         return _read_csv(text, content)
     reader = Reader(content)
     if _EVENT_STREAM.match(text):
-        _read_values(_streamed(text), reader, content)
-    elif _MQTT_LINE.match(text):
-        _read_messages(text, reader, content)
-    elif _is_value(first := _first_line(text)) and len(first) < len(text.strip()):
-        _read_values(_lines(text), reader, content)
+        _read_values(_streamed(text, content), reader, content)
+    elif reader.statestream.knows(_message(first)[0]):
+        _read_messages(_lines(text, content), reader, content)
+    elif len(first) < len(text.strip()) and _is_value(first):
+        _read_values(_lines(text, content), reader, content)
     else:
         raise Undecodable(why, "structure")
     return reader.finish()
 
 
+def _kept_raw(line: bytes) -> str | None:
+    """Say why text with such a first line stays raw; None if it does not."""
+    line = line[:_LONGEST_LOOK]
+    if _PROMETHEUS.match(line):
+        return "Prometheus text is kept raw: it has no times. Send what GET /api/states or GET /api/history/period gives."
+    if _INFLUX_TAG.search(line) and _INFLUX_TIME.search(line):
+        return "InfluxDB lines are kept raw: a unit and an entity id look the same. Send what GET /api/history/period gives."
+    if _PRINTED.match(line):
+        return "A printed state is kept raw. Send JSON, such as GET /api/states gives."
+    return None
+
+
 def _read_values(lines: Iterator[bytes], reader: Reader, content: Content) -> None:
+    repairs = 0
     for line in lines:
         try:
             reader.read(line)
         except (msgspec.DecodeError, RecursionError):
-            _read_repaired(line, reader, content)
+            repairs += 1
+            if repairs > _MOST_REPAIRS or not _read_repaired(line, reader, content):
+                content.ignore(Reason.NO_LINE)
 
 
-def _read_repaired(line: bytes, reader: Reader, content: Content) -> None:
+def _read_repaired(line: bytes, reader: Reader, content: Content) -> bool:
     content.is_repaired = True
     try:
         reader.read(repair(line, content.settings.max_json_depth + WRAPPINGS))
     except (msgspec.DecodeError, RecursionError):
-        content.ignore(Reason.NO_LINE)
+        return False
+    return True
 
 
-def _read_messages(text: bytes, reader: Reader, content: Content) -> None:
-    for line in _lines(text):
-        found = _MQTT_LINE.fullmatch(line)
-        if found is None or not reader.statestream.read(found[1].decode(), found[2].decode()):
+def _read_messages(lines: Iterator[bytes], reader: Reader, content: Content) -> None:
+    for line in lines:
+        if not reader.statestream.read(*_message(line)):
             content.ignore(Reason.NO_LINE)
+
+
+def _message(line: bytes) -> tuple[str, str]:
+    """The topic and the payload of a line of `mosquitto_sub -v`."""
+    topic, _, payload = line.rstrip(b"\r\n").decode().partition(" ")
+    return topic, payload
 
 
 def _read_csv(text: bytes, content: Content) -> None:
@@ -112,15 +127,20 @@ def _number(cell: str) -> msgspec.Raw | str:
     return msgspec.Raw(cell.encode()) if _NUMBER.fullmatch(cell) else cell
 
 
-def _streamed(text: bytes) -> Iterator[bytes]:
+def _streamed(text: bytes, content: Content) -> Iterator[bytes]:
     """The data of an event stream that is JSON; a ping is none."""
-    for line in _lines(text):
-        if line.startswith(b"data:") and (value := line[5:].strip()) and value[:1] in b"{[":
+    for line in _lines(text, content):
+        if line.startswith(b"data:") and (value := line[5:].strip()) and value[:1] in (b"{", b"["):
             yield value
 
 
-def _lines(text: bytes) -> Iterator[bytes]:
-    return (line for line in io.BytesIO(text) if line.strip())
+def _lines(text: bytes, content: Content) -> Iterator[bytes]:
+    """The lines that are not blank. Raises `TooLarge`."""
+    for number, line in enumerate(io.BytesIO(text)):
+        if number > _LINES_OF_A_RECORD * content.settings.max_records:
+            content.check(number)
+        if line := line.strip():
+            yield line
 
 
 def _first_line(text: bytes) -> bytes:
