@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.states.vocabulary.facts import unit_repairs
+
 NUL: Final = "\x00"
 REPLACEMENT: Final = "\ufffd"
 _ESCAPED_NUL: Final = b"\\u0000"
@@ -26,24 +28,9 @@ _UNITS: Final = (
     "visibility_unit",
     "precipitation_unit",
 )
-_MANGLED: Final = """
-    % B/s BTU/(h⋅ft²) BTU/h Bq/m³ GB/s Gbit/s GiB/s KiB/s L/h L/min L/s MB/s Mbit/s MiB/s S/cm W/m² Wh/km bit/s ft/s
-    ft³/min g/m³ gal/d gal/h gal/min in/d in/h in/s kB/s kWh/100km kbit/s km/h km/kWh m/min m/s mL/s mS/cm mg/dL mg/m³
-    mi/kWh mm/d mm/h mm/s mmol/L m³/h m³/min m³/s p/m³ pCi/L μS/cm μg/ft³ μg/m³
-"""
-_SANITISED: Final = str.maketrans(dict.fromkeys(".<>*#%&+?/", "_"))
-_MICRO: Final = str.maketrans("\u03bc", "\u00b5")
-
-UNIT_REPAIRS: Final = {
-    unit.translate(_SANITISED): unit for name in [*_MANGLED.split(), "fl. oz."] for unit in (name, name.translate(_MICRO))
-}
-"""The unit that each mangled spelling stands for: no two of Home Assistant's own units are mangled to the same text."""
-
 _NUMBER: Final = r"\A([+-]?[0-9]+(?:\.[0-9]+)?[eE])_([0-9]+)\z"
 _TIME: Final = r"\A([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)\.([0-9]{2}:[0-9]{2})\z"
 _SANITISED_TIME: Final = re.compile(rb"\.[0-9]{2}:[0-9]{2}")
-_PRICE: Final = re.compile(r"([A-Z]{3}|[€$£¢]|ct|c)_(k?Wh|MWh|GJ|MJ|m³|L|gal|ft³)")
-"""A price, such as `EUR/kWh`: Home Assistant makes its unit of a currency and another unit."""
 
 
 def mend_states(states: pa.StringArray) -> pa.StringArray:
@@ -72,10 +59,7 @@ def mend_attributes(attributes: Sequence[Any], lines: bytes) -> bool:
 
 def mend_unit(unit: str) -> str:
     """The unit of which the sanitiser made this one; the same where that is not beyond doubt."""
-    if (mended := UNIT_REPAIRS.get(unit)) is not None:
-        return mended
-    price = _PRICE.fullmatch(unit)
-    return unit if price is None else f"{price[1]}/{price[2]}"
+    return unit_repairs().get(unit, unit)
 
 
 def without_nul(texts: pa.StringArray) -> pa.StringArray:

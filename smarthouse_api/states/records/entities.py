@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 from typing import Final
+
+from smarthouse_api.states.vocabulary.facts import domains
 
 UNKNOWN: Final = "unknown"
 """The type of an id that is none of Home Assistant's."""
 
-_DOMAINS = """
-    ai_task air_quality alarm_control_panel alert assist_satellite automation binary_sensor button calendar camera climate
-    configurator conversation counter cover date datetime device_tracker event fan geo_location group history_graph
-    humidifier image image_processing infrared input_boolean input_button input_datetime input_number input_select
-    input_text lawn_mower light lock mailbox media_player notify number persistent_notification person plant proximity
-    radio_frequency remote scene schedule script select sensor siren stt sun switch tag text time timer todo tts update
-    utility_meter vacuum valve wake_word water_heater weather weblink zone
-"""
-
-DOMAINS: Final = frozenset(_DOMAINS.split())
-"""Home Assistant's domains, past ones included, that have entities."""
-
 _LOOKS = re.compile(r"[a-z0-9_]{1,64}")
-_PREFIX = re.compile(f"({'|'.join(sorted(DOMAINS, key=len, reverse=True))})_(?=.)")
 # The sanitiser leaves a dot only where an underscore stood between two digits.
 _SANITISED = re.compile(r"[a-z0-9_]+(?:(?<=[0-9])\.(?=[0-9])[a-z0-9_]+)*")
 _INVISIBLE = re.compile(
@@ -38,19 +28,24 @@ def identify(entity_id: str) -> tuple[str, str]:
     invisible and full-width characters make no difference to the type, so that none of them hides a person; the id keeps them.
     """
     head, dot, _ = entity_id.partition(".")
-    if dot and head in DOMAINS:
+    if dot and head in domains():
         return head, entity_id
     plain = _plain(entity_id)
     head, dot, _ = plain.partition(".")
-    if head in DOMAINS:
+    if head in domains():
         return head, entity_id
     # A dot that the sanitiser cannot have left ends a domain that is none of Home Assistant's own: `weather_station.temp`.
-    if (prefix := _PREFIX.match(plain)) and _SANITISED.fullmatch(plain):
+    if (prefix := _prefix().match(plain)) and _SANITISED.fullmatch(plain):
         domain = prefix[1]
         if plain == entity_id:
             return domain, f"{domain}.{entity_id[len(domain) + 1 :].replace('.', '_')}"
         return domain, entity_id
     return (head if dot and _LOOKS.fullmatch(head) else UNKNOWN), entity_id
+
+
+@cache
+def _prefix() -> re.Pattern[str]:
+    return re.compile(f"({'|'.join(sorted(domains(), key=len, reverse=True))})_(?=.)")
 
 
 def _plain(text: str) -> str:

@@ -6,7 +6,6 @@ from datetime import date
 
 import pytest
 
-from smarthouse_api.states.records.entities import DOMAINS
 from smarthouse_api.states.vocabulary import facts
 from smarthouse_api.states.vocabulary.making import repairs
 
@@ -19,10 +18,6 @@ def test_the_tables_are_of_the_last_nine_months() -> None:
         f"The tables are from Home Assistant {facts.version()}, {age} days old. Home Assistant adds words each month."
         " Download its newest wheel and run `smarthouse vocabulary --from WHEEL`"
     )
-
-
-def test_every_domain_that_an_id_may_begin_with_is_known() -> None:
-    assert facts.domains() >= DOMAINS
 
 
 @pytest.mark.parametrize(

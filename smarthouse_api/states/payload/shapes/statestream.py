@@ -13,7 +13,7 @@ import msgspec
 
 from smarthouse_api.states.payload.content import Content, Reason, State
 from smarthouse_api.states.payload.shapes.states import Series
-from smarthouse_api.states.records.entities import DOMAINS
+from smarthouse_api.states.vocabulary.facts import domains
 
 _OBJECT_ID: Final = re.compile(r"[a-z0-9_]+")
 _TIMES: Final = ("last_changed", "last_updated")
@@ -45,7 +45,7 @@ class Statestream:
     def knows(self, topic: str) -> bool:
         """Return whether a topic is one of statestream's."""
         *_, domain, object_id, name = ["", "", "", *topic.split("/")]
-        return domain in DOMAINS and bool(_OBJECT_ID.fullmatch(object_id)) and bool(name)
+        return domain in domains() and bool(_OBJECT_ID.fullmatch(object_id)) and bool(name)
 
     def read(self, topic: str, payload: str) -> bool:
         """Take in a message; False if its topic is not one of statestream's. Raises `TooLarge`."""
