@@ -41,7 +41,7 @@ def problem(fault: Fault) -> Response:
     """Answer as Ingest and Export do, and for paths that belong to no API: problem details, RFC 9457."""
     title = fault.title or HTTPStatus(fault.status).phrase
     body = {"type": "about:blank", "title": title, "status": fault.status, "detail": fault.detail}
-    return Response(msgspec.json.encode(body), fault.status, fault.headers, content_type="application/problem+json")
+    return Response(msgspec.json.encode(body), fault.status, _challenged(fault), content_type="application/problem+json")
 
 
 def problems(blueprint: Any, *statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

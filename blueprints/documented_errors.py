@@ -93,6 +93,7 @@ def _enveloped(status: HTTPStatus) -> dict[str, Any]:
 
 _PROBLEMS = ErrorDocument(ProblemSchema, _problem, "application/problem+json", ())
 _DIALECTS = {
+    "Export": ErrorDocument(ProblemSchema, _problem, "application/problem+json"),
     "Streams": ErrorDocument(
         FaultSchema,
         lambda status: {"reason": dialects.reason_of(status), "message": _WHAT_WAS_WRONG},

@@ -55,7 +55,7 @@ def _end(response: Response) -> Response:
     REQUESTS.labels(route, method, response.status_code).inc()
     SECONDS.labels(route, method).observe(seconds)
     # The path, never the query or a header: those hold what a client may not want kept.
-    path = _masked(request.path[:512])
+    path = masked(request.path[:512])
     log.info("%s %s %d %.1fms %s", request.method, path, response.status_code, seconds * 1000, g.request_id)
     return response
 
@@ -67,6 +67,6 @@ def _names_the_home(request_id: str) -> bool:
 
 
 @lru_cache(1000)
-def _masked(path: str) -> str:
-    """Write the path on one line, without any UUID or key that a client put there."""
+def masked(path: str) -> str:
+    """Write a path, or a part of a query, on one line, without any UUID or key that a client put there."""
     return _UUID.sub("{uuid}", _KEY.sub("{key}", quote(path)))

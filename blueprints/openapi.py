@@ -7,7 +7,7 @@ from typing import Any, Final
 BEARER: Final[list[dict[str, list[str]]]] = [{"Bearer": []}]
 """Documents that a request needs `Authorization: Bearer <key>`."""
 OPTIONAL_BEARER: Final[list[dict[str, list[str]]]] = [*BEARER, {}]
-"""Documents that a request may need a key: the data source or dataset says whether it does."""
+"""Documents that a request may need a key: the data source, the dataset or a setting says whether it does."""
 
 BINARY: Final = {"type": "string", "format": "binary"}
 TIME: Final = {"type": "string", "format": "date-time", "example": "2026-03-01T12:34:56.123456Z"}

@@ -95,6 +95,12 @@ class AccessSettings(Group):
     collection_rate_address: str = rate(
         "6000/minute", "Limit the requests to data sources and datasets from one client address. Empty: no limit."
     )
+    export_access: str = choice(
+        "open",
+        "Choose who may download rows: `open`, anyone; `key`, holders of a key with that grant; `tiers`, the same, and anyone "
+        "will have aggregates.",
+        *("open", "key", "tiers"),
+    )
     datasets_require_token: bool = switch(
         False, "Require a key from everybody who writes to a dataset, whatever the dataset says."
     )
@@ -107,7 +113,11 @@ class ExportSettings(Group):
     prefix: ClassVar[str] = "export_"
 
     at_once: int = count(8, "Number of exports that one worker makes at a time; 503 beyond.", variable="exports_at_once")
-    privacy: str = choice("standard", "Choose `standard` or `strict`, see [Privacy](#privacy).", "standard", "strict")
+    privacy: str = choice(
+        "standard",
+        "Choose `standard`, `strict`, or `raw` for administrators' keys alone, see [Privacy](#privacy).",
+        *("standard", "strict", "raw"),
+    )
     pseudonyms: str = choice(
         "stable", "Choose `stable`, or `rotating` for other pseudonyms in each export.", "stable", "rotating"
     )

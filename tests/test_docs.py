@@ -153,7 +153,7 @@ def test_errors_are_documented_as_what_they_are(client: FlaskClient) -> None:
         for status, response in found["responses"].items()
         if path.startswith("/api/") and (status == "default" or int(status) >= 400)
     ]
-    assert {status for _, status, _ in errors} == {"400", "409", "413", "429", "503", "default"}
+    assert {status for _, status, _ in errors} == {"400", "401", "403", "409", "413", "429", "503", "default"}
     for path, status, response in errors:
         assert list(response["content"]) == ["application/problem+json"], (path, status)
         schema = response["content"]["application/problem+json"]["schema"]

@@ -79,15 +79,15 @@ def opens(access: Access, text: str) -> bool:
 def test_create_prints_the_key_alone_and_tells_the_rest_elsewhere(program: Command, access: Access) -> None:
     told = program(
         *("keys", "create", "--name", "Anna", "--project", "p", "--home", "5", "--home", "3", "--datasource", "meter"),
-        *("--dataset", "d1", "--dataset", "d2", "--expires", "90d"),
+        *("--dataset", "d1", "--dataset", "d2", "--export", "--expires", "90d"),
     )
     (record,) = access.list()
     assert told.returncode == 0
     assert told.stdout.count("\n") == 1
     assert opens(access, told.stdout)
-    assert f"The key {record.id}, Anna, opens project p; homes 3, 5; datasources meter; datasets d1, d2" in told.stderr
+    assert f"The key {record.id}, Anna, opens project p; homes 3, 5; datasources meter; datasets d1, d2; exports" in told.stderr
     assert told.stdout.strip() not in told.stderr
-    assert (record.owner.type, record.homes, record.datasets) == ("project", (3, 5), ("d1", "d2"))
+    assert (record.owner.type, record.homes, record.datasets, record.export) == ("project", (3, 5), ("d1", "d2"), True)
     assert record.expires_at is not None
     assert round((record.expires_at - record.created_at).total_seconds()) == 90 * 86400
 
@@ -151,7 +151,18 @@ def test_a_list_in_json_is_an_object_for_each_line(smarthouse: Command, access: 
     access.create("boss", admin=True)
     one, other = (json.loads(line) for line in smarthouse("keys", "list", "--json").stdout.splitlines())
     assert (one["id"], one["datasources"], one["admin"], other["expires_at"]) == (record.id, ["meter"], False, None)
-    assert set(one) == {"id", "name", "project", "homes", "datasources", "datasets", "admin", "created_at", "expires_at"}
+    assert set(one) == {
+        "id",
+        "name",
+        "project",
+        "homes",
+        "datasources",
+        "datasets",
+        "admin",
+        "export",
+        "created_at",
+        "expires_at",
+    }
 
 
 def test_no_list_shows_a_secret(smarthouse: Command, access: Access) -> None:

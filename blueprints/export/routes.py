@@ -9,7 +9,9 @@ from flask_smorest import Blueprint
 
 from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
+from blueprints.export.readers import admit_reader, note
 from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQuerySchema, FiltersSchema, known_formats
+from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
 from blueprints.responses import empty_response, file_response
 from smarthouse_api.states.query import Filters
@@ -29,7 +31,7 @@ def formats() -> Response:
 @blueprint.arguments(DatasetQuerySchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, 400, 429, 503)
+@problems(blueprint, 400, 401, 403, 429, 503, security=OPTIONAL_BEARER)
 def dataset(query: dict[str, Any]) -> Response:
     """Download a dataset in one or several formats."""
     return _download(query["formats"], query["filters"], query["metadata"])
@@ -39,7 +41,7 @@ def dataset(query: dict[str, Any]) -> Response:
 @blueprint.arguments(FiltersSchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, 400, 429, 503)
+@problems(blueprint, 400, 401, 403, 429, 503, security=OPTIONAL_BEARER)
 def one_format(query: dict[str, Any], format: str) -> Response:
     """Download a dataset in one format."""
     return _download([format], query["filters"], query["metadata"])
@@ -47,7 +49,13 @@ def one_format(query: dict[str, Any], format: str) -> Response:
 
 def _download(names: list[str], filters: Filters, metadata: bool) -> Response:
     count_request("export")
+    key = admit_reader()
     extract = house().states.exports.open(known_formats(names), filters, metadata=metadata)
-    if extract is None:
-        return empty_response(headers={"X-Empty-Reason": "No record passes the filters"})
-    return file_response(extract, "application/zip", extract.file_name)
+    response = _empty() if extract is None else file_response(extract, "application/zip", extract.file_name)
+    if key is not None:
+        response.call_on_close(note(key, extract))
+    return response
+
+
+def _empty() -> Response:
+    return empty_response(headers={"X-Empty-Reason": "No record passes the filters"})

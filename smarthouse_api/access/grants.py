@@ -72,6 +72,11 @@ class Access:
         if not key.admin:
             raise Forbidden("This is for the operator; use an admin key")
 
+    def require_export(self, key: KeyRecord) -> None:
+        """Refuse a key that does not open the rows of exports. Raises `Forbidden`."""
+        if not (key.admin or key.export):
+            raise Forbidden("The key does not open exports; ask the operator for a key with that grant")
+
     def create(
         self,
         name: str,
@@ -81,6 +86,7 @@ class Access:
         datasources: Iterable[str] = (),
         datasets: Iterable[str] = (),
         admin: bool = False,
+        export: bool = False,
         expires_seconds: float | None = None,
     ) -> tuple[KeyRecord, str]:
         """Make a key, and its text, which is stored nowhere. expires_seconds: from now; None: never. Raises `Invalid`."""
@@ -92,11 +98,14 @@ class Access:
             datasources=tuple(sorted({_name(one, "data source") for one in datasources})),
             datasets=tuple(sorted({_name(one, "dataset") for one in datasets})),
             admin=admin,
+            export=export,
             created_at=_now(),
             expires_at=None if expires_seconds is None else _from_now(expires_seconds),
         )
-        if not (admin or project or record.homes or record.datasources or record.datasets):
-            raise Invalid("A key must open something: a project, a home, a data source, a dataset, or all of it (admin)")
+        if not (admin or export or project or record.homes or record.datasources or record.datasets):
+            raise Invalid(
+                "A key must open something: a project, a home, a data source, a dataset, exports, or all of it (admin)"
+            )
         return record, self._add(record)
 
     def list(self) -> list[KeyRecord]:

@@ -30,7 +30,8 @@ class Owner(msgspec.Struct, frozen=True):
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Says what a key opens. All of it may be shown: it holds nothing of the secret.
 
-    homes: those that the key itself names; `Access.require_home` knows its project's. expires_at: in UTC; None: never.
+    homes: those that the key itself names; `Access.require_home` knows its project's. export: whether it opens the rows of
+    exports. expires_at: in UTC; None: never.
     """
 
     id: str
@@ -40,6 +41,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     datasources: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     admin: bool = False
+    export: bool = False
     created_at: datetime
     expires_at: datetime | None = None
 

@@ -35,6 +35,7 @@ def _ids(_: click.Context, __: click.Parameter, given: Any) -> Any:
 @click.option("--home", "homes", multiple=True, type=HOME, help="Opens this home. Repeatable, like the next two.")
 @click.option("--datasource", "datasources", multiple=True, help="Opens this data source.")
 @click.option("--dataset", "datasets", multiple=True, help="Opens this dataset.")
+@click.option("--export", is_flag=True, help="Opens the rows of exports.")
 @click.option("--admin", is_flag=True, help="Opens everything.")
 @click.option(
     "--expires", "expires_seconds", callback=seconds, help="Time until the key expires: 90d, 12h, 30m, 45s, 2w. Default: never."
@@ -104,7 +105,7 @@ def _grants(record: KeyRecord) -> str:
         "datasources": record.datasources,
         "datasets": record.datasets,
     }
-    told = [f"{what} {', '.join(names)}" for what, names in named.items() if names]
+    told = [f"{what} {', '.join(names)}" for what, names in named.items() if names] + ["exports"] * record.export
     return "; ".join(["everything", *told] if record.admin else told)
 
 

@@ -47,14 +47,24 @@ _FRAME: Final = Frame(b"[", b"\n]\n", first=b"\n")
 
 
 class Export(LeasedAnswer):
-    """Sends one export: iterating it gives the zip's bytes, once. It must be closed."""
+    """Sends one export: iterating it gives the zip's bytes, once. It must be closed.
 
-    def __init__(self, file_name: str, chunks: Iterator[bytes], lease: Lease, ending: ExitStack) -> None:
+    is_whole: whether all bytes were given.
+    """
+
+    def __init__(self, file_name: str, chunks: Iterator[bytes], rows: Rows, lease: Lease, ending: ExitStack) -> None:
         super().__init__(lease, ending)
-        self.file_name, self._chunks = file_name, chunks
+        self.file_name, self._chunks, self._rows = file_name, chunks, rows
+        self.is_whole = False
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows of the last file that were read so far."""
+        return self._rows.count
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._while_leased(self._chunks)
+        yield from self._while_leased(self._chunks)
+        self.is_whole = True
 
 
 class Exports:
@@ -109,7 +119,7 @@ class Exports:
 
             chunks = archive(map(member, formats), modified_at=made_at, trailer=trailer if metadata else None)
             ending.callback(chunks.close)
-            return Export(f"{stem}.zip", chunks, lease, ending.pop_all())
+            return Export(f"{stem}.zip", chunks, rows, lease, ending.pop_all())
 
     def _rows(self, filters: Filters, lease: Lease) -> Rows | None:
         snapshot = self._table.open()

@@ -1,0 +1,41 @@
+"""Who may download rows, and the log of who did."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from flask import g, request
+
+from blueprints.current_request import authenticate, house
+from blueprints.observability import masked
+from smarthouse_api.access.keys import KeyRecord
+from smarthouse_api.errors import Forbidden
+from smarthouse_api.states.export.dataset import Export
+
+log = logging.getLogger("smarthouse.export")
+
+
+def admit_reader() -> KeyRecord | None:
+    """Find the key that opens the rows; None if a client needs none. Raises `Unauthorized`, `Forbidden`."""
+    settings = house().settings
+    is_raw = settings.exports.privacy == "raw"
+    if settings.access.export_access == "open" and not is_raw:
+        return None
+    if settings.access.export_access == "tiers" and not is_raw and "Authorization" not in request.headers:
+        raise Forbidden("Rows need a key: send `Authorization: Bearer <key>`. Aggregates, which need none, do not exist yet")
+    key = authenticate()
+    house().access.require_admin(key) if is_raw else house().access.require_export(key)
+    return key
+
+
+def note(key: KeyRecord, extract: Export | None) -> Callable[[], None]:
+    """Make the note of a download for the log: whose key, which filters, how many rows. Call it when the answer is sent."""
+    query = "&".join(f"{masked(name[:64])}={masked(value[:512])}" for name, value in request.args.items(multi=True))
+    asked, request_id = f"{masked(request.path)}?{query}", g.request_id
+
+    def write() -> None:
+        rows, is_whole = (0, True) if extract is None else (extract.rows, extract.is_whole)
+        log.info("key %s: %s: %d rows, %s %s", key.id, asked, rows, "whole" if is_whole else "broken off", request_id)
+
+    return write
