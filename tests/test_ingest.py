@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,43 @@ def test_a_strict_house_refuses_it(make_client: Callable[..., FlaskClient]) -> N
     answer = make_client(ingest_strict=True).post(URL, data=b"\xff\x00", headers=BY_HOME)
     assert answer.status_code == 400
     assert answer.get_json(force=True)["title"] == "Bad ingest decoding"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"{}", "holds no states"),
+        (b'[{"entity_id": "sensor.a", "state": "1", "last_changed": "soon"}]', "1 state has no readable time"),
+        (b'{"sensor.a": [{"state": "1", "last_changed": 1735776000.5}, 3]}', "1 value is no state"),
+        (b"# HELP homeassistant_sensor_temperature_celsius State", "Prometheus text is kept raw"),
+    ],
+)
+def test_a_strict_house_refuses_what_gives_no_record_or_has_no_time(
+    make_client: Callable[..., FlaskClient], body: bytes, words: str
+) -> None:
+    answer = make_client(ingest_strict=True).post(URL, data=body, headers=BY_HOME)
+    assert_problem(answer, 400, words)
+    assert answer.get_json(force=True)["title"] == "Bad JSON structure"
+
+
+def test_a_strict_house_takes_numbers_for_times_and_statistics(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(ingest_strict=True)
+    states = client.post(URL, data=b'{"sensor.a": [{"s": "1", "lu": 1735776000.5}]}', headers=BY_HOME).get_json()
+    statistics = client.post(URL, data=b'{"sensor.a": [{"start": 1735776000000, "mean": 1.5}]}', headers=BY_HOME).get_json()
+    assert (states["records"], statistics["records"], statistics["statistics"]) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_no_hostile_body_of_any_shape_is_a_fault_of_the_service(
+    make_client: Callable[..., FlaskClient], is_strict: bool
+) -> None:
+    client, chance = make_client(ingest_strict=is_strict, ingest_rate_home=""), random.Random(5)
+    for path in sorted((Path(__file__).parent / "data" / "shapes").iterdir()):
+        text = path.read_bytes()
+        for _ in range(6):
+            start, end = sorted(chance.choices(range(len(text)), k=2))
+            for body in (text[:end], text[start:], text[:start] + text[end:], text[:end] + b"[" * 3000 + text[end:]):
+                assert client.post(URL, data=body or b" ", headers=BY_HOME).status_code in (200, 400, 413)
 
 
 def test_an_empty_body_is_a_400(client: FlaskClient) -> None:

@@ -27,7 +27,6 @@ _INFLUX_TIME: Final = re.compile(rb" \d{10,19}\Z")
 _PRINTED: Final = re.compile(rb"<(template TemplateState\(<)?state ")
 _EVENT_STREAM: Final = re.compile(rb"(data|event|id|retry)?:")
 _CSV: Final = re.compile(rb"\"?entity_id\"?,\"?state\"?,\"?last_(changed|updated)\"?[,\r\n]")
-_LINES_OF_A_RECORD: Final = 20
 _LONGEST_LOOK: Final = 8192
 _MOST_REPAIRS: Final = 1000
 """Lines that are repaired in one body: a repair takes a hundred times as long as reading a line."""
@@ -135,12 +134,11 @@ def _streamed(text: bytes, content: Content) -> Iterator[bytes]:
 
 
 def _lines(text: bytes, content: Content) -> Iterator[bytes]:
-    """The lines that are not blank. Raises `TooLarge`."""
-    for number, line in enumerate(io.BytesIO(text)):
-        if number > _LINES_OF_A_RECORD * content.settings.max_records:
-            content.check(number)
-        if line := line.strip():
-            yield line
+    """Yield the lines that are not blank, at most as many as records. Raises `TooLarge`."""
+    lines = filter(None, map(bytes.strip, io.BytesIO(text)))
+    for number, line in enumerate(lines, 1):
+        content.check(number)
+        yield line
 
 
 def _first_line(text: bytes) -> bytes:
