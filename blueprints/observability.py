@@ -26,6 +26,7 @@ EXPOSED_HEADERS = [
     "Retry-After",
     "X-Request-ID",
     "X-Empty-Reason",
+    "X-As-Of",
     "Idempotency-Replayed",
 ]
 

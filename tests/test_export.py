@@ -20,6 +20,7 @@ import xmltodict
 from flask.testing import FlaskClient
 
 from backends.ports import StoreUnavailable
+from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.lake import datafusion
 from smarthouse_api.lake import table as lake_table
@@ -620,6 +621,25 @@ def test_an_export_holds_what_was_acknowledged_before_it(client: FlaskClient) ->
     assert house_of(client).states.uploads.pending() == []
     send(client, state(value="2"))
     assert told(client) == ["1", "2"]
+
+
+def test_what_need_not_be_fresh_is_what_the_lake_holds_and_says_as_of_when(client: FlaskClient) -> None:
+    send(client, state(value="1"))
+    assert told(client) == ["1"]
+    send(client, state(value="2"))
+    (waiting,) = house_of(client).states.uploads.pending()
+    answer = fetch(client, "/api/export/json?fresh=false")
+    assert [row["state"] for row in rows(answer.data)] == ["1"]
+    assert microseconds(datetime.fromisoformat(answer.headers["X-As-Of"])) == waiting.received_us
+    assert len(house_of(client).states.uploads.pending()) == 1
+
+
+def test_where_nothing_waits_the_lake_is_as_of_now(client: FlaskClient) -> None:
+    before = datetime.now(UTC)
+    answer = fetch(client, "/api/export/json?fresh=false")
+    assert answer.status_code == 204
+    assert before <= datetime.fromisoformat(answer.headers["X-As-Of"]) <= datetime.now(UTC)
+    assert "X-As-Of" not in fetch(client, "/api/export/json").headers
 
 
 def test_a_head_says_the_same_without_a_body_and_holds_nothing(client: FlaskClient) -> None:

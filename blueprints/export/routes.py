@@ -14,7 +14,7 @@ from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQueryS
 from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
 from blueprints.responses import empty_response, file_response
-from smarthouse_api.states.query import Filters
+from smarthouse_api.arrow.times import time_text
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
 blueprint.before_request(refuse_unknown)
@@ -34,7 +34,7 @@ def formats() -> Response:
 @problems(blueprint, 400, 401, 403, 429, 503, security=OPTIONAL_BEARER)
 def dataset(query: dict[str, Any]) -> Response:
     """Download a dataset in one or several formats."""
-    return _download(query["formats"], query["filters"], query["metadata"])
+    return _download(query["formats"], query)
 
 
 @blueprint.route("/<format>", parameters=[FORMAT])
@@ -44,14 +44,17 @@ def dataset(query: dict[str, Any]) -> Response:
 @problems(blueprint, 400, 401, 403, 429, 503, security=OPTIONAL_BEARER)
 def one_format(query: dict[str, Any], format: str) -> Response:
     """Download a dataset in one format."""
-    return _download([format], query["filters"], query["metadata"])
+    return _download([format], query)
 
 
-def _download(names: list[str], filters: Filters, metadata: bool) -> Response:
+def _download(names: list[str], query: dict[str, Any]) -> Response:
     count_request("export")
-    key = admit_reader()
-    extract = house().states.exports.open(known_formats(names), filters, metadata=metadata)
+    key, states = admit_reader(), house().states
+    # Before the export is opened: what reaches the lake in between is in it, too.
+    as_of = {} if query["fresh"] else {"X-As-Of": time_text(states.uploads.held_until())}
+    extract = states.exports.open(known_formats(names), query["filters"], metadata=query["metadata"], fresh=query["fresh"])
     response = _empty() if extract is None else file_response(extract, "application/zip", extract.file_name)
+    response.headers.update(as_of)
     if key is not None:
         response.call_on_close(note(key, extract))
     return response

@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
 from werkzeug.datastructures import MultiDict
 
-from blueprints.openapi import BINARY, path_parameter
+from blueprints.openapi import BINARY, header, path_parameter
 from blueprints.parameters import ACCEPTED_TIMES
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import QUERY, read_time
@@ -17,8 +17,11 @@ from smarthouse_api.states.query import Filters
 
 FORMAT = path_parameter("format", f"{', '.join(FORMATS)}; upper or lower case", "csv")
 ZIP = {"schema": BINARY, "content_type": "application/zip"}
-HEADERS = {"Content-Disposition": {"schema": {"type": "string"}, "description": "The file name"}}
-EMPTY = {"X-Empty-Reason": {"schema": {"type": "string"}, "description": "Why the answer is empty"}}
+AS_OF = {
+    "X-As-Of": header("With `fresh=false`: the answer holds every upload acknowledged before this time", format="date-time")
+}
+HEADERS = {"Content-Disposition": header("The file name"), **AS_OF}
+EMPTY = {"X-Empty-Reason": header("Why the answer is empty"), **AS_OF}
 
 
 class DayField(fields.Field[date]):
@@ -64,6 +67,10 @@ class FiltersSchema(Schema):
         metadata={"description": "The time that the dates filter: the record's own, or its arrival"},
     )
     metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})
+    fresh = fields.Boolean(
+        load_default=True,
+        metadata={"description": "`false`: answer with what the lake holds now; `X-As-Of` says as of when"},
+    )
 
     @pre_load
     def gather(self, data: Any, **_: Any) -> dict[str, Any]:
@@ -84,6 +91,7 @@ class FiltersSchema(Schema):
                 time_field=data["time_field"],
             ),
             "metadata": data["metadata"],
+            "fresh": data["fresh"],
             "formats": data.get("formats", []) + data.get("format", []),
         }
 

@@ -16,14 +16,14 @@ import uuid
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Entry, ObjectStore, Put, StateStore, StoreFull
 from config.groups import RequestSettings
-from smarthouse_api.arrow.times import microseconds
+from smarthouse_api.arrow.times import EPOCH, microseconds
 from smarthouse_api.coordination.idempotency import Replies, ReplyFormat, RequestKey
 from smarthouse_api.coordination.queue import Queue
 from smarthouse_api.errors import Invalid, Unavailable
@@ -162,6 +162,12 @@ class Uploads:
     def pending(self) -> list[Pending]:
         """Read the first payloads that the lake does not hold yet, in the order in which they were acknowledged."""
         return [read_pending(entry) for entry in self.queue.read() if entry.value]
+
+    def held_until(self) -> datetime:
+        """Return the time before which every acknowledged upload is in the lake: when the oldest pending one came, else now."""
+        now, queued = datetime.now(UTC), self.queue.entries(0, self.queue.last())
+        oldest = next((read_pending(entry) for entry in queued if entry.value), None)
+        return now if oldest is None else EPOCH + timedelta(microseconds=oldest.received_us)
 
     def log_id(self) -> str:
         """Name the queue in the lake. No other installation has this name, nor has one that is begun anew."""

@@ -83,15 +83,17 @@ class Exports:
         self._keyring, self._settings = keyring, settings
         self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
 
-    def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True) -> Export | None:
+    def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True, fresh: bool = True) -> Export | None:
         """Open an export of the rows that pass `filters`, all acknowledged uploads included; None if no row does.
 
-        formats: names in `FORMATS`. metadata: whether the zip also holds the documents about the export. A fault while the zip
-        is read is raised to its reader, before the zip's end.
+        formats: names in `FORMATS`. metadata: whether the zip also holds the documents about the export. fresh: whether to wait
+        for uploads that the lake does not hold yet; else `Uploads.held_until` says which it holds. A fault while the zip
+        is read is raised to its reader, before the end.
         """
         with ExitStack() as ending:
             ending.enter_context(self._slots)
-            self._chores.flush()
+            if fresh:
+                self._chores.flush()
             lease = self._table.reading()
             ending.callback(lease.release)
             rows = self._rows(filters, lease)
