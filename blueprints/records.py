@@ -14,9 +14,9 @@ from blueprints.parameters import ACCEPTED_TIMES, AT_LEAST_ONE, QuerySchema, Who
 from blueprints.responses import closed_when_sent, file_response, until_broken
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.times import DAY_US, QUERY, read_time
-from smarthouse_api.collections.encoding import RECORD_FORMATS
 from smarthouse_api.collections.model import Collection, position_in
-from smarthouse_api.collections.ranges import Selection
+from smarthouse_api.collections.read_plan import Selection
+from smarthouse_api.collections.record_formats import RECORD_FORMATS
 from smarthouse_api.collections.records import RecordsAnswer
 
 LARGEST_PAGE: Final = 100_000

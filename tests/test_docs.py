@@ -15,7 +15,7 @@ from openapi_spec_validator import validate
 
 from config.settings import Settings
 from smarthouse_api.arrow.formats import FORMATS
-from smarthouse_api.collections.encoding import RECORD_FORMATS
+from smarthouse_api.collections.record_formats import RECORD_FORMATS
 from tests.conftest import Environment, house_of
 
 DOCUMENTS = (

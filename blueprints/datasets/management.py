@@ -17,7 +17,7 @@ from blueprints.datasets.bodies import request_in
 from blueprints.datasets.body_schemas import ALIAS, CREATE, LIST, UPDATE
 from blueprints.datasets.translation import Members, chosen, dataset_object, members_of, version_key, warnings_of
 from blueprints.idempotency import replayed_header, request_key
-from smarthouse_api.collections.catalogue import Settled
+from smarthouse_api.collections.catalogue import SavedCollection
 from smarthouse_api.collections.model import Collection, define
 from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import InUse, Invalid, NotFound
@@ -93,7 +93,7 @@ def _updated(request: Members) -> Collection:
     return house().collections.catalogue.update(before.id, changes, seen=seen).collection if changes else before
 
 
-def _aliased(request: Members, repeat: RequestKey | None) -> Settled:
+def _aliased(request: Members, repeat: RequestKey | None) -> SavedCollection:
     """Change the alias, or find what the same request did before. Raises `Invalid`, `NotFound`, `InUse`."""
     catalogue = house().collections.catalogue
     if (earlier := catalogue.earlier(repeat)) is not None:
@@ -102,7 +102,7 @@ def _aliased(request: Members, repeat: RequestKey | None) -> Settled:
     return catalogue.update(before.id, {"alias": _alias_after(request, before)}, seen=before, request_key=repeat)
 
 
-def _settled(result: Members, done: Settled) -> Response:
+def _settled(result: Members, done: SavedCollection) -> Response:
     """Answer with what was done, in the same bytes for the same request."""
     one = done.collection
     digest = sha256(f"{one.key} {version_key(one)}".encode()).digest()

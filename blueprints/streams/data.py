@@ -22,7 +22,7 @@ from blueprints.streams.bodies import new_packets
 from blueprints.streams.openapi import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.errors import Invalid
-from smarthouse_api.streams.downloads import Download, Located
+from smarthouse_api.streams.downloads import Download, DownloadLocation
 from smarthouse_api.streams.model import Packet
 
 EVENTS = {"type": "string", "example": 'retry: 1000\n\nid: 0\ndata: {"index":0,"time":"...","data":"aGVsbG8="}\n\n:\n\n'}
@@ -84,7 +84,7 @@ def download(query: dict[str, str], path: StreamPath) -> Response:
     return closed_when_sent(opened.close, lambda: _download_response(opened))
 
 
-def _found(located: Located, path: StreamPath) -> Response:
+def _found(located: DownloadLocation, path: StreamPath) -> Response:
     if not request.host:
         raise Invalid("The header Host is missing or empty; it must name this service, because the answer is a URL")
     url = located.url or url_for(".download", **path.names, **located.query, _external=True)

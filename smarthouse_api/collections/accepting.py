@@ -17,7 +17,7 @@ from smarthouse_api.collections.checking import are_clear, normalized, uniformit
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.deduplication import NewRecords, find_new
 from smarthouse_api.collections.fast_path import UniformRecords
-from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection, Entry, entries
+from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection, TopicEntry, entries
 from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
@@ -158,7 +158,7 @@ class Accepting:
         return told
 
     def _change(self, asked: _Acceptance, new: NewRecords, dead: Sequence[int], told: Accepted) -> Change:
-        head = Entry(told.id, asked.collection.id, told.at, (), asked.message_id)
+        head = TopicEntry(told.id, asked.collection.id, told.at, (), asked.message_id)
         fresh = (*new.marks, *self._replies.puts(asked.request_key, told, _REPLY))
         is_all = len(new.indexes) == len(asked.records)
         records = asked.records if is_all else [asked.records[index] for index in new.indexes]

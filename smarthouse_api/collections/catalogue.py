@@ -48,7 +48,7 @@ class CollectionTombstone(msgspec.Struct, frozen=True):
 _decode_tombstone, _decode = msgspec.json.Decoder(CollectionTombstone).decode, msgspec.json.Decoder(Collection).decode
 
 
-class Settled(msgspec.Struct, frozen=True):
+class SavedCollection(msgspec.Struct, frozen=True):
     """Answers a request that created or changed a collection.
 
     alias_before: the alias before the change. replayed: this is the first answer to the same `Idempotency-Key`.
@@ -59,7 +59,7 @@ class Settled(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-_REPLY: Final = pair_of(Settled)
+_REPLY: Final = pair_of(SavedCollection)
 
 
 class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
@@ -89,7 +89,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         found = self._state.scan(SPACE, "id/", after, _AT_ONCE)
         return [_decode(document.value) for _, document in found], found[-1][0] if len(found) == _AT_ONCE else ""
 
-    def create(self, definition: Definition, request_key: RequestKey | None = None) -> Settled:
+    def create(self, definition: Definition, request_key: RequestKey | None = None) -> SavedCollection:
         """Create a collection. Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
         check(definition)
         if (earlier := self.earlier(request_key)) is not None:
@@ -99,7 +99,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         born = self._state.put(space, BORN, b"", expect=ABSENT)
         members = {name: getattr(definition, name) for name in _MEMBERS}
         collection = Collection(**members, key=key, created_at=now, updated_at=now, born=born)
-        settled = Settled(collection)
+        settled = SavedCollection(collection)
         told = self._replies.puts(request_key, settled, _REPLY)
         puts = (Put(f"id/{collection.id}", msgspec.json.encode(collection)), *_alias(collection), *told)
         names = [collection.id, *([collection.alias] if collection.alias else [])]
@@ -124,7 +124,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         *,
         seen: Collection | None = None,
         request_key: RequestKey | None = None,
-    ) -> Settled:
+    ) -> SavedCollection:
         """Change members of the definition. seen: the collection as the caller knows it.
 
         Raises `Invalid`, `NotFound`, and `InUse`: `EXISTS` for an alias that is taken, `OUTDATED` if it has changed since.
@@ -133,7 +133,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
             raise Invalid(f"{', '.join(unknown)}: cannot be changed; what can is {', '.join(sorted(_MEMBERS - {'id'}))}")
         return until_settled(lambda: self._update(name, changes, seen, request_key), "collection")
 
-    def earlier(self, request_key: RequestKey | None) -> Settled | None:
+    def earlier(self, request_key: RequestKey | None) -> SavedCollection | None:
         """Find the answer to an earlier request under the same `Idempotency-Key`. Raises `KeyReused`."""
         return self._replies.earlier(SPACE, request_key, _REPLY)
 
@@ -168,7 +168,9 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
     def _look(self, key: str) -> Document | None:
         return self._looks.ask(key, lambda: self._state.get(SPACE, key))
 
-    def _update(self, name: str, changes: dict[str, Any], seen: Collection | None, request_key: RequestKey | None) -> Settled:
+    def _update(
+        self, name: str, changes: dict[str, Any], seen: Collection | None, request_key: RequestKey | None
+    ) -> SavedCollection:
         if (earlier := self.earlier(request_key)) is not None:
             return earlier
         if (found := self._found(name)) is None:
@@ -177,7 +179,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         if seen is not None and seen.updated_at != before.updated_at:
             raise InUse("The collection was changed since it was read; read it again", reason="OUTDATED")
         after = _changed(before, changes)
-        settled = Settled(after, before.alias)
+        settled = SavedCollection(after, before.alias)
         expect, deletes = {f"id/{before.id}": version}, tuple[str, ...]()
         if after.alias != before.alias:
             deletes = (f"alias/{before.alias}",) if before.alias else ()

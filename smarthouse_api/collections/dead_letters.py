@@ -21,7 +21,7 @@ from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import BORN, look_for
-from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection, Entry, check_size, entries
+from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection, TopicEntry, check_size, entries
 from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
@@ -72,7 +72,7 @@ class DeadLetters:
     def __init__(self, state: StateStore, replies: Replies, settings: CollectionSettings) -> None:
         self._state, self._replies, self._settings = state, replies, settings
 
-    def put(self, head: Entry, index: int, record: dict[str, Any], reason: str) -> Put:
+    def put(self, head: TopicEntry, index: int, record: dict[str, Any], reason: str) -> Put:
         """Make a dead letter of a record. index: the record's, in the request that `head` describes. Raises `TooLarge`."""
         check_size(record, self._settings.record_bytes)
         id_ = f"{_ticks(head.received_at)}-{head.id[:8]}-{index:06d}"
@@ -170,7 +170,7 @@ class DeadLetters:
         good = dict(compress(there.items(), is_good))
         if good:
             marks = {at: faults[index] for at, index in enumerate(compress(count(), is_good)) if index in faults}
-            head = Entry(str(uuid4()), collection.id, datetime.now(UTC), ())
+            head = TopicEntry(str(uuid4()), collection.id, datetime.now(UTC), ())
             kept = entries(head, [record for record, _ in good.values()], marks, self._settings.record_bytes)
             change = Change(
                 expect={BORN: collection.born, **{name: version for name, (_, version) in good.items()}},

@@ -14,7 +14,7 @@ from smarthouse_api.collections.schemas import Checker
 from smarthouse_api.errors import Invalid, TooLarge
 
 TOPIC: Final = "topic"
-"""The log in a collection's space that feeds the lake, and that consumers read. Each of its values is an `Entry`."""
+"""The log in a collection's space that feeds the lake, and that consumers read. Each of its values is a `TopicEntry`."""
 
 MESSAGE_ID: Final = "params.msgid"
 """The deduplication key that is the request's, not a record's."""
@@ -75,7 +75,7 @@ class Collection(Definition, frozen=True, kw_only=True):
         return space_of(self.id, self.key)
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class TopicEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Brings the records of one request, or some of them, to the lake and to the consumers of the topic.
 
     id: the request's. collection: the collection's id. records: JSON objects. faults: why a record, by its index, fails the
@@ -103,7 +103,7 @@ class Position:
 
 # At import: threads that are the first to read a kind may crash the process together.
 msgspec.json.Decoder(Definition)
-read_entry = msgspec.json.Decoder(Entry).decode
+read_entry = msgspec.json.Decoder(TopicEntry).decode
 """Reads an entry of a topic. Raises `msgspec.DecodeError`."""
 
 
@@ -141,7 +141,7 @@ def position_in(text: str) -> Position | None:
     return Position(int(found[1]), int(found[2])) if found else None
 
 
-def entries(head: Entry, records: Sequence[Any], faults: Mapping[int, str], record_bytes: int) -> Iterator[bytes]:
+def entries(head: TopicEntry, records: Sequence[Any], faults: Mapping[int, str], record_bytes: int) -> Iterator[bytes]:
     """Encode records as entries of a topic, each small enough for the state store.
 
     head: what the entries have in common. faults: by index in `records`. Raises `TooLarge` for a record of more than

@@ -2,7 +2,7 @@
 
 In the collection's space stand, beside the topic:
 
-taken                   the document of the queue: how far the lake holds the topic; see `Taken`
+taken                   the document of the queue: how far the lake holds the topic; see `TopicProgress`
 fields                  the members that the records in the lake have, at least; see `Fields`
 unreadable/<sequence>   an entry that gives no row
 """
@@ -21,7 +21,7 @@ from deltalake import DeltaTable
 from backends.ports import Change, Entry, Put, StateStore
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.model import TOPIC, Collection
-from smarthouse_api.collections.rows import Fields, Logged, read_logged, to_rows
+from smarthouse_api.collections.rows import Fields, LoggedEntry, read_logged, to_rows
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.queue import Queue, Turn
 from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
@@ -35,7 +35,7 @@ _AGES_SECONDS: Final = 50 * 365 * 86400.0
 log = logging.getLogger(__name__)
 
 
-class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
+class TopicProgress(msgspec.Struct, frozen=True, omit_defaults=True):
     """Records how far the lake holds a topic, and which of those entries the topic still keeps.
 
     sequence: the lake holds all entries up to it. dropped: the topic holds no entry up to it. kept_bytes: the size of the
@@ -48,7 +48,7 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
     kept_us: int = 0
 
 
-_decode = msgspec.json.Decoder(Taken).decode
+_decode = msgspec.json.Decoder(TopicProgress).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -65,7 +65,7 @@ class TopicQueue(Queue):
             TOPIC,
             _TAKEN,
             ttl_seconds=_AGES_SECONDS,
-            value=_encode(Taken()),
+            value=_encode(TopicProgress()),
             page=_PAGE,
             guards={BORN: collection.born},
         )
@@ -75,14 +75,14 @@ class TopicQueue(Queue):
         """Check that the collection still exists. Raises `NotFound` if it was deleted since it was found."""
         look_for(self._state, self.collection)
 
-    def taken(self, turn: Turn | None = None) -> Taken:
+    def taken(self, turn: Turn | None = None) -> TopicProgress:
         """Return how far the lake holds the topic: as the turn says, or as it is now."""
         if turn is not None:
             return _decode(turn.value)
         found = self._state.get(self._space, _TAKEN)
-        return Taken() if found is None else _decode(found.value)
+        return TopicProgress() if found is None else _decode(found.value)
 
-    def advance(self, turn: Turn, taken: Taken, drops: Iterable[int] = ()) -> Turn:
+    def advance(self, turn: Turn, taken: TopicProgress, drops: Iterable[int] = ()) -> Turn:
         """Store how far the lake holds the topic, and drop entries of the topic."""
         value = _encode(taken)
         change = Change(puts=(self._said(value),), drops=self._these(drops))
@@ -117,7 +117,7 @@ class TopicPart(Part):
     unreadable: dict[int, bytes] = field(default_factory=dict)
     fields: Fields = field(default_factory=Fields)
 
-    def read(self, entry: Entry) -> Logged | None:
+    def read(self, entry: Entry) -> LoggedEntry | None:
         """Read an entry and count it; None if it gives no row."""
         self.sequences.append(entry.sequence)
         self.size += len(entry.value)
@@ -177,12 +177,12 @@ class TopicRows(RowMaker[TopicPart]):
         part = TopicPart(last=until)
         found = [(logged, entry.value) for entry in entries if (logged := part.read(entry)) is not None]
 
-        def rows(some: Sequence[tuple[Logged, bytes]]) -> pa.Table:
+        def rows(some: Sequence[tuple[LoggedEntry, bytes]]) -> pa.Table:
             made = to_rows(self._collection, [logged for logged, _ in some], fields := Fields())
             part.fields = part.fields.merged(fields)
             return made
 
-        def refuse(one: tuple[Logged, bytes]) -> None:
+        def refuse(one: tuple[LoggedEntry, bytes]) -> None:
             part.unreadable[one[0].sequence] = one[1]
 
         part.tables.extend(together_or_apart(found, rows, refuse))
@@ -203,8 +203,8 @@ class TopicRows(RowMaker[TopicPart]):
         before, drops = self.queue.taken(turn), list[int]()
         if self._collection.entry_topic is None:
             dropped = part.last if before.dropped == before.sequence else before.dropped
-            after, drops = Taken(part.last, dropped, before.kept_bytes, before.kept_us), part.sequences
+            after, drops = TopicProgress(part.last, dropped, before.kept_bytes, before.kept_us), part.sequences
         else:
             kept_us = before.kept_us if before.dropped < before.sequence else part.first_us
-            after = Taken(part.last, before.dropped, before.kept_bytes + part.size, kept_us)
+            after = TopicProgress(part.last, before.dropped, before.kept_bytes + part.size, kept_us)
         return self.queue.advance(turn, after, drops)

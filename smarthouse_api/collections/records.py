@@ -15,10 +15,10 @@ from config.groups import CollectionSettings
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.collections.chores import CollectionsChores
-from smarthouse_api.collections.encoding import RECORD_FORMATS, RecordRows
 from smarthouse_api.collections.model import Collection, Position, position_in
 from smarthouse_api.collections.queue import TopicQueue
-from smarthouse_api.collections.ranges import Range, Selection, Span, ranges, select_rows
+from smarthouse_api.collections.read_plan import ReadBounds, Selection, SequenceRange, ranges, select_rows
+from smarthouse_api.collections.record_formats import RECORD_FORMATS, RecordRows
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
@@ -92,8 +92,8 @@ class Records:
             lease = self._table.reading()
             ending.callback(lease.release)
             queue.look_for_collection()  # from now on, a deletion waits for the lease, or breaks it
-            span = Span(collection.key, after, _END, selection.since_us, selection.until_us)
-            reading = Reading(self._table.open(), self._engine, span)
+            bounds = ReadBounds(collection.key, after, _END, selection.since_us, selection.until_us)
+            reading = Reading(self._table.open(), self._engine, bounds)
             cursor = None if selection.limit is None else reading.limit(selection.limit)
             batches = read_ahead(reading.batches(), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
             ending.callback(batches.close)
@@ -108,19 +108,19 @@ class Records:
 
 
 class Reading:
-    """Reads the rows of one snapshot of the lake that belong to a span. Without a snapshot it finds none."""
+    """Reads the rows of one snapshot of the lake that lie within bounds. Without a snapshot it finds none."""
 
-    def __init__(self, snapshot: DeltaTable | None, engine: Engine, span: Span) -> None:
-        self._snapshot, self._engine, self._span = snapshot, engine, span
+    def __init__(self, snapshot: DeltaTable | None, engine: Engine, bounds: ReadBounds) -> None:
+        self._snapshot, self._engine, self._bounds = snapshot, engine, bounds
         self._files = None if snapshot is None else files_of(snapshot)
 
     def limit(self, count: int) -> str | None:
-        """End the span after `count` rows. Return the position of the last one if the span has more."""
-        left, last = count, self._span.after
+        """End the read after `count` rows. Return the position of the last one if there are more."""
+        left, last = count, self._bounds.after
         for rows in self._tables(_PLACE):
             if rows.num_rows > left:
                 last = _place(rows, left - 1) if left else last
-                self._span = replace(self._span, until=last)
+                self._bounds = replace(self._bounds, until=last)
                 return str(last)
             if rows.num_rows:
                 left, last = left - rows.num_rows, _place(rows, -1)
@@ -133,7 +133,7 @@ class Reading:
 
     def _tables(self, columns: tuple[str, ...]) -> Iterator[pa.Table]:
         """The rows of one range after another, each sorted."""
-        for part in () if self._files is None else ranges(self._files, self._span):
+        for part in () if self._files is None else ranges(self._files, self._bounds):
             left = [part]
             while left:
                 one = left.pop()
@@ -143,19 +143,19 @@ class Reading:
                 elif halves is not None:
                     left += reversed(halves)
 
-    def _table(self, part: Range, columns: tuple[str, ...]) -> pa.Table | None:
+    def _table(self, part: SequenceRange, columns: tuple[str, ...]) -> pa.Table | None:
         """The rows of a range; None if they are too many and the range can be parted."""
         schema = pa.schema([RECORDS.field(name) for name in columns])
         found, size = list[pa.RecordBatch](), 0
         assert self._snapshot is not None
-        with closing(self._engine.stream(self._snapshot, select_rows(self._span, part, columns))) as batches:
+        with closing(self._engine.stream(self._snapshot, select_rows(self._bounds, part, columns))) as batches:
             for batch in batches:
                 arrays = [batch.column(field.name).cast(field.type) for field in schema]
                 found.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
                 size += found[-1].nbytes
                 if size > _MOST_BYTES and part.halves() is not None:
                     return None
-        rows = self._span.holds(pa.Table.from_batches(found, schema)).combine_chunks()
+        rows = self._bounds.holds(pa.Table.from_batches(found, schema)).combine_chunks()
         return rows if _is_sorted(rows) else rows.sort_by([("sequence", "ascending"), ("position", "ascending")])
 
 

@@ -13,7 +13,7 @@ from config.groups import CollectionSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.model import Collection, read_entry
-from smarthouse_api.collections.queue import Taken, TopicQueue
+from smarthouse_api.collections.queue import TopicProgress, TopicQueue
 
 _AT_ONCE = 1000
 _BYTES_AT_ONCE = 16 << 20
@@ -27,7 +27,7 @@ class RetentionLimits:
     largest: int
     since_us: int
 
-    def are_passed(self, taken: Taken) -> bool:
+    def are_passed(self, taken: TopicProgress) -> bool:
         """Return whether the topic keeps entries that must be dropped."""
         return taken.dropped < taken.sequence and (taken.kept_bytes > self.largest or taken.kept_us < self.since_us)
 
@@ -39,7 +39,7 @@ class TopicRetention:
         self._state, self._catalogue, self._settings = state, catalogue, settings
         self._due = dict[str, str]()  # ids by keys
 
-    def note(self, collection: Collection, taken: Taken) -> None:
+    def note(self, collection: Collection, taken: TopicProgress) -> None:
         """Remember to trim the topic of a collection if it keeps too much."""
         if self._limits(collection).are_passed(taken):
             self._due[collection.key] = collection.id
@@ -94,7 +94,7 @@ def trim(queue: TopicQueue, keep: RetentionLimits, interrupted: Callable[[], boo
         at = _arrival(entry.value)
         is_kept = size <= keep.largest and at >= keep.since_us
         if is_kept or len(drops) >= _AT_ONCE or gathered >= _BYTES_AT_ONCE:
-            turn = queue.advance(turn, Taken(whole.sequence, entry.sequence - 1, size, at), drops)
+            turn = queue.advance(turn, TopicProgress(whole.sequence, entry.sequence - 1, size, at), drops)
             drops.clear()
             gathered = 0
             if is_kept or interrupted():
@@ -102,7 +102,7 @@ def trim(queue: TopicQueue, keep: RetentionLimits, interrupted: Callable[[], boo
         drops.append(entry.sequence)
         gathered += len(entry.value)
         size = max(size - len(entry.value), 0)
-    queue.advance(turn, Taken(whole.sequence, whole.sequence), drops)
+    queue.advance(turn, TopicProgress(whole.sequence, whole.sequence), drops)
     return True
 
 

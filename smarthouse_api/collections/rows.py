@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from smarthouse_api.arrow.time_columns import TIMESTAMP, read_times
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.checking import read_instant
-from smarthouse_api.collections.model import Collection, Entry, read_entry
+from smarthouse_api.collections.model import Collection, TopicEntry, read_entry
 from smarthouse_api.collections.table import RECORDS
 
 _DIGEST_BYTES: Final = 8
@@ -29,12 +29,12 @@ _PERHAPS_LARGE: Final = "[0-9]{19}"
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class LoggedEntry:
     """Pairs an entry of a topic with its sequence, and with its identity. batch: the identity, whatever the sequence."""
 
     sequence: int
     batch: str
-    entry: Entry
+    entry: TopicEntry
 
     @property
     def received_us(self) -> int:
@@ -96,17 +96,17 @@ class Fields:
             self._bytes += len(name)
 
 
-def read_logged(sequence: int, value: bytes) -> Logged:
+def read_logged(sequence: int, value: bytes) -> LoggedEntry:
     """Read an entry of a topic, and name its batch. Raises `msgspec.DecodeError` if the value is no entry.
 
     The batch is the request's id and a digest of the entry. Two different entries have different batches; an entry that is
     moved keeps its batch.
     """
     entry = read_entry(value)
-    return Logged(sequence, f"{entry.id}.{blake2b(value, digest_size=_DIGEST_BYTES).hexdigest()}", entry)
+    return LoggedEntry(sequence, f"{entry.id}.{blake2b(value, digest_size=_DIGEST_BYTES).hexdigest()}", entry)
 
 
-def to_rows(collection: Collection, logged: Sequence[Logged], fields: Fields) -> pa.Table:
+def to_rows(collection: Collection, logged: Sequence[LoggedEntry], fields: Fields) -> pa.Table:
     """Make rows (schema `RECORDS`) of the records of entries, in order. fields: the members of the records are added to it.
 
     Raises `ValueError` or `TypeError` if a record is no JSON object.
@@ -152,7 +152,7 @@ def _texts(raws: Sequence[bytes]) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(raws), pa.py_buffer(offsets), pa.py_buffer(b"".join(raws)))
 
 
-def _faults(logged: Sequence[Logged], count: int) -> pa.Array:
+def _faults(logged: Sequence[LoggedEntry], count: int) -> pa.Array:
     if not any(one.entry.faults for one in logged):
         return pa.nulls(count, pa.string())
     told = (one.entry.faults.get(str(index)) for one in logged for index in range(len(one.entry.records)))

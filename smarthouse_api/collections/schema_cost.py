@@ -36,7 +36,7 @@ _APPLYING: Final = ("$ref", "$dynamicRef", "contains", *_SAME_VALUE)
 Schema = dict[str, Any] | bool
 
 
-class Parts:
+class SchemaParts:
     """Finds out what a schema may cost: counts how often its parts look at one value of a record.
 
     A part is named by its place in the schema, a JSON Pointer.

@@ -13,7 +13,7 @@ import jsonschema_rs
 import orjson
 
 from smarthouse_api.collections.messages import MASK, complaint, words
-from smarthouse_api.collections.schema_cost import DEPTH, DIALECT, Parts
+from smarthouse_api.collections.schema_cost import DEPTH, DIALECT, SchemaParts
 from smarthouse_api.errors import Invalid
 
 _SCHEMA_BYTES: Final = 64 << 10
@@ -49,7 +49,7 @@ class Checker:
             _meta().validate(plain)
         except ValueError as error:
             raise Invalid(complaint(error)) from error
-        parts = Parts(plain)
+        parts = SchemaParts(plain)
         looks = parts.most_looks()
         plain.pop("$id", None)
         plain.pop("$schema", None)

@@ -27,10 +27,10 @@ from smarthouse_api.access.keys import Owner
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable, own_copy
-from smarthouse_api.streams.blocks import entries
 from smarthouse_api.streams.catalogue import StreamCatalogue
-from smarthouse_api.streams.heads import Draft, Heads, Seen, space_of
+from smarthouse_api.streams.heads import Draft, Heads, HeadSnapshot, space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket, Stream
+from smarthouse_api.streams.packet_encoding import entries
 from smarthouse_api.streams.reading import PacketReader
 
 _ATTEMPTS: Final = 200
@@ -71,7 +71,7 @@ class Appending:
         self._replies, self._settings = replies, settings
         self._gate = threading.Lock()
         self._lines: dict[str, _Line] = {}
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, HeadSnapshot] = {}
 
     def append(
         self,

@@ -18,8 +18,8 @@ from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.catalogue import StreamCatalogue, StreamTombstone
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import Stream
-from smarthouse_api.streams.packet_store import PacketStore, Versioned
-from smarthouse_api.streams.retention import Retaining
+from smarthouse_api.streams.packet_store import PacketStore, VersionedManifest
+from smarthouse_api.streams.retention import PacketRetention
 from smarthouse_api.streams.sealing import Sealing
 from smarthouse_api.streams.sessions import downloads_of
 
@@ -46,7 +46,7 @@ class StreamsChores:
         heads: Heads,
         store: PacketStore,
         sealing: Sealing,
-        retaining: Retaining,
+        retaining: PacketRetention,
         leases: Leases,
     ) -> None:
         self._state, self._catalogue, self._heads, self._store = state, catalogue, heads, store
@@ -119,7 +119,7 @@ class StreamsChores:
         if (now := self._catalogue.get(stream.home_id, stream.module_id, stream.name)) is not None:
             self.maintain(now, is_over)
 
-    def _delete_retired(self, stream: Stream, found: Versioned) -> None:
+    def _delete_retired(self, stream: Stream, found: VersionedManifest) -> None:
         """Delete segments that nobody can be reading any more."""
         if found.manifest.retired:
             # A download that began before a segment retired holds a lease. One that began later does not know the segment.

@@ -16,9 +16,9 @@ from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unavailable
-from smarthouse_api.streams.blocks import Block
 from smarthouse_api.streams.catalogue import StreamCatalogue
 from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.packet_encoding import Block
 from smarthouse_api.streams.packet_formats import PACKET_FORMATS, PacketFormat
 from smarthouse_api.streams.reading import PacketRange, PacketReader, SegmentRange
 from smarthouse_api.streams.sessions import downloads_of
@@ -32,7 +32,7 @@ _SIGNED: Final = ("stream", "start", "stop", "format", "expires")
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class DownloadLocation:
     """Tells a client where to download a range: at the object store's own `url`, or else at the service's with `query`."""
 
     url: str | None
@@ -94,7 +94,7 @@ class Downloads:
         self._keyring, self._settings = keyring, settings
         self._slots = Slots(settings.downloads_at_once, "Too many downloads are under way; repeat it later")
 
-    def locate(self, stream: Stream, start: int, stop: int, format_: str) -> Located:
+    def locate(self, stream: Stream, start: int, stop: int, format_: str) -> DownloadLocation:
         """Make a URL for the packets that now have an index from `start` to `stop`.
 
         Raises `NotFound` if there is no packet, `Invalid` if there are too many for the format.
@@ -109,7 +109,7 @@ class Downloads:
         expires = str(int(time.time() + self._settings.url_seconds) + 1)
         query = dict(zip(_SIGNED, (stream.key, str(first), str(last), format_, expires), strict=True))
         url = self._presigned(stream, ranges) if PACKET_FORMATS[format_].encode is None else None
-        return Located(url, {**query, "signature": self._signature(query)})
+        return DownloadLocation(url, {**query, "signature": self._signature(query)})
 
     def open(self, home_id: int, module_id: str, name: str, query: Mapping[str, str]) -> Download:
         """Open the download that `locate` gave this query for. The caller closes it.

@@ -38,7 +38,7 @@ def space_of(stream_key: str) -> str:
     return f"stream-{stream_key}"
 
 
-class Open(msgspec.Struct, frozen=True):
+class OpenSession(msgspec.Struct, frozen=True):
     """Stores the open session of a stream, in the stream's head. start: the next index when the session was opened."""
 
     id: str
@@ -58,7 +58,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     packets: int = 0
     bytes: int = 0
     last_us: int | None = None
-    open: Open | None = None
+    open: OpenSession | None = None
 
 
 class KeptSession(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ kept_session, _head = msgspec.json.Decoder(KeptSession).decode, msgspec.json.Dec
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HeadSnapshot:
     """Holds a stream's head as it was read, with the versions that a commit expects.
 
     lease_version: `ABSENT` if there is no lease.
@@ -117,7 +117,7 @@ class Draft:
     packets in them, by index.
     """
 
-    seen: Seen
+    seen: HeadSnapshot
     head: Head = field(init=False)
     expect: dict[str, int] = field(default_factory=dict)
     puts: list[Put] = field(default_factory=list)
@@ -146,7 +146,7 @@ class Draft:
         """Open a session at the next index, or renew the one that this owner has open. Raises `InUse`."""
         self.own(owner)
         if self.head.open is None:
-            session = Open(new_session_id(self.head.next), self.head.next, owner, timeout_seconds)
+            session = OpenSession(new_session_id(self.head.next), self.head.next, owner, timeout_seconds)
         else:
             session = msgspec.structs.replace(self.head.open, timeout_seconds=timeout_seconds)
         self.head = msgspec.structs.replace(self.head, open=session)
@@ -196,10 +196,10 @@ class Draft:
         deletes = (LEASE,) if self._ended and not self._renewed else ()
         return Change(expect, tuple(puts), deletes, tuple(("packets", value) for value in self.appends))
 
-    def after(self, committed: Committed) -> Seen:
+    def after(self, committed: Committed) -> HeadSnapshot:
         """Return the stream as it looks once the change was made."""
         lease = committed.version if self._renewed else ABSENT if self._ended else self.seen.lease_version
-        return Seen(self.head, committed.version, lease)
+        return HeadSnapshot(self.head, committed.version, lease)
 
 
 class Heads:
@@ -208,7 +208,7 @@ class Heads:
     def __init__(self, state: StateStore) -> None:
         self._state = state
 
-    def look(self, stream: Stream) -> Seen:
+    def look(self, stream: Stream) -> HeadSnapshot:
         """Return the stream as it is now. Raises `NotFound` when it was deleted."""
         space = space_of(stream.key)
         found = self._state.get(space, HEAD)
@@ -216,9 +216,9 @@ class Heads:
             raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
         head = _head(found.value)
         lease = None if head.open is None else self._state.get(space, LEASE)
-        return Seen(head, found.version, ABSENT if lease is None else lease.version)
+        return HeadSnapshot(head, found.version, ABSENT if lease is None else lease.version)
 
-    def commit(self, stream: Stream, draft: Draft) -> Seen:
+    def commit(self, stream: Stream, draft: Draft) -> HeadSnapshot:
         """Make the change. Raises `Conflict` if the stream has changed since the look that the draft was made on."""
         return draft.after(self._state.commit(space_of(stream.key), draft.change()))
 

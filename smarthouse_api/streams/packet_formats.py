@@ -12,7 +12,7 @@ import pyarrow as pa
 from smarthouse_api.arrow.time_columns import TIMESTAMP, write_times
 from smarthouse_api.arrow.zip_stream import ZipMember, zip_stream
 from smarthouse_api.errors import Invalid
-from smarthouse_api.streams.blocks import Block
+from smarthouse_api.streams.packet_encoding import Block
 
 
 def _ndjson(blocks: Iterable[Block]) -> Iterator[bytes]:

@@ -24,9 +24,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Entry, ObjectStore, Put, SignsUrls, StateStore
-from smarthouse_api.streams.blocks import Block, index_bytes, index_of
 from smarthouse_api.streams.heads import BORN, space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream
+from smarthouse_api.streams.packet_encoding import Block, index_bytes, index_of
 
 LOG: Final = "packets"
 MOST_PACKETS: Final = 1 << 17
@@ -83,7 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"retired
     retired: dict[str, float] = {}
 
 
-class Versioned(NamedTuple):
+class VersionedManifest(NamedTuple):
     """Pairs a manifest with its document's version, which a commit then expects. `ABSENT`: nothing was sealed yet."""
 
     manifest: Manifest
@@ -100,10 +100,12 @@ class PacketStore:
     def __init__(self, state: StateStore, objects: ObjectStore) -> None:
         self._state, self._objects = state, objects
 
-    def manifest(self, stream: Stream) -> Versioned:
+    def manifest(self, stream: Stream) -> VersionedManifest:
         """Return the stream's manifest as it is now."""
         found = self._state.get(space_of(stream.key), _MANIFEST)
-        return Versioned(Manifest(), ABSENT) if found is None else Versioned(_manifest(found.value), found.version)
+        if found is None:
+            return VersionedManifest(Manifest(), ABSENT)
+        return VersionedManifest(_manifest(found.value), found.version)
 
     def segments(self, stream: Stream, start: int = 0) -> Iterator[Segment]:
         """Return the segments with a packet at `start` or above, ascending."""
@@ -115,7 +117,7 @@ class PacketStore:
     def replace(
         self,
         stream: Stream,
-        found: Versioned,
+        found: VersionedManifest,
         manifest: Manifest,
         *,
         added: Segment | None = None,
@@ -140,7 +142,7 @@ class PacketStore:
         self.drop(stream, found.manifest.sequence, manifest.sequence)
         return True
 
-    def delete_retired(self, stream: Stream, found: Versioned, before: float) -> None:
+    def delete_retired(self, stream: Stream, found: VersionedManifest, before: float) -> None:
         """Delete the segments that were retired before a time, in seconds since 1970."""
         retired = found.manifest.retired
         if dead := [id_ for id_, since in retired.items() if since < before]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from backends.ports import NoSuchObject, StateStore, StoreUnavailable
 from smarthouse_api.errors import NotFound, Unavailable
-from smarthouse_api.streams.blocks import Block, block, first_index
 from smarthouse_api.streams.heads import BORN, HEAD, Head, space_of
 from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.packet_encoding import Block, block, first_index
 from smarthouse_api.streams.packet_store import Manifest, PacketStore, Segment
 
 _BLOCK_BYTES: Final = 2 << 20

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.streams.blocks import Block, block
-from smarthouse_api.streams.heads import Seen
+from smarthouse_api.streams.heads import HeadSnapshot
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream, StreamRetention
-from smarthouse_api.streams.packet_store import Manifest, PacketStore, Segment, Versioned
+from smarthouse_api.streams.packet_encoding import Block, block
+from smarthouse_api.streams.packet_store import Manifest, PacketStore, Segment, VersionedManifest
 from smarthouse_api.streams.sessions import HOLDS, Sessions
 
 _SEGMENTS_AT_ONCE: Final = 500
@@ -63,7 +63,7 @@ class _Trimming:
         return count == len(packets)
 
 
-class Retaining:
+class PacketRetention:
     """Drops the packets that a stream's retention does not keep.
 
     Packets of held or open sessions, or being downloaded, stay.
@@ -72,7 +72,7 @@ class Retaining:
     def __init__(self, store: PacketStore, sessions: Sessions, metadata: Metadata) -> None:
         self._store, self._sessions, self._metadata = store, sessions, metadata
 
-    def apply(self, stream: Stream, seen: Seen, found: Versioned) -> bool:
+    def apply(self, stream: Stream, seen: HeadSnapshot, found: VersionedManifest) -> bool:
         """Hide the packets that are too many, too large or too old, and retire their segments.
 
         Return whether there were any.
@@ -94,7 +94,7 @@ class Retaining:
             self._sessions.forget_below(stream, manifest.floor)
         return is_less
 
-    def _begin(self, stream: Stream, seen: Seen, manifest: Manifest) -> _Trimming:
+    def _begin(self, stream: Stream, seen: HeadSnapshot, manifest: Manifest) -> _Trimming:
         wanted, head = stream.retention, seen.head
         packets, size = head.packets - manifest.dropped_packets, head.bytes - manifest.dropped_bytes
         before_us = microseconds(datetime.now(UTC)) - int((wanted.seconds or 0) * 1e6)
@@ -106,7 +106,7 @@ class Retaining:
             protected=self._protected(stream, seen),
         )
 
-    def _protected(self, stream: Stream, seen: Seen) -> int:
+    def _protected(self, stream: Stream, seen: HeadSnapshot) -> int:
         """The lowest index that somebody is using, or has asked to keep."""
         starts = [session.start for session in self._sessions.held(stream)]
         starts += [start for start, _ in self._sessions.downloads(stream)]

@@ -13,10 +13,10 @@ import msgspec
 from backends.ports import NoSuchObject
 from config.groups import StreamSettings
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.streams.blocks import Block, block, joined
-from smarthouse_api.streams.heads import Seen
+from smarthouse_api.streams.heads import HeadSnapshot
 from smarthouse_api.streams.model import Stream
-from smarthouse_api.streams.packet_store import MOST_PACKETS, Manifest, PacketStore, Segment, Versioned
+from smarthouse_api.streams.packet_encoding import Block, block, joined
+from smarthouse_api.streams.packet_store import MOST_PACKETS, Manifest, PacketStore, Segment, VersionedManifest
 
 
 class Sealing:
@@ -25,7 +25,7 @@ class Sealing:
     def __init__(self, store: PacketStore, settings: StreamSettings) -> None:
         self._store, self._settings = store, settings
 
-    def is_due(self, stream: Stream, seen: Seen, manifest: Manifest) -> bool:
+    def is_due(self, stream: Stream, seen: HeadSnapshot, manifest: Manifest) -> bool:
         """Return whether the log holds enough for a segment, or packets that are old enough."""
         if seen.head.bytes - manifest.bytes >= self._settings.segment_bytes:
             return True
@@ -33,7 +33,7 @@ class Sealing:
         before_us = microseconds(datetime.now(UTC)) - int(self._settings.tail_seconds * 1e6)
         return oldest is not None and int(block([oldest]).times_us[0]) <= before_us
 
-    def seal(self, stream: Stream, found: Versioned) -> bool:
+    def seal(self, stream: Stream, found: VersionedManifest) -> bool:
         """Make a segment of the oldest packets of the log. Return whether that was done.
 
         If two processes seal one stream, one fails and leaves nothing. A crash leaves orphaned objects, or sealed entries in

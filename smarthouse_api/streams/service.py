@@ -16,7 +16,7 @@ from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import Status, Stream
 from smarthouse_api.streams.packet_store import PacketStore
 from smarthouse_api.streams.reading import PacketReader
-from smarthouse_api.streams.retention import Retaining
+from smarthouse_api.streams.retention import PacketRetention
 from smarthouse_api.streams.sealing import Sealing
 from smarthouse_api.streams.sessions import Sessions
 from smarthouse_api.streams.tail import Tail
@@ -41,7 +41,7 @@ class Streams:
         self.metadata = Metadata(state, self.heads, settings)
         self.downloads = Downloads(self.catalogue, reader, leases, keyring, settings)
         self.tail = Tail(self.heads, reader, settings)
-        retaining = Retaining(self.store, self.sessions, self.metadata)
+        retaining = PacketRetention(self.store, self.sessions, self.metadata)
         self.chores = StreamsChores(state, self.catalogue, self.heads, self.store, sealing, retaining, leases)
 
     def delete(self, stream: Stream) -> None:

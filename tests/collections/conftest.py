@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from smarthouse_api.collections.accepting import Accepted
-from smarthouse_api.collections.catalogue import Settled
-from smarthouse_api.collections.model import TOPIC, Collection, Entry, define
+from smarthouse_api.collections.catalogue import SavedCollection
+from smarthouse_api.collections.model import TOPIC, Collection, TopicEntry, define
 from smarthouse_api.house import House
 
 NUMBERS = {"type": "object", "properties": {"value": {"type": "number"}}, "required": ["value"]}
@@ -26,15 +26,15 @@ class Keeper:
     def create(self, id_: str = "meters", **members: Any) -> Collection:
         return self.created(id_, **members).collection
 
-    def created(self, id_: str = "meters", **members: Any) -> Settled:
+    def created(self, id_: str = "meters", **members: Any) -> SavedCollection:
         return self.house.collections.catalogue.create(define({"id": id_, **members}))
 
     def accept(self, collection: Collection, *records: Any, **options: Any) -> Accepted:
         return self.house.collections.accepting.accept(collection, list(records), **options)
 
-    def entries(self, collection: Collection) -> list[Entry]:
+    def entries(self, collection: Collection) -> list[TopicEntry]:
         logged = self.house.state.read(collection.space, TOPIC)
-        return [msgspec.json.decode(one.value, type=Entry) for one in logged]
+        return [msgspec.json.decode(one.value, type=TopicEntry) for one in logged]
 
     def records(self, collection: Collection) -> list[Any]:
         """What the topic holds."""

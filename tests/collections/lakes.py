@@ -20,7 +20,7 @@ from config.settings import Settings
 from smarthouse_api.collections.catalogue import BORN, CollectionCatalogue
 from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.collections.dead_letters import DeadLetters
-from smarthouse_api.collections.model import TOPIC, Collection, Entry, define
+from smarthouse_api.collections.model import TOPIC, Collection, TopicEntry, define
 from smarthouse_api.collections.records import Records, Selection
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
 from smarthouse_api.coordination.idempotency import Replies
@@ -84,7 +84,7 @@ class Lake:
     def topic(self, collection: Collection) -> list[Any]:
         """The records that the log holds."""
         entries = (one.value for one in self.state.read(collection.space, TOPIC, limit=100_000) if one.value)
-        found = (msgspec.json.decode(value, type=Entry) for value in entries)
+        found = (msgspec.json.decode(value, type=TopicEntry) for value in entries)
         return [msgspec.json.decode(record) for entry in found for record in entry.records]
 
     def rows(self, collection: Collection) -> list[Row]:

@@ -18,10 +18,10 @@ import pytest
 from backends.ports import StoreUnavailable
 from config.groups import CollectionSettings
 from smarthouse_api.arrow.formats import Frame
-from smarthouse_api.collections import ranges as ranges_module
+from smarthouse_api.collections import read_plan
 from smarthouse_api.collections import records as records_module
 from smarthouse_api.collections.model import Collection, Position
-from smarthouse_api.collections.ranges import Range, Span, ranges
+from smarthouse_api.collections.read_plan import ReadBounds, SequenceRange, ranges
 from smarthouse_api.collections.records import Records, Selection
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import Invalid, NotFound, Unavailable
@@ -252,7 +252,7 @@ def test_times_are_told_apart_by_the_microsecond(
 def test_both_engines_read_the_same(
     embedded: Lake, spark: Engine, selection: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges_module, "MAX_ROWS", 60)
+    monkeypatch.setattr(read_plan, "MAX_ROWS", 60)
     collection = embedded.create()
     town(embedded, collection)
     other = Lake(embedded.state, embedded.objects, engine=spark)
@@ -264,7 +264,7 @@ def test_both_engines_read_the_same(
 @pytest.mark.parametrize("rows", [1, 10, 100])
 def test_many_parts_hold_what_one_holds(lake: Lake, collection: Collection, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     records = town(lake, collection)
-    monkeypatch.setattr(ranges_module, "MAX_ROWS", rows)
+    monkeypatch.setattr(read_plan, "MAX_ROWS", rows)
     assert lake.read(collection) == records
 
 
@@ -272,12 +272,12 @@ def test_a_part_that_is_too_large_is_parted(lake: Lake, collection: Collection, 
     """As where a file's rows are not spread evenly over its sequences."""
     records = town(lake, collection)
     monkeypatch.setattr(records_module, "_MOST_BYTES", 1)
-    asked: list[Range] = []
+    asked: list[SequenceRange] = []
     select = records_module.select_rows
 
-    def noted(span: Span, part: Range, columns: tuple[str, ...]) -> Any:
+    def noted(bounds: ReadBounds, part: SequenceRange, columns: tuple[str, ...]) -> Any:
         asked.append(part)
-        return select(span, part, columns)
+        return select(bounds, part, columns)
 
     monkeypatch.setattr(records_module, "select_rows", noted)
     assert lake.read(collection) == records
@@ -317,7 +317,7 @@ def files(*spans: tuple[int, int, int], key: str = "k", size: int = 100) -> pa.T
     )
 
 
-EVERYTHING = Span("k", Position(0, -1), Position((1 << 62) - 1, 0))
+EVERYTHING = ReadBounds("k", Position(0, -1), Position((1 << 62) - 1, 0))
 
 
 @pytest.mark.parametrize(
@@ -343,8 +343,8 @@ def test_ranges_hold_every_sequence_of_the_files_once(spans: list[tuple[int, int
 def test_ranges_are_of_about_the_size_that_is_sorted_at_once_but_for_the_first() -> None:
     found = [part.sequences for part in ranges(files((1, 1_000_000, 1_000_000)), EVERYTHING)]
     sizes = [last - first + 1 for first, last in found]
-    assert sizes[0] == ranges_module.MAX_ROWS // 16
-    assert sizes[0] < sizes[1] < sizes[2] == max(sizes) == ranges_module.MAX_ROWS
+    assert sizes[0] == read_plan.MAX_ROWS // 16
+    assert sizes[0] < sizes[1] < sizes[2] == max(sizes) == read_plan.MAX_ROWS
 
 
 def test_ranges_mind_the_bytes_too() -> None:
@@ -353,7 +353,7 @@ def test_ranges_mind_the_bytes_too() -> None:
 
 def test_ranges_of_other_collections_and_before_the_cursor_are_passed_over() -> None:
     there = pa.concat_tables([files((1, 50, 50), (40, 90, 50)), files((1, 500, 50), key="other")])
-    found = [part.sequences for part in ranges(there, Span("k", Position(60, 3), Position(80, 0)))]
+    found = [part.sequences for part in ranges(there, ReadBounds("k", Position(60, 3), Position(80, 0)))]
     assert (found[0][0], found[-1][1]) == (60, 80)
 
 
@@ -383,7 +383,7 @@ def test_a_collection_that_was_deleted_is_not_read(lake: Lake, collection: Colle
 def test_a_reading_under_way_is_broken_off_by_a_deletion(
     lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges_module, "MAX_ROWS", 10)
+    monkeypatch.setattr(read_plan, "MAX_ROWS", 10)
     town(lake, collection)
     found = lake.records.open(collection, Selection(), "jsonl")
     chunks = found.chunks
@@ -398,7 +398,7 @@ def test_a_reading_under_way_is_broken_off_by_a_deletion(
 def test_a_closed_reading_lets_everything_go(
     lake: Lake, collection: Collection, read: Callable[[Any], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges_module, "MAX_ROWS", 10)
+    monkeypatch.setattr(read_plan, "MAX_ROWS", 10)
     town(lake, collection)
     one = Records(lake.state, lake.chores, lake.table, lake.engine, CollectionSettings(reads_at_once=1))
     for _ in range(2):
@@ -453,7 +453,7 @@ def test_a_fault_at_the_first_row_is_told_when_opening(lake: Lake, collection: C
 
 
 def test_a_fault_in_the_middle_is_raised_there(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges_module, "MAX_ROWS", 10)
+    monkeypatch.setattr(read_plan, "MAX_ROWS", 10)
     town(lake, collection)
     one = Records(lake.state, lake.chores, lake.table, Failing(4), CollectionSettings(reads_at_once=1))
     with closing(one.open(collection, Selection(), "jsonl")) as found, pytest.raises(StoreUnavailable):
@@ -462,7 +462,7 @@ def test_a_fault_in_the_middle_is_raised_there(lake: Lake, collection: Collectio
 
 def test_memory_stays_bounded(embedded: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 40 MB of records, a few megabytes are in memory at a time."""
-    monkeypatch.setattr(ranges_module, "MAX_ROWS", 100)
+    monkeypatch.setattr(read_plan, "MAX_ROWS", 100)
     monkeypatch.setattr(records_module, "_READ_AHEAD_BYTES", 1)
     collection = embedded.create()
     chance = random.Random(1)

@@ -14,8 +14,8 @@ from backends.ports import Change, Committed, Conflict, Entry, StoreUnavailable
 from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused, TooLarge, Unavailable
 from smarthouse_api.house import House
-from smarthouse_api.streams.blocks import block, entries
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket
+from smarthouse_api.streams.packet_encoding import block, entries
 from tests.streams.conftest import ANNA, BEN, Given, Recorder, clock_ahead_by, made, now, numbered
 from tests.waiting import soon
 

@@ -56,7 +56,7 @@ def test_a_range_without_a_packet_is_a_404(caller: Caller) -> None:
 
 def test_the_object_stores_own_url_is_given_where_it_has_one(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     there = "https://objects.example/bucket/one?signed"
-    located = downloads.Located(there, {})
+    located = downloads.DownloadLocation(there, {})
     monkeypatch.setattr(downloads.Downloads, "locate", lambda *_: located)
     assert caller.get("/camera/data?start=0&stop=2").headers["Location"] == there
 

@@ -48,7 +48,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Span:
+class ReadBounds:
     """Limits a read of one collection to an interval of positions, and one of times.
 
     key: the collection's. after: exclusive. until, since_us, until_us: inclusive; times in microseconds since 1970.
@@ -61,7 +61,7 @@ class Span:
     until_us: int | None = None
 
     def holds(self, rows: pa.Table) -> pa.Table:
-        """Pick exactly the rows that belong to the span."""
+        """Pick exactly the rows that lie within the bounds."""
         sequence, position, time = (rows[name].cast(pa.int64()).to_numpy() for name in ("sequence", "position", "time"))
         after, until = self.after, self.until
         wanted = (sequence > after.sequence) | ((sequence == after.sequence) & (position > after.index))
@@ -74,52 +74,52 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Range:
+class SequenceRange:
     """Limits one part of a read, whose rows are sorted in memory. sequences, days: the first and the last."""
 
     sequences: tuple[int, int]
     days: tuple[date, date]
 
-    def halves(self) -> tuple[Range, Range] | None:
+    def halves(self) -> tuple[SequenceRange, SequenceRange] | None:
         """Split the range in two; None if it has one sequence only."""
         first, last = self.sequences
         if first == last:
             return None
         middle = (first + last) // 2
-        return Range((first, middle), self.days), Range((middle + 1, last), self.days)
+        return SequenceRange((first, middle), self.days), SequenceRange((middle + 1, last), self.days)
 
 
-def ranges(files: pa.Table, span: Span) -> Iterator[Range]:
-    """Split a snapshot into ascending ranges that can hold a row of the span. The first are small, so that a row comes soon.
+def ranges(files: pa.Table, bounds: ReadBounds) -> Iterator[SequenceRange]:
+    """Split a snapshot into ascending ranges that can hold a row within the bounds.
 
-    files: `DeltaTable.get_add_actions(flatten=True)`.
+    The first are small, so that a row comes soon. files: `DeltaTable.get_add_actions(flatten=True)`.
     """
-    files = files.filter(pc.equal(files["partition.collection"].cast(pa.string()), span.key))
-    files = that_can_match(files, _wanted(span))
+    files = files.filter(pc.equal(files["partition.collection"].cast(pa.string()), bounds.key))
+    files = that_can_match(files, _wanted(bounds))
     if not files.num_rows:
         return
-    low, high = _bounds(files)
+    low, high = _first_and_last(files)
     # As if a file's rows were spread evenly over its sequences; where they are not, a range is split when it is read.
     shares = shares_of(files, MAX_ROWS, MAX_BYTES) / (high - low + 1.0)
-    low, high = np.maximum(low, span.after.sequence), np.minimum(high, span.until.sequence)
+    low, high = np.maximum(low, bounds.after.sequence), np.minimum(high, bounds.until.sequence)
     days = files["partition.day"].cast(pa.int32()).to_numpy()
     for first, last in packed_sequences(low, high, shares):
         within = days[(low <= last) & (high >= first)]
-        yield Range((first, last), (_date(within.min()), _date(within.max())))
+        yield SequenceRange((first, last), (_date(within.min()), _date(within.max())))
 
 
-def select_rows(span: Span, part: Range, columns: tuple[str, ...]) -> exp.Select:
+def select_rows(bounds: ReadBounds, part: SequenceRange, columns: tuple[str, ...]) -> exp.Select:
     """Write the query for the rows of one range, in no order. It may give some whose time is just out of bounds."""
     collection, sequence, time = (exp.column(name) for name in ("collection", "sequence", "time"))
-    wanted: list[exp.Condition] = [collection.eq(span.key), within_days(part.days), sequence.between(*part.sequences)]
-    if span.since_us is not None:
-        wanted.append(time >= _nearest(span.since_us - _STATISTICS_US))
-    if span.until_us is not None:
-        wanted.append(time <= _nearest(span.until_us))
+    wanted: list[exp.Condition] = [collection.eq(bounds.key), within_days(part.days), sequence.between(*part.sequences)]
+    if bounds.since_us is not None:
+        wanted.append(time >= _nearest(bounds.since_us - _STATISTICS_US))
+    if bounds.until_us is not None:
+        wanted.append(time <= _nearest(bounds.until_us))
     return exp.select(*(exp.column(name) for name in columns)).from_(NAME).where(*wanted)
 
 
-def _bounds(files: pa.Table) -> tuple[Sequences, Sequences]:
+def _first_and_last(files: pa.Table) -> tuple[Sequences, Sequences]:
     """The first and the last sequence in each file; all that there are where it is not known."""
 
     def column(name: str, unknown: int) -> Sequences:
@@ -140,11 +140,11 @@ def _nearest(us: int) -> exp.Condition:
     return instant(min(max(us, FIRST_US), LAST_US))
 
 
-def _wanted(span: Span) -> list[Bound]:
-    bounds = (
-        ("max.sequence", span.after.sequence, True),
-        ("min.sequence", span.until.sequence, False),
-        ("max.time", None if span.since_us is None else span.since_us - _STATISTICS_US, True),
-        ("min.time", None if span.until_us is None else span.until_us + _STATISTICS_US, False),
+def _wanted(bounds: ReadBounds) -> list[Bound]:
+    limits = (
+        ("max.sequence", bounds.after.sequence, True),
+        ("min.sequence", bounds.until.sequence, False),
+        ("max.time", None if bounds.since_us is None else bounds.since_us - _STATISTICS_US, True),
+        ("min.time", None if bounds.until_us is None else bounds.until_us + _STATISTICS_US, False),
     )
-    return [Bound(name, pa.scalar(value, pa.int64()), is_least) for name, value, is_least in bounds if value is not None]
+    return [Bound(name, pa.scalar(value, pa.int64()), is_least) for name, value, is_least in limits if value is not None]

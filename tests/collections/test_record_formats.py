@@ -18,7 +18,7 @@ import pytest
 from smarthouse_api.arrow import parquet, slices
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.time_columns import TIMESTAMP
-from smarthouse_api.collections.encoding import RECORD_FORMATS, RecordRows
+from smarthouse_api.collections.record_formats import RECORD_FORMATS, RecordRows
 
 AT = datetime(2026, 11, 21, 17, 0, 0, 123456, UTC)
 AT_TEXT = "2026-11-21T17:00:00.123456Z"
