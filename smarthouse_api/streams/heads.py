@@ -73,7 +73,7 @@ class KeptSession(msgspec.Struct, frozen=True):
         return Session(id_, self.start, self.stop, self.author)
 
 
-kept_session, _head = msgspec.json.Decoder(KeptSession).decode, msgspec.json.Decoder(Head).decode
+kept_session, read_head = msgspec.json.Decoder(KeptSession).decode, msgspec.json.Decoder(Head).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ class Heads:
         found = self._state.get(space, HEAD)
         if found is None:
             raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
-        head = _head(found.value)
+        head = read_head(found.value)
         lease = None if head.open is None else self._state.get(space, LEASE)
         return HeadSnapshot(head, found.version, ABSENT if lease is None else lease.version)
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from backends.ports import NoSuchObject, StateStore, StoreUnavailable
 from smarthouse_api.errors import NotFound, Unavailable
-from smarthouse_api.streams.heads import BORN, HEAD, Head, space_of
+from smarthouse_api.streams.heads import BORN, HEAD, Head, read_head, space_of
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.packet_encoding import Block, block, first_index
 from smarthouse_api.streams.packet_store import Manifest, PacketStore, Segment
@@ -20,7 +19,6 @@ _BLOCK_BYTES: Final = 2 << 20
 _SHORT_LOG: Final = 64
 _ATTEMPTS: Final = 16
 _FAR: Final = 100
-_head = msgspec.json.Decoder(Head).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +201,7 @@ class PacketReader:
     def _log(self, stream: Stream, manifest: Manifest) -> LogRange | None:
         """The whole log, as the head counts it: only the first entry is read."""
         found = self._state.get(space_of(stream.key), HEAD)
-        head = Head() if found is None else _head(found.value)
+        head = Head() if found is None else read_head(found.value)
         oldest = self.store.entry(stream, manifest.sequence) if head.next > manifest.next else None
         if oldest is None:
             return None
