@@ -13,12 +13,13 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.collections.catalogue import BORN, look_for
-from smarthouse_api.collections.checking import are_clear, normalized, uniformity
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.deduplication import NewRecords, find_new
 from smarthouse_api.collections.fast_path import UniformRecords
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection, TopicEntry, entries
+from smarthouse_api.collections.record_times import are_clear, normalized
 from smarthouse_api.collections.schemas import faults_of
+from smarthouse_api.collections.uniformity import uniformity
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable

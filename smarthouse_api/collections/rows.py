@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from smarthouse_api.arrow.time_columns import TIMESTAMP, read_times
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.collections.checking import read_instant
 from smarthouse_api.collections.model import Collection, TopicEntry, read_entry
+from smarthouse_api.collections.record_times import read_instant
 from smarthouse_api.collections.table import RECORDS
 
 _DIGEST_BYTES: Final = 8

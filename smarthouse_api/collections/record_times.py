@@ -1,10 +1,8 @@
-"""Checks of records besides their schema: times are converted to UTC, and records of different shapes give warnings."""
+"""The times of records: they are read, and converted to UTC with warnings about unclear ones."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator
 from math import isfinite
 from operator import itemgetter
 from types import NoneType
@@ -16,6 +14,7 @@ import pyarrow.compute as pc
 
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import FIRST_US, LAST_US, RECORD, ReadTime, read_time
+from smarthouse_api.collections.warning_texts import MOST_NAMED, and_more, quoted, short
 
 Record = dict[str, Any]
 
@@ -40,13 +39,9 @@ _CHUNK: Final = 1_000
 _FEW: Final = 50
 """Below so many, to look at each is quicker than to call Arrow."""
 
-_NAMED: Final = 3
-_SHAPES: Final = 4
 _NAIVE: Final = "has no offset; it was taken as UTC"
 _DAY: Final = "has no time of day; it was taken as midnight UTC"
 _NO_TIME: Final = "is no time; it was kept as it is"
-
-_TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
 
 
 def read_instant(value: Any) -> int | None:
@@ -103,20 +98,6 @@ def _values(records: list[Record], name: str) -> list[Any]:
         return list(map(itemgetter(name), records))
     except KeyError:
         return [record.get(name) for record in records]
-
-
-def uniformity(records: Sequence[Record]) -> list[str]:
-    """Warn of records that differ from the first in their members' names, or in the JSON type that a member had before.
-
-    A null is of every type. At most five warnings; the last one counts the rest.
-    """
-    if len(records) < 2 or _is_uniform(records):
-        return []
-    differing = list(_differing(records).items())
-    warnings = [f"data[{first}]{_and_more(count)}: {difference}" for difference, (first, count) in differing[:_SHAPES]]
-    if rest := sum(count for _, (_, count) in differing[_SHAPES:]):
-        warnings.append(f"data[{differing[_SHAPES][1][0]}]{_and_more(rest)}: different in other ways")
-    return warnings
 
 
 def _read(text: str) -> ReadTime | None:
@@ -199,62 +180,8 @@ def _in_utc(value: str) -> tuple[str, str | None]:
 
 def _warnings(name: str, values: list[Any], unclear: dict[str, list[int]]) -> Iterator[str]:
     for what, indexes in unclear.items():
-        for index in indexes[:_NAMED]:
-            yield f"data[{index}]: {_short(name)} {_quoted(values[index])} {what}"
-        more = len(indexes) - _NAMED
+        for index in indexes[:MOST_NAMED]:
+            yield f"data[{index}]: {short(name)} {quoted(values[index])} {what}"
+        more = len(indexes) - MOST_NAMED
         if more > 0:
-            yield f"data[{indexes[_NAMED]}]{_and_more(more)}: {_short(name)} {what}"
-
-
-def _and_more(count: int) -> str:
-    return f" and {count - 1} more" if count > 1 else ""
-
-
-def _is_uniform(records: Sequence[Record]) -> bool:
-    """Whether all have the same members, each of one type. A column at a time is quicker than a record at a time."""
-    first = records[0]
-    if {len(first)} != set(map(len, records)):
-        return False
-    try:
-        columns = (set(map(type, map(itemgetter(name), records))) for name in first)
-        return all(len({_TYPES.get(kind) for kind in kinds} - {None}) <= 1 for kinds in columns)
-    except KeyError:
-        return False
-
-
-def _differing(records: Sequence[Record]) -> dict[str, list[int]]:
-    """The ways in which records differ: each with the first index and the count of its records."""
-    first = records[0]
-    types: dict[str, str] = {}
-    told: dict[tuple[Any, ...], str] = {}
-    differing: dict[str, list[int]] = {}
-    for index, record in enumerate(records):
-        shape = (*record, *map(type, record.values()))
-        difference = told.get(shape)
-        if difference is None:
-            difference = told[shape] = "; ".join(islice(_differences(first, record, types), _NAMED))
-        if difference:
-            differing.setdefault(difference, [index, 0])[1] += 1
-    return differing
-
-
-def _differences(first: Record, record: Record, types: dict[str, str]) -> Iterator[str]:
-    """How a record differs from the first, and from the types that members had before, which it adds to."""
-    kinds = {name: kind for name, value in record.items() if (kind := _TYPES.get(type(value))) is not None}
-    other = [(name, kind) for name, kind in kinds.items() if types.setdefault(name, kind) != kind]
-    yield from (
-        f"it has no {_quoted(name)}, which data[0] has" for name in islice((n for n in first if n not in record), _NAMED)
-    )
-    yield from (f"it has {_quoted(name)}, which data[0] has not" for name in record if name not in first)
-    yield from (f"{_quoted(name)} is {kind}, before it was {types[name]}" for name, kind in other)
-
-
-def _quoted(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return "{…}" if isinstance(value, dict) else "[…]"
-    return _short(json.dumps(value[:50] if isinstance(value, str) else value, ensure_ascii=False, default=str))
-
-
-def _short(text: str) -> str:
-    cut = text if len(text) <= 50 else f"{text[:49]}…"
-    return cut if cut.isprintable() else "".join(sign if sign.isprintable() else "�" for sign in cut)
+            yield f"data[{indexes[MOST_NAMED]}]{and_more(more)}: {short(name)} {what}"

@@ -1,4 +1,4 @@
-"""The times of records, and whether the records of a request are of one shape."""
+"""The times of records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smarthouse_api.collections.checking import normalized, read_instant, uniformity
+from smarthouse_api.collections.record_times import normalized, read_instant
 
 NOON = 1_735_732_800_000_000
 MANY = 60
@@ -187,51 +187,6 @@ def test_the_first_three_of_a_kind_are_named_and_the_rest_counted() -> None:
     ]
     assert warnings[6] == "data[6] and 5 more: t has no offset; it was taken as UTC"
     assert warnings[10] == "data[15]: t has no time of day; it was taken as midnight UTC"
-
-
-@pytest.mark.parametrize(
-    "records",
-    [
-        [],
-        [{}],
-        [{"a": 1}],
-        [{}, {}],
-        [{"a": 1, "b": "x"}, {"b": "y", "a": 2}],
-        [{"a": 1}, {"a": 1.5}, {"a": None}, {"a": 2}],
-        [{"a": None}, {"a": "x"}, {"a": None}, {"a": "y"}],
-        [{"a": {"x": 1}}, {"a": {"y": []}}],
-    ],
-)
-def test_records_of_one_shape_give_no_warning(records: list[dict[str, Any]]) -> None:
-    assert uniformity(records) == []
-
-
-@pytest.mark.parametrize(
-    ("records", "warning"),
-    [
-        ([{"a": 1, "b": 2}, {"a": 1}], 'data[1]: it has no "b", which data[0] has'),
-        ([{"a": 1}, {"a": 1}, {"a": 1, "c": 1}], 'data[2]: it has "c", which data[0] has not'),
-        ([{"a": 1}, {"b": 1}], 'data[1]: it has no "a", which data[0] has; it has "b", which data[0] has not'),
-        ([{"a": 1}, {"a": "1"}], 'data[1]: "a" is a string, before it was a number'),
-        ([{"a": None}, {"a": 1}, {"a": True}], 'data[2]: "a" is a boolean, before it was a number'),
-        ([{"a": []}, {"a": {}}], 'data[1]: "a" is an object, before it was an array'),
-        ([{"a": 1}, {"a": "1"}, {"a": 1}, {"a": "2"}], 'data[1] and 1 more: "a" is a string, before it was a number'),
-    ],
-)
-def test_a_difference_is_said_with_its_place(records: list[dict[str, Any]], warning: str) -> None:
-    assert uniformity(records) == [warning]
-
-
-def test_at_most_five_warnings_and_the_last_counts_the_rest() -> None:
-    warnings = uniformity([{"a": 1}, *({f"b{index}": 1} for index in range(1_000))])
-    assert len(warnings) == 5
-    assert warnings[-1] == "data[5] and 995 more: different in other ways"
-
-
-def test_a_warning_stays_short_whatever_the_names_are() -> None:
-    first = {f"{index}{'p' * 500}": 1 for index in range(500)}
-    warnings = uniformity([first, {"\n\x00\ud800" * 500: 1}])
-    assert all(len(warning) < 300 and warning.isprintable() for warning in warnings)
 
 
 @pytest.mark.parametrize("place", [0, 17, 39])
