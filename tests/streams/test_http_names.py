@@ -288,8 +288,9 @@ def test_a_name_arrives_over_a_socket_as_it_is(shared_server: Server, authorizat
 
 
 def test_a_path_may_come_with_its_host(shared_server: Server, authorization: dict[str, str]) -> None:
-    path = "http://here.example/homes/1/smartModules/absolute/streams/a%2Fb?x=/"
+    path = "http://here.example/homes/1/smartModules/absolute/streams/a%2Fb"
     assert exchanged(shared_server, "PUT", path, authorization)[2]["name"] == "a/b"
+    assert exchanged(shared_server, "GET", f"{path}?x=/", authorization)[2]["name"] == "a/b"
 
 
 @pytest.mark.parametrize(
