@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from backends.ports import StoreError, StoreUnfit
 from backends.registry import faults, unfit
 from config.settings import Settings, SettingsError
 
@@ -17,6 +18,9 @@ try:
     settings = Settings.from_env(None, faults)
 except SettingsError as fault:
     sys.exit(str(fault))
+
+# A worker that exits so stops gunicorn: it would otherwise be started again for ever.
+_BOOT_ERROR = 3
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 workers = settings.server.workers
@@ -62,9 +66,21 @@ def on_starting(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     house = worker.wsgi.extensions["smarthouse"]
+    _refuse_unfit_stores(house, worker.log)
     _show_first_key(house, worker.log)  # before anything else of this process may touch the stores
     if settings.server.housekeeping == "api":
         house.housekeeper.start()
+
+
+def _refuse_unfit_stores(house: Any, log: Any) -> None:
+    """End the service if a newer version wrote a store. A store that does not answer yet is asked again later."""
+    try:
+        house.formats.settle()
+    except StoreUnfit as fault:
+        log.critical("Not started: %s", fault)
+        sys.exit(_BOOT_ERROR)
+    except StoreError as fault:
+        log.warning("The format of the stores is not known yet: %s", fault)
 
 
 def _show_first_key(house: Any, log: Any) -> None:

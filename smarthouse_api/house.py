@@ -10,6 +10,7 @@ from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.store_formats import StoreFormats
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.health import Check, conditions
 from smarthouse_api.housekeeping import Housekeeper
@@ -32,6 +33,7 @@ class House:
             self.engine = open_engine(settings.lake.engine_url)
         except ValueError as fault:
             raise SettingsError(f"SMARTHOUSE_ENGINE_URL: {fault}") from None
+        self.formats = StoreFormats(self.state, self.objects)
         self.access, self.rates = Access(self.state), Rates(settings.access)
         self.leases, keyring = Leases(self.state, settings.server.lease_seconds), Keyring(self.state)
         replies = Replies(self.state, settings.requests.idempotency_hours * 3600)
@@ -42,7 +44,7 @@ class House:
         self.forgetting = Forgetting(*stores, self.states, self.streams, self.access, self.leases, settings.forgetting)
         self.restoring = Restoring(self.states, self.streams, self.forgetting)
         chores = self.states.chores, self.streams.chores, self.collections.chores
-        self.housekeeper = Housekeeper(self.objects, self.forgetting, *chores, self.leases, settings.lake)
+        self.housekeeper = Housekeeper(self.formats, self.objects, self.forgetting, *chores, self.leases, settings.lake)
 
     def begin(self) -> str | None:
         """Make what a new installation begins with. Return its first key to the one caller who comes first.
@@ -72,6 +74,7 @@ class House:
         checks = [
             Check("state", self.state.check),
             Check("objects", self.objects.check),
+            Check("format", self.formats.condition, needs_stores=True),
             Check("lake", self.states.table.condition, needs_stores=True),
         ]
         if self.settings.lake.engine_url != "embedded":

@@ -16,6 +16,7 @@ from backends.ports import ObjectStore, StoreError
 from config.groups import LakeSettings
 from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
+from smarthouse_api.coordination.store_formats import StoreFormats
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.states.chores import StatesChores
@@ -38,6 +39,7 @@ class Housekeeper:
 
     def __init__(
         self,
+        formats: StoreFormats,
         objects: ObjectStore,
         forgetting: Forgetting,
         states: StatesChores,
@@ -46,7 +48,7 @@ class Housekeeper:
         leases: Leases,
         settings: LakeSettings,
     ) -> None:
-        self._objects, self._forgetting, self._leases = objects, forgetting, leases
+        self._formats, self._objects, self._forgetting, self._leases = formats, objects, forgetting, leases
         self._states, self._streams, self._collections = states, streams, collections
         self._interval_seconds = settings.curate_interval_seconds
         self._stopping = threading.Event()
@@ -91,12 +93,15 @@ class Housekeeper:
     def keep(self) -> bool:
         """Do each chore once, if it is due and no other process is doing it; whether there is more to do at once.
 
-        If a chore fails, the others still have their turn.
+        If a chore fails, the others still have their turn. No chore touches stores of a format that this version does not know.
         """
         self._turn_was_short = False
+        if not _attempted(self._formats.settle):
+            return False
         for chore in (
             self._forgetting.try_purge,
             partial(self._take_turn, self._states.curate),
+            partial(self._take_turn, self._states.move),
             partial(self._take_turn, self._states.compact),
             partial(self._take_turn, self._streams.run),
             self._collections.purge,

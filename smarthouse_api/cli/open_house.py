@@ -19,6 +19,7 @@ Answer = TypeVar("Answer")
 def opened_house() -> Iterator[House]:
     """Open the house that the environment's settings describe. A fault in the settings ends the program with a message."""
     # Here, so that `--help` is quick, and the environment is set before Arrow is imported.
+    from backends.ports import StoreError, StoreUnfit
     from backends.registry import faults, unfit
     from config.settings import Settings, SettingsError
     from smarthouse_api.house import House
@@ -32,6 +33,12 @@ def opened_house() -> Iterator[House]:
     if told := unfit(settings.stores):
         raise click.ClickException("\n".join(told))
     log_to_stderr(settings.server.log_level)
+    try:
+        house.formats.settle()
+    except StoreUnfit as fault:
+        raise click.ClickException(str(fault)) from None
+    except StoreError:
+        pass  # the command says so, if it needs the store
     try:
         yield house
     finally:
