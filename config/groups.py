@@ -122,6 +122,9 @@ class ExportSettings(Group):
         "stable", "Choose `stable`, or `rotating` for other pseudonyms in each export.", "stable", "rotating"
     )
     min_homes: int = count(5, "Number of homes that `strict` privacy needs to publish a type and unit.")
+    enrolled_after_days: int = count(
+        7, "Let `strict` privacy count a home once it has sent data on this many days.", variable="enrolled_after_days"
+    )
     license: str = text(
         "notspecified",
         "Set the licence of the exported datasets, by its CKAN id, such as `cc-by`.",

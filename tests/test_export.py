@@ -9,7 +9,7 @@ import re
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -43,6 +43,8 @@ COLUMNS = [
     "last_changed",
     "last_updated",
     "received",
+    "utc_offset",
+    "time",
     "attributes",
 ]
 EVERYTHING = f"/api/export/dataset?formats={','.join(FORMATS)}"
@@ -318,17 +320,20 @@ def test_a_time_after_9999_counts_as_unknown_and_the_arrival_stands_for_it(clien
     assert (row["last_changed"], row["last_updated"]) == (None, None)
 
 
-def test_a_record_goes_by_its_last_change_else_its_last_update_else_its_arrival(client: FlaskClient) -> None:
+def test_a_record_goes_by_its_last_update_else_its_last_change_else_its_arrival(client: FlaskClient) -> None:
     both = {"last_changed": "2026-01-01T00:00:00+00:00", "last_updated": "2026-01-02T00:00:00+00:00"}
     send(
         client,
-        state("sensor.changed", "changed") | both,
+        state("sensor.both", "both") | both,
+        state("sensor.changed", "changed") | both | {"last_updated": None},
         state("sensor.updated", "updated") | both | {"last_changed": None},
         state("sensor.arrived", "arrived") | {"last_changed": None, "last_updated": None},
     )
-    assert told(client, "?date_to=2026-01-01") == ["changed"]
-    assert told(client, "?date_from=2026-01-02&date_to=2026-01-02") == ["updated"]
+    assert told(client, "?date_from=2026-01-02&date_to=2026-01-02") == ["both", "updated"]
+    assert told(client, "?date_from=2026-01-01&date_to=2026-01-01") == ["changed"]
     assert told(client, "?date_from=2026-01-03") == ["arrived"]
+    assert told(client, "?time_field=changed&date_to=2026-01-01") == ["both", "changed"]
+    assert told(client, "?time_field=changed&date_from=2026-01-02&date_to=2026-01-02") == ["updated"]
 
 
 def test_the_dates_go_by_the_arrival_where_that_is_asked_for(client: FlaskClient) -> None:
@@ -341,8 +346,10 @@ def test_the_dates_go_by_the_arrival_where_that_is_asked_for(client: FlaskClient
 
 
 @pytest.mark.parametrize("given", ["", "CHANGED", "arrival", "time"])
-def test_another_time_field_is_a_400_that_names_both(client: FlaskClient, given: str) -> None:
-    assert_problem(fetch(client, f"/api/export/json?time_field={given}"), 400, "time_field: Must be one of: changed, received")
+def test_another_time_field_is_a_400_that_names_them_all(client: FlaskClient, given: str) -> None:
+    assert_problem(
+        fetch(client, f"/api/export/json?time_field={given}"), 400, "time_field: Must be one of: updated, changed, received"
+    )
 
 
 # Nothing to export
@@ -391,7 +398,7 @@ def test_the_metadata_tells_the_effective_filters(client: FlaskClient) -> None:
         "date_to": "2026-03-09",
         "types": '["sensor","light"]',
         "units": '["°C"]',
-        "time_field": "changed",
+        "time_field": "updated",
         "formats": '["json"]',
         "privacy": "standard",
         "pseudonyms": "stable",
@@ -451,7 +458,7 @@ def test_a_row_says_what_was_uploaded(client: FlaskClient) -> None:
     (row,) = exported(client)
     assert list(row) == COLUMNS
     assert re.fullmatch("home_[0-9a-f]+", row.pop("home"))
-    assert before <= datetime.fromisoformat(row.pop("received")) <= datetime.now(UTC)
+    assert before.date() <= date.fromisoformat(row.pop("received")) <= datetime.now(UTC).date()
     assert row == {
         "entity_id": "sensor.kitchen",
         "type": "sensor",
@@ -461,6 +468,8 @@ def test_a_row_says_what_was_uploaded(client: FlaskClient) -> None:
         "device_class": "temperature",
         "last_changed": "2026-03-01T12:00:00.500000Z",
         "last_updated": "2026-03-01T12:00:01.000000Z",
+        "utc_offset": 0,
+        "time": "2026-03-01T12:00:01.000000Z",
         "attributes": {"unit_of_measurement": "°C", "device_class": "temperature"},
     }
 
@@ -537,7 +546,8 @@ def test_a_home_that_was_forgotten_and_came_back_is_another(client: FlaskClient)
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"export_privacy": "strict", "export_min_homes": 1}, {"export_pseudonyms": "rotating"}]
+    "changes",
+    [{}, {"export_privacy": "strict", "export_min_homes": 1, "enrolled_after_days": 1}, {"export_pseudonyms": "rotating"}],
 )
 def test_no_name_of_a_home_but_its_pseudonym_is_in_an_export(make_client: Clients, changes: dict[str, Any]) -> None:
     client = make_client(**changes)
@@ -574,7 +584,7 @@ def test_only_allow_listed_attributes_are_published(client: FlaskClient) -> None
 
 
 def test_a_strict_house_replaces_every_object_part_and_joins_them_within_a_home(make_client: Clients) -> None:
-    client = make_client(export_privacy="strict", export_min_homes=2)
+    client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
     for home in (HOME, OTHER_HOME):
         send(client, state("sensor.ann", "1"), state("sensor.ann", "2"), state("sensor.bob", "3"), home=home)
     found = exported(client)
@@ -587,23 +597,38 @@ def test_a_strict_house_replaces_every_object_part_and_joins_them_within_a_home(
 
 
 def test_a_strict_house_publishes_a_type_and_unit_only_from_so_many_homes_on(make_client: Clients) -> None:
-    client = make_client(export_privacy="strict", export_min_homes=2)
+    client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
     send(client, state("sensor.a", "shared", unit_of_measurement="K"), state("sensor.b", "alone", unit_of_measurement="V"))
     send(client, state("sensor.a", "shared", unit_of_measurement="K"), state("light.a", "alone"), home=OTHER_HOME)
     assert told(client) == ["shared", "shared"]
     assert fetch(client, "/api/export/json?types=light").status_code == 204
 
 
-def test_a_strict_house_counts_the_homes_that_pass_the_filters(make_client: Clients) -> None:
-    client = make_client(export_privacy="strict", export_min_homes=2)
-    send(client, state(value="1", at="2026-03-01T12:00:00+00:00"))
-    send(client, state(value="2", at="2026-03-02T12:00:00+00:00"), home=OTHER_HOME)
-    assert len(exported(client)) == 2
+def test_a_strict_house_counts_the_homes_of_each_day_whatever_the_filters(make_client: Clients) -> None:
+    client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    send(client, state(value="1", at="2026-03-01T12:00:00+00:00"), state(value="2", at="2026-03-02T12:00:00+00:00"))
+    send(client, state(value="3", at="2026-03-02T12:00:00+00:00"), home=OTHER_HOME)
+    assert sorted(told(client)) == ["2", "3"]
     assert fetch(client, "/api/export/json?date_to=2026-03-01").status_code == 204
 
 
+THIRD_HOME = "33333333-3333-4333-8333-333333333333"
+
+
+def test_a_strict_house_counts_only_homes_that_have_sent_data_on_enough_days(make_client: Clients) -> None:
+    client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=2)
+    at = datetime(2026, 3, 2, 13, tzinfo=UTC)
+    for home, days in ((HOME, 2), (OTHER_HOME, 1), (THIRD_HOME, 1)):
+        for day in range(days):
+            upload = Upload(home, payload(state(value=str(day), at=f"1999-01-01T0{day}:00:00+00:00"), state("sensor.x", "1")))
+            house_of(client).states.uploads.receive(upload, at + timedelta(days=day))
+    assert fetch(client, "/api/export/json").status_code == 204
+    house_of(client).states.uploads.receive(Upload(OTHER_HOME, payload(state(value="2"))), at + timedelta(days=9))
+    assert {row["entity_id"] for row in exported(client, "?date_from=2026-03-01")} != set()
+
+
 def test_a_strict_house_counts_no_home_that_was_forgotten(make_client: Clients) -> None:
-    client = make_client(export_privacy="strict", export_min_homes=2, purge_delay_seconds=3600)
+    client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1, purge_delay_seconds=3600)
     send(client, state())
     send(client, state(), home=OTHER_HOME)
     assert len(exported(client)) == 2

@@ -62,9 +62,12 @@ class FiltersSchema(Schema):
     types = CommaSeparatedField("Home Assistant domains; exact match, case-insensitive", [])
     units = CommaSeparatedField("Units of measurement; exact match, case-sensitive", [], is_whole=True)
     time_field = fields.String(
-        load_default="changed",
-        validate=validate.OneOf(["changed", "received"]),
-        metadata={"description": "The time that the dates filter: the record's own, or its arrival"},
+        load_default="updated",
+        validate=validate.OneOf(["updated", "changed", "received"]),
+        metadata={
+            "description": "The time that the dates filter: `updated` is the row's `time`, `changed` is `last_changed` or else"
+            " `time`, `received` is when the state change arrived first"
+        },
     )
     metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})
     fresh = fields.Boolean(

@@ -61,7 +61,7 @@ class SchemaRows:
         key = f'"{field.name}":'
         if field.name in self._objects:
             return Cell(key, "", f"{key}null")
-        if pa.types.is_floating(field.type):
+        if pa.types.is_floating(field.type) or pa.types.is_integer(field.type):
             return Cell(key, "", f"{key}null")
         return Cell(f'{key}"', '"', f"{key}null", r'["\\\x00-\x1f\x{85}\x{2028}\x{2029}]', _json_escaped)
 

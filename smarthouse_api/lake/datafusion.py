@@ -26,6 +26,7 @@ class DataFusion(Postgres):
             exp.UnixToTime: lambda self, node: (
                 f"""arrow_cast({self.sql(node, "this")}, 'Timestamp(Microsecond, Some("UTC"))')"""
             ),
+            exp.UnixMicros: lambda self, node: f"arrow_cast({self.sql(node, 'this')}, 'Int64')",
         }
 
 

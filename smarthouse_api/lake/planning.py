@@ -23,6 +23,7 @@ from sqlglot import exp
 _FIRST_SHARE: Final = 1 / 16
 _GROWTH: Final = 4
 _LEAST_SHARE: Final = 1e-300
+_DAY_US: Final = 86_400_000_000
 
 Sequences = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
@@ -116,3 +117,9 @@ def within_days(days: tuple[date, date]) -> exp.Condition:
 def instant(us: int) -> exp.Condition:
     """Write a timestamp in UTC as SQL, exact for the years 1 to 9999. us: microseconds since 1970."""
     return exp.UnixToTime(this=exp.Literal.number(us), scale=exp.Literal.number(6))
+
+
+def day_number(at: exp.Condition) -> exp.Condition:
+    """Count a time's UTC day since 1970, as a floating-point number: no engine's time zone is asked."""
+    us = exp.cast(exp.UnixMicros(this=at.copy()), "double")
+    return exp.Floor(this=us / exp.Literal.number(_DAY_US))

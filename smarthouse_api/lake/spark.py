@@ -245,5 +245,6 @@ def _location(uri: str) -> str:
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Cast a batch to the types that its columns have in the table."""
-    return batch.cast(pa.schema([(name, schema.field(name).type) for name in batch.schema.names]))
+    """Cast the columns of a batch that are the table's to the types that they have there."""
+    types = {field.name: field.type for field in schema}
+    return batch.cast(pa.schema([(field.name, types.get(field.name, field.type)) for field in batch.schema]))

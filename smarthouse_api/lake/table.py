@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from backends.ports import ObjectStore, StoreUnavailable
@@ -117,8 +117,26 @@ class LakeTable:
         return None
 
     def open_or_create(self) -> DeltaTable:
-        """Open the latest snapshot to write to, and create the table if it does not exist."""
-        return self.open() or self._create()
+        """Open the latest snapshot to write to it, with all columns of the present format. The caller holds the lease."""
+        table = self.open()
+        if table is None:
+            return self._create()
+        if missing := self._missing(table):
+            with lake_faults():
+                table.alter.add_columns(missing)
+                table.alter.set_table_properties(self._statistics())
+        return table
+
+    def open_current(self, wait_seconds: float) -> DeltaTable | None:
+        """Open the latest snapshot to read it, with all columns of the present format; None if no row was ever written.
+
+        wait_seconds: how long to wait for the writer's lease if columns must be added. Raises `TimeoutError`.
+        """
+        table = self.open()
+        if table is None or not self._missing(table):
+            return table
+        with self.writing(wait_seconds):
+            return self.open_or_create()
 
     def held(self, snapshot: DeltaTable, logs: Iterable[str]) -> dict[str, int]:
         """Return for each log the sequence up to which a snapshot holds all its entries; 0 if it holds none."""
@@ -181,11 +199,12 @@ class LakeTable:
         if table is None:
             return False
         merged = False
-        for partition in _crowded(files_of(table), self._layout.partitions, least_files, datetime.now(UTC).date()):
+        today = datetime.now(UTC).date()
+        for partition, rows in _crowded(
+            files_of(table), self._layout.partitions, least_files, lambda one: self._is_over(one, today)
+        ):
             lease.check()
-            of_it = [(name, "=", str(value)) for name, value in zip(self._layout.partitions, partition, strict=True)]
-            with lake_faults():
-                table.optimize.compact(partition_filters=of_it, writer_properties=self._writer)
+            self._merge(table, partition, rows)
             merged = True
             if interrupted():
                 break
@@ -199,9 +218,32 @@ class LakeTable:
                 self._layout.schema,
                 mode="ignore",
                 partition_by=list(self._layout.partitions),
-                configuration={**CONFIGURATION, "delta.dataSkippingStatsColumns": ",".join(self._layout.statistics)},
+                configuration={**CONFIGURATION, **self._statistics()},
                 storage_options=location.storage_options,
             )
+
+    def _statistics(self) -> dict[str, str]:
+        return {"delta.dataSkippingStatsColumns": ",".join(self._layout.statistics)}
+
+    def _missing(self, table: DeltaTable) -> list[Field]:
+        """List the columns that the table lacks because an earlier version made it."""
+        there = {field.name for field in table.schema().fields}
+        return Schema.from_arrow(pa.schema([field for field in self._layout.schema if field.name not in there])).fields
+
+    def _is_over(self, partition: Mapping[str, Any], today: date) -> bool:
+        """Whether hardly a row will be added to a partition. It is merged then even if it has two files."""
+        return bool(partition["day"] < today)
+
+    def _merge(self, table: DeltaTable, partition: Mapping[str, Any], rows: int) -> None:
+        """Merge the files of a partition into one. rows: how many it has."""
+        of_it = [(name, "=", str(value)) for name, value in partition.items()]
+        with lake_faults():
+            table.optimize.compact(partition_filters=of_it, writer_properties=self._writer)
+
+    def _replace(self, table: DeltaTable, rows: pa.Table, predicate: str) -> None:
+        """Put rows in the place of all that a predicate chooses. delta-rs refuses it if another has added such rows."""
+        with lake_faults():
+            write_deltalake(table, rows, mode="overwrite", predicate=predicate, writer_properties=self._writer)
 
 
 def files_of(snapshot: DeltaTable) -> pa.Table:
@@ -210,17 +252,24 @@ def files_of(snapshot: DeltaTable) -> pa.Table:
         return pa.RecordBatchReader.from_stream(snapshot.get_add_actions(flatten=True)).read_all()
 
 
-def _crowded(files: pa.Table, partitions: tuple[str, ...], least_files: int, today: date) -> list[tuple[Any, ...]]:
-    """Choose the partitions worth merging. Of past days: those with more than one file, since hardly a row will be added.
-    Of today: those with many files, the largest of which holds at most half of the bytes, so that a row is rewritten a
+def _crowded(
+    files: pa.Table, partitions: tuple[str, ...], least_files: int, is_over: Callable[[Mapping[str, Any]], bool]
+) -> list[tuple[dict[str, Any], int]]:
+    """Choose the partitions worth merging, each with its number of rows. Of those that are over: those with more than one file.
+    Of the others: those with many files, the largest of which holds at most half of the bytes, so that a row is rewritten a
     logarithmic number of times; and those with far too many files.
     """
     names = [f"partition.{name}" for name in partitions]
-    sizes: list[tuple[str, str]] = [("size_bytes", "count"), ("size_bytes", "max"), ("size_bytes", "sum")]
+    figures: list[tuple[str, str]] = [
+        ("size_bytes", "count"),
+        ("size_bytes", "max"),
+        ("size_bytes", "sum"),
+        ("num_records", "sum"),
+    ]
     crowded = []
-    for one in files.group_by(names).aggregate(sizes).to_pylist():
+    for one in files.group_by(names).aggregate(figures).to_pylist():
+        partition = {name: one[f"partition.{name}"] for name in partitions}
         count, is_spread = one["size_bytes_count"], 2 * one["size_bytes_max"] <= one["size_bytes_sum"]
-        is_over = one["partition.day"] < today
-        if (is_over and count > 1) or (count >= least_files and (is_spread or count >= 8 * least_files)):
-            crowded.append(tuple(one[name] for name in names))
-    return sorted(crowded)
+        if (count > 1 and is_over(partition)) or (count >= least_files and (is_spread or count >= 8 * least_files)):
+            crowded.append((partition, one["num_records_sum"]))
+    return sorted(crowded, key=lambda found: tuple(found[0].values()))

@@ -30,7 +30,7 @@ class StatesChores:
         self._uploads, self._homes, self._table, self._is_purging = uploads, homes, table, is_purging
         self._curator = Curator(table, settings, _BATCH_ENTRIES)
         self._compaction = Compaction(table, settings.compact_files)
-        self._may_compact = True
+        self._may_compact = self._may_be_outdated = True
 
     def flush(self) -> None:
         """Return once the lake holds everything that was acknowledged before the call, no matter which process writes it.
@@ -57,9 +57,22 @@ class StatesChores:
                 if not self._is_purging():
                     self._compaction.compact(lease, is_over)
 
+    def move(self, is_over: Callable[[], bool]) -> None:
+        """Bring rows that an earlier version wrote to their place in the lake, some days at a time, except during a purge."""
+        if not self._may_be_outdated or self._is_purging() or (lease := self._table.try_write()) is None:
+            return
+        with lease:
+            while partitions := self._table.outdated():
+                self._table.move(lease, partitions)
+                self._compaction.expect_dead()
+                if is_over():
+                    return
+            self._may_be_outdated = False
+
     def expect_dead(self) -> None:
-        """Note that crashed writers may have left files behind. The next compaction removes them."""
+        """Note what a process of before may have left: files of crashed writers, and rows of an earlier version."""
         self._compaction.expect_dead()
+        self._may_be_outdated = True
 
     def _rows(self) -> StateRows:
         return StateRows(self._uploads, self._homes, self._table)

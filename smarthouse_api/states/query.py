@@ -1,156 +1,213 @@
-"""Exports as SQL: a tree built by sqlglot, never text, rendered for whichever engine runs it."""
+"""Exports as SQL: a tree built by sqlglot, never text, rendered for whichever engine runs it.
+
+A row that an earlier version wrote, in a bucket below `OWN_DAY`, has an outdated `time`, type and unit. It is asked for by a
+time that is made of its columns, and `Filters.keep` looks at the rest once it is `renewed`.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
-from itertools import pairwise
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlglot import exp
 
+from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.lake.planning import Bound, instant, packed_keys, shares_of, that_can_match, within_days
-from smarthouse_api.states.records.schema import ROWS
+from smarthouse_api.lake.planning import Bound, day_number, instant, packed_keys, shares_of, that_can_match
+from smarthouse_api.states.records.placement import LATE, OWN_DAY
+from smarthouse_api.states.records.rows import folded_unit
+from smarthouse_api.states.records.schema import STATES
 
 MAX_SORTED_ROWS = 65_536
 MAX_SORTED_BYTES = 6 << 20
 _ROWS_PER_ROW_OF_A_UNIT = 4
+_DAY: Final = timedelta(days=1)
+_READ: Final = tuple(name for name in STATES.names if name != "day")
+_OUTDATED: Final = exp.column("bucket") < OWN_DAY
+_TIME: Final = exp.column("time")
+_OUTDATED_TIME: Final = exp.Coalesce(
+    this=exp.column("last_updated"), expressions=[exp.column("last_changed"), exp.column("received")]
+)
+OWN_TIME: Final = exp.Case(ifs=[exp.If(this=_OUTDATED, true=_OUTDATED_TIME)], default=_TIME)
+"""A row's own time, whichever version wrote the row."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Chooses the rows of an export by day, Home Assistant domain and unit, and writes the choice as an SQL condition.
+    """Selects the rows of an export.
 
-    since, until: first and last UTC day, both inclusive. types: Home Assistant domains, lower case. units: exact. An empty one
-    admits all. time_field: `changed` compares the record's own time, `received` its arrival.
+    since, until: first and last UTC day, both inclusive. types: Home Assistant domains, lower case. units: compared after
+    `folded_unit`. Empty: all. time_field: which time the days filter. `updated` is the row's `time`, `changed` is
+    `last_changed` or else `time`, `received` is when the state change arrived first.
     """
 
     since: date | None = None
     until: date | None = None
     types: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
-    time_field: str = "changed"
+    time_field: str = "updated"
+
+    @property
+    def span(self) -> tuple[date, date]:
+        """The first and the last day that rows may have as their own, inclusive."""
+        if self.time_field != "updated":
+            return date.min, date.max
+        return self.since or date.min, self.until or date.max
 
     def condition(self) -> exp.Condition:
-        column = exp.column("received" if self.time_field == "received" else "time")
-        wanted: list[exp.Condition] = []
-        if self.since is not None:
-            wanted.append(column >= instant(microseconds(datetime.combine(self.since, time.min, UTC))))
-        if self.until is not None:
-            wanted.append(column <= instant(microseconds(datetime.combine(self.until, time.max, UTC))))
+        """Make the condition on the columns that all repeats of a state change have alike; `keep` is for the rest."""
+        wanted = self.times(_TIME)
         if self.types:
             wanted.append(exp.column("type").isin(*self.types))
         if self.units:
-            wanted.append(exp.column("unit").isin(*self.units))
+            wanted.append(exp.column("unit_nfkc").isin(*self._folded()))
         return exp.and_(*wanted) if wanted else exp.true()
+
+    def times(self, own: exp.Condition) -> list[exp.Condition]:
+        """Make the conditions on the times of a row. own: its own time."""
+        if self.time_field == "received":
+            return within(exp.column("received"), date.min, self.until or date.max)
+        at = own if self.time_field == "updated" else exp.Coalesce(this=exp.column("last_changed"), expressions=[own])
+        return within(at, self.since or date.min, self.until or date.max)
+
+    def keep(self, rows: pa.RecordBatch, *, renewed: bool) -> pa.RecordBatch:
+        """Leave out what a query cannot: what arrived before `since`, once no row is a repeat, and what was renewed."""
+        kept = []
+        if self.time_field == "received" and self.since is not None:
+            kept.append(pc.greater_equal(rows.column("received"), pa.scalar(_start(self.since), TIMESTAMP)))
+        if renewed and self.types:
+            kept.append(_is_one_of(rows.column("type"), self.types))
+        if renewed and self.units:
+            kept.append(_is_one_of(rows.column("unit_nfkc"), self._folded()))
+        for chosen in kept[1:]:
+            kept[0] = pc.and_(kept[0], chosen)
+        return rows.filter(kept[0]) if kept else rows
+
+    def _folded(self) -> list[str]:
+        return sorted(set(map(folded_unit, self.units)))
 
 
 @dataclass(frozen=True)
 class ExportPart:
-    """Bounds an export's memory: only the rows of one part are sorted together. A part is days, buckets of a day, or homes.
+    """Names rows that are read together: those of some own days, both inclusive. share: 1 is as much as is sorted at once."""
 
-    days, buckets: the first and the last. homes: the first internal key that belongs to the part, and the first that does not.
+    first: date
+    last: date
+    share: float = 1.0
+
+    def times(self, own: exp.Condition) -> list[exp.Condition]:
+        return within(own, self.first, self.last)
+
+
+def parts(files: pa.Table, filters: Filters, count_days: Callable[[], Mapping[date, int]]) -> Iterator[ExportPart]:
+    """Plan the parts of a snapshot that can hold a wanted row, in the order of an export. Together they cover the filter's
+    days.
+
+    files: `files_of` the snapshot. count_days: counts the rows of each own day outside the buckets of own days; it is asked
+    only if these are many.
     """
-
-    days: tuple[date, date]
-    buckets: tuple[int, int] | None = None
-    homes: tuple[str, str] | None = None
-
-    def condition(self) -> exp.Condition:
-        wanted = [within_days(self.days)]
-        if self.buckets is not None:
-            wanted.append(exp.column("bucket").between(*self.buckets))
-        if self.homes is not None:
-            begin, end = self.homes
-            wanted += [exp.column("home") >= begin, exp.column("home") < end]
-        return exp.and_(*wanted)
-
-
-def parts(files: pa.Table, filters: Filters) -> Iterator[ExportPart]:
-    """Yield the parts of a snapshot that can hold a wanted row, in the order of an export.
-
-    files: `DeltaTable.get_add_actions(flatten=True)`.
-    """
+    old, new = _split(files, pc.less(files["partition.bucket"], OWN_DAY))
+    files = pa.concat_tables([old, that_can_match(new, _bounds(filters))])  # what files tell of outdated rows is no bound
+    if not len(files):
+        return
     # Few rows have one of some units: larger parts, and fewer queries, then hold no more.
     thinned = _ROWS_PER_ROW_OF_A_UNIT if filters.units else 1
-    shares: dict[date, dict[int, float]] = {}
-    files = that_can_match(files, _bounds(filters))
-    places = (files[name].to_pylist() for name in ("partition.day", "partition.bucket"))
-    for day, bucket, share in zip(*places, shares_of(files, MAX_SORTED_ROWS, MAX_SORTED_BYTES).tolist(), strict=True):
-        buckets = shares.setdefault(day, {})
-        buckets[bucket] = buckets.get(bucket, 0.0) + share / thinned
-    for days in packed_keys({day: sum(buckets.values()) for day, buckets in shares.items()}):
-        if sum(sum(shares[day].values()) for day in days) <= 1:
-            yield ExportPart((days[0], days[-1]))
-            continue
-        (day,) = days
-        for some in packed_keys(shares[day]):
-            span = (some[0], some[-1])
-            yield from _ranges((day, day), span, math.ceil(sum(shares[day][bucket] for bucket in some)))
+    shares: dict[date, float] = defaultdict(float)
+    bucket = files["partition.bucket"]
+    daily, others = _split(files, pc.and_(pc.greater_equal(bucket, OWN_DAY), pc.less(bucket, LATE)))
+    for day, share in zip(daily["partition.day"].to_pylist(), _shares(daily, thinned), strict=True):
+        shares[day] += share
+    if (left := sum(_shares(others, thinned))) > 1:
+        counts = count_days()
+        for day, count in counts.items():
+            shares[day] += left * count / max(1, sum(counts.values()))
+    elif left:
+        shares[min(shares, default=max(filters.span[0], date(1970, 1, 1)))] += left
+    yield from _covering(filters.span, shares)
 
 
-def _ranges(days: tuple[date, date], buckets: tuple[int, int], count: int) -> Iterator[ExportPart]:
-    """Split buckets of a day into `count` parts of about one size: keys are random, so equal ranges hold equal shares."""
-    if count == 1:
-        yield ExportPart(days, buckets)
-        return
-    bounds = [f"{(i << 32) // count:08x}" for i in range(count)] + ["g"]
-    yield from (ExportPart(days, buckets, (begin, end)) for begin, end in pairwise(bounds))
+def _split(files: pa.Table, chosen: pa.ChunkedArray) -> tuple[pa.Table, pa.Table]:
+    return files.filter(chosen), files.filter(pc.invert(chosen))
 
 
-def select_rows(
-    part: ExportPart, filters: Filters, hidden: Iterable[str], groups: Sequence[tuple[str, str | None]] | None
-) -> exp.Select:
-    """Select the rows of one part, in no order: the columns of `ROWS`, with the home's internal key, and `time`.
+def _shares(files: pa.Table, thinned: int) -> list[float]:
+    return [share / thinned for share in shares_of(files, MAX_SORTED_ROWS, MAX_SORTED_BYTES).tolist()]
 
-    hidden: homes to leave out. groups: the only (type, unit) pairs to publish; None for all.
+
+def _covering(span: tuple[date, date], shares: Mapping[date, float]) -> Iterator[ExportPart]:
+    """Put days together to parts that leave no day of the span out: a row of a day that was not counted is in one of them."""
+    packs = list(packed_keys(shares))
+    begins = [span[0], *(pack[0] for pack in packs[1:])]
+    ends = [*(begin - _DAY for begin in begins[1:]), span[1]]
+    for begin, end, pack in zip(begins, ends, packs, strict=True):
+        yield ExportPart(begin, end, sum(shares[day] for day in pack))
+
+
+def is_outdated(files: pa.Table) -> bool:
+    """Tell whether a snapshot has rows that an earlier version wrote. files: `files_of` it."""
+    return bool(pc.any(pc.less(files["partition.bucket"], OWN_DAY)).as_py())
+
+
+def select_rows(part: ExportPart, filters: Filters, hidden: Iterable[str], *, outdated: bool) -> exp.Select:
+    """Select the rows of one part, in no order: all columns of `STATES` but the day.
+
+    hidden: homes to leave out. outdated: whether the snapshot has rows of an earlier version.
     """
-    wanted = [part.condition(), *_visible(filters, hidden)]
-    if groups is not None:
-        wanted.append(_one_of_the_groups(groups))
-    return exp.select(*(exp.column(name) for name in (*ROWS.names, "time"))).from_("states").where(*wanted)
+    wanted = exp.and_(*part.times(_TIME), filters.condition())
+    if outdated:
+        of_old = exp.and_(_OUTDATED, *part.times(_OUTDATED_TIME), *filters.times(_OUTDATED_TIME))
+        wanted = exp.or_(exp.and_(exp.not_(_OUTDATED), wanted), of_old)
+    return exp.select(*map(exp.column, _READ)).from_("states").where(wanted, *visible(hidden))
 
 
-def select_groups(filters: Filters, hidden: Iterable[str], min_homes: int) -> exp.Select:
-    """Select the (type, unit) pairs among the wanted rows that at least `min_homes` homes have."""
-    homes_seen = exp.Count(this=exp.Distinct(expressions=[exp.column("home")]))
+def select_days(filters: Filters) -> exp.Select:
+    """Count the rows outside the buckets of own days, for each own day: `own_day`, counted since 1970, and `found`."""
+    number = day_number(OWN_TIME)
     return (
-        exp.select(exp.column("type"), exp.column("unit"))
+        exp.select(number.as_("own_day"), exp.Count(this=exp.Star()).as_("found"))
         .from_("states")
-        .where(*_visible(filters, hidden))
-        .group_by(exp.column("type"), exp.column("unit"))
-        .having(homes_seen >= min_homes)
+        .where(exp.or_(_OUTDATED, exp.column("bucket") >= LATE), *within(OWN_TIME, *filters.span))
+        .group_by(number)
     )
 
 
-def _visible(filters: Filters, hidden: Iterable[str]) -> list[exp.Condition]:
-    """Make the conditions that a row passes the filters and is of no hidden home."""
+def visible(hidden: Iterable[str]) -> list[exp.Condition]:
+    """Make the condition that a row is of no hidden home."""
     homes = sorted(hidden)
-    return [filters.condition(), *([exp.not_(exp.column("home").isin(*homes))] if homes else [])]
+    return [exp.not_(exp.column("home").isin(*homes))] if homes else []
 
 
-def _one_of_the_groups(groups: Sequence[tuple[str, str | None]]) -> exp.Condition:
-    """Make one term for each type, not for each pair: engines take seconds to plan a hundred alternatives."""
-    units: dict[str, list[str | None]] = {}
-    for type_, unit in groups:
-        units.setdefault(type_, []).append(unit)
-    return exp.or_(*(exp.and_(exp.column("type").eq(type_), _has_one_of_the_units(some)) for type_, some in units.items()))
+def _start(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
 
 
-def _has_one_of_the_units(units: Sequence[str | None]) -> exp.Condition:
-    named = [unit for unit in units if unit is not None]
-    wanted: list[exp.Condition] = [exp.column("unit").isin(*named)] if named else []
-    if len(named) < len(units):
-        wanted.append(exp.column("unit").is_(exp.null()))
-    return exp.or_(*wanted)
+def within(at: exp.Condition, first: date, last: date) -> list[exp.Condition]:
+    """Make the conditions that a time lies in these days. The first and the last day that there are bound nothing."""
+    wanted = list[exp.Condition]()
+    if first != date.min:
+        wanted.append(at >= instant(microseconds(_start(first))))
+    if last != date.max:
+        wanted.append(at < instant(microseconds(_start(last + _DAY))))
+    return wanted
+
+
+def _is_one_of(column: pa.DictionaryArray, values: Iterable[str]) -> pa.BooleanArray:
+    return pc.is_in(column.dictionary, pa.array(values, pa.string())).take(column.indices).fill_null(False)
 
 
 def _bounds(filters: Filters) -> list[Bound]:
-    """Bound the files' days of arrival, or the span of their records' own times."""
-    first, last = ("partition.day",) * 2 if filters.time_field == "received" else ("min.time", "max.time")
-    since = [] if filters.since is None else [Bound(last, pa.scalar(filters.since, pa.date32()), is_least=True)]
-    until = [] if filters.until is None else [Bound(first, pa.scalar(filters.until, pa.date32()), is_least=False)]
-    return since + until
+    """Bound the files by their statistics of the time that the days filter. Repeats may have arrived after the last day."""
+    if filters.time_field == "changed":
+        return []
+    bounds = list[Bound]()
+    name = "time" if filters.time_field == "updated" else "received"
+    if filters.since is not None and name == "time":
+        bounds.append(Bound("max.time", pa.scalar(filters.since, pa.date32()), is_least=True))
+    if filters.until is not None:
+        bounds.append(Bound(f"min.{name}", pa.scalar(filters.until, pa.date32()), is_least=False))
+    return bounds

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from backends.ports import Entry, NoSuchObject, StoreUnavailable
@@ -16,7 +15,8 @@ from smarthouse_api.coordination.queue import Turn
 from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.payload.decoding import Decoded
-from smarthouse_api.states.records.schema import STATES, bucket_of
+from smarthouse_api.states.records.placement import bucket_of
+from smarthouse_api.states.records.rows import states_of
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Pending, Uploads, read_pending
 
@@ -90,21 +90,16 @@ class StateRows(RowMaker[Part]):
 
 def to_states(payloads: Sequence[Pending], decoded: Decoded) -> pa.Table:
     """Make rows of `STATES` of the records of several payloads."""
-    records = decoded.table
 
     def of_payload(values: list[object], type_: pa.DataType) -> pa.Array:
         return pa.array(values, type_).take(decoded.payload)
 
-    received = of_payload([pending.received_us for pending in payloads], TIMESTAMP)
-    columns = {name: records[name] for name in records.schema.names}
-    columns |= {
-        "day": received.cast(pa.date32()),
-        "bucket": of_payload([bucket_of(pending.home) for pending in payloads], pa.int32()),
-        "home": of_payload([pending.home for pending in payloads], pa.string()),
-        "received": received,
-        "time": pc.coalesce(records["last_changed"], records["last_updated"], received),
-    }
-    return pa.table([columns[name] for name in STATES.names], schema=STATES)
+    return states_of(
+        decoded.table,
+        home=of_payload([pending.home for pending in payloads], pa.string()),
+        share=of_payload([bucket_of(pending.home) for pending in payloads], pa.int32()),
+        received=of_payload([pending.received_us for pending in payloads], TIMESTAMP),
+    )
 
 
 def _pending(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Pending]]:

@@ -35,9 +35,13 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.engine_registry import open_engine
 from smarthouse_api.lake.table import CONFIGURATION, files_of
 from smarthouse_api.states import query as lake_query
-from smarthouse_api.states.export.order import ordered
-from smarthouse_api.states.query import ExportPart, Filters, parts, select_groups, select_rows
-from smarthouse_api.states.records.schema import ROWS, STATES, bucket_of
+from smarthouse_api.states.groups import select_groups
+from smarthouse_api.states.query import ExportPart, Filters, is_outdated, parts, select_days, select_rows
+from smarthouse_api.states.records.placement import bucket_of
+from smarthouse_api.states.records.rows import states_of
+from smarthouse_api.states.records.schema import RECORDS, STATES
+from smarthouse_api.states.records.sorting import encoded, in_order
+from smarthouse_api.states.renewal import renewed
 from tests.conftest import ROOT, Environment, house_of, unzipped
 from tests.lake.sail import SailServer
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, free_port, missing
@@ -79,7 +83,7 @@ NASTY = {
 
 def row(**values: Any) -> Row:
     """A row of the lake; its day, bucket and time follow from the rest."""
-    whole = {
+    return {
         "home": "00000001",
         "entity_id": "sensor.a",
         "type": "sensor",
@@ -93,8 +97,6 @@ def row(**values: Any) -> Row:
         "attributes": "{}",
         **values,
     }
-    at = whole["last_changed"] or whole["last_updated"] or whole["received"]
-    return {"day": whole["received"].date(), "bucket": bucket_of(whole["home"]), "time": at, **whole}
 
 
 def town(count: int = 6_000, seed: int = 1) -> list[Row]:
@@ -123,8 +125,45 @@ def town(count: int = 6_000, seed: int = 1) -> list[Row]:
     return rows
 
 
+def coherent(rows: list[Row]) -> list[Row]:
+    """The rows with what follows from a state change as it does follow."""
+    told = '{"unit_of_measurement":"K","device_class":"power"'
+    return [
+        {
+            **one,
+            "type": one["entity_id"].partition(".")[0],
+            "value": 1.5 if one["state"] == "1.5" else None,
+            "unit": "K",
+            "device_class": "power",
+            "attributes": told + (',"min":1}' if "min" in one["attributes"] else "}"),
+        }
+        for one in rows
+        if "'" not in one["type"]
+    ]
+
+
+def placed(rows: list[Row]) -> pa.Table:
+    """Rows as the present version writes them."""
+    return states_of(
+        pa.Table.from_pylist(rows, RECORDS),
+        home=pa.array([one["home"] for one in rows], pa.string()),
+        share=pa.array([bucket_of(one["home"]) for one in rows], pa.int32()),
+        received=pa.array([one["received"] for one in rows], TIMESTAMP),
+    )
+
+
+def outdated(rows: list[Row]) -> pa.Table:
+    """Rows as version 0.2 wrote them: by the day of arrival, with another time, and without the newer columns."""
+
+    def as_it_was(one: Row) -> Row:
+        at = one["last_changed"] or one["last_updated"] or one["received"]
+        return {**one, "day": one["received"].date(), "bucket": bucket_of(one["home"]), "time": at}
+
+    return pa.Table.from_pylist([as_it_was(one) for one in rows], STATES)
+
+
 def write(table: DeltaTable, rows: list[Row]) -> None:
-    write_deltalake(table, pa.Table.from_pylist(rows, STATES), mode="append")
+    write_deltalake(table, placed(rows), mode="append")
 
 
 def new_table(folder: Path) -> DeltaTable:
@@ -135,8 +174,9 @@ def texts(batches: Iterator[pa.RecordBatch]) -> list[str]:
     return sorted(one["state"] for batch in batches for one in batch.to_pylist())
 
 
-A_DAY = ExportPart((FIRST_DAY, FIRST_DAY))
-EVERYTHING = select_rows(ExportPart((date.min, date.max)), Filters(), (), None)
+A_DAY = ExportPart(FIRST_DAY, FIRST_DAY)
+ALL_DAYS = ExportPart(date.min, date.max)
+EVERYTHING = select_rows(ALL_DAYS, Filters(), (), outdated=False)
 ENDLESS = sqlglot.parse_one("SELECT CAST(id AS STRING) AS state FROM RANGE(100000000000)", dialect="spark")
 assert isinstance(ENDLESS, exp.Select)
 
@@ -175,6 +215,16 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> DeltaTable:
     return table
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> DeltaTable:
+    """The same rows, half of which were written by an earlier version, and many by both."""
+    table = new_table(tmp_path_factory.mktemp("mixed"))
+    rows = town()
+    write_deltalake(table, outdated(rows[:4_000]), mode="append")
+    write(table, rows[2_000:])
+    return table
+
+
 @pytest.fixture
 def few(tmp_path: Path) -> DeltaTable:
     table = new_table(tmp_path / "few")
@@ -190,10 +240,8 @@ def few(tmp_path: Path) -> DeltaTable:
 def test_a_text_means_itself(request: pytest.FixtureRequest, nasty_table: DeltaTable, engine: str, nasty: str) -> None:
     one = EmbeddedEngine() if engine == "embedded" else request.getfixturevalue("spark")
     name = next(name for name, text in NASTY.items() if text == nasty)
-    assert texts(one.stream(nasty_table, select_rows(A_DAY, Filters(units=(nasty,)), (), None))) == [name]
-    assert texts(one.stream(nasty_table, select_rows(A_DAY, Filters(types=(nasty,)), (), None))) == []
-    groups = select_rows(A_DAY, Filters(), (), [("sensor", nasty)])
-    assert texts(one.stream(nasty_table, groups)) == [name]
+    assert texts(one.stream(nasty_table, select_rows(A_DAY, Filters(units=(nasty,)), (), outdated=False))) == [name]
+    assert texts(one.stream(nasty_table, select_rows(A_DAY, Filters(types=(nasty,)), (), outdated=False))) == []
 
 
 @pytest.fixture(scope="module")
@@ -217,41 +265,74 @@ FILTERS = {
 }
 
 
+def read(engine: Engine, table: DeltaTable, filters: Filters, hidden: list[str]) -> list[Row]:
+    """The rows of a snapshot, part by part, in order."""
+    files = files_of(table)
+    old = is_outdated(files)
+
+    def count_days() -> dict[date, int]:
+        found = [one for batch in engine.stream(table, select_days(filters)) for one in batch.to_pylist()]
+        return {date(1970, 1, 1) + timedelta(days=int(one["own_day"])): one["found"] for one in found}
+
+    rows = list[Row]()
+    for part in parts(files, filters, count_days):
+        found = list(engine.stream(table, select_rows(part, filters, hidden, outdated=old)))
+        if found and old:
+            found = renewed(pa.Table.from_batches(found)).to_batches()
+        if (together := encoded(found)) is not None:
+            rows += filters.keep(in_order(together), renewed=old).to_pylist()
+    return rows
+
+
 @pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
+@pytest.mark.parametrize("snapshot", ["crowded", "mixed"])
 def test_both_engines_give_the_same_rows_in_the_same_order(
-    spark: Engine, crowded: DeltaTable, filters: Filters, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, spark: Engine, snapshot: str, filters: Filters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 300)
-    hidden = [row["home"] for row in town(3)]
-    found: list[list[Row]] = []
-    for engine in (EmbeddedEngine(), spark):
-        whole = [
-            ordered(engine.stream(crowded, select_rows(part, filters, hidden, None))) for part in asked_for(crowded, filters)
-        ]
-        found.append([one for batch in whole if batch for one in batch.to_pylist()])
+    table, hidden = request.getfixturevalue(snapshot), [row["home"] for row in town(3)]
+    found = [read(engine, table, filters, hidden) for engine in (EmbeddedEngine(), spark)]
     assert found[0] == found[1]
     assert bool(found[0]) is (filters != FILTERS["nothing"])
     assert not {one["home"] for one in found[0]} & set(hidden)
 
 
-def asked_for(table: DeltaTable, filters: Filters) -> list[ExportPart]:
-    """Parts of every kind: days, buckets and homes."""
-    return [ExportPart(part.days, part.buckets, part.homes) for part in parts(files_of(table), filters)]
+@pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
+def test_rows_of_an_earlier_version_are_read_as_those_of_this_one(
+    filters: Filters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 100)
+    rows = coherent(town(1_200))
+    old, both, new = (new_table(tmp_path / name) for name in ("old", "both", "new"))
+    write_deltalake(old, outdated(rows), mode="append")
+    write_deltalake(both, outdated(rows[:800]), mode="append")
+    write(both, rows[400:])
+    write(new, rows)
+
+    def told(table: DeltaTable) -> list[Row]:
+        return [{**one, "bucket": None} for one in read(EmbeddedEngine(), table, filters, [])]
+
+    assert told(old) == told(both) == told(new)
 
 
 @pytest.mark.parametrize("least", [1, 18, 20, 21])
-def test_both_engines_find_the_same_groups(spark: Engine, crowded: DeltaTable, least: int) -> None:
-    query = select_groups(Filters(types=("sensor", "light")), ["ffffffff"], least)
+@pytest.mark.parametrize("days", [1, 4, 5])
+def test_both_engines_find_the_same_groups(spark: Engine, crowded: DeltaTable, least: int, days: int) -> None:
+    query = select_groups((date.min, date.max), ["ffffffff"], least, days)
     found = [
-        sorted((repr(one["type"]), repr(one["unit"])) for batch in engine.stream(crowded, query) for one in batch.to_pylist())
+        sorted(
+            (int(one["own_day"]), one["type"], repr(one["unit_nfkc"]))
+            for batch in engine.stream(crowded, query)
+            for one in batch.to_pylist()
+        )
         for engine in (EmbeddedEngine(), spark)
     ]
     assert found[0] == found[1]
-    assert bool(found[0]) is (least <= 20)
+    assert bool(found[0]) is (least <= 20 and days <= 4)
 
 
 def test_columns_come_typed_as_those_of_an_export(spark: Engine, crowded: DeltaTable) -> None:
-    expected = [(field.name, field.type) for field in [*ROWS, pa.field("time", TIMESTAMP)]]
+    expected = [(field.name, field.type) for field in STATES if field.name != "day"]
     for batch in spark.stream(crowded, EVERYTHING):
         assert [(field.name, field.type) for field in batch.schema] == expected
 
@@ -284,7 +365,7 @@ def environment(embedded_pair: Environment) -> Environment:
 def fill(house: House) -> None:
     snapshot, rows = house.states.table.open_or_create(), town()
     for start in range(0, len(rows), 2_000):
-        house.states.table.append(snapshot, pa.Table.from_pylist(rows[start : start + 2_000], STATES), {"test": start + 1})
+        house.states.table.append(snapshot, placed(rows[start : start + 2_000]), {"test": start + 1})
 
 
 @pytest.mark.parametrize(
@@ -303,7 +384,7 @@ def test_an_export_is_the_same_from_both_engines(
     make_client: Clients, sail: SailServer, query: dict[str, Any], privacy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 1_000)
-    settings = {"export_privacy": privacy, "export_min_homes": 15}
+    settings = {"export_privacy": privacy, "export_min_homes": 4, "enrolled_after_days": 1}
     clients = [make_client(engine_url=url, **settings) for url in ("embedded", sail.url)]
     fill(house_of(clients[0]))
     found = [
@@ -335,7 +416,7 @@ def test_an_engine_killed_in_the_middle_breaks_the_zip(
     make_client: Clients, own_sail: SailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 100)
-    monkeypatch.setattr("smarthouse_api.states.export.dataset._READ_AHEAD_BYTES", 1)
+    monkeypatch.setattr("smarthouse_api.states.export.published_rows._READ_AHEAD_BYTES", 1)
     client = make_client(engine_url=own_sail.url)
     fill(house_of(client))
     answer = client.get("/api/export/dataset?formats=json,csv", buffered=False)
@@ -566,10 +647,11 @@ def test_an_engine_opened_before_a_fork_serves_every_process_after_it(
 ) -> None:
     script = f"""
         import os, sys
+        from datetime import date
         sys.path.insert(0, {str(ROOT)!r})
         from deltalake import DeltaTable
         from smarthouse_api.lake.engine_registry import open_engine
-        from smarthouse_api.states.query import Filters, select_groups
+        from smarthouse_api.states.groups import select_groups
 
         engine = open_engine({sail.url!r})
         children = []
@@ -577,7 +659,7 @@ def test_an_engine_opened_before_a_fork_serves_every_process_after_it(
             child = os.fork()
             if not child:
                 table = DeltaTable({few.table_uri!r})
-                rows = sum(batch.num_rows for batch in engine.stream(table, select_groups(Filters(), (), 1)))
+                rows = sum(batch.num_rows for batch in engine.stream(table, select_groups((date.min, date.max), (), 1, 1)))
                 engine.close()
                 os._exit(rows)
             children.append(child)
@@ -590,7 +672,7 @@ def test_an_engine_opened_before_a_fork_serves_every_process_after_it(
 
 def test_many_threads_share_an_engine(spark: Engine, crowded: DeltaTable) -> None:
     filters = list(FILTERS.values())
-    queries = [select_rows(ExportPart((date.min, date.max)), filters[number % len(filters)], (), None) for number in range(16)]
+    queries = [select_rows(ALL_DAYS, filters[number % len(filters)], (), outdated=False) for number in range(16)]
 
     def count(engine: Engine, query: exp.Select) -> int:
         return sum(batch.num_rows for batch in engine.stream(crowded, query))

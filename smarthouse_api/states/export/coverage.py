@@ -22,7 +22,7 @@ class Coverage:
         """Yield the same batches. They have the columns of an export's rows."""
         for batch in batches:
             if batch.num_rows:
-                self._note(_times(batch))
+                self._note(batch.column("time"))
             yield batch
 
     def _note(self, times: pa.Array) -> None:
@@ -30,9 +30,3 @@ class Coverage:
         first, last = time_of(ends["min"]), time_of(ends["max"])
         self.first = first if self.first is None else min(first, self.first)
         self.last = last if self.last is None else max(last, self.last)
-
-
-def _times(batch: pa.RecordBatch) -> pa.Array:
-    if "time" in batch.schema.names:
-        return batch.column("time")
-    return pc.coalesce(*(batch.column(name) for name in ("last_changed", "last_updated", "received")))

@@ -48,7 +48,13 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
         "last_updated": Column(
             "Last updated", "datetime", "When state or attributes were last written, UTC; null where unknown."
         ),
-        "received": Column("Received", "datetime", "When the record arrived at the data lake, UTC.", required=True),
+        "received": Column("Received", "date", "The day on which the record arrived at the data lake, UTC.", required=True),
+        "utc_offset": Column(
+            "UTC offset", "integer", "Minutes by which the home's clock was ahead of UTC; null where the upload did not tell."
+        ),
+        "time": Column(
+            "Time", "datetime", "The record's own time: last_updated, else last_changed, else its arrival.", required=True
+        ),
         "attributes": Column(
             "Attributes",
             "object",

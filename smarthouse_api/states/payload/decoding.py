@@ -116,7 +116,7 @@ def _batch(texts: list[pa.Array], settings: RequestSettings) -> tuple[pa.RecordB
         "state": state if distinct is states.dictionary else distinct.take(states.indices),
         "value": read_numbers(distinct).take(states.indices),
         **_times(last_changed, last_updated, tells_clock.to_numpy(zero_copy_only=False)),
-        **{name: column.take(places) for name, column in _attribute_columns(attributes).items()},
+        **{name: column.take(places) for name, column in attribute_columns(attributes).items()},
     }
     return pa.RecordBatch.from_arrays([named[name] for name in RECORDS.names], schema=RECORDS), kept
 
@@ -131,7 +131,7 @@ def _times(changed: pa.StringArray, updated: pa.StringArray, tells_clock: npt.ND
     return {**times, "utc_offset": utc_offsets(updated, tells_clock)}
 
 
-def _attribute_columns(attributes: list[Any]) -> dict[str, pa.Array]:
+def attribute_columns(attributes: list[Any]) -> dict[str, pa.Array]:
     """Make the columns that attributes tell, mended: each once."""
     lines = _write.encode_lines(attributes)
     if mend_attributes(attributes, lines):

@@ -113,19 +113,33 @@ class Redactor:
         self._entity = lru_cache(_MOST_REMEMBERED)(partial(entity_name, secret))
         self._is_private = lru_cache(_MOST_REMEMBERED)(_is_private)
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Make the rows of a batch publishable.
+    def place(self, home: str, ranges: int) -> int:
+        """Return the range that a home's pseudonym lies in. All ranges, counted from 0, hold about as many homes."""
+        return int(self._home(home)[-16:-8], 16) * ranges >> 32
 
-        batch: at least the columns of `ROWS`, `home` holding internal keys. In the result, `home`, `entity_id` and `state` are
-        dictionary-encoded, so that each different value is replaced only once.
+    def named(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Add the names that are published, as the columns `home_name` and `entity_name`: rows are put in order by them.
+
+        rows: `home`, an internal key, and `entity_id`, both dictionary-encoded, and `type`.
+        """
+        home, entity = rows.column("home"), rows.column("entity_id")
+        names = [self._home(key) for key in home.dictionary.to_pylist()]
+        private = self._private(rows.column("type"), entity)
+        entities = self._named(names, home, entity, np.ones_like(private) if self._strict else private)
+        homes = pa.DictionaryArray.from_arrays(home.indices, pa.array(names, pa.string()))
+        return rows.append_column("home_name", homes).append_column("entity_name", entities)
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Make the rows of a batch publishable: of the columns of `ROWS`.
+
+        batch: rows that are `named`. In the result, `home`, `entity_id` and `state` are dictionary-encoded, so that each
+        different value is replaced only once.
         """
         columns = {name: batch.column(name) for name in ROWS.names}
-        home, entity, state = (_encoded(columns[name]) for name in ("home", "entity_id", "state"))
-        names = [self._home(key) for key in home.dictionary.to_pylist()]
-        private = self._private(columns["type"], entity)
-        columns["home"] = pa.DictionaryArray.from_arrays(home.indices, pa.array(names, pa.string()))
-        columns["entity_id"] = self._named(names, home, entity, np.ones_like(private) if self._strict else private)
-        columns["state"] = state
+        private = self._private(columns["type"], _encoded(columns["entity_id"]))
+        columns["home"], columns["entity_id"] = batch.column("home_name"), batch.column("entity_name")
+        columns["received"] = columns["received"].cast(pa.date32())
+        columns["state"] = state = _encoded(columns["state"])
         if private.any():
             told = _free_text(state, columns["type"], private)
             columns["state"] = _replaced(state, told, [REDACTED], np.zeros(int(told.sum()), np.int64))

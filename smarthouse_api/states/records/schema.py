@@ -49,31 +49,32 @@ statistic_id: an entity id, or a name such as `energy:usage`. start, end: null w
 a measurement. state, sum, change: of a meter. unit: null where the upload did not tell.
 """
 
-BUCKETS: Final = 8
-"""Buckets of homes in each day of the table: what a forget rewrites is an eighth of the days that the home was seen on."""
-
-_STORED: Final = [field for field in RECORDS if field.name != "utc_offset"]
-
 STATES: Final = pa.schema(
     [
         pa.field("day", pa.date32(), nullable=False),
         pa.field("bucket", pa.int32(), nullable=False),
         pa.field("home", pa.string(), nullable=False),
-        *_STORED,
+        *RECORDS,
         pa.field("received", TIMESTAMP, nullable=False),
         pa.field("time", TIMESTAMP, nullable=False),
+        pa.field("unit_nfkc", pa.string()),
     ]
 )
-"""The Delta table `states`, partitioned by `day` (of arrival, UTC) and `bucket` (of homes).
+"""The Delta table `states`, partitioned by `day` and `bucket`: see `placement`.
 
-home: the home's internal key, random, unrelated to its UUID. time: the record's own time, that is `last_changed`, else
-`last_updated`, else `received`.
+home: the home's internal key, random, unrelated to its UUID. time: the record's own time, that is `last_updated`, else
+`last_changed`, else `received`. unit_nfkc: the unit after Unicode's NFKC, by which units are compared.
 """
 
-ROWS: Final = pa.schema([STATES.field("home"), *_STORED[:-1], STATES.field("received"), RECORDS.field("attributes")])
-"""A row of an export, in the order of its columns. home: a pseudonym."""
+KEY: Final = ("home", "entity_id", "last_changed", "last_updated", "state", "attributes")
+"""The columns that tell one state change from another. Rows that agree in them are repeats of one state change."""
 
-
-def bucket_of(home: str) -> int:
-    """Return the bucket of a home's internal key (hexadecimal)."""
-    return int(home[:8], 16) % BUCKETS
+ROWS: Final = pa.schema(
+    [
+        STATES.field("home"),
+        *(field for field in RECORDS if field.name not in ("utc_offset", "attributes")),
+        pa.field("received", pa.date32(), nullable=False),
+        *(STATES.field(name) for name in ("utc_offset", "time", "attributes")),
+    ]
+)
+"""A row of an export, in the order of its columns. home: a pseudonym. received: the day of arrival, UTC."""

@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from xml.etree import ElementTree
 
@@ -18,7 +18,7 @@ import xmltodict
 from smarthouse_api.states.records.schema import ROWS
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-TIME_COLUMNS = ("last_changed", "last_updated", "received")
+TIME_COLUMNS = ("last_changed", "last_updated", "time")
 Rows = list[dict[str, Any]]
 
 
@@ -33,7 +33,10 @@ def _typed(texts: dict[str, Any]) -> dict[str, Any]:
     """A row of texts as a row of values."""
     value = texts["value"]
     times = {name: _time(texts[name]) for name in TIME_COLUMNS}
-    return texts | times | {"value": None if value is None else float(value)}
+    offset = texts["utc_offset"]
+    received = date.fromisoformat(texts["received"])
+    numbers = {"value": None if value is None else float(value), "utc_offset": None if offset is None else int(offset)}
+    return texts | times | numbers | {"received": received}
 
 
 def read_csv(data: bytes) -> Rows:
@@ -56,6 +59,7 @@ def read_csv(data: bytes) -> Rows:
 def _json_row(found: dict[str, Any]) -> dict[str, Any]:
     assert list(found) == ROWS.names
     assert found["value"] is None or isinstance(found["value"], float)
+    assert found["utc_offset"] is None or isinstance(found["utc_offset"], int)
     assert isinstance(found["attributes"], dict)
     return _typed(found)
 

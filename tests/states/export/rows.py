@@ -64,7 +64,9 @@ def row(**changes: Any) -> dict[str, Any]:
         "device_class": "temperature",
         "last_changed": TIMES[4],
         "last_updated": TIMES[4],
-        "received": TIMES[3],
+        "received": TIMES[3].date(),
+        "utc_offset": -150,
+        "time": TIMES[4],
         "attributes": '{"options":["a","b"],"nested":{"n":1.5,"t":"x\\ny"}}',
     }
     return ordinary | changes
@@ -76,11 +78,11 @@ def batch(*rows: dict[str, Any]) -> pa.RecordBatch:
 
 def nasty() -> list[dict[str, Any]]:
     """One row for each text, time and number, and one with a null wherever there may be one."""
-    void = dict.fromkeys(("value", "unit", "device_class", "last_changed", "last_updated"))
+    void = dict.fromkeys(("value", "unit", "device_class", "last_changed", "last_updated", "utc_offset"))
     return [
         *(row(state=state, value=None) for state in STATES),
         *(row(unit=state or "x", device_class=state or "x") for state in STATES[:-1]),
-        *(row(last_changed=time, last_updated=None, received=time) for time in TIMES),
+        *(row(last_changed=time, last_updated=None, received=time.date(), time=time) for time in TIMES),
         *(row(last_changed=None, last_updated=time) for time in TIMES),
         *(row(state=str(number), value=number) for number in NUMBERS),
         row(**void),

@@ -88,7 +88,7 @@ def test_the_json_ld_claims_no_licence_before_one_was_chosen():
 
 def test_the_coverage_is_of_all_batches():
     coverage = Coverage()
-    times = [row(last_changed=time, last_updated=time) for time in (TIMES[4], TIMES[2], TIMES[3])]
+    times = [row(last_changed=time, last_updated=time, time=time) for time in (TIMES[4], TIMES[2], TIMES[3])]
     found = list(coverage.noted([batch(), *map(batch, times)]))
     assert [len(one) for one in found] == [0, 1, 1, 1]
     assert (coverage.first, coverage.last) == (TIMES[2], TIMES[4])

@@ -109,7 +109,7 @@ def test_extras_hold_the_effective_filters_and_what_dcat_asks_for():
         "date_to": "2026-02-28",
         "types": '["sensor","light"]',
         "units": '["°C","a,b"]',
-        "time_field": "changed",
+        "time_field": "updated",
         "formats": '["csv","json","jsonl","xml","parquet"]',
         "privacy": "standard",
         "pseudonyms": "stable",
@@ -202,7 +202,7 @@ def test_the_schema_describes_every_column():
 
 def test_a_column_that_may_be_null_or_empty_is_not_required():
     required = {field["name"] for field in table_schema()["fields"] if field.get("constraints")}
-    assert required == {"home", "type", "received"}
+    assert required == {"home", "type", "received", "time"}
 
 
 def unzipped(folder, names) -> None:
@@ -256,6 +256,11 @@ def test_frictionless_would_find_a_broken_export(tmp_path):
 
 
 def test_the_types_of_the_schema_are_those_of_the_rows():
-    kinds = {"number": pa.types.is_floating, "datetime": pa.types.is_timestamp, "string": pa.types.is_string}
+    kinds = {
+        "number": pa.types.is_floating,
+        "integer": pa.types.is_integer,
+        "datetime": pa.types.is_timestamp,
+        "date": pa.types.is_date,
+    }
     for field in ROWS:
         assert kinds.get(COLUMNS[field.name].type, pa.types.is_string)(field.type), field.name

@@ -1,0 +1,147 @@
+"""The rows of an export: read part by part from one snapshot, each state change once, in order, and fit to be published.
+
+1. A part is some of the rows' own days. All repeats of a state change lie in one part.
+2. Names are made before rows are put in order: no order tells more than what is published.
+3. A day that is too large to be sorted at once is put aside on disk, in ranges of the homes' pseudonyms.
+4. Rows of a home that was forgotten meanwhile are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from datetime import date, timedelta
+from itertools import chain
+from math import ceil
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from backends.ports import StoreUnavailable
+from config.groups import ExportSettings
+from smarthouse_api.arrow.read_ahead import read_ahead
+from smarthouse_api.arrow.spill import Spill, without_views
+from smarthouse_api.coordination.leases import Lease
+from smarthouse_api.lake.engine import Engine
+from smarthouse_api.lake.table import files_of
+from smarthouse_api.states.groups import Groups, of_groups, select_groups
+from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.query import ExportPart, Filters, is_outdated, parts, select_days, select_rows
+from smarthouse_api.states.records.privacy import Redactor
+from smarthouse_api.states.records.sorting import encoded, in_order
+from smarthouse_api.states.renewal import renewed
+
+_READ_AHEAD_BYTES: Final = 8 << 20
+_MOST_RANGES: Final = 256
+_EPOCH: Final = date(1970, 1, 1)
+
+
+class PublishedRows:
+    """Reads the published rows of one export, for each format anew from the same snapshot."""
+
+    def __init__(
+        self,
+        snapshot: DeltaTable,
+        filters: Filters,
+        engine: Engine,
+        homes: Homes,
+        lease: Lease,
+        redactor: Redactor,
+        settings: ExportSettings,
+    ) -> None:
+        self._snapshot, self._filters, self._engine = snapshot, filters, engine
+        self._homes, self._lease, self._redactor = homes, lease, redactor
+        files = files_of(snapshot)
+        self._outdated = is_outdated(files)
+        self._parts = list(parts(files, filters, self._count_days))
+        self._groups = self._published_groups(settings) if settings.privacy == "strict" else None
+        self._begun: tuple[pa.RecordBatch, Generator[pa.RecordBatch]] | None = None
+        self.count = 0
+
+    def is_empty(self) -> bool:
+        """Return whether there is no row. The first row is kept, so that finding it is not done twice."""
+        rest = self._ahead()
+        if (first := next(rest, None)) is None:
+            return True
+        self._begun = first, rest
+        return False
+
+    def close(self) -> None:
+        """Stop reading ahead, if no format has begun to read."""
+        if self._begun is not None:
+            self._begun[1].close()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        if self._begun is None:
+            return self._ahead()
+        (first, rest), self._begun = self._begun, None
+        return chain([first], rest)
+
+    def _ahead(self) -> Generator[pa.RecordBatch]:
+        """Read batches and make them private in a thread of their own, while earlier ones are encoded."""
+        return read_ahead(self._batches(), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the published rows, part by part, and count them anew. Raises `LeaseLost` if the lease was broken."""
+        self.count = 0
+        for part in self._parts:
+            for rows in self._in_order(part):
+                published = self._published(rows)
+                if published.num_rows:
+                    self.count += published.num_rows
+                    yield published
+
+    def _in_order(self, part: ExportPart) -> Iterator[pa.RecordBatch]:
+        """Yield the named rows of a part, sorted and without repeats."""
+        query = select_rows(part, self._filters, self._homes.hidden(), outdated=self._outdated)
+        batches = self._renewed(self._engine.stream(self._snapshot, query))
+        for some in [batches] if part.share <= 1 else self._spilled(batches, min(_MOST_RANGES, ceil(2 * part.share))):
+            if (rows := encoded(some)) is not None:
+                rows = in_order(self._redactor.named(rows), "home_name", "entity_name")
+                rows = self._filters.keep(rows, renewed=self._outdated)
+                yield rows if self._groups is None else of_groups(rows, self._groups)
+
+    def _renewed(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        if not self._outdated:
+            yield from batches
+            return
+        for batch in batches:
+            yield from renewed(pa.Table.from_batches([batch])).to_batches()
+
+    def _spilled(self, batches: Iterable[pa.RecordBatch], ranges: int) -> Iterator[list[pa.RecordBatch]]:
+        """Yield rows in ranges of their homes' pseudonyms: these are evenly spread."""
+        try:
+            with Spill(ranges) as spill:
+                for batch in batches:
+                    home = batch.column("home").cast(pa.string()).dictionary_encode()
+                    places = [self._redactor.place(key, ranges) for key in home.dictionary.to_pylist()]
+                    spill.add(without_views(batch), np.array(places, np.int64)[home.indices.to_numpy()])
+                yield from spill.read()
+        except OSError as fault:
+            raise StoreUnavailable(f"rows cannot be put aside in the temporary folder: {fault.strerror}") from fault
+
+    def _published(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the rows without those of homes that were forgotten since the query began, made private.
+
+        The mark of a forgotten home is removed only after this lease is broken. So if there is no mark and the lease holds,
+        there is nothing to hide.
+        """
+        hidden = self._homes.hidden()
+        self._lease.check()
+        if hidden:
+            home = rows.column("home")
+            of_hidden = pc.is_in(home.dictionary, pa.array(sorted(hidden), pa.string()))
+            rows = rows.filter(pc.invert(of_hidden.take(home.indices)))
+        return self._redactor(rows)
+
+    def _published_groups(self, settings: ExportSettings) -> Groups:
+        query = select_groups(self._filters.span, self._homes.hidden(), settings.min_homes, settings.enrolled_after_days)
+        found = (row for batch in self._engine.stream(self._snapshot, query) for row in batch.to_pylist())
+        return frozenset((int(row["own_day"]), row["type"], row["unit_nfkc"]) for row in found)
+
+    def _count_days(self) -> dict[date, int]:
+        """Count the rows of each own day that lie outside the buckets of own days."""
+        found = (row for batch in self._engine.stream(self._snapshot, select_days(self._filters)) for row in batch.to_pylist())
+        return {_EPOCH + timedelta(days=int(row["own_day"])): row["found"] for row in found}

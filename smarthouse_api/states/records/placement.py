@@ -1,0 +1,67 @@
+"""Where a row lies in the table of states: the day and the bucket by which the table is partitioned.
+
+A row lies by its own time, so that the repeats of one state change lie together, and an export of some days reads those days.
+
+| bucket | day | rows |
+|---|---|---|
+| 0 to 7 | of arrival | written before format 2; a chore brings them to their place |
+| 1000 to 1007 | the row's own | usual ones; a home always has the same bucket |
+| 2000 | the first of the row's month | late ones, so that a home that brings years at once writes few files |
+| 3000 | 1970-01-01 | those whose time cannot be right: before 2000, or later than the day after arrival |
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from smarthouse_api.arrow.times import DAY_US
+
+BUCKETS: Final = 8
+"""Buckets of homes in a day: a forget rewrites an eighth of the days that the home was seen on."""
+
+OWN_DAY: Final = 1000
+"""The first bucket of usual rows, and the first of the present format: what lies below is to be moved."""
+
+LATE: Final = 2000
+FAR: Final = 3000
+
+LATE_DAYS: Final = 2
+"""A row is late if it is of more days before its arrival. A nightly upload brings the day before, and older states again."""
+
+_YEAR_2000: Final = 10_957
+"""In days since 1970."""
+
+Numbers = npt.NDArray[np.int64]
+
+
+def bucket_of(home: str) -> int:
+    """Return the share of homes that an internal key (hexadecimal) belongs to, from 0 to 7."""
+    return int(home[:8], 16) % BUCKETS
+
+
+def buckets_of(home: str) -> tuple[int, ...]:
+    """List all buckets in which a home can have rows."""
+    share = bucket_of(home)
+    return share, OWN_DAY + share, LATE, FAR
+
+
+def placed(time: pa.TimestampArray, received: pa.TimestampArray, share: pa.Int32Array) -> tuple[pa.Date32Array, pa.Int32Array]:
+    """Return the day and the bucket of rows. time, received: without nulls. share: `bucket_of` the home."""
+    day, arrival = _days(time), _days(received)
+    is_far = (day < _YEAR_2000) | (day > arrival + 1)
+    is_late = ~is_far & (day < arrival - LATE_DAYS)
+    bucket = np.where(is_far, FAR, np.where(is_late, LATE, OWN_DAY + share.to_numpy()))
+    day = np.where(is_far, 0, day)
+    if is_late.any():
+        months = day.astype("datetime64[D]").astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+        day = np.where(is_late, months, day)
+    return pa.array(day.astype(np.int32)).cast(pa.date32()), pa.array(bucket.astype(np.int32))
+
+
+def _days(times: pa.TimestampArray) -> Numbers:
+    days: Numbers = times.cast(pa.int64()).to_numpy() // DAY_US
+    return days
