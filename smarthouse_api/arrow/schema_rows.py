@@ -48,13 +48,16 @@ class SchemaRows:
             yield from slices(pa.RecordBatch.from_arrays(columns, names=batch.schema.names))
 
     def _columns(self, rows: pa.RecordBatch) -> Iterator[TextColumn]:
-        before, column = None, None
+        times, of_times = None, None
         for this, field in zip(rows.columns, self.schema, strict=True):
-            # A state that changed was updated at the same time: most often two columns are one.
-            if column is None or not this.equals(before):
-                places, uniques = _encoded(this)
-                column = TextColumn(_texts(uniques), places, is_free=pa.types.is_string(field.type))
-            before = this
+            # A state that changed was updated at the same time, which is its own time: most often three columns are one.
+            if of_times is not None and pa.types.is_timestamp(this.type) and this.equals(times):
+                yield of_times
+                continue
+            places, uniques = _encoded(this)
+            column = TextColumn(_texts(uniques), places, is_free=pa.types.is_string(field.type))
+            if pa.types.is_timestamp(this.type):
+                times, of_times = this, column
             yield column
 
     def _json_cell(self, field: pa.Field) -> Cell:
