@@ -60,8 +60,14 @@ class Chunk:
 
     @cached_property
     def body(self) -> bytes:
-        """The JSON, compressed. The same rows give the same bytes."""
-        return zlib.compress(msgspec.json.encode(self.payload))
+        """The JSON, compressed. The same rows give the same bytes.
+
+        States go as `/api/history/period` gives them, a list for each entity: their times are in UTC whatever the home's clock
+        is, and only this shape says so. Statistics go under their ids.
+        """
+        lists = list(self.payload.values())
+        of_states = bool(lists) and "entity_id" in lists[0][0]
+        return zlib.compress(msgspec.json.encode(lists if of_states else self.payload))
 
     @property
     def key(self) -> str:

@@ -1,7 +1,7 @@
 """Homes: how a home is known without its UUID, and how it is hidden when it is forgotten.
 
 A home is known by the tag of its UUID, a keyed hash, and has a random internal key, under which everything of it is kept.
-The UUID itself is never stored. In the state store, space `homes`:
+The UUID itself is not stored, except inside of a raw upload that contains it. In the state store, space `homes`:
 
     home/<tag>          the home's internal key
     forgotten/<key>     a home that is hidden and whose bytes are still to be purged

@@ -24,7 +24,9 @@ class Request:
 
     @property
     def entries(self) -> dict[str, list[dict[str, Any]]]:
-        return json.loads(zlib.decompress(self.body))
+        """The rows by their ids: states come as a list for each entity, statistics as an object."""
+        told = json.loads(zlib.decompress(self.body))
+        return told if isinstance(told, dict) else {rows[0]["entity_id"]: rows for rows in told}
 
 
 def taken(**changes: Any) -> Answer:
