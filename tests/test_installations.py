@@ -11,7 +11,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -25,7 +28,10 @@ from flask.testing import FlaskClient
 
 from config.settings import Settings
 from smarthouse_api.app import create_app
+from smarthouse_api.house import House
 from smarthouse_api.states.records.placement import OWN_DAY
+from tests.conftest import ROOT, Server, free_port
+from tests.waiting import soon
 
 STATES = 576
 """State changes that its homes have sent, of which some lie in the lake and some wait in the queue."""
@@ -97,19 +103,26 @@ def left(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def environment(left: Path) -> dict[str, str]:
+    return {**AGELESS, "SMARTHOUSE_DATA_DIR": str(left / "data"), "SMARTHOUSE_HOUSEKEEPING": "worker"}
+
+
 @pytest.fixture
 def app(left: Path) -> Iterator[Flask]:
-    told = {**AGELESS, "SMARTHOUSE_DATA_DIR": str(left / "data"), "SMARTHOUSE_HOUSEKEEPING": "worker"}
-    app = create_app(Settings.from_env(told))
+    app = create_app(Settings.from_env(environment(left)))
     yield app
     app.extensions["smarthouse"].close()
 
 
-def exported(client: FlaskClient) -> list[dict[str, str]]:
-    """The rows of an export, their pseudonyms aside."""
-    with zipfile.ZipFile(io.BytesIO(client.get("/api/export/csv?metadata=false").data)) as archive:
+def rows_of(zipped: bytes) -> list[dict[str, str]]:
+    """The rows of an export without documents, in CSV."""
+    with zipfile.ZipFile(io.BytesIO(zipped)) as archive:
         (name,) = archive.namelist()
         return list(csv.DictReader(io.StringIO(archive.read(name).decode())))
+
+
+def exported(client: FlaskClient) -> list[dict[str, str]]:
+    return rows_of(client.get("/api/export/csv?metadata=false").data)
 
 
 def answers_of(left: Path) -> dict[str, Any]:
@@ -148,3 +161,37 @@ def test_its_rows_are_the_same_before_and_after_they_are_brought_to_their_place(
     assert min(buckets(app)) >= OWN_DAY
     assert exported(app.test_client()) == before
     assert len(before) == STATES
+
+
+def test_a_service_that_is_killed_while_it_brings_them_over_loses_and_doubles_none(app: Flask, left: Path) -> None:
+    before = exported(app.test_client())
+    house = app.extensions["smarthouse"]
+    eager = {"SMARTHOUSE_HOUSEKEEPING": "api", "SMARTHOUSE_CURATE_INTERVAL_SECONDS": "0.05"}
+    server = Server({**environment(left), **eager})
+    for _ in range(2):
+        server.start()
+        server.kill()
+    server.start()
+    soon(lambda: not house.states.table.outdated())
+    assert rows_of(server.export("csv", metadata="false").content) == before
+    server.kill()
+
+
+def test_a_newer_format_is_refused_at_start_in_a_sentence(left: Path) -> None:
+    house = House(Settings.from_env(environment(left)))
+    house.state.put("installation", "format", b"99")
+    house.close()
+    sentence = "the state store has format 99, and this version reads formats 1 to"
+    for command in (["gunicorn", "-c", "config/gunicorn.py", "wsgi:app"], ["smarthouse_api.cli", "forgotten"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env={**os.environ, **environment(left), "PORT": str(free_port()), "HOST": "127.0.0.1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode != 0
+        assert sentence in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
