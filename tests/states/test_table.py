@@ -35,13 +35,13 @@ def lake(house: House) -> pa.Table:
     return table.to_pyarrow_table()
 
 
-def published(house: House, filters: Filters | None = None) -> list[dict[str, Any]]:
+def published(house: House, filters: Filters | None = None, secret: bytes = b"secret") -> list[dict[str, Any]]:
     """The rows of an export, the offsets of their clocks aside."""
     house.states.chores.flush()
     snapshot = house.states.table.open_current(10)
     assert snapshot is not None
     with house.states.table.reading() as lease:
-        redactor = Redactor(b"secret")
+        redactor = Redactor(secret)
         rows = PublishedRows(
             snapshot, filters or Filters(), house.engine, house.states.homes, lease, redactor, house.settings.exports
         )
@@ -140,6 +140,19 @@ def test_a_full_temporary_folder_is_told(house: House, monkeypatch: pytest.Monke
     monkeypatch.setattr("smarthouse_api.arrow.spill.TemporaryFile", full)
     with pytest.raises(StoreUnavailable, match="temporary folder: No space left on device"):
         published(house)
+
+
+def test_the_order_of_homes_is_that_of_their_pseudonyms_and_joins_no_two_exports(house: House) -> None:
+    for number in range(20):
+        told = state("sensor.power", str(number), unit_of_measurement="W", device_class="power")
+        receive(house, told, home=f"{number:08x}-0000-4000-8000-000000000000")
+    orders = []
+    for secret in (b"one", b"another"):
+        rows = published(house, secret=secret)
+        assert [row["home"] for row in rows] == sorted(row["home"] for row in rows)
+        orders.append([row["state"] for row in rows])
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert orders[0] != orders[1]
 
 
 # An earlier version's rows
