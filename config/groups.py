@@ -118,6 +118,11 @@ class ExportSettings(Group):
         "Choose `standard`, `strict`, or `raw` for administrators' keys alone, see [Privacy](#privacy).",
         *("standard", "strict", "raw"),
     )
+    words: tuple[str, ...] = words(
+        (),
+        "Publish these states, too, such as `cooking,rinsing`. Review that no home words them itself. A state of a `select` or "
+        "`input_select` is only published if it is one of them.",
+    )
     pseudonyms: str = choice(
         "stable", "Choose `stable`, or `rotating` for other pseudonyms in each export.", "stable", "rotating"
     )

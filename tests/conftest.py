@@ -17,6 +17,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -260,13 +261,24 @@ class Server:
         return requests.post(f"{self.url}/api/ingest/data", data=body, headers={"Home-UUID": home, **headers}, timeout=60)
 
     def export(self, format_: str = "json", **query: Any) -> requests.Response:
-        return requests.get(f"{self.url}/api/export/{format_}", params=query, timeout=60)
+        return requests.get(f"{self.url}/api/export/{format_}", params=query, headers=self.operator, timeout=60)
+
+    @cached_property
+    def operator(self) -> dict[str, str]:
+        """The header of an operator's key, which a server with `raw` privacy asks an export for."""
+        if self.environment.get("SMARTHOUSE_EXPORT_PRIVACY") != "raw":
+            return {}
+        house = House(Settings.from_env(self.environment))
+        try:
+            return {"Authorization": f"Bearer {house.access.create('operator', admin=True)[1]}"}
+        finally:
+            house.close()
 
 
 @pytest.fixture
 def server(embedded_pair: Environment) -> Iterator[Server]:
     """A running server on the embedded stores, of one test's own."""
-    one = Server(embedded_pair).start()
+    one = Server({**embedded_pair, "SMARTHOUSE_EXPORT_PRIVACY": "raw"}).start()
     yield one
     one.kill()
 
@@ -274,6 +286,7 @@ def server(embedded_pair: Environment) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server on the embedded stores, for tests that do not mind each other's data."""
-    one = Server({"SMARTHOUSE_DATA_DIR": str(tmp_path_factory.mktemp("data"))}).start()
+    data_dir = str(tmp_path_factory.mktemp("data"))
+    one = Server({"SMARTHOUSE_DATA_DIR": data_dir, "SMARTHOUSE_EXPORT_PRIVACY": "raw"}).start()
     yield one
     one.kill()

@@ -24,6 +24,12 @@ from tests.waiting import soon
 MARK = "a-state-that-only-this-home-ever-had"
 
 
+@pytest.fixture
+def house(make_house: Callable[..., House]) -> House:
+    """A house that publishes as uploaded: each export is looked through for a home's own text."""
+    return make_house(export_privacy="raw")
+
+
 def upload(house: House, value: str = MARK, home: str = HOME, key: str | None = None) -> None:
     house.states.uploads.receive(Upload(home, payload(state("sensor.mark", value)), None, key))
 
@@ -168,7 +174,7 @@ def test_a_scrub_that_died_is_still_owed(house: House, monkeypatch: pytest.Monke
 
 
 def test_a_delayed_purge_hides_at_once_and_erases_later(make_house: Callable[..., House]) -> None:
-    house = make_house(purge_delay_seconds=3600)
+    house = make_house(export_privacy="raw", purge_delay_seconds=3600)
     upload(house)
     house.states.chores.flush()
     house.forgetting.forget(HOME)
@@ -190,7 +196,7 @@ def test_an_export_under_way_shows_nothing_more_of_a_home_once_it_is_hidden(hous
 
 @pytest.mark.parametrize("delay", [0, 3600])
 def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., House], delay: int) -> None:
-    house = make_house(purge_wait_seconds=0, purge_delay_seconds=delay)
+    house = make_house(export_privacy="raw", purge_wait_seconds=0, purge_delay_seconds=delay)
     upload(house)
     export = house.states.exports.open(["csv", "json"], Filters())
     assert export is not None
@@ -203,7 +209,7 @@ def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., Ho
 def test_a_repeated_delete_breaks_off_the_exports_that_the_first_could_not(
     make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = make_house(purge_wait_seconds=0, purge_delay_seconds=3600)
+    house = make_house(export_privacy="raw", purge_wait_seconds=0, purge_delay_seconds=3600)
     upload(house)
     export = house.states.exports.open(["csv", "json"], Filters())
     assert export is not None
@@ -253,7 +259,7 @@ def test_what_was_on_its_way_during_a_purge_is_swept_up_by_the_next(house: House
 
 
 def test_forgetting_an_unknown_home_breaks_no_export(make_house: Callable[..., House]) -> None:
-    house = make_house(purge_delay_seconds=3600, purge_wait_seconds=0)
+    house = make_house(export_privacy="raw", purge_delay_seconds=3600, purge_wait_seconds=0)
     upload(house)
     export = house.states.exports.open(["json"], Filters())
     assert export is not None
@@ -265,7 +271,7 @@ def test_forgetting_an_unknown_home_breaks_no_export(make_house: Callable[..., H
 def test_a_purge_is_not_kept_from_its_turn_by_a_curator_that_fails(
     make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = make_house(purge_delay_seconds=0.001, purge_wait_seconds=0)
+    house = make_house(export_privacy="raw", purge_delay_seconds=0.001, purge_wait_seconds=0)
     upload(house)
     house.states.chores.flush()
     house.forgetting.forget(HOME)

@@ -32,6 +32,7 @@ def service(own_minio: MinioServer, redis_server: RedisServer, tmp_path: Path) -
     own: Environment = {
         "SMARTHOUSE_STATE_URL": f"{redis_server.url}?prefix={tmp_path.name}-{time.monotonic_ns()}",
         "SMARTHOUSE_OBJECTS_URL": f"{own_minio.url('outages')}&timeout_seconds={STORE_SECONDS}",
+        "SMARTHOUSE_EXPORT_PRIVACY": "raw",
     }
     server = Server(own).start()
     yield server

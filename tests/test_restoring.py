@@ -29,7 +29,7 @@ def open_house(embedded_pair: Environment) -> Iterator[Callable[[], House]]:
     opened: list[House] = []
 
     def open_() -> House:
-        opened.append(House(Settings.from_env(embedded_pair)))
+        opened.append(House(Settings.from_env({**embedded_pair, "SMARTHOUSE_EXPORT_PRIVACY": "raw"})))
         return opened[-1]
 
     yield open_
@@ -140,7 +140,7 @@ def test_a_state_that_lost_its_last_moments_doubles_nothing_and_loses_nothing_ne
 
 
 def test_a_failover_in_the_midst_of_curating_loses_nothing_that_was_acknowledged_after_it(monkeypatch):
-    house = House(Settings.from_env(MEMORY))
+    house = House(Settings.from_env({**MEMORY, "SMARTHOUSE_EXPORT_PRIVACY": "raw"}))
     upload(house, "before", HOME)
     house.states.chores.flush()
     replica = copy.deepcopy(house.state._spaces)

@@ -243,6 +243,7 @@ def test_the_requests_of_the_generated_clients_are_answered(shared_server: Serve
         Host: 127.0.0.1:{shared_server.port}
         Accept-Encoding: identity
         Accept: application/zip
+        Authorization: {shared_server.operator["Authorization"]}
         User-Agent: Swagger-Codegen/1.0.0/python
     """
     status, headers, body = raw(shared_server, head)
@@ -461,7 +462,7 @@ def _export_if_it_can(server: Server) -> None:
 @pytest.mark.alone
 def test_a_tree_that_is_killed_loses_and_doubles_nothing_and_soon_exports_again(start: Callable[..., Server]) -> None:
     lease_seconds = 1.0
-    server = start(lease_seconds=lease_seconds)
+    server = start(lease_seconds=lease_seconds, export_privacy="raw")
     with Uploading(server) as uploading:
         for _ in range(2):
             uploading.wait_for(20)
@@ -507,7 +508,7 @@ def _unread(port: int) -> int:
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose export is larger than all the buffers between it and a reader that does not read."""
     folder = str(tmp_path_factory.mktemp("large"))
-    changes = {"SMARTHOUSE_PURGE_WAIT_SECONDS": "0.2", "SMARTHOUSE_THREADS": "4"}
+    changes = {"SMARTHOUSE_PURGE_WAIT_SECONDS": "0.2", "SMARTHOUSE_THREADS": "4", "SMARTHOUSE_EXPORT_PRIVACY": "raw"}
     one = Server({"SMARTHOUSE_DATA_DIR": folder, **changes}).start()
     for number in range(4):
         states = (state(f"sensor.large{n}", os.urandom(1 << 18).hex(), unit_of_measurement="large") for n in range(8))
@@ -531,7 +532,7 @@ LARGE = "/api/export/dataset?formats=json,csv,jsonl,xml&units=large"
 def test_readers_that_go_away_leave_no_lease_and_no_busy_thread(large: Server) -> None:
     for _ in range(2 * 4 + 4):  # more than both workers have threads
         with connected(large) as connection:
-            connection.request("GET", LARGE)
+            connection.request("GET", LARGE, headers=large.operator)
             assert len(connection.getresponse().read(1 << 16)) == 1 << 16
             assert readers(large)
     soon(lambda: not readers(large))
@@ -542,7 +543,7 @@ def test_an_export_that_is_broken_off_never_looks_whole(large: Server) -> None:
     victim = home(399)
     large.upload(victim, payload(state("sensor.victim", unit_of_measurement="large")))
     with connected(large) as connection:
-        connection.request("GET", LARGE)
+        connection.request("GET", LARGE, headers=large.operator)
         answer = connection.getresponse()
         started = answer.read(1 << 16)
         forgotten = requests.delete(f"{large.url}/api/ingest/data", headers={"Home-UUID": victim}, timeout=60)
@@ -635,14 +636,14 @@ def test_a_client_that_does_not_hang_up_holds_up_nobody(start: Callable[..., Ser
 
 
 def test_an_export_that_is_broken_off_costs_the_worker_nothing(start: Callable[..., Server]) -> None:
-    server = start(workers=1, purge_wait_seconds=0)
+    server = start(workers=1, purge_wait_seconds=0, export_privacy="raw")
     for number in range(4):
         texts = [state(f"input_text.large{place}", os.urandom(1 << 18).hex()) for place in range(8)]
         assert server.upload(home(number), payload(*texts)).status_code == 200
     before = server.workers()
     for number in range(3):
         with connected(server) as one:
-            one.request("GET", "/api/export/json")
+            one.request("GET", "/api/export/json", headers=server.operator)
             answer = one.getresponse()
             answer.read(1 << 16)
             by_home = {"Home-UUID": home(number)}

@@ -67,7 +67,7 @@ def watcher(apart: Environment) -> Iterator[House]:
 
 
 def one(value: object) -> bytes:
-    return payload(state(value=str(value)))
+    return payload(state(value=str(value), unit_of_measurement="K"))
 
 
 def ready(api: Server) -> dict[str, str]:

@@ -182,7 +182,7 @@ class Client:
         """How often each state is exported, held against the ledger; None when it was refused or broken off."""
         promised = self.ledger.promised(unit)
         query = f"types=sensor&metadata=false&date_from={_NOW}" + (f"&units={unit}" if unit else "")
-        answer = self.ask("export", "GET", f"/api/export/json?{query}", **where)
+        answer = self.ask("export", "GET", f"/api/export/json?{query}", Authorization=f"Bearer {self.cast.key}", **where)
         if answer is None or not answer.whole or answer.status == 503:
             return None
         rows = json.loads(self._unzipped(answer).get("json", b"[]")) if answer.status == 200 else []
@@ -193,7 +193,8 @@ class Client:
 
     def read_slowly(self, pause: Pause) -> None:
         """An export that is still being sent when something happens."""
-        answer = self.ask("slow export", "GET", f"/api/export/jsonl?types=input_text&date_to={_LONG_AGO}", pause=pause)
+        path = f"/api/export/jsonl?types=input_text&date_to={_LONG_AGO}"
+        answer = self.ask("slow export", "GET", path, Authorization=f"Bearer {self.cast.key}", pause=pause)
         if answer is not None and answer.whole and answer.status == 200:
             rows = self._unzipped(answer).get("jsonl", b"").count(b"\n")
             if rows != BASE_HOMES:

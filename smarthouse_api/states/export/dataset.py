@@ -123,7 +123,8 @@ class Exports:
         if snapshot is None:
             return None
         key = secrets.token_bytes(32) if self._settings.pseudonyms == "rotating" else self._keyring.key("export")
-        redactor = Redactor(key, strict=self._settings.privacy == "strict")
+        level, words = self._settings.privacy, frozenset(self._settings.words)
+        redactor = Redactor(key, strict=level == "strict", raw=level == "raw", words=words)
         rows = PublishedRows(snapshot, filters, self._engine, self._homes, lease, redactor, self._settings)
         return None if rows.is_empty() else rows
 

@@ -98,8 +98,8 @@ class PublishedRows:
         query = select_rows(part, self._filters, self._homes.hidden(), outdated=self._outdated)
         batches = self._renewed(self._engine.stream(self._snapshot, query))
         for some in [batches] if part.share <= 1 else self._spilled(batches, min(_MOST_RANGES, ceil(2 * part.share))):
-            if (rows := encoded(some)) is not None:
-                rows = in_order(self._redactor.named(rows), "home_name", "entity_name")
+            if (rows := encoded(some)) is not None and (rows := self._redactor.named(rows)).num_rows:
+                rows = in_order(rows, "home_name", "entity_name")
                 rows = self._filters.keep(rows, renewed=self._outdated)
                 yield rows if self._groups is None else of_groups(rows, self._groups)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smarthouse_api.states.payload.repair import depth_of
-from smarthouse_api.states.records.privacy import read_attributes, read_lines
+from smarthouse_api.states.records.attributes import read_attributes, read_lines
 
 ABOVE: Final = 3
 """A state's attributes lie in the state, in its entity's array, in the body's object."""

@@ -1,166 +1,154 @@
-"""Privacy rules: which attributes of a record are kept, and which names and states an export replaces."""
+"""Makes the lake's rows fit for publication, in two steps: names, by which rows are put in order, and then everything else.
+
+Each different value is judged once, and remembered: no step goes through rows one by one.
+"""
 
 from __future__ import annotations
 
 import hmac
-import re
-from collections.abc import Callable
 from functools import cache, lru_cache, partial
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.states.records import rules
 from smarthouse_api.states.records.entities import identify
 from smarthouse_api.states.records.schema import ROWS
 
-PRIVATE_TYPES: Final = frozenset({"person", "device_tracker", "zone", "camera", "calendar"})
-"""The domains whose object ids and states tell of people and places."""
-
-KNOWN_STATES: Final = frozenset(
-    {"home", "not_home", "on", "off", "idle", "recording", "streaming", "unknown", "unavailable", ""}
-)
-"""The states of those domains that Home Assistant itself words; any other may be the name of a place or an appointment."""
-
-REDACTED: Final = "redacted"
-
 _MOST_REMEMBERED: Final = 100_000
+_MOST_COUNTED: Final = 1 << 18
+_MINUTE_US: Final = 60_000_000
+_GRAINS_US: Final = {**dict.fromkeys(rules.PRESENCE, 15 * _MINUTE_US), "weather": 60 * _MINUTE_US}
+"""To what the times of a domain are rounded down."""
+
+_TIMES: Final = ("last_changed", "last_updated", "time")
 
 Mask = npt.NDArray[np.bool_]
-
-_TEXT = """
-    unit_of_measurement device_class state_class mode hvac_action preset_mode fan_mode swing_mode swing_horizontal_mode
-    operation_mode action direction repeat color_mode event_type last_reset temperature_unit pressure_unit wind_speed_unit
-    visibility_unit precipitation_unit
-"""
-_TEXTS = """
-    options hvac_modes preset_modes fan_modes swing_modes swing_horizontal_modes operation_list available_modes
-    supported_color_modes event_types
-"""
-_NUMBER = """
-    supported_features assumed_state restored min max step temperature current_temperature target_temp_high target_temp_low
-    target_temp_step min_temp max_temp apparent_temperature dew_point humidity current_humidity target_humidity min_humidity
-    max_humidity pressure wind_speed wind_bearing wind_gust_speed visibility cloud_coverage uv_index ozone precipitation
-    illuminance brightness color_temp color_temp_kelvin min_mireds max_mireds min_color_temp_kelvin max_color_temp_kelvin
-    current_position current_tilt_position percentage percentage_step oscillating volume_level is_volume_muted shuffle
-    battery_level battery voltage current power energy current_power_w today_energy_kwh total_energy_kwh
-"""
-_NUMBERS = "rgb_color rgbw_color rgbww_color hs_color xy_color"
-
-# Home Assistant's own bound for a state, and more members than any of its lists has.
-_Text = Annotated[str, msgspec.Meta(max_length=255)]
-_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float | bool
-_KINDS: Final[dict[str, Any]] = {
-    **dict.fromkeys(_TEXT.split(), _Text | None),
-    **dict.fromkeys(_TEXTS.split(), Annotated[list[_Text], msgspec.Meta(max_length=100)] | None),
-    **dict.fromkeys(_NUMBER.split(), _Number | None),
-    **dict.fromkeys(_NUMBERS.split(), Annotated[list[_Number | None], msgspec.Meta(max_length=8)] | None),
-}
-
-Attributes: Final = msgspec.defstruct(
-    "Attributes", [(name, kind, None) for name, kind in _KINDS.items()], gc=False, omit_defaults=True, module=__name__
-)
-"""The attributes that are published, as Home Assistant names them; None: it was null, absent, or of another kind.
-
-Units, classes and capabilities, and the measurements of weather, climate, light and plugs. Each takes its own kind of value:
-short text, a number or a truth, a short list of one of them; so nothing hides in a nested object, and no name in
-`temperature`. `options` stays although its owner words it: a state cannot be understood without it.
-
-Left out though harmless to look at: `friendly_name` and `icon` (people's own words), `changed_by` (a person), `elevation`,
-`azimuth` and `next_rising` of the sun (they give the home's coordinates away), `attribution`, `installed_version`
-(fingerprints), `forecast` (nested, and no measurement), `media_title` and the like (what is watched).
-"""
-
-_decoder = msgspec.json.Decoder(Attributes)
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_read_one = {name: msgspec.json.Decoder(kind).decode for name, kind in _KINDS.items()}
-
-
-def read_lines(raw: bytes | memoryview) -> list[msgspec.Struct]:
-    """Read the attributes of many states at once, a line of JSON for each. Raises ValueError if a value is of another kind."""
-    return _decoder.decode_lines(raw)
-
-
-def read_attributes(raw: bytes) -> msgspec.Struct:
-    """Read a state's attributes that are published, as an `Attributes`. Raises ValueError unless `raw` is a JSON object."""
-    try:
-        return _decoder.decode(raw)
-    except ValueError:
-        kept = {}
-        for name, value in _members(raw).items():
-            if name in _read_one:
-                try:
-                    kept[name] = _read_one[name](value)
-                except ValueError:
-                    continue
-        return Attributes(**kept)
+Codes = npt.NDArray[np.int64]
 
 
 class Redactor:
-    """Makes the lake's rows fit for publication: homes and private entities get pseudonyms, private states are redacted.
+    """Makes the rows of one export publishable. Use it for the whole export: it remembers what it decided.
 
-    Use one redactor for a whole export: it remembers the pseudonyms. secret: decides the pseudonyms; another secret gives every
-    home and entity another one. strict: replace the object part of every entity id, not only of `PRIVATE_TYPES`.
+    secret: decides the pseudonyms; another secret gives every home and entity another one. strict: no word of any id stays, and
+    times are rounded to a minute. raw: only homes get pseudonyms. words: the operator's reviewed words.
     """
 
-    def __init__(self, secret: bytes, *, strict: bool = False) -> None:
-        self._strict = strict
+    def __init__(self, secret: bytes, *, strict: bool = False, raw: bool = False, words: frozenset[str] = frozenset()) -> None:
+        self._strict, self._raw, self._words = strict, raw, words
         # Of functions, not of methods: with these in a cycle, the names would outlive the export until a garbage collection.
         self._home = cache(partial(home_name, secret))
-        self._entity = lru_cache(_MOST_REMEMBERED)(partial(entity_name, secret))
-        self._is_private = lru_cache(_MOST_REMEMBERED)(_is_private)
+        self._entity = lru_cache(_MOST_REMEMBERED)(partial(entity_name, secret, strict=strict))
+        self._kind = lru_cache(_MOST_REMEMBERED)(rules.kind_of)
+        self._attributes = lru_cache(_MOST_REMEMBERED)(rules.AttributeRules(words))
 
     def place(self, home: str, ranges: int) -> int:
         """Return the range that a home's pseudonym lies in. All ranges, counted from 0, hold about as many homes."""
         return int(self._home(home)[-16:-8], 16) * ranges >> 32
 
     def named(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Add the names that are published, as the columns `home_name` and `entity_name`: rows are put in order by them.
+        """Leave out the rows that are never published, and add the names that are: rows are put in order by them.
 
-        rows: `home`, an internal key, and `entity_id`, both dictionary-encoded, and `type`.
+        rows: `home`, an internal key, and `entity_id`, both dictionary-encoded, `type` and `state`. The result has the columns
+        `home_name` and `entity_name`, too.
         """
+        if not self._raw and not (published := self._published(rows)).all():
+            rows = rows.filter(pa.array(published))
         home, entity = rows.column("home"), rows.column("entity_id")
         names = [self._home(key) for key in home.dictionary.to_pylist()]
-        private = self._private(rows.column("type"), entity)
-        entities = self._named(names, home, entity, np.ones_like(private) if self._strict else private)
         homes = pa.DictionaryArray.from_arrays(home.indices, pa.array(names, pa.string()))
+        entities = entity if self._raw else self._named(names, home, entity)
         return rows.append_column("home_name", homes).append_column("entity_name", entities)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Make the rows of a batch publishable: of the columns of `ROWS`.
 
-        batch: rows that are `named`. In the result, `home`, `entity_id` and `state` are dictionary-encoded, so that each
-        different value is replaced only once.
+        batch: rows that are `named`. Texts are dictionary-encoded in the result, so that each different one is judged once.
         """
         columns = {name: batch.column(name) for name in ROWS.names}
-        private = self._private(columns["type"], _encoded(columns["entity_id"]))
         columns["home"], columns["entity_id"] = batch.column("home_name"), batch.column("entity_name")
-        columns["received"] = columns["received"].cast(pa.date32())
-        columns["state"] = state = _encoded(columns["state"])
-        if private.any():
-            told = _free_text(state, columns["type"], private)
-            columns["state"] = _replaced(state, told, [REDACTED], np.zeros(int(told.sum()), np.int64))
-            columns["value"] = pc.if_else(pa.array(told), pa.scalar(None, pa.float64()), columns["value"])
+        columns["received"] = columns["received"].cast(ROWS.field("received").type)
+        if not self._raw:
+            kinds, of_row = self._kinds(batch)
+            columns |= self._states(columns, kinds, of_row) | self._times(columns, kinds, of_row)
+            is_weather = np.array([kind == "weather" for kind in kinds], np.bool_)
+            columns["attributes"] = self._allowed(_encoded(columns["attributes"]), is_weather[of_row])
         return pa.RecordBatch.from_pydict(columns)
 
-    def _private(self, types: pa.Array, entity: pa.DictionaryArray) -> Mask:
-        # The id is asked too: a row may have been stored before the rules for types were what they are.
-        by_id = np.array([self._is_private(entity_id) for entity_id in entity.dictionary.to_pylist()], np.bool_)
-        kind = _encoded(types)
-        by_type = np.array([name in PRIVATE_TYPES for name in kind.dictionary.to_pylist()], np.bool_)
-        return by_id[_codes(entity)] | by_type[_codes(kind)]
+    def _kinds(self, rows: pa.RecordBatch) -> tuple[list[str], Codes]:
+        """Return the domains whose rules hold, and each row's place in the list."""
+        entity, type_ = _encoded(rows.column("entity_id")), _encoded(rows.column("type"))
+        ids, types = entity.dictionary.to_pylist(), type_.dictionary.to_pylist()
+        pairs, of_row = _distinct(_codes(entity) * (len(types) + 1) + _codes(type_))
+        found = [self._kind(types[pair % (len(types) + 1)], ids[pair // (len(types) + 1)]) for pair in pairs.tolist()]
+        kinds = sorted(set(found))
+        return kinds, np.array([kinds.index(kind) for kind in found], np.int64)[of_row]
 
-    def _named(
-        self, homes: list[str], home: pa.DictionaryArray, entity: pa.DictionaryArray, chosen: Mask
-    ) -> pa.DictionaryArray:
-        """Replace the entity ids of the chosen rows: once for each pair of home and entity."""
-        uploaded = entity.dictionary.to_pylist()
-        pairs, codes = np.unique((_codes(home) * len(uploaded) + _codes(entity))[chosen], return_inverse=True)
-        names = [self._entity(homes[pair // len(uploaded)], uploaded[pair % len(uploaded)]) for pair in pairs.tolist()]
-        return _replaced(entity, chosen, names, codes)
+    def _published(self, rows: pa.RecordBatch) -> Mask:
+        """Find the rows that are published at all."""
+        kinds, of_row = self._kinds(rows)
+        entity, state = rows.column("entity_id"), _encoded(rows.column("state"))
+        ids = entity.dictionary.to_pylist()
+        pairs, places = _distinct(_codes(entity) * (len(kinds) + 1) + of_row)
+        told = [rules.is_published(kinds[pair % (len(kinds) + 1)], ids[pair // (len(kinds) + 1)]) for pair in pairs.tolist()]
+        published: Mask = np.array(told, np.bool_)[places]
+        if self._words and (back := np.array([rules.is_published_if_reviewed(kind) for kind in kinds], np.bool_)).any():
+            reviewed = pc.is_in(state.dictionary, pa.array(sorted(self._words), pa.string())).to_numpy(zero_copy_only=False)
+            published |= back[of_row] & reviewed[_codes(state)]
+        return published
+
+    def _named(self, homes: list[str], home: pa.DictionaryArray, entity: pa.DictionaryArray) -> pa.DictionaryArray:
+        """Name the entities: once for each pair of home and entity."""
+        ids = entity.dictionary.to_pylist()
+        pairs, places = _distinct(_codes(home) * (len(ids) + 1) + _codes(entity))
+        names = [self._entity(homes[pair // (len(ids) + 1)], ids[pair % (len(ids) + 1)]) for pair in pairs.tolist()]
+        return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(names, pa.string()))
+
+    def _states(self, columns: dict[str, Any], kinds: list[str], of_row: Codes) -> dict[str, Any]:
+        """Make types, units, device classes, states and their values publishable: once for each combination."""
+        unit, class_ = _encoded(columns["unit"]), _encoded(columns["device_class"])
+        units, classes = [*unit.dictionary.to_pylist(), None], [*class_.dictionary.to_pylist(), None]
+        # Null has the last place.
+        groups, group = _distinct((of_row * len(units) + _codes(unit)) * len(classes) + _codes(class_))
+        parts = np.unravel_index(groups, (max(len(kinds), 1), len(units), len(classes)))
+        told = [(kinds[a], classes[c], units[b]) for a, b, c in zip(*(part.tolist() for part in parts), strict=True)]
+        measured = np.array([rules.is_measurement(*each) for each in told], np.bool_)
+        is_number = columns["value"].is_valid().to_numpy(zero_copy_only=False)
+        kept = is_number & measured[group]
+        state = _encoded(columns["state"])
+        rest = np.flatnonzero(~kept)
+        kept[rest] = self._known_words(state, told, group[rest], _codes(state)[rest])
+        return {
+            "type": _one_of([rules.published_type(kind, strict=self._strict) for kind in kinds], of_row),
+            "unit": _one_of([rules.published_unit(each) for _, _, each in told], group),
+            "device_class": _one_of([rules.published_class(kind, each) for kind, each, _ in told], group),
+            "state": _replaced(state, ~kept, rules.REDACTED),
+            "value": pc.if_else(pa.array(kept), columns["value"], pa.scalar(None, pa.float64())),
+        }
+
+    def _known_words(self, state: pa.DictionaryArray, told: list[Any], group: Codes, codes: Codes) -> Mask:
+        words = [rules.words_of(kind, device_class, self._words) for kind, device_class, _ in told]
+        pairs, places = _distinct(codes * (len(told) + 1) + group)
+        texts = state.dictionary.take(pa.array(pairs // (len(told) + 1))).to_pylist()
+        known = [text in words[place] for text, place in zip(texts, (pairs % (len(told) + 1)).tolist(), strict=True)]
+        return np.array(known, np.bool_)[places]
+
+    def _times(self, columns: dict[str, Any], kinds: list[str], of_row: Codes) -> dict[str, Any]:
+        """Round times down to what the domain allows."""
+        least = _MINUTE_US if self._strict else 1
+        grains = np.array([_GRAINS_US.get(kind, least) for kind in kinds], np.int64)[of_row]
+        if not (grains > 1).any():
+            return {}
+        return {name: _floored(columns[name], grains) for name in _TIMES if name in columns}
+
+    def _allowed(self, attributes: pa.DictionaryArray, is_weather: Mask) -> pa.DictionaryArray:
+        texts = attributes.dictionary.to_pylist()
+        pairs, places = _distinct(_codes(attributes) * 2 + is_weather)
+        told = [self._attributes(texts[pair >> 1], is_weather=bool(pair & 1)) for pair in pairs.tolist()]
+        return _one_of(told, places)
 
 
 def home_name(secret: bytes, key: str) -> str:
@@ -168,13 +156,26 @@ def home_name(secret: bytes, key: str) -> str:
     return f"home_{_digest(secret, 'home', key)}"
 
 
-def entity_name(secret: bytes, home: str, entity_id: str) -> str:
-    """Return an entity's pseudonym, such as `person.9f86d081884c7d65`: the type stays, the object part is replaced.
+def entity_name(secret: bytes, home: str, entity_id: str, *, strict: bool = False) -> str:
+    """Return an entity's published id, such as `sensor.kitchen_x3fa9c2d1_power`: listed words stay, keyed tokens for others.
 
-    home: the home's pseudonym, so that the same id has another pseudonym in each home.
+    home: the home's pseudonym, so that the same word has another token in each home. strict: one token replaces all words.
     """
     kind, name = identify(entity_id)
-    return f"{kind}.{_digest(secret, 'entity', home, name)}"
+    told = rules.published_type(kind, strict=strict)
+    if strict:
+        return f"{told}.{_digest(secret, 'entity', home, name)}"
+    head, dot, words = name.partition(".")
+    if not dot or head != kind or told != kind:
+        return f"{told}.x{_digest(secret, 'word', home, name)[:10]}"
+    return f"{told}.{'_'.join(_word(secret, home, word) for word in words.split('_'))}"
+
+
+def _word(secret: bytes, home: str, word: str) -> str:
+    is_short_number = len(word) <= 2 and word.isascii() and word.isdigit()
+    if not word or is_short_number or word in rules.id_words():
+        return word
+    return f"x{_digest(secret, 'word', home, word)[:10]}"
 
 
 def _digest(secret: bytes, *parts: str) -> str:
@@ -182,33 +183,38 @@ def _digest(secret: bytes, *parts: str) -> str:
     return hmac.digest(secret, message, "sha256").hex()[:16]
 
 
-_whole_number: Final[Callable[[str], object]] = re.compile(r"[0-9]{1,9}").fullmatch
+def _distinct(codes: Codes) -> tuple[Codes, Codes]:
+    """Return the different numbers, none of them negative, and each row's place among them."""
+    most = int(codes.max(initial=0))
+    if most < _MOST_COUNTED:  # a table of all numbers is ten times as fast as one of hashes
+        is_there = np.zeros(most + 1, np.bool_)
+        is_there[codes] = True
+        return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[codes]
+    found = pa.array(codes).dictionary_encode()
+    return found.dictionary.to_numpy(), found.indices.to_numpy().astype(np.int64)
 
 
-def _is_private(entity_id: str) -> bool:
-    return identify(entity_id)[0] in PRIVATE_TYPES
+def _one_of(texts: list[str | None] | list[str], places: Codes) -> pa.DictionaryArray:
+    """Return a column of texts, each different one once. places: of each row's text in the list."""
+    once = {text: place for place, text in enumerate(dict.fromkeys(text for text in texts if text is not None))}
+    codes = np.array([-1 if text is None else once[text] for text in texts], np.int32)[places]
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(list(once), pa.string()))
 
 
-def _free_text(state: pa.DictionaryArray, types: pa.Array, private: Mask) -> Mask:
-    """Find the private rows whose state is neither Home Assistant's own word nor a zone's number of persons."""
-    told = private.copy()
-    rows = np.flatnonzero(private)
-    states = state.take(pa.array(rows)).to_pylist()
-    kinds = _encoded(types).take(pa.array(rows)).to_pylist()
-    told[rows] = [
-        text not in KNOWN_STATES and not (kind == "zone" and _whole_number(text))
-        for text, kind in zip(states, kinds, strict=True)
-    ]
-    return told
+def _floored(times: pa.Array, grains: Codes) -> pa.Array:
+    at = times.cast(pa.int64())
+    plain = at.fill_null(0).to_numpy()
+    return pa.array(plain - plain % grains, mask=at.is_null().to_numpy(zero_copy_only=False)).cast(times.type)
 
 
-def _replaced(column: pa.DictionaryArray, chosen: Mask, texts: list[str], places: npt.NDArray[np.int64]) -> pa.DictionaryArray:
-    """Return the column with `texts[places]` in the chosen rows."""
-    codes = _codes(column).copy()
-    codes[chosen] = len(column.dictionary) + places
-    return pa.DictionaryArray.from_arrays(
-        pa.array(codes.astype(np.int32)), pa.concat_arrays([column.dictionary, pa.array(texts, pa.string())])
-    )
+def _replaced(column: pa.DictionaryArray, chosen: Mask, text: str) -> pa.DictionaryArray:
+    """Return the column with the text in the chosen rows, and without what no row says any more."""
+    codes = np.where(chosen, len(column.dictionary), _codes(column))
+    texts = pa.concat_arrays([column.dictionary.cast(pa.string()), pa.array([text], pa.string())])
+    is_used = np.zeros(len(texts), np.bool_)
+    is_used[codes] = True
+    places = (np.cumsum(is_used) - 1).astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(places[codes]), texts.filter(pa.array(is_used)))
 
 
 def _encoded(column: pa.Array) -> pa.DictionaryArray:
@@ -217,6 +223,7 @@ def _encoded(column: pa.Array) -> pa.DictionaryArray:
     return column.cast(pa.string()).dictionary_encode()
 
 
-def _codes(column: pa.DictionaryArray) -> npt.NDArray[np.int64]:
-    codes: npt.NDArray[np.int64] = column.indices.to_numpy().astype(np.int64)
+def _codes(column: pa.DictionaryArray) -> Codes:
+    """Return each row's place in the dictionary; null has the place after the last."""
+    codes: Codes = column.indices.fill_null(len(column.dictionary)).to_numpy().astype(np.int64)
     return codes
