@@ -141,7 +141,7 @@ def _shares(files: pa.Table, thinned: int) -> list[float]:
 
 def _covering(span: tuple[date, date], shares: Mapping[date, float]) -> Iterator[ExportPart]:
     """Put days together to parts that leave no day of the span out: a row of a day that was not counted is in one of them."""
-    packs = list(packed_keys(shares))
+    packs = list(packed_keys(shares)) or [[]]  # files' bounds can match a span in which there is no row
     begins = [span[0], *(pack[0] for pack in packs[1:])]
     ends = [*(begin - _DAY for begin in begins[1:]), span[1]]
     for begin, end, pack in zip(begins, ends, packs, strict=True):

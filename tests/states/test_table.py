@@ -90,6 +90,15 @@ def test_rows_of_all_places_are_found_by_their_days(house: House, monkeypatch: p
         assert [row["time"].date() for row in published(house, Filters(day, day))] == [day]
 
 
+@pytest.mark.parametrize(("since", "until"), [("2026-02-04", "2026-02-05"), ("2026-02-27", "2026-02-03")])
+def test_days_without_a_row_among_late_ones_give_none(
+    house: House, monkeypatch: pytest.MonkeyPatch, since: str, until: str
+) -> None:
+    receive(house, *(state(f"sensor.s{day}", at=f"2026-02-{day}T12:00:00+00:00") for day in ("02", "26")))
+    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 1)
+    assert published(house, Filters(date.fromisoformat(since), date.fromisoformat(until))) == []
+
+
 # Repeats
 
 
