@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ _DAY_US: Final = 86_400_000_000
 
 Sequences = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
-Ordered = TypeVar("Ordered", date, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +58,17 @@ def shares_of(files: pa.Table, max_rows: int, max_bytes: int) -> Shares:
     return shares
 
 
-def packed_keys(shares: Mapping[Ordered, float]) -> Iterator[list[Ordered]]:
-    """Pack keys in order, so that the shares of a pack add up to at most 1. A key with a larger share comes alone."""
-    pack: list[Ordered] = []
-    held = 0.0
-    for key, share in sorted(shares.items()):
-        if pack and held + share > 1:
-            yield pack
-            pack, held = [], 0.0
-        pack.append(key)
-        held += share
-    if pack:
-        yield pack
+def packed_keys(keys: Sequences, shares: Shares) -> Iterator[tuple[int, float]]:
+    """Pack keys in order, so that the shares of a pack add up to at most 1: yield its first key and its share. A key with a
+    larger share comes alone.
+    """
+    keys, places = np.unique(keys, return_inverse=True)
+    ends = np.cumsum(np.bincount(places, shares, len(keys)))
+    start, held = 0, 0.0
+    while start < len(keys):
+        stop = max(start + 1, int(np.searchsorted(ends, held + 1, "right")))
+        yield int(keys[start]), float(ends[stop - 1] - held)
+        start, held = stop, float(ends[stop - 1])
 
 
 def packed_sequences(low: Sequences, high: Sequences, shares: Shares) -> Iterator[tuple[int, int]]:

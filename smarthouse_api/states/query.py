@@ -6,20 +6,20 @@ time that is made of its columns, and `Filters.keep` looks at the rest once it i
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.lake.planning import Bound, day_number, instant, packed_keys, shares_of, that_can_match
-from smarthouse_api.states.records.placement import LATE, OWN_DAY
+from smarthouse_api.lake.planning import Bound, Shares, day_number, instant, packed_keys, shares_of, that_can_match
+from smarthouse_api.states.records.placement import LATE, OWN_DAY, Numbers
 from smarthouse_api.states.records.rows import folded_unit
 from smarthouse_api.states.records.schema import STATES
 
@@ -27,6 +27,7 @@ MAX_SORTED_ROWS = 65_536
 MAX_SORTED_BYTES = 6 << 20
 _ROWS_PER_ROW_OF_A_UNIT = 4
 _DAY: Final = timedelta(days=1)
+_EPOCH: Final = date(1970, 1, 1)
 _READ: Final = tuple(name for name in STATES.names if name != "day")
 _OUTDATED: Final = exp.column("bucket") < OWN_DAY
 _TIME: Final = exp.column("time")
@@ -104,48 +105,55 @@ class ExportPart:
         return within(own, self.first, self.last)
 
 
-def parts(files: pa.Table, filters: Filters, count_days: Callable[[], Mapping[date, int]]) -> Iterator[ExportPart]:
+def parts(files: pa.Table, filters: Filters, count_days: Callable[[], tuple[Numbers, Numbers]]) -> Iterator[ExportPart]:
     """Plan the parts of a snapshot that can hold a wanted row, in the order of an export. Together they cover the filter's
     days.
 
-    files: `files_of` the snapshot. count_days: counts the rows of each own day outside the buckets of own days; it is asked
-    only if these are many.
+    files: `files_of` the snapshot. count_days: counts the rows of each own day outside the buckets of own days: the days, and
+    how many rows each has. It is asked only if these rows are many.
     """
     old, new = _split(files, pc.less(files["partition.bucket"], OWN_DAY))
     files = pa.concat_tables([old, that_can_match(new, _bounds(filters))])  # what files tell of outdated rows is no bound
     if not len(files):
         return
-    # Few rows have one of some units: larger parts, and fewer queries, then hold no more.
-    thinned = _ROWS_PER_ROW_OF_A_UNIT if filters.units else 1
-    shares: dict[date, float] = defaultdict(float)
     bucket = files["partition.bucket"]
     daily, others = _split(files, pc.and_(pc.greater_equal(bucket, OWN_DAY), pc.less(bucket, LATE)))
-    for day, share in zip(daily["partition.day"].to_pylist(), _shares(daily, thinned), strict=True):
-        shares[day] += share
-    if (left := sum(_shares(others, thinned))) > 1:
-        counts = count_days()
-        for day, count in counts.items():
-            shares[day] += left * count / max(1, sum(counts.values()))
-    elif left:
-        shares[min(shares, default=max(filters.span[0], date(1970, 1, 1)))] += left
-    yield from _covering(filters.span, shares)
+    # Few rows have one of some units: larger parts, and fewer queries, then hold no more.
+    thinned = _ROWS_PER_ROW_OF_A_UNIT if filters.units else 1
+    shares, left = (shares_of(some, MAX_SORTED_ROWS, MAX_SORTED_BYTES) / thinned for some in (daily, others))
+    days: Numbers = daily["partition.day"].cast(pa.int32()).to_numpy().astype(np.int64)
+    if (share := left.sum()) > 1:
+        counted, rows = count_days()
+        days, shares = np.append(days, counted), np.append(shares, share * rows / max(1, rows.sum()))
+    elif share:
+        days, shares = np.append(days, days.min() if len(days) else 0), np.append(shares, share)
+    yield from _covering(filters.span, days, shares)
 
 
 def _split(files: pa.Table, chosen: pa.ChunkedArray) -> tuple[pa.Table, pa.Table]:
     return files.filter(chosen), files.filter(pc.invert(chosen))
 
 
-def _shares(files: pa.Table, thinned: int) -> list[float]:
-    return [share / thinned for share in shares_of(files, MAX_SORTED_ROWS, MAX_SORTED_BYTES).tolist()]
+def _covering(span: tuple[date, date], days: Numbers, shares: Shares) -> Iterator[ExportPart]:
+    """Put days together to parts that leave no day of the span out: a row of a day that was not counted is in one of them.
 
-
-def _covering(span: tuple[date, date], shares: Mapping[date, float]) -> Iterator[ExportPart]:
-    """Put days together to parts that leave no day of the span out: a row of a day that was not counted is in one of them."""
-    packs = list(packed_keys(shares)) or [[]]  # files' bounds can match a span in which there is no row
-    begins = [span[0], *(pack[0] for pack in packs[1:])]
-    ends = [*(begin - _DAY for begin in begins[1:]), span[1]]
-    for begin, end, pack in zip(begins, ends, packs, strict=True):
-        yield ExportPart(begin, end, sum(shares[day] for day in pack))
+    A day that is too large is a part of its own. It is read home by home, so a row of another day would not be in order.
+    """
+    begin, held = span[0], 0.0
+    for first, share in packed_keys(days, shares):
+        day = max(span[0], _EPOCH + first * _DAY)
+        if day > span[1]:
+            break
+        if (held or share > 1) and begin < day:
+            yield ExportPart(begin, day - _DAY, held)
+            begin = day
+        held = share
+        if share > 1:
+            yield ExportPart(day, day, share)
+            if day == span[1]:
+                return
+            begin, held = day + _DAY, 0.0
+    yield ExportPart(begin, span[1], held)
 
 
 def is_outdated(files: pa.Table) -> bool:

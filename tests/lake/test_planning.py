@@ -38,12 +38,17 @@ def test_a_share_is_of_rows_or_of_bytes_whichever_is_more() -> None:
     assert shares_of(files(num_records=[10, 40], size_bytes=[100, 100]), 20, 100).tolist() == [1.0, 2.0]
 
 
+def packed(shares: dict[int, float]) -> list[tuple[int, float]]:
+    keys, values = np.array(list(shares), np.int64), np.array(list(shares.values()), np.float64)
+    return [(first, round(share, 6)) for first, share in packed_keys(keys, values)]
+
+
 def test_keys_are_packed_in_order_and_a_large_one_comes_alone() -> None:
-    assert list(packed_keys({3: 0.5, 1: 0.5, 2: 0.5, 4: 7.0, 5: 0.1})) == [[1, 2], [3], [4], [5]]
+    assert packed({3: 0.5, 1: 0.5, 2: 0.5, 4: 7.0, 5: 0.1}) == [(1, 1.0), (3, 0.5), (4, 7.0), (5, 0.1)]
 
 
 def test_no_keys_are_no_packs() -> None:
-    assert list(packed_keys(dict[int, float]())) == []
+    assert packed({}) == []
 
 
 def test_sequences_are_packed_in_growing_ranges_without_a_gap() -> None:

@@ -139,6 +139,19 @@ def test_a_day_that_is_too_large_is_put_aside_and_comes_in_the_same_order(
     assert at_once == sorted(at_once, key=lambda row: (row["home"], row["entity_id"], row["time"]))
 
 
+def test_late_rows_beside_a_day_that_is_too_large_come_after_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(12):
+        home = f"{number:08x}-0000-4000-8000-000000000000"
+        days = (state(f"sensor.s{one}", str(one), f"2026-03-01T12:00:{one:02}+00:00") for one in range(9))
+        receive(house, *days, home=home)
+        for late in ("2026-02-28T12:00:00+00:00", "2026-03-02T12:00:00+00:00"):
+            receive(house, state("sensor.late", "on", late), home=home, at=ARRIVAL + timedelta(days=40))
+    at_once = published(house)
+    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 30)
+    assert published(house) == at_once
+    assert [row["time"].day for row in at_once] == 12 * [28] + 108 * [1] + 12 * [2]
+
+
 def test_a_full_temporary_folder_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     receive(house, *(state(f"sensor.s{number}", str(number)) for number in range(9)))
     monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 1)

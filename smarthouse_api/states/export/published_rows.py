@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from datetime import date, timedelta
 from itertools import chain
 from math import ceil
 from typing import Final
@@ -29,13 +28,13 @@ from smarthouse_api.lake.table import files_of
 from smarthouse_api.states.groups import Groups, of_groups, select_groups
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import ExportPart, Filters, is_outdated, parts, select_days, select_rows
+from smarthouse_api.states.records.placement import Numbers
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.records.sorting import encoded, in_order
 from smarthouse_api.states.renewal import renewed
 
 _READ_AHEAD_BYTES: Final = 8 << 20
 _MOST_RANGES: Final = 256
-_EPOCH: Final = date(1970, 1, 1)
 
 
 class PublishedRows:
@@ -141,7 +140,11 @@ class PublishedRows:
         found = (row for batch in self._engine.stream(self._snapshot, query) for row in batch.to_pylist())
         return frozenset((int(row["own_day"]), row["type"], row["unit_nfkc"]) for row in found)
 
-    def _count_days(self) -> dict[date, int]:
-        """Count the rows of each own day that lie outside the buckets of own days."""
-        found = (row for batch in self._engine.stream(self._snapshot, select_days(self._filters)) for row in batch.to_pylist())
-        return {_EPOCH + timedelta(days=int(row["own_day"])): row["found"] for row in found}
+    def _count_days(self) -> tuple[Numbers, Numbers]:
+        """Count the rows of each own day that lie outside the buckets of own days: the days since 1970, and their rows."""
+        found = list(self._engine.stream(self._snapshot, select_days(self._filters)))
+        days, rows = (
+            np.concatenate([np.zeros(0, np.int64), *(batch.column(name).to_numpy().astype(np.int64) for batch in found)])
+            for name in ("own_day", "found")
+        )
+        return days, rows

@@ -1,0 +1,69 @@
+"""The parts of an export: no day is left out, however many days there are."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from smarthouse_api.states.query import ExportPart, Filters, parts
+from smarthouse_api.states.records.placement import FAR, OWN_DAY, Numbers
+
+FIRST = date(2026, 3, 1)
+DAY = timedelta(days=1)
+
+
+def files(*daily: int, far: int = 0) -> pa.Table:
+    """A snapshot with rows on some days, the first of them `FIRST`, and rows whose time cannot be right."""
+    rows = [(FIRST + number * DAY, OWN_DAY, count) for number, count in enumerate(daily) if count] + [
+        (date(1970, 1, 1), FAR, far)
+    ]
+    days, buckets, counts = zip(*rows, strict=True)
+    return pa.table(
+        {"partition.day": days, "partition.bucket": buckets, "num_records": counts, "size_bytes": np.ones(len(rows), np.int64)}
+    )
+
+
+def no_days() -> tuple[Numbers, Numbers]:
+    raise AssertionError("there are too few rows to count them")
+
+
+def planned(*daily: int, filters: Filters | None = None) -> list[ExportPart]:
+    found = list(parts(files(*daily, far=1), filters or Filters(), no_days))
+    assert [one.last + DAY for one in found[:-1]] == [one.first for one in found[1:]]
+    assert (found[0].first, found[-1].last) == (filters or Filters()).span
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _ten_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 10)
+
+
+def test_a_day_that_is_too_large_is_a_part_of_its_own() -> None:
+    found = planned(2, 0, 3, 50, 0, 4, 20, 30)
+    assert [(one.first.isoformat(), one.last.isoformat()) for one in found] == [
+        ("0001-01-01", "2026-03-03"),
+        ("2026-03-04", "2026-03-04"),
+        ("2026-03-05", "2026-03-06"),
+        ("2026-03-07", "2026-03-07"),
+        ("2026-03-08", "2026-03-08"),
+        ("2026-03-09", "9999-12-31"),
+    ]
+    assert [one.first for one in found if one.share > 1] == [FIRST + number * DAY for number in (3, 6, 7)]
+
+
+@pytest.mark.parametrize("count", [1, 50])
+@pytest.mark.parametrize("day", [date.min, date.max, FIRST])
+def test_one_wanted_day_is_covered_whatever_it_holds(count: int, day: date) -> None:
+    planned(count, filters=Filters(day, day))
+
+
+def test_a_row_on_every_day_that_there_is_is_planned_at_once() -> None:
+    every = np.arange(date.min.toordinal(), date.max.toordinal() + 1) - date(1970, 1, 1).toordinal()
+    found = list(parts(files(far=len(every)), Filters(), lambda: (every, np.ones(len(every), np.int64))))
+    assert len(found) == pytest.approx(len(every) / 10, rel=0.12)
+    assert max(one.share for one in found) <= 1.0001
+    assert (found[0].first, found[-1].last) == (date.min, date.max)
