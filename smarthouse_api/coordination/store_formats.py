@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import Final
 
-from backends.ports import NoSuchObject, ObjectStore, StateStore, StoreUnfit
+from backends.ports import ABSENT, Conflict, NoSuchObject, ObjectStore, StateStore, StoreFull, StoreUnfit
 
 FORMAT: Final = 2
 """The format that this version writes. It reads this and every older one."""
@@ -19,6 +20,8 @@ FORMAT: Final = 2
 _SPACE: Final = "installation"
 _DOCUMENT: Final = "format"
 _OBJECT: Final = "installation/format"
+
+log = logging.getLogger(__name__)
 
 
 class StoreFormats:
@@ -35,30 +38,37 @@ class StoreFormats:
         self._is_settled = False
 
     def settle(self) -> None:
-        """Check and mark both stores, once in this process. Raises `StoreUnfit` for a newer format, and `StoreUnavailable`."""
+        """Check both stores, and mark them, once in this process. Raises `StoreUnfit` for a newer format, and
+        `StoreUnavailable`.
+
+        A full store is marked later: work without a request, such as forgetting, is what makes room.
+        """
         if self._is_settled:
             return
-        there = {"state": self._in_state(), "object": self._in_objects()}
+        document = self._state.get(_SPACE, _DOCUMENT)
+        there = {"state": 1 if document is None else int(document.value), "object": self._in_objects()}
         for name, number in there.items():
             if number > FORMAT:
                 raise StoreUnfit(
                     f"the {name} store has format {number}, and this version reads formats 1 to {FORMAT}; start the version"
                     " that wrote it, or a newer one"
                 )
-        if there["state"] < FORMAT:
-            self._state.put(_SPACE, _DOCUMENT, b"%d" % FORMAT)
-        if there["object"] < FORMAT:
-            self._objects.put(_OBJECT, [b"%d" % FORMAT])
-        self._is_settled = True
+        try:
+            if there["state"] < FORMAT:
+                self._state.put(_SPACE, _DOCUMENT, b"%d" % FORMAT, expect=ABSENT if document is None else document.version)
+            if there["object"] < FORMAT:
+                self._objects.put(_OBJECT, [b"%d" % FORMAT])
+        except StoreFull:
+            log.warning("a store is full, and is marked with its format once it has room")
+        except Conflict:
+            self.settle()  # another process, perhaps of a newer version, has just marked it
+        else:
+            self._is_settled = True
 
     def condition(self) -> str:
         """Give a line for readiness. Raises as `settle`."""
         self.settle()
         return f"format {FORMAT}"
-
-    def _in_state(self) -> int:
-        found = self._state.get(_SPACE, _DOCUMENT)
-        return 1 if found is None else int(found.value)
 
     def _in_objects(self) -> int:
         with suppress(NoSuchObject):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.ports import StoreUnfit
+from backends.ports import StoreFull, StoreUnfit
 from smarthouse_api.coordination.store_formats import FORMAT, StoreFormats
 from smarthouse_api.house import House
 
@@ -72,3 +72,32 @@ def test_what_was_settled_is_not_asked_again(house: House) -> None:
     formats.settle()
     in_state(house)
     formats.settle()
+
+
+@pytest.mark.parametrize("store", ["state", "objects"])
+def test_a_full_store_is_marked_later_and_its_chores_go_on(house: House, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StoreFull("full")
+
+    done = list[bool]()
+    monkeypatch.setattr(type(house.forgetting), "try_purge", lambda _: done.append(True))
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(house, store), "put", full)
+        house.formats.settle()
+        house.housekeeper.keep()
+    assert done == [True]
+    house.formats.settle()
+    assert numbers(house) == (FORMAT, FORMAT)
+
+
+def test_a_newer_version_that_starts_at_the_same_moment_is_not_undone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = house.objects.get
+
+    def meanwhile(key: str) -> bytes:
+        in_state(house)
+        return get(key)
+
+    monkeypatch.setattr(house.objects, "get", meanwhile)
+    with pytest.raises(StoreUnfit, match="format 99"):
+        house.formats.settle()
+    assert list(house.objects.list("installation/")) == []
