@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
+import time
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -73,14 +75,26 @@ def post_worker_init(worker: Any) -> None:
 
 
 def _refuse_unfit_stores(house: Any, log: Any) -> None:
-    """End the service if a newer version wrote a store. A store that does not answer yet is asked again later."""
+    """End the service if a newer version wrote a store. A store that does not answer yet is asked again until it does."""
+    if not _is_format_known(house, log):
+        log.warning("The format of the stores is not known yet; they are asked again")
+        threading.Thread(target=_ask_again, args=(house, log), name="format", daemon=True).start()
+
+
+def _ask_again(house: Any, log: Any) -> None:
+    while not _is_format_known(house, log):
+        time.sleep(1)
+
+
+def _is_format_known(house: Any, log: Any) -> bool:
     try:
         house.formats.settle()
     except StoreUnfit as fault:
         log.critical("Not started: %s", fault)
-        sys.exit(_BOOT_ERROR)
-    except StoreError as fault:
-        log.warning("The format of the stores is not known yet: %s", fault)
+        os._exit(_BOOT_ERROR)  # of a thread, `sys.exit` would end only the thread
+    except StoreError:
+        return False
+    return True
 
 
 def _show_first_key(house: Any, log: Any) -> None:

@@ -17,7 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,7 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.house import House
 from smarthouse_api.states.table import LEASE
 from tests.conftest import HOME, OTHER_HOME, ROOT, Environment, Server, free_port, payload, rows, state
+from tests.servers import RedisServer
 from tests.waiting import soon
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py"]
@@ -797,6 +798,38 @@ def test_faults_of_the_settings_end_the_start_at_once_and_are_told_by_name() -> 
     assert "mongodb://localhost" not in out
     assert "Traceback" not in out + err
     assert "hunter2" not in out + err
+
+
+@pytest.fixture
+def newer_stores(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server, not started, that a newer version has marked."""
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    with closing(open_state(server.url)) as state:
+        state.put("installation", "format", b"99")
+    server.stop()
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_service_ends_if_a_newer_version_wrote_its_stores_whenever_they_answer(
+    newer_stores: RedisServer, tmp_path: Path, when: str
+) -> None:
+    environment = {
+        "SMARTHOUSE_STATE_URL": newer_stores.url,
+        "SMARTHOUSE_OBJECTS_URL": f"file://{tmp_path}/objects",
+        "SMARTHOUSE_HOUSEKEEPING": "worker",
+    }
+    if when == "before":
+        newer_stores.start()
+    with gunicorn(environment, stderr=subprocess.PIPE) as (process, port):
+        if when == "after":
+            soon(lambda: live(port))
+            newer_stores.start()
+        _, told = process.communicate(timeout=20)
+    assert process.returncode not in (0, None)
+    assert b"the state store has format 99" in told
 
 
 def test_an_upload_that_breaks_off_is_not_taken_for_whole(shared_server: Server) -> None:
