@@ -37,6 +37,7 @@ CONFIGURATION = {
 WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=128 * 1024)
 
 _ATTEMPTS = 10
+_ONE_FILE_BYTES = 1 << 40
 
 
 class CommitConflict(StoreUnavailable):
@@ -200,12 +201,11 @@ class LakeTable:
             return False
         merged = False
         today = datetime.now(UTC).date()
-        for partition, rows in _crowded(
-            files_of(table), self._layout.partitions, least_files, lambda one: self._is_over(one, today)
-        ):
+        for crowded in _crowded(files_of(table), self._layout.partitions, least_files, lambda one: self._is_over(one, today)):
             lease.check()
-            self._merge(table, partition, rows)
-            merged = True
+            before = table.version()
+            self._merge(table, crowded)
+            merged = merged or table.version() > before  # files that are large enough stay as they are
             if interrupted():
                 break
         return merged
@@ -234,16 +234,25 @@ class LakeTable:
         """Whether hardly a row will be added to a partition. It is merged then even if it has two files."""
         return bool(partition["day"] < today)
 
-    def _merge(self, table: DeltaTable, partition: Mapping[str, Any], rows: int) -> None:
-        """Merge the files of a partition into one. rows: how many it has."""
-        of_it = [(name, "=", str(value)) for name, value in partition.items()]
+    def _merge(self, table: DeltaTable, crowded: Crowded) -> None:
+        """Merge the files of a partition into few large ones."""
+        of_it = [(name, "=", str(value)) for name, value in crowded.partition.items()]
         with lake_faults():
             table.optimize.compact(partition_filters=of_it, writer_properties=self._writer)
 
     def _replace(self, table: DeltaTable, rows: pa.Table, predicate: str) -> None:
-        """Put rows in the place of all that a predicate chooses. delta-rs refuses it if another has added such rows."""
+        """Put rows, in one file, in the place of all that a predicate chooses. delta-rs refuses it if another has added such
+        rows.
+        """
         with lake_faults():
-            write_deltalake(table, rows, mode="overwrite", predicate=predicate, writer_properties=self._writer)
+            write_deltalake(
+                table,
+                rows,
+                mode="overwrite",
+                predicate=predicate,
+                target_file_size=_ONE_FILE_BYTES,
+                writer_properties=self._writer,
+            )
 
 
 def files_of(snapshot: DeltaTable) -> pa.Table:
@@ -252,10 +261,19 @@ def files_of(snapshot: DeltaTable) -> pa.Table:
         return pa.RecordBatchReader.from_stream(snapshot.get_add_actions(flatten=True)).read_all()
 
 
+@dataclass(frozen=True)
+class Crowded:
+    """Names a partition that is worth merging, with its rows and their bytes as they rest."""
+
+    partition: Mapping[str, Any]
+    rows: int
+    size_bytes: int
+
+
 def _crowded(
     files: pa.Table, partitions: tuple[str, ...], least_files: int, is_over: Callable[[Mapping[str, Any]], bool]
-) -> list[tuple[dict[str, Any], int]]:
-    """Choose the partitions worth merging, each with its number of rows. Of those that are over: those with more than one file.
+) -> list[Crowded]:
+    """Choose the partitions worth merging. Of those that are over: those with more than one file.
     Of the others: those with many files, the largest of which holds at most half of the bytes, so that a row is rewritten a
     logarithmic number of times; and those with far too many files.
     """
@@ -271,5 +289,5 @@ def _crowded(
         partition = {name: one[f"partition.{name}"] for name in partitions}
         count, is_spread = one["size_bytes_count"], 2 * one["size_bytes_max"] <= one["size_bytes_sum"]
         if (count > 1 and is_over(partition)) or (count >= least_files and (is_spread or count >= 8 * least_files)):
-            crowded.append((partition, one["num_records_sum"]))
-    return sorted(crowded, key=lambda found: tuple(found[0].values()))
+            crowded.append(Crowded(partition, one["num_records_sum"], one["size_bytes_sum"]))
+    return sorted(crowded, key=lambda found: tuple(found.partition.values()))

@@ -59,9 +59,11 @@ class StatesChores:
 
     def move(self, is_over: Callable[[], bool]) -> None:
         """Bring rows that an earlier version wrote to their place in the lake, some days at a time, except during a purge."""
-        if not self._may_be_outdated or self._is_purging() or (lease := self._table.try_write()) is None:
+        if not self._may_be_outdated or (lease := self._table.try_write()) is None:
             return
         with lease:
+            if self._is_purging():  # asked with the lease, as before a compaction
+                return
             while partitions := self._table.outdated():
                 self._table.move(lease, partitions)
                 self._compaction.expect_dead()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import reduce
 from operator import or_
@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from backends.ports import ObjectStore
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.coordination.leases import Lease, Leases
-from smarthouse_api.lake.table import LakeTable, Layout, files_of, lake_faults
+from smarthouse_api.lake.table import Crowded, LakeTable, Layout, files_of, lake_faults
 from smarthouse_api.states.records.placement import LATE, LATE_DAYS, OWN_DAY, buckets_of
 from smarthouse_api.states.records.schema import STATES
 from smarthouse_api.states.records.sorting import encoded, in_order
@@ -28,6 +28,8 @@ LEASE = "lake"
 LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time", "received"), "States of homes")
 
 _MOST_SORTED_ROWS = 1_000_000
+_MOST_SORTED_FILE_BYTES = 48 << 20
+_MOST_SORTED_BYTES = 192 << 20
 _MOST_MOVED_ROWS = 250_000
 
 
@@ -83,15 +85,16 @@ class StatesTable(LakeTable):
     def move(self, lease: Lease, partitions: Sequence[tuple[date, int]]) -> None:
         """Bring rows of an earlier version to their place, renewed. partitions: their days of arrival and buckets.
 
-        1. The rows are added where they belong. Until the next step they are repeats, which no reader counts.
+        1. The rows are added where they belong, as many at a time as fit into memory. Until the next step they are repeats,
+           which no reader counts.
         2. The lease is checked, and the partitions are deleted. delta-rs refuses that if another has added to them.
 
         If the process dies in between, the rows are added again, and are repeats once more.
         """
         snapshot = self.open_or_create()
-        with lake_faults():
-            found = snapshot.to_pyarrow_dataset().to_table(filter=reduce(or_, (_partition(*one) for one in partitions)))
-        self.append(snapshot, renewed(found), {})
+        for rows in _in_turns(_read(snapshot, partitions)):
+            lease.check()  # what was read before a fence may only be added before it
+            self.append(snapshot, renewed(rows), {})
         lease.check()
         old = " OR ".join(f"(day = '{day}' AND bucket = {bucket})" for day, bucket in partitions)
         with lake_faults():
@@ -101,20 +104,43 @@ class StatesTable(LakeTable):
         """Hardly a row is added to a day that is over. Late rows have partitions of their own, which never are."""
         return bool(partition["bucket"] < LATE and partition["day"] < today - timedelta(days=LATE_DAYS))
 
-    def _merge(self, table: DeltaTable, partition: Mapping[str, Any], rows: int) -> None:
-        """Merge the files of a partition: sorted, and each state change once."""
-        if partition["bucket"] < OWN_DAY or rows > _MOST_SORTED_ROWS:
-            super()._merge(table, partition, rows)
-            return
-        day, bucket = partition["day"], partition["bucket"]
-        with lake_faults():
-            found = table.to_pyarrow_dataset().to_table(
-                filter=(pc.field("day") == pa.scalar(day)) & (pc.field("bucket") == bucket)
-            )
-            if (together := encoded(found.to_batches())) is not None:
+    def _merge(self, table: DeltaTable, crowded: Crowded) -> None:
+        """Merge the files of a partition: sorted, and each state change once, if it fits into memory."""
+        day, bucket = crowded.partition["day"], crowded.partition["bucket"]
+        if bucket >= OWN_DAY and crowded.rows <= _MOST_SORTED_ROWS and crowded.size_bytes <= _MOST_SORTED_FILE_BYTES:
+            found = _at_most(_read(table, [(day, bucket)]), _MOST_SORTED_BYTES)
+            if found and (together := encoded(found)) is not None:
                 merged = pa.Table.from_batches([in_order(together)]).select(STATES.names).cast(STATES)
                 self._replace(table, merged, f"day = '{day}' AND bucket = {bucket}")
+                return
+        super()._merge(table, crowded)
 
 
-def _partition(day: date, bucket: int) -> pc.Expression:
-    return (pc.field("day") == pa.scalar(day)) & (pc.field("bucket") == bucket)
+def _read(snapshot: DeltaTable, partitions: Sequence[tuple[date, int]]) -> Iterator[pa.RecordBatch]:
+    wanted = reduce(or_, ((pc.field("day") == pa.scalar(day)) & (pc.field("bucket") == bucket) for day, bucket in partitions))
+    with lake_faults():
+        yield from snapshot.to_pyarrow_dataset().to_batches(filter=wanted)
+
+
+def _in_turns(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Put batches together to tables, each of which fits into memory."""
+    turn, rows, size = list[pa.RecordBatch](), 0, 0
+    for batch in batches:
+        turn.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= _MOST_MOVED_ROWS or size >= _MOST_SORTED_BYTES:
+            yield pa.Table.from_batches(turn)
+            turn, rows, size = [], 0, 0
+    if rows:
+        yield pa.Table.from_batches(turn)
+
+
+def _at_most(batches: Iterator[pa.RecordBatch], most_bytes: int) -> list[pa.RecordBatch]:
+    """Collect batches; none if they are more than so many bytes in memory: texts that repeat themselves rest in few."""
+    found, size = list[pa.RecordBatch](), 0
+    for batch in batches:
+        found.append(batch)
+        size += batch.nbytes
+        if size > most_bytes:
+            return []
+    return found

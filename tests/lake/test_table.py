@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from backends.ports import Change
@@ -86,7 +86,13 @@ def test_one_who_sleeps_after_its_check_removes_only_what_was_dead(house: House,
     assert values(house) == ["1", "2"]
 
 
-@pytest.mark.parametrize("late", [lambda table: table.optimize.compact(), lambda table: table.delete("bucket >= 0")])
+def merge_sorted(table: DeltaTable) -> None:
+    write_deltalake(table, table.to_pyarrow_table(), mode="overwrite", predicate="bucket >= 0")
+
+
+@pytest.mark.parametrize(
+    "late", [lambda table: table.optimize.compact(), lambda table: table.delete("bucket >= 0"), merge_sorted]
+)
 def test_what_was_prepared_before_a_fence_cannot_be_committed_after_it(house: House, late: Callable[[DeltaTable], Any]) -> None:
     upload_and_flush(house, 1, 2)
     before = house.states.table.open()
@@ -95,6 +101,16 @@ def test_what_was_prepared_before_a_fence_cannot_be_committed_after_it(house: Ho
     with pytest.raises(CommitFailedError):
         late(before)
     assert values(house) == ["1", "2"]
+
+
+def test_rows_that_came_while_a_partition_was_sorted_are_not_replaced(house: House) -> None:
+    upload_and_flush(house, 1, 2)
+    before = house.states.table.open()
+    assert before is not None
+    upload_and_flush(house, 3)
+    with pytest.raises(CommitFailedError):
+        merge_sorted(before)
+    assert values(house) == ["1", "2", "3"]
 
 
 def test_a_compaction_is_not_begun_without_the_lease(house: House) -> None:

@@ -205,7 +205,8 @@ def test_a_lake_that_cannot_be_curated_is_not_compacted(house: House, monkeypatc
     assert compacted == [True]
 
 
-def test_compaction_asks_for_a_purge_when_it_has_the_lease_that_a_purge_needs(house: House) -> None:
+@pytest.mark.parametrize("chore", ["compact", "move"])
+def test_who_replaces_files_asks_for_a_purge_with_the_lease_that_a_purge_needs(house: House, chore: str) -> None:
     table, asked = house.states.table, list[bool]()
 
     def is_purging() -> bool:
@@ -217,7 +218,7 @@ def test_compaction_asks_for_a_purge_when_it_has_the_lease_that_a_purge_needs(ho
     upload(house, 1)
     house.states.chores.flush()
     chores = StatesChores(house.states.uploads, house.states.homes, table, is_purging, house.settings.lake)
-    chores.compact(lambda: False)
+    getattr(chores, chore)(lambda: False)
     assert asked == [False]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 
 from backends.ports import StoreUnavailable
 from smarthouse_api.house import House
@@ -113,6 +114,59 @@ def test_repeats_go_with_a_compaction_and_the_first_arrival_stays(house: House) 
     assert len(found) == 3
     assert [row["received"] for row in found if row["entity_id"] == "sensor.kitchen"] == [ARRIVAL]
     assert published(house) == before
+
+
+def parquet_files(house: House) -> set[str]:
+    table = house.states.table.open()
+    assert table is not None
+    return set(table.file_uris())
+
+
+def receive_noise(house: House) -> None:
+    """Two files of one partition, each larger than a file of the table is to be."""
+    house.states.table.open_or_create().alter.set_table_properties({"delta.targetFileSize": "50000"})
+    for number in range(2):
+        texts = (secrets.token_hex(3000) for _ in range(100))
+        receive(
+            house, *(state(f"sensor.s{one}", text) for one, text in enumerate(texts)), at=ARRIVAL + timedelta(seconds=number)
+        )
+        house.states.chores.flush()
+
+
+def test_a_partition_that_was_sorted_is_one_file(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house.states.table, "_writer", WriterProperties(max_row_group_size=10))
+    receive_noise(house)
+    before = parquet_files(house)
+    compact(house)
+    assert len(before) > 1
+    assert len(parquet_files(house)) == 1
+
+
+def test_a_partition_of_files_that_are_large_enough_is_no_work(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.states.table._MOST_SORTED_FILE_BYTES", 1)
+    receive_noise(house)
+    before = parquet_files(house)
+    lease = house.states.table.try_write()
+    assert lease is not None
+    with lease:
+        assert not house.states.table.compact(lease, 2, lambda: False)
+    assert parquet_files(house) == before
+
+
+def test_what_is_too_large_to_be_sorted_is_merged_as_it_lies_and_only_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smarthouse_api.states.table._MOST_SORTED_BYTES", 1)
+    receive(house, state(value="1"))
+    house.states.chores.flush()
+    receive(house, state(value="1"), state("sensor.x", "2"))
+    house.states.chores.flush()
+    lease = house.states.table.try_write()
+    assert lease is not None
+    with lease:
+        assert [house.states.table.compact(lease, 2, lambda: False) for _ in range(2)] == [True, False]
+    assert len(parquet_files(house)) == 1
+    assert lake(house).num_rows == 3
 
 
 def test_a_state_change_is_of_the_day_on_which_it_arrived_first(house: House) -> None:
@@ -268,6 +322,24 @@ def test_it_is_moved_in_turns_the_newest_days_first(house: House, monkeypatch: p
         assert published(house) == before
     assert left == sorted(left, reverse=True)
     assert len(set(left)) == 3
+
+
+def test_a_partition_that_is_too_large_is_moved_in_turns(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fill(house)
+    age(house)
+    appended = list[int]()
+    append = StatesTable.append
+
+    def noted(self: Any, snapshot: DeltaTable, rows: pa.Table, logs: dict[str, int]) -> None:
+        appended.append(rows.num_rows)
+        append(self, snapshot, rows, logs)
+
+    monkeypatch.setattr(StatesTable, "append", noted)
+    monkeypatch.setattr("smarthouse_api.states.table._MOST_SORTED_BYTES", 1)
+    move(house)
+    assert sum(appended) == 54
+    assert len(appended) > 1
+    assert published(house) == before
 
 
 class Died(BaseException):
