@@ -140,10 +140,9 @@ def _covering(span: tuple[date, date], days: Numbers, shares: Shares) -> Iterato
     A day that is too large is a part of its own. It is read home by home, so a row of another day would not be in order.
     """
     begin, held = span[0], 0.0
-    for first, share in packed_keys(days, shares):
-        day = max(span[0], _EPOCH + first * _DAY)
-        if day > span[1]:
-            break
+    least, most = ((day - _EPOCH).days for day in span)
+    for first, share in packed_keys(np.clip(days, least, most), shares):
+        day = _EPOCH + first * _DAY
         if (held or share > 1) and begin < day:
             yield ExportPart(begin, day - _DAY, held)
             begin = day
