@@ -225,3 +225,10 @@ def test_whatever_becomes_of_a_shape_the_answer_counts_the_rows_and_explains_the
     assert [each.statistics for each in found] == counted.tolist()
     assert all(each.detail and each.fault for each in found if each.ignored or not each.records + each.statistics)
     assert sum(each.records > 0 for each in found) > 300
+
+
+@pytest.mark.parametrize(("unit", "expected"), [("W", "W"), (None, None), (5, None), ({}, None)])
+def test_a_period_may_tell_its_unit(unit: object, expected: str | None) -> None:
+    body = json.dumps({"sensor.a": [{"start": 1738555200000, "mean": 1.5, "unit_of_measurement": unit}]}).encode()
+    (period,) = to_statistics([(body, None)], SETTINGS).table.to_pylist()
+    assert (period["mean"], period["unit"]) == (1.5, expected)

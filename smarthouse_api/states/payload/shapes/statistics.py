@@ -2,6 +2,7 @@
 
 The websocket answers `{id: [{start, end, mean, min, max, last_reset, state, sum, change}]}` with times in milliseconds. A
 service's answer has text instead. A row of the recorder has seconds, as `start_ts` and `last_reset_ts`.
+`smarthouse import` adds the `unit_of_measurement` of a period's values.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class _Period(msgspec.Struct, gc=False):
     change: float | None = None
     metadata_id: int | None = None
     statistic_id: str | None = None
+    unit_of_measurement: object = None
 
 
 _period = msgspec.json.Decoder(_Period).decode
@@ -73,12 +75,16 @@ def read_statistic(
             start,
             time_of(found.end),
             **{name: getattr(found, name) for name in _VALUES},
-            unit=source.unit if source else None,
+            unit=source.unit if source else _text(found.unit_of_measurement),
             last_reset=_first(found.last_reset, found.last_reset_ts),
             period_seconds=period_seconds,
         )
     )
     return None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _first(*raws: msgspec.Raw) -> str | None:
