@@ -47,6 +47,8 @@ class Forgetting:
     ) -> None:
         self._state, self._objects, self._streams, self._access = state, objects, streams, access
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
+        # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
+        self._tables = states.table, states.statistics
         self._leases, self._settings = leases, settings
 
     def forget(self, uuid: str) -> None:
@@ -129,11 +131,13 @@ class Forgetting:
         due = self._due_at(time.time())
         self.note(map(digest_of, hidden))
         with self._table.writing(self._settings.wait_seconds) as writing:
-            self._table.fence()
+            for table in self._tables:
+                table.fence()
             for key in hidden:
                 writing.check()
                 self._uploads.purge(key)
-                self._table.delete_home(key)
+                for table in self._tables:
+                    table.delete_home(key)
         if not hidden:
             self.sweep()
         is_all = self._purge_streams(0)  # a request that waits for them has waited itself
@@ -141,7 +145,8 @@ class Forgetting:
         # Without the writer's lease, which new exports need. The files that those read stay: nobody replaces files in a purge.
         self._break_readers()
         with self._table.writing(self._settings.wait_seconds) as writing:
-            self._table.erase_history(writing)
+            for table in self._tables:
+                table.erase_history(writing)
         lease.check()
         self._state.commit(SPACE, Change(deletes=tuple(f"forgotten/{key}" for key in hidden)))
         # Without the lake's lease: scrubbing may take long, and exports and curators need not wait.

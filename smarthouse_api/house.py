@@ -75,7 +75,7 @@ class House:
             Check("state", self.state.check),
             Check("objects", self.objects.check),
             Check("format", self.formats.condition, needs_stores=True),
-            Check("lake", self.states.table.condition, needs_stores=True),
+            Check("lake", self.states.condition, needs_stores=True),
         ]
         if self.settings.lake.engine_url != "embedded":
             checks.append(Check("engine", self.engine.check))

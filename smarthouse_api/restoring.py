@@ -27,7 +27,8 @@ class Restoring:
     """Makes a restored installation fit to be served. Nobody may serve it or upload to it meanwhile."""
 
     def __init__(self, states: States, streams: Streams, forgetting: Forgetting) -> None:
-        self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
+        self._homes, self._uploads = states.homes, states.uploads
+        self._table, self._statistics = states.table, states.statistics
         self._streams, self._forgetting = streams, forgetting
 
     def restore(self, digests: Iterable[str]) -> Restored:
@@ -37,7 +38,7 @@ class Restoring:
         if the state knows none of the homes that have data.
         """
         noted = self._forgetting.noted() | set(digests)
-        with_data = self._uploads.homes() | self._table.homes()
+        with_data = self._uploads.homes() | self._table.homes() | self._statistics.homes()
         known, hidden = self._homes.known(), set(self._homes.hidden())
         with_data -= hidden
         with_packets, with_names = self._streams.store.places(), self._streams.catalogue.places()

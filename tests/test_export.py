@@ -25,7 +25,7 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.lake import datafusion
 from smarthouse_api.lake import table as lake_table
 from smarthouse_api.lake.datafusion import EmbeddedEngine
-from smarthouse_api.states.table import LEASE
+from smarthouse_api.states.homes_table import LEASE
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, house_of, payload, rows, state, unzipped
 from tests.states.export.readers import READERS as READ

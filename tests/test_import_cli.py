@@ -13,11 +13,14 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event
 
+import pyarrow as pa
 import pytest
 import requests
 from click.testing import CliRunner
 
+from config.settings import Settings
 from smarthouse_api.cli import main
+from smarthouse_api.house import House
 from tests.conftest import HOME, OTHER_HOME, Server, rows
 from tests.recorder.databases import GENERATIONS, NOON, TOLD, add_2026, make_2026, many
 from tests.recorder.standin import Answer, Request, stand_in, taken
@@ -80,6 +83,20 @@ def test_statistics_are_uploaded_in_home_assistants_own_shape(folder: Path) -> N
     (hour,) = service.requests[1].entries["utility:energy"]
     assert set(hour) == {"start", "end", "last_reset", "mean", "min", "max", "state", "sum", "unit_of_measurement"}
     assert (hour["start"], hour["end"] - hour["start"]) == (NOON * 1000, 3_600_000)
+
+
+def test_statistics_become_rows_of_the_lake_once(server: Server, folder: Path) -> None:
+    make_2026(folder / "ha.db", TOLD)
+    run(folder, server.url)
+    run(folder, server.url, "--restart", "--rows", "3")
+    server.export("json")
+    with closing(House(Settings.from_env(server.environment))) as house:
+        snapshot = house.states.statistics.open()
+        assert snapshot is not None
+        hours = pa.concat_tables(house.states.statistics.periods(snapshot)).to_pylist()
+    assert {(hour["start"].timestamp(), hour["period_seconds"]) for hour in hours} == {(NOON, 3600)}
+    found = [(hour["statistic_id"], hour["unit"], hour["mean"], hour["sum"]) for hour in hours]
+    assert found == [("sensor.power", "W", 5.5, None), ("utility:energy", "kWh", None, 12.5)]
 
 
 def test_a_kill_after_the_upload_and_before_the_mark_neither_loses_nor_doubles(server: Server, folder: Path) -> None:

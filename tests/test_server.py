@@ -32,7 +32,7 @@ from backends.registry import open_state
 from config.settings import Settings
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.house import House
-from smarthouse_api.states.table import LEASE
+from smarthouse_api.states.homes_table import LEASE
 from tests.conftest import HOME, OTHER_HOME, ROOT, Environment, Server, free_port, payload, rows, state
 from tests.servers import RedisServer
 from tests.waiting import soon

@@ -6,10 +6,10 @@ The order of a commit, which keeps it exactly once though a process sleeps or di
 2. It opens the newest snapshot, takes its turns, and settles what a dead curator has left; see `_begin`.
 3. It reads entries up to the last that was given before the turn, and makes rows of them. The next entries are read in a thread
    while a commit is written, which releases the GIL.
-4. The tenant announces a part: it stores whatever must be stored before the rows.
+4. The lease is checked. The tenant announces a part: it stores whatever must be stored before the rows.
 5. The lease is checked; rows are committed on the snapshot, with the sequences of their entries; the lease is checked again.
    If another curator began with the same snapshot, delta-rs refuses its commit. A late commit may be lost behind another's
-   erasing of the history: the second check finds that.
+   erasing of the history: the check after it finds that, and the check before it does so for what was announced.
 6. The tenant records the part: the queue drops what the lake holds. That is one commit in the turn.
 
 A curator that dies between 5 and 6 leaves entries that the table holds already. The next curator notices, because the table
@@ -230,14 +230,15 @@ class Curator:
 
     def _commit(self, lease: Lease, snapshot: DeltaTable, parts: Sequence[tuple[_Work, Part]]) -> None:
         good = list[tuple[_Work, Part]]()
+        lease.check()
         for work, part in parts:
             if not work.is_lost:
                 with work.in_turn():
                     work.maker.announce(work.turn, part)
                     good.append((work, part))
         with_rows = [(work, part) for work, part in good if any(table.num_rows for table in part.tables)]
+        lease.check()
         if with_rows:
-            lease.check()
             rows = pa.concat_tables([table for _, part in with_rows for table in part.tables])
             self._table.append(snapshot, rows, {work.maker.log: part.sequences[-1] for work, part in with_rows})
             # Behind another's erasing, a commit that was late may stand where nobody looks.

@@ -162,8 +162,10 @@ class LakeTable:
         """Make every commit fail that was prepared before: rows that are about to be deleted, and a compaction, whose new file
         `erase_history` would take for dead. delta-rs checks a compaction's commit against changed metadata alone.
         """
-        with lake_faults():
-            self.open_or_create().alter.set_table_description(self._layout.description)
+        table = self.open()
+        if table is not None:  # else nothing was prepared: a writer begins with making the table
+            with lake_faults():
+                table.alter.set_table_description(self._layout.description)
 
     def delete(self, predicate: str) -> None:
         """Remove the rows from the table; their bytes stay until `erase_history`. predicate: SQL, without any client's text."""

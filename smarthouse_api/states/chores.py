@@ -1,4 +1,4 @@
-"""The chores of states: uploads are brought into the lake, and its small files are merged."""
+"""The chores of states and statistics: uploads are brought into the lake, and its small files are merged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from smarthouse_api.lake.compaction import Compaction
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.rows import StateRows
+from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
 
@@ -25,11 +26,19 @@ class StatesChores:
     """
 
     def __init__(
-        self, uploads: Uploads, homes: Homes, table: StatesTable, is_purging: Callable[[], bool], settings: LakeSettings
+        self,
+        uploads: Uploads,
+        homes: Homes,
+        table: StatesTable,
+        statistics: StatisticsTable,
+        is_purging: Callable[[], bool],
+        settings: LakeSettings,
     ) -> None:
-        self._uploads, self._homes, self._table, self._is_purging = uploads, homes, table, is_purging
+        self._uploads, self._homes, self._is_purging = uploads, homes, is_purging
+        self._table, self._statistics = table, statistics
         self._curator = Curator(table, settings, _BATCH_ENTRIES)
         self._compaction = Compaction(table, settings.compact_files)
+        self._of_statistics = Compaction(statistics, settings.compact_files)
         self._may_compact = self._may_be_outdated = True
 
     def flush(self) -> None:
@@ -56,6 +65,8 @@ class StatesChores:
                 # With the lease: a purge that begins now waits for it, and finds no file replaced later.
                 if not self._is_purging():
                     self._compaction.compact(lease, is_over)
+                    if self._of_statistics.is_due():
+                        self._of_statistics.compact(lease, is_over)
 
     def move(self, is_over: Callable[[], bool]) -> None:
         """Bring rows that an earlier version wrote to their place in the lake, some days at a time, except during a purge."""
@@ -74,7 +85,8 @@ class StatesChores:
     def expect_dead(self) -> None:
         """Note what a process of before may have left: files of crashed writers, and rows of an earlier version."""
         self._compaction.expect_dead()
+        self._of_statistics.expect_dead()
         self._may_be_outdated = True
 
     def _rows(self) -> StateRows:
-        return StateRows(self._uploads, self._homes, self._table)
+        return StateRows(self._uploads, self._homes, self._table, self._statistics)

@@ -1,9 +1,21 @@
-"""Rows for the Delta table of states, made of queued payloads."""
+"""Rows for the Delta tables of states and of statistics, made of queued payloads.
+
+The statistics of a part are added to their table before its states are committed, without a transaction of their own:
+
+1. The curator holds the lease since before it read the bodies.
+2. `rows` opens a snapshot of the table of statistics. The lease is checked after that: nobody has purged since 1.
+3. `announce` adds the rows on that snapshot. If a purge has begun since 2, its fence makes delta-rs refuse them.
+4. The lease is checked again: what was added stands where it will be found.
+5. The states are committed, and the part is recorded.
+
+If the process dies between 3 and 5, the rows are added again. They are repeats then, which no reader counts.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -15,23 +27,33 @@ from smarthouse_api.coordination.queue import Turn
 from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.payload.decoding import Decoded
+from smarthouse_api.states.records.periods import periods_of
 from smarthouse_api.states.records.placement import bucket_of
 from smarthouse_api.states.records.rows import states_of
+from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Pending, Uploads, read_pending
 
 log = logging.getLogger(__name__)
 
 
-class StateRows(RowMaker[Part]):
+@dataclass
+class StatesPart(Part):
+    """Carries statistics of payloads beside their states. snapshot: of the table of statistics; None if there are none."""
+
+    statistics: list[pa.Table] = field(default_factory=list)
+    snapshot: DeltaTable | None = None
+
+
+class StateRows(RowMaker[StatesPart]):
     """Makes rows of queued payloads for the curator.
 
     The table holds the queue up to the table's transaction version of the queue's name.
     """
 
-    def __init__(self, uploads: Uploads, homes: Homes, table: StatesTable) -> None:
+    def __init__(self, uploads: Uploads, homes: Homes, table: StatesTable, statistics: StatisticsTable) -> None:
         super().__init__(uploads.queue, uploads.log_id())
-        self._uploads, self._homes, self._table = uploads, homes, table
+        self._uploads, self._homes, self._table, self._statistics = uploads, homes, table, statistics
 
     def taken(self, turn: Turn | None = None) -> int:
         """Return the sequence before the queue's first entry: the lake holds all up to there, and perhaps more."""
@@ -43,25 +65,38 @@ class StateRows(RowMaker[Part]):
         """Raise `StoreUnavailable`: homes that were forgotten since must first be forgotten again, by `smarthouse restore`."""
         raise StoreUnavailable("the state store is older than the lake; see `smarthouse restore --help`")
 
-    def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[Part, list[Entry]]:
+    def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[StatesPart, list[Entry]]:
         """Find what a dead curator left: a payload is recognised by its home and its time of arrival."""
         entries = list(self.queue.entries(0, held))
-        payloads = {entry.sequence: (one.home, one.received_us) for entry, one in _pending(entries)}
+        pending = [one for _, one in _pending(entries)]
+        payloads = {one.sequence: (one.home, one.received_us) for one in pending}
         there = self._table.arrivals(snapshot, set(payloads.values()))
+        without_states = {payloads[one.sequence] for one in pending if one.records == 0}
+        if without_states and (statistics := self._statistics.open()) is not None:
+            there |= self._statistics.arrivals(statistics, without_states)
         missing = [entry for entry in entries if entry.sequence in payloads and payloads[entry.sequence] not in there]
-        return Part([entry.sequence for entry in entries]), missing
+        return StatesPart([entry.sequence for entry in entries]), missing
 
     def size(self, entry: Entry) -> int:
         return read_pending(entry).decoded_bytes if entry.value else 0
 
-    def rows(self, entries: Sequence[Entry], until: int) -> Part:
+    def rows(self, entries: Sequence[Entry], until: int) -> StatesPart:
         """Make rows of payloads. Those of homes that are being forgotten, or are gone, give none."""
-        part = Part([entry.sequence for entry in entries])
-        if found := self._with_bodies([one for _, one in _pending(entries)]):
-            part.tables.extend(together_or_apart(found, self._decoded, _refuse))
+        part = StatesPart([entry.sequence for entry in entries])
+        found = self._with_bodies([one for _, one in _pending(entries)])
+        if with_states := [one for one in found if one[0].records != 0]:
+            part.tables.extend(together_or_apart(with_states, self._states_of, _refuse))
+        if with_statistics := [one for one in found if one[0].statistics != 0]:
+            part.statistics.extend(together_or_apart(with_statistics, self._statistics_of, _refuse))
+        if any(table.num_rows for table in part.statistics):
+            part.snapshot = self._statistics.open_or_create()
         return part
 
-    def record(self, turn: Turn, part: Part) -> Turn:
+    def announce(self, turn: Turn, part: StatesPart) -> None:
+        if part.snapshot is not None:
+            self._statistics.append(part.snapshot, pa.concat_tables(part.statistics), {})
+
+    def record(self, turn: Turn, part: StatesPart) -> Turn:
         self.queue.drop(turn, part.sequences)
         return turn
 
@@ -83,23 +118,31 @@ class StateRows(RowMaker[Part]):
             log.warning("queued payloads of %d homes are gone; are the homes being forgotten?", len(missing))
         return found
 
-    def _decoded(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
+    def _states_of(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
         decoded = self._uploads.decode([(body, pending.encoding) for pending, body in payloads])
         return to_states([pending for pending, _ in payloads], decoded)
+
+    def _statistics_of(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
+        decoded = self._uploads.decode_statistics([(body, pending.encoding) for pending, body in payloads])
+        return periods_of(decoded.table, **_of_payloads([pending for pending, _ in payloads], decoded))
 
 
 def to_states(payloads: Sequence[Pending], decoded: Decoded) -> pa.Table:
     """Make rows of `STATES` of the records of several payloads."""
+    return states_of(decoded.table, **_of_payloads(payloads, decoded))
+
+
+def _of_payloads(payloads: Sequence[Pending], decoded: Decoded) -> dict[str, pa.Array]:
+    """Make the columns that each row has from its payload."""
 
     def of_payload(values: list[object], type_: pa.DataType) -> pa.Array:
         return pa.array(values, type_).take(decoded.payload)
 
-    return states_of(
-        decoded.table,
-        home=of_payload([pending.home for pending in payloads], pa.string()),
-        share=of_payload([bucket_of(pending.home) for pending in payloads], pa.int32()),
-        received=of_payload([pending.received_us for pending in payloads], TIMESTAMP),
-    )
+    return {
+        "home": of_payload([pending.home for pending in payloads], pa.string()),
+        "share": of_payload([bucket_of(pending.home) for pending in payloads], pa.int32()),
+        "received": of_payload([pending.received_us for pending in payloads], TIMESTAMP),
+    }
 
 
 def _pending(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Pending]]:

@@ -13,6 +13,7 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
 
@@ -21,7 +22,7 @@ PURGE_LEASE: Final = "purge"
 
 
 class States:
-    """Wires the services around Home Assistant's states: homes, uploads, the lake's table, its chores, and exports."""
+    """Wires the services around Home Assistant's states: homes, uploads, the lake's tables, their chores, and exports."""
 
     def __init__(
         self,
@@ -33,7 +34,14 @@ class States:
         engine: Engine,
         settings: Settings,
     ) -> None:
-        self.homes, self.table = Homes(state, keyring), StatesTable(objects, leases)
+        self.homes = Homes(state, keyring)
+        self.table, self.statistics = StatesTable(objects, leases), StatisticsTable(objects, leases)
         self.uploads = Uploads(state, objects, self.homes, replies, settings.requests)
-        self.chores = StatesChores(self.uploads, self.homes, self.table, lambda: leases.is_held(PURGE_LEASE), settings.lake)
+        tables = self.table, self.statistics
+        self.chores = StatesChores(self.uploads, self.homes, *tables, lambda: leases.is_held(PURGE_LEASE), settings.lake)
         self.exports = Exports(self.chores, self.homes, self.table, engine, keyring, settings.exports)
+
+    def condition(self) -> str:
+        """Return one line on the lake for readiness. Raises `StoreUnavailable` if a table cannot be read."""
+        told = self.table.condition()
+        return told if self.statistics.open() is None else f"{told}; statistics: {self.statistics.condition()}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from functools import reduce
-from operator import or_
 from typing import Any
 
 import pyarrow as pa
@@ -13,58 +11,28 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from backends.ports import ObjectStore
-from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.coordination.leases import Lease, Leases
-from smarthouse_api.lake.table import Crowded, LakeTable, Layout, files_of, lake_faults
+from smarthouse_api.lake.table import Crowded, Layout, files_of, lake_faults
+from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
 from smarthouse_api.states.records.placement import LATE, LATE_DAYS, OWN_DAY, buckets_of
 from smarthouse_api.states.records.schema import STATES
 from smarthouse_api.states.records.sorting import encoded, in_order
 from smarthouse_api.states.renewal import renewed
 
 NAME = "states"
-LEASE = "lake"
-"""Name of two leases: one writer holds the first, and readers of snapshots share the second."""
-
 LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time", "received"), "States of homes")
 
-_MOST_SORTED_ROWS = 1_000_000
-_MOST_SORTED_FILE_BYTES = 48 << 20
-_MOST_SORTED_BYTES = 192 << 20
 _MOST_MOVED_ROWS = 250_000
 
 
-class StatesTable(LakeTable):
-    """Keeps the states of all homes in the lake: finds a home's rows, and deletes them."""
+class StatesTable(HomesTable):
+    """Keeps the states of all homes in the lake: sorted when they are merged, and each state change once."""
 
     def __init__(self, objects: ObjectStore, leases: Leases) -> None:
         super().__init__(objects, leases, LAYOUT)
 
-    def homes(self) -> set[str]:
-        """Return the internal keys of all homes that have rows."""
-        table = self.open()
-        if table is None:
-            return set()
-        with lake_faults():
-            batches = table.to_pyarrow_dataset().to_batches(columns=["home"])
-            return {home for batch in batches for home in batch.column("home").unique().to_pylist()}
-
-    def arrivals(self, snapshot: DeltaTable, payloads: set[tuple[str, int]]) -> set[tuple[str, int]]:
-        """Find which payloads a snapshot holds; the answer may contain others, too.
-
-        payloads: pairs of internal key and time of arrival, in microseconds since 1970.
-        """
-        received = pa.array({at for _, at in payloads}, pa.int64()).cast(TIMESTAMP)
-        buckets = {bucket for home, _ in payloads for bucket in buckets_of(home)}
-        # Not by the home, whose text is of another type in files that a delete has rewritten: Arrow cannot compare the two.
-        of_payloads = pc.field("bucket").isin(sorted(buckets)) & pc.field("received").isin(received)
-        with lake_faults():
-            found = snapshot.to_pyarrow_dataset().to_table(columns=["home", "received"], filter=of_payloads)
-        arrived = found.group_by(["home", "received"]).aggregate([])
-        return set(zip(arrived["home"].to_pylist(), arrived["received"].cast(pa.int64()).to_pylist(), strict=True))
-
-    def delete_home(self, home: str) -> None:
-        """Remove a home's rows from the table; their bytes stay until `erase_history`."""
-        self.delete(f"bucket IN ({', '.join(map(str, buckets_of(home)))}) AND home = '{home}'")
+    def buckets(self, home: str) -> tuple[int, ...]:
+        return buckets_of(home)
 
     def outdated(self) -> list[tuple[date, int]]:
         """List partitions that an earlier version wrote, the newest first: as many as are moved at once, or none."""
@@ -92,7 +60,7 @@ class StatesTable(LakeTable):
         If the process dies in between, the rows are added again, and are repeats once more.
         """
         snapshot = self.open_or_create()
-        for rows in _in_turns(_read(snapshot, partitions)):
+        for rows in _in_turns(rows_of(snapshot, partitions)):
             lease.check()  # what was read before a fence may only be added before it
             self.append(snapshot, renewed(rows), {})
         lease.check()
@@ -107,19 +75,13 @@ class StatesTable(LakeTable):
     def _merge(self, table: DeltaTable, crowded: Crowded) -> None:
         """Merge the files of a partition: sorted, and each state change once, if it fits into memory."""
         day, bucket = crowded.partition["day"], crowded.partition["bucket"]
-        if bucket >= OWN_DAY and crowded.rows <= _MOST_SORTED_ROWS and crowded.size_bytes <= _MOST_SORTED_FILE_BYTES:
-            found = _at_most(_read(table, [(day, bucket)]), _MOST_SORTED_BYTES)
+        if bucket >= OWN_DAY and is_sortable(crowded):
+            found = at_most(rows_of(table, [(day, bucket)]), MOST_SORTED_BYTES)
             if found and (together := encoded(found)) is not None:
                 merged = pa.Table.from_batches([in_order(together)]).select(STATES.names).cast(STATES)
                 self._replace(table, merged, f"day = '{day}' AND bucket = {bucket}")
                 return
         super()._merge(table, crowded)
-
-
-def _read(snapshot: DeltaTable, partitions: Sequence[tuple[date, int]]) -> Iterator[pa.RecordBatch]:
-    wanted = reduce(or_, ((pc.field("day") == pa.scalar(day)) & (pc.field("bucket") == bucket) for day, bucket in partitions))
-    with lake_faults():
-        yield from snapshot.to_pyarrow_dataset().to_batches(filter=wanted)
 
 
 def _in_turns(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -128,19 +90,8 @@ def _in_turns(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     for batch in batches:
         turn.append(batch)
         rows, size = rows + batch.num_rows, size + batch.nbytes
-        if rows >= _MOST_MOVED_ROWS or size >= _MOST_SORTED_BYTES:
+        if rows >= _MOST_MOVED_ROWS or size >= MOST_SORTED_BYTES:
             yield pa.Table.from_batches(turn)
             turn, rows, size = [], 0, 0
     if rows:
         yield pa.Table.from_batches(turn)
-
-
-def _at_most(batches: Iterator[pa.RecordBatch], most_bytes: int) -> list[pa.RecordBatch]:
-    """Collect batches; none if they are more than so many bytes in memory: texts that repeat themselves rest in few."""
-    found, size = list[pa.RecordBatch](), 0
-    for batch in batches:
-        found.append(batch)
-        size += batch.nbytes
-        if size > most_bytes:
-            return []
-    return found

@@ -30,6 +30,7 @@ from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.payload.decoding import Body, Decoded, to_table
 from smarthouse_api.states.payload.inspection import Inspection, inspect
+from smarthouse_api.states.payload.statistics_decoding import to_statistics
 
 PENDING = "pending"
 _TURN = "turn"
@@ -64,7 +65,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
 class Pending(msgspec.Struct, frozen=True):
     """Queues one payload for the lake.
 
-    home: the home's internal key. object: the name of the stored body. received_us: microseconds since 1970, UTC.
+    home: the home's internal key. object: the name of the stored body. received_us: microseconds since 1970, UTC. records,
+    statistics: how many the body holds; None if a version queued it that did not say so.
     """
 
     sequence: int
@@ -73,6 +75,8 @@ class Pending(msgspec.Struct, frozen=True):
     received_us: int
     decoded_bytes: int
     encoding: str | None
+    records: int | None = None
+    statistics: int | None = None
 
 
 _receipt = msgspec.json.Decoder(Receipt).decode
@@ -179,9 +183,11 @@ class Uploads:
 
     def decode(self, bodies: Sequence[Body]) -> Decoded:
         """Decode the records of bodies, each with its `Content-Encoding`: as many as their receipts say."""
-        # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
-        settings = replace(self._settings, max_decoded_bytes=_ANY, max_compression_ratio=_ANY, max_records=_ANY)
-        return to_table(bodies, settings)
+        return to_table(bodies, self._unlimited())
+
+    def decode_statistics(self, bodies: Sequence[Body]) -> Decoded:
+        """Decode the statistics of bodies, each with its `Content-Encoding`: as many as their receipts say."""
+        return to_statistics(bodies, self._unlimited())
 
     def homes(self) -> set[str]:
         """Return the internal keys of all homes that have stored payloads."""
@@ -197,6 +203,10 @@ class Uploads:
         while queued := self.queue.read(after):
             self.queue.drop(turn, (entry.sequence for entry in queued if entry.value and read_pending(entry).home == home_key))
             after = queued[-1].sequence
+
+    def _unlimited(self) -> RequestSettings:
+        # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
+        return replace(self._settings, max_decoded_bytes=_ANY, max_compression_ratio=_ANY, max_records=_ANY)
 
     def _check(self, upload: Upload) -> None:
         if not upload.body:
@@ -238,6 +248,7 @@ class Uploads:
         answer = Answer(receipt)
         key = f"raw/{home.key}/{received_at:%Y-%m-%d}/{receipt.id}"
         name = f"upload/{home.key}/{digest}"
+        queued = _queued(home, key, upload, inspection, received_at)
         self._objects.put(key, [upload.body])
         puts = (
             Put(name, msgspec.json.encode(receipt)),
@@ -246,7 +257,7 @@ class Uploads:
         change = Change(
             expect={home.name: home.version, **{put.key: ABSENT for put in puts}},
             puts=puts,
-            appends=((PENDING, _queued(home, key, upload, inspection.decoded_bytes, received_at)),) if receipt.records else (),
+            appends=((PENDING, queued),) if receipt.records or receipt.statistics else (),
         )
         try:
             self._state.commit(SPACE, change)
@@ -268,5 +279,8 @@ def _request_key(home: Home, digest: str, upload: Upload) -> RequestKey | None:
     return None if upload.idempotency_key is None else RequestKey(upload.idempotency_key, digest, f"{home.key}/")
 
 
-def _queued(home: Home, key: str, upload: Upload, decoded_bytes: int, received_at: datetime) -> bytes:
-    return msgspec.json.encode(Pending(0, home.key, key, microseconds(received_at), decoded_bytes, upload.encoding))
+def _queued(home: Home, key: str, upload: Upload, found: Inspection, received_at: datetime) -> bytes:
+    at = microseconds(received_at)
+    return msgspec.json.encode(
+        Pending(0, home.key, key, at, found.decoded_bytes, upload.encoding, found.records, found.statistics)
+    )

@@ -143,7 +143,7 @@ def test_a_partition_that_was_sorted_is_one_file(house: House, monkeypatch: pyte
 
 
 def test_a_partition_of_files_that_are_large_enough_is_no_work(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smarthouse_api.states.table._MOST_SORTED_FILE_BYTES", 1)
+    monkeypatch.setattr("smarthouse_api.states.homes_table._MOST_SORTED_FILE_BYTES", 1)
     receive_noise(house)
     before = parquet_files(house)
     lease = house.states.table.try_write()
@@ -156,7 +156,7 @@ def test_a_partition_of_files_that_are_large_enough_is_no_work(house: House, mon
 def test_what_is_too_large_to_be_sorted_is_merged_as_it_lies_and_only_once(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smarthouse_api.states.table._MOST_SORTED_BYTES", 1)
+    monkeypatch.setattr("smarthouse_api.states.table.MOST_SORTED_BYTES", 1)
     receive(house, state(value="1"))
     house.states.chores.flush()
     receive(house, state(value="1"), state("sensor.x", "2"))
@@ -335,7 +335,7 @@ def test_a_partition_that_is_too_large_is_moved_in_turns(house: House, monkeypat
         append(self, snapshot, rows, logs)
 
     monkeypatch.setattr(StatesTable, "append", noted)
-    monkeypatch.setattr("smarthouse_api.states.table._MOST_SORTED_BYTES", 1)
+    monkeypatch.setattr("smarthouse_api.states.table.MOST_SORTED_BYTES", 1)
     move(house)
     assert sum(appended) == 54
     assert len(appended) > 1

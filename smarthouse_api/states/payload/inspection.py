@@ -20,6 +20,7 @@ _NO_TIME: Final = (
     "state has no readable time and is filed by its arrival",
     "states have no readable time and are filed by their arrival",
 )
+_PERIODS: Final = ("period of long-term statistics is kept", "periods of long-term statistics are kept")
 _NOTHING: Final = "The body holds no states."
 
 
@@ -76,8 +77,9 @@ def _inspection(records: int, reasons: Counter[Reason], without_time: int, stati
     if without_time:
         said.insert(0, f"{without_time} {_NO_TIME[without_time != 1]}")
     if statistics:
-        periods = "period" if statistics == 1 else "periods"
-        said.append(f"{statistics} {periods} of long-term statistics are kept raw until the lake takes statistics")
+        said.append(
+            f"{statistics} {_PERIODS[statistics != 1]} in the lake's table of statistics; exports of states have none yet"
+        )
     is_faulty = bool(reasons or without_time or not records + statistics)
     if not records + statistics:
         said.insert(0, _NOTHING.rstrip("."))

@@ -1,6 +1,6 @@
-"""Where a row lies in the table of states: the day and the bucket by which the table is partitioned.
+"""Where a row lies in the tables of states and of statistics: the day and the bucket by which each is partitioned.
 
-A row lies by its own time, so that the repeats of one state change lie together, and an export of some days reads those days.
+A state lies by its own time, so that the repeats of one state change lie together, and an export of some days reads those days.
 
 | bucket | day | rows |
 |---|---|---|
@@ -8,6 +8,9 @@ A row lies by its own time, so that the repeats of one state change lie together
 | 1000 to 1007 | the row's own | usual ones; a home always has the same bucket |
 | 2000 | the first of the row's month | late ones, so that a home that brings years at once writes few files |
 | 3000 | 1970-01-01 | those whose time cannot be right: before 2000, or later than the day after arrival |
+
+A period of statistics has the bucket of its home, from 0 to 7. Its day is the first of the month in which it starts, or
+1970-01-01 if that cannot be right. So years of a home are few files, and its repeats lie together.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from smarthouse_api.arrow.times import DAY_US
 
@@ -52,14 +56,33 @@ def buckets_of(home: str) -> tuple[int, ...]:
 def placed(time: pa.TimestampArray, received: pa.TimestampArray, share: pa.Int32Array) -> tuple[pa.Date32Array, pa.Int32Array]:
     """Return the day and the bucket of rows. time, received: without nulls. share: `bucket_of` the home."""
     day, arrival = _days(time), _days(received)
-    is_far = (day < _YEAR_2000) | (day > arrival + 1)
+    is_far = _is_far(day, arrival)
     is_late = ~is_far & (day < arrival - LATE_DAYS)
     bucket = np.where(is_far, FAR, np.where(is_late, LATE, OWN_DAY + share.to_numpy()))
     day = np.where(is_far, 0, day)
     if is_late.any():
-        months = day.astype("datetime64[D]").astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-        day = np.where(is_late, months, day)
-    return pa.array(day.astype(np.int32)).cast(pa.date32()), pa.array(bucket.astype(np.int32))
+        day = np.where(is_late, _months(day), day)
+    return _dates(day), pa.array(bucket.astype(np.int32))
+
+
+def placed_by_month(start: pa.TimestampArray, received: pa.TimestampArray) -> pa.Date32Array:
+    """Return the day by which periods of statistics are filed. start: null where unreadable. received: without nulls."""
+    day, arrival = _days(pc.coalesce(start, received)), _days(received)
+    return _dates(np.where(_is_far(day, arrival), 0, _months(day)))
+
+
+def _is_far(day: Numbers, arrival: Numbers) -> npt.NDArray[np.bool_]:
+    is_far: npt.NDArray[np.bool_] = (day < _YEAR_2000) | (day > arrival + 1)
+    return is_far
+
+
+def _months(day: Numbers) -> Numbers:
+    """Return the first day of each day's month."""
+    return day.astype("datetime64[D]").astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+
+
+def _dates(day: Numbers) -> pa.Date32Array:
+    return pa.array(day.astype(np.int32)).cast(pa.date32())
 
 
 def _days(times: pa.TimestampArray) -> Numbers:

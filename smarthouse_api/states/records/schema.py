@@ -66,6 +66,18 @@ home: the home's internal key, random, unrelated to its UUID. time: the record's
 `last_changed`, else `received`. unit_nfkc: the unit after Unicode's NFKC, by which units are compared.
 """
 
+PERIODS: Final = pa.schema(
+    [
+        *(STATES.field(name) for name in ("day", "bucket", "home")),
+        *STATISTICS,
+        STATES.field("received"),
+    ]
+)
+"""The Delta table `statistics`, partitioned by `day` and `bucket`: see `placement`."""
+
+PERIOD_KEY: Final = ("home", "statistic_id", "start", "period_seconds", "mean", "min", "max", "state", "sum", "change")
+"""The columns that tell one period from another. Rows that agree in them are repeats of one period."""
+
 KEY: Final = ("home", "entity_id", "last_changed", "last_updated", "state", "attributes")
 """The columns that tell one state change from another. Rows that agree in them are repeats of one state change."""
 

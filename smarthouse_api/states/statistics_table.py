@@ -1,0 +1,55 @@
+"""The Delta table of long-term statistics. It shares the leases of the table of states, so that forgetting covers both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from backends.ports import ObjectStore
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.lake.table import Crowded, Layout, files_of
+from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
+from smarthouse_api.states.records.periods import each_once
+from smarthouse_api.states.records.placement import bucket_of
+from smarthouse_api.states.records.schema import PERIODS
+
+LAYOUT = Layout("statistics", LEASE, PERIODS, ("day", "bucket"), ("start", "received"), "Long-term statistics of homes")
+
+
+class StatisticsTable(HomesTable):
+    """Keeps the long-term statistics of all homes in the lake, and reads each period once.
+
+    It may hold a period several times: another upload told it again, or a curator died and its successor added it again.
+    """
+
+    def __init__(self, objects: ObjectStore, leases: Leases) -> None:
+        super().__init__(objects, leases, LAYOUT)
+
+    def buckets(self, home: str) -> tuple[int, ...]:
+        return (bucket_of(home),)
+
+    def periods(self, snapshot: DeltaTable) -> Iterator[pa.Table]:
+        """Read a snapshot, each period once: a table of schema `PERIODS` for each partition, the oldest month first.
+
+        Hold a reader's lease meanwhile. Rows of hidden homes are among them.
+        """
+        places = files_of(snapshot).group_by(["partition.day", "partition.bucket"]).aggregate([])
+        for place in places.sort_by([(name, "ascending") for name in places.column_names]).to_pylist():
+            if found := list(rows_of(snapshot, [(place["partition.day"], place["partition.bucket"])])):
+                yield each_once(pa.Table.from_batches(found))
+
+    def _is_over(self, partition: Mapping[str, Any], today: date) -> bool:
+        """Rows may be added to any month: an import brings years, piece after piece."""
+        return False
+
+    def _merge(self, table: DeltaTable, crowded: Crowded) -> None:
+        """Merge the files of a partition: sorted, and each period once, if it fits into memory."""
+        day, bucket = crowded.partition["day"], crowded.partition["bucket"]
+        if is_sortable(crowded) and (found := at_most(rows_of(table, [(day, bucket)]), MOST_SORTED_BYTES)):
+            self._replace(table, each_once(pa.Table.from_batches(found)), f"day = '{day}' AND bucket = {bucket}")
+            return
+        super()._merge(table, crowded)
