@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from smarthouse_api.states.records.entities import UNKNOWN, identify
+from smarthouse_api.states.records.rows import folded_unit
 from smarthouse_api.states.vocabulary import facts
 
 REDACTED: Final = "redacted"
@@ -73,8 +74,16 @@ def id_words() -> frozenset[str]:
 
 
 def published_unit(unit: str | None) -> str | None:
-    """Return a unit that Home Assistant or an integration spells; an owner's own text is None."""
-    return unit if unit in facts.units() else None
+    """Return a unit as Home Assistant or an integration spells it; an owner's own text is None.
+
+    Units are compared as filters compare them: `℃` is `°C`.
+    """
+    return unit if unit is None or unit in facts.units() else _folded_units().get(folded_unit(unit))
+
+
+@cache
+def _folded_units() -> dict[str, str]:
+    return {folded_unit(unit): unit for unit in sorted(facts.units(), reverse=True)}
 
 
 def published_class(kind: str, device_class: str | None) -> str | None:
@@ -88,7 +97,7 @@ def is_measurement(kind: str, device_class: str | None, unit: str | None) -> boo
         return False
     if device_class is not None:
         return device_class in facts.numeric_device_classes()
-    return unit in facts.units() and unit not in _listed("units_never_alone")
+    return (known := published_unit(unit)) is not None and known not in _listed("units_never_alone")
 
 
 def words_of(kind: str, device_class: str | None, reviewed: frozenset[str]) -> frozenset[str]:

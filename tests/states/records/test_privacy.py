@@ -33,6 +33,14 @@ def attributes_of(attributes: dict[str, Any], entity_id: str = "climate.hall", *
     return json.loads(published({"entity_id": entity_id, "attributes": attributes}, **rules)[0]["attributes"])
 
 
+@pytest.mark.parametrize(
+    ("unit", "told", "state"), [("℃", "°C", "21"), ("㎾", "kW", "21"), ("㎞", "km", REDACTED), ("℃ in bed", None, REDACTED)]
+)
+def test_a_unit_is_known_however_it_is_encoded(unit: str, told: str | None, state: str) -> None:
+    (row,) = published({"entity_id": "sensor.x", "state": "21", "attributes": {"unit_of_measurement": unit}})
+    assert (row["unit"], row["state"]) == (told, state)
+
+
 def test_published_rows_have_the_columns_of_an_export() -> None:
     assert redacted(Redactor(SECRET), batch({"entity_id": "sensor.x"})).cast(ROWS).schema == ROWS
 
