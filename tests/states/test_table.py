@@ -14,6 +14,7 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 
 from backends.ports import StoreUnavailable
 from smarthouse_api.house import House
+from smarthouse_api.states.export import published_rows
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.placement import FAR, LATE, OWN_DAY, bucket_of
@@ -204,6 +205,10 @@ def test_late_rows_beside_a_day_that_is_too_large_come_after_it(house: House, mo
     monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 30)
     assert published(house) == at_once
     assert [row["time"].day for row in at_once] == 12 * [28] + 108 * [1] + 12 * [2]
+
+
+def test_the_ranges_of_all_exports_of_a_worker_leave_files_for_connections(house: House) -> None:
+    assert published_rows._MOST_RANGES * house.settings.exports.at_once <= 512
 
 
 def test_a_full_temporary_folder_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ from smarthouse_api.states.records.sorting import encoded, in_order
 from smarthouse_api.states.renewal import renewed
 
 _READ_AHEAD_BYTES: Final = 8 << 20
-_MOST_RANGES: Final = 256
+_MOST_RANGES: Final = 64
+"""Each has a file open: as many exports as one worker makes at once must leave some of 1,024 for its connections."""
 
 
 class PublishedRows:
