@@ -897,3 +897,12 @@ def test_nasty_states_come_back_from_xml_but_for_characters_that_it_forbids(nast
     forbidden = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
     assert states_by_name(found) == {name: forbidden.sub("\ufffd", value) for name, value in WITHOUT_NUL.items()}
     assert len(attributes_of(found)) == len(NASTY)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"units": "Maria's cups"}, {"types": "maria_home"}, {"units[]": "Maria's cups", "types": "sensor"}]
+)
+def test_nobody_learns_by_a_filter_what_is_not_published(make_client: Clients, asked: dict[str, str]) -> None:
+    client = make_client(export_privacy="standard")
+    send(client, state("sensor.a", "5", unit_of_measurement="Maria's cups"), state("maria_home.b", "on"))
+    assert client.get("/api/export/json", query_string=asked).status_code == 204

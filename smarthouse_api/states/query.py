@@ -7,7 +7,7 @@ time that is made of its columns, and `Filters.keep` looks at the rest once it i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
@@ -21,6 +21,7 @@ from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.lake.planning import Bound, Shares, day_number, instant, packed_keys, shares_of, that_can_match
 from smarthouse_api.states.records.placement import LATE, OWN_DAY, Numbers
 from smarthouse_api.states.records.rows import folded_unit
+from smarthouse_api.states.records.rules import may_ask_for_type, may_ask_for_unit
 from smarthouse_api.states.records.schema import STATES
 
 MAX_SORTED_ROWS = 65_536
@@ -59,6 +60,13 @@ class Filters:
         if self.time_field != "updated":
             return date.min, date.max
         return self.since or date.min, self.until or date.max
+
+    def publishable(self) -> Filters | None:
+        """Leave out the types and units that are never published; None if no row is left to be found."""
+        types, units = filter(may_ask_for_type, self.types), filter(may_ask_for_unit, self.units)
+        told = replace(self, types=tuple(types), units=tuple(units))
+        is_void = bool(self.types) > bool(told.types) or bool(self.units) > bool(told.units)
+        return None if is_void else told
 
     def condition(self) -> exp.Condition:
         """Make the condition on the columns that all repeats of a state change have alike; `keep` is for the rest."""

@@ -39,7 +39,9 @@ class States:
         self.uploads = Uploads(state, objects, self.homes, replies, settings.requests)
         tables = self.table, self.statistics
         self.chores = StatesChores(self.uploads, self.homes, *tables, lambda: leases.is_held(PURGE_LEASE), settings.lake)
-        self.exports = Exports(self.chores, self.homes, self.table, engine, keyring, settings.exports)
+        is_open = settings.access.export_access == "open"
+        parts = self.chores, self.homes, self.table
+        self.exports = Exports(*parts, engine, keyring, settings.exports, is_open=is_open)
 
     def condition(self) -> str:
         """Return one line on the lake for readiness. Raises `StoreUnavailable` if a table cannot be read."""

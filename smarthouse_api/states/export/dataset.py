@@ -73,7 +73,11 @@ class Exports:
         engine: Engine,
         keyring: Keyring,
         settings: ExportSettings,
+        *,
+        is_open: bool,
     ) -> None:
+        """is_open: whether anyone may download exports, which their metadata tells."""
+        self._is_open = is_open
         self._chores, self._homes, self._table, self._engine = chores, homes, table, engine
         self._keyring, self._settings = keyring, settings
         self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
@@ -109,6 +113,7 @@ class Exports:
                     rows=rows.count,
                     filters=filters,
                     settings=self._settings,
+                    is_open=self._is_open,
                     first=coverage.first,
                     last=coverage.last,
                 )
@@ -119,13 +124,16 @@ class Exports:
             return Export(f"{stem}.zip", chunks, rows, lease, ending.pop_all())
 
     def _rows(self, filters: Filters, lease: Lease) -> PublishedRows | None:
+        asked = filters if self._settings.privacy == "raw" else filters.publishable()
+        if asked is None:
+            return None
         snapshot = self._table.open_current(_COLUMNS_SECONDS)
         if snapshot is None:
             return None
         key = secrets.token_bytes(32) if self._settings.pseudonyms == "rotating" else self._keyring.key("export")
         level, words = self._settings.privacy, frozenset(self._settings.words)
         redactor = Redactor(key, strict=level == "strict", raw=level == "raw", words=words)
-        rows = PublishedRows(snapshot, filters, self._engine, self._homes, lease, redactor, self._settings)
+        rows = PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings)
         return None if rows.is_empty() else rows
 
 

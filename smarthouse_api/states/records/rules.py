@@ -86,6 +86,21 @@ def _folded_units() -> dict[str, str]:
     return {folded_unit(unit): unit for unit in sorted(facts.units(), reverse=True)}
 
 
+@cache
+def _units_to_ask_for() -> frozenset[str]:
+    return frozenset(map(folded_unit, facts.units()))
+
+
+def may_ask_for_unit(unit: str) -> bool:
+    """Tell whether a filter may find rows by a unit. By one that is not published, it would tell what is not published."""
+    return folded_unit(unit) in _units_to_ask_for()
+
+
+def may_ask_for_type(type_: str) -> bool:
+    """Tell whether a filter may find rows by a domain, likewise."""
+    return type_ == UNKNOWN or published_type(type_) == type_
+
+
 def published_class(kind: str, device_class: str | None) -> str | None:
     """Return a device class of the domain; an owner's own text is None."""
     return device_class if device_class in facts.device_classes(kind) else None
