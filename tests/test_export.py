@@ -580,7 +580,7 @@ def test_names_and_free_states_of_people_are_replaced(make_client: Clients, kind
     assert b"ann_smith" not in whole
     assert b"Mary" not in whole
     (row,) = exported(client)
-    assert (row["type"], row["state"]) == (kind, "redacted")
+    assert (row["type"], row["state"]) == (kind, "not_home")
     assert row["entity_id"].startswith(f"{kind}.")
 
 

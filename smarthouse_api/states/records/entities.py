@@ -30,7 +30,7 @@ def identify(entity_id: str) -> tuple[str, str]:
     head, dot, _ = entity_id.partition(".")
     if dot and head in domains():
         return head, entity_id
-    plain = _plain(entity_id)
+    plain = plainly(entity_id)
     head, dot, _ = plain.partition(".")
     if head in domains():
         return head, entity_id
@@ -48,6 +48,7 @@ def _prefix() -> re.Pattern[str]:
     return re.compile(f"({'|'.join(sorted(domains(), key=len, reverse=True))})_(?=.)")
 
 
-def _plain(text: str) -> str:
+def plainly(text: str) -> str:
+    """Return a text in lower case, without spaces, invisible and full-width characters."""
     visible = _INVISIBLE.sub("", text)[:256]  # normalising a very long run of accents takes very long
     return _INVISIBLE.sub("", unicodedata.normalize("NFKC", visible).casefold())

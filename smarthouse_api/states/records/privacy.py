@@ -21,8 +21,11 @@ from smarthouse_api.states.records.schema import ROWS
 _MOST_REMEMBERED: Final = 100_000
 _MOST_COUNTED: Final = 1 << 18
 _MINUTE_US: Final = 60_000_000
-_GRAINS_US: Final = {**dict.fromkeys(rules.PRESENCE, 15 * _MINUTE_US), "weather": 60 * _MINUTE_US}
-"""To what the times of a domain are rounded down."""
+_PRESENCE_US: Final = 15 * _MINUTE_US
+_GRAINS_US: Final = {**dict.fromkeys(rules.PRESENCE, _PRESENCE_US), "weather": 60 * _MINUTE_US}
+"""To what the times of a domain are rounded down. A state of another domain that tells presence, of a group, is as coarse."""
+
+_MOST_NUMBERS: Final = 2
 
 _TIMES: Final = ("last_changed", "last_updated", "time")
 
@@ -125,7 +128,7 @@ class Redactor:
             "type": _one_of([rules.published_type(kind, strict=self._strict) for kind in kinds], of_row),
             "unit": _one_of([rules.published_unit(each) for _, _, each in told], group),
             "device_class": _one_of([rules.published_class(kind, each) for kind, each, _ in told], group),
-            "state": _replaced(state, ~kept, rules.REDACTED),
+            "state": _unless(kept, state, np.array([kind in rules.PRESENCE for kind in kinds], np.bool_)[of_row]),
             "value": pc.if_else(pa.array(kept), columns["value"], pa.scalar(None, pa.float64())),
         }
 
@@ -140,6 +143,7 @@ class Redactor:
         """Round times down to what the domain allows."""
         least = _MINUTE_US if self._strict else 1
         grains = np.array([_GRAINS_US.get(kind, least) for kind in kinds], np.int64)[of_row]
+        grains = np.where(_says_presence(columns["state"]), np.maximum(grains, _PRESENCE_US), grains)
         if not (grains > 1).any():
             return {}
         return {name: _floored(columns[name], grains) for name in _TIMES if name in columns}
@@ -160,6 +164,7 @@ def entity_name(secret: bytes, home: str, entity_id: str, *, strict: bool = Fals
     """Return an entity's published id, such as `sensor.kitchen_x3fa9c2d1_power`: listed words stay, keyed tokens for others.
 
     home: the home's pseudonym, so that the same word has another token in each home. strict: one token replaces all words.
+    Three short numbers or more may be a telephone number, a date or a code: then none of them stays.
     """
     kind, name = identify(entity_id)
     told = rules.published_type(kind, strict=strict)
@@ -168,12 +173,17 @@ def entity_name(secret: bytes, home: str, entity_id: str, *, strict: bool = Fals
     head, dot, words = name.partition(".")
     if not dot or head != kind or told != kind:
         return f"{told}.x{_digest(secret, 'word', home, name)[:10]}"
-    return f"{told}.{'_'.join(_word(secret, home, word) for word in words.split('_'))}"
+    parts = words.split("_")
+    keeps_numbers = sum(map(_is_short_number, parts)) <= _MOST_NUMBERS
+    return f"{told}.{'_'.join(_word(secret, home, word, keeps_numbers) for word in parts)}"
 
 
-def _word(secret: bytes, home: str, word: str) -> str:
-    is_short_number = len(word) <= 2 and word.isascii() and word.isdigit()
-    if not word or is_short_number or word in rules.id_words():
+def _is_short_number(word: str) -> bool:
+    return len(word) <= 2 and word.isascii() and word.isdigit()
+
+
+def _word(secret: bytes, home: str, word: str, keeps_numbers: bool) -> str:
+    if not word or (keeps_numbers and _is_short_number(word)) or word in rules.id_words():
         return word
     return f"x{_digest(secret, 'word', home, word)[:10]}"
 
@@ -205,6 +215,22 @@ def _floored(times: pa.Array, grains: Codes) -> pa.Array:
     at = times.cast(pa.int64())
     plain = at.fill_null(0).to_numpy()
     return pa.array(plain - plain % grains, mask=at.is_null().to_numpy(zero_copy_only=False)).cast(times.type)
+
+
+def _says_presence(column: pa.Array) -> Mask:
+    state = _encoded(column)
+    of_text = pc.is_in(state.dictionary.cast(pa.string()), pa.array(sorted(rules.PRESENCE_WORDS))).to_numpy(
+        zero_copy_only=False
+    )
+    told: Mask = np.append(of_text, False)[_codes(state)]
+    return told
+
+
+def _unless(kept: Mask, state: pa.DictionaryArray, is_presence: Mask) -> pa.DictionaryArray:
+    """Redact the states that are not kept; the place of somebody is only told to be another than home."""
+    if (elsewhere := ~kept & is_presence).any():
+        state = _replaced(state, elsewhere, rules.AWAY)
+    return _replaced(state, ~kept & ~is_presence, rules.REDACTED)
 
 
 def _replaced(column: pa.DictionaryArray, chosen: Mask, text: str) -> pa.DictionaryArray:

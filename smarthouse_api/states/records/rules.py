@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import chain
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from smarthouse_api.states.records.entities import UNKNOWN, identify
+from smarthouse_api.states.records.entities import UNKNOWN, identify, plainly
 from smarthouse_api.states.records.rows import folded_unit
 from smarthouse_api.states.vocabulary import facts
 
@@ -20,7 +21,11 @@ PRESENCE: Final = frozenset({"person", "device_tracker"})
 """The domains whose states tell where somebody is."""
 
 _ALWAYS: Final = frozenset({"unknown", "unavailable", ""})
-_PRESENCE_WORDS: Final = frozenset({"home", "not_home"})
+AWAY: Final = "not_home"
+"""What is published of somebody who is anywhere but at home, whatever the place is called."""
+
+PRESENCE_WORDS: Final = frozenset({"home", AWAY})
+_NUMBERED: Final = re.compile(r"(?<=[^\W\d_])\d+(?=_)")
 
 _members = msgspec.json.Decoder(dict[str, Any]).decode
 _write = msgspec.json.Encoder().encode
@@ -53,7 +58,7 @@ def is_published_if_reviewed(kind: str) -> bool:
 def _tells_the_sun(kind: str, entity_id: str) -> bool:
     """Tell whether an entity gives away when the sun rises or sets at a home, and so where the home is."""
     sun = facts.judged("publication")["sun"]
-    words = f"_{identify(entity_id)[1].partition('.')[2].casefold()}_"
+    words = _NUMBERED.sub("", f"_{plainly(identify(entity_id)[1].partition('.')[2])}_")
     if kind in sun["domains_of_first"] and words[1:].partition("_")[0] in sun["first"]:
         return True
     return any(f"_{each}_" in words for each in sun["anywhere"])
@@ -118,7 +123,7 @@ def is_measurement(kind: str, device_class: str | None, unit: str | None) -> boo
 def words_of(kind: str, device_class: str | None, reviewed: frozenset[str]) -> frozenset[str]:
     """Return the words that a state may be. reviewed: the operator's own list."""
     if kind in PRESENCE:
-        return _PRESENCE_WORDS | _ALWAYS
+        return PRESENCE_WORDS | _ALWAYS
     words = facts.words_of(kind, published_class(kind, device_class))
     if kind == "sensor" and device_class in (None, "enum"):
         words |= _shared_words()

@@ -93,7 +93,8 @@ def test_some_domains_are_not_published_at_all(domain: str) -> None:
 SUN = """
     sensor.sun_next_dawn sensor.sun_next_setting sensor.sun_solar_elevation binary_sensor.sun_solar_rising sensor.home_sunset
     sensor.sonne_nachste_morgendammerung sensor.soleil_prochaine_aube sensor.sol_proximo_amanecer sensor.next_rising
-    automation.lights_at_sunset input_datetime.dusk
+    automation.lights_at_sunset input_datetime.dusk sensor.sunrise2 sensor.sun2_rising
+    sensor.ｓunrise sensor.sun\u200brise sensor.Sunset
 """
 
 
@@ -117,6 +118,9 @@ def test_what_only_sounds_like_the_sun_is_published(entity_id: str) -> None:
         ("switch.joaos_iphone", "switch.*_*"),
         ("weather.rua_das_flores", "weather.*_das_*"),
         ("sensor.plug_351912345678_power", "sensor.plug_*_power"),
+        ("sensor.phone_91_23_45_67", "sensor.phone_*_*_*_*"),
+        ("sensor.room_1_pm25_2", "sensor.room_1_pm25_2"),
+        ("light.bas_tor", "light.*_*"),
         ("person.ann", "person.*"),
         ("weather_station.temp", "weather_station.temp"),
         ("anna_smith.temp", "unknown.*"),
@@ -142,7 +146,7 @@ def test_no_spelling_hides_a_person_even_where_the_stored_type_was_wrong(entity_
     (row,) = published({"entity_id": entity_id, "type": kind, "state": "Ann's office"})
     assert row["entity_id"].startswith("person.")
     assert "ann" not in row["entity_id"]
-    assert row["state"] == REDACTED
+    assert row["state"] == "not_home"
 
 
 def test_strict_keeps_no_word_of_an_id() -> None:
@@ -157,7 +161,7 @@ def test_strict_keeps_no_word_of_an_id() -> None:
     ("entity_id", "state", "attributes"),
     [
         ("sensor.x", "812.5", POWER),
-        ("sensor.x", "21", {"unit_of_measurement": "°C"}),
+        *[("sensor.x", "21", {"unit_of_measurement": unit}) for unit in ("°C", "℃", "m3", "l/min", "lqi")],
         ("sensor.x", "0.31", {"unit_of_measurement": "EUR/kWh"}),
         ("sensor.x", "7", {"device_class": "ph"}),
         ("number.x", "55", {"device_class": "humidity", "unit_of_measurement": "%"}),
@@ -172,7 +176,7 @@ def test_numbers_that_measure_something_are_published(entity_id: str, state: str
     ("entity_id", "state", "attributes"),
     [
         ("sensor.latitude_maria", "41.1496", {}),
-        *[("sensor.x", "41.1496", {"unit_of_measurement": unit}) for unit in ("°", "m", "km", "Maria", "")],
+        *[("sensor.x", "41.1496", {"unit_of_measurement": unit}) for unit in ("°", "#", "m", "km", "㎞", "Maria", "")],
         ("sensor.x", "4711", {"device_class": "Maria Silva", "unit_of_measurement": "W"}),
         ("sensor.x", "1735776000", {"device_class": "timestamp"}),
         ("light.x", "4711", POWER),
@@ -198,8 +202,10 @@ def test_other_numbers_are_redacted(entity_id: str, state: str, attributes: dict
         ("sensor.x", "2025-01-02T00:00:00+00:00", {"device_class": "timestamp"}, REDACTED),
         ("sensor.x", "203.0.113.77", {}, REDACTED),
         ("person.ann", "not_home", {}, "not_home"),
-        ("person.ann", "Gym", {}, REDACTED),
-        ("device_tracker.x", "idle", {}, REDACTED),
+        ("person.ann", "Gym", {}, "not_home"),
+        ("person.ann", "812", POWER, "not_home"),
+        ("device_tracker.x", "idle", {}, "not_home"),
+        ("device_tracker.x", "unavailable", {}, "unavailable"),
         ("hacs.x", "on", {}, REDACTED),
         ("sensor.x", "unavailable", POWER, "unavailable"),
         ("media_player.x", "unknown", {}, "unknown"),
@@ -242,6 +248,11 @@ def test_times_of_presence_and_weather_are_rounded_and_those_of_a_home_are_exact
     assert times("weather.home") == (datetime(2022, 6, 20, 12, tzinfo=UTC),) * 2
     assert times("light.x") == (NOW, NOW)
     assert times("light.x", strict=True) == (datetime(2022, 6, 20, 12, 34, tzinfo=UTC),) * 2
+
+
+def test_the_times_of_a_group_are_as_coarse_as_those_of_the_people_in_it() -> None:
+    told = published(*({"entity_id": "group.family", "state": state} for state in ("home", "not_home", "on")))
+    assert [row["time"] for row in told] == [datetime(2022, 6, 20, 12, 30, tzinfo=UTC)] * 2 + [NOW]
 
 
 def test_a_time_that_is_missing_stays_missing() -> None:
