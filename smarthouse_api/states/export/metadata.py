@@ -42,8 +42,10 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
             "characters is cut, and ends in `…`.",
         ),
         "value": Column("Value", "number", "The state as a number; null where it is not a finite number."),
-        "unit": Column("Unit", "string", "Unit of measurement of the state; null where the entity has none."),
-        "device_class": Column("Device class", "string", "Home Assistant's device class; null where the entity has none."),
+        "unit": Column("Unit", "string", "Unit of measurement of the state; null where the entity has none that is known."),
+        "device_class": Column(
+            "Device class", "string", "Home Assistant's device class; null where the entity has none that is known."
+        ),
         "last_changed": Column("Last changed", "datetime", "When the state last changed, UTC; null where unknown."),
         "last_updated": Column(
             "Last updated", "datetime", "When state or attributes were last written, UTC; null where unknown."
