@@ -79,16 +79,8 @@ def id_words() -> frozenset[str]:
 
 
 def published_unit(unit: str | None) -> str | None:
-    """Return a unit as Home Assistant or an integration spells it; an owner's own text is None.
-
-    Units are compared as filters compare them: `℃` is `°C`.
-    """
-    return unit if unit is None or unit in facts.units() else _folded_units().get(folded_unit(unit))
-
-
-@cache
-def _folded_units() -> dict[str, str]:
-    return {folded_unit(unit): unit for unit in sorted(facts.units(), reverse=True)}
+    """Return a unit that Home Assistant or an integration has, as it was sent; an owner's own text is None."""
+    return unit if unit is not None and may_ask_for_unit(unit) else None
 
 
 @cache
@@ -117,7 +109,7 @@ def is_measurement(kind: str, device_class: str | None, unit: str | None) -> boo
         return False
     if device_class is not None:
         return device_class in facts.numeric_device_classes()
-    return (known := published_unit(unit)) is not None and known not in _listed("units_never_alone")
+    return unit is not None and may_ask_for_unit(unit) and folded_unit(unit) not in _listed("units_never_alone")
 
 
 def words_of(kind: str, device_class: str | None, reviewed: frozenset[str]) -> frozenset[str]:
@@ -143,12 +135,12 @@ class AttributeRules:
         words = reviewed | _attribute_words()
         self._steps: dict[str, float] = facts.judged("publication")["steps_of_weather"]
         classes = frozenset(chain.from_iterable(facts.table("device_classes")["domains"].values()))
-        one_of: dict[str, frozenset[str]] = dict.fromkeys(lists["units"], facts.units())
-        one_of |= dict.fromkeys(lists["words"], words)
+        one_of: dict[str, frozenset[str]] = dict.fromkeys(lists["words"], words)
         one_of |= {"device_class": classes, "state_class": frozenset(facts.table("device_classes")["state_classes"])}
         self._read: dict[str, Callable[[Any], Any]] = {
             **dict.fromkeys(lists["numbers"], _number),
             **dict.fromkeys(lists["lists_of_numbers"], _numbers),
+            **dict.fromkeys(lists["units"], _unit),
             **{name: _Words(allowed).one for name, allowed in one_of.items()},
             **dict.fromkeys(lists["lists_of_words"], _Words(words).some),
         }
@@ -182,6 +174,10 @@ class _Words:
     def some(self, values: Any) -> list[str] | None:
         found = [value for value in values if self.one(value)] if isinstance(values, list) else []
         return found or None
+
+
+def _unit(value: Any) -> str | None:
+    return published_unit(value) if isinstance(value, str) else None
 
 
 def _number(value: Any) -> Any:

