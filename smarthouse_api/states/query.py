@@ -61,10 +61,10 @@ class Filters:
             return date.min, date.max
         return self.since or date.min, self.until or date.max
 
-    def publishable(self) -> Filters | None:
+    def publishable(self, *, strict: bool) -> Filters | None:
         """Leave out the types and units that are never published; None if no row is left to be found."""
-        types, units = filter(may_ask_for_type, self.types), filter(may_ask_for_unit, self.units)
-        told = replace(self, types=tuple(types), units=tuple(units))
+        types = tuple(type_ for type_ in self.types if may_ask_for_type(type_, strict=strict))
+        told = replace(self, types=types, units=tuple(filter(may_ask_for_unit, self.units)))
         is_void = bool(self.types) > bool(told.types) or bool(self.units) > bool(told.units)
         return None if is_void else told
 

@@ -124,14 +124,14 @@ class Exports:
             return Export(f"{stem}.zip", chunks, rows, lease, ending.pop_all())
 
     def _rows(self, filters: Filters, lease: Lease) -> PublishedRows | None:
-        asked = filters if self._settings.privacy == "raw" else filters.publishable()
+        level, words = self._settings.privacy, frozenset(self._settings.words)
+        asked = filters if level == "raw" else filters.publishable(strict=level == "strict")
         if asked is None:
             return None
         snapshot = self._table.open_current(_COLUMNS_SECONDS)
         if snapshot is None:
             return None
         key = secrets.token_bytes(32) if self._settings.pseudonyms == "rotating" else self._keyring.key("export")
-        level, words = self._settings.privacy, frozenset(self._settings.words)
         redactor = Redactor(key, strict=level == "strict", raw=level == "raw", words=words)
         rows = PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings)
         return None if rows.is_empty() else rows

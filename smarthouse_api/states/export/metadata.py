@@ -55,7 +55,10 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
             "UTC offset", "integer", "Minutes by which the home's clock was ahead of UTC; null where the upload did not tell."
         ),
         "time": Column(
-            "Time", "datetime", "The record's own time: last_updated, else last_changed, else its arrival.", required=True
+            "Time",
+            "datetime",
+            "The record's own time: last_updated, else last_changed, else the day of its arrival.",
+            required=True,
         ),
         "attributes": Column(
             "Attributes",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.states.records import rules
 from smarthouse_api.states.records.entities import identify
 from smarthouse_api.states.records.schema import ROWS
@@ -140,10 +141,12 @@ class Redactor:
         return np.array(known, np.bool_)[places]
 
     def _times(self, columns: dict[str, Any], kinds: list[str], of_row: Codes) -> dict[str, Any]:
-        """Round times down to what the domain allows."""
+        """Round times down to what the domain allows, and to a day where a row has no time but its arrival."""
         least = _MINUTE_US if self._strict else 1
         grains = np.array([_GRAINS_US.get(kind, least) for kind in kinds], np.int64)[of_row]
         grains = np.where(_says_presence(columns["state"]), np.maximum(grains, _PRESENCE_US), grains)
+        is_arrival = pc.and_(columns["last_changed"].is_null(), columns["last_updated"].is_null())
+        grains = np.where(is_arrival.to_numpy(zero_copy_only=False), DAY_US, grains)
         if not (grains > 1).any():
             return {}
         return {name: _floored(columns[name], grains) for name in _TIMES if name in columns}

@@ -93,9 +93,9 @@ def may_ask_for_unit(unit: str) -> bool:
     return folded_unit(unit) in _units_to_ask_for()
 
 
-def may_ask_for_type(type_: str) -> bool:
+def may_ask_for_type(type_: str, *, strict: bool) -> bool:
     """Tell whether a filter may find rows by a domain, likewise."""
-    return type_ == UNKNOWN or published_type(type_) == type_
+    return published_type(type_, strict=strict) == type_
 
 
 def published_class(kind: str, device_class: str | None) -> str | None:

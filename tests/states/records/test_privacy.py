@@ -317,3 +317,10 @@ def test_no_personal_text_planted_in_any_field_of_any_domain_is_published(strict
         assert text.lower() not in told
     assert "silva" not in told
     assert "flores" not in told
+
+
+def test_of_a_row_without_a_time_the_day_of_arrival_is_told_and_no_more() -> None:
+    arrival = NOW.replace(hour=13, minute=37, microsecond=4711)
+    void = {"last_changed": None, "last_updated": None, "received": arrival, "time": arrival}
+    (row,) = published({"entity_id": "binary_sensor.door", "state": "on", **void})
+    assert (row["time"], row["received"]) == (NOW.replace(hour=0, minute=0, second=0, microsecond=0), NOW.date())
