@@ -13,7 +13,7 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from backends.ports import StoreError, StoreUnfit
-from backends.registry import faults, unfit
+from backends.registry import faults, open_objects, open_state, unfit
 from config.settings import Settings, SettingsError
 
 try:
@@ -62,8 +62,25 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 def on_starting(server: Any) -> None:
     if told := unfit(settings.stores):
         sys.exit("\n".join(told))
+    _refuse_newer_formats()
     shutil.rmtree(_metrics_folder, ignore_errors=True)  # of a master that was killed
     os.mkdir(_metrics_folder)
+
+
+def _refuse_newer_formats() -> None:
+    """End with a sentence if a newer version wrote a store. The stores are closed again before a worker is made."""
+    from smarthouse_api.coordination.store_formats import StoreFormats
+
+    state, objects = open_state(settings.stores.state_url), open_objects(settings.stores.objects_url)
+    try:
+        StoreFormats(state, objects).settle()
+    except StoreUnfit as fault:
+        sys.exit(f"Not started: {fault}")
+    except StoreError:
+        pass  # each worker asks again
+    finally:
+        state.close()
+        objects.close()
 
 
 def post_worker_init(worker: Any) -> None:

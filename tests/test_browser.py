@@ -52,6 +52,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
         context.close()
 
 
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server whose exports anyone may download, as a newcomer starts it."""
+    one = Server({"SMARTHOUSE_DATA_DIR": str(tmp_path_factory.mktemp("data"))}).start()
+    yield one
+    one.kill()
+
+
 class Visit:
     """A page, and everything that it complained of or asked of elsewhere."""
 

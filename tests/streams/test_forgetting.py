@@ -174,7 +174,7 @@ def test_another_homes_uuid_forgets_nothing(house: House) -> None:
 @pytest.fixture
 def impatient(make_house: Callable[..., House]) -> House:
     """A house that waits for nobody."""
-    return make_house(purge_wait_seconds=0, stream_tail_seconds=0)
+    return make_house(purge_wait_seconds=0, stream_tail_seconds=0, export_privacy="raw")
 
 
 @pytest.fixture
