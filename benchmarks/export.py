@@ -80,15 +80,14 @@ def _measure(plan: Plan, keep: bool) -> Measured:
     with scratch("export") as folder:
         data_dir = _lake(plan, OUT / f"lake-{plan.homes}" if keep else folder / "data")
         with lake.opened(Stores(data_dir)) as house:
-            lake.to_parquet(house, folder / "rows")
-            rows = lake.rows(house)
+            published, rows = lake.to_parquet(house, folder / "rows"), lake.rows(house)
         expected = sum(payload.states for payload in payloads(plan.homes, DAYS))
         if rows != expected:
             raise RuntimeError(f"the lake holds {rows} rows, uploaded were {expected}")
         with server.service(data_dir) as running:
             if not memory.settle(running.pid):
                 print("  the service was still busy when the rounds began")
-            return _rounds(plan, running, folder, Measured(rows))
+            return _rounds(plan, running, folder, Measured(published))
 
 
 def _lake(plan: Plan, data_dir: Path) -> Path:
