@@ -29,7 +29,7 @@ MAX_SORTED_BYTES = 6 << 20
 _ROWS_PER_ROW_OF_A_UNIT = 4
 _DAY: Final = timedelta(days=1)
 _EPOCH: Final = date(1970, 1, 1)
-_READ: Final = tuple(name for name in STATES.names if name != "day")
+_READ: Final = tuple(name for name in STATES.names if name not in ("day", "bucket", "unit_nfkc"))
 _OUTDATED: Final = exp.column("bucket") < OWN_DAY
 _TIME: Final = exp.column("time")
 _OUTDATED_TIME: Final = exp.Coalesce(
@@ -168,16 +168,20 @@ def is_outdated(files: pa.Table) -> bool:
     return bool(pc.any(pc.less(files["partition.bucket"], OWN_DAY)).as_py())
 
 
-def select_rows(part: ExportPart, filters: Filters, hidden: Iterable[str], *, outdated: bool) -> exp.Select:
-    """Select the rows of one part, in no order: all columns of `STATES` but the day.
+def select_rows(
+    part: ExportPart, filters: Filters, hidden: Iterable[str], *, outdated: bool, grouped: bool = False
+) -> exp.Select:
+    """Select the rows of one part, in no order: the columns of `STATES` without those that only the lake needs.
 
-    hidden: homes to leave out. outdated: whether the snapshot has rows of an earlier version.
+    hidden: homes to leave out. outdated: whether the snapshot has rows of an earlier version; then `bucket` is there, too, and
+    `unit_nfkc`. grouped: `unit_nfkc` is there.
     """
     wanted = exp.and_(*part.times(_TIME), filters.condition())
     if outdated:
         of_old = exp.and_(_OUTDATED, *part.times(_OUTDATED_TIME), *filters.times(_OUTDATED_TIME))
         wanted = exp.or_(exp.and_(exp.not_(_OUTDATED), wanted), of_old)
-    return exp.select(*map(exp.column, _READ)).from_("states").where(wanted, *visible(hidden))
+    columns = (*_READ, "bucket", "unit_nfkc") if outdated else (*_READ, "unit_nfkc") if grouped else _READ
+    return exp.select(*map(exp.column, columns)).from_("states").where(wanted, *visible(hidden))
 
 
 def select_days(filters: Filters) -> exp.Select:

@@ -333,7 +333,7 @@ def test_both_engines_find_the_same_groups(spark: Engine, crowded: DeltaTable, l
 
 
 def test_columns_come_typed_as_those_of_an_export(spark: Engine, crowded: DeltaTable) -> None:
-    expected = [(field.name, field.type) for field in STATES if field.name != "day"]
+    expected = [(field.name, field.type) for field in STATES if field.name not in ("day", "bucket", "unit_nfkc")]
     for batch in spark.stream(crowded, EVERYTHING):
         assert [(field.name, field.type) for field in batch.schema] == expected
 

@@ -95,7 +95,8 @@ class PublishedRows:
 
     def _in_order(self, part: ExportPart) -> Iterator[pa.RecordBatch]:
         """Yield the named rows of a part, sorted and without repeats."""
-        query = select_rows(part, self._filters, self._homes.hidden(), outdated=self._outdated)
+        grouped = self._groups is not None
+        query = select_rows(part, self._filters, self._homes.hidden(), outdated=self._outdated, grouped=grouped)
         batches = self._renewed(self._engine.stream(self._snapshot, query))
         for some in [batches] if part.share <= 1 else self._spilled(batches, min(_MOST_RANGES, ceil(2 * part.share))):
             if (rows := encoded(some)) is not None and (rows := self._redactor.named(rows)).num_rows:

@@ -47,6 +47,7 @@ class Redactor:
         self._home = cache(partial(home_name, secret))
         self._entity = lru_cache(_MOST_REMEMBERED)(partial(entity_name, secret, strict=strict))
         self._kind = lru_cache(_MOST_REMEMBERED)(rules.kind_of)
+        self._is_published = lru_cache(_MOST_REMEMBERED)(rules.is_published)
         self._attributes = lru_cache(_MOST_REMEMBERED)(rules.AttributeRules(words))
 
     def place(self, home: str, ranges: int) -> int:
@@ -97,7 +98,7 @@ class Redactor:
         entity, state = rows.column("entity_id"), _encoded(rows.column("state"))
         ids = entity.dictionary.to_pylist()
         pairs, places = _distinct(_codes(entity) * (len(kinds) + 1) + of_row)
-        told = [rules.is_published(kinds[pair % (len(kinds) + 1)], ids[pair // (len(kinds) + 1)]) for pair in pairs.tolist()]
+        told = [self._is_published(kinds[pair % (len(kinds) + 1)], ids[pair // (len(kinds) + 1)]) for pair in pairs.tolist()]
         published: Mask = np.array(told, np.bool_)[places]
         if self._words and (back := np.array([rules.is_published_if_reviewed(kind) for kind in kinds], np.bool_)).any():
             reviewed = pc.is_in(state.dictionary, pa.array(sorted(self._words), pa.string())).to_numpy(zero_copy_only=False)
