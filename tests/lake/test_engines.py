@@ -311,7 +311,9 @@ def test_rows_of_an_earlier_version_are_read_as_those_of_this_one(
     write(new, rows)
 
     def told(table: DeltaTable) -> list[Row]:
-        return [{**one, "bucket": None} for one in read(EmbeddedEngine(), table, filters, [])]
+        only_here = ("bucket", "unit_nfkc")
+        rows = read(EmbeddedEngine(), table, filters, [])
+        return [{name: value for name, value in one.items() if name not in only_here} for one in rows]
 
     assert told(old) == told(both) == told(new)
 
