@@ -78,7 +78,7 @@ class RequestSettings(Group):
     max_records: int = count(1_000_000, "Limit the number of states in one upload; 413 beyond.")
     ingest_strict: bool = switch(
         False,
-        "Answer 400 to an upload of which a part gives no record or has no time. By default, it is kept, with a `detail`.",
+        "Answer 400 to an upload if a part of it gives no record or has no time. By default, it is kept, with a `detail`.",
     )
     idempotency_hours: float = duration(24.0, "Remember an `Idempotency-Key` for this many hours.")
 

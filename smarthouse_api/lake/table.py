@@ -276,7 +276,7 @@ def _crowded(
     files: pa.Table, partitions: tuple[str, ...], least_files: int, is_over: Callable[[Mapping[str, Any]], bool]
 ) -> list[Crowded]:
     """Choose the partitions worth merging. Of those that are over: those with more than one file.
-    Of the others: those with many files, the largest of which holds at most half of the bytes, so that a row is rewritten a
+    Of the others: those with many files, if the largest holds at most half of the bytes, so that a row is rewritten a
     logarithmic number of times; and those with far too many files.
     """
     names = [f"partition.{name}" for name in partitions]

@@ -58,7 +58,7 @@ def mend_attributes(attributes: Sequence[Any], lines: bytes) -> bool:
 
 
 def mend_unit(unit: str) -> str:
-    """The unit of which the sanitiser made this one; the same where that is not beyond doubt."""
+    """Return the unit that the sanitiser changed into this one; the same unit if that is not beyond doubt."""
     return unit_repairs().get(unit, unit)
 
 
