@@ -92,7 +92,7 @@ def _changed(texts: pa.Array, dirty: Callable[[pa.Array], pa.Array], change: Cal
 
 
 def _too_long(texts: pa.Array) -> pa.Array:
-    is_long = pc.greater(pc.binary_length(texts), LONGEST_TEXT)  # bytes, of which each character has one or more
+    is_long = pc.greater(pc.binary_length(texts), LONGEST_TEXT)  # in bytes: a character has one or more
     return pc.greater(pc.utf8_length(texts), LONGEST_TEXT) if pc.any(is_long).as_py() else is_long
 
 

@@ -49,8 +49,8 @@ def read_instant(value: Any) -> int | None:
 
     It never raises.
 
-    A text is a date-time of RFC 3339 (with `T` or a space, seconds or none, a fraction of up to nine digits, of which six
-    count, an offset such as `Z`, `+02:00`, `+0200`, `+02`, or none for UTC) or a date, which is its midnight in UTC.
+    A text is a date-time of RFC 3339 (with `T` or a space, seconds or none, a fraction of up to nine digits whose
+    first six count, an offset such as `Z`, `+02:00`, `+0200`, `+02`, or none for UTC) or a date, which is its midnight in UTC.
     A number is seconds since 1970 below 1e11, milliseconds below 1e14, microseconds below 1e17, nanoseconds from there on.
     """
     if isinstance(value, str):

@@ -10,7 +10,7 @@ MOST_NAMED: Final = 3
 
 
 def and_more(count: int) -> str:
-    """Say that a warning stands for `count` records, of which one is named."""
+    """Say that a warning names one record and stands for `count` records."""
     return f" and {count - 1} more" if count > 1 else ""
 
 

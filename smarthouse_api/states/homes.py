@@ -129,7 +129,7 @@ class Homes:
         return {name.partition("/")[2]: float(document.value) for name, document in self._state.scan_all(SPACE, "forgotten/")}
 
     def unbroken(self) -> list[str]:
-        """List the marks of hidden homes of which an older export may still send rows, by their documents' names."""
+        """List the marks of hidden homes whose rows an older export may still send, by their documents' names."""
         return [name for name, _ in self._state.scan_all(SPACE, "unbroken/")]
 
     def known(self) -> set[str]:

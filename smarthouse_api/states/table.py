@@ -85,7 +85,7 @@ class StatesTable(HomesTable):
 
 
 def _in_turns(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Put batches together to tables, each of which fits into memory."""
+    """Put batches together to tables that fit into memory, one at a time."""
     turn, rows, size = list[pa.RecordBatch](), 0, 0
     for batch in batches:
         turn.append(batch)

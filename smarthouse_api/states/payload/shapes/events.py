@@ -66,7 +66,7 @@ class _Entity:
 
 
 class Subscription:
-    """Follows the messages of a subscription, each of which tells only what is new."""
+    """Follows the messages of a subscription. A message tells only what is new."""
 
     def __init__(self, content: Content) -> None:
         self._content = content

@@ -59,7 +59,7 @@ Read = Callable[[msgspec.Raw], State]
 
 
 class Series:
-    """Completes the states of one list, of which later ones may be minimal, and adds them to the content.
+    """Completes the states of one list and adds them to the content: all but the first may be minimal.
 
     key: the entity id of states that name none. Without it, that is the last id that the list named before. A state without
     attributes takes unit, device class and state class of the first state of its entity in the list that has attributes.
@@ -114,7 +114,7 @@ def inherited(attributes: msgspec.Raw) -> msgspec.Raw:
 
 
 def read_list(raw: msgspec.Raw | bytes) -> Sequence[State] | None:
-    """Read a list of which every entry is a state of one and the same form; None for any other list."""
+    """Read a list if all its entries are states of one form; None for any other list."""
     for read in (_states, _read_whole, _read_compressed):
         try:
             states = read(raw)
