@@ -32,6 +32,13 @@ def begins_keys(prefix: str) -> bool:
     return len(prefix) <= _LONGEST_KEY and _PREFIX.fullmatch(prefix) is not None
 
 
+def check_path(path: str) -> str:
+    """Return `path` if it can be that of a file of a table. Raises `NotAllowed`."""
+    if "\0" in path or any(segment in ("", ".", "..") for segment in path.split("/")):
+        raise NotAllowed(f"not the path of a table's file: {path!r}")
+    return path
+
+
 def check_names(*names: str) -> None:
     """Check that each may name a space, a document or a log. Raises `NotAllowed`."""
     for name in names:
@@ -43,6 +50,10 @@ def check_change(space: str, change: Change) -> None:
     """Check every name in a commit. Raises `NotAllowed`."""
     check_names(space, *change.expect, *(put.key for put in change.puts), *change.deletes)
     check_names(*(log for log, _ in change.appends), *(log for log, _ in change.drops))
+    counters = [add.key for add in change.adds]
+    check_names(*counters)
+    if len({*counters}) < len(counters) or {*counters} & {*change.deletes, *(put.key for put in change.puts)}:
+        raise NotAllowed("a counter may be written only once in a commit")
 
 
 def check_range(start: int, length: int | None, chunk_bytes: int) -> None:

@@ -11,15 +11,15 @@ from backends.checks import NotAllowed
 from backends.ports import NamesLogs, ObjectStore, SignsUrls, StateStore, StoreError, StoreFull, StoreUnavailable
 
 _PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls)
-_TAKE_ITERABLES = ("put", "delete", "sweep_table")
-_GIVE_ITERATORS = ("stream", "list", "scan_all")
+_TAKE_ITERABLES = ("put", "delete", "sweep_table", "put_table", "load")
+_GIVE_ITERATORS = ("stream", "list", "scan_all", "list_table", "stream_table", "spaces", "dump", "verify")
 
 
 class TranslatesFaults:
     """Keeps a driver's errors away from callers, as the base of a backend whose driver raises its own.
 
     1. A port's method that the backend defines raises what `fault_of` makes of a driver's error, with that error as cause.
-    2. The iterators that `stream`, `list` and `scan_all` return do the same.
+    2. The iterators that such a method returns do the same.
     3. `StoreError` and `NotAllowed` pass: the backend has said itself what is wrong.
     4. An error that the caller's own iterable raises passes, whatever it is: the store did not fail.
     """

@@ -16,7 +16,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from backends.checks import begins_keys, check_key, check_range
+from backends.checks import begins_keys, check_key, check_path, check_range
+from backends.disks import free_bytes
 from backends.faults import TranslatesFaults
 from backends.ports import Conflict, NoSuchObject, ObjectInfo, ObjectStore, StoreUnavailable, TableLocation
 from backends.urls import chosen, path_and_options
@@ -43,35 +44,19 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
         self._tables = os.path.join(root, "tables")
 
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
-        target = os.path.join(self._objects, check_key(key))
-        handle, temporary = self._begin()
-        try:
-            size_bytes = 0
-            for chunk in chunks:
-                size_bytes += len(chunk)
-                _write(handle, chunk)
-            self._finish(handle, temporary, target, if_absent)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-        finally:
-            os.close(handle)
-        return size_bytes
+        return self._put(os.path.join(self._objects, check_key(key)), chunks, if_absent)
 
     def get(self, key: str) -> bytes:
-        return b"".join(_chunks(self._open(key), 0, None, 1 << 30))
+        return b"".join(self.stream(key, chunk_bytes=1 << 30))
 
     def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         check_range(start, length, chunk_bytes)
-        chunks = _chunks(self._open(key), start, length, chunk_bytes)
-        next(chunks)  # From here on the generator closes the file, even if nobody asks it for a chunk.
-        return chunks
+        return _opened(os.path.join(self._objects, check_key(key)), key, start, length, chunk_bytes)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         if begins_keys(prefix):
             folder, _, _ = prefix.rpartition("/")
-            yield from self._walk(f"{folder}/" if folder else "", prefix)
+            yield from _walk(self._objects, f"{folder}/" if folder else "", prefix)
 
     def delete(self, keys: Iterable[str]) -> None:
         paths = [os.path.join(self._objects, check_key(key)) for key in keys]
@@ -119,16 +104,36 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
                 os.unlink(path)
         return len(half_written)
 
-    def _open(self, key: str) -> int:
-        path = os.path.join(self._objects, check_key(key))
+    def list_table(self, name: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        folder, _, _ = prefix.rpartition("/")
+        found = _walk(os.path.join(self._tables, check_key(name)), f"{folder}/" if folder else "", prefix)
+        yield from (info for info in found if not _HALF_WRITTEN.fullmatch(os.path.basename(info.key)))
+
+    def stream_table(self, name: str, path: str, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        check_range(0, None, chunk_bytes)
+        return _opened(os.path.join(self._tables, check_key(name), check_path(path)), path, 0, None, chunk_bytes)
+
+    def put_table(self, name: str, path: str, chunks: Iterable[bytes]) -> int:
+        return self._put(os.path.join(self._tables, check_key(name), check_path(path)), chunks)
+
+    def free_bytes(self) -> int:
+        return free_bytes(self._objects)
+
+    def _put(self, target: str, chunks: Iterable[bytes], if_absent: bool = False) -> int:
+        handle, temporary = self._begin()
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise NoSuchObject(key) from error
-        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            size_bytes = 0
+            for chunk in chunks:
+                size_bytes += len(chunk)
+                _write(handle, chunk)
+            self._finish(handle, temporary, target, if_absent)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        finally:
             os.close(handle)
-            raise NoSuchObject(key)
-        return handle
+        return size_bytes
 
     def _begin(self) -> tuple[int, str]:
         """Begin a new file that no sweep removes, because its writer holds the lock on it."""
@@ -175,7 +180,7 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
         # Either error is a race against a delete that prunes; the caller tries again, and then meets what is really wrong.
         with suppress(FileNotFoundError, FileExistsError):
             os.makedirs(folder, exist_ok=True)
-        while folder not in (self._objects, self._written):
+        while folder not in (self._objects, self._written, self._tables):
             folder = os.path.dirname(folder)
             self._sync(folder)
         self._sync(os.path.dirname(folder))
@@ -201,26 +206,42 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
                 return
             folder = os.path.dirname(folder)
 
-    def _walk(self, above: str, prefix: str) -> Iterator[ObjectInfo]:
-        """List the objects whose key starts with `prefix`, below the folder that the keys' beginning `above` names."""
-        for name in self._names(above):
-            key = above + name
-            if not key.startswith(prefix):
-                continue
-            if name.endswith("/"):
-                yield from self._walk(key, prefix)
-                continue
-            try:
-                status = os.stat(os.path.join(self._objects, key))
-            except _NO_FILE:
-                continue
-            yield ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
-    def _names(self, above: str) -> Iterable[str]:
-        """List the last segments of the keys right below `above`, in the order of the whole keys: a folder's is `name/`."""
-        with suppress(FileNotFoundError), os.scandir(os.path.join(self._objects, above)) as entries:
-            return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
-        return ()
+def _walk(root: str, above: str, prefix: str) -> Iterator[ObjectInfo]:
+    """List the files whose path below `root` starts with `prefix`, in the folder that the paths' beginning `above` names."""
+    for name in _names(os.path.join(root, above)):
+        key = above + name
+        if not key.startswith(prefix):
+            continue
+        if name.endswith("/"):
+            yield from _walk(root, key, prefix)
+            continue
+        try:
+            status = os.stat(os.path.join(root, key))
+        except _NO_FILE:
+            continue
+        yield ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _names(folder: str) -> Iterable[str]:
+    """List the last segments of the paths right below `folder`, in the order of the whole paths: a folder's is `name/`."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries)
+    return ()
+
+
+def _opened(path: str, key: str, start: int, length: int | None, chunk_bytes: int) -> Iterator[bytes]:
+    """Open the file of `key`, so that its bytes come though it be replaced. Raises `NoSuchObject`."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise NoSuchObject(key) from error
+    if stat.S_ISDIR(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise NoSuchObject(key)
+    chunks = _chunks(handle, start, length, chunk_bytes)
+    next(chunks)  # From here on the generator closes the file, even if nobody asks it for a chunk.
+    return chunks
 
 
 def _write(handle: int, chunk: bytes) -> None:

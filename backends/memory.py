@@ -7,13 +7,16 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from backends.checks import check_change, check_key, check_names, check_range
+from backends.checks import check_change, check_key, check_names, check_path, check_range
+from backends.counters import added
+from backends.dumps import Dumped, DumpedDocument, DumpedEntry, DumpedLog, DumpedSpace
 from backends.ports import (
     ABSENT,
     Change,
@@ -49,6 +52,23 @@ class _Space:
             if self.live(key) is None:
                 self.documents.pop(key, None)
 
+    def put(self, key: str, document: Document, ttl_seconds: float | None) -> None:
+        expires_at = None
+        if ttl_seconds is not None:
+            expires_at = time.monotonic() + ttl_seconds
+            heapq.heappush(self.expiries, (expires_at, key))
+        self.documents[key] = (document, expires_at)
+
+    def dumped(self, name: str) -> Iterator[Dumped]:
+        yield DumpedSpace(name, self.version)
+        now = time.monotonic()
+        for key, (document, expires_at) in self.documents.items():
+            if expires_at is None or expires_at > now:
+                yield DumpedDocument(key, document.value, document.version, expires_at and expires_at - now)
+        for log, sequence in self.sequences.items():
+            yield DumpedLog(log, sequence)
+            yield from (DumpedEntry(*entry) for entry in self.logs[log].items())
+
 
 class MemoryState(StateStore):
     """Keeps documents and logs until the process ends: `memory://`."""
@@ -57,6 +77,7 @@ class MemoryState(StateStore):
         _check_url(url)
         self._lock = threading.Lock()
         self._spaces: defaultdict[str, _Space] = defaultdict(_Space)
+        self._began_at = time.time() - time.monotonic()
 
     def get(self, space: str, key: str) -> Document | None:
         check_names(space, key)
@@ -91,16 +112,15 @@ class MemoryState(StateStore):
                 found = document.version if document else ABSENT
                 if found != wanted:
                     raise Conflict(f"{key!r} in {space!r} has version {found}, not {wanted}")
+            counted = [added(add, document.value if (document := here.live(add.key)) else None) for add in change.adds]
             here.version += 1
             here.forget_expired()
             for put in change.puts:
-                expires_at = None
-                if put.ttl_seconds is not None:
-                    expires_at = time.monotonic() + put.ttl_seconds
-                    heapq.heappush(here.expiries, (expires_at, put.key))
-                here.documents[put.key] = (Document(put.value, here.version), expires_at)
+                here.put(put.key, Document(put.value, here.version), put.ttl_seconds)
             for key in change.deletes:
                 here.documents.pop(key, None)
+            for add, value in zip(change.adds, counted, strict=True):
+                here.put(add.key, Document(value, here.version), add.ttl_seconds)
             sequences = []
             for log, value in change.appends:
                 here.sequences[log] += 1
@@ -109,6 +129,9 @@ class MemoryState(StateStore):
             for log, sequence in change.drops:
                 here.logs[log].pop(sequence, None)
             return Committed(here.version, tuple(sequences))
+
+    def now(self) -> float:
+        return self._began_at + time.monotonic()
 
     def erase(self, space: str) -> None:
         check_names(space)
@@ -122,6 +145,30 @@ class MemoryState(StateStore):
 
     def check(self) -> str:
         return "in memory"
+
+    def spaces(self) -> Iterator[str]:
+        with self._lock:
+            return iter([name for name, space in self._spaces.items() if space.version])
+
+    def dump(self, around: AbstractContextManager[object] = nullcontext()) -> Iterator[Dumped]:  # noqa: B008
+        with around, self._lock:
+            there = [one for name, space in self._spaces.items() if space.version for one in space.dumped(name)]
+        yield from there
+
+    def load(self, dump: Iterable[Dumped]) -> None:
+        loaded, here, log = defaultdict[str, _Space](_Space), _Space(), ""
+        for one in dump:
+            match one:
+                case DumpedSpace():
+                    here = loaded[one.space] = _Space(one.version)
+                case DumpedDocument():
+                    here.put(one.key, Document(one.value, one.version), one.ttl_seconds)
+                case DumpedLog():
+                    log, here.sequences[one.log] = one.log, one.sequence
+                case DumpedEntry():
+                    here.logs[log][one.sequence] = one.value
+        with self._lock:
+            self._spaces = loaded
 
 
 class MemoryObjects(ObjectStore):
@@ -173,24 +220,53 @@ class MemoryObjects(ObjectStore):
         return "in memory"
 
     def table_location(self, name: str) -> TableLocation:
-        check_key(name)
         with self._lock:
-            if self._tables is None:
-                self._tables = TemporaryDirectory(prefix="smarthouse-tables-")
-            return TableLocation(Path(self._tables.name, name).as_uri())
+            return TableLocation(self._table(name).as_uri())
 
     def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
-        check_key(name)
-        if self._tables is not None:
-            for path in dead:
-                Path(self._tables.name, name, path).unlink(missing_ok=True)
+        with self._lock:
+            folder = self._table(name)
+        for path in dead:
+            (folder / path).unlink(missing_ok=True)
         return 0
+
+    def list_table(self, name: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        with self._lock:
+            folder = self._table(name)
+        paths = sorted(found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.is_file())
+        for path in paths:
+            if path.startswith(prefix):
+                status = (folder / path).stat()
+                yield ObjectInfo(path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def stream_table(self, name: str, path: str, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        check_path(path)
+        with self._lock:
+            file = self._table(name) / path
+        if not file.is_file():
+            raise NoSuchObject(path)
+        data = file.read_bytes()
+        return (data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes))
+
+    def put_table(self, name: str, path: str, chunks: Iterable[bytes]) -> int:
+        check_path(path)
+        data = b"".join(chunks)
+        with self._lock:
+            file = self._table(name) / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return file.write_bytes(data)
 
     def close(self) -> None:
         with self._lock:
             if self._tables is not None:
                 self._tables.cleanup()
                 self._tables = None
+
+    def _table(self, name: str) -> Path:
+        check_key(name)
+        if self._tables is None:
+            self._tables = TemporaryDirectory(prefix="smarthouse-tables-")
+        return Path(self._tables.name, name)
 
 
 def _check_url(url: str) -> None:

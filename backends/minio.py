@@ -16,7 +16,8 @@ from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 from urllib3 import BaseHTTPResponse
 
-from backends.checks import NotAllowed, begins_keys, check_key, check_range
+from backends.checks import NotAllowed, begins_keys, check_key, check_path, check_range
+from backends.circuits import FailsFast
 from backends.faults import TranslatesFaults
 from backends.minio_connections import MinioClients
 from backends.minio_faults import ERRORS, fault
@@ -27,7 +28,7 @@ from backends.ports import NoSuchObject, ObjectInfo, ObjectStore, SignsUrls, Sto
 _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
 
 
-class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
+class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls):
     """Keeps objects in a bucket: `minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`.
 
     secure: `1` TLS, `0` none. region: the bucket's. public_endpoint: `https://host[:port]` under which clients reach the
@@ -51,63 +52,18 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
         self._clients = MinioClients(self._url)
 
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
-        name = self._objects + check_key(key)
-        session = self._clients.open()
-        if if_absent:
-            session.heed_conditions()
-        upload, size_bytes = None, 0
-        try:
-            for part, is_last in parts(chunks):
-                size_bytes += len(part)
-                if is_last and upload is None:
-                    session.ask("PUT", name, body=part, if_absent=if_absent)
-                    return size_bytes
-                upload = upload or MultipartUpload(session, name)
-                upload.add(part)
-                if is_last:
-                    upload.complete(if_absent)
-        except BaseException:
-            if upload is not None:
-                with suppress(*ERRORS):
-                    upload.abort()
-            raise
-        return size_bytes
+        return self._put(self._objects + check_key(key), chunks, if_absent)
 
     def get(self, key: str) -> bytes:
         return b"".join(self.stream(key, chunk_bytes=1 << 30))
 
     def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         check_range(start, length, chunk_bytes)
-        name = self._objects + check_key(key)
-        session = self._clients.open()
-        # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
-        wanted = 0 if length is None else max(length, 1)
-        try:
-            answer = session.client.get_object(self._url.bucket, name, offset=start, length=wanted)
-        except S3Error as error:
-            if error.code == "InvalidRange":
-                return iter(())
-            if error.code == "NoSuchKey":
-                raise NoSuchObject(key) from error
-            raise
-        chunks = _chunks(answer, chunk_bytes)
-        next(chunks)  # From here on the generator gives the connection back, even if nobody asks it for a chunk.
-        if (start or wanted) and answer.status != 206:
-            raise StoreUnavailable(f"{self._url}: the server does not send parts of objects")
-        return iter(()) if length == 0 else chunks
+        return self._stream(self._objects + check_key(key), key, start, length, chunk_bytes)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         if begins_keys(prefix):
-            session = self._clients.open()
-            folder, _, name = prefix.rpartition("/")
-            # MinIO refuses to list what begins with these, and some keys do.
-            asked = self._objects + (f"{folder}/" * bool(folder) if name in (".", "..") else prefix)
-            for found in session.client.list_objects(self._url.bucket, asked, recursive=True):
-                key = str(found.object_name).removeprefix(self._objects)
-                # What a console calls an empty folder is no object of ours.
-                ours = key.startswith(prefix) and not key.endswith("/")
-                if ours and found.size is not None and found.last_modified is not None:
-                    yield ObjectInfo(key, found.size, found.last_modified)
+            yield from self._list(self._objects, prefix)
 
     def delete(self, keys: Iterable[str]) -> None:
         self._remove([self._objects + check_key(key) for key in keys])
@@ -159,6 +115,16 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
         self._remove(folder + path for path in dead)
         return self._abort_uploads(folder, datetime.max.replace(tzinfo=UTC))
 
+    def list_table(self, name: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        yield from self._list(f"{self._tables}{check_key(name)}/", prefix)
+
+    def stream_table(self, name: str, path: str, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        check_range(0, None, chunk_bytes)
+        return self._stream(f"{self._tables}{check_key(name)}/{check_path(path)}", path, 0, None, chunk_bytes)
+
+    def put_table(self, name: str, path: str, chunks: Iterable[bytes]) -> int:
+        return self._put(f"{self._tables}{check_key(name)}/{check_path(path)}", chunks, if_absent=False)
+
     def signed_url(self, key: str, seconds: float, file_name: str | None = None) -> str | None:
         """Sign a URL as the port promises, for at most seven days."""
         name = self._objects + check_key(key)
@@ -177,6 +143,59 @@ class MinioObjects(TranslatesFaults, ObjectStore, SignsUrls):
 
     def fault_of(self, error: Exception, method: str) -> StoreUnavailable:
         return fault(self._url, error, method)
+
+    def _put(self, name: str, chunks: Iterable[bytes], if_absent: bool) -> int:
+        session = self._clients.open()
+        if if_absent:
+            session.heed_conditions()
+        upload, size_bytes = None, 0
+        try:
+            for part, is_last in parts(chunks):
+                size_bytes += len(part)
+                if is_last and upload is None:
+                    session.ask("PUT", name, body=part, if_absent=if_absent)
+                    return size_bytes
+                upload = upload or MultipartUpload(session, name)
+                upload.add(part)
+                if is_last:
+                    upload.complete(if_absent)
+        except BaseException:
+            if upload is not None:
+                with suppress(*ERRORS):
+                    upload.abort()
+            raise
+        return size_bytes
+
+    def _stream(self, name: str, key: str, start: int, length: int | None, chunk_bytes: int) -> Iterator[bytes]:
+        session = self._clients.open()
+        # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
+        wanted = 0 if length is None else max(length, 1)
+        try:
+            answer = session.client.get_object(self._url.bucket, name, offset=start, length=wanted)
+        except S3Error as error:
+            if error.code == "InvalidRange":
+                return iter(())
+            if error.code == "NoSuchKey":
+                raise NoSuchObject(key) from error
+            raise
+        chunks = _chunks(answer, chunk_bytes)
+        next(chunks)  # From here on the generator gives the connection back, even if nobody asks it for a chunk.
+        if (start or wanted) and answer.status != 206:
+            raise StoreUnavailable(f"{self._url}: the server does not send parts of objects")
+        return iter(()) if length == 0 else chunks
+
+    def _list(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
+        """List what the bucket holds in `folder` whose name there starts with `prefix`."""
+        session = self._clients.open()
+        above, _, name = prefix.rpartition("/")
+        # MinIO refuses to list what begins with these, and some keys do.
+        asked = folder + (f"{above}/" * bool(above) if name in (".", "..") else prefix)
+        for found in session.client.list_objects(self._url.bucket, asked, recursive=True):
+            key = str(found.object_name).removeprefix(folder)
+            # What a console calls an empty folder is no object of ours.
+            ours = key.startswith(prefix) and not key.endswith("/")
+            if ours and found.size is not None and found.last_modified is not None:
+                yield ObjectInfo(key, found.size, found.last_modified)
 
     def _remove(self, names: Iterable[str]) -> None:
         session = self._clients.open()

@@ -11,10 +11,15 @@ reaches no caller: an outage is `StoreUnavailable`, a store that is full is `Sto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
+
+from backends.dumps import Dumps
+from backends.object_ports import ObjectInfo as ObjectInfo
+from backends.object_ports import ObjectStore as ObjectStore
+from backends.object_ports import SignsUrls as SignsUrls
+from backends.object_ports import TableLocation as TableLocation
 
 
 class StoreError(Exception):
@@ -31,6 +36,10 @@ class StoreFull(StoreUnavailable):
 
 class StoreUnfit(StoreUnavailable):
     """Says that the store answers, but is set up so that it cannot keep a promise; the message says what must be changed."""
+
+
+class StoreDamaged(StoreUnfit):
+    """Says that bytes of the store itself are damaged, so that some of it cannot be read; the message says what to do."""
 
 
 class Conflict(StoreError):
@@ -71,6 +80,21 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Add:
+    """Asks a commit to add to a counter. Others may add to it at the same time.
+
+    key: of a document that holds whole numbers, in decimal and separated by spaces; until it exists, all of them are 0. Nothing
+    else of the commit may write it. amounts: one for each number, negative ones included; every sum stays within 2**53.
+    most: the commit is refused if it raises the first number, and that would then be greater. ttl_seconds: as for `Put`.
+    """
+
+    key: str
+    amounts: tuple[int, ...]
+    most: int | None = None
+    ttl_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """Says what one commit checks and then does, in the order of the fields: a key that is put and deleted is gone.
 
@@ -78,6 +102,7 @@ class Change:
     puts: documents stored; deletes: document keys removed (a key that is not there is fine).
     appends: (log, value) pairs, appended in order.
     drops: (log, sequence) pairs, entries removed (one that is not there is fine).
+    adds: counters raised or lowered.
     """
 
     expect: dict[str, int] = field(default_factory=dict)
@@ -85,6 +110,7 @@ class Change:
     deletes: tuple[str, ...] = ()
     appends: tuple[tuple[str, bytes], ...] = ()
     drops: tuple[tuple[str, int], ...] = ()
+    adds: tuple[Add, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +124,7 @@ class Committed:
     sequences: tuple[int, ...] = ()
 
 
-class StateStore(ABC):
+class StateStore(Dumps, ABC):
     """Stores small documents, with compare-and-set and ordered scans, and append-only logs, in *spaces*.
 
     A space is the unit of atomicity: one commit touches one space, and a backend that shards keeps a space together.
@@ -138,8 +164,8 @@ class StateStore(ABC):
         fencing token. Once it returns, the change survives a `kill -9` of every process; a crash before leaves all of it or
         nothing. Every later read, in any process, sees it.
 
-        Raises `Conflict` when an expectation does not hold. After a `StoreUnavailable` the change may or may not have been
-        made: repeat it only under an expectation that tells.
+        Raises `Conflict` when an expectation does not hold, or a counter would pass its most. After a `StoreUnavailable` the
+        change may or may not have been made: repeat it only under an expectation that tells.
         """
 
     @abstractmethod
@@ -163,8 +189,20 @@ class StateStore(ABC):
     def check(self) -> str:
         """One line on the store's condition, for readiness, with a warning in words when it may lose what it was given.
 
-        Raises `StoreUnavailable` when it cannot be written to, `StoreUnfit` when it is set up so that it should not be.
+        Raises `StoreUnavailable` when it cannot be written to, `StoreUnfit` when it is set up so that it should not be, and
+        `StoreDamaged` once this process has met damage. It looks at a part of what is stored, another one each time.
         """
+
+    def size_bytes(self) -> int | None:
+        """How much the store takes up, on its disk or in its memory; None where it cannot tell. Raises `StoreUnavailable`."""
+        return None
+
+    def verify(self) -> Iterator[str]:
+        """What is wrong with the store's own files, in words, as far as the store can tell; nothing where it cannot.
+
+        It may read all that the store holds. Others may read and write meanwhile. Raises `StoreUnavailable`.
+        """
+        yield from ()
 
     def get_many(self, space: str, keys: Sequence[str]) -> list[Document | None]:
         """What `get` gives for each of the keys, each looked up at some moment of the call."""
@@ -182,8 +220,19 @@ class StateStore(ABC):
         wanted = {} if expect is None else {key: expect}
         return self.commit(space, Change(expect=wanted, puts=(Put(key, value, ttl_seconds),))).version
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:
         """Release connections. The store opens them again when it is next used."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The time by which documents expire, in seconds since 1970, about: the same in every process that shares the store.
+
+        It goes on evenly, as far as the store can see to that, though the system's clock is set back or forward.
+        """
+
+    def free_bytes(self) -> int | None:
+        """How much more the store has room for; None if it has no bound that it can tell of."""
+        return None
 
 
 class NamesLogs(ABC):
@@ -194,101 +243,13 @@ class NamesLogs(ABC):
         """The log's name in the store. Asks no server."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """Describes an object in a list: its key, its size in bytes, and when it was last written (UTC)."""
-
-    key: str
-    size_bytes: int
-    modified_at: datetime
-
-
-class ObjectStore(ABC):
-    """Stores bytes of any size under a key.
-
-    A key is one or more segments joined by `/`; a segment is 1 to 200 characters of `A-Z a-z 0-9 . _ = -` and not `.` or
-    `..`; the whole is at most 900. Anything else is a `ValueError` before the store is asked. No key continues another's:
-    beside an object `a`, none is put under `a/b`, which some stores cannot hold.
-    """
+class CountsWindows(ABC):
+    """Counts events for all processes of all machines, in windows of time. Only some state stores have this power."""
 
     @abstractmethod
-    def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
-        """Store the concatenation of `chunks` under `key`, replacing what was there; its size in bytes.
+    def count_in_window(self, name: str, count: int, seconds: float) -> tuple[int, float]:
+        """Add to the count under `name`, in a window of `seconds` that begins with its first; the whole count so far, and how
+        many seconds are left of the window.
 
-        A reader sees the old object, or none, or the whole new one, never a part, whatever dies when. Once it returns, the
-        object survives a `kill -9` of every process. When `chunks` raises, nothing is stored and the exception passes.
-        if_absent: of several who put an object so, one succeeds; the others, like one who finds an object there, get
-        `Conflict`, and what is there stays.
+        A count is worth little: it may be lost in a crash, and no backup has it.
         """
-
-    @abstractmethod
-    def get(self, key: str) -> bytes:
-        """The whole object. Raises `NoSuchObject`."""
-
-    @abstractmethod
-    def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
-        """The object's bytes from `start`, `length` of them or to its end, in chunks of at most `chunk_bytes`.
-
-        All chunks are of one and the same object though it be replaced meanwhile; if it is deleted meanwhile, either the
-        rest comes or `StoreError` is raised, never a silent end. Raises `NoSuchObject` when called, not at the first chunk.
-        """
-
-    @abstractmethod
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Every object whose key starts with `prefix`, by key in byte order."""
-
-    @abstractmethod
-    def delete(self, keys: Iterable[str]) -> None:
-        """Remove the objects; one that is not there is fine. Its bytes are gone from the store when this returns."""
-
-    @abstractmethod
-    def sweep(self) -> int:
-        """Remove what writers that died left behind and nobody can read; how many pieces. A living writer loses nothing: a
-        store that cannot tell waits until a writer would be impossibly old.
-        """
-
-    @abstractmethod
-    def check(self) -> str:
-        """One line on the store's condition, for readiness.
-
-        Raises `StoreUnavailable` when it cannot be written to, `StoreUnfit` when it is set up so that it should not be: it
-        keeps what is deleted.
-        """
-
-    @abstractmethod
-    def table_location(self, name: str) -> TableLocation:
-        """Where `deltalake` keeps the table `name` (a key) in this store; the same in every process that shares the store.
-
-        As with keys, no name continues another's. `list` shows no file of a table.
-        """
-
-    @abstractmethod
-    def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
-        """Remove from the table the files `dead`, and the half-written ones that `deltalake` leaves when it dies and that its
-        vacuum does not see; how many half-written ones there were.
-
-        dead: paths relative to the table, as `DeltaTable.vacuum` lists them; one that is not there is fine. Only for the one
-        who may write the table: a living writer's half-written files look the same.
-        """
-
-    def close(self) -> None:  # noqa: B027
-        """Release connections. The store opens them again when it is next used."""
-
-
-class SignsUrls(ABC):
-    """Signs URLs: anyone with the URL gets the object from the store itself, without a key. Only some object stores can."""
-
-    @abstractmethod
-    def signed_url(self, key: str, seconds: float, file_name: str | None = None) -> str | None:
-        """An absolute URL under which the object can be fetched for so long; None where no endpoint for clients is configured.
-
-        Asks no server, so that the object need not exist. file_name: what a browser saves it as.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class TableLocation:
-    """Tells `deltalake` where a table is: its URI, and the storage options, secrets among them, to open it with."""
-
-    uri: str
-    storage_options: dict[str, str] = field(default_factory=dict, repr=False)

@@ -8,6 +8,7 @@ The keys of a space are named `<prefix>:{<space>}:...`, so that a Cluster keeps 
     :expiries       sorted set of the keys that expire, by when: microseconds since 1970 by the server's clock
     :counters       hash: `version` of the space, `log:<log>` the last sequence given
     :dropped        set of logs that lost entries, which a scrub has to rebuild
+    :changed        set of what changed while a dump reads the space; it expires
     :log:<log>      a stream; an entry's id is `<sequence>-0`, its value the field `v`
 
 Any client may read a log, through consumer groups too (XGROUP CREATE, XREADGROUP, XACK change nothing that is kept here);
@@ -18,15 +19,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 
+from backends import redis_dumps, redis_loads
 from backends.checks import check_change, check_names
-from backends.ports import Change, Committed, Conflict, Document, Entry, NamesLogs, StateStore, StoreUnavailable
+from backends.circuits import Circuit, FailsFast
+from backends.counters import passed
+from backends.dumps import Dumped
+from backends.ports import (
+    Change,
+    Committed,
+    Conflict,
+    CountsWindows,
+    Document,
+    Entry,
+    NamesLogs,
+    StateStore,
+    StoreUnavailable,
+)
 from backends.redis_connections import RedisClients
-from backends.redis_scripts import COMMIT, EXPIRE, GET, GET_MANY, REBUILD, SCAN, read_scripts
-from backends.redis_servers import condition, every_server, found, primaries, rewrite
+from backends.redis_scripts import COMMIT, COUNT, EXPIRE, GET, GET_MANY, NOW, REBUILD, SCAN, read_scripts
+from backends.redis_servers import condition, every_server, found, primaries, rewrite, room_of
 from backends.redis_urls import redis_url
 
 _LARGEST = 2**63 - 1
@@ -36,7 +51,7 @@ _PAGE_BYTES = 4 << 20
 _WITHIN_SPACE = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
 
-class RedisState(StateStore, NamesLogs):
+class RedisState(FailsFast, StateStore, NamesLogs, CountsWindows):
     """Keeps documents and logs in Redis or Valkey. `rediss` instead of `redis` is TLS:
 
     - `redis://[user:password@]host:port/database`
@@ -49,7 +64,7 @@ class RedisState(StateStore, NamesLogs):
 
     A commit is as durable as the server: set `appendonly yes` and `appendfsync always`. A replica that replaces a master may
     lack the last commits, which are lost then. A full server (`maxmemory`, `noeviction`) refuses commits that append, or that
-    put more documents without a lifetime than they delete; all others pass.
+    put more documents without a lifetime than they delete; all others pass, those that add to counters too.
     """
 
     def __init__(self, url: str) -> None:
@@ -57,6 +72,10 @@ class RedisState(StateStore, NamesLogs):
         self._url = redis_url(url)
         self._clients = RedisClients(self._url)
         self._run, self._ask = self._clients.run, self._clients.ask
+
+    def circuit_of(self, is_write: bool, place: str) -> Circuit:
+        # A server of a Cluster that hangs holds some of the spaces.
+        return self._circuit(hash(place) % 64 if self._url.kind == "cluster" else 0)
 
     def get(self, space: str, key: str) -> Document | None:
         check_names(space, key)
@@ -107,15 +126,22 @@ class RedisState(StateStore, NamesLogs):
         check_names(space, log)
         return self._key(space, f"log:{log}")
 
+    def count_in_window(self, name: str, count: int, seconds: float) -> tuple[int, float]:
+        # Of no space, so that neither a dump nor a scrub looks at it.
+        counted, left = self._run(COUNT, [f"{self._url.prefix}:rate:{name}"], count, math.ceil(seconds * 1000), repeat=False)
+        return int(counted), int(left) / 1000
+
     def commit(self, space: str, change: Change) -> Committed:
         check_change(space, change)
         touched = dict.fromkeys(log for log, _ in (*change.appends, *change.drops))
         logs = {log: number for number, log in enumerate(touched, 1)}
         before = self._key(space, "log:")
-        keys = [self._key(space, name) for name in ("documents", "index", "expiries", "counters", "dropped")]
+        keys = [self._key(space, name) for name in ("documents", "index", "expiries", "counters", "dropped", "changed")]
         version, *rest = self._run(
             COMMIT, [*keys, *(before + log for log in logs)], *_arguments(change, logs, len(before.encode())), repeat=False
         )
+        if version < 0:
+            raise passed(change.adds[int(rest[0]) - 1], int(rest[1]))
         if not version:
             key = rest[0].decode()
             raise Conflict(f"{key!r} in {space!r} has version {int(rest[1])}, not {change.expect[key]}")
@@ -125,7 +151,7 @@ class RedisState(StateStore, NamesLogs):
         check_names(space)
         counters = self._key(space, "counters")
         logs = [name for name in self._ask("HKEYS", counters) if name.startswith(b"log:")]
-        names = ("documents", "index", "expiries", "dropped")
+        names = ("documents", "index", "expiries", "dropped", "changed")
         # The counters last: they tell which logs there are.
         self._ask("UNLINK", *(self._key(space, name) for name in names), *(self._key(space, "").encode() + log for log in logs))
         self._ask("UNLINK", counters)
@@ -140,6 +166,8 @@ class RedisState(StateStore, NamesLogs):
                         self._expire(patient, space, deadline)
                     elif kind == "dropped":
                         self._rebuild(patient, space)
+                    elif kind == "changed":
+                        patient.ask("UNLINK", self._tagged(space, "changed"))
             rewrite(servers, deadline)
 
     def check(self) -> str:
@@ -151,8 +179,34 @@ class RedisState(StateStore, NamesLogs):
             self._clients.close()  # another server may have taken over, which nothing but a use would notice
             return self._condition()
 
+    def size_bytes(self) -> int:
+        with self._clients.translated():
+            servers = primaries(self._clients.client(), self._url.prefix)
+            return sum(int(server.info("memory")["used_memory"]) for server, _ in servers)
+
+    def spaces(self) -> Iterator[str]:
+        with self._clients.translated():
+            yield from redis_dumps.spaces(self._clients.client(), self._url.prefix)
+
+    def dump(self, around: AbstractContextManager[object] = nullcontext()) -> Iterator[Dumped]:  # noqa: B008
+        with self._clients.translated():
+            yield from redis_dumps.dumped(self._clients.client(), self._url.prefix, around)
+
+    def load(self, dump: Iterable[Dumped]) -> None:
+        with self._clients.translated():
+            client = self._clients.client()
+        redis_loads.load(client, self._url.prefix, dump, self._key, self._clients.translated)
+
     def close(self) -> None:
         self._clients.close()
+
+    def now(self) -> float:
+        return int(self._run(NOW, [self._key("leases", "documents")])) / 1e6
+
+    def free_bytes(self) -> int | None:
+        with self._clients.translated():
+            left = [room_of(server) for server, _ in primaries(self._clients.client(), self._url.prefix)]
+        return min((one for one in left if one is not None), default=None)
 
     def _condition(self) -> str:
         with self._clients.translated():
@@ -192,18 +246,24 @@ def _arguments(change: Change, logs: dict[str, int], before: int) -> list[bytes 
     for log, sequence in change.drops:
         if 0 < sequence <= _LARGEST:
             drops.setdefault(logs[log], []).append(f"{sequence}-0")
-    told: list[bytes | str | int] = [before, len(change.expect), len(puts), len(deletes), len(change.appends), len(drops)]
+    counts = change.expect, puts, deletes, change.appends, drops, change.adds
+    told: list[bytes | str | int] = [before, *map(len, counts)]
     for key, version in change.expect.items():
         told += (key, f"{version:d}")
     for put in puts:
-        told += (put.key, "" if put.ttl_seconds is None else _microseconds(put.ttl_seconds), put.value)
+        told += (put.key, _lifetime(put.ttl_seconds), put.value)
     told += deletes
     for log, value in change.appends:
         told += (logs[log], value)
     for number, ids in drops.items():
         told += (number, len(ids), *ids)
+    for add in change.adds:
+        most = "" if add.most is None else add.most
+        told += (add.key, _lifetime(add.ttl_seconds), most, len(add.amounts), *add.amounts)
     return told
 
 
-def _microseconds(seconds: float) -> int:
+def _lifetime(seconds: float | None) -> str | int:
+    if seconds is None:
+        return ""
     return math.ceil(max(min(seconds * 1e6, _LONGEST_US), -_LONGEST_US))

@@ -34,10 +34,12 @@ GET_MANY: Final = Script("get_many")
 SCAN: Final = Script("scan")
 COMMIT: Final = Script("commit")
 EXPIRE: Final = Script("expire")
+NOW: Final = Script("now")
 REBUILD: Final = Script("rebuild")
+COUNT: Final = Script("count")
 
 
 def read_scripts() -> None:
     """Read all files now, so that an upgrade under the running process does not mix versions."""
-    for script in (GET, GET_MANY, SCAN, COMMIT, EXPIRE, REBUILD):
+    for script in (GET, GET_MANY, SCAN, COMMIT, EXPIRE, NOW, REBUILD, COUNT):
         _ = script.sha

@@ -17,6 +17,7 @@ from backends.redis_connections import Address, Client, client_of, sentinel
 from backends.redis_urls import RedisUrl
 
 _PAUSE_SECONDS = 0.02
+_STILL_SECONDS = 2.0
 
 
 def primaries(client: Client, prefix: str) -> Iterator[tuple[redis.Redis, str]]:
@@ -72,6 +73,13 @@ def _setting(server: redis.Redis, name: str) -> str | None:
     return found.get(name) if isinstance(found, dict) else None
 
 
+def room_of(server: redis.Redis) -> int | None:
+    """Return how much more a server may store; None where its memory is not limited. Raises the driver's errors."""
+    info = server.execute_command("INFO", "memory")
+    most = int(info.get("maxmemory", 0))
+    return max(0, most - int(info["used_memory"])) if most else None
+
+
 @contextmanager
 def every_server(url: RedisUrl, client: Client) -> Iterator[list[redis.Redis]]:
     """Make clients for all servers, one each, including replicas and servers that are down."""
@@ -116,6 +124,37 @@ def found(servers: list[redis.Redis], prefix: str) -> Iterator[tuple[bytes, str]
             for key in keys:
                 space, _, kind = key.removeprefix(begin).partition(b"}:")
                 yield space, kind.decode(errors="replace")
+
+
+@contextmanager
+def still(servers: list[redis.Redis]) -> Iterator[Callable[[], None]]:
+    """Let writers wait. Yields what must be called again and again; it raises `StoreUnavailable` if they went on meanwhile."""
+    ends_at = 0.0
+
+    def keep() -> None:
+        nonlocal ends_at
+        now = time.monotonic()
+        if ends_at and now > ends_at:
+            raise StoreUnavailable("Redis: the server was not held still for as long as it was read; repeat this")
+        if now > ends_at - _STILL_SECONDS / 2:
+            for server in servers:
+                server.execute_command("CLIENT PAUSE", int(_STILL_SECONDS * 1000), "WRITE")
+            ends_at = now + _STILL_SECONDS
+
+    keep()
+    try:
+        yield keep
+        if time.monotonic() > ends_at:
+            raise StoreUnavailable("Redis: the server was not held still for as long as it was read; repeat this")
+    finally:
+        for server in servers:
+            server.execute_command("CLIENT UNPAUSE")
+
+
+def time_us(server: redis.Redis) -> int:
+    """Ask for the server's clock: microseconds since 1970."""
+    seconds, microseconds = server.execute_command("TIME")
+    return int(seconds) * 1_000_000 + int(microseconds)
 
 
 def rewrite(servers: list[redis.Redis], deadline: float) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any, Protocol
 
-from backends.ports import ObjectStore, StateStore, StoreError, StoreUnfit
+from backends.ports import ObjectStore, StateStore, StoreDamaged, StoreError, StoreUnfit
 
 STATE_BACKENDS = {
     "memory": "backends.memory:MemoryState",
@@ -65,18 +66,29 @@ def faults(urls: StoreUrls) -> list[str]:
 
 
 def unfit(urls: StoreUrls) -> list[str]:
-    """Report stores whose set-up would break a promise, a line for each. A store that does not answer is not reported."""
+    """Report stores whose set-up would break a promise, a line for each. A store that does not answer is not reported, nor is
+    one that is damaged.
+    """
     told = []
     for name, store in (("state_url", open_state(urls.state_url)), ("objects_url", open_objects(urls.objects_url))):
         try:
             store.check()
-        except StoreUnfit as fault:
-            told.append(f"SMARTHOUSE_{name.upper()}: {fault}")
-        except StoreError:
-            pass
+        except StoreError as fault:
+            if isinstance(fault, StoreUnfit) and not isinstance(fault, StoreDamaged):
+                told.append(f"SMARTHOUSE_{name.upper()}: {fault}")
         finally:
             store.close()
     return told
+
+
+def shown(url: str) -> str:
+    """Write the URL of a store without its secrets: its scheme, its place, and its prefix if it shares a server."""
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    if scheme in ("sqlite", "file"):
+        return f"{scheme}://{os.path.abspath(place)}"
+    prefix = "".join(f"?{option}" for option in query.split("&") if option.startswith("prefix="))
+    return f"{scheme}://{place.rpartition('@')[2]}{prefix}"
 
 
 def _load(table: dict[str, str], url: str) -> Any:

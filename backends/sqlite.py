@@ -8,63 +8,36 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from typing import Any
 
+from backends import sqlite_dumps, sqlite_log
 from backends.checks import check_change, check_names
+from backends.circuits import Circuit, FailsFast
+from backends.disks import free_bytes
+from backends.dumps import Dumped
 from backends.faults import TranslatesFaults
-from backends.ports import ABSENT, Change, Committed, Conflict, Document, Entry, StateStore, StoreFull, StoreUnavailable
+from backends.ports import Change, Committed, Conflict, Document, Entry, StateStore, StoreFull, StoreUnavailable
+from backends.sqlite_changes import EXPIRE, LARGEST, LIVE, SCHEMA, WaitingCommit, apply
+from backends.sqlite_clock import SqliteClock
 from backends.sqlite_connections import SqliteConnections, close_before_forks
+from backends.sqlite_damage import SqliteDamage, code_of
+from backends.sqlite_file import SqliteFile
 from backends.urls import chosen, path_and_options, seconds
 
 _OPTIONS = {"timeout_seconds": "5", "synchronous": "normal"}
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS spaces (space TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS documents (
-    space TEXT, key TEXT, version INTEGER NOT NULL, expires_at REAL, value BLOB NOT NULL, PRIMARY KEY (space, key)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS documents_by_expiry ON documents (expires_at) WHERE expires_at IS NOT NULL;
-CREATE TABLE IF NOT EXISTS logs (space TEXT, log TEXT, sequence INTEGER NOT NULL, PRIMARY KEY (space, log)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS entries (
-    space TEXT, log TEXT, sequence INTEGER, value BLOB NOT NULL, PRIMARY KEY (space, log, sequence)
-) WITHOUT ROWID;
-"""
-_LIVE = "(expires_at IS NULL OR expires_at > ?)"
-_GET = f"SELECT value, version FROM documents WHERE space = ? AND key = ? AND {_LIVE}"  # noqa: S608
-_VERSION = f"SELECT version FROM documents WHERE space = ? AND key = ? AND {_LIVE}"  # noqa: S608
+_GET = f"SELECT value, version FROM documents WHERE space = ? AND key = ? AND {LIVE}"  # noqa: S608
 # No UTF-8 byte is 0xFF: the cast makes the text that follows every key with the prefix, and that no key can be.
 _SCAN = f"""
 SELECT key, value, version FROM documents
-WHERE space = ? AND key >= ? AND key != ? AND key < CAST(? AS TEXT) AND {_LIVE} ORDER BY key LIMIT ?
+WHERE space = ? AND key >= ? AND key != ? AND key < CAST(? AS TEXT) AND {LIVE} ORDER BY key LIMIT ?
 """  # noqa: S608
 _READ = "SELECT sequence, value FROM entries WHERE space = ? AND log = ? AND sequence > ? ORDER BY sequence LIMIT ?"
 _LAST = "SELECT sequence FROM logs WHERE space = ? AND log = ?"
-_NEXT_VERSION = "INSERT INTO spaces VALUES (?, 1) ON CONFLICT DO UPDATE SET version = version + 1 RETURNING version"
-_PUT = "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?)"
-_DELETE = "DELETE FROM documents WHERE space = ? AND key = ?"
-_ADVANCE = "INSERT INTO logs VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET sequence = sequence + 1 RETURNING sequence"
-_APPEND = "INSERT INTO entries VALUES (?, ?, ?, ?)"
-_DROP = "DELETE FROM entries WHERE space = ? AND log = ? AND sequence = ?"
-_EXPIRE = """
-DELETE FROM documents WHERE (space, key) IN (SELECT space, key FROM documents WHERE expires_at <= ? LIMIT ?)
-"""
-_ERASE = tuple(f"DELETE FROM {table} WHERE space = ?" for table in ("documents", "entries", "logs", "spaces"))  # noqa: S608
-_LARGEST = 2**63 - 1
-_EXPIRED_AT_ONCE = 256
 
 
-@dataclass(slots=True, eq=False)
-class _WaitingCommit:
-    """Holds a commit that waits for its turn, and what became of it."""
-
-    space: str
-    change: Change
-    outcome: Committed | Exception | None = None
-
-
-class SqliteState(TranslatesFaults, StateStore):
+class SqliteState(FailsFast, TranslatesFaults, StateStore):
     """Keeps documents and logs in a file: `sqlite://path?timeout_seconds=5&synchronous=normal`.
 
     timeout_seconds: how long to wait for another process that writes. synchronous: `full`, a commit waits for the disk;
@@ -77,24 +50,29 @@ class SqliteState(TranslatesFaults, StateStore):
         self._path, options = path_and_options(url, _OPTIONS)
         self._synchronous = chosen(options, "synchronous", ("full", "normal"))
         self._timeout_seconds = seconds(options, "timeout_seconds")
+        self._damage, self._file = SqliteDamage(), SqliteFile(self._path)
         self._start_afresh()
         close_before_forks(self)
 
+    def circuit_of(self, is_write: bool, place: str) -> Circuit:
+        # Whoever holds the lock for writing hinders no reader.
+        return self._circuit(is_write)
+
     def get(self, space: str, key: str) -> Document | None:
         check_names(space, key)
-        rows = self._rows(_GET, (space, key, time.time()))
+        rows = self._rows(_GET, (space, key, self._time()))
         return Document(*rows[0]) if rows else None
 
     def scan(self, space: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[tuple[str, Document]]:
         check_names(space)
         # One lower bound, so that a page begins where the last ended; as text, Python and UTF-8 agree about the order.
         begin, end = max(prefix, after), prefix.encode() + b"\xff"
-        rows = self._rows(_SCAN, (space, begin, after, end, time.time(), max(limit, 0)))
+        rows = self._rows(_SCAN, (space, begin, after, end, self._time(), max(limit, 0)))
         return [(key, Document(value, version)) for key, value, version in rows]
 
     def read(self, space: str, log: str, after: int = 0, limit: int = 1000) -> list[Entry]:
         check_names(space, log)
-        return [Entry(*row) for row in self._rows(_READ, (space, log, min(after, _LARGEST), max(limit, 0)))]
+        return [Entry(*row) for row in self._rows(_READ, (space, log, min(after, LARGEST), max(limit, 0)))]
 
     def last_sequence(self, space: str, log: str) -> int:
         check_names(space, log)
@@ -103,7 +81,7 @@ class SqliteState(TranslatesFaults, StateStore):
 
     def commit(self, space: str, change: Change) -> Committed:
         check_change(space, change)
-        waiting = _WaitingCommit(space, change)
+        waiting = WaitingCommit(space, change, time.monotonic())
         self._queue.append(waiting)
         # The thread whose turn it is commits for all that wait, so that they share one wait for the disk.
         with self._turn:
@@ -116,14 +94,13 @@ class SqliteState(TranslatesFaults, StateStore):
     def erase(self, space: str) -> None:
         check_names(space)
         with self._turn, self._writing() as connection:
-            for statement in _ERASE:
-                connection.execute(statement, (space,))
+            sqlite_dumps.forget(connection, space)
 
     def scrub(self) -> None:
         deadline = time.monotonic() + self._timeout_seconds
         with self._turn:
             with self._writing() as connection:
-                connection.execute(_EXPIRE, (time.time(), -1))
+                connection.execute(EXPIRE, (self._time(), -1))
             with self._writer.borrowed() as connection:
                 # `secure_delete` is not enough: a cell that moves to another page leaves a copy, which nothing overwrites.
                 self._insist(connection, "VACUUM")
@@ -135,16 +112,64 @@ class SqliteState(TranslatesFaults, StateStore):
     def check(self) -> str:
         with self._turn, self._writing() as connection:
             connection.execute("PRAGMA user_version = 1")
+        with self._patient.borrowed() as connection:
+            self._damage.look(connection)
         return f"SQLite {sqlite3.sqlite_version} can be written to"
+
+    def size_bytes(self) -> int:
+        return self._file.size_bytes()
+
+    def spaces(self) -> Iterator[str]:
+        yield from (space for (space,) in self._rows("SELECT space FROM spaces", ()))
+
+    def dump(self, around: AbstractContextManager[object] = nullcontext()) -> Iterator[Dumped]:  # noqa: B008
+        with self._patient.borrowed() as connection:
+            copy = sqlite_dumps.copied(connection, around)
+        with closing(copy):
+            yield from sqlite_dumps.dumped(copy)
+
+    def leftovers(self) -> list[str]:
+        return sqlite_dumps.side_files_with_content(self._path)
+
+    def accept_leftovers(self) -> None:
+        sqlite_log.accept(self._path)
+
+    def load(self, dump: Iterable[Dumped]) -> None:
+        written = f"{self._path}.loading"
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        sqlite_dumps.remove(written)  # of one that died
+        try:
+            sqlite_dumps.write(written, SCHEMA, dump)
+            self.before_fork()
+            try:
+                sqlite_dumps.put_in_place(written, self._path)
+                self._file.replace()
+            finally:
+                self.after_fork_in_parent()
+        except BaseException:
+            with suppress(OSError):
+                sqlite_dumps.remove(written)
+            raise
+
+    def verify(self) -> Iterator[str]:
+        yield from (str(line) for (line,) in self._rows("PRAGMA integrity_check", ()) if line != "ok")
 
     def close(self) -> None:
         self._patient.close()
         self._writer.close()
 
+    def now(self) -> float:
+        return self._time()
+
+    def free_bytes(self) -> int:
+        return free_bytes(os.path.dirname(self._path))
+
     def fault_of(self, error: Exception, method: str) -> StoreUnavailable:
         if not isinstance(error, sqlite3.Error):
             return super().fault_of(error, method)
-        return (StoreFull if _code(error) == sqlite3.SQLITE_FULL else StoreUnavailable)(f"SQLite: {error}")
+        if (damaged := self._damage.fault_of(error)) is not None:
+            return damaged
+        return (StoreFull if code_of(error) == sqlite3.SQLITE_FULL else StoreUnavailable)(f"SQLite: {error}")
 
     def before_fork(self) -> None:
         self._writer.shut()
@@ -159,35 +184,49 @@ class SqliteState(TranslatesFaults, StateStore):
 
     def _start_afresh(self) -> None:
         self._turn = threading.Lock()
-        self._queue: deque[_WaitingCommit] = deque()
-        self._patient = SqliteConnections(lambda: self._connect(self._timeout_seconds))
+        self._queue: deque[WaitingCommit] = deque()
+        self._clock = SqliteClock()
+        self._patient = SqliteConnections(lambda: self._connect(self._timeout_seconds), self._file.check)
         # The one that writes does its own waiting: SQLite's sleeps up to 0.1 s between tries, and another process slips in.
-        self._writer = SqliteConnections(lambda: self._connect(0))
+        self._writer = SqliteConnections(lambda: self._connect(0), self._file.check)
 
     def _connect(self, busy_seconds: float) -> sqlite3.Connection:
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        had_log = sqlite_log.look(self._path)
         connection = sqlite3.connect(self._path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         try:
             self._insist(connection, "PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA secure_delete = ON")
             self._insist(connection, "PRAGMA user_version")
+            if had_log:  # so that the next look, after another crash, can compare the pages
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             if connection.execute("PRAGMA user_version").fetchone() == (0,):
                 self._insist(connection, "BEGIN IMMEDIATE")
-                for statement in filter(str.strip, _SCHEMA.split(";")):
+                for statement in filter(str.strip, SCHEMA.split(";")):
                     connection.execute(statement)
                 connection.execute("PRAGMA user_version = 1")
                 connection.execute("COMMIT")
+            self._clock.set_by(connection, lambda one: self._insist(one, "BEGIN IMMEDIATE"))
+            self._file.note()
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _time(self) -> float:
+        if not self._clock.is_set and self._file.is_there():  # who only asks for the time makes no file
+            with self._patient.borrowed():  # which sets it
+                pass
+        return self._clock.now()
+
     def _rows(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        if not self._file.is_there() and not os.path.exists(f"{self._path}-wal"):
+            return []  # who only reads makes no file
         with self._patient.borrowed() as connection:
             return connection.execute(query, parameters).fetchall()
 
-    def _settle(self, batch: list[_WaitingCommit]) -> None:
+    def _settle(self, batch: list[WaitingCommit]) -> None:
         left = batch
         try:
             while left:
@@ -197,15 +236,17 @@ class SqliteState(TranslatesFaults, StateStore):
             for waiting in left:
                 waiting.outcome = StoreUnavailable("the commit was interrupted")
 
-    def _transact(self, batch: list[_WaitingCommit]) -> None:
+    def _transact(self, batch: list[WaitingCommit]) -> None:
         """Commit the batch in one transaction. If one commit of it fails by itself, give the outcome to that one alone."""
-        culprit: _WaitingCommit | None = None
+        culprit: WaitingCommit | None = None
         outcomes: list[Committed | Conflict] = []
         try:
-            with self._writing() as connection:
+            # Nobody waits longer than the timeout, the turn included: the first of them has waited longest.
+            with self._writing(batch[0].began_at) as connection:
                 for culprit in batch:
-                    outcomes.append(_apply(connection, culprit.space, culprit.change))
+                    outcomes.append(apply(connection, culprit.space, culprit.change, self._clock.now()))
                 culprit = None
+                self._clock.note(connection)
         except Exception as error:
             # Each of those who wait raises an error of its own. A copy of the driver's would lose its code.
             told = self.fault_of(error, "commit") if isinstance(error, self.DRIVER_ERRORS) else error
@@ -216,60 +257,27 @@ class SqliteState(TranslatesFaults, StateStore):
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 waiting.outcome = outcome
 
-    def _insist(self, connection: sqlite3.Connection, statement: str) -> None:
-        """Execute `statement` as soon as the file is not busy, within the timeout."""
-        deadline = time.monotonic() + self._timeout_seconds
+    def _insist(self, connection: sqlite3.Connection, statement: str, since: float | None = None) -> None:
+        """Execute `statement` as soon as the file is not busy, within the timeout, which began at `since`, or begins now."""
+        deadline = (time.monotonic() if since is None else since) + self._timeout_seconds
         while True:
             try:
                 connection.execute(statement).fetchall()
                 return
             except sqlite3.OperationalError as error:
-                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
             time.sleep(random.uniform(0.0002, 0.001))  # noqa: S311
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self, since: float | None = None) -> Iterator[sqlite3.Connection]:
         with self._writer.borrowed() as connection:
-            self._insist(connection, "BEGIN IMMEDIATE")
+            self._insist(connection, "BEGIN IMMEDIATE", since)
             try:
                 yield connection
                 connection.execute("COMMIT")
+                self._file.check()  # else the commit is in a file that is no longer there
             except BaseException:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
-
-
-def _apply(connection: sqlite3.Connection, space: str, change: Change) -> Committed | Conflict:
-    """Do `change` within the transaction, or nothing of it when an expectation does not hold."""
-    execute = connection.execute
-    now = time.time()
-    for key, wanted in change.expect.items():
-        row = execute(_VERSION, (space, key, now)).fetchone()
-        found = row[0] if row else ABSENT
-        if found != wanted:
-            return Conflict(f"{key!r} in {space!r} has version {found}, not {wanted}")
-    version = execute(_NEXT_VERSION, (space,)).fetchall()[0][0]
-    for put in change.puts:
-        expires_at = None if put.ttl_seconds is None else now + put.ttl_seconds
-        execute(_PUT, (space, put.key, version, expires_at, put.value))
-    for key in change.deletes:
-        execute(_DELETE, (space, key))
-    sequences = [_append(connection, space, log, value) for log, value in change.appends]
-    for log, sequence in change.drops:
-        execute(_DROP, (space, log, min(sequence, _LARGEST)))
-    # More than were put, or documents with a lifetime would pile up.
-    execute(_EXPIRE, (now, _EXPIRED_AT_ONCE + 2 * len(change.puts)))
-    return Committed(version, tuple(sequences))
-
-
-def _append(connection: sqlite3.Connection, space: str, log: str, value: bytes) -> int:
-    sequence: int = connection.execute(_ADVANCE, (space, log)).fetchall()[0][0]
-    connection.execute(_APPEND, (space, log, sequence, value))
-    return sequence
-
-
-def _code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code."""
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

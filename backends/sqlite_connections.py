@@ -13,10 +13,13 @@ from weakref import WeakSet
 
 
 class SqliteConnections:
-    """Lends connections to one file: as many as threads at work, made when needed and used again."""
+    """Lends connections to one file: as many as threads at work, made when needed and used again.
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._connect = connect
+    check: asked before each is lent; it raises if the file is no longer there.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], check: Callable[[], None]) -> None:
+        self._connect, self._check = connect, check
         self._gate = threading.Condition()
         self._idle: list[sqlite3.Connection] = []
         self._borrowed = 0
@@ -28,6 +31,7 @@ class SqliteConnections:
         with self._gate:
             while self._shut:
                 self._gate.wait()
+            self._check()
             self._borrowed += 1
             connection = self._idle.pop() if self._idle else None
         sound = False

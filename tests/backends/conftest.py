@@ -6,8 +6,10 @@ import errno
 import multiprocessing
 import os
 import sqlite3
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -99,13 +101,19 @@ def redis_state(redis_server: RedisServer) -> Iterator[Backend[StateStore]]:
 def fakeredis_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend[StateStore]]:
     """Redis in this process. It keeps no files, and what is asked of a server's files is answered for it."""
     fakeredis = pytest.importorskip("fakeredis", reason="fakeredis is missing: pip install 'fakeredis[lua]'")
-    server = fakeredis.FakeServer()
+    server, paused, held = fakeredis.FakeServer(), threading.Lock(), list[bool]()
 
     class Fake(fakeredis.FakeRedis):
         def execute_command(self, *words: Any, **options: Any) -> Any:
             if words[0] == "INFO":
                 return {"redis_version": "fake", "role": "master", "master_replid": "", "master_repl_offset": 0}
-            return super().execute_command(*words, **options)
+            if words[0] == "CLIENT PAUSE":
+                return bool(held) or held.append(paused.acquire())
+            if words[0] == "CLIENT UNPAUSE":
+                held.clear()
+                return paused.release()
+            with paused if words[0].startswith("EVAL") else nullcontext():
+                return super().execute_command(*words, **options)
 
     for place in ("connect", "client_of"):
         monkeypatch.setattr(redis_connections, place, lambda *_: Fake(server=server))

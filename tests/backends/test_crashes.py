@@ -92,13 +92,14 @@ def put_half(url, ready):
 
 def killed_at_random(processes, target, url, nothing):
     """Kill a process that runs `target` at random moments; for each the last that it acknowledged."""
-    deadline = time.monotonic() + CRASHING_SECONDS
+    deadline, is_first = time.monotonic() + CRASHING_SECONDS, True
     while time.monotonic() < deadline:
         acknowledged, end = processes.Pipe(duplex=False)
         victim = processes.Process(target=target, args=(url, end))
         victim.start()
         end.close()
-        last = receive(acknowledged) if random.random() < 0.8 else nothing
+        last = receive(acknowledged) if is_first or random.random() < 0.8 else nothing
+        is_first = False
         pause = time.monotonic() + random.uniform(0, 0.02)
         while time.monotonic() < pause:
             time.sleep(0.0005)

@@ -123,6 +123,7 @@ def test_what_a_dying_deltalake_leaves_is_swept_or_vacuumed_away(tmp_path, objec
         while not ([*folder.glob("_delta_log/*.json")] and [*folder.glob("*#*")]) and time.monotonic() < deadline:
             time.sleep(0.001)
         writer.send_signal(signal.SIGKILL)
+    assert not [info.key for info in objects.list_table("lake/states") if "#" in info.key]
     assert objects.sweep_table("lake/states") >= 1
     table = DeltaTable(location.uri)
     table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)

@@ -362,7 +362,9 @@ def test_tls_trusts_the_authorities_of_ssl_cert_file(open_store, tls_server, mon
     assert DeltaTable(location.uri, storage_options=location.storage_options).version() == 0
 
 
-def test_tls_trusts_no_stranger(open_store, tls_server):
+def test_tls_trusts_no_stranger(open_store, tls_server, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")  # the system's
+    monkeypatch.delenv("SSL_CERT_DIR")
     with pytest.raises(StoreUnavailable):
         open_store(tls_server.endpoint, secure=1, region="eu-test-1").check()
 

@@ -111,6 +111,19 @@ def test_spaces_are_spread_and_each_is_whole(cluster, store):
     assert "warning" not in store.check()
 
 
+def test_a_dump_has_the_spaces_of_every_server_and_goes_back_to_where_they_belong(cluster):
+    with closing(RedisState(f"{cluster.url}?prefix=dumped")) as store:
+        for number, space in enumerate(SPACES):
+            store.commit(space, Change(puts=(Put("key", b"%d" % number),), appends=(("log", b"%d" % number), ("log", b""))))
+        dump = [*store.dump()]
+        store.load(dump)
+        for number, space in enumerate(SPACES):
+            assert store.get(space, "key").value == b"%d" % number
+            assert store.read(space, "log") == [Entry(1, b"%d" % number), Entry(2, b"")]
+        assert sorted(store.spaces()) == sorted(SPACES)
+        assert sorted(map(repr, store.dump())) == sorted(map(repr, dump))
+
+
 def test_a_cluster_is_used_from_threads_and_on_both_sides_of_a_fork(store):
     store.put(SPACES[0], "key", b"")
     begun = {space: store.last_sequence(space, "log") for space in SPACES}

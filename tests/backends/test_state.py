@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
-from backends.ports import ABSENT, Change, Conflict, Document, Entry, Put
+from backends.ports import ABSENT, Add, Change, Conflict, Document, Entry, Put
 
 ODD_NAMES = ["a", "a/b", "a/", "ab", "%", "_", "*", "[a]", "'", "é", "e\u0301", "\uffee", "😀", "a b", "\n", "ü" * 256]
 VALUES = [b"", b"\0", b"a\0b", bytes(range(256)), b"\xff\xfe", b"x" * (1 << 20)]
@@ -66,6 +67,7 @@ def test_odd_names_are_each_their_own(state):
         lambda store, name: store.commit("home", Change(deletes=(name,))),
         lambda store, name: store.commit("home", Change(appends=((name, b""),))),
         lambda store, name: store.commit("home", Change(drops=((name, 1),))),
+        lambda store, name: store.commit("home", Change(adds=(Add(name, (1,)),))),
     ],
 )
 def test_a_name_that_is_none_is_refused(state, ask, name):
@@ -242,6 +244,12 @@ def test_a_check_changes_nothing(state):
     assert state.scan("home") == [("key", Document(b"", version))]
 
 
+def test_a_store_that_is_whole_has_nothing_wrong(state):
+    state.commit("home", Change(puts=(Put("key", b"value"),), appends=(("log", b"entry"),)))
+    assert list(state.verify()) == []
+    assert state.get("home", "key").value == b"value"
+
+
 def test_a_scrub_keeps_what_is_alive(state):
     state.commit("home", Change(puts=(Put("key", b"value"), Put("a while", b"value", 60)), appends=(("log", b"entry"),)))
     before = state.scan("home")
@@ -273,3 +281,50 @@ def test_erasing_a_space_leaves_the_others(state):
 
 def test_an_erased_space_that_never_was_is_fine(state):
     state.erase("never")
+
+
+def test_a_counter_is_added_to_without_being_read(state):
+    for amounts in ((3, 1), (2**52, 0, 5), (-3, -1)):
+        state.commit("home", Change(adds=(Add("counter", amounts),), puts=(Put("key", b""),), appends=(("log", b""),)))
+    assert state.get("home", "counter").value == b"%d 0 5" % 2**52
+    assert state.get("home", "counter").version == state.get("home", "key").version
+    assert keys_of(state.scan("home")) == ["counter", "key"]
+
+
+def test_a_commit_that_raises_a_counter_above_its_most_does_nothing(state):
+    commit = Change(adds=(Add("free", (1,)), Add("counter", (6, 1), most=10)), puts=(Put("key", b""),))
+    state.commit("home", commit)
+    with pytest.raises(Conflict, match="'counter' would be 12"):
+        state.commit("home", replace(commit, puts=(Put("other", b""),)))
+    assert {key: document.value for key, document in state.scan("home")} == {"counter": b"6 1", "free": b"1", "key": b""}
+    state.commit("home", Change(adds=(Add("counter", (-1, 1), most=1),)))
+    state.commit("home", Change(adds=(Add("counter", (5,), most=10),)))
+    assert state.get("home", "counter").value == b"10 2"
+
+
+def test_a_counter_expires_and_begins_anew(state):
+    state.commit("home", Change(adds=(Add("counter", (7,), ttl_seconds=-1),)))
+    assert state.get("home", "counter") is None
+    state.commit("home", Change(adds=(Add("counter", (2,), ttl_seconds=60),)))
+    assert state.get("home", "counter").value == b"2"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [Change(puts=(Put("a", b""),)), Change(deletes=("a",)), Change(adds=(Add("a", (1,)),))],
+    ids=["put", "delete", "add"],
+)
+def test_a_counter_is_written_once_in_a_commit(state, change):
+    with pytest.raises(ValueError):
+        state.commit("home", replace(change, adds=(*change.adds, Add("a", (1,)))))
+
+
+def test_a_store_tells_its_room_if_it_has_a_bound(state):
+    assert (free := state.free_bytes()) is None or free > 0
+
+
+def test_the_stores_clock_goes_on(state):
+    before = state.now()
+    assert abs(before - time.time()) < 60
+    time.sleep(0.002)
+    assert state.now() > before
