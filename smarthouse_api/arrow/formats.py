@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xmltodict
 
-from smarthouse_api.arrow.lines import Cell, TextColumn, framed, lines
+from smarthouse_api.arrow.lines import Cell, TextColumn, framed, joined, lines
 from smarthouse_api.arrow.parquet import parquet_file
 
 
@@ -81,7 +81,7 @@ def csv(rows: RowSource) -> Iterator[bytes]:
     A text of more than `LONGEST_TEXT` characters is cut, or Python's `csv` would refuse the file. Nothing else is altered, even
     if a spreadsheet would take a text for a formula.
     """
-    names: list[TextColumn | None] = [TextColumn(pa.array([name])) for name in rows.schema.names]
+    names: list[TextColumn | None] = [TextColumn(pa.array([name], pa.string())) for name in rows.schema.names]
     cells = framed([_CSV_CELL] * max(len(names), 1), "", "\n")
     yield lines(1, names or [None], cells, ",")
     for count, columns in rows.text_columns():
@@ -129,7 +129,7 @@ _XML_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def _csv_quoted(texts: pa.StringArray) -> pa.StringArray:
-    return pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
+    return joined('"', pc.replace_substring(texts, '"', '""'), '"')
 
 
 _CSV_CELL: Final = Cell(dirty='[",\r\n]|^$', escape=_csv_quoted, is_limited=True)

@@ -14,7 +14,14 @@ import pyarrow.compute as pc
 
 from smarthouse_api.arrow.readable import octets, within_limit
 
-_join = pc.binary_join_element_wise
+
+def joined(*parts: pa.StringArray | pa.Scalar | str, null_handling: str = "emit_null", separator: str = "") -> pa.StringArray:
+    """Join the texts of each row, where a plain text stands for one in every row.
+
+    Arrow looks for modules that may not be installed, each time it guesses the type of a plain text. So the type is told here.
+    """
+    told = [pa.scalar(part, pa.string()) if isinstance(part, str) else part for part in (*parts, separator)]
+    return pc.binary_join_element_wise(*told, null_handling=null_handling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,10 @@ class Cell:
     def written(self, column: TextColumn | None) -> pa.StringArray | pa.Scalar:
         """Return the text of each row, null for an empty one. A column of nulls alone (None) gives one text for all rows."""
         if column is None:
-            return pa.scalar(self.null)
+            return pa.scalar(self.null, pa.string())
         texts = self._escaped(column.texts) if column.is_free else column.texts
         if self.before or self.after:
-            texts = _join(self.before, texts, self.after, "")
+            texts = joined(self.before, texts, self.after)
         if self.null and texts.null_count:
             texts = pc.fill_null(texts, self.null)
         return texts if column.places is None else self._taken(texts, column.places)
@@ -61,13 +68,16 @@ class Cell:
             texts = within_limit(texts)
         if self.dirty is None or self.escape is None:
             return texts
-        dirty = pc.fill_null(pc.match_substring_regex(texts, self.dirty), False)
-        return pc.replace_with_mask(texts, dirty, self.escape(texts.filter(dirty))) if dirty.true_count else texts
+        dirty = pc.match_substring_regex(texts, self.dirty)
+        if not dirty.true_count:
+            return texts
+        dirty = dirty.fill_null(False)
+        return pc.replace_with_mask(texts, dirty, self.escape(texts.filter(dirty)))
 
     def _taken(self, texts: pa.StringArray, places: pa.Array) -> pa.StringArray:
         if self.null and places.null_count:
             places = pc.fill_null(places, pa.scalar(len(texts), places.type))
-            texts = pa.concat_arrays([texts, pa.array([self.null])])
+            texts = pa.concat_arrays([texts, pa.array([self.null], pa.string())])
         return texts.take(places)
 
 
@@ -84,7 +94,7 @@ def lines(count: int, columns: Sequence[TextColumn | None], cells: Sequence[Cell
     written = [cell.written(column) for column, cell in zip(columns, cells, strict=True)]
     if isinstance(written[-1], pa.Scalar):
         written[-1] = pa.repeat(written[-1], count)
-    return flat(_join(*written, separator, null_handling="replace"))
+    return flat(joined(*written, separator=separator, null_handling="replace"))
 
 
 def flat(texts: pa.StringArray) -> bytes:

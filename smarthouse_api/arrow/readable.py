@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ _NUL_IN_JSON: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _DIRTY_JSON: Final = r"[\r\n\x{85}\x{2028}\x{2029}]|\\u0000"
 
 Octets = npt.NDArray[np.uint8]
+Ends = npt.NDArray[np.signedinteger[Any]]
 
 
 def readable(column: pa.Array, *, is_json: bool = False) -> pa.Array:
@@ -49,7 +50,8 @@ def readable(column: pa.Array, *, is_json: bool = False) -> pa.Array:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column
     if is_json:
-        return _changed(readable_json(column), _too_long, lambda texts: ["{}"] * len(texts))
+        texts = readable_json(column)
+        return _changed(texts, _too_long(texts), lambda long: ["{}"] * len(long))
     return within_limit(without_nul(column))
 
 
@@ -61,7 +63,7 @@ def without_nul(texts: pa.Array) -> pa.Array:
 
 def within_limit(texts: pa.Array) -> pa.Array:
     """Cut texts that Python's `csv` would refuse."""
-    return _changed(texts, _too_long, lambda long: [text[: LONGEST_TEXT - 1] + CUT for text in long])
+    return _changed(texts, _too_long(texts), lambda long: [text[: LONGEST_TEXT - 1] + CUT for text in long])
 
 
 def readable_json(texts: pa.Array) -> pa.Array:
@@ -72,28 +74,39 @@ def readable_json(texts: pa.Array) -> pa.Array:
     found = octets(texts)
     if not found.size or not (found.min() < ord(" ") or _has_separator(found) or (found == ord("\\")).any()):
         return texts
-    return _changed(texts, lambda all_: pc.match_substring_regex(all_, _DIRTY_JSON), lambda dirty: list(map(_mended, dirty)))
+    dirty = pc.match_substring_regex(texts, _DIRTY_JSON)
+    return _changed(texts, dirty, lambda found: list(map(_mended, found)))
 
 
 def octets(texts: pa.Array) -> Octets:
     """Return the UTF-8 of all texts, one after the other, without copying it."""
-    _, offsets, data = texts.buffers()
+    data = texts.buffers()[2]
     if data is None or not len(texts):
         return np.empty(0, np.uint8)
-    ends = np.frombuffer(offsets, np.int64 if pa.types.is_large_string(texts.type) else np.int32)
-    return np.frombuffer(data, np.uint8)[ends[texts.offset] : ends[texts.offset + len(texts)]]
+    ends = _ends(texts)
+    return np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
 
 
-def _changed(texts: pa.Array, dirty: Callable[[pa.Array], pa.Array], change: Callable[[list[str]], list[str]]) -> pa.Array:
-    found = pc.fill_null(dirty(texts), False)
-    if not found.true_count:
+def _ends(texts: pa.Array) -> Ends:
+    """Return where in the UTF-8 the first text begins and each text ends."""
+    if not len(texts):
+        return np.zeros(1, np.int64)
+    ends: Ends = np.frombuffer(texts.buffers()[1], np.int64 if pa.types.is_large_string(texts.type) else np.int32)
+    return ends[texts.offset : texts.offset + len(texts) + 1]
+
+
+def _changed(texts: pa.Array, chosen: pa.BooleanArray | None, change: Callable[[list[str]], list[str]]) -> pa.Array:
+    """Change the chosen texts. chosen: null for a null; None if no text is chosen."""
+    if chosen is None or not chosen.true_count:
         return texts
-    return pc.replace_with_mask(texts, found, pa.array(change(texts.filter(found).to_pylist()), texts.type))
+    chosen = chosen.fill_null(False)
+    return pc.replace_with_mask(texts, chosen, pa.array(change(texts.filter(chosen).to_pylist()), texts.type))
 
 
-def _too_long(texts: pa.Array) -> pa.Array:
-    is_long = pc.greater(pc.binary_length(texts), LONGEST_TEXT)  # in bytes: a character has one or more
-    return pc.greater(pc.utf8_length(texts), LONGEST_TEXT) if pc.any(is_long).as_py() else is_long
+def _too_long(texts: pa.Array) -> pa.BooleanArray | None:
+    """Find the texts that are too long; None if no text is, even counted in bytes."""
+    is_any = np.diff(_ends(texts)).max(initial=0) > LONGEST_TEXT
+    return pc.greater(pc.utf8_length(texts), LONGEST_TEXT) if is_any else None
 
 
 def _has_separator(found: Octets) -> bool:

@@ -13,6 +13,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 
+class SpilledRange:
+    """Gives the rows of one range, as batches, as often as it is asked. rows, size: how many there are, and their bytes."""
+
+    def __init__(self, file: IO[bytes], rows: int, size: int) -> None:
+        self._file, self.rows, self.size = file, rows, size
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        self._file.seek(0)
+        with pa.ipc.open_stream(self._file) as batches:
+            yield from batches
+
+
 class Spill:
     """Sorts rows into ranges that lie in temporary files, so that one range at a time fits into memory.
 
@@ -23,6 +35,7 @@ class Spill:
         self._ranges, self._ending = ranges, ExitStack()
         self._files: list[IO[bytes]] = []
         self._writers: list[pa.RecordBatchStreamWriter] = []
+        self._rows, self._bytes = [0] * ranges, [0] * ranges
 
     def __enter__(self) -> Spill:
         return self
@@ -40,14 +53,16 @@ class Spill:
         for writer, end, length in zip(self._writers, ends.tolist(), np.diff(ends, prepend=0).tolist(), strict=True):
             if length:
                 writer.write_batch(moved.slice(end - length, length))
+        share = rows.nbytes / max(1, rows.num_rows)
+        for place, length in enumerate(np.diff(ends, prepend=0).tolist()):
+            self._rows[place] += length
+            self._bytes[place] += int(length * share)
 
-    def read(self) -> Iterator[list[pa.RecordBatch]]:
-        """Yield the rows of each range in turn, as batches. Nothing can be added any more."""
-        for writer, file in zip(self._writers, self._files, strict=True):
+    def read(self) -> Iterator[SpilledRange]:
+        """Yield each range in turn; the one before cannot be read any more. Nothing can be added any more."""
+        for writer, file, rows, size in zip(self._writers, self._files, self._rows, self._bytes, strict=False):
             writer.close()
-            file.seek(0)
-            with pa.ipc.open_stream(file) as batches:
-                yield list(batches)
+            yield SpilledRange(file, rows, size)
             file.truncate(0)
 
     def _open(self, schema: pa.Schema) -> None:

@@ -33,11 +33,12 @@ class Compaction:
 
         lease: the writer's. is_over: asked after each step; if it says so, the rest is left for the next call.
         """
+        if not self._table.remember(is_over):
+            return
         if self._table.compact(lease, self._compact_files, is_over):
             self._has_dead = True
             if is_over():
                 return
         if self._has_dead and not self._table.is_read():
-            self._table.erase_history(lease)
-            self._has_dead = False
+            self._has_dead = not self._table.erase_history(lease)
         self._done_at = time.monotonic()

@@ -22,79 +22,30 @@ from __future__ import annotations
 
 import logging
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from backends.ports import Conflict, Entry, StoreError, StoreFull, StoreUnavailable
+from backends.ports import Conflict, Entry, StoreFull, StoreUnavailable
 from config.groups import LakeSettings
 from smarthouse_api.coordination.leases import Lease, LeaseLost
-from smarthouse_api.coordination.queue import Queue, Turn
+from smarthouse_api.coordination.queue import Turn
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.table import CommitConflict, LakeTable
+from smarthouse_api.lake.files import CommitConflict
+from smarthouse_api.lake.row_maker import Part, RowMaker
+from smarthouse_api.lake.table import LakeTable
 
 _ATTEMPTS: Final = 16
 _BREATH_SECONDS: Final = 0.01
 _PATIENCE_SECONDS: Final = 1.0
 _ANOTHERS: Final = "a queue is another's to curate, or is gone"
 
-Item = TypeVar("Item")
-
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Part:
-    """Carries the entries of one queue through one commit. sequences: of the entries, ascending. tables: their rows."""
-
-    sequences: list[int] = field(default_factory=list)
-    tables: list[pa.Table] = field(default_factory=list)
-
-
-P = TypeVar("P", bound=Part)
-
-
-class RowMaker(ABC, Generic[P]):
-    """Tells the curator what the entries of one queue mean: each tenant has its own. log: the table's name of the queue.
-
-    `announce` and `record` raise `Conflict` when the turn is over.
-    """
-
-    def __init__(self, queue: Queue, log: str) -> None:
-        self.queue, self.log = queue, log
-
-    @abstractmethod
-    def taken(self, turn: Turn | None = None) -> int:
-        """Return the sequence up to which the queue knows that the lake holds its entries: as of the turn, or now."""
-
-    @abstractmethod
-    def overtake(self, turn: Turn, held: int) -> None:
-        """Skip all sequences up to `held`, which the table holds although the queue has not given it yet; or raise."""
-
-    @abstractmethod
-    def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[P, list[Entry]]:
-        """Read what a dead curator left from `taken` to `held`: a part, and its entries that the table does not hold."""
-
-    @abstractmethod
-    def size(self, entry: Entry) -> int:
-        """Return the bytes that an entry counts for in a commit."""
-
-    @abstractmethod
-    def rows(self, entries: Sequence[Entry], until: int) -> P:
-        """Make rows of entries. until: the sequence up to which these are all."""
-
-    def announce(self, turn: Turn, part: P) -> None:
-        """Store whatever must be stored before the lake holds the part."""
-
-    @abstractmethod
-    def record(self, turn: Turn, part: P) -> Turn:
-        """Note that the lake holds the part, and drop what the queue need not keep. Returns the turn as it then is."""
 
 
 @dataclass
@@ -158,8 +109,9 @@ class Curator:
         Raises `CommitConflict` or `LeaseLost` if another process took over the table.
         """
         snapshot = self._table.open_or_create()
-        held = self._table.held(snapshot, [maker.log for maker in makers])
-        works = [work for one in makers if (work := self._begin(snapshot, one, held.get(one.log, 0))) is not None]
+        held = self._table.held(snapshot, [maker.log for maker in makers if maker.log is not None])
+        found = (self._begin(snapshot, one, 0 if one.log is None else held.get(one.log, 0)) for one in makers)
+        works = [work for work in found if work is not None]
         works.sort(key=lambda work: work.turn.last - work.read)  # nobody waits for the longest queue
         # Writing releases the GIL: the next batch is read meanwhile.
         with ThreadPoolExecutor(1, "curating") as reading:
@@ -239,30 +191,18 @@ class Curator:
         with_rows = [(work, part) for work, part in good if any(table.num_rows for table in part.tables)]
         lease.check()
         if with_rows:
-            rows = pa.concat_tables([table for _, part in with_rows for table in part.tables])
-            self._table.append(snapshot, rows, {work.maker.log: part.sequences[-1] for work, part in with_rows})
+            rows, began_at = pa.concat_tables([table for _, part in with_rows for table in part.tables]), time.monotonic()
+            logs = {name: part.sequences[-1] for work, part in with_rows if (name := work.maker.log) is not None}
+            self._table.append(snapshot, rows, logs)
+            log.info(
+                "the lake: %s: %d rows of %d entries were committed in %.2f s",
+                self._table.name,
+                rows.num_rows,
+                sum(len(part.sequences) for _, part in with_rows),
+                time.monotonic() - began_at,
+            )
             # Behind another's erasing, a commit that was late may stand where nobody looks.
             lease.check()
         for work, part in good:
             with work.in_turn():
                 work.turn = work.maker.record(work.turn, part)
-
-
-def together_or_apart(
-    items: Sequence[Item], make: Callable[[Sequence[Item]], pa.Table], refuse: Callable[[Item], None]
-) -> Iterator[pa.Table]:
-    """Make rows of all items together. If that fails, make rows of each item apart, and leave out the items that fail.
-
-    refuse: is told of an item while its exception is handled. Raises `StoreError` and `MemoryError` of all together.
-    """
-    try:
-        yield make(items)
-    except (StoreError, MemoryError):
-        raise
-    except Exception as fault:  # whatever it is, one entry must not keep the others from the lake
-        log.error("entries cannot be read together (%s); trying them one by one", type(fault).__name__)
-        for item in items:
-            try:
-                yield make([item])
-            except Exception:  # as above
-                refuse(item)

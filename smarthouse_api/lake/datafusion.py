@@ -11,7 +11,7 @@ from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 
 from smarthouse_api.lake.engine import Engine, name_of_source
-from smarthouse_api.lake.table import lake_faults
+from smarthouse_api.lake.files import lake_faults
 
 # Large batches: what follows has a cost for each batch in Python.
 _SESSION: Final = {"datafusion.execution.batch_size": "8192"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
+from typing import ClassVar
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -13,8 +14,11 @@ from sqlglot import exp
 class Engine(ABC):
     """Runs queries over snapshots of the lake, in this process or on a server.
 
-    It may be made before a fork. After the fork, many threads use it at once.
+    It may be made before a fork. After the fork, many threads use it at once. reads_log: it finds a snapshot by its version, in
+    the log of the table.
     """
+
+    reads_log: ClassVar[bool] = False
 
     @abstractmethod
     def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:

@@ -107,7 +107,7 @@ def _levels(low: Sequences, high: Sequences, shares: Shares) -> Iterator[tuple[i
 
 
 def within_days(days: tuple[date, date]) -> exp.Condition:
-    """Make the condition that a row's day of arrival is between the first and the last of these, both inclusive."""
+    """Make the condition that the `day` by which a row is filed is between these two, both inclusive."""
     first, last = (exp.cast(exp.Literal.string(day.isoformat()), "date") for day in days)
     return exp.column("day").between(first, last)
 

@@ -61,6 +61,8 @@ class SparkEngine(Engine):
     becomes a header.
     """
 
+    reads_log = True
+
     def __init__(self, url: str, *, answer_seconds: float = ANSWER_SECONDS, query_seconds: float = QUERY_SECONDS) -> None:
         try:
             if not _URL.fullmatch(url) or _SSL.search(url):
@@ -218,10 +220,16 @@ class _Watch(threading.Thread):
 def _plan(table: DeltaTable, query: exp.Select) -> pb.Plan:
     """Write `query` as Spark's SQL over the snapshot. Texts are sent apart, as values: in the SQL, Spark would unescape them,
     and replace `${...}` by its settings or its server's environment.
+
+    The snapshot has a name of this query's own. Apache Spark makes it a view of the whole session while it reads the SQL: of
+    two queries at once with one name, one would find no view, or the other's snapshot.
     """
     texts: dict[str, pb.Expression] = {}
+    source_name, own_name = name_of_source(query), f"snapshot_{uuid.uuid4().hex}"
 
     def set_aside(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Table) and node.name == source_name:
+            return exp.to_table(own_name, alias=node.alias or source_name)
         if not (isinstance(node, exp.Literal) and node.is_string):
             return node
         name = f"text{len(texts)}"
@@ -231,7 +239,7 @@ def _plan(table: DeltaTable, query: exp.Select) -> pb.Plan:
     sql = query.transform(set_aside).sql("spark", identify=True)
     version = {"versionAsOf": str(table.version())}
     source = pb.Read.DataSource(format="delta", paths=[_location(table.table_uri)], options=version)
-    whole_table = pb.SubqueryAlias(input=pb.Relation(read=pb.Read(data_source=source)), alias=name_of_source(query))
+    whole_table = pb.SubqueryAlias(input=pb.Relation(read=pb.Read(data_source=source)), alias=own_name)
     whole = pb.WithRelations(
         root=pb.Relation(common=pb.RelationCommon(plan_id=1), sql=pb.SQL(query=sql, named_arguments=texts)),
         references=[pb.Relation(common=pb.RelationCommon(plan_id=2), subquery_alias=whole_table)],

@@ -1,4 +1,4 @@
-"""A Delta table of the lake: every write to it, and the snapshot that a reader gets.
+"""A Delta table of the lake: every write to it.
 
 Only the holder of the writer's lease writes. A suspended process may lose the lease and still write. Its write does no harm:
 
@@ -10,134 +10,48 @@ Only the holder of the writer's lease writes. A suspended process may lose the l
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import create_table_with_add_actions
 
-from backends.ports import ObjectStore, StoreUnavailable
+from backends.ports import NoSuchObject, ObjectStore, StateStore
 from smarthouse_api.coordination.leases import Lease, Leases
+from smarthouse_api.lake.files import Crowded, crowded_partitions, files_of, lake_faults
+from smarthouse_api.lake.log_files import LOG
+from smarthouse_api.lake.open_table import CONFIGURATION, Layout, OpenTable
+from smarthouse_api.lake.relogging import add_actions
+from smarthouse_api.lake.snapshot_marks import decoded
 
-# Only what is named has statistics: those of an identifying column would keep a forgotten home's values in the log. Expired
-# log entries and removed files go as soon as they are asked to, which is what forgetting needs, and not before: an engine that
-# opens the table by its version, in mid-export, needs the log of that version.
-CONFIGURATION = {
-    "delta.dataSkippingStatsColumns": "time",
-    "delta.logRetentionDuration": "interval 0 seconds",
-    "delta.deletedFileRetentionDuration": "interval 0 seconds",
-    "delta.enableExpiredLogCleanup": "false",
-    "delta.checkpointInterval": "50",
-}
 WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=128 * 1024)
 
-_ATTEMPTS = 10
+DAMAGED = "damaged/"
+"""How the names of objects begin that are what is left of damaged files."""
+
+log = logging.getLogger(__name__)
+
+_UNUSUAL = re.compile(r"[^A-Za-z0-9._=/-]")
 _ONE_FILE_BYTES = 1 << 40
 
 
-class CommitConflict(StoreUnavailable):
-    """Tells a writer that another one committed first; its own commit was refused as a whole."""
+class LakeTable(OpenTable):
+    """Writes one table in an object store. It holds no open handle, so that it can be made before a fork."""
 
-
-@contextmanager
-def lake_faults() -> Iterator[None]:
-    """Turn the exceptions of `deltalake` and Arrow into `StoreUnavailable`."""
-    try:
-        yield
-    except CommitFailedError as fault:
-        raise CommitConflict("the lake: another writer committed first") from fault
-    except (DeltaError, pa.ArrowException, OSError) as fault:
-        raise StoreUnavailable(f"the lake: {type(fault).__name__}") from fault
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Defines one table of the lake: its name, its columns, and how its files are partitioned.
-
-    name: in the object store. lease: the name of its writer's lease, and of its readers'. partitions: the columns that decide
-    in which file a row is, `day` (of arrival, UTC) among them. statistics: the columns by which a reader can skip whole files.
-    """
-
-    name: str
-    lease: str
-    schema: pa.Schema
-    partitions: tuple[str, ...]
-    statistics: tuple[str, ...]
-    description: str
-
-
-class LakeTable:
-    """Reads and writes one table in an object store. It holds no open handle, so that it can be made before a fork."""
-
-    def __init__(self, objects: ObjectStore, leases: Leases, layout: Layout, writer: WriterProperties = WRITER) -> None:
-        self._objects, self._leases, self._layout, self._writer = objects, leases, layout, writer
-
-    def condition(self) -> str:
-        """Return one line for readiness. Raises `StoreUnavailable` if the table cannot be read."""
-        table = self.open()
-        return "no table yet" if table is None else f"version {table.version()} can be read"
-
-    def try_write(self) -> Lease | None:
-        """Return the writer's lease, to be released; None while another process writes."""
-        return self._leases.try_hold(self._layout.lease)
-
-    def writing(self, wait_seconds: float) -> AbstractContextManager[Lease]:
-        """Hold the writer's lease. Waits at most `wait_seconds` for another writer, then raises `TimeoutError`."""
-        return self._leases.hold(self._layout.lease, wait_seconds)
-
-    def reading(self) -> Lease:
-        """Return a reader's lease, to be released. The files of its snapshot stay until then."""
-        return self._leases.share(self._layout.lease)
-
-    def is_read(self) -> bool:
-        """Return whether a reader may still need the files of an older snapshot."""
-        return bool(self._leases.shared(self._layout.lease))
-
-    def break_readers(self, wait_seconds: float) -> None:
-        """Wait at most `wait_seconds` for the present readers to finish, then break their leases."""
-        self._leases.break_shared(self._layout.lease, wait_seconds)
-
-    def open(self) -> DeltaTable | None:
-        """Open the latest snapshot; None before the first row was ever written."""
-        location = self._objects.table_location(self._layout.name)
-        with lake_faults():
-            for attempt in range(1, _ATTEMPTS + 1):
-                try:
-                    return DeltaTable(location.uri, storage_options=location.storage_options)
-                except TableNotFoundError:
-                    return None
-                except DeltaError:
-                    if attempt == _ATTEMPTS:
-                        raise
-                    time.sleep(0.02)  # another process is cleaning up the log that we were reading
-        return None
-
-    def open_or_create(self) -> DeltaTable:
-        """Open the latest snapshot to write to it, with all columns of the present format. The caller holds the lease."""
-        table = self.open()
-        if table is None:
-            return self._create()
-        if missing := self._missing(table):
-            with lake_faults():
-                table.alter.add_columns(missing)
-                table.alter.set_table_properties(self._statistics())
-        return table
-
-    def open_current(self, wait_seconds: float) -> DeltaTable | None:
-        """Open the latest snapshot to read it, with all columns of the present format; None if no row was ever written.
-
-        wait_seconds: how long to wait for the writer's lease if columns must be added. Raises `TimeoutError`.
-        """
-        table = self.open()
-        if table is None or not self._missing(table):
-            return table
-        with self.writing(wait_seconds):
-            return self.open_or_create()
+    def __init__(
+        self, state: StateStore, objects: ObjectStore, leases: Leases, layout: Layout, writer: WriterProperties = WRITER
+    ) -> None:
+        super().__init__(state, objects, leases, layout)
+        self._writer = writer
+        self.readers_need_log = False
+        """Whether an engine reads a snapshot by its version, in mid-export, from the log."""
 
     def held(self, snapshot: DeltaTable, logs: Iterable[str]) -> dict[str, int]:
         """Return for each log the sequence up to which a snapshot holds all its entries; 0 if it holds none."""
@@ -157,6 +71,7 @@ class LakeTable:
                 writer_properties=self._writer,
                 commit_properties=CommitProperties(app_transactions=[Transaction(*log) for log in logs.items()]),
             )
+        self._record(snapshot)
 
     def fence(self) -> None:
         """Make every commit fail that was prepared before: rows that are about to be deleted, and a compaction, whose new file
@@ -166,6 +81,7 @@ class LakeTable:
         if table is not None:  # else nothing was prepared: a writer begins with making the table
             with lake_faults():
                 table.alter.set_table_description(self._layout.description)
+            self._record(table)
 
     def delete(self, predicate: str) -> None:
         """Remove the rows from the table; their bytes stay until `erase_history`. predicate: SQL, without any client's text."""
@@ -173,64 +89,135 @@ class LakeTable:
         if table is not None:
             with lake_faults():
                 table.delete(predicate, writer_properties=self._writer)
+            self._record(table)
 
-    def erase_history(self, lease: Lease) -> None:
+    def missing(self, snapshot: DeltaTable) -> list[str]:
+        """List the files of a snapshot that do not exist."""
+        with lake_faults():
+            return list(map(unquote, snapshot.repair(dry_run=True)["files_removed"]))
+
+    def set_aside(self, paths: Iterable[str]) -> None:
+        """Take damaged files out of the table, and keep what is left of them as objects `damaged/...`; hold the lease."""
+        paths = list(paths)
+        for path in paths:
+            with suppress(NoSuchObject):
+                name = f"{DAMAGED}{self.name}/{_UNUSUAL.sub('_', path)}"
+                self._objects.put(name, self._objects.stream_table(self.name, path))
+        self._objects.sweep_table(self.name, paths)
+        if paths and (table := self.open()) is not None:
+            with lake_faults():
+                table.repair()
+            self._record(table)
+
+    def write_log_anew(self, lease: Lease, note_lost: Callable[[list[str]], None]) -> None:
+        """Replace a damaged log by one that names the data files which the ledger knows; repeatable, also after a crash.
+
+        lease: the writer's. note_lost: is told of the files that are damaged or missing, whose rows are lost. It must note
+        them: once the log is written, nothing else knows that they were there.
+        """
+        sizes = self.ledger.sizes()
+        lost = dict(self.ledger.faults(sizes, anew=True))
+        note_lost(sorted(lost))
+        there = {path: size for path, size in sizes.items() if path not in lost}
+        actions = add_actions(self._objects, self.name, there, self._layout.statistics[0])
+        location = self._objects.table_location(self.name)
+        lease.check()
+        self.ledger.forget_head()
+        self._objects.sweep_table(self.name, [info.key for info in self._objects.list_table(self.name, LOG)])
+        with lake_faults():
+            create_table_with_add_actions(
+                location.uri,
+                Schema.from_arrow(self._layout.schema),
+                actions,
+                partition_by=list(self._layout.partitions),
+                # It knows Delta's own properties alone: `open_or_create` adds whose the table is.
+                configuration={**CONFIGURATION, **self._statistics()},
+                storage_options=location.storage_options,
+            )
+        self.ledger.adopt(self.open_or_create(), lambda: False)
+
+    def remove(self) -> None:
+        """Remove the whole table, however damaged it is; repeatable. Hold the lease. A reader of it fails."""
+        self.ledger.forget()
+        self._objects.sweep_table(self.name, [info.key for info in self._objects.list_table(self.name)])
+
+    def erase_damaged(self, prefix: str = "") -> None:
+        """Remove what is left of damaged files: what is forgotten may have rows there. prefix: of their paths in the table."""
+        self._objects.delete([info.key for info in self._objects.list(f"{DAMAGED}{self.name}/{prefix}")])
+
+    def erase_history(
+        self, lease: Lease, *, break_readers_after: float | None = None, spared: Callable[[bytes], bool] = lambda _: False
+    ) -> bool:
         """Remove every file and log entry that the latest snapshot does not need, those of crashed writers included.
 
-        lease: the writer's. A reader of an older snapshot fails.
+        lease: the writer's. A reader of an older snapshot fails. Whoever reads by the log began before the fence, or finds the
+        fence's version: after so many seconds they are broken off. Without that, nothing is erased while they read.
+        spared: tells from what a reader noted whether its snapshot, files and log, must stay. Returns whether all was erased.
         """
         if self.open() is None:
-            return
+            return True
         # The newest log entry stays: let it be one that says nothing.
         self.fence()
+        # Before the look for readers: an engine that lists the log later finds this, and reads nothing older.
+        with lake_faults():
+            self.open_or_create().create_checkpoint()
+        if self.readers_need_log and self.is_read():
+            if break_readers_after is None:
+                return False
+            self.break_readers(break_readers_after, spared)
+        kept, needed = self._noted(spared), set[str]()
+        for version in kept:
+            needed.update(self._paths(version))
         table = self.open_or_create()
         with lake_faults():
             dead = table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)
         # Nobody else has written since the snapshot was opened: what it does not hold is dead, however late it goes.
         lease.check()
+        dead = [path for path in dead if unquote(path) not in needed]
         self._objects.sweep_table(self._layout.name, dead)
-        with lake_faults():
-            table.create_checkpoint()
-            table.cleanup_metadata()
+        if not kept:
+            with lake_faults():
+                table.cleanup_metadata()
+        self._record(table)
+        if dead:
+            log.info("the lake: %s: %d files that no reader needs were removed", self.name, len(dead))
+        return not kept
+
+    def _noted(self, spared: Callable[[bytes], bool]) -> set[int]:
+        """List the versions of this table that readers who are to be spared have noted."""
+        noted = map(decoded, filter(spared, self._leases.notes(self.lease).values()))
+        return {marks[self.name].version for marks in noted if self.name in marks}
+
+    def _paths(self, version: int) -> Iterable[str]:
+        """List the files of a version of the table; none if its log is gone, which its reader then finds out."""
+        location = self._objects.table_location(self.name)
+        with suppress(DeltaError):
+            older = DeltaTable(location.uri, version=version, storage_options=location.storage_options)
+            return map(unquote, files_of(older)["path"].to_pylist())
+        return ()
 
     def compact(self, lease: Lease, least_files: int, interrupted: Callable[[], bool]) -> bool:
         """Merge the small files of partitions that have too many. Returns whether any were merged.
 
         lease: the writer's. interrupted: asked after each partition; if it says so, the rest is left for the next call.
         """
-        table = self.open()
-        if table is None:
+        if self.open() is None:
             return False
-        merged = False
+        table, merged = self.open_or_create(), False  # merged rows have the columns of the present format
         today = datetime.now(UTC).date()
-        for crowded in _crowded(files_of(table), self._layout.partitions, least_files, lambda one: self._is_over(one, today)):
+        for crowded in crowded_partitions(
+            files_of(table), self._layout.partitions, least_files, lambda one: self._is_over(one, today)
+        ):
             lease.check()
             before = table.version()
             self._merge(table, crowded)
-            merged = merged or table.version() > before  # files that are large enough stay as they are
+            self._record(table)
+            if table.version() > before:  # files that are large enough stay as they are
+                merged = True
+                log.info("the lake: %s: %d rows were merged into larger files", self.name, crowded.rows)
             if interrupted():
                 break
         return merged
-
-    def _create(self) -> DeltaTable:
-        location = self._objects.table_location(self._layout.name)
-        with lake_faults():
-            return DeltaTable.create(
-                location.uri,
-                self._layout.schema,
-                mode="ignore",
-                partition_by=list(self._layout.partitions),
-                configuration={**CONFIGURATION, **self._statistics()},
-                storage_options=location.storage_options,
-            )
-
-    def _statistics(self) -> dict[str, str]:
-        return {"delta.dataSkippingStatsColumns": ",".join(self._layout.statistics)}
-
-    def _missing(self, table: DeltaTable) -> list[Field]:
-        """List the columns that the table lacks because an earlier version made it."""
-        there = {field.name for field in table.schema().fields}
-        return Schema.from_arrow(pa.schema([field for field in self._layout.schema if field.name not in there])).fields
 
     def _is_over(self, partition: Mapping[str, Any], today: date) -> bool:
         """Whether hardly a row will be added to a partition. It is merged then even if it has two files."""
@@ -255,41 +242,3 @@ class LakeTable:
                 target_file_size=_ONE_FILE_BYTES,
                 writer_properties=self._writer,
             )
-
-
-def files_of(snapshot: DeltaTable) -> pa.Table:
-    """List the files of a snapshot with their partitions, sizes and statistics."""
-    with lake_faults():
-        return pa.RecordBatchReader.from_stream(snapshot.get_add_actions(flatten=True)).read_all()
-
-
-@dataclass(frozen=True)
-class Crowded:
-    """Names a partition that is worth merging, with its rows and their bytes as they rest."""
-
-    partition: Mapping[str, Any]
-    rows: int
-    size_bytes: int
-
-
-def _crowded(
-    files: pa.Table, partitions: tuple[str, ...], least_files: int, is_over: Callable[[Mapping[str, Any]], bool]
-) -> list[Crowded]:
-    """Choose the partitions worth merging. Of those that are over: those with more than one file.
-    Of the others: those with many files, if the largest holds at most half of the bytes, so that a row is rewritten a
-    logarithmic number of times; and those with far too many files.
-    """
-    names = [f"partition.{name}" for name in partitions]
-    figures: list[tuple[str, str]] = [
-        ("size_bytes", "count"),
-        ("size_bytes", "max"),
-        ("size_bytes", "sum"),
-        ("num_records", "sum"),
-    ]
-    crowded = []
-    for one in files.group_by(names).aggregate(figures).to_pylist():
-        partition = {name: one[f"partition.{name}"] for name in partitions}
-        count, is_spread = one["size_bytes_count"], 2 * one["size_bytes_max"] <= one["size_bytes_sum"]
-        if (count > 1 and is_over(partition)) or (count >= least_files and (is_spread or count >= 8 * least_files)):
-            crowded.append(Crowded(partition, one["num_records_sum"], one["size_bytes_sum"]))
-    return sorted(crowded, key=lambda found: tuple(found.partition.values()))

@@ -48,8 +48,16 @@ class Service:
     3. A redirect is not followed: the home's UUID goes to the address that the user gave, and to no other.
     """
 
-    def __init__(self, url: str, uuid: str, say: Callable[[str], None], pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        url: str,
+        uuid: str,
+        say: Callable[[str], None],
+        pause: Callable[[float], None] = time.sleep,
+        api_key: str | None = None,
+    ) -> None:
         """url: as `address` made it. uuid: as `checked_uuid` gives it. say: tells the user why nothing happens for a while."""
+        self._authorization = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self._url, self._uuid, self._say, self._pause = url, uuid, say, pause
         self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=10, read=120))
         self._is_reached = False
@@ -74,6 +82,7 @@ class Service:
 
     def _post(self, body: bytes, key: str) -> tuple[urllib3.BaseHTTPResponse | None, str]:
         headers = {"Home-UUID": self._uuid, "Idempotency-Key": key, "Content-Type": "application/octet-stream"}
+        headers |= self._authorization
         try:
             response = self._pool.request("POST", self._url, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.SSLError as fault:

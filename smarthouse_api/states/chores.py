@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -9,12 +10,15 @@ from config.groups import LakeSettings
 from smarthouse_api.lake.compaction import Compaction
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.rows import StateRows
 from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
 
 _BATCH_ENTRIES: Final = 1000
+
+log = logging.getLogger(__name__)
 
 
 class StatesChores:
@@ -31,11 +35,12 @@ class StatesChores:
         homes: Homes,
         table: StatesTable,
         statistics: StatisticsTable,
+        rebuilding: Rebuilding,
         is_purging: Callable[[], bool],
         settings: LakeSettings,
     ) -> None:
         self._uploads, self._homes, self._is_purging = uploads, homes, is_purging
-        self._table, self._statistics = table, statistics
+        self._table, self._statistics, self._rebuilding = table, statistics, rebuilding
         self._curator = Curator(table, settings, _BATCH_ENTRIES)
         self._compaction = Compaction(table, settings.compact_files)
         self._of_statistics = Compaction(statistics, settings.compact_files)
@@ -52,10 +57,11 @@ class StatesChores:
     def curate(self, is_over: Callable[[], bool]) -> None:
         """Bring pending uploads into the lake. When a compaction is due, do so even without any: an old state store shows."""
         self._may_compact = False
-        is_due = self._compaction.is_due() or bool(self._uploads.queue.read(limit=1))
+        again = self._rebuilding.pending_rows()
+        is_due = self._compaction.is_due() or bool(again) or bool(self._uploads.queue.read(limit=1))
         if is_due and (lease := self._table.try_write()) is not None:
             with lease:
-                self._curator.curate(lease, [self._rows()], is_over)
+                self._curator.curate(lease, [self._rows(), *again], is_over)
             self._may_compact = True
 
     def compact(self, is_over: Callable[[], bool]) -> None:
@@ -77,10 +83,25 @@ class StatesChores:
                 return
             while partitions := self._table.outdated():
                 self._table.move(lease, partitions)
+                log.info("the lake: rows of an earlier version were moved, of %d partitions", len(partitions))
                 self._compaction.expect_dead()
                 if is_over():
                     return
             self._may_be_outdated = False
+
+    def count(self, is_over: Callable[[], bool]) -> None:
+        """Count what earlier versions stored."""
+        self._uploads.counting_old.run(is_over)
+
+    def heal(self) -> None:
+        """Queue payloads that were damaged or missing, and are whole again."""
+        self._rebuilding.heal()
+
+    def repair(self) -> bool:
+        """Have what left the lake made again: one step of each repair. Returns whether there may be more to do at once."""
+        if is_done := self._rebuilding.work(self._is_purging):
+            self.expect_dead()
+        return is_done
 
     def expect_dead(self) -> None:
         """Note what a process of before may have left: files of crashed writers, and rows of an earlier version."""

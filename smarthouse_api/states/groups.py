@@ -16,6 +16,7 @@ from sqlglot import exp
 from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.lake.planning import day_number
 from smarthouse_api.states.query import OWN_TIME, visible, within
+from smarthouse_api.states.records.rules import sun_pattern
 
 Groups = frozenset[tuple[int, str, str | None]]
 """Days (counted since 1970), types, and units as they are compared."""
@@ -24,17 +25,19 @@ Groups = frozenset[tuple[int, str, str | None]]
 def select_groups(span: tuple[date, date], hidden: Iterable[str], min_homes: int, enrolled_days: int) -> exp.Select:
     """Select the groups of the days of `span` that at least `min_homes` enrolled homes have: `own_day`, `type`, `unit_nfkc`.
 
-    enrolled_days: on how many days a home must have sent data.
+    enrolled_days: on how many days a home must have sent data. Rows that are not published for what they tell of the sun do not
+    count: nearly every home has some.
     """
     home = exp.column("home")
     arrivals = exp.Count(this=exp.Distinct(expressions=[day_number(exp.column("received"))]))
     enrolled = exp.select(home).from_("states").group_by(home).having(arrivals >= enrolled_days)
+    tells_the_sun = exp.RegexpLike(this=exp.Lower(this=exp.column("entity_id")), expression=exp.Literal.string(sun_pattern()))
     number, kind = day_number(OWN_TIME), exp.column("type")
     unit = exp.Coalesce(this=exp.column("unit_nfkc"), expressions=[exp.column("unit")])
     return (
         exp.select(number.as_("own_day"), kind, unit.as_("unit_nfkc"))
         .from_("states")
-        .where(home.isin(query=enrolled), *within(OWN_TIME, *span), *visible(hidden))
+        .where(home.isin(query=enrolled), *within(OWN_TIME, *span), *visible(hidden), exp.not_(tells_the_sun))
         .group_by(number, kind, unit)
         .having(exp.Count(this=exp.Distinct(expressions=[home])) >= min_homes)
     )

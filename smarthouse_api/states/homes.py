@@ -6,9 +6,12 @@ The UUID itself is not stored, except inside of a raw upload that contains it. I
     home/<tag>          the home's internal key
     forgotten/<key>     a home that is hidden and whose bytes are still to be purged
     unbroken/<key>      the same, while an export that began before may still send rows of it
+    born/<key>          for a day: the newest versions of the lake's tables when the home was added; none has rows of it
     streams/<tag>/<id>  a home of the Stream Data Store that is the same home, and is forgotten with it
+    erasing/<id>/...    internal keys of such a home that was forgotten, while its streams may not be erased yet
     turn                whose turn it is to work on the queue, see `smarthouse_api.states.uploads`
     upload/<key>/...    see `smarthouse_api.states.uploads`
+    kept/<key> ...      counts, see `smarthouse_api.states.counts`
     reply/<key>/...     likewise
 """
 
@@ -17,16 +20,22 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.errors import Invalid
+from smarthouse_api.lake.snapshot_marks import SnapshotMark, decoded, encoded, is_no_later
 
 SPACE = "homes"
-_UNBROKEN_SECONDS = 86400.0
+_DAY_SECONDS = 86400.0
 _MOST_SEEN = 10_000
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
@@ -53,12 +62,18 @@ class Home:
     version: int
     key: str
 
+    @property
+    def tag(self) -> str:
+        """What it is known by without its UUID."""
+        return self.name.partition("/")[2]
+
 
 class Homes:
     """Finds, adds and hides the homes of one installation. Every UUID is given in the form of `normalised_uuid`."""
 
-    def __init__(self, state: StateStore, keyring: Keyring) -> None:
-        self._state, self._keyring = state, keyring
+    def __init__(self, state: StateStore, keyring: Keyring, newest: Callable[[], Iterable[SnapshotMark]] = tuple) -> None:
+        """newest: marks the newest snapshots of the tables in which homes have rows."""
+        self._state, self._keyring, self._newest = state, keyring, newest
         self._seen: dict[str, Home] = {}
 
     def tag(self, uuid: str) -> str:
@@ -75,7 +90,10 @@ class Homes:
 
     def find(self, uuid: str) -> Home | None:
         """Find the home as it stands now; None for a UUID that was never seen, or whose home is hidden."""
-        tag = self.tag(uuid)
+        return self.tagged(self.tag(uuid))
+
+    def tagged(self, tag: str) -> Home | None:
+        """Find the home with this tag, as `find` does."""
         found = self._state.get(SPACE, f"home/{tag}")
         if found is None:
             self._seen.pop(tag, None)
@@ -88,33 +106,61 @@ class Homes:
     def find_or_add(self, uuid: str) -> Home:
         """Find the home, or add it: before any byte of it is kept, so that forgetting finds whatever a crash leaves."""
         while (home := self.find(uuid)) is None:
+            name, key = f"home/{self.tag(uuid)}", secrets.token_hex(16)
+            born = Put(f"born/{key}", encoded(self._newest()), ttl_seconds=_DAY_SECONDS)
+            first = Put(f"first/{key}", b"%d" % microseconds(datetime.now(UTC)))
             with suppress(Conflict):
-                self._state.put(SPACE, f"home/{self.tag(uuid)}", secrets.token_hex(16).encode(), expect=ABSENT)
+                self._state.commit(SPACE, Change(expect={name: ABSENT}, puts=(Put(name, key.encode()), born, first)))
         return home
 
-    def hide(self, uuid: str) -> None:
-        """Hide all that the home ever sent from every new reader, at once. Later uploads of its UUID belong to a new home."""
-        while (home := self.find(uuid)) is not None:
-            hidden = (
-                Put(f"forgotten/{home.key}", str(time.time()).encode()),
-                Put(f"unbroken/{home.key}", b"", ttl_seconds=_UNBROKEN_SECONDS),
-            )
+    def hide(self, tag: str, streams: Mapping[int, set[str]] | None = None) -> None:
+        """Hide all that the home ever sent from every new reader, at once. Later uploads of its UUID belong to a new home.
+
+        streams: the homes of the Stream Data Store that are linked with it, each with its internal keys. In the same commit,
+        these are taken down to be erased, and all links to them go: a number may be given to another home from now on.
+        """
+        linked = streams or {}
+        while True:
+            home, links = self.tagged(tag), [name for home_id in linked for name in self._links_to(home_id)]
+            puts = [_erasing(home_id, keys) for home_id, keys in linked.items()]
+            if home is None and not puts:
+                return
+            if home is not None:
+                puts.append(Put(f"forgotten/{home.key}", str(self._state.now()).encode()))
+                puts.append(Put(f"unbroken/{home.key}", b"", ttl_seconds=_DAY_SECONDS))
+            expect, deletes = ({}, ()) if home is None else ({home.name: home.version}, (home.name,))
             with suppress(Conflict):
-                self._state.commit(SPACE, Change(expect={home.name: home.version}, puts=hidden, deletes=(home.name,)))
+                self._state.commit(SPACE, Change(expect=expect, puts=tuple(puts), deletes=(*deletes, *links)))
+                linked = {}
+
+    def erasing(self) -> dict[str, tuple[int, set[str]]]:
+        """Return the homes of the Stream Data Store that are to be erased: number and internal keys, by their documents."""
+        found = self._state.scan_all(SPACE, "erasing/")
+        return {name: (int(name.split("/")[1]), set(msgspec.json.decode(document.value))) for name, document in found}
 
     def link(self, uuid: str, home_id: int) -> None:
         """Have a home of the Stream Data Store forgotten with this one."""
-        self._state.put(SPACE, f"streams/{self.tag(uuid)}/{home_id}", b"")
+        with suppress(Conflict):  # then it is linked already
+            self._state.put(SPACE, f"streams/{self.tag(uuid)}/{home_id}", secrets.token_hex(16).encode(), expect=ABSENT)
 
-    def linked(self, uuid: str) -> list[int]:
+    def links(self) -> Iterator[tuple[str, int, str]]:
+        """List all links: the document's name, the home of the Stream Data Store, and what the link's note is made of."""
+        for name, document in self._state.scan_all(SPACE, "streams/"):
+            # Earlier versions gave a link no id.
+            yield name, int(name.rpartition("/")[2]), f"link/{document.value.decode() or name}"
+
+    def remove_links(self, names: Sequence[str]) -> None:
+        """Remove links by their documents' names."""
+        self._state.commit(SPACE, Change(deletes=tuple(names)))
+
+    def linked(self, tag: str) -> list[int]:
         """Return the homes of the Stream Data Store that are to be forgotten with this one."""
-        found = self._state.scan_all(SPACE, f"streams/{self.tag(uuid)}/")
+        found = self._state.scan_all(SPACE, f"streams/{tag}/")
         return [int(name.rpartition("/")[2]) for name, _ in found]
 
     def unlink(self, home_id: int) -> None:
         """Undo every `link` to a home of the Stream Data Store: its number may be given to another home."""
-        names = [name for name, _ in self._state.scan_all(SPACE, "streams/") if name.rpartition("/")[2] == str(home_id)]
-        self._state.commit(SPACE, Change(deletes=tuple(names)))
+        self._state.commit(SPACE, Change(deletes=tuple(self._links_to(home_id))))
 
     def hide_keys(self, keys: set[str]) -> None:
         """Hide homes by their internal keys, whether they have a name or not, and let them be purged without delay."""
@@ -125,8 +171,21 @@ class Homes:
             self._state.put(SPACE, f"forgotten/{key}", b"0")
 
     def hidden(self) -> dict[str, float]:
-        """Return the homes that are hidden and not purged yet: internal key -> when it was hidden, in seconds since 1970."""
+        """Return the homes that are hidden and not purged yet: internal key -> when it was hidden, by the store's clock."""
         return {name.partition("/")[2]: float(document.value) for name, document in self._state.scan_all(SPACE, "forgotten/")}
+
+    def spared(self, hidden: Iterable[str]) -> Callable[[bytes], bool]:
+        """Return what tells, from a reader's note on its snapshot, that no row of the hidden homes can be in it.
+
+        A reader that has noted nothing is not spared.
+        """
+        documents = self._state.get_many(SPACE, [f"born/{key}" for key in hidden])
+        born = [decoded(document.value if document else b"") for document in documents]
+        return lambda note: note != b"" and all(is_no_later(note, marks) for marks in born)
+
+    def purged(self, hidden: Iterable[str]) -> Change:
+        """Return the change that takes hidden homes out of the lists, once nothing of them is left."""
+        return Change(deletes=tuple(f"{kind}/{key}" for key in hidden for kind in ("forgotten", "born")))
 
     def unbroken(self) -> list[str]:
         """List the marks of hidden homes whose rows an older export may still send, by their documents' names."""
@@ -134,4 +193,18 @@ class Homes:
 
     def known(self) -> set[str]:
         """Return the internal keys of all homes that are not hidden."""
-        return {document.value.decode() for _, document in self._state.scan_all(SPACE, "home/")}
+        return {home.key for home in self.everyone()}
+
+    def everyone(self) -> Iterator[Home]:
+        """List all homes that are not hidden."""
+        for name, document in self._state.scan_all(SPACE, "home/"):
+            yield Home(name, document.version, document.value.decode())
+
+    def _links_to(self, home_id: int) -> list[str]:
+        return [name for name, _ in self._state.scan_all(SPACE, "streams/") if name.rpartition("/")[2] == str(home_id)]
+
+
+def _erasing(home_id: int, keys: set[str]) -> Put:
+    # It expires in the end: a full store takes only what expires.
+    value = msgspec.json.encode(sorted(keys))
+    return Put(f"erasing/{home_id}/{secrets.token_hex(8)}", value, ttl_seconds=FOR_GOOD_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from functools import reduce
 from operator import or_
@@ -11,9 +11,12 @@ from operator import or_
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
+from sqlglot import exp
 
 from smarthouse_api.arrow.time_columns import TIMESTAMP
-from smarthouse_api.lake.table import Crowded, LakeTable, lake_faults
+from smarthouse_api.lake.datafusion import EmbeddedEngine
+from smarthouse_api.lake.files import Crowded, lake_faults
+from smarthouse_api.lake.table import LakeTable
 
 LEASE = "lake"
 """Name of two leases: one writer holds the first, and readers of snapshots share the second. Tables of homes share both."""
@@ -35,9 +38,9 @@ class HomesTable(LakeTable):
         table = self.open()
         if table is None:
             return set()
-        with lake_faults():
-            batches = table.to_pyarrow_dataset().to_batches(columns=["home"])
-            return {home for batch in batches for home in batch.column("home").unique().to_pylist()}
+        # Not with Arrow's threads: they may outlive a scan that fails, and then crash the process.
+        query = exp.select(exp.column("home")).distinct().from_(self.name)
+        return {home for batch in EmbeddedEngine().stream(table, query) for home in batch.column("home").to_pylist()}
 
     def arrivals(self, snapshot: DeltaTable, payloads: set[tuple[str, int]]) -> set[tuple[str, int]]:
         """Find which payloads a snapshot holds; the answer may contain others, too.
@@ -53,9 +56,15 @@ class HomesTable(LakeTable):
         arrived = found.group_by(["home", "received"]).aggregate([])
         return set(zip(arrived["home"].to_pylist(), arrived["received"].cast(pa.int64()).to_pylist(), strict=True))
 
-    def delete_home(self, home: str) -> None:
-        """Remove a home's rows from the table; their bytes stay until `erase_history`."""
-        self.delete(f"bucket IN ({', '.join(map(str, self.buckets(home)))}) AND home = '{home}'")
+    def delete_homes(self, homes: Collection[str]) -> None:
+        """Remove the rows of homes from the table, all at once: a file is rewritten once, however many homes it has.
+
+        Their bytes stay until `erase_history`.
+        """
+        if homes:
+            buckets = sorted({bucket for home in homes for bucket in self.buckets(home)})
+            keys = ", ".join(f"'{home}'" for home in sorted(homes))
+            self.delete(f"bucket IN ({', '.join(map(str, buckets))}) AND home IN ({keys})")
 
 
 def is_sortable(crowded: Crowded) -> bool:

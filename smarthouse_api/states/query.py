@@ -18,7 +18,7 @@ from sqlglot import exp
 
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.lake.planning import Bound, Shares, day_number, instant, packed_keys, shares_of, that_can_match
+from smarthouse_api.lake.planning import Bound, Shares, day_number, instant, packed_keys, shares_of, that_can_match, within_days
 from smarthouse_api.states.records.placement import LATE, OWN_DAY, Numbers
 from smarthouse_api.states.records.rows import folded_unit
 from smarthouse_api.states.records.rules import may_ask_for_type, may_ask_for_unit
@@ -29,7 +29,7 @@ MAX_SORTED_BYTES = 6 << 20
 _ROWS_PER_ROW_OF_A_UNIT = 4
 _DAY: Final = timedelta(days=1)
 _EPOCH: Final = date(1970, 1, 1)
-_READ: Final = tuple(name for name in STATES.names if name not in ("day", "bucket", "unit_nfkc"))
+_READ: Final = tuple(name for name in STATES.names if name not in ("day", "bucket", "unit_nfkc", "attributes_uploaded"))
 _OUTDATED: Final = exp.column("bucket") < OWN_DAY
 _TIME: Final = exp.column("time")
 _OUTDATED_TIME: Final = exp.Coalesce(
@@ -68,9 +68,11 @@ class Filters:
         is_void = bool(self.types) > bool(told.types) or bool(self.units) > bool(told.units)
         return None if is_void else told
 
-    def condition(self) -> exp.Condition:
+    def condition(self, part: ExportPart) -> exp.Condition:
         """Make the condition on the columns that all repeats of a state change have alike; `keep` is for the rest."""
-        wanted = self.times(_TIME)
+        wanted = part.times(_TIME)
+        if self.time_field != "updated" or not part.is_filed:  # else the part has none but days that are wanted
+            wanted += self.times(_TIME)
         if self.types:
             wanted.append(exp.column("type").isin(*self.types))
         if self.units:
@@ -103,14 +105,25 @@ class Filters:
 
 @dataclass(frozen=True)
 class ExportPart:
-    """Names rows that are read together: those of some own days, both inclusive. share: 1 is as much as is sorted at once."""
+    """Names rows that are read together: those of some own days, both inclusive.
+
+    share: 1 is as much as is sorted at once. is_filed: all its rows lie in partitions of their own days.
+    """
 
     first: date
     last: date
     share: float = 1.0
+    is_filed: bool = False
 
     def times(self, own: exp.Condition) -> list[exp.Condition]:
-        return within(own, self.first, self.last)
+        """Make the conditions on a row's own time. Where partitions tell it, no time of any row is looked at."""
+        return [within_days((self.first, self.last))] if self.is_filed else within(own, self.first, self.last)
+
+
+def wanted_files(files: pa.Table, filters: Filters) -> pa.Table:
+    """Choose the files that can hold a wanted row. files: `files_of` a snapshot."""
+    old, new = _split(files, pc.less(files["partition.bucket"], OWN_DAY))
+    return pa.concat_tables([old, that_can_match(new, _bounds(filters))])  # what files tell of outdated rows is no bound
 
 
 def parts(files: pa.Table, filters: Filters, count_days: Callable[[], tuple[Numbers, Numbers]]) -> Iterator[ExportPart]:
@@ -120,8 +133,7 @@ def parts(files: pa.Table, filters: Filters, count_days: Callable[[], tuple[Numb
     files: `files_of` the snapshot. count_days: counts the rows of each own day outside the buckets of own days: the days, and
     how many rows each has. It is asked only if these rows are many.
     """
-    old, new = _split(files, pc.less(files["partition.bucket"], OWN_DAY))
-    files = pa.concat_tables([old, that_can_match(new, _bounds(filters))])  # what files tell of outdated rows is no bound
+    files = wanted_files(files, filters)
     if not len(files):
         return
     bucket = files["partition.bucket"]
@@ -135,7 +147,7 @@ def parts(files: pa.Table, filters: Filters, count_days: Callable[[], tuple[Numb
         days, shares = np.append(days, counted), np.append(shares, share * rows / max(1, rows.sum()))
     elif share:
         days, shares = np.append(days, days.min() if len(days) else 0), np.append(shares, share)
-    yield from _covering(filters.span, days, shares)
+    yield from (replace(part, is_filed=not len(others)) for part in _covering(filters.span, days, shares))
 
 
 def _split(files: pa.Table, chosen: pa.ChunkedArray) -> tuple[pa.Table, pa.Table]:
@@ -169,18 +181,25 @@ def is_outdated(files: pa.Table) -> bool:
 
 
 def select_rows(
-    part: ExportPart, filters: Filters, hidden: Iterable[str], *, outdated: bool, grouped: bool = False
+    part: ExportPart,
+    filters: Filters,
+    hidden: Iterable[str],
+    *,
+    outdated: bool,
+    grouped: bool = False,
+    uploaded: bool = False,
 ) -> exp.Select:
     """Select the rows of one part, in no order: the columns of `STATES` without those that only the lake needs.
 
     hidden: homes to leave out. outdated: whether the snapshot has rows of an earlier version; then `bucket` is there, too, and
-    `unit_nfkc`. grouped: `unit_nfkc` is there.
+    `unit_nfkc`. grouped: `unit_nfkc` is there. uploaded: `attributes_uploaded` is there.
     """
-    wanted = exp.and_(*part.times(_TIME), filters.condition())
+    wanted = filters.condition(part)
     if outdated:
         of_old = exp.and_(_OUTDATED, *part.times(_OUTDATED_TIME), *filters.times(_OUTDATED_TIME))
         wanted = exp.or_(exp.and_(exp.not_(_OUTDATED), wanted), of_old)
     columns = (*_READ, "bucket", "unit_nfkc") if outdated else (*_READ, "unit_nfkc") if grouped else _READ
+    columns = (*columns, "attributes_uploaded") if uploaded else columns
     return exp.select(*map(exp.column, columns)).from_("states").where(wanted, *visible(hidden))
 
 

@@ -40,15 +40,16 @@ def _records(old: pa.Table) -> pa.Table:
     states, state_codes = _distinct(old["state"])
     states = mend_states(states)
     texts, attribute_codes = _distinct(old["attributes"])
-    lines = "".join(f"{text}\n" for text in texts.to_pylist()).encode()
-    _, places, attributes = read_distinct(cut(lines), _DEEPEST)
+    lines = cut("".join(f"{text}\n" for text in texts.to_pylist()).encode()).dictionary_encode()
+    _, attributes = read_distinct(lines, _DEEPEST)
     columns = {
         **{name: old[name] for name in ("last_changed", "last_updated", "utc_offset")},
         "entity_id": pa.array([name for _, name in identities], pa.string()).take(id_codes),
         "type": pa.array([kind for kind, _ in identities], pa.string()).take(id_codes),
         "state": states.take(state_codes),
         "value": read_numbers(states).take(state_codes),
-        **{name: column.take(places).take(attribute_codes) for name, column in attribute_columns(attributes).items()},
+        "attributes_uploaded": pa.nulls(len(old), pa.string()),
+        **{name: column.take(lines.indices).take(attribute_codes) for name, column in attribute_columns(attributes).items()},
     }
     return pa.table([columns[name] for name in RECORDS.names], schema=RECORDS)
 

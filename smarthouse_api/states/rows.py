@@ -16,33 +16,42 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from backends.ports import Entry, NoSuchObject, StoreUnavailable
+from backends.ports import Entry, NoSuchObject, StoreError, StoreUnavailable
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.coordination.queue import Turn
-from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
+from smarthouse_api.lake.row_maker import Part, RowMaker, together_or_apart
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.payload.decoding import Decoded
+from smarthouse_api.states.pending import Pending, read_pending
+from smarthouse_api.states.raw import Damaged
 from smarthouse_api.states.records.periods import periods_of
 from smarthouse_api.states.records.placement import bucket_of
 from smarthouse_api.states.records.rows import states_of
 from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
-from smarthouse_api.states.uploads import Pending, Uploads, read_pending
+from smarthouse_api.states.uploads import Uploads
+
+_REQUESTS_A_LINE: Final = 50
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class StatesPart(Part):
-    """Carries statistics of payloads beside their states. snapshot: of the table of statistics; None if there are none."""
+    """Carries statistics of payloads beside their states.
+
+    snapshot: of the table of statistics; None if there are none. requests: the ids of the requests that brought the payloads.
+    """
 
     statistics: list[pa.Table] = field(default_factory=list)
     snapshot: DeltaTable | None = None
+    requests: list[str] = field(default_factory=list)
 
 
 class StateRows(RowMaker[StatesPart]):
@@ -84,6 +93,7 @@ class StateRows(RowMaker[StatesPart]):
         """Make rows of payloads. Those of homes that are being forgotten, or are gone, give none."""
         part = StatesPart([entry.sequence for entry in entries])
         found = self._with_bodies([one for _, one in _pending(entries)])
+        part.requests = [pending.request for pending, _ in found if pending.request is not None]
         if with_states := [one for one in found if one[0].records != 0]:
             part.tables.extend(together_or_apart(with_states, self._states_of, _refuse))
         if with_statistics := [one for one in found if one[0].statistics != 0]:
@@ -98,6 +108,9 @@ class StateRows(RowMaker[StatesPart]):
 
     def record(self, turn: Turn, part: StatesPart) -> Turn:
         self.queue.drop(turn, part.sequences)
+        for first in range(0, len(part.requests), _REQUESTS_A_LINE):
+            some = part.requests[first : first + _REQUESTS_A_LINE]
+            log.info("the lake holds the uploads of the requests %s", " ".join(some), extra={"requests": some})
         return turn
 
     def _with_bodies(self, batch: Sequence[Pending]) -> list[tuple[Pending, bytes]]:
@@ -105,25 +118,24 @@ class StateRows(RowMaker[StatesPart]):
         lake are in order without being sorted.
         """
         hidden = self._homes.hidden()
-        found, missing = list[tuple[Pending, bytes]](), set[str]()
+        found, lost = list[tuple[Pending, bytes]](), list[tuple[Pending, StoreError]]()
         for pending in sorted(batch, key=lambda one: (one.received_us // DAY_US, bucket_of(one.home), one.home)):
             if pending.home not in hidden:
                 try:
-                    found.append((pending, self._uploads.body(pending)))
-                except NoSuchObject:
-                    missing.add(pending.home)
-        if missing and not found and missing & self._homes.known():
-            raise StoreUnavailable("no queued payload is in the object store: it is another's, or was emptied")
-        if missing:
-            log.warning("queued payloads of %d homes are gone; are the homes being forgotten?", len(missing))
+                    found.append(self._uploads.read(pending))
+                except (NoSuchObject, Damaged) as fault:
+                    lost.append((pending, fault))
+        self._uploads.healing.note(lost, is_all=not found)
         return found
 
     def _states_of(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
         decoded = self._uploads.decode([(body, pending.encoding) for pending, body in payloads])
+        _tell_faults(payloads, decoded)
         return to_states([pending for pending, _ in payloads], decoded)
 
     def _statistics_of(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
         decoded = self._uploads.decode_statistics([(body, pending.encoding) for pending, body in payloads])
+        _tell_faults(payloads, decoded)
         return periods_of(decoded.table, **_of_payloads([pending for pending, _ in payloads], decoded))
 
 
@@ -147,6 +159,15 @@ def _of_payloads(payloads: Sequence[Pending], decoded: Decoded) -> dict[str, pa.
 
 def _pending(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Pending]]:
     return ((entry, read_pending(entry)) for entry in entries if entry.value)  # what is empty was passed over
+
+
+def _tell_faults(payloads: Sequence[tuple[Pending, bytes]], decoded: Decoded) -> None:
+    for place, fault in decoded.faults.items():
+        log.error(
+            "%s gives no rows, though its upload was answered with some: %s",
+            payloads[place][0].object.rpartition("/")[2],
+            fault,
+        )
 
 
 def _refuse(payload: tuple[Pending, bytes]) -> None:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
+from deltalake import DeltaTable
+from sqlglot import exp
+
 from backends.ports import ObjectStore, StateStore
 from config.settings import Settings
 from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.room import Room
+from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.states.chores import StatesChores
+from smarthouse_api.states.counts import Counts
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.known_homes import KnownHomes
+from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
@@ -32,18 +40,41 @@ class States:
         leases: Leases,
         replies: Replies,
         engine: Engine,
+        room: Room,
         settings: Settings,
     ) -> None:
-        self.homes = Homes(state, keyring)
-        self.table, self.statistics = StatesTable(objects, leases), StatisticsTable(objects, leases)
-        self.uploads = Uploads(state, objects, self.homes, replies, settings.requests)
+        stores = state, objects, leases
+        self._engine = engine
+        self.table, self.statistics = StatesTable(*stores), StatisticsTable(*stores)
+        ledgers = self.table.ledger, self.statistics.ledger
+        self.homes = Homes(state, keyring, lambda: filter(None, (ledger.mark() for ledger in ledgers)))
+        self.counts = Counts(state, keyring, settings.growth)
+        self.known_homes = KnownHomes(self.homes, self.counts, keyring)
+        self.uploads = Uploads(state, objects, self.homes, replies, self.counts, room, settings.requests)
         tables = self.table, self.statistics
-        self.chores = StatesChores(self.uploads, self.homes, *tables, lambda: leases.is_held(PURGE_LEASE), settings.lake)
+        self.table.readers_need_log = engine.reads_log
+        self.rebuilding = Rebuilding(state, self.uploads, self.homes, *tables, leases)
+        parts = self.uploads, self.homes, *tables, self.rebuilding
+        self.chores = StatesChores(*parts, lambda: leases.is_held(PURGE_LEASE), settings.lake)
         is_open = settings.access.export_access == "open"
-        parts = self.chores, self.homes, self.table
-        self.exports = Exports(*parts, engine, keyring, settings.exports, is_open=is_open)
+        served = self.chores, self.homes, self.table, self.rebuilding
+        self.exports = Exports(*served, engine, keyring, settings.exports, is_open=is_open)
+
+    def rows_of(self, home_key: str) -> int:
+        """Count the rows of a home in the lake, repeats that are not merged yet included; statistics too."""
+        found = ((table, table.open()) for table in (self.table, self.statistics))
+        return sum(self._rows_in(table.name, snapshot, home_key) for table, snapshot in found if snapshot is not None)
+
+    def _rows_in(self, name: str, snapshot: DeltaTable, home_key: str) -> int:
+        query = exp.select(exp.Count(this=exp.Star()).as_("found")).from_(name).where(exp.column("home").eq(home_key))
+        return sum(int(row["found"]) for batch in self._engine.stream(snapshot, query) for row in batch.to_pylist())
 
     def condition(self) -> str:
-        """Return one line on the lake for readiness. Raises `StoreUnavailable` if a table cannot be read."""
+        """Return one line on the lake for readiness. Raises `StoreUnavailable` if a table cannot be read, and
+        `Unavailable`, which is a warning, while rows are made again.
+        """
         told = self.table.condition()
-        return told if self.statistics.open() is None else f"{told}; statistics: {self.statistics.condition()}"
+        told = told if self.statistics.open() is None else f"{told}; statistics: {self.statistics.condition()}"
+        if (repairs := self.rebuilding.condition()) is not None:
+            raise Unavailable(repairs)
+        return told

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from backends.ports import ObjectStore
+from backends.ports import ObjectStore, StateStore
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.lake.table import Crowded, Layout, files_of
+from smarthouse_api.lake.files import Crowded, files_of
+from smarthouse_api.lake.open_table import Layout
 from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
 from smarthouse_api.states.records.periods import each_once
 from smarthouse_api.states.records.placement import bucket_of
@@ -26,8 +27,8 @@ class StatisticsTable(HomesTable):
     It may hold a period several times: another upload told it again, or a curator died and its successor added it again.
     """
 
-    def __init__(self, objects: ObjectStore, leases: Leases) -> None:
-        super().__init__(objects, leases, LAYOUT)
+    def __init__(self, state: StateStore, objects: ObjectStore, leases: Leases) -> None:
+        super().__init__(state, objects, leases, LAYOUT)
 
     def buckets(self, home: str) -> tuple[int, ...]:
         return (bucket_of(home),)

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from backends.ports import ObjectStore
+from backends.ports import ObjectStore, StateStore
 from smarthouse_api.coordination.leases import Lease, Leases
-from smarthouse_api.lake.table import Crowded, Layout, files_of, lake_faults
+from smarthouse_api.lake.files import Crowded, files_of, lake_faults
+from smarthouse_api.lake.open_table import Layout
 from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
 from smarthouse_api.states.records.placement import LATE, LATE_DAYS, OWN_DAY, buckets_of
 from smarthouse_api.states.records.schema import STATES
@@ -28,8 +29,8 @@ _MOST_MOVED_ROWS = 250_000
 class StatesTable(HomesTable):
     """Keeps the states of all homes in the lake: sorted when they are merged, and each state change once."""
 
-    def __init__(self, objects: ObjectStore, leases: Leases) -> None:
-        super().__init__(objects, leases, LAYOUT)
+    def __init__(self, state: StateStore, objects: ObjectStore, leases: Leases) -> None:
+        super().__init__(state, objects, leases, LAYOUT)
 
     def buckets(self, home: str) -> tuple[int, ...]:
         return buckets_of(home)
@@ -67,6 +68,7 @@ class StatesTable(HomesTable):
         old = " OR ".join(f"(day = '{day}' AND bucket = {bucket})" for day, bucket in partitions)
         with lake_faults():
             snapshot.delete(old, writer_properties=self._writer)
+        self._record(snapshot)
 
     def _is_over(self, partition: Mapping[str, Any], today: date) -> bool:
         """Hardly a row is added to a day that is over. Late rows have partitions of their own, which never are."""

@@ -1,7 +1,7 @@
 """Uploads: a home's payload kept as it came, and queued for the lake.
 
-The bytes are the object `raw/<home key>/<day>/<id>`. In the state store, in the space of the homes, because one commit
-touches the home too:
+The bytes are an object whose name describes them; see `smarthouse_api.states.raw`. In the state store, in the space of the
+homes, because one commit touches the home too:
 
     upload/<home key>/<sha256>      the receipt of a stored payload: the same bytes are kept once
     reply/<home key>/<sha256>       the answer given under an `Idempotency-Key`, for a while
@@ -10,29 +10,44 @@ touches the home too:
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, Entry, ObjectStore, Put, StateStore, StoreFull
+from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore, StoreFull
 from config.groups import RequestSettings
 from smarthouse_api.arrow.times import EPOCH, microseconds
-from smarthouse_api.coordination.idempotency import Replies, ReplyFormat, RequestKey
+from smarthouse_api.coordination.idempotency import Replies, RequestKey
 from smarthouse_api.coordination.queue import Queue
+from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Invalid, Unavailable
+from smarthouse_api.states.counting_old import CountingOld
+from smarthouse_api.states.counts import Counts, Kept, last_put
 from smarthouse_api.states.homes import SPACE, Home, Homes
+from smarthouse_api.states.kept_uploads import PENDING, KeptUploads
 from smarthouse_api.states.payload.decoding import Body, Decoded, to_table
 from smarthouse_api.states.payload.inspection import Inspection, inspect
 from smarthouse_api.states.payload.statistics_decoding import to_statistics
+from smarthouse_api.states.pending import Pending, read_pending
+from smarthouse_api.states.raw import RawUploads, raw_name
+from smarthouse_api.states.receipts import (
+    REPLY,
+    Answer,
+    Receipt,
+    digest_of,
+    receipt_bytes,
+    receipt_name,
+    receipt_of,
+)
 
-PENDING = "pending"
+REBUILDING = "rebuilding"
+"""The log of what is to be taken into the lake again."""
+
 _TURN = "turn"
 _TURN_SECONDS = 86400.0
 MESSAGE = "Data successfully uploaded"
@@ -42,121 +57,63 @@ _LARGE_BYTES = 256 << 10
 _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
 
 
-class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tells a client what became of its upload, and is stored so that a repeat is told the same.
-
-    id: of the payload, random. records, ignored: how many of its values became records, and how many did not. detail: what gave
-    no record or has no time, and why. without_time: how many records have no readable time. statistics: how many periods of
-    long-term statistics it holds.
-    """
-
-    id: str
-    records: int
-    ignored: int
-    detail: str | None = None
-    without_time: int | None = None
-    statistics: int | None = None
-
-    def told(self) -> dict[str, object]:
-        """Return the members that are not null, by their names."""
-        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
-
-
-class Pending(msgspec.Struct, frozen=True):
-    """Queues one payload for the lake.
-
-    home: the home's internal key. object: the name of the stored body. received_us: microseconds since 1970, UTC. records,
-    statistics: how many the body holds; None if a version queued it that did not say so.
-    """
-
-    sequence: int
-    home: str
-    object: str
-    received_us: int
-    decoded_bytes: int
-    encoding: str | None
-    records: int | None = None
-    statistics: int | None = None
-
-
-_receipt = msgspec.json.Decoder(Receipt).decode
-_pending = msgspec.json.Decoder(Pending).decode
-
-
 @dataclass(frozen=True)
 class Upload:
     """Carries what one upload request sent: the home's UUID, the body as it came, and two headers.
 
-    uuid: normalised. encoding: `Content-Encoding`. idempotency_key: `Idempotency-Key`.
+    uuid: normalised. encoding: `Content-Encoding`. idempotency_key: `Idempotency-Key`. request_id: for the log of what becomes
+    of the upload. address: the client's.
     """
 
     uuid: str
     body: bytes
     encoding: str | None = None
     idempotency_key: str | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Answers one upload: the receipt, and whether it is a new one.
-
-    duplicate: the same bytes were kept before. replayed: this repeats the first answer to the same `Idempotency-Key`.
-    """
-
-    receipt: Receipt
-    duplicate: bool = False
-    replayed: bool = False
-
-
-class _Reply(msgspec.Struct, frozen=True):
-    """Stores an answer for its `Idempotency-Key`, to be repeated."""
-
-    body_sha256: str
-    receipt: Receipt
-    duplicate: bool
-
-
-_reply = msgspec.json.Decoder(_Reply).decode
-
-
-def _answer(value: bytes) -> tuple[str, Answer]:
-    reply = _reply(value)
-    return reply.body_sha256, Answer(reply.receipt, reply.duplicate, replayed=True)
-
-
-_REPLY: Final[ReplyFormat[Answer]] = ReplyFormat(
-    encode=lambda digest, answer: msgspec.json.encode(_Reply(digest, answer.receipt, answer.duplicate)),
-    decode=_answer,
-    on_reuse="This Idempotency-Key came before with another body; use a new key for a new upload",
-)
+    request_id: str | None = None
+    address: str | None = None
 
 
 class Uploads:
     """Receives uploads: keeps each payload as it came, and queues it for the lake."""
 
     def __init__(
-        self, state: StateStore, objects: ObjectStore, homes: Homes, replies: Replies, settings: RequestSettings
+        self,
+        state: StateStore,
+        objects: ObjectStore,
+        homes: Homes,
+        replies: Replies,
+        counts: Counts,
+        room: Room,
+        settings: RequestSettings,
     ) -> None:
-        self._state, self._objects, self._homes, self._replies, self._settings = state, objects, homes, replies, settings
+        self._state, self._homes, self._replies, self._settings = state, homes, replies, settings
+        self._raw, self._room, self.counts = RawUploads(state, objects), room, counts
+        self.counting_old = CountingOld(state, self._raw, homes, counts)
+        self.healing = KeptUploads(state, self._raw, homes)
         self._large = threading.Lock()
         self.queue = Queue(state, SPACE, PENDING, _TURN, ttl_seconds=_TURN_SECONDS)
+        self.again = Queue(state, SPACE, REBUILDING, f"{_TURN}-again", ttl_seconds=_TURN_SECONDS)
 
     def receive(self, upload: Upload, received_at: datetime | None = None) -> Answer:
         """Keep an upload and queue it for the lake. The upload is durable once this returns.
 
         received_at: the time of arrival, by default now; an earlier time fills a lake with old data. Raises `Invalid` (an empty
-        body; in strict mode an undecodable one), `TooLarge` or `KeyReused`; then nothing was kept.
+        body; in strict mode an undecodable one), `TooLarge`, `KeyReused`, `TooMany` or `NoRoom`; then nothing was kept.
         """
         self._check(upload)
-        # Of the coding too: the same bytes mean another thing under another.
-        digest = hashlib.sha256((upload.encoding or "").encode() + b"\0" + upload.body).hexdigest()
+        self._room.check()
+        digest = digest_of(upload.body, upload.encoding)
         inspection = None
         for attempt in range(_ATTEMPTS):
             # Mostly the home is as it was and the bytes are new. If not, the commit says so, and the next attempt looks.
             home = self._homes.find(upload.uuid) if attempt else self._homes.recall(upload.uuid)
-            is_repeat = attempt > 0 or upload.idempotency_key is not None
+            of = (home.key if home else None), upload.address
+            has_failed = attempt > 0 or self.counts.was_full(*of)
+            is_repeat = has_failed or upload.idempotency_key is not None
             if home is not None and is_repeat and (answer := self._earlier(home, digest, upload)) is not None:
                 return answer
+            if has_failed:
+                self.counts.check(*of, len(upload.body))
             inspection = inspection or self._inspect(upload)
             home = home or self._homes.find_or_add(upload.uuid)
             if (answer := self._keep(home, digest, upload, inspection, received_at or datetime.now(UTC))) is not None:
@@ -177,9 +134,13 @@ class Uploads:
         """Name the queue in the lake. No other installation has this name, nor has one that is begun anew."""
         return f"uploads-{self._homes.installation()}"
 
-    def body(self, pending: Pending) -> bytes:
-        """Read a pending payload's bytes. Raises `backends.ports.NoSuchObject` once its home is being purged."""
-        return self._objects.get(pending.object)
+    def read(self, pending: Pending) -> tuple[Pending, bytes]:
+        """Read and check a payload's bytes. Returns the payload with the coding that they were stored with.
+
+        Raises `NoSuchObject`, also once its home is being purged, and `Damaged` for other bytes than were stored.
+        """
+        body, encoding = self._raw.read(pending.object, pending.encoding)
+        return msgspec.structs.replace(pending, encoding=encoding), body
 
     def decode(self, bodies: Sequence[Body]) -> Decoded:
         """Decode the records of bodies, each with its `Content-Encoding`: as many as their receipts say."""
@@ -191,18 +152,24 @@ class Uploads:
 
     def homes(self) -> set[str]:
         """Return the internal keys of all homes that have stored payloads."""
-        return {info.key.split("/")[1] for info in self._objects.list("raw/")}
+        return self._raw.homes()
+
+    def kept(self, home: str | None = None) -> Iterator[Pending]:
+        """List every payload that is kept raw and gives rows; see `KeptUploads.all`."""
+        return self.healing.all(home)
 
     def purge(self, home_key: str) -> None:
         """Remove every payload, receipt and reply of a hidden home; repeatable."""
-        self._objects.delete(info.key for info in self._objects.list(f"raw/{home_key}/"))
+        self.healing.purge(home_key)
         for kind in ("upload", "reply"):
             while page := self._state.scan(SPACE, f"{kind}/{home_key}/"):
                 self._state.commit(SPACE, Change(deletes=tuple(name for name, _ in page)))
-        after, turn = 0, self.queue.take_turn()
-        while queued := self.queue.read(after):
-            self.queue.drop(turn, (entry.sequence for entry in queued if entry.value and read_pending(entry).home == home_key))
-            after = queued[-1].sequence
+        for queue in (self.queue, self.again):
+            after, turn = 0, queue.take_turn()
+            while queued := queue.read(after):
+                queue.drop(turn, (entry.sequence for entry in queued if entry.value and read_pending(entry).home == home_key))
+                after = queued[-1].sequence
+        self.counts.purge(home_key)
 
     def _unlimited(self) -> RequestSettings:
         # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
@@ -223,14 +190,16 @@ class Uploads:
         return inspection
 
     def _earlier(self, home: Home, digest: str, upload: Upload) -> Answer | None:
-        """Find the answer that was given before, to the same key or for the same bytes."""
-        request_key = _request_key(home, digest, upload)
-        if (earlier := self._replies.earlier(SPACE, request_key, _REPLY)) is not None:
+        """Find the answer that was given before, to the same key or for the same bytes. If these are damaged, heal them."""
+        request_key, name = _request_key(home, digest, upload), receipt_name(home.key, digest)
+        kept = self._state.get(SPACE, name)
+        is_healed = kept is not None and self.healing.heal(home, name, kept, (upload.body, upload.encoding))
+        if (earlier := self._replies.earlier(SPACE, request_key, REPLY)) is not None:
             return earlier
-        if (kept := self._state.get(SPACE, f"upload/{home.key}/{digest}")) is None:
+        if kept is None:
             return None
-        answer = Answer(_receipt(kept.value), duplicate=True)
-        for put in self._replies.puts(request_key, answer, _REPLY):
+        answer = Answer(receipt_of(kept.value), duplicate=not is_healed)
+        for put in self._replies.puts(request_key, answer, REPLY):
             with suppress(Conflict):  # it has an answer, or the home is gone by now
                 self._state.commit(SPACE, Change(expect={home.name: home.version, put.key: ABSENT}, puts=(put,)))
         return answer
@@ -246,33 +215,30 @@ class Uploads:
             inspection.statistics or None,
         )
         answer = Answer(receipt)
-        key = f"raw/{home.key}/{received_at:%Y-%m-%d}/{receipt.id}"
-        name = f"upload/{home.key}/{digest}"
+        key = raw_name(home.key, receipt.id, microseconds(received_at), upload.body, upload.encoding)
+        name = receipt_name(home.key, digest)
         queued = _queued(home, key, upload, inspection, received_at)
-        self._objects.put(key, [upload.body])
+        kept = Kept(len(upload.body), 1, inspection.records + inspection.statistics)
+        self._raw.put(key, upload.body)
         puts = (
-            Put(name, msgspec.json.encode(receipt)),
-            *self._replies.puts(_request_key(home, digest, upload), answer, _REPLY),
+            Put(name, receipt_bytes(receipt, key, inspection.decoded_bytes, len(upload.body))),
+            *self._replies.puts(_request_key(home, digest, upload), answer, REPLY),
         )
         change = Change(
             expect={home.name: home.version, **{put.key: ABSENT for put in puts}},
-            puts=puts,
+            puts=(*puts, last_put(home.key, microseconds(received_at))),
             appends=((PENDING, queued),) if receipt.records or receipt.statistics else (),
+            adds=self.counts.adds(home.key, kept, upload.address),
         )
         try:
             self._state.commit(SPACE, change)
         except Conflict:
-            self._objects.delete([key])
+            self._raw.delete(key)
             return None
         except StoreFull:
-            self._objects.delete([key])
+            self._raw.delete(key)
             raise
         return answer
-
-
-def read_pending(entry: Entry) -> Pending:
-    """Read the payload that an entry of the queue stands for."""
-    return msgspec.structs.replace(_pending(entry.value), sequence=entry.sequence)
 
 
 def _request_key(home: Home, digest: str, upload: Upload) -> RequestKey | None:
@@ -282,5 +248,15 @@ def _request_key(home: Home, digest: str, upload: Upload) -> RequestKey | None:
 def _queued(home: Home, key: str, upload: Upload, found: Inspection, received_at: datetime) -> bytes:
     at = microseconds(received_at)
     return msgspec.json.encode(
-        Pending(0, home.key, key, at, found.decoded_bytes, upload.encoding, found.records, found.statistics)
+        Pending(
+            0,
+            home.key,
+            key,
+            at,
+            found.decoded_bytes,
+            upload.encoding,
+            found.records,
+            found.statistics,
+            upload.request_id,
+        )
     )

@@ -34,7 +34,8 @@ from smarthouse_api.house import House
 from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.engine_registry import open_engine
-from smarthouse_api.lake.table import CONFIGURATION, files_of
+from smarthouse_api.lake.files import files_of
+from smarthouse_api.lake.open_table import CONFIGURATION
 from smarthouse_api.states import query as lake_query
 from smarthouse_api.states.groups import select_groups
 from smarthouse_api.states.query import ExportPart, Filters, is_outdated, parts, select_days, select_rows
@@ -121,6 +122,7 @@ def town(count: int = 6_000, seed: int = 1) -> list[Row]:
                 last_updated=chance.choice((changed, changed + timedelta(microseconds=1), None)),
                 received=datetime.combine(changed.date(), datetime.min.time(), UTC) + timedelta(hours=23),
                 attributes=chance.choice(("{}", '{"min":1}')),
+                attributes_uploaded=f'{{"icon":"{number % 5}"}}' if number % 3 else None,
             )
         )
     return rows
@@ -177,6 +179,7 @@ def texts(batches: Iterator[pa.RecordBatch]) -> list[str]:
 
 A_DAY = ExportPart(FIRST_DAY, FIRST_DAY)
 ALL_DAYS = ExportPart(date.min, date.max)
+LEFT_OUT = ("day", "bucket", "unit_nfkc", "attributes_uploaded")
 EVERYTHING = select_rows(ALL_DAYS, Filters(), (), outdated=False)
 ENDLESS = sqlglot.parse_one("SELECT CAST(id AS STRING) AS state FROM RANGE(100000000000)", dialect="spark")
 assert isinstance(ENDLESS, exp.Select)
@@ -290,7 +293,7 @@ def read(engine: Engine, table: DeltaTable, filters: Filters, hidden: list[str])
 def test_both_engines_give_the_same_rows_in_the_same_order(
     request: pytest.FixtureRequest, spark: Engine, snapshot: str, filters: Filters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 300)
+    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 800)
     table, hidden = request.getfixturevalue(snapshot), [row["home"] for row in town(3)]
     found = [read(engine, table, filters, hidden) for engine in (EmbeddedEngine(), spark)]
     assert found[0] == found[1]
@@ -302,7 +305,7 @@ def test_both_engines_give_the_same_rows_in_the_same_order(
 def test_rows_of_an_earlier_version_are_read_as_those_of_this_one(
     filters: Filters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 100)
+    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 300)
     rows = coherent(town(1_200))
     old, both, new = (new_table(tmp_path / name) for name in ("old", "both", "new"))
     write_deltalake(old, outdated(rows), mode="append")
@@ -335,7 +338,7 @@ def test_both_engines_find_the_same_groups(spark: Engine, crowded: DeltaTable, l
 
 
 def test_columns_come_typed_as_those_of_an_export(spark: Engine, crowded: DeltaTable) -> None:
-    expected = [(field.name, field.type) for field in STATES if field.name not in ("day", "bucket", "unit_nfkc")]
+    expected = [(field.name, field.type) for field in STATES if field.name not in LEFT_OUT]
     for batch in spark.stream(crowded, EVERYTHING):
         assert [(field.name, field.type) for field in batch.schema] == expected
 
@@ -366,38 +369,39 @@ def environment(embedded_pair: Environment) -> Environment:
 
 
 def fill(house: House) -> None:
+    house.installation.settle()
     snapshot, rows = house.states.table.open_or_create(), town()
     for start in range(0, len(rows), 2_000):
         house.states.table.append(snapshot, placed(rows[start : start + 2_000]), {"test": start + 1})
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        {},
-        {"types": "sensor,light"},
-        {"units": ["°C", "m'\\", "' OR 1=1 --", "\\", "${env:HOME}"]},
-        {"date_from": "2026-03-02", "date_to": "2026-03-03"},
-        {"date_from": "2026-03-02", "time_field": "received", "types": "sensor", "units": ["K", "it's"]},
-    ],
-    ids=["everything", "types", "units", "days", "all in one"],
-)
-@pytest.mark.parametrize("privacy", ["standard", "strict"])
-def test_an_export_is_the_same_from_both_engines(
-    make_client: Clients, sail: SailServer, query: dict[str, Any], privacy: str, monkeypatch: pytest.MonkeyPatch
+QUERIES: list[dict[str, Any]] = [
+    {},
+    {"types": "sensor,light"},
+    {"units": ["°C", "m'\\", "' OR 1=1 --", "\\", "${env:HOME}"]},
+    {"date_from": "2026-03-02", "date_to": "2026-03-03"},
+    {"date_from": "2026-03-02", "time_field": "received", "types": "sensor", "units": ["K", "it's"]},
+]
+
+
+@pytest.mark.parametrize("privacy", ["standard", "strict", "raw"])
+def test_exports_are_the_same_from_both_engines(
+    make_client: Clients, sail: SailServer, privacy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 1_000)
+    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 2_000)
     settings = {"export_privacy": privacy, "export_min_homes": 4, "enrolled_after_days": 1}
     clients = [make_client(engine_url=url, **settings) for url in ("embedded", sail.url)]
     fill(house_of(clients[0]))
-    found = [
-        client.get("/api/export/dataset", query_string={"formats": "json,csv", **query}, buffered=True) for client in clients
-    ]
-    assert [answer.status_code for answer in found] == [200, 200]
-    ours, theirs = (unzipped(answer.data) for answer in found)
-    assert ours["json"] == theirs["json"]
-    assert ours["csv"] == theirs["csv"]
-    assert len(ours["csv"].splitlines()) > 1
+    headers = {"Authorization": f"Bearer {house_of(clients[0]).access.create('operator', admin=True)[1]}"}
+    for query in QUERIES:
+        asked = {"formats": "json,csv", **query}
+        found = [client.get("/api/export/dataset", query_string=asked, headers=headers, buffered=True) for client in clients]
+        assert [answer.status_code for answer in found] == [200, 200], query
+        ours, theirs = (unzipped(answer.data) for answer in found)
+        assert ours["json"] == theirs["json"], query
+        assert ours["csv"] == theirs["csv"], query
+        assert len(ours["csv"].splitlines()) > 1, query
+        assert (b"icon" in ours["csv"]) is (privacy == "raw"), query
 
 
 @pytest.mark.alone
@@ -418,7 +422,7 @@ def test_an_engine_that_is_not_there_is_a_503_that_names_it_and_no_secret(make_c
 def test_an_engine_killed_in_the_middle_breaks_the_zip(
     make_client: Clients, own_sail: SailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 100)
+    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 300)
     monkeypatch.setattr("smarthouse_api.states.export.published_rows._READ_AHEAD_BYTES", 1)
     client = make_client(engine_url=own_sail.url)
     fill(house_of(client))
@@ -554,6 +558,16 @@ def test_a_session_that_the_server_has_closed_is_made_anew(few: DeltaTable) -> N
     assert server.released == {server.ids[-1]}
 
 
+def test_each_query_has_its_snapshot_under_a_name_of_its_own(few: DeltaTable) -> None:
+    """Apache Spark keeps such names for the whole session, while it reads the SQL: two queries must not share one."""
+    with closing(StrictServer()) as server, closing(open_engine(server.url)) as engine:
+        for _ in range(2):
+            list(engine.stream(few, EVERYTHING))
+    (one, its_sql), (other, _) = server.sources
+    assert one != other
+    assert f"`{one}`" in its_sql
+
+
 class StrictServer:
     """An endpoint that answers no rows, and nothing to a session that it has closed, as Apache Spark does.
 
@@ -568,6 +582,7 @@ class StrictServer:
         self.ids: list[str] = []
         self.closed: set[str] = set()
         self.released: set[str] = set()
+        self.sources: list[tuple[str, str]] = []
         self.asked = 0
         changed = threading.Condition()
         outer = self
@@ -586,6 +601,8 @@ class StrictServer:
             def ExecutePlan(self, request: Any, context: Any) -> Any:
                 with changed:
                     changed.wait_for(lambda: outer.asked >= busy_for, timeout=30)
+                plan = request.plan.root.with_relations
+                outer.sources.append((plan.references[0].subquery_alias.alias, plan.root.sql.query))
                 yield pb.ExecutePlanResponse(session_id=request.session_id)
 
             def ReleaseSession(self, request: Any, context: Any) -> Any:
@@ -703,6 +720,58 @@ def test_queries_leave_no_thread_and_no_open_file(spark: Engine, few: DeltaTable
         threading.Event().wait(0.01)
     assert process.num_fds() <= files
     assert set(threading.enumerate()) <= threads
+
+
+def test_who_opens_after_the_look_for_readers_needs_no_log_that_is_cleaned(
+    make_client: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = house_of(make_client())
+    fill(house)
+    table = house.states.table
+    table.readers_need_log = True
+    opened = dict[int, set[str]]()
+
+    def look() -> bool:
+        snapshot = table.open()
+        assert snapshot is not None
+        log = {info.key for info in house.objects.list_table(table.name, "_delta_log/")}
+        opened[snapshot.version()] = log - {"_delta_log/_last_checkpoint"}
+        return False
+
+    monkeypatch.setattr(table, "is_read", look)
+    with table.writing(1) as lease:
+        assert table.erase_history(lease)
+    ((version, listed),) = opened.items()
+    stays = {info.key for info in house.objects.list_table(table.name, "_delta_log/")}
+    assert f"_delta_log/{version:020d}.checkpoint.parquet" in listed & stays
+    assert listed - stays, "something was cleaned"
+
+
+@pytest.mark.parametrize("purges", [False, True])
+def test_exports_that_open_while_the_log_is_cleaned_come_whole(make_client: Clients, sail: SailServer, purges: bool) -> None:
+    client = make_client(engine_url=sail.url, export_privacy="raw", exports_at_once=4)
+    house, over = house_of(client), threading.Event()
+    headers = {"Authorization": f"Bearer {house.access.create('operator', admin=True)[1]}"}
+    house.installation.settle()
+    table, told = house.states.table, list[int]()
+    table.append(table.open_or_create(), placed(town(60)), {"test": 1})
+
+    def clean() -> None:
+        while not over.is_set():
+            with table.writing(10) as lease:
+                table.erase_history(lease, break_readers_after=10 if purges else None)
+
+    def export() -> None:
+        for _ in range(3):
+            told.append(client.application.test_client().get("/api/export/csv", headers=headers, buffered=True).status_code)
+
+    with ThreadPoolExecutor(3) as pool:
+        cleaning, *exporting = pool.submit(clean), pool.submit(export), pool.submit(export)
+        for one in exporting:
+            one.result()
+        over.set()
+        cleaning.result()
+    assert told == [200] * 6
 
 
 # The URL

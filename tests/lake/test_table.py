@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -13,8 +14,16 @@ from deltalake.exceptions import CommitFailedError
 from backends.ports import Change
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.house import House
+from smarthouse_api.lake.data_files import DataFiles
+from smarthouse_api.lake.files import files_of
+from smarthouse_api.lake.open_table import Layout
+from smarthouse_api.lake.repairs import Repair, Repairs
+from smarthouse_api.lake.setting_aside import set_aside
+from smarthouse_api.lake.table import LakeTable
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, payload, state
+from tests.conftest import HOME, on_pairs, payload, state
+
+environment = on_pairs("embedded_pair", "production_pair")
 
 
 def upload_and_flush(house: House, *values: object) -> None:
@@ -182,3 +191,22 @@ def test_arrivals_are_found_in_files_that_a_delete_has_rewritten(house: House) -
     assert len(there) == 8
     for home, at in there:
         assert house.states.table.arrivals(table, {(home, at), (home, at + 1)}) == {(home, at)}
+
+
+def test_a_damaged_file_of_a_partition_with_escaped_characters_is_set_aside(house: House) -> None:
+    schema = pa.schema([("day", pa.date32()), ("kind", pa.string()), ("n", pa.int64())])
+    layout = Layout("odd", "odd", schema, ("day", "kind"), ("n",), "")
+    table, repairs = LakeTable(house.state, house.objects, house.leases, layout), Repairs(house.state, "odd")
+    rows = pa.table({"day": [date(2026, 3, 1)], "kind": ["a b: 50 %/é"], "n": [1]}, schema=layout.schema)
+    table.append(table.open_or_create(), rows, {})
+    (path,) = [info.key for info in house.objects.list_table("odd") if info.key.endswith(".parquet")]
+    house.objects.put_table("odd", path, [b"damaged"])
+    snapshot = table.open()
+    assert snapshot is not None
+    faults = DataFiles(table.ledger, files_of(snapshot)).all_faults()
+    assert list(faults) == [path]
+    set_aside(table, faults, repairs, lambda id_, what, file: Repair(id_, what, "queue"))
+    after = table.open()
+    assert after is not None
+    assert files_of(after).num_rows == 0
+    assert len(repairs.all()) == 1

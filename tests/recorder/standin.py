@@ -72,7 +72,7 @@ def stand_in(*answers: Answer, choose: Callable[[Request], Answer | None] | None
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             told = one.answer(Request(self.path, dict(self.headers.items()), body))
             if told is None:
                 self.close_connection = True
@@ -83,6 +83,8 @@ def stand_in(*answers: Answer, choose: Callable[[Request], Answer | None] | None
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(text)
+
+        do_GET = do_POST
 
         def log_message(self, *_: object) -> None:
             pass

@@ -25,7 +25,9 @@ from smarthouse_api.states.homes_table import LEASE
 from smarthouse_api.states.records.schema import STATES
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, OTHER_HOME, payload, state
+from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, state
+
+environment = on_pairs("embedded_pair", "production_pair")
 
 
 class Died(BaseException):
@@ -171,7 +173,7 @@ def test_a_flush_that_cannot_get_the_lease_ends(make_house: Callable[..., House]
 def test_payloads_of_a_hidden_home_give_no_rows(house: House) -> None:
     upload(house, "hidden")
     upload(house, "shown", home=OTHER_HOME)
-    house.states.homes.hide(HOME)
+    house.states.homes.hide(house.states.homes.tag(HOME))
     house.states.chores.flush()
     assert values(house) == ["shown"]
 
@@ -219,7 +221,8 @@ def test_who_replaces_files_asks_for_a_purge_with_the_lease_that_a_purge_needs(h
     upload(house, 1)
     house.states.chores.flush()
     tables = table, house.states.statistics
-    chores = StatesChores(house.states.uploads, house.states.homes, *tables, is_purging, house.settings.lake)
+    parts = house.states.uploads, house.states.homes, *tables, house.states.rebuilding
+    chores = StatesChores(*parts, is_purging, house.settings.lake)
     getattr(chores, chore)(lambda: False)
     assert asked == [False]
 
@@ -307,3 +310,12 @@ def test_states_of_many_homes_are_counted_exactly_once(house: House) -> None:
         upload(house, 1, 2, home=home)
     house.states.chores.flush()
     assert set(Counter(lake(house)["home"].to_pylist()).values()) == {2}
+
+
+def test_a_requests_id_follows_its_upload_to_the_line_of_the_lake(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    for request_id in ("first", "second"):
+        house.states.uploads.receive(Upload(HOME, payload(state(value=request_id)), request_id=request_id))
+    with caplog.at_level("INFO"):
+        house.states.chores.flush()
+    assert "the lake holds the uploads of the requests first second" in caplog.text
+    assert "2 rows of 2 entries were committed" in caplog.text

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from smarthouse_api.states.query import ExportPart, Filters, parts
+from smarthouse_api.states.query import ExportPart, Filters, parts, select_rows
 from smarthouse_api.states.records.placement import FAR, OWN_DAY, Numbers
 
 FIRST = date(2026, 3, 1)
@@ -53,6 +53,15 @@ def test_a_day_that_is_too_large_is_a_part_of_its_own() -> None:
         ("2026-03-09", "9999-12-31"),
     ]
     assert [one.first for one in found if one.share > 1] == [FIRST + number * DAY for number in (3, 6, 7)]
+
+
+@pytest.mark.parametrize("far", [0, 1])
+def test_rows_are_found_by_their_partition_where_all_are_filed_by_their_own_day(far: int) -> None:
+    filters = Filters(FIRST, FIRST + 4 * DAY)
+    snapshot = files(2, 3, 50, 4).slice(0, 4) if not far else files(2, 3, 50, 4, far=far)
+    queries = [str(select_rows(part, filters, (), outdated=False)) for part in parts(snapshot, filters, no_days)]
+    assert len(queries) > 2
+    assert all(("day BETWEEN" in query, "time" in query.partition("WHERE")[2]) == (not far, bool(far)) for query in queries)
 
 
 @pytest.mark.parametrize("count", [1, 50])

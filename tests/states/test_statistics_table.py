@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -21,12 +20,17 @@ from config.settings import Settings
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.coordination.queue import Queue
 from smarthouse_api.house import House
+from smarthouse_api.states.pending import Pending
+from smarthouse_api.states.receipts import Answer
 from smarthouse_api.states.records.periods import each_once
 from smarthouse_api.states.records.schema import PERIODS
 from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
-from smarthouse_api.states.uploads import Answer, Pending, Upload
-from tests.conftest import HOME, MEMORY, OTHER_HOME, payload, state
+from smarthouse_api.states.uploads import Upload
+from tests.conftest import HOME, MEMORY, OTHER_HOME, on_pairs, payload, state
+from tests.waiting import pass_time
+
+environment = on_pairs("embedded_pair", "production_pair")
 
 ARRIVAL = datetime(2026, 3, 2, 5, tzinfo=UTC)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -415,15 +419,14 @@ def test_a_purge_that_died_between_the_tables_is_finished(house: House, monkeypa
     receive(house, both(1))
     house.states.chores.flush()
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise Died
 
-    for method in ("delete_home", "erase_history"):
+    for method in ("delete_homes", "erase_history"):
         monkeypatch.setattr(StatisticsTable, method, die)
         with pytest.raises(Died):
             house.forgetting.forget(HOME)
         monkeypatch.undo()
-    later = time.time() + 61
-    monkeypatch.setattr(time, "time", lambda: later)
+    pass_time(house, 61, monkeypatch)
     house.housekeeper.keep()
     assert (kept(house), states(house), house.forgetting.is_due()) == (0, [], False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 from collections.abc import Callable
@@ -14,14 +15,19 @@ from deltalake import DeltaTable, WriterProperties, write_deltalake
 
 from backends.ports import StoreUnavailable
 from smarthouse_api.house import House
+from smarthouse_api.lake.data_files import DataFiles
+from smarthouse_api.lake.files import files_of
 from smarthouse_api.states.export import published_rows
+from smarthouse_api.states.export.cuts import Cuts
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.placement import FAR, LATE, OWN_DAY, bucket_of
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, OTHER_HOME, payload, state
+from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, state
+
+environment = on_pairs("embedded_pair", "production_pair")
 
 ARRIVAL = datetime(2026, 3, 2, 5, tzinfo=UTC)
 NEWER = ("utc_offset", "unit_nfkc")
@@ -37,15 +43,18 @@ def lake(house: House) -> pa.Table:
     return table.to_pyarrow_table()
 
 
-def published(house: House, filters: Filters | None = None, secret: bytes = b"secret") -> list[dict[str, Any]]:
+def published(
+    house: House, filters: Filters | None = None, secret: bytes = b"secret", *, strict: bool = False
+) -> list[dict[str, Any]]:
     """The rows of an export, the offsets of their clocks aside."""
     house.states.chores.flush()
     snapshot = house.states.table.open_current(10)
     assert snapshot is not None
     with house.states.table.reading() as lease:
-        redactor = Redactor(secret)
+        redactor = Redactor(secret, strict=strict)
+        looks = DataFiles(house.states.table.ledger, files_of(snapshot))
         rows = PublishedRows(
-            snapshot, filters or Filters(), house.engine, house.states.homes, lease, redactor, house.settings.exports
+            snapshot, filters or Filters(), house.engine, house.states.homes, lease, redactor, house.settings.exports, looks
         )
         # An earlier version kept no offset.
         return [{**one, "utc_offset": None} for batch in rows for one in batch.to_pylist()]
@@ -194,6 +203,33 @@ def test_a_day_that_is_too_large_is_put_aside_and_comes_in_the_same_order(
     assert at_once == sorted(at_once, key=lambda row: (row["home"], row["entity_id"], row["time"]))
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_one_homes_day_that_is_too_large_is_cut_and_comes_in_the_same_order(
+    house: House, monkeypatch: pytest.MonkeyPatch, strict: bool
+) -> None:
+    random_ = random.Random(1)
+    for _ in range(3):
+        rows = []
+        for _ in range(150):
+            at = f"2026-03-01T12:00:{random_.randrange(4):02}+00:00"
+            one = state(f"sensor.s{random_.randrange(3)}", str(random_.randrange(3)), at, unit_of_measurement="W")
+            one["last_changed"] = random_.choice([at, None, "2026-03-01T11:00:00+00:00"])
+            one["last_updated"] = random_.choice([at, at, at, one["last_changed"], None])
+            rows.append(one)
+        receive(house, *rows)
+    at_once = published(house, strict=strict)
+    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 10)
+    cut, taken = Cuts.placed, list[int]()
+
+    def noted(cuts: Cuts, batch: pa.RecordBatch) -> Any:
+        taken.append(cuts.ranges)
+        return cut(cuts, batch)
+
+    monkeypatch.setattr(Cuts, "placed", noted)
+    assert published(house, strict=strict) == at_once
+    assert max(taken) > 3
+
+
 def test_late_rows_beside_a_day_that_is_too_large_come_after_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(12):
         home = f"{number:08x}-0000-4000-8000-000000000000"
@@ -208,7 +244,7 @@ def test_late_rows_beside_a_day_that_is_too_large_come_after_it(house: House, mo
 
 
 def test_the_ranges_of_all_exports_of_a_worker_leave_files_for_connections(house: House) -> None:
-    assert published_rows._MOST_RANGES * house.settings.exports.at_once <= 512
+    assert (published_rows._MOST_RANGES + published_rows._MOST_CUTS) * house.settings.exports.at_once <= 512
 
 
 def test_a_full_temporary_folder_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from backends.ports import Conflict
 from config.settings import Settings
+from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import Invalid, KeyReused
-from smarthouse_api.forgetting import digest_of
 from smarthouse_api.house import House
 from smarthouse_api.states.homes import SPACE, normalised_uuid
+from smarthouse_api.states.pending import Pending
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, payload, state
 
@@ -226,3 +230,58 @@ def test_a_home_forgotten_by_another_process_is_a_new_home(pair: str, request: p
     assert {key.split("/")[1] for key in raw_objects(one)} == {after.key}
     one.close()
     other.close()
+
+
+# What is kept raw, by its names
+
+
+def fields(pending: Pending) -> tuple[object, ...]:
+    return (pending.home, pending.object, pending.received_us, pending.decoded_bytes, pending.records, pending.statistics or 0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"), [(None, None), ("gzip", "gzip"), (" X-GZIP,identity", "gzip"), ("deflate, gzip", "deflate, gzip")]
+)
+def test_what_is_kept_raw_stands_as_it_stood_in_the_queue(house: House, encoding: str | None, told: str | None) -> None:
+    body = zlib.decompress(payload(state()))
+    for coding in (told or "").split(", "):
+        body = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}[coding](body)
+    house.states.uploads.receive(Upload(HOME, body, encoding), datetime(1969, 7, 20, 20, 17, 40, 3, UTC))
+    (queued,), (kept,) = house.states.uploads.pending(), house.states.uploads.kept()
+    assert fields(kept) == fields(queued)
+    assert kept.encoding == told
+
+
+def test_a_raw_uploads_name_tells_its_sum(house: House) -> None:
+    house.states.uploads.receive(Upload(HOME, b"\x00 anything", "x" * 900))
+    (key,) = raw_objects(house)
+    assert key.split(".")[2:] == [hashlib.sha256(b"\x00 anything").hexdigest(), "unknown"]
+
+
+def test_what_an_earlier_format_kept_raw_has_its_day_of_arrival(house: House) -> None:
+    home = kept_by_an_earlier_format(house, "2026-02-03")
+    (kept,) = house.states.uploads.kept(home)
+    assert datetime.fromtimestamp(kept.received_us / 1e6, UTC).date() == date(2026, 2, 3)
+    assert (kept.encoding, kept.records) == (None, 1)
+    assert kept.decoded_bytes > 0
+
+
+def test_nothing_is_kept_of_hidden_homes_and_of_uploads_that_have_no_receipt_or_no_rows(house: House) -> None:
+    house.states.uploads.receive(Upload(OTHER_HOME, payload(state())))
+    house.states.homes.hide(house.states.homes.tag(OTHER_HOME))
+    house.states.uploads.receive(Upload(HOME, b"rubbish"))
+    found = house.states.homes.find(HOME)
+    assert found is not None
+    house.objects.put(f"raw/{found.key}/2026-03-01/{'0' * 32}", [payload(state())])
+    assert list(house.states.uploads.kept()) == []
+
+
+def kept_by_an_earlier_format(house: House, day: str) -> str:
+    """Store a home's upload as format 3 did; the home's internal key."""
+    body, home = payload(state()), house.states.homes.find_or_add(HOME)
+    receipt = {"id": "5" * 32, "records": 1, "ignored": 0}
+    house.state.put(
+        SPACE, f"upload/{home.key}/{hashlib.sha256(chr(0).encode() + body).hexdigest()}", json.dumps(receipt).encode()
+    )
+    house.objects.put(f"raw/{home.key}/{day}/{receipt['id']}", [body])
+    return home.key

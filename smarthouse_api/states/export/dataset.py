@@ -13,9 +13,11 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
+from deltalake import DeltaTable
 
 from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS, Frame
@@ -23,7 +25,11 @@ from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
+from smarthouse_api.lake.files import files_of
+from smarthouse_api.lake.repairs import told
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.coverage import Coverage
@@ -31,7 +37,8 @@ from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.metadata import Extract
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.query import Filters
+from smarthouse_api.states.query import Filters, wanted_files
+from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.records.schema import ROWS
 from smarthouse_api.states.table import StatesTable
@@ -44,12 +51,20 @@ _FRAME: Final = Frame(b"[", b"\n]\n", first=b"\n")
 class Export(LeasedAnswer):
     """Sends one export: iterating it gives the zip's bytes, once. It must be closed.
 
-    is_whole: whether all bytes were given.
+    is_whole: whether all bytes were given. incomplete: in words, which rows are missing, if any are.
     """
 
-    def __init__(self, file_name: str, chunks: Iterator[bytes], rows: PublishedRows, lease: Lease, ending: ExitStack) -> None:
+    def __init__(
+        self,
+        file_name: str,
+        chunks: Iterator[bytes],
+        rows: PublishedRows,
+        lease: Lease,
+        ending: ExitStack,
+        incomplete: str | None = None,
+    ) -> None:
         super().__init__(lease, ending)
-        self.file_name, self._chunks, self._rows = file_name, chunks, rows
+        self.file_name, self.incomplete, self._chunks, self._rows = file_name, incomplete, chunks, rows
         self.is_whole = False
 
     @property
@@ -70,6 +85,7 @@ class Exports:
         chores: StatesChores,
         homes: Homes,
         table: StatesTable,
+        rebuilding: Rebuilding,
         engine: Engine,
         keyring: Keyring,
         settings: ExportSettings,
@@ -78,7 +94,7 @@ class Exports:
     ) -> None:
         """is_open: whether anyone may download exports, which their metadata tells."""
         self._is_open = is_open
-        self._chores, self._homes, self._table, self._engine = chores, homes, table, engine
+        self._chores, self._homes, self._table, self._rebuilding, self._engine = chores, homes, table, rebuilding, engine
         self._keyring, self._settings = keyring, settings
         self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
 
@@ -91,13 +107,21 @@ class Exports:
         """
         with ExitStack() as ending:
             ending.enter_context(self._slots)
+            self._rebuilding.refuse_held(*filters.span)  # at once: its uploads may take long
             if fresh:
                 self._chores.flush()
             lease = self._table.reading()
             ending.callback(lease.release)
+            self._rebuilding.refuse_held(*filters.span)  # with the lease, which a removal breaks
+            # Before the snapshot is opened, and after: a repair that ends in between has no rows in it.
+            repairs = self._rebuilding.repairs.touching(*filters.span)
             rows = self._rows(filters, lease)
+            incomplete = told([*repairs, *self._rebuilding.repairs.touching(*filters.span)])
             if rows is None:
+                if incomplete is not None:
+                    raise Unavailable(f"No row can be given now: {incomplete}")
                 return None
+            incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(filters.span[0])))) or None
             ending.callback(rows.close)
             made_at = datetime.now(UTC)
             stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
@@ -116,12 +140,13 @@ class Exports:
                     is_open=self._is_open,
                     first=coverage.first,
                     last=coverage.last,
+                    incomplete=incomplete,
                 )
                 return documents(extract, files, stem)
 
             chunks = archive(map(member, formats), modified_at=made_at, trailer=trailer if metadata else None)
             ending.callback(chunks.close)
-            return Export(f"{stem}.zip", chunks, rows, lease, ending.pop_all())
+            return Export(f"{stem}.zip", chunks, rows, lease, ending.pop_all(), incomplete)
 
     def _rows(self, filters: Filters, lease: Lease) -> PublishedRows | None:
         level, words = self._settings.privacy, frozenset(self._settings.words)
@@ -131,10 +156,20 @@ class Exports:
         snapshot = self._table.open_current(_COLUMNS_SECONDS)
         if snapshot is None:
             return None
+        while faults := (looks := self._looks(snapshot, asked, everything=level == "strict")).first_faults():
+            self._rebuilding.set_aside(self._table, faults)
+            if (snapshot := self._table.open()) is None:
+                return None
+        self._table.note(lease, snapshot)
         key = secrets.token_bytes(32) if self._settings.pseudonyms == "rotating" else self._keyring.key("export")
         redactor = Redactor(key, strict=level == "strict", raw=level == "raw", words=words)
-        rows = PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings)
+        rows = PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings, looks)
         return None if rows.is_empty() else rows
+
+    def _looks(self, snapshot: DeltaTable, asked: Filters, *, everything: bool) -> DataFiles:
+        files = files_of(snapshot)
+        files = files if everything else wanted_files(files, asked)
+        return DataFiles(self._table.ledger, files, partial(self._rebuilding.set_aside, self._table))
 
 
 def row_source(batches: Iterable[pa.RecordBatch]) -> SchemaRows:

@@ -72,6 +72,7 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
 KEYWORDS: Final = ("smart home", "home-assistant", "time series")
 UNFILTERED: Final = "all"
 _AUTHORITY: Final = "http://publications.europa.eu/resource/authority"
+_SHA256: Final = "http://spdx.org/rdf/terms#checksumAlgorithm_sha256"
 TITLE: Final = "Smart-home states"
 _TAG: Final = re.compile(r"[\w \-.]{2,100}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
@@ -83,6 +84,7 @@ class Extract:
 
     id: unique for each export. rows: number in each file. filters: those that were applied, which may differ from the request.
     first, last: the least and the greatest time of the rows. is_open: anyone may download exports.
+    incomplete: in words, which rows are missing.
     """
 
     id: str
@@ -93,6 +95,7 @@ class Extract:
     first: datetime | None = None
     last: datetime | None = None
     is_open: bool = True
+    incomplete: str | None = None
 
     def covered(self, between: str) -> str | None:
         """Write the time that the rows cover, from the first to the last; None without rows."""
@@ -118,11 +121,11 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     """Describe an export as CKAN's `package_create` takes it. The publisher adds `owner_org`, if the CKAN asks for one.
 
     A resource's `url` is the file's name in the zip, since older CKANs refuse an empty one; uploading the file replaces it.
-    `hash` is SHA-256 in hexadecimal, as `hash_algorithm` says. ckanext-dcat finds the licence at the resources, and the rest
-    that DCAT-AP asks for in the extras.
+    `hash` is SHA-256 in hexadecimal, as `hash_algorithm` says by the name that DCAT-AP knows. ckanext-dcat finds the licence
+    at the resources, by the URL of its text, and the rest that DCAT-AP asks for in the extras.
     """
     files = list(files)
-    made_at = _naive(extract.generated_at)
+    made_at, terms = _naive(extract.generated_at), licence(extract.settings.license).url
     return {
         "name": extract.name,
         "title": TITLE,
@@ -140,11 +143,11 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
                 "mimetype": format_of(file).media_type,
                 "size": file.size,
                 "hash": file.sha256,
-                "hash_algorithm": "sha256",
-                "license": licence(extract.settings.license).url or extract.settings.license,
+                "hash_algorithm": _SHA256,
                 "created": made_at,
                 "last_modified": made_at,
             }
+            | ({"license": terms} if terms else {})
             for file in files
         ],
     }
@@ -179,7 +182,7 @@ def facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
         "pseudonyms": extract.settings.pseudonyms,
         "rows": str(extract.rows),
         "generated_at": time_text(extract.generated_at),
-    }
+    } | ({"incomplete": extract.incomplete} if extract.incomplete else {})
 
 
 def _listed(values: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ _TEXT: Final = """# {title}
 
 State changes of smart homes, as Home Assistant recorded them: {rows} rows, from {covered}.
 {author} published them on {made_at}.
-
+{incomplete}
 **{conditions}** Real people live in these homes. If you recognise somebody all the same, tell {author}, and nobody else.
 
 ## Licence
@@ -61,7 +61,14 @@ pandas:
 ```python
 import pandas as pd
 
-rows = pd.read_csv("{stem}.csv", keep_default_na=False, dtype={{"state": str}}, na_values={{"value": [""]}})
+nulls = ("value", "unit", "device_class", "last_changed", "last_updated", "utc_offset")
+rows = pd.read_csv(
+    "{stem}.csv",
+    dtype={{"state": str}},
+    keep_default_na=False,
+    na_values={{name: [""] for name in nulls}},
+    parse_dates=["last_changed", "last_updated", "received", "time"],
+)
 rows = pd.read_parquet("{stem}.parquet")
 ```
 
@@ -86,11 +93,14 @@ SELECT * FROM read_json('{stem}.jsonl');
 R:
 
 ```r
-rows <- read.csv("{stem}.csv", na.strings = "")
+rows <- read.csv("{stem}.csv", na.strings = "", colClasses = c(state = "character"), encoding = "UTF-8")
+rows$time <- as.POSIXct(rows$time, format = "%Y-%m-%dT%H:%M:%OSZ", tz = "UTC")
+rows <- jsonlite::stream_in(file("{stem}.jsonl"))
 rows <- arrow::read_parquet("{stem}.parquet")
 ```
 
-- **CSV:** a spreadsheet may execute a text that begins with `=`, `+`, `-` or `@`. Import the file as text.
+- **CSV:** in a spreadsheet, choose UTF-8 and import every column as text. Otherwise `°C` is garbled, `007` becomes 7, and a
+  text that begins with `=`, `+`, `-` or `@` may run as a formula.
 - **JSON, JSONL:** `attributes` is an object. In the other formats it is JSON text.
 - **XML:** `<data><row>…</row></data>`, an element for each column that is not null.
 - **Parquet:** compressed with zstd, times packed as differences. It is the smallest file, and the fastest to read.
@@ -106,6 +116,7 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
         covered=extract.covered(" to ") or "no time",
         author=extract.settings.author,
         made_at=made_at,
+        incomplete=f"\n**This export is incomplete**: {extract.incomplete}.\n" if extract.incomplete else "",
         year=extract.generated_at.year,
         id=extract.id,
         conditions=CONDITIONS,

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from smarthouse_api.states.payload.repair import depth_of
 from smarthouse_api.states.records.attributes import read_attributes, read_lines
@@ -16,6 +17,8 @@ ABOVE: Final = 3
 """A state's attributes lie in the state, in its entity's array, in the body's object."""
 
 _write = msgspec.json.Encoder()
+
+Bits = npt.NDArray[np.bool_]
 
 
 def lines_of(raws: list[msgspec.Raw]) -> bytes:
@@ -34,12 +37,15 @@ def cut(text: bytes) -> pa.LargeBinaryArray:
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
 
 
-def read_distinct(lines: pa.LargeBinaryArray, allowed: int) -> tuple[npt.NDArray[np.bool_], pa.Int32Array, list[Any]]:
-    """Read lines of attributes, each different one once. Returns which can be read, each line's place, and what is there."""
-    unique = lines.dictionary_encode()
-    attributes = _read_lines(unique.dictionary, allowed)
-    readable = np.array([found is not None for found in attributes], np.bool_)
-    return readable[unique.indices.to_numpy()], unique.indices, attributes
+def texts_of(lines: bytes) -> pa.StringArray:
+    """Make a column of lines, without their ends."""
+    return pc.ascii_rtrim(cut(lines).cast(pa.string()), "\n")
+
+
+def read_distinct(lines: pa.DictionaryArray, allowed: int) -> tuple[Bits, list[Any]]:
+    """Read lines of attributes, each different one once. Returns which of the different ones can be read, and what is there."""
+    attributes = _read_lines(lines.dictionary, allowed)
+    return np.array([found is not None for found in attributes], np.bool_), attributes
 
 
 def _read_lines(lines: pa.LargeBinaryArray, allowed: int) -> list[Any]:

@@ -16,11 +16,18 @@ BOM: Final = b"\xef\xbb\xbf"
 GZIP: Final = b"\x1f\x8b"
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
+CODINGS: Final = ("gzip", "deflate", "zstd")
+"""What a `Content-Encoding` may name."""
+
 RATIO_FLOOR: Final = 4 << 20
 """Decoded bytes below which no ratio is asked for: a short upload of a quiet home may repeat itself as it likes.
 
 A real home's upload stays below a ratio of 60; deflate cannot pass 1032.
 """
+
+_MOST_TINY_MEMBERS: Final = 1000
+_TINY_BYTES: Final = 1024
+"""Members of gzip and frames of zstd that hold less than this on average are tiny: opening one costs more than its bytes."""
 
 _CHUNK: Final = 1 << 20
 _FEED: Final = 1 << 16
@@ -41,6 +48,10 @@ class Undecodable(Exception):
         self.fault = fault
 
 
+class UnknownCoding(Undecodable):
+    """Refuses a coding that `Content-Encoding` names and nobody here knows."""
+
+
 Pieces: TypeAlias = Iterator[tuple[bytes, int]]
 """Decoded pieces, each with the bytes consumed so far."""
 
@@ -50,19 +61,34 @@ def unpack(body: bytes, content_encoding: str | None, settings: RequestSettings)
 
     The codings named by `content_encoding` are undone first, then zlib, gzip and zstd wherever they are recognised.
     """
-    text = body
-    named = [coding.strip().lower() for coding in (content_encoding or "").split(",")]
-    codings = [coding for coding in reversed(named) if coding not in ("", "identity")]
-    if len(codings) > _LAYERS:
-        raise Undecodable(f"Content-Encoding names {len(codings)} codings; at most {_LAYERS} are undone.")
-    for coding in codings:
-        text = _undo(_named(coding, text), text, len(body), settings)
+    text = undo_codings(body, content_encoding, settings)
     for _ in range(_LAYERS):
         opener = _recognised(text)
         if opener is None:
             return _checked(text, settings)
         text = _undo(opener, text, len(body), settings)
     raise Undecodable(f"The body is compressed more than {_LAYERS} times over.")
+
+
+def undo_codings(body: bytes, content_encoding: str | None, settings: RequestSettings) -> bytes:
+    """Undo the codings named by `content_encoding`, the last one first. Raises `TooLarge`, `Undecodable`, `UnknownCoding`."""
+    text, codings = body, _codings(content_encoding)
+    if len(codings) > _LAYERS:
+        raise Undecodable(f"Content-Encoding names {len(codings)} codings; at most {_LAYERS} are undone.")
+    for coding in reversed(codings):
+        text = _undo(_named(coding, text), text, len(body), settings)
+    return text
+
+
+def known_codings(content_encoding: str | None) -> tuple[str, ...] | None:
+    """Return the codings that `Content-Encoding` names, as `undo_codings` understands them; None if it refuses them."""
+    codings = tuple("gzip" if coding == "x-gzip" else coding for coding in _codings(content_encoding))
+    return codings if len(codings) <= _LAYERS and {*codings} <= {*CODINGS} else None
+
+
+def _codings(content_encoding: str | None) -> list[str]:
+    named = [coding.strip().lower() for coding in (content_encoding or "").split(",")]
+    return [coding for coding in named if coding not in ("", "identity")]
 
 
 def _named(coding: str, text: bytes) -> Callable[[bytes], Pieces]:
@@ -72,7 +98,7 @@ def _named(coding: str, text: bytes) -> Callable[[bytes], Pieces]:
         return _zlib if _is_zlib(text) else partial(_isal, wbits=-15, name="deflate")
     if coding == "zstd":
         return _zstd
-    raise Undecodable(f"Content-Encoding {coding[:40]!r} is not understood; accepted: gzip, deflate, zstd, identity.")
+    raise UnknownCoding(f"Content-Encoding {coding[:40]!r} is not understood; accepted: {', '.join(CODINGS)}, identity.")
 
 
 def _recognised(text: bytes) -> Callable[[bytes], Pieces] | None:
@@ -100,9 +126,23 @@ def _undo(opener: Callable[[bytes], Pieces], text: bytes, received: int, setting
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+class _Members:
+    """Counts the parts of one stream, and refuses many tiny ones. size: of what they held so far, decoded."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._count, self.size = name, 0, 0
+
+    def end_one(self) -> None:
+        """Count a part that has ended. Raises `TooLarge`."""
+        self._count += 1
+        if self._count > _MOST_TINY_MEMBERS + self.size // _TINY_BYTES:
+            told = f"more than {_MOST_TINY_MEMBERS} {self._name} of less than {_TINY_BYTES} bytes each"
+            raise TooLarge(f"The body has {told}; compress it in one piece.")
+
+
 def _isal(data: bytes, wbits: int, name: str) -> Pieces:
     """Decompress a zlib, gzip or raw deflate stream; only gzip may hold several members."""
-    view, position = memoryview(data), 0
+    view, position, members = memoryview(data), 0, _Members("gzip members")
     while True:
         inflater = isal_zlib.decompressobj(wbits)
         while not inflater.eof:
@@ -116,6 +156,8 @@ def _isal(data: bytes, wbits: int, name: str) -> Pieces:
             if not piece and not feed and not inflater.eof:
                 raise Undecodable(f"The {name} stream is cut short.")
             yield piece, position - len(inflater.unconsumed_tail)
+            members.size += len(piece)
+        members.end_one()
         position -= len(inflater.unused_data)
         if position == len(data):
             return
@@ -129,6 +171,7 @@ _gzip: Final = partial(_isal, wbits=31, name="gzip")
 
 def _zstd(data: bytes) -> Pieces:
     decoder, position = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW), 0
+    members = _Members("zstd frames")
     while True:
         frame = decoder.decompressobj()
         while not frame.eof:
@@ -141,6 +184,8 @@ def _zstd(data: bytes) -> Pieces:
             except zstandard.ZstdError as error:
                 raise Undecodable(f"The zstd stream is damaged: {error}.") from None
             yield piece, position
+            members.size += len(piece)
+        members.end_one()
         position -= len(frame.unused_data)
         if position == len(data):
             return

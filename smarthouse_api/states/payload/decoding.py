@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 from config.groups import RequestSettings
 from smarthouse_api.arrow.numbers import read_numbers
 from smarthouse_api.errors import TooLarge
-from smarthouse_api.states.payload.attributes import ABOVE, cut, lines_of, read_distinct
+from smarthouse_api.states.payload.attributes import ABOVE, cut, lines_of, read_distinct, texts_of
 from smarthouse_api.states.payload.compression import Undecodable, unpack
 from smarthouse_api.states.payload.content import Content
 from smarthouse_api.states.payload.mending import mend_attributes, mend_states, without_nul
 from smarthouse_api.states.payload.reading import read
 from smarthouse_api.states.payload.times import timestamps, utc_offsets
+from smarthouse_api.states.payload.uploaded import uploaded
 from smarthouse_api.states.records.entities import identify
 from smarthouse_api.states.records.schema import RECORDS
 
@@ -102,21 +103,25 @@ def _texts(content: Content) -> list[pa.Array]:
 
 def _batch(texts: list[pa.Array], settings: RequestSettings) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
     """Make the columns of the records among the states, and tell which of the states are records."""
-    kept, places, attributes = read_distinct(texts[-1], settings.max_json_depth - ABOVE)
-    columns = [*texts[:-1], places]
+    lines = texts[-1].dictionary_encode()
+    readable, attributes = read_distinct(lines, settings.max_json_depth - ABOVE)
+    kept = readable[lines.indices.to_numpy()]
+    columns = [*texts[:-1], lines.indices]
     if not kept.all():
         columns = [column.filter(pa.array(kept)) for column in columns]
     entity_id, state, last_changed, last_updated, tells_clock, places = columns
     ids, states = entity_id.dictionary_encode(), state.dictionary_encode()
     identities = [identify(uploaded) for uploaded in without_nul(ids.dictionary).to_pylist()]
     distinct = mend_states(states.dictionary)
+    told = attribute_columns(attributes)
+    told["attributes_uploaded"] = uploaded(lines.dictionary, readable, told["attributes"])
     named = {
         "entity_id": pa.array([name for _, name in identities], pa.string()).take(ids.indices),
         "type": pa.array([kind for kind, _ in identities], pa.string()).take(ids.indices),
         "state": state if distinct is states.dictionary else distinct.take(states.indices),
         "value": read_numbers(distinct).take(states.indices),
         **_times(last_changed, last_updated, tells_clock.to_numpy(zero_copy_only=False)),
-        **{name: column.take(places) for name, column in attribute_columns(attributes).items()},
+        **{name: column.take(places) for name, column in told.items()},
     }
     return pa.RecordBatch.from_arrays([named[name] for name in RECORDS.names], schema=RECORDS), kept
 
@@ -139,5 +144,5 @@ def attribute_columns(attributes: list[Any]) -> dict[str, pa.Array]:
     return {
         "unit": pa.array([getattr(found, "unit_of_measurement", None) for found in attributes], pa.string()),
         "device_class": pa.array([getattr(found, "device_class", None) for found in attributes], pa.string()),
-        "attributes": pc.ascii_rtrim(cut(lines).cast(pa.string()), "\n"),
+        "attributes": texts_of(lines),
     }

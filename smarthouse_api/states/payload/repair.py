@@ -95,6 +95,23 @@ def depth_of(raw: bytes) -> int:
     return max((int(depth.max()) for _, _, _, depth in _structure(raw)), default=0)
 
 
+def words_of(fault: ValueError, text: bytes) -> str:
+    """Say what is wrong with JSON text that a decoder refused, and where.
+
+    A decoder may take a lone surrogate for the end of the text.
+    """
+    if "surrogate" in str(fault) or "truncated" in str(fault):
+        lone = next(_lone_surrogates(text), None)
+        # Without a quote after it, the text may well end in the middle of a pair.
+        if lone is not None and b'"' in text[lone.end() :]:
+            return f"{lone[0].decode()} at byte {lone.start()} is only half of a surrogate pair; send both halves, or neither"
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 text: byte {error.start} fits no character"
+    return "a number is too large for JSON readers; send it as text" if "out of range" in str(fault) else str(fault)
+
+
 def _structure(text: bytes) -> Iterator[tuple[Bytes, npt.NDArray[np.bool_], npt.NDArray[np.int8], npt.NDArray[np.int32]]]:
     """Yield chunks of the text: its bytes, which are in a string, what each adds to the depth, and the depth after it."""
     plain = np.frombuffer(_without_escapes(text), np.uint8)
@@ -118,6 +135,11 @@ def _without_lone_surrogates(text: bytes) -> bytes:
     if b"\\u" not in text:
         return text
     repaired = bytearray(text)
-    for found in _LONE.finditer(text.replace(b"\\\\", b"__")):
+    for found in _lone_surrogates(text):
         repaired[found.start() : found.end()] = _ESCAPED_MARK
     return bytes(repaired)
+
+
+def _lone_surrogates(text: bytes) -> Iterator[re.Match[bytes]]:
+    """Find each escape of a surrogate that is no half of a pair, such as `\\ud83d` alone."""
+    return _LONE.finditer(text.replace(b"\\\\", b"__"))

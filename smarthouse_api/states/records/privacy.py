@@ -18,9 +18,10 @@ from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.states.records import rules
 from smarthouse_api.states.records.entities import identify
 from smarthouse_api.states.records.schema import ROWS
+from smarthouse_api.states.records.sorting import distinct
+from smarthouse_api.states.records.uuids import without_uuids
 
 _MOST_REMEMBERED: Final = 100_000
-_MOST_COUNTED: Final = 1 << 18
 _MINUTE_US: Final = 60_000_000
 _PRESENCE_US: Final = 15 * _MINUTE_US
 _GRAINS_US: Final = {**dict.fromkeys(rules.PRESENCE, _PRESENCE_US), "weather": 60 * _MINUTE_US}
@@ -28,6 +29,7 @@ _GRAINS_US: Final = {**dict.fromkeys(rules.PRESENCE, _PRESENCE_US), "weather": 6
 
 _MOST_NUMBERS: Final = 2
 
+_TEXTS: Final = ("entity_id", "type", "state", "unit", "device_class")
 _TIMES: Final = ("last_changed", "last_updated", "time")
 
 Mask = npt.NDArray[np.bool_]
@@ -38,7 +40,8 @@ class Redactor:
     """Makes the rows of one export publishable. Use it for the whole export: it remembers what it decided.
 
     secret: decides the pseudonyms; another secret gives every home and entity another one. strict: no word of any id stays, and
-    times are rounded to a minute. raw: only homes get pseudonyms. words: the operator's reviewed words.
+    times are rounded to a minute. raw: homes get pseudonyms, UUIDs are redacted, and everything else is as it was uploaded.
+    words: the operator's reviewed words.
     """
 
     def __init__(self, secret: bytes, *, strict: bool = False, raw: bool = False, words: frozenset[str] = frozenset()) -> None:
@@ -58,10 +61,13 @@ class Redactor:
         """Leave out the rows that are never published, and add the names that are: rows are put in order by them.
 
         rows: `home`, an internal key, and `entity_id`, both dictionary-encoded, `type` and `state`. The result has the columns
-        `home_name` and `entity_name`, too.
+        `home_name` and `entity_name`, too, and unless raw `kind`: the domain whose rules hold.
         """
-        if not self._raw and not (published := self._published(rows)).all():
-            rows = rows.filter(pa.array(published))
+        if not self._raw:
+            kinds, of_row = self._kinds(rows)
+            rows = rows.append_column("kind", pa.DictionaryArray.from_arrays(pa.array(of_row), pa.array(kinds, pa.string())))
+            if not (published := self._published(rows, kinds, of_row)).all():
+                rows = rows.filter(pa.array(published))
         home, entity = rows.column("home"), rows.column("entity_id")
         names = [self._home(key) for key in home.dictionary.to_pylist()]
         homes = pa.DictionaryArray.from_arrays(home.indices, pa.array(names, pa.string()))
@@ -71,13 +77,17 @@ class Redactor:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Make the rows of a batch publishable: of the columns of `ROWS`.
 
-        batch: rows that are `named`. Texts are dictionary-encoded in the result, so that each different one is judged once.
+        batch: rows that are `named`, with `attributes_uploaded` if raw. Texts are dictionary-encoded in the result, so that
+        each different one is judged once.
         """
         columns = {name: batch.column(name) for name in ROWS.names}
         columns["home"], columns["entity_id"] = batch.column("home_name"), batch.column("entity_name")
         columns["received"] = columns["received"].cast(ROWS.field("received").type)
-        if not self._raw:
-            kinds, of_row = self._kinds(batch)
+        if self._raw:
+            columns |= _as_uploaded(batch, columns)
+        else:
+            kind = batch.column("kind")
+            kinds, of_row = kind.dictionary.to_pylist(), _codes(kind)
             columns |= self._states(columns, kinds, of_row) | self._times(columns, kinds, of_row)
             is_weather = np.array([kind == "weather" for kind in kinds], np.bool_)
             columns["attributes"] = self._allowed(_encoded(columns["attributes"]), is_weather[of_row])
@@ -87,17 +97,16 @@ class Redactor:
         """Return the domains whose rules hold, and each row's place in the list."""
         entity, type_ = _encoded(rows.column("entity_id")), _encoded(rows.column("type"))
         ids, types = entity.dictionary.to_pylist(), type_.dictionary.to_pylist()
-        pairs, of_row = _distinct(_codes(entity) * (len(types) + 1) + _codes(type_))
+        pairs, of_row = distinct(_codes(entity) * (len(types) + 1) + _codes(type_))
         found = [self._kind(types[pair % (len(types) + 1)], ids[pair // (len(types) + 1)]) for pair in pairs.tolist()]
         kinds = sorted(set(found))
         return kinds, np.array([kinds.index(kind) for kind in found], np.int64)[of_row]
 
-    def _published(self, rows: pa.RecordBatch) -> Mask:
+    def _published(self, rows: pa.RecordBatch, kinds: list[str], of_row: Codes) -> Mask:
         """Find the rows that are published at all."""
-        kinds, of_row = self._kinds(rows)
         entity, state = rows.column("entity_id"), _encoded(rows.column("state"))
         ids = entity.dictionary.to_pylist()
-        pairs, places = _distinct(_codes(entity) * (len(kinds) + 1) + of_row)
+        pairs, places = distinct(_codes(entity) * (len(kinds) + 1) + of_row)
         told = [self._is_published(kinds[pair % (len(kinds) + 1)], ids[pair // (len(kinds) + 1)]) for pair in pairs.tolist()]
         published: Mask = np.array(told, np.bool_)[places]
         if self._words and (back := np.array([rules.is_published_if_reviewed(kind) for kind in kinds], np.bool_)).any():
@@ -108,7 +117,7 @@ class Redactor:
     def _named(self, homes: list[str], home: pa.DictionaryArray, entity: pa.DictionaryArray) -> pa.DictionaryArray:
         """Name the entities: once for each pair of home and entity."""
         ids = entity.dictionary.to_pylist()
-        pairs, places = _distinct(_codes(home) * (len(ids) + 1) + _codes(entity))
+        pairs, places = distinct(_codes(home) * (len(ids) + 1) + _codes(entity))
         names = [self._entity(homes[pair // (len(ids) + 1)], ids[pair % (len(ids) + 1)]) for pair in pairs.tolist()]
         return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), pa.array(names, pa.string()))
 
@@ -117,7 +126,7 @@ class Redactor:
         unit, class_ = _encoded(columns["unit"]), _encoded(columns["device_class"])
         units, classes = [*unit.dictionary.to_pylist(), None], [*class_.dictionary.to_pylist(), None]
         # Null has the last place.
-        groups, group = _distinct((of_row * len(units) + _codes(unit)) * len(classes) + _codes(class_))
+        groups, group = distinct((of_row * len(units) + _codes(unit)) * len(classes) + _codes(class_))
         parts = np.unravel_index(groups, (max(len(kinds), 1), len(units), len(classes)))
         told = [(kinds[a], classes[c], units[b]) for a, b, c in zip(*(part.tolist() for part in parts), strict=True)]
         measured = np.array([rules.is_measurement(*each) for each in told], np.bool_)
@@ -136,7 +145,7 @@ class Redactor:
 
     def _known_words(self, state: pa.DictionaryArray, told: list[Any], group: Codes, codes: Codes) -> Mask:
         words = [rules.words_of(kind, device_class, self._words) for kind, device_class, _ in told]
-        pairs, places = _distinct(codes * (len(told) + 1) + group)
+        pairs, places = distinct(codes * (len(told) + 1) + group)
         texts = state.dictionary.take(pa.array(pairs // (len(told) + 1))).to_pylist()
         known = [text in words[place] for text, place in zip(texts, (pairs % (len(told) + 1)).tolist(), strict=True)]
         return np.array(known, np.bool_)[places]
@@ -154,9 +163,18 @@ class Redactor:
 
     def _allowed(self, attributes: pa.DictionaryArray, is_weather: Mask) -> pa.DictionaryArray:
         texts = attributes.dictionary.to_pylist()
-        pairs, places = _distinct(_codes(attributes) * 2 + is_weather)
+        pairs, places = distinct(_codes(attributes) * 2 + is_weather)
         told = [self._attributes(texts[pair >> 1], is_weather=bool(pair & 1)) for pair in pairs.tolist()]
         return _one_of(told, places)
+
+
+def _as_uploaded(batch: pa.RecordBatch, columns: dict[str, Any]) -> dict[str, Any]:
+    """Return texts as uploaded, except for UUIDs: one may be the home's, which erases it."""
+    uploaded, kept = (batch.column(name).cast(pa.string()) for name in ("attributes_uploaded", "attributes"))
+    texts = {name: _encoded(columns[name]) for name in _TEXTS} | {"attributes": pc.coalesce(uploaded, kept).dictionary_encode()}
+    return {
+        name: pa.DictionaryArray.from_arrays(column.indices, without_uuids(column.dictionary)) for name, column in texts.items()
+    }
 
 
 def home_name(secret: bytes, key: str) -> str:
@@ -195,17 +213,6 @@ def _word(secret: bytes, home: str, word: str, keeps_numbers: bool) -> str:
 def _digest(secret: bytes, *parts: str) -> str:
     message = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hmac.digest(secret, message, "sha256").hex()[:16]
-
-
-def _distinct(codes: Codes) -> tuple[Codes, Codes]:
-    """Return the different numbers, none of them negative, and each row's place among them."""
-    most = int(codes.max(initial=0))
-    if most < _MOST_COUNTED:  # a table of all numbers is ten times as fast as one of hashes
-        is_there = np.zeros(most + 1, np.bool_)
-        is_there[codes] = True
-        return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[codes]
-    found = pa.array(codes).dictionary_encode()
-    return found.dictionary.to_numpy(), found.indices.to_numpy().astype(np.int64)
 
 
 def _one_of(texts: list[str | None] | list[str], places: Codes) -> pa.DictionaryArray:

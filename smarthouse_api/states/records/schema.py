@@ -20,6 +20,7 @@ RECORDS: Final = pa.schema(
         pa.field("last_updated", TIMESTAMP),
         pa.field("utc_offset", pa.int32()),
         pa.field("attributes", pa.string(), nullable=False),
+        pa.field("attributes_uploaded", pa.string()),
     ]
 )
 """What one payload decodes to, a row for each state change.
@@ -29,7 +30,8 @@ days of a home join whichever version of the integration sent them. type: the Ho
 `unknown`. value: the state as a finite number, or null. unit, device_class: the attributes `unit_of_measurement` and
 `device_class` where they are text, as uploaded, except that units which the sanitiser mangled are mended, such as `km_h`.
 last_changed, last_updated: null where absent or unreadable. utc_offset: by how many minutes the home's clock was ahead of UTC;
-null where the upload did not tell. attributes: JSON text of an object, allow-listed keys only.
+null where the upload did not tell. attributes: JSON text of an object, allow-listed keys only. attributes_uploaded: JSON
+text of all attributes as uploaded, for administrators alone; null where that is the text of `attributes`.
 """
 
 STATISTICS: Final = pa.schema(
@@ -84,7 +86,7 @@ KEY: Final = ("home", "entity_id", "last_changed", "last_updated", "state", "att
 ROWS: Final = pa.schema(
     [
         STATES.field("home"),
-        *(field for field in RECORDS if field.name not in ("utc_offset", "attributes")),
+        *(field for field in RECORDS if field.name not in ("utc_offset", "attributes", "attributes_uploaded")),
         pa.field("received", pa.date32(), nullable=False),
         *(STATES.field(name) for name in ("utc_offset", "time", "attributes")),
     ]

@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.states.export.archive import Member, archive
 from smarthouse_api.states.export.coverage import Coverage
+from smarthouse_api.states.export.dataset import row_source
 from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.json_ld import CONDITIONS, json_ld
 from smarthouse_api.states.export.licences import LICENCES, licence
@@ -98,3 +100,18 @@ def test_no_batch_covers_no_time():
     coverage = Coverage()
     assert list(coverage.noted([])) == []
     assert (coverage.first, coverage.last) == (None, None)
+
+
+def test_the_readmes_recipe_for_pandas_reads_texts_numbers_times_and_nulls(tmp_path, monkeypatch):
+    absent = dict.fromkeys(("value", "unit", "device_class", "last_changed", "last_updated", "utc_offset"))
+    rows = [row(state="007", value=7.0, utc_offset=-300), row(state="NA", **absent)]
+    (tmp_path / f"{STEM}.csv").write_bytes(b"".join(FORMATS["csv"].write(row_source(iter([batch(*rows)])))))
+    monkeypatch.chdir(tmp_path)
+    recipe = re.search(r"^import pandas.*?^\)$", readme(EXTRACT, FILES, STEM), re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = {}
+    exec(recipe[0], found)
+    read = found["rows"]
+    assert list(read["state"]) == ["007", "NA"]
+    assert [list(read[name].isna()) for name in absent] == [[False, True]] * len(absent)
+    assert {name: read[name].dtype.kind for name in ("value", "utc_offset")} == {"value": "f", "utc_offset": "f"}
+    assert {read[name].dtype.kind for name in ("last_changed", "last_updated", "received", "time")} == {"M"}

@@ -167,8 +167,7 @@ def test_a_resource_says_what_the_file_is():
         "mimetype": "text/csv",
         "size": 1000,
         "hash": "ab" * 32,
-        "hash_algorithm": "sha256",
-        "license": "notspecified",
+        "hash_algorithm": "http://spdx.org/rdf/terms#checksumAlgorithm_sha256",
         "created": "2026-03-01T12:34:56.000007",
         "last_modified": "2026-03-01T12:34:56.000007",
     }
@@ -184,6 +183,13 @@ def test_the_license_is_the_one_that_was_configured():
     assert package(extract)["license_id"] == "odc-odbl"
     assert {resource["license"] for resource in package(extract)["resources"]} == {LICENCES["odc-odbl"].url}
     assert [one["name"] for one in data_package(extract, FILES)["licenses"]] == ["ODbL-1.0"]
+
+
+@pytest.mark.parametrize("without_text", ["notspecified", "other-closed"])
+def test_a_resource_names_no_license_that_has_no_url_since_dcat_takes_nothing_else(without_text):
+    extract = replace(EXTRACT, settings=ExportSettings(license=without_text))
+    assert package(extract)["license_id"] == without_text
+    assert not [resource for resource in package(extract)["resources"] if "license" in resource]
 
 
 def test_no_license_is_claimed_before_one_was_chosen():

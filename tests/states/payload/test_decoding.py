@@ -132,6 +132,16 @@ def test_a_bomb_is_refused_long_before_the_limit_on_size(pack: Any) -> None:
         unpack(pack(bytes(40 << 20)), None, SETTINGS)
 
 
+@pytest.mark.parametrize("part", [gzip.compress(b" "), zstandard.compress(b" ")])
+def test_many_tiny_members_are_refused_and_many_full_ones_are_not(part: bytes) -> None:
+    compress = gzip.compress if part.startswith(b"\x1f") else zstandard.compress
+    with pytest.raises(TooLarge, match=r"1000 (gzip members|zstd frames) of less than 1024 bytes each"):
+        unpack(part * 1001 + compress(b"[]"), None, RequestSettings())
+    assert unpack(part * 900 + compress(b"[]"), None, RequestSettings()).strip() == b"[]"
+    full = compress(b" " * 1100)
+    assert unpack(full * 3000 + compress(b"[]"), None, RequestSettings()).strip() == b"[]"
+
+
 def test_a_bomb_in_a_bomb_is_refused() -> None:
     inner = zlib.compress(bytes(60 << 20))
     with pytest.raises(TooLarge):
@@ -256,6 +266,7 @@ def test_a_record_has_its_columns() -> None:
         "last_updated": None,
         "utc_offset": 60,
         "attributes": '{"unit_of_measurement":"°C"}',
+        "attributes_uploaded": None,
     }
 
 

@@ -35,6 +35,7 @@ def row(**values: Any) -> Row:
         "last_updated": NOON,
         "utc_offset": None,
         "attributes": "{}",
+        "attributes_uploaded": None,
         "received": NOON,
         "unit_nfkc": None,
         **values,

@@ -1,0 +1,45 @@
+"""The files of a table's log: which version each is of, which are still read, and what a commit says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgspec
+from isal import isal_zlib
+
+from smarthouse_api.lake.verified_files import FileSum
+
+LOG: Final = "_delta_log/"
+
+_LOG_FILE: Final = re.compile(r"_delta_log/(\d{20})\.(json|checkpoint\..*parquet)")
+
+
+def version_of(path: str) -> int:
+    """Return the version of a file of the log; -1 for any other file."""
+    found = _LOG_FILE.fullmatch(path)
+    return -1 if found is None else int(found[1])
+
+
+def newest_checkpoint(log: Iterable[str]) -> int:
+    """Return the version of the newest checkpoint among files of the log; -1 without one."""
+    return max((version_of(path) for path in log if not path.endswith(".json")), default=-1)
+
+
+def is_superfluous(path: str, checkpoint: int) -> bool:
+    """Tell whether a checkpoint of this version has replaced a file of the log."""
+    return version_of(path) < checkpoint or (version_of(path) == checkpoint and path.endswith(".json"))
+
+
+def note_commit(text: bytes, added: dict[str, int], removed: set[str]) -> FileSum:
+    """Read from a commit's file of the log which files it added, with their sizes, and which it removed; the file's own sum."""
+    for line in text.splitlines():
+        action: dict[str, Any] = msgspec.json.decode(line)
+        if (one := action.get("add")) is not None:
+            added[unquote(one["path"])] = one["size"]
+        elif (one := action.get("remove")) is not None:
+            removed.add(gone := unquote(one["path"]))
+            added.pop(gone, None)
+    return FileSum(len(text), isal_zlib.crc32(text))

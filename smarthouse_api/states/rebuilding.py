@@ -1,0 +1,232 @@
+"""Rebuilding: rows of states and statistics that left the lake are made again from the uploads that are kept raw.
+
+1. A damaged data file is set aside: its bytes become an object `damaged/...`, it leaves the table, and a repair of its place
+   begins. Exports go on without its rows, and say so.
+2. An operator may ask for days, or for everything. Then exports of these days wait until the repair is done.
+3. A row that is made twice is a repeat, which no reader counts. So each step may be done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import partial
+from itertools import chain
+from typing import Final
+
+import msgspec
+
+from backends.ports import Change, Document, Entry, StateStore, StoreUnfit
+from smarthouse_api.coordination.damage import Problem
+from smarthouse_api.coordination.leases import Lease, Leases
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.lake.data_files import DataFiles
+from smarthouse_api.lake.files import files_of
+from smarthouse_api.lake.repairs import Place, Repair, Repairs, month_end, new_id
+from smarthouse_api.lake.setting_aside import set_aside
+from smarthouse_api.states.homes import SPACE, Homes
+from smarthouse_api.states.homes_table import HomesTable
+from smarthouse_api.states.pending import Pending
+from smarthouse_api.states.rebuilt_places import may_hold, places_of_days, repair_of_file, within
+from smarthouse_api.states.rows import StateRows, StatesPart
+from smarthouse_api.states.statistics_table import StatisticsTable
+from smarthouse_api.states.table import StatesTable
+from smarthouse_api.states.uploads import REBUILDING, Uploads
+
+_LEASE: Final = "rebuild"
+_PATIENCE_SECONDS: Final = 10.0
+_AT_ONCE: Final = 500
+_MOST_COUNTED: Final = 1000
+_HELD: Final = "The lake is being made again for these days; repeat the request later"
+
+log = logging.getLogger(__name__)
+
+
+class Again(Pending, frozen=True):
+    """Queues a payload to be taken into the lake again. places: only its rows that lie there; none means all of them."""
+
+    places: tuple[Place, ...] = ()
+
+
+_again = msgspec.json.Decoder(Again).decode
+
+
+class Rebuilding:
+    """Finds damaged data files of the tables of homes, and has rows made again."""
+
+    def __init__(
+        self, state: StateStore, uploads: Uploads, homes: Homes, table: StatesTable, statistics: StatisticsTable, leases: Leases
+    ) -> None:
+        self._state, self._uploads, self._homes, self._leases = state, uploads, homes, leases
+        self._table, self._statistics = table, statistics
+        self.repairs = Repairs(state, "homes")
+
+    def plan(self, since: date | None, until: date | None) -> Repair:
+        """Plan to make the rows of some UTC days again, or all of them. Nothing is asked for yet."""
+        if since is None and until is None:
+            return Repair(new_id(), "everything, as was asked for", "remove", holds=True)
+        first, last = since or date.min, until or date.max
+        places = places_of_days(first, last, has_old=bool(self._table.outdated()))
+        since, until = first.replace(day=1), last if last == date.max else month_end(last)  # late rows lie by months
+        return Repair(new_id(), f"{first} to {last}, as was asked for", "remove", places, since, until, holds=True)
+
+    def ask(self, since: date | None, until: date | None) -> str:
+        """Have the chores do what `plan` says; returns the repair's id."""
+        repair = self.plan(since, until)
+        self.repairs.add(repair)
+        return repair.id
+
+    def at_risk(self) -> Iterator[Problem]:
+        """List the raw uploads that are damaged or missing, unless the lake cannot be read: it may hold the last copy of their
+        rows, which making it again would remove.
+        """
+        try:
+            there = [table for table in (self._table, self._statistics) if table.open() is not None]
+        except StoreUnfit:
+            return
+        for home in sorted(self._homes.known()) if there else ():
+            yield from self._uploads.healing.verify(home, 1)
+
+    def refuse_held(self, first: date, last: date) -> None:
+        """Raise `Unavailable` if rows of these days are held back until they are made again."""
+        if any(repair.holds for repair in self.repairs.touching(first, last)):
+            raise Unavailable(_HELD)
+
+    def unfinished(self) -> list[str]:
+        """List what is being made again, each in words."""
+        return [repair.what for repair, _ in self.repairs.all()]
+
+    def condition(self) -> str | None:
+        """Say in a line what is being made again; None for nothing."""
+        if not (found := self.unfinished()):
+            return None
+        waiting = len(self._uploads.again.read(limit=_MOST_COUNTED + 1))
+        count = f"more than {_MOST_COUNTED}" if waiting > _MOST_COUNTED else str(waiting)
+        return f"being made again from raw; uploads that wait: {count}: {'; '.join(found[:5])}"
+
+    def lacking(self, first: date) -> str | None:
+        """Say in a line which uploads gave no rows because they are damaged; None for none. first: of an export's days."""
+        return self._uploads.healing.lacking(first)
+
+    def is_to_remove(self, id_: str) -> bool:
+        """Tell whether a repair has not yet removed what it is to make again."""
+        return any(one.id == id_ and one.step == "remove" for one, _ in self.repairs.all())
+
+    def progress(self, id_: str) -> str | None:
+        """Say in a line how far a repair is; None once it is done."""
+        if (repair := next((one for one, _ in self.repairs.all() if one.id == id_), None)) is None:
+            return None
+        if repair.step == "wait":
+            return f"uploads that wait for the lake: {max(0, repair.last - self._rows().taken())}"
+        return "waiting until rows are removed" if repair.step == "remove" else "listing the uploads that are kept raw"
+
+    def look_at_all(self) -> None:
+        """Look at every data file, and set damaged ones aside."""
+        for table in (self._table, self._statistics):
+            if (snapshot := table.open()) is None:
+                continue
+            if faults := DataFiles(table.ledger, files_of(snapshot)).all_faults(anew=True):
+                self.set_aside(table, faults)
+
+    def set_aside(self, table: HomesTable, faults: Mapping[str, str]) -> None:
+        """Remove damaged files from a table, and have their rows made again. faults: what is wrong, by their paths."""
+        set_aside(table, faults, self.repairs, partial(repair_of_file, table.name))
+
+    def heal(self) -> None:
+        """Queue payloads that were damaged or missing, and are whole again."""
+        self._uploads.healing.look_again(self._leases)
+
+    def work(self, is_purging: Callable[[], bool]) -> bool:
+        """Do the next step of each repair. Returns whether any could be done: then there may be more to do at once."""
+        repairs = self.repairs.all()
+        if not repairs or (turn := self._leases.try_hold(_LEASE)) is None:
+            return False
+        is_done, to_queue = False, list[tuple[Repair, Document]]()
+        with turn:
+            # A damaged table must be removed before any of its rows can be.
+            for repair, document in sorted(repairs, key=lambda one: bool(one[0].places)):
+                if repair.step == "remove":
+                    if not self._removed(repair, is_purging):
+                        continue
+                    self.repairs.advance(repair, document, "queue")
+                elif repair.step == "queue":
+                    to_queue.append((repair, document))
+                elif self._rows().taken() < repair.last:
+                    continue
+                else:
+                    self.repairs.end(repair, document)
+                    log.info("the lake: made again: %s", repair.what)
+                is_done = True
+            if to_queue:
+                last = self._queued([repair for repair, _ in to_queue])
+                for repair, document in to_queue:
+                    self.repairs.advance(repair, document, "wait", last)
+        return is_done
+
+    def pending_rows(self) -> list[StateRows]:
+        """Give what the curator is to take in, if anything is."""
+        return [self._rows()] if self._uploads.again.read(limit=1) else []
+
+    def _rows(self) -> AgainRows:
+        return AgainRows(self._uploads, self._homes, self._table, self._statistics)
+
+    def _removed(self, repair: Repair, is_purging: Callable[[], bool]) -> bool:
+        if (lease := self._table.try_write()) is None:
+            return False
+        with lease:
+            if is_purging():
+                return False
+            for table in (self._table, self._statistics):
+                self._remove(table, repair, lease)
+        return True
+
+    def _remove(self, table: HomesTable, repair: Repair, lease: Lease) -> None:
+        if not repair.places:
+            table.break_readers(_PATIENCE_SECONDS)
+            lease.check()
+            table.remove()
+        elif places := [place for place in repair.places if place.table == table.name]:
+            lease.check()
+            table.delete(" OR ".join(place.predicate() for place in places))
+
+    def _queued(self, repairs: Sequence[Repair]) -> int:
+        """Queue the payloads that may have rows in a repair's places, each once; return the last sequence."""
+        is_all = any(not repair.places for repair in repairs)
+        appends = list[tuple[str, bytes]]()
+        for pending in self._uploads.kept():
+            wanted = [one.places for one in repairs if any(may_hold(place, pending) for place in one.places)]
+            if is_all or wanted:
+                places = () if is_all else tuple(chain.from_iterable(wanted))
+                again = Again(**msgspec.structs.asdict(pending), places=places)
+                appends.append((REBUILDING, msgspec.json.encode(again)))
+            if len(appends) >= _AT_ONCE:
+                self._state.commit(SPACE, Change(appends=tuple(appends)))
+                appends.clear()
+        if appends:
+            self._state.commit(SPACE, Change(appends=tuple(appends)))
+        return self._uploads.again.last()
+
+
+class AgainRows(StateRows):
+    """Makes rows of payloads that are taken into the lake again, for the curator.
+
+    The lake does not tell which of these it holds: it has other rows of the same payloads, and a state store that has lost its
+    last moments gives sequences anew. After a crash some rows are made twice, and are repeats.
+    """
+
+    def __init__(self, uploads: Uploads, homes: Homes, table: StatesTable, statistics: StatisticsTable) -> None:
+        super().__init__(uploads, homes, table, statistics)
+        self.queue, self.log = uploads.again, None
+
+    def rows(self, entries: Sequence[Entry], until: int) -> StatesPart:
+        part, groups = StatesPart([entry.sequence for entry in entries]), dict[tuple[Place, ...], list[Entry]]()
+        for entry in entries:
+            if entry.value:
+                groups.setdefault(_again(entry.value).places, []).append(entry)
+        for places, some in groups.items():
+            made = super().rows(some, until)
+            part.tables += [within(table, places, "states") for table in made.tables]
+            part.statistics += [within(table, places, "statistics") for table in made.statistics]
+            part.snapshot = made.snapshot or part.snapshot
+        return part

@@ -1,0 +1,261 @@
+"""Raw uploads that are damaged or missing: named, out of the way of the others, and healed by the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from smarthouse_api.house import House
+from smarthouse_api.states import kept_uploads
+from smarthouse_api.states.homes import SPACE
+from smarthouse_api.states.query import Filters
+from smarthouse_api.states.uploads import Answer, Upload
+from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, rows, state
+
+environment = on_pairs("embedded_pair", "production_pair")
+
+Damage = Callable[[House, str], None]
+
+
+def truncated(house: House, key: str) -> None:
+    house.objects.put(key, [house.objects.get(key)[:-7]])
+
+
+def emptied(house: House, key: str) -> None:
+    house.objects.put(key, [])
+
+
+def removed(house: House, key: str) -> None:
+    house.objects.delete([key])
+
+
+def swapped(house: House, key: str) -> None:
+    """Give it another upload's bytes, which could be decoded as well."""
+    house.objects.put(key, [body_of("foreign")])
+
+
+@pytest.fixture(params=[truncated, emptied, removed, swapped])
+def damage(request: pytest.FixtureRequest) -> Damage:
+    return request.param
+
+
+@pytest.fixture(params=["this format", "format 3"])
+def format_(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def body_of(value: str) -> bytes:
+    return payload(state(value=value, unit_of_measurement="W", device_class="power"))
+
+
+def sent(house: House, value: str, home: str = HOME, format_: str = "this format") -> Answer:
+    answer = house.states.uploads.receive(Upload(home, body_of(value)))
+    if format_ == "format 3":
+        as_format_3_kept_it(house, answer.receipt.id)
+    return answer
+
+
+def as_format_3_kept_it(house: House, id_: str) -> None:
+    """Rewrite what is stored of an upload in the form of format 3."""
+    (key,) = (info.key for info in house.objects.list("raw/") if id_ in info.key)
+    old = key.partition(".")[0]
+    house.objects.put(old, [house.objects.get(key)])
+    house.objects.delete([key])
+    for name, document in house.state.scan_all(SPACE, "upload/"):
+        receipt = json.loads(document.value)
+        if receipt["id"] == id_:
+            del receipt["object"], receipt["decoded_bytes"]
+            house.state.put(SPACE, name, json.dumps(receipt).encode())
+    queue = house.states.uploads.queue
+    for entry in queue.read():
+        if id_.encode() in entry.value:
+            changed = json.loads(entry.value) | {"object": old}
+            queue.move(queue.take_turn(), type(entry)(entry.sequence, json.dumps(changed).encode()))
+
+
+def raw_of(house: House, answer: Answer) -> str:
+    (key,) = (info.key for info in house.objects.list("raw/") if answer.receipt.id in info.key)
+    return key
+
+
+def values(house: House) -> list[str]:
+    export = house.states.exports.open(["json"], Filters(), metadata=False)
+    if export is None:
+        return []
+    try:
+        return sorted(row["state"] for row in rows(b"".join(export)))
+    finally:
+        export.close()
+
+
+def incomplete(house: House) -> str | None:
+    export = house.states.exports.open(["json"], Filters(), metadata=False)
+    assert export is not None
+    export.close()
+    return export.incomplete
+
+
+def warning(house: House) -> str:
+    return house.health()[0]["files"]
+
+
+def test_a_damaged_upload_costs_its_own_rows_and_is_named(
+    house: House, damage: Damage, format_: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.installation.settle()
+    answer = sent(house, "1", format_=format_)
+    sent(house, "2", OTHER_HOME)
+    key = raw_of(house, answer)
+    damage(house, key)
+    assert values(house) == ["2"]
+    assert house.states.uploads.pending() == []
+    _, home_key, *name = key.split("/")
+    assert [record.getMessage() for record in caplog.records if "/".join(["raw", *name]) in record.getMessage()]
+    assert HOME not in caplog.text
+    assert home_key not in caplog.text
+    told, failed = house.health()
+    assert ("damaged or missing: 1;" in told["files"], failed) == (True, False)
+
+
+@pytest.mark.parametrize("is_verified", [False, True])
+def test_an_export_says_that_it_lacks_the_rows_of_a_damaged_upload(house: House, damage: Damage, is_verified: bool) -> None:
+    house.installation.settle()
+    answer = sent(house, "1")
+    sent(house, "2", OTHER_HOME)
+    assert incomplete(house) is None
+    sent(house, "3")
+    assert incomplete(house) is None
+    damage(house, raw_of(house, answer))  # the lake has its rows
+    assert list(house.verifying.run(1, lambda *_: None)) or not is_verified
+    assert incomplete(house) is None
+    damaged = sent(house, "5")
+    damage(house, raw_of(house, damaged))
+    if is_verified:
+        assert list(house.verifying.run(1, lambda *_: None))
+    assert "are missing, because these are damaged" in str(incomplete(house))
+    assert not sent(house, "5").duplicate
+    assert incomplete(house) is None
+    assert values(house) == ["1", "2", "3", "5"]
+
+
+def test_the_same_bytes_sent_again_heal_it(house: House, damage: Damage, format_: str) -> None:
+    house.installation.settle()
+    answer = sent(house, "1", format_=format_)
+    damage(house, raw_of(house, answer))
+    assert values(house) == []
+    again = sent(house, "1")
+    assert (again.receipt, again.duplicate) == (answer.receipt, False)
+    assert warning(house) == "none is known"
+    assert values(house) == ["1"]
+    assert sent(house, "1").duplicate
+    assert house.objects.get(raw_of(house, answer)) == body_of("1")
+
+
+def test_damage_that_nobody_has_met_is_healed_too(house: House, damage: Damage, format_: str) -> None:
+    answer = sent(house, "1", format_=format_)
+    assert values(house) == ["1"]
+    damage(house, raw_of(house, answer))
+    assert not sent(house, "1").duplicate
+    assert values(house) == ["1"]
+    assert house.objects.get(raw_of(house, answer)) == body_of("1")
+
+
+def test_a_repeat_under_its_key_is_replayed_and_heals(house: House, damage: Damage) -> None:
+    upload = Upload(HOME, body_of("1"), None, "night 1")
+    answer = house.states.uploads.receive(upload)
+    damage(house, raw_of(house, answer))
+    again = house.states.uploads.receive(upload)
+    assert (again.receipt, again.replayed) == (answer.receipt, True)
+    assert values(house) == ["1"]
+
+
+def test_an_upload_whose_object_is_brought_back_is_queued_again(
+    house: House, damage: Damage, format_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_uploads, "_LOOK_SECONDS", 0.0)
+    house.installation.settle()
+    key = raw_of(house, sent(house, "1", format_=format_))
+    whole = house.objects.get(key)
+    damage(house, key)
+    assert values(house) == []
+    house.states.chores.heal()
+    assert warning(house) != "none is known"
+    house.objects.put(key, [whole])
+    house.states.chores.heal()
+    assert warning(house) == "none is known"
+    assert values(house) == ["1"]
+
+
+@pytest.mark.parametrize("how", ["sent again", "brought back"])
+def test_an_old_upload_that_is_missing_is_named_until_it_is_whole(
+    house: House, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_uploads, "_LOOK_SECONDS", 0.0)
+    house.installation.settle()
+    answer = sent(house, "1", format_="format 3")
+    assert values(house) == ["1"]
+    key = raw_of(house, answer)
+    house.objects.delete([key])
+    ((name, what),) = [(one.name, one.what) for one in house.verifying.run(1.0, lambda *_: None)]
+    assert answer.receipt.id in name
+    assert "is missing" in what
+    house.states.chores.heal()
+    assert warning(house) != "none is known"
+    if how == "sent again":
+        sent(house, "1")
+    else:
+        house.objects.put(key, [body_of("1")])
+        house.states.chores.heal()
+    assert warning(house) == "none is known"
+    assert values(house) == ["1"]
+
+
+def test_an_upload_that_stays_damaged_is_read_less_and_less_often(
+    house: House, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.installation.settle()
+    key, now, read = raw_of(house, sent(house, "1")), [1e6], list[str]()
+    damage(house, key)
+    assert values(house) == []
+    get = house.objects.get
+    monkeypatch.setattr(house.objects, "get", lambda name: (read.append(name), get(name))[1])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    for _ in range(180):  # minutes
+        now[0] += 60.5
+        house.states.chores.heal()
+    assert 7 <= read.count(key) <= 10
+    now[0] += 7200
+    held = house.leases.try_hold("damaged-uploads")
+    assert held is not None
+    read.clear()
+    house.states.chores.heal()
+    assert read == []
+    held.release()
+
+
+def test_forgetting_a_home_removes_the_notes_of_its_uploads(house: House, damage: Damage) -> None:
+    house.installation.settle()
+    damage(house, raw_of(house, sent(house, "1")))
+    assert values(house) == []
+    house.forgetting.forget(HOME)
+    assert warning(house) == "none is known"
+    assert list(house.objects.list("raw/")) == []
+
+
+def test_an_old_upload_under_a_coding_is_whole(house: House) -> None:
+    body = body_of("1")[2:-4]  # deflate without zlib's head, which only its coding tells
+    answer = house.states.uploads.receive(Upload(HOME, body, "deflate"))
+    as_format_3_kept_it(house, answer.receipt.id)
+    (kept,) = house.states.uploads.kept()
+    assert kept.encoding is None
+    read, found = house.states.uploads.read(kept)
+    assert (read.encoding, found) == ("deflate", body)
+
+
+def test_a_sum_is_of_the_bytes_alone(house: House) -> None:
+    answer: Any = sent(house, "1")
+    assert hashlib.sha256(body_of("1")).hexdigest() in raw_of(house, answer)
