@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 
 from config.settings import Settings
 from smarthouse_api.cli import collections, options, output
-from smarthouse_api.collections.model import Collection, Retention, define
+from smarthouse_api.collections.model import Collection, Extraction, Retention, define
 from smarthouse_api.house import House
-from tests.conftest import MEMORY, ROOT, Environment
+from tests.conftest import MEMORY, ROOT, Environment, begin
 
 SCHEMA = {"type": "object", "required": ["value"], "properties": {"value": {"type": "number"}}}
 Command = Callable[..., Result]
@@ -36,8 +36,9 @@ def shared_pair(request: pytest.FixtureRequest) -> Environment:
 def smarthouse(shared_pair: Environment, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs `smarthouse collections` in this process, on an installation of the test's own."""
     monkeypatch.setattr(
-        "smarthouse_api.serving.logs.log_to_stderr", lambda level: None
+        "smarthouse_api.serving.logs.log_to_stderr", lambda *_: None
     )  # to a stream that is gone after the command
+    begin(shared_pair)
 
     def run(*arguments: str, told: bytes = b"", **changes: str) -> Result:
         return CliRunner().invoke(collections.group, arguments, input=told, env={**shared_pair, **changes})
@@ -83,6 +84,7 @@ def shown(told: Result) -> dict[str, str]:
 
 def test_an_operator_runs_it_as_a_program(shared_pair: Environment, house: House) -> None:
     program = Path(sys.executable).with_name("smarthouse")
+    begin(shared_pair)
     command = [program, "collections", "create", "meter", "--entry-topic", "events"]
     told = subprocess.run(command, cwd=ROOT, env={**os.environ, **shared_pair}, capture_output=True, text=True, check=False)
     assert (told.returncode, told.stdout, told.stderr) == (0, "meter: made\n", "")
@@ -107,6 +109,16 @@ def test_create_makes_what_the_options_say(smarthouse: Command, house: House, sc
     assert one.retention == Retention(seconds=2 * 86400, bytes=64_000_000)
 
 
+def test_batch_events_are_taken_apart_until_they_are_not(smarthouse: Command, house: House) -> None:
+    smarthouse("create", "meter", "--entry-topic", "t", "--extraction", "events", "--extraction-dedup-key", "id")
+    assert house.collections.catalogue.find("meter").extraction == Extraction("events", "id")
+    assert "one record for each event in events, once by id for 7d" in smarthouse("show", "meter").stdout
+    assert smarthouse("update", "meter", "--extraction-dedup-key", "mid").exit_code == 2
+    smarthouse("update", "meter", "--no-extraction")
+    assert house.collections.catalogue.find("meter").extraction is None
+    assert "not taken apart" in smarthouse("show", "meter").stdout
+
+
 def test_a_collection_of_which_nothing_is_said_is_private_and_unchecked(smarthouse: Command, house: House) -> None:
     told = smarthouse("create", "meter")
     one = house.collections.catalogue.find("meter")
@@ -127,7 +139,7 @@ def test_a_name_that_is_taken_is_told(smarthouse: Command, house: House, name: s
     made(house, alias="alias")
     told = smarthouse("create", name)
     assert (told.exit_code, told.stdout) == (1, "")
-    assert "InUse" in told.stderr
+    assert "already has one of the names" in told.stderr
     assert [one.id for one in house.collections.catalogue.list()] == ["meter"]
 
 
@@ -160,7 +172,7 @@ def test_a_file_that_holds_no_object_is_a_usage_error(
 def test_a_schema_that_is_none_is_told(smarthouse: Command, house: House) -> None:
     told = smarthouse("create", "meter", "--schema", "-", told=b'{"type": "objct"}')
     assert (told.exit_code, told.stdout) == (1, "")
-    assert "Invalid" in told.stderr
+    assert "is not valid under any of the schemas" in told.stderr
     assert house.collections.catalogue.list() == []
 
 
@@ -249,7 +261,7 @@ def test_an_update_of_nothing_is_a_usage_error(smarthouse: Command, house: House
 def test_a_collection_that_is_not_there_is_told(smarthouse: Command, command: tuple[str, ...]) -> None:
     told = smarthouse(*command)
     assert (told.exit_code, told.stdout) == (1, "")
-    assert "NotFound" in told.stderr
+    assert "There is no such collection" in told.stderr
 
 
 # show, list
@@ -310,7 +322,7 @@ def test_a_list_in_json_is_an_object_for_each_line(smarthouse: Command, house: H
 def test_delete_takes_it_away_at_once_and_says_which_keys_name_it(smarthouse: Command, house: House) -> None:
     made(house)
     key, _ = house.access.create("Anna", datasources=["meter"])
-    told = smarthouse("delete", "meter")
+    told = smarthouse("delete", "meter", "--yes")
     assert told.exit_code == 0
     assert told.stdout.startswith("meter: deleted.")
     assert key.id in told.stderr
@@ -319,9 +331,17 @@ def test_delete_takes_it_away_at_once_and_says_which_keys_name_it(smarthouse: Co
 
 def test_delete_does_not_go_by_an_alias(smarthouse: Command, house: House) -> None:
     made(house, alias="m")
-    told = smarthouse("delete", "m")
+    told = smarthouse("delete", "m", "--yes")
     assert (told.exit_code, told.stdout) == (1, "")
     assert "m is the alias of meter" in told.stderr
+    assert house.collections.catalogue.get("meter") is not None
+
+
+def test_delete_asks_before_it_erases(smarthouse: Command, house: House) -> None:
+    made(house)
+    told = smarthouse("delete", "meter")
+    assert told.exit_code == 1
+    assert "The collection meter and all its records will be erased. Continue? [y/N]" in told.stdout
     assert house.collections.catalogue.get("meter") is not None
 
 
@@ -385,4 +405,4 @@ def test_a_record_that_is_not_set_aside_is_told(smarthouse: Command, house: Hous
     strict_with(house, {"value": "x"})
     told = smarthouse("failed", *command, told=b"{}")
     assert (told.exit_code, told.stdout) == (1, "")
-    assert "NotFound" in told.stderr
+    assert "There is no dead letter" in told.stderr

@@ -134,7 +134,7 @@ def test_whatever_the_content_type_the_body_is_json(
         (b'{"datasource_id": "\xff"}', "UTF-8"),
         (b'{"datasource_id": "67890", "data": [{"value": NaN}]}', "The body is not JSON"),
         (b'{"datasource_id": "67890", "data": [{"value": Infinity}]}', "The body is not JSON"),
-        (b'{"datasource_id": "67890", "data": [{"value": 1e999}]}', "The body is not JSON"),
+        (b'{"datasource_id": "67890", "data": [{"value": 1e999}]}', "a number is too large for JSON readers"),
         (b'{"datasource_id": "67890", "data": [{"value": "\\ud800"}]}', "The body is not JSON"),
         (b'{"datasource_id": "67890", "data": [{"value": ' + b"9" * 5000 + b"}]}", "The body is not JSON"),
         (b'{"datasource_id": "67890", "data": [{"value": ' + b"9" * 309 + b"}]}", "too large"),
@@ -156,7 +156,7 @@ def test_what_is_no_payload_is_refused_in_words(client: FlaskClient, headers: di
     answer = client.post(INSERT, data=body, headers=headers, content_type="application/json")
     assert answer.status_code == 400
     assert set(json_of(answer)) == {"error", "message"}
-    assert json_of(answer)["error"] == "INVALID_PAYLOAD"
+    assert json_of(answer)["error"] == "validation_error"
     assert words in json_of(answer)["message"]
 
 
@@ -191,7 +191,7 @@ def test_without_a_good_token_nobody_gets_in(client: FlaskClient, authorization:
     # The token is asked for before the body is looked at.
     answer = client.post(INSERT, data=b"no JSON", headers=headers)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
-    assert json_of(answer)["error"] == "UNAUTHORIZED"
+    assert json_of(answer)["error"] == "unauthorized"
 
 
 def test_a_revoked_token_is_worthless(client: FlaskClient) -> None:
@@ -207,13 +207,13 @@ def test_nobody_learns_which_data_sources_there_are(client: FlaskClient) -> None
         client.post(INSERT, json={"datasource_id": id_, "data": "not looked at"}, headers=headers) for id_ in (ID, "unknown")
     )
     assert (known.status_code, unknown.status_code) == (403, 403)
-    assert json_of(known)["error"] == "FORBIDDEN"
+    assert json_of(known)["error"] == "forbidden"
     assert known.data == unknown.data
 
 
 def test_whoever_could_make_a_data_source_learns_that_there_is_none(client: FlaskClient) -> None:
     answer = client.post(INSERT, json={"datasource_id": "unknown", "data": [{}]}, headers=operator(client))
-    assert (answer.status_code, json_of(answer)["error"]) == (404, "NOT_FOUND")
+    assert (answer.status_code, json_of(answer)["error"]) == (404, "not_found")
 
 
 def test_an_alias_and_a_datasets_grant_are_as_good(client: FlaskClient) -> None:
@@ -228,7 +228,7 @@ def test_in_strict_mode_what_breaks_the_schema_is_refused_and_none_is_stored(cli
     made(client, "strict", schema=SCHEMA, mode="strict")
     body = {"datasource_id": "strict", "data": [{"value": 1}, {"value": "much"}]}
     answer = client.post(INSERT, json=body, headers=bearer(client, **of("strict")))
-    assert (answer.status_code, json_of(answer)["error"]) == (422, "SCHEMA_MISMATCH")
+    assert (answer.status_code, json_of(answer)["error"]) == (422, "validation_error")
     assert "data[1]" in json_of(answer)["message"]
     assert stored(client, "strict") == []
 
@@ -257,7 +257,7 @@ def test_the_same_key_with_another_body_is_refused(client: FlaskClient, headers:
     keyed = {**headers, "Idempotency-Key": "one"}
     inserted(client, keyed, {"value": 1})
     answer = inserted(client, keyed, {"value": 2})
-    assert (answer.status_code, json_of(answer)["error"]) == (400, "IDEMPOTENCY_KEY_REUSED")
+    assert (answer.status_code, json_of(answer)["error"]) == (400, "idempotency_key_reused")
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
@@ -291,13 +291,8 @@ def test_what_passes_a_limit_is_refused(
     client = make_client(**limit)
     made(client, ID)
     answer = inserted(client, bearer(client, **of(ID)), *records)
-    assert (answer.status_code, json_of(answer)["error"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert (answer.status_code, json_of(answer)["error"]) == (413, "payload_too_large")
     assert stored(client, ID) == []
-
-
-def test_a_compressed_body_is_refused(client: FlaskClient, headers: dict[str, str]) -> None:
-    answer = client.post(INSERT, data=b"", headers={**headers, "Content-Encoding": "gzip"})
-    assert (answer.status_code, json_of(answer)["error"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 def test_who_asks_too_often_is_told_when_to_come_back(make_client: Callable[..., FlaskClient]) -> None:
@@ -306,7 +301,7 @@ def test_who_asks_too_often_is_told_when_to_come_back(make_client: Callable[...,
     headers = bearer(client, **of(ID))
     assert inserted(client, headers, {}).status_code == 200
     answer = inserted(client, headers, {})
-    assert (answer.status_code, json_of(answer)["error"]) == (429, "TOO_MANY_REQUESTS")
+    assert (answer.status_code, json_of(answer)["error"]) == (429, "too_many_requests")
     assert int(answer.headers["Retry-After"]) > 0
 
 
@@ -319,7 +314,7 @@ def test_an_outage_is_told_with_when_to_come_back(
 
     monkeypatch.setattr(house_of(client).state, "commit", fail)
     answer = inserted(client, headers, {})
-    assert (answer.status_code, json_of(answer)["error"]) == (503, "UNAVAILABLE")
+    assert (answer.status_code, json_of(answer)["error"]) == (503, "service_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
 
 
@@ -328,7 +323,7 @@ def test_a_fault_of_ours_is_told_in_the_dialect_and_tells_nothing(
 ) -> None:
     monkeypatch.setattr("blueprints.datasources.routes.request_key", lambda *_: 1 / 0)
     answer = inserted(client, headers, {})
-    assert (answer.status_code, json_of(answer)["error"]) == (500, "INTERNAL_ERROR")
+    assert (answer.status_code, json_of(answer)["error"]) == (500, "internal_server_error")
     assert "division" not in answer.text
 
 
@@ -407,6 +402,8 @@ def test_each_format_has_the_same_records(filled: FlaskClient, headers: dict[str
         ("text/csv", "text/csv"),
         ("text/csv, */*;q=0.1", "text/csv"),
         ("application/x-ndjson", "application/jsonl"),
+        ("application/x-jsonlines; charset=utf-8", "application/jsonl"),
+        ("application/json-lines, */*;q=0.1", "application/jsonl"),
         ("application/vnd.apache.parquet", "application/vnd.apache.parquet"),
         ("text/csv, application/json", "application/json"),
         ("text/html", "application/json"),
@@ -481,7 +478,7 @@ def test_pages_of_any_size_have_every_record_once(filled: FlaskClient, headers: 
 )
 def test_a_parameter_that_cannot_be_is_named(client: FlaskClient, headers: dict[str, str], query: str) -> None:
     answer = read(client, headers, f"?{query}")
-    assert (answer.status_code, json_of(answer)["error"]) == (400, "INVALID_PAYLOAD")
+    assert (answer.status_code, json_of(answer)["error"]) == (400, "validation_error")
     assert query.partition("=")[0] in json_of(answer)["message"]
 
 
@@ -537,3 +534,26 @@ def test_the_data_source_of_the_document_is_the_one_of_the_seed(client: FlaskCli
     spec = json_of(client.get("/restapi/datasource/openapi.json"))
     example = spec["paths"]["/restapi/datasource/insert"]["post"]["requestBody"]["content"]["application/json"]["example"]
     assert example == SEED
+
+
+# Paths that Madevo has, and this service has not
+
+
+@pytest.mark.parametrize(
+    "path", ["/restapi/login", "/restapi/refresh-token", "/restapi/assistant/query", "/restapi/datasource/x"]
+)
+def test_what_madevo_has_besides_is_a_404_in_its_words(client: FlaskClient, path: str) -> None:
+    answer = client.post(path, json={})
+    assert (answer.status_code, sorted(json_of(answer))) == (404, ["error", "message"])
+    assert json_of(answer)["error"] == "not_found"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/secure/datasource/insert", "/api/v1/secure/datasource", "/api/v1/secure/", "/api/v1/login", "/api/v1"]
+)
+def test_clients_of_madevos_newer_api_take_no_answer_for_a_success(client: FlaskClient, method: str, path: str) -> None:
+    answer = client.open(path, method=method, headers={"Authorization": "Bearer token"}, json={})
+    told = json_of(answer)
+    assert (answer.status_code, told["error"], sorted(told)) == (404, True, ["error", "message"])
+    assert "POST /restapi/datasource/insert" in told["message"]

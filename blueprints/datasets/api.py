@@ -31,21 +31,22 @@ route = partial(path_segments.route, blueprint)
 """Route a view of this API."""
 
 
-def refuses(*statuses: int, security: Any = BEARER, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Document the statuses of a view's refusals: these, and those of every view here."""
-    of_bodies = (413, 415) if "requestBody" in described else ()
-    return problems(blueprint, *sorted({400, 401, 403, 429, 500, 503, *of_bodies, *statuses}), **described, security=security)
+def refuses(
+    operation_id: str, *statuses: int, security: Any = BEARER, **described: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Document a view's name in clients, whether it needs a key, and which refusals are its own."""
+    return problems(blueprint, operation_id, *statuses, **described, security=security)
 
 
 def answers(
-    result: type[Schema], *statuses: int, repeatable: bool = False, **described: Any
+    operation_id: str, result: type[Schema], *statuses: int, repeatable: bool = False, **described: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Document a view: its result in the envelope, and the statuses of its refusals as in `refuses`.
+    """Document a view: its name and its refusals as in `refuses`, and its result in the envelope.
 
     A repeatable view recognises a repeated request by its `Idempotency-Key`.
     """
     keyed = {"parameters": [IDEMPOTENCY_KEY]} if repeatable else {}
-    refusing = refuses(*statuses, **keyed, **described)
+    refusing = refuses(operation_id, *statuses, **keyed, **described)
     answering = blueprint.response(200, in_envelope(result), headers=REPLAYED_HEADERS if repeatable else None)
     return lambda view: answering(refusing(view))
 

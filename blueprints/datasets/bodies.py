@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-from flask import request
-from werkzeug.exceptions import UnsupportedMediaType
 
 from blueprints import envelope
-from blueprints.bodies import plain_body, read_json, read_records
+from blueprints.bodies import read_json, read_records
 from blueprints.datasets.validation import Shape, fault_of, fault_of_event
 from smarthouse_api.collections.fast_path import UniformReader
 from smarthouse_api.errors import Invalid
@@ -39,16 +37,6 @@ def request_in(body: bytes, shape: Shape) -> dict[str, Any]:
     if (fault := fault_of(sent, shape)) is not None:
         raise Invalid(fault)
     return dict(sent.get("request", {}))
-
-
-def data_body() -> bytes:
-    """Read the body of a request that brings data, as it came. Raises `UnsupportedMediaType`.
-
-    Any web page can make its visitors' browsers send a body of another type than JSON, and an open dataset asks for no key.
-    """
-    if "Origin" in request.headers and not request.is_json:
-        raise UnsupportedMediaType("A web page must send this with `Content-Type: application/json`")
-    return plain_body()
 
 
 def data_of(body: bytes) -> tuple[Any, str]:

@@ -7,10 +7,11 @@ from typing import Any
 from flask import Response
 
 from blueprints import envelope
+from blueprints.bodies import text_body
 from blueprints.current_request import house
 from blueprints.datasets import schemas
 from blueprints.datasets.api import answers, blueprint, readable, refuses, route, sender, writable
-from blueprints.datasets.bodies import data_body, data_of
+from blueprints.datasets.bodies import data_of
 from blueprints.datasets.openapi import DATASET_ID, EVENT_BODY, READ
 from blueprints.idempotency import replayed_header, request_key
 from blueprints.openapi import OPTIONAL_BEARER
@@ -22,27 +23,30 @@ DONE = {"message": "Data ingested successfully"}
 
 
 @route("/data/in/<segment:dataset_id>", methods=["POST"], parameters=[DATASET_ID])
-@answers(schemas.IngestedSchema, 404, requestBody=EVENT_BODY, repeatable=True, security=OPTIONAL_BEARER)
+@answers("dataIn", schemas.IngestedSchema, requestBody=EVENT_BODY, repeatable=True, security=OPTIONAL_BEARER)
 def data_in(dataset_id: str) -> Response:
     """Send data to a dataset: one record, or a batch that is stored whole or not at all.
 
     Records that the dataset's schema refuses become dead letters. The answer is the same.
     """
-    body = data_body()
+    body = text_body()
     data, message_id = data_of(body)
     collection, owner_id = writable(dataset_id)
     # As in Obsrv, nothing is done well with nothing.
     if data == []:
         return envelope.response(DONE)
-    records = data if isinstance(data, list) else [data]
+    is_list = isinstance(data, list)
+    records = data if is_list else [data]
     repeat = request_key(owner_id or sender(), body)
-    accepted = house().collections.accepting.accept(collection, records, message_id=message_id, request_key=repeat)
+    accepted = house().collections.accepting.accept(
+        collection, records, message_id=message_id, is_list=is_list, request_key=repeat
+    )
     return envelope.response(DONE, replayed_header(accepted.replayed), id_=accepted.id, at=accepted.at)
 
 
 @route("/data/out/<segment:dataset_id>", parameters=[DATASET_ID])
 @blueprint.arguments(schemas.OutSchema(), location="query", error_status_code=400)
-@answers(schemas.EventsSchema, 404, security=OPTIONAL_BEARER)
+@answers("dataOut", schemas.EventPageSchema, security=OPTIONAL_BEARER)
 def data_out(query: dict[str, Any], dataset_id: str) -> Response:
     """Consume the events of a dataset in order, from any position.
 
@@ -57,7 +61,7 @@ def data_out(query: dict[str, Any], dataset_id: str) -> Response:
 @route("/datasets/records/<segment:dataset_id>", parameters=[DATASET_ID])
 @blueprint.arguments(RecordsSchema(), location="query", error_status_code=400)
 @blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
-@refuses(404, security=OPTIONAL_BEARER)
+@refuses("readDatasetRecords", security=OPTIONAL_BEARER)
 def records(query: dict[str, Any], dataset_id: str) -> Response:
     """Read records back, in the order of their arrival.
 

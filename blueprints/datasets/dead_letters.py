@@ -8,7 +8,7 @@ from flask import Response
 from flask.views import MethodView
 
 from blueprints import envelope
-from blueprints.bodies import plain_body
+from blueprints.bodies import text_body
 from blueprints.current_request import house
 from blueprints.datasets import schemas
 from blueprints.datasets.api import answers, blueprint, granted, route
@@ -22,7 +22,7 @@ from smarthouse_api.collections.dead_letters import DeadLetter
 
 @route("/datasets/failed/<segment:dataset_id>", parameters=[DATASET_ID])
 @blueprint.arguments(schemas.DeadLettersQuerySchema(), location="query", error_status_code=400)
-@answers(schemas.FailedPageSchema, 404)
+@answers("listDeadLetters", schemas.DeadLetterPageSchema)
 def failed(query: dict[str, Any], dataset_id: str) -> Response:
     """List dead letters: records that the dataset's schema refused, the oldest first."""
     some = house().collections.dead_letters.list(granted(dataset_id)[0], **query)
@@ -32,14 +32,14 @@ def failed(query: dict[str, Any], dataset_id: str) -> Response:
 
 @route("/datasets/failed/<segment:dataset_id>/<segment:record_id>", parameters=[DATASET_ID, RECORD_ID])
 class Failed(MethodView):
-    @answers(schemas.FailedSchema, 404, requestBody=FIX_BODY)
+    @answers("fixDeadLetter", schemas.DeadLetterSchema, requestBody=FIX_BODY)
     def put(self, dataset_id: str, record_id: str) -> Response:
         """Replace a dead letter by a corrected record; a replay then stores it."""
         collection, _ = granted(dataset_id)
-        record = request_in(plain_body(), FIX)["record"]
+        record = request_in(text_body(), FIX)["record"]
         return envelope.response(_told(house().collections.dead_letters.fix(collection, record_id, record)))
 
-    @answers(schemas.DiscardedSchema, 404)
+    @answers("discardDeadLetter", schemas.DiscardedSchema)
     def delete(self, dataset_id: str, record_id: str) -> Response:
         """Discard a dead letter."""
         house().collections.dead_letters.discard(granted(dataset_id)[0], record_id)
@@ -47,11 +47,11 @@ class Failed(MethodView):
 
 
 @route("/datasets/replay/<segment:dataset_id>", methods=["POST"], parameters=[DATASET_ID])
-@answers(schemas.ReplayedSchema, 404, requestBody=REPLAY_BODY, repeatable=True)
+@answers("replayDeadLetters", schemas.ReplayedSchema, requestBody=REPLAY_BODY, repeatable=True)
 def replay_failed(dataset_id: str) -> Response:
     """Replay dead letters: store those that now pass the schema; the others stay."""
     collection, owner_id = granted(dataset_id)
-    body = plain_body()
+    body = text_body()
     which = request_in(body, REPLAY)
     done = house().collections.dead_letters.replay(
         collection, which.get("ids"), after=which.get("after", ""), request_key=request_key(owner_id, body)

@@ -6,7 +6,7 @@ from typing import Any
 
 from blueprints.datasets.body_schemas import ALIAS, CREATE, FIX, LIST, REPLAY, UPDATE
 from blueprints.datasets.validation import LONGEST_MSGID, Shape
-from blueprints.openapi import json_body, path_parameter
+from blueprints.openapi import FREE_OBJECT, json_body, path_parameter
 from blueprints.records import RECORDS, documented_content
 
 _MSGID = "e180ecac-8f41-4f21-9a21-0b3a1a368917"
@@ -36,8 +36,8 @@ EVENT_BODY = json_body(
                 "properties": {"msgid": _MSGID_SHAPE},
             },
             "data": {
-                "description": "A record, or a batch of them",
-                "oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}],
+                "description": "A record, or an array of records; or batch events, if the dataset takes them apart",
+                "oneOf": [FREE_OBJECT, {"type": "array", "items": FREE_OBJECT}],
             },
         },
     },

@@ -85,7 +85,7 @@ class IngestedSchema(Schema):
     message = fields.String(metadata={"example": "Data ingested successfully"})
 
 
-class EventSchema(Schema):
+class TopicEventSchema(Schema):
     """Describes a record in the entry topic."""
 
     position = fields.String(metadata={"example": _POSITION})
@@ -95,10 +95,10 @@ class EventSchema(Schema):
     fault = fields.String(metadata={"description": "Why the record fails the schema; absent if it passes"})
 
 
-class EventsSchema(Schema):
+class EventPageSchema(Schema):
     """Gives a consumer the events after its position, and the position to go on from."""
 
-    events = fields.List(fields.Nested(EventSchema))
+    events = fields.List(fields.Nested(TopicEventSchema))
     next = fields.String(metadata={"description": "The `after` of the next request", "example": _POSITION})
     first = fields.String(
         metadata={"description": "Position of the oldest event that the topic keeps, or of the next one", "example": _POSITION}
@@ -108,7 +108,7 @@ class EventsSchema(Schema):
     )
 
 
-class FailedSchema(Schema):
+class DeadLetterSchema(Schema):
     """Describes a dead letter: a record that the schema refused."""
 
     id = fields.String(metadata={"example": "0006189c2b1d4e00-9a44ac5b-000000"})
@@ -118,10 +118,10 @@ class FailedSchema(Schema):
     record = fields.Dict(metadata={"example": {"ets": 1668591949682}})
 
 
-class FailedPageSchema(Schema):
+class DeadLetterPageSchema(Schema):
     """Lists a page of dead letters."""
 
-    records = fields.List(fields.Nested(FailedSchema))
+    records = fields.List(fields.Nested(DeadLetterSchema))
     next = fields.String(allow_none=True, metadata={"description": "The next `after`; null at the end"})
 
 
@@ -150,7 +150,7 @@ class _Changed(Schema):
         metadata={"description": "Changes with each change of the dataset", "example": "1713442037275000"}
     )
     warnings = fields.List(
-        fields.String(), metadata={"description": "Members of the request that were not used; absent if none"}
+        fields.String(), metadata={"description": "Parts of the request that are kept but not used; absent if none"}
     )
 
 
@@ -187,7 +187,13 @@ class DatasetSchema(Schema):
     data_schema = fields.Dict(allow_none=True)
     validation_config = fields.Dict(metadata={"example": {"validate": True, "mode": "Strict"}})
     dedup_config = fields.Dict(metadata={"example": {"drop_duplicates": False, "dedup_key": None, "dedup_period": 604800}})
+    extraction_config = fields.Dict(metadata={"example": {"is_batch_event": False}})
     dataset_config = fields.Dict(metadata={"example": {"keys_config": {"timestamp_key": "ets"}, "entry_topic": "example"}})
+    denorm_config = fields.Dict(metadata={"example": {"denorm_fields": []}})
+    transformations_config = fields.List(fields.Dict())
+    connectors_config = fields.List(fields.Dict())
+    sample_data = fields.Dict()
+    client_state = fields.Dict()
     router_config = fields.Dict(metadata={"example": {"topic": "example"}})
     entry_topic = fields.String(allow_none=True)
     mode = fields.String(metadata={"enum": list(MODES)})
@@ -199,11 +205,13 @@ class DatasetSchema(Schema):
         allow_none=True,
         metadata={"description": "Name of the Redis Stream that consumer groups can read; null on other stores"},
     )
+    created_by = fields.String(metadata={"example": "SYSTEM"})
+    updated_by = fields.String(metadata={"example": "SYSTEM"})
     created_date = fields.String(metadata=TIME)
     updated_date = fields.String(metadata=TIME)
 
 
-class DatasetsSchema(Schema):
+class DatasetListSchema(Schema):
     """Lists the datasets that pass the filters of a request."""
 
     data = fields.List(fields.Nested(DatasetSchema))

@@ -1,20 +1,9 @@
-"""Translate Obsrv's words for a dataset into a collection's definition, and back."""
+"""Translate Obsrv's words for a dataset into a collection's definition."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from operator import attrgetter
-from typing import Any, Final
-
-from blueprints.current_request import house
-from blueprints.datasets.body_schemas import USED
-from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, Collection
-
-Members = dict[str, Any]
-
-_ORDERS: Final = {"created_date": "created_at", "updated_date": "updated_at", "name": "name", "dataset_id": "id"}
-"""What the names in `body_schemas.SORTED_BY` are here."""
+from blueprints.datasets.kept import Members, kept_of, unused_in
+from smarthouse_api.collections.model import DEDUP_SECONDS, MESSAGE_ID, OFF, STRICT, Collection
 
 
 def members_of(request: Members, before: Collection | None = None) -> Members:
@@ -24,15 +13,20 @@ def members_of(request: Members, before: Collection | None = None) -> Members:
     """
     dataset, router = request.get("dataset_config", {}), request.get("router_config", {})
     keys = dataset.get("keys_config", {})
-    if not router.get("topic"):
-        router = {}  # Obsrv's own default for it is an empty text
+    if router.get("topic") == "":
+        router = {}  # Obsrv's own default for it
     given: Members = {
-        **{name: request[name] for name in ("name", "alias", "requires_token", "public", "retention") if name in request},
+        **{name: request[name] for name in ("name", "alias", "requires_token", "public") if name in request},
+        **({"retention": request["retention"] or {}} if "retention" in request else {}),
         **_first("timestamp_field", (request, "timestamp_field"), (keys, "timestamp_key"), (dataset, "timestamp_key")),
         **_deduplication(request, before),
+        **_extraction(request),
         **_first("entry_topic", (request, "entry_topic"), (dataset, "entry_topic"), (router, "topic")),
         **_schema(request, before),
     }
+    kept = kept_of(request, None if before is None else before.kept)
+    if kept != (before.kept if before else {}):
+        given["kept"] = kept
     if before is None:
         # As with Obsrv, whose requests name no topic, and whose datasets are validated unless they say otherwise.
         given = {"id": request["dataset_id"], "entry_topic": request["dataset_id"], **given}
@@ -43,10 +37,13 @@ def members_of(request: Members, before: Collection | None = None) -> Members:
 
 
 def warnings_of(request: Members) -> Members:
-    """Name the members of a request that are not used here, as the member `warnings` of the answer; empty if there are none."""
-    told = [f"{name} is not used here" for name in request if name not in (*USED, "dataset_id", "version_key", "type")]
-    if "drop_duplicates" in request.get("dedup_config", {}) and "extraction_config" in request:
+    """Name what of a request is not used here, as the member `warnings` of the answer; empty if there is nothing."""
+    told = [f"{name} is kept, but not used here" for name in unused_in(request)]
+    if "drop_duplicates" in request.get("dedup_config", {}) and "dedup_config" in _single(request):
         told.append("extraction_config.dedup_config is not used beside dedup_config")
+    extraction = request.get("extraction_config", {})
+    if extraction.get("is_batch_event") and extraction.get("extraction_key") == "":
+        told.append("extraction_config.extraction_key is empty; `events` holds the events of a batch")
     if _misplaced(request.get("data_schema")):
         told.append("data_schema.properties.required is no schema; it was left out")
     return {"warnings": told} if told else {}
@@ -57,10 +54,24 @@ def _first(member: str, *places: tuple[Members, str]) -> Members:
     return next(({member: place[name] or None} for place, name in places if name in place), {})
 
 
+def _extraction(request: Members) -> Members:
+    """Say how batch events are taken apart. Obsrv's pipeline has the default keys."""
+    if "extraction_config" not in request:
+        return {}
+    config = request["extraction_config"]
+    if not config.get("is_batch_event"):
+        return {"extraction": None}
+    dedup = config.get("dedup_config", {})
+    key = (dedup.get("dedup_key") or config.get("batch_id") or "id") if dedup.get("drop_duplicates") else None
+    extraction = {"key": config.get("extraction_key") or "events", "dedup_key": MESSAGE_ID if key == "msgid" else key}
+    period = {"dedup_seconds": float(dedup["dedup_period"])} if dedup.get("dedup_period") else {}
+    return {"extraction": extraction | period}
+
+
 def _deduplication(request: Members, before: Collection | None) -> Members:
     config = request.get("dedup_config", {})
-    extraction = request.get("extraction_config", {}).get("dedup_config", {})
-    period = {"dedup_seconds": config["dedup_period"]} if config.get("dedup_period") else {}
+    extraction = _single(request).get("dedup_config", {})
+    period = {"dedup_seconds": config["dedup_period"] or DEDUP_SECONDS} if "dedup_period" in config else {}
     if "drop_duplicates" in config:
         return {"dedup_key": _key(request, config, before) if config["drop_duplicates"] else None, **period}
     if "drop_duplicates" in extraction:
@@ -68,8 +79,16 @@ def _deduplication(request: Members, before: Collection | None) -> Members:
     return period
 
 
+def _single(request: Members) -> Members:
+    """The `extraction_config` of a request for a dataset without batch events; empty for one with them."""
+    config: Members = request.get("extraction_config", {})
+    return {} if config.get("is_batch_event") else config
+
+
 def _key(request: Members, config: Members, before: Collection | None) -> str:
-    key = config.get("dedup_key", MESSAGE_ID)
+    key = config.get("dedup_key")
+    if key is None:
+        return MESSAGE_ID
     properties = (request.get("data_schema", before and before.schema) or {}).get("properties")
     is_member = isinstance(properties, dict) and "msgid" in properties
     # Obsrv puts the request's beside each record under this name.
@@ -101,66 +120,3 @@ def _mended(schema: Members | None) -> Members | None:
 def _misplaced(schema: Members | None) -> bool:
     properties = (schema or {}).get("properties")
     return isinstance(properties, dict) and isinstance(properties.get("required"), list)
-
-
-def dataset_object(one: Collection) -> Members:
-    """Describe a dataset as Obsrv does, with the members that go beyond Obsrv.
-
-    `stream` is the Redis stream that its topic can be read from; null elsewhere.
-    """
-    return {
-        "id": one.id,
-        "dataset_id": one.id,
-        "name": one.name,
-        "alias": one.alias,
-        "type": "event",
-        "status": "Live",
-        "tags": [],
-        "version": 1,
-        "api_version": "v2",
-        "version_key": version_key(one),
-        "data_schema": one.schema,
-        "validation_config": {"validate": one.mode != OFF, "mode": "Strict"},
-        "dedup_config": {
-            "drop_duplicates": one.dedup_key is not None,
-            "dedup_key": one.dedup_key,
-            "dedup_period": int(one.dedup_seconds) if one.dedup_seconds.is_integer() else one.dedup_seconds,
-        },
-        "dataset_config": {"keys_config": {"timestamp_key": one.timestamp_field or ""}, "entry_topic": one.entry_topic},
-        "router_config": {"topic": one.entry_topic or ""},
-        "entry_topic": one.entry_topic,
-        "mode": one.mode,
-        "timestamp_field": one.timestamp_field,
-        "requires_token": one.requires_token,
-        "public": one.public,
-        "retention": {"seconds": one.retention.seconds, "bytes": one.retention.bytes},
-        "stream": house().collections.topic.stream_name(one),
-        "created_date": one.created_at.isoformat(timespec="milliseconds"),
-        "updated_date": one.updated_at.isoformat(timespec="milliseconds"),
-    }
-
-
-def version_key(one: Collection) -> str:
-    """Return the key that changes with every change of the dataset."""
-    return str(microseconds(one.updated_at))
-
-
-def chosen(some: Iterable[Collection], request: Members) -> list[Collection]:
-    """Filter, sort and cut the datasets as a list request asks."""
-    filters = {name: {*one} if isinstance(one, list) else {one} for name, one in request.get("filters", {}).items()}
-    passing = [one for one in some if all(_facts(one)[name] & wanted for name, wanted in filters.items())]
-    for by in reversed(request.get("sortBy", [])):
-        name = _ORDERS[by.get("field") or by.get("column") or "dataset_id"]
-        passing.sort(key=attrgetter(name), reverse=by["order"] == "desc")
-    offset, limit = request.get("offset", 0), request.get("limit")
-    return passing[offset : None if limit is None else offset + limit]
-
-
-def _facts(one: Collection) -> dict[str, set[str | None]]:
-    return {
-        "status": {"Live"},
-        "type": {"event", "dataset"},
-        "dataset_id": {one.id},
-        "alias": {one.alias},
-        "name": {one.name},
-    }

@@ -91,14 +91,26 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def _fault_of_object(value: dict[str, Any], shape: Shape, where: str) -> str | None:
+    shape = {**shape, **shape.get("x-rules", {})}
     for name in shape.get("required", ()):
         if name not in value:
             return f"{where}required should have required property '{name}'"
+    if len(value) < (least := shape.get("minProperties", 0)):
+        return f"{where}minProperties should NOT have fewer than {least} properties"
     properties: dict[str, Shape] = shape.get("properties", {})
     if shape.get("additionalProperties") is False and value.keys() - properties.keys():
         return f"{where}additionalProperties should NOT have additional properties"
     faults = (_fault(value[name], rule, f"{where}properties/{name}/") for name, rule in properties.items() if name in value)
-    return next(filter(None, faults), None)
+    return next(filter(None, faults), None) or _fault_of_condition(value, shape, where)
+
+
+def _fault_of_condition(value: dict[str, Any], shape: Shape, where: str) -> str | None:
+    for name, needed in shape.get("x-when", {}).items():
+        if value.get(name) is True and (fault := _fault_of_object(value, {"required": needed}, f"{where}then/")):
+            return fault
+    if "x-upsert" in shape and value["action"] == "upsert":
+        return _fault_of_object(value["value"], {"required": shape["x-upsert"]}, f"{where}then/properties/value/")
+    return None
 
 
 def _fault_of_value(value: Any, shape: Shape, where: str) -> str | None:

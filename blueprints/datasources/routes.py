@@ -9,7 +9,7 @@ import msgspec
 from flask import Response
 from flask_smorest import Blueprint
 
-from blueprints.bodies import plain_body, read_records
+from blueprints.bodies import read_records, text_body
 from blueprints.current_request import authenticate, count_request, granted, house, readable
 from blueprints.datasources.schemas import BODY, DATASOURCE_ID, READ, InsertedSchema
 from blueprints.dialects import problems
@@ -47,7 +47,8 @@ blueprint.before_request(refuse_unknown)
 @blueprint.response(200, InsertedSchema, headers=REPLAYED_HEADERS)
 @problems(
     blueprint,
-    *(400, 401, 403, 404, 413, 415, 422, 429, 500, 503),
+    "insertRecords",
+    *(404, 422),
     parameters=[IDEMPOTENCY_KEY],
     requestBody=BODY,
     security=BEARER,
@@ -55,7 +56,7 @@ blueprint.before_request(refuse_unknown)
 def insert() -> Response:
     """Insert records into a data source: all of them are stored durably, or none."""
     principal = authenticate()
-    body = plain_body()
+    body = text_body()
     given = _object(body)
     collection = granted(principal, _id(given), _unknown)
     accepted = house().collections.accepting.accept(
@@ -70,7 +71,7 @@ def insert() -> Response:
 @route(blueprint, "/<segment:datasource_id>/records", parameters=[DATASOURCE_ID])
 @blueprint.arguments(RecordsSchema(), location="query", error_status_code=400)
 @blueprint.doc(responses={"200": {"description": "The records", "content": READ, "headers": HEADERS}})
-@problems(blueprint, 400, 401, 403, 404, 429, 500, 503, security=OPTIONAL_BEARER)
+@problems(blueprint, "readRecords", security=OPTIONAL_BEARER)
 def records(query: dict[str, Any], datasource_id: str) -> Response:
     """Read records back, in the order of their arrival.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields
 
-from blueprints.openapi import json_body, path_parameter
+from blueprints.openapi import FREE_OBJECT, json_body, path_parameter
 from blueprints.records import RECORDS, documented_content
 
 DATASOURCE_ID = path_parameter("datasource_id", "Id or alias of the data source", "67890")
@@ -20,7 +20,7 @@ BODY = {
             "required": ["datasource_id", "data"],
             "properties": {
                 "datasource_id": {"type": "string", "minLength": 1, "description": "Id or alias of the data source"},
-                "data": {"type": "array", "minItems": 1, "items": {"type": "object"}, "description": "The records"},
+                "data": {"type": "array", "minItems": 1, "items": FREE_OBJECT, "description": "The records"},
             },
         },
         {"datasource_id": "67890", "data": [{"timestamp": "2025-01-01T12:00:00Z", "metric": "temperature", "value": 22.5}]},

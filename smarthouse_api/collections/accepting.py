@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,25 +10,26 @@ from uuid import uuid4
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, StateStore
+from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.collections.catalogue import BORN, look_for
-from smarthouse_api.collections.dead_letters import DeadLetters
-from smarthouse_api.collections.deduplication import NewRecords, find_new
+from smarthouse_api.collections.dead_letters import DeadLetters, Refused
+from smarthouse_api.collections.deduplication import find_new, find_new_batches
+from smarthouse_api.collections.extraction import Batch, Extracted, extract
 from smarthouse_api.collections.fast_path import UniformRecords
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection, TopicEntry, entries
 from smarthouse_api.collections.record_times import are_clear, normalized
 from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.collections.uniformity import uniformity
+from smarthouse_api.collections.warning_texts import kind_of
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
+from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Invalid, TooLarge, Unprocessable
 
 _TOLD: Final = 3
 _DOCUMENTS: Final = 10_000
 """Limits the documents of one commit: the state store does it in one step, and answers nobody meanwhile."""
-
-_KINDS: Final = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a text", list: "an array"}
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -54,11 +55,14 @@ _REPLY: Final = pair_of(Accepted)
 class _Acceptance:
     """Holds a request while its records are checked and stored.
 
+    batches: its records may come in batches that were stored before. failed: batch events that cannot be taken apart, and why.
     faults: by index in `records`. has_failed: a commit failed, so records of the request may be stored already.
     """
 
     collection: Collection
     records: list[Any]
+    batches: Sequence[Batch]
+    failed: Sequence[tuple[dict[str, Any], str]]
     message_id: str | None
     request_key: RequestKey | None
     faults: dict[int, str] = field(default_factory=dict)
@@ -69,8 +73,11 @@ class _Acceptance:
 class Accepting:
     """Checks the records of requests, and stores each request in one commit: records, dead letters, marks and answer."""
 
-    def __init__(self, state: StateStore, replies: Replies, dead_letters: DeadLetters, settings: CollectionSettings) -> None:
+    def __init__(
+        self, state: StateStore, replies: Replies, dead_letters: DeadLetters, room: Room, settings: CollectionSettings
+    ) -> None:
         self._state, self._replies, self._dead_letters, self._settings = state, replies, dead_letters, settings
+        self._room = room
 
     def accept(
         self,
@@ -78,20 +85,29 @@ class Accepting:
         records: list[Any],
         *,
         message_id: str | None = None,
+        is_list: bool = True,
         refuse_faulty: bool = False,
         request_key: RequestKey | None = None,
     ) -> Accepted:
         """Store the records, all or none; they are durable once this returns.
 
-        records: dicts, or `UniformRecords`. message_id: `params.msgid`, for deduplication by it. refuse_faulty: True for a data
-        source. It converts times to UTC, warns of faults, and in strict mode refuses records that fail the schema. In a dataset
-        such records become dead letters.
+        records: dicts, or `UniformRecords`. message_id: `params.msgid`, for deduplication by it. is_list: they came in an
+        array. refuse_faulty: True for a data source. It converts times to UTC, warns of faults, and in strict mode refuses
+        records that fail the schema. In a dataset such records become dead letters, and batch events are taken apart.
 
-        Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile).
+        Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile), `NoRoom`.
         """
-        self._check_count(collection, len(records))
-        asked = _Acceptance(collection, records, message_id, request_key)
-        if not (isinstance(records, UniformRecords) and _stay_as_they_are(records, collection, refuse_faulty)):
+        self._room.check()
+        if not records:
+            raise Invalid("data: there is no record; send at least one")
+        if refuse_faulty or collection.extraction is None:
+            extracted = Extracted(records)
+        else:
+            extracted = extract(collection.extraction, records, message_id, is_list=is_list)
+        records = extracted.records
+        self._check_count(collection, extracted)
+        asked = _Acceptance(collection, records, extracted.batches, extracted.failed, message_id, request_key)
+        if records and not (isinstance(records, UniformRecords) and _stay_as_they_are(records, collection, refuse_faulty)):
             self._look_into(asked, refuse_faulty)
         return until_settled(lambda: self._try(asked), "collection")
 
@@ -107,14 +123,15 @@ class Accepting:
             if refuse_faulty:
                 self._tell_faults(asked)
 
-    def _check_count(self, collection: Collection, count: int) -> None:
-        if not count:
-            raise Invalid("data: there is no record; send at least one")
-        most = self._settings.records
+    def _check_count(self, collection: Collection, extracted: Extracted) -> None:
+        most, count = self._settings.records, len(extracted.records)
         if _marks_each(collection) or (collection.mode == STRICT and collection.schema is not None):
             most = min(most, _DOCUMENTS)  # each may be a document of its own
         if count > most:
             raise TooLarge(f"data: there are {count} records; at most {most} are taken in one request")
+        most, count = min(self._settings.records, _DOCUMENTS), len(extracted.batches) + len(extracted.failed)
+        if count > most:
+            raise TooLarge(f"data: there are {count} batch events; at most {most} are taken in one request")
 
     def _hold_to_one_shape(self, asked: _Acceptance) -> None:
         told = uniformity(asked.records)
@@ -137,40 +154,49 @@ class Accepting:
             return earlier
         if asked.has_failed:
             look_for(self._state, collection)
-        dead = [*asked.faults] if collection.mode == STRICT else []
-        everything = range(len(asked.records))
-        good = [index for index in everything if index not in asked.faults] if dead else everything
+        came = find_new_batches(self._state, collection, asked.batches, len(asked.records), look=asked.has_failed)
+        dead = [index for index in came.indexes if index in asked.faults] if collection.mode == STRICT and asked.faults else []
+        good = [index for index in came.indexes if index not in asked.faults] if dead else came.indexes
         # A dead letter marks nothing as seen: the client that corrects it sends it again.
         new = find_new(self._state, collection, asked.records, good, asked.message_id, look=asked.has_failed)
-        is_repeat = new.is_repeat and (collection.dedup_key == MESSAGE_ID or not dead)
+        is_repeat = new.is_repeat and (collection.dedup_key == MESSAGE_ID or not (dead or asked.failed))
+        letters = [] if is_repeat else [*_letters(asked, dead)]
         told = Accepted(
             str(uuid4()),
             datetime.now(UTC),
             len(new.indexes),
-            0 if is_repeat else len(dead),
+            len(letters),
             tuple(asked.warnings),
-            is_duplicate=is_repeat,
+            is_duplicate=is_repeat or (came.is_repeat and not letters),
         )
+        marks = new.marks if is_repeat else (*came.marks, *new.marks)
         try:
-            self._state.commit(collection.space, self._change(asked, new, [] if is_repeat else dead, told))
+            self._state.commit(collection.space, self._change(asked, new.indexes, marks, letters, told))
         except Conflict:
             asked.has_failed = True
             raise
         return told
 
-    def _change(self, asked: _Acceptance, new: NewRecords, dead: Sequence[int], told: Accepted) -> Change:
+    def _change(
+        self, asked: _Acceptance, indexes: Sequence[int], marks: Sequence[Put], letters: Sequence[Refused], told: Accepted
+    ) -> Change:
         head = TopicEntry(told.id, asked.collection.id, told.at, (), asked.message_id)
-        fresh = (*new.marks, *self._replies.puts(asked.request_key, told, _REPLY))
-        is_all = len(new.indexes) == len(asked.records)
-        records = asked.records if is_all else [asked.records[index] for index in new.indexes]
-        kept = enumerate(new.indexes) if asked.faults else ()
+        fresh = (*marks, *self._replies.puts(asked.request_key, told, _REPLY))
+        is_all = len(indexes) == len(asked.records)
+        records = asked.records if is_all else [asked.records[index] for index in indexes]
+        kept = enumerate(indexes) if asked.faults else ()
         faults = {at: asked.faults[index] for at, index in kept if index in asked.faults}
-        letters = (self._dead_letters.put(head, index, asked.records[index], asked.faults[index]) for index in dead)
         return Change(
             expect={BORN: asked.collection.born, **{put.key: ABSENT for put in fresh}},
-            puts=(*fresh, *letters),
+            puts=(*fresh, *(self._dead_letters.put(head, at, one) for at, one in enumerate(letters))),
             appends=tuple((TOPIC, entry) for entry in entries(head, records, faults, self._settings.record_bytes)),
         )
+
+
+def _letters(asked: _Acceptance, dead: Sequence[int]) -> Iterator[Refused]:
+    """What becomes dead letters: the records at these indexes, and the batch events that cannot be taken apart."""
+    yield from (Refused(asked.records[index], asked.faults[index]) for index in dead)
+    yield from (Refused(batch, fault, is_batch=True) for batch, fault in asked.failed)
 
 
 def _objects(records: list[Any]) -> list[dict[str, Any]]:
@@ -178,8 +204,8 @@ def _objects(records: list[Any]) -> list[dict[str, Any]]:
     if isinstance(records, UniformRecords):
         return records.as_dicts()
     if set(map(type, records)) != {dict}:
-        index, kind = next((index, kind) for index, kind in enumerate(map(type, records)) if kind is not dict)
-        raise Invalid(f"data[{index}]: a record must be an object, and this is {_KINDS[kind]}")
+        index, record = next((index, record) for index, record in enumerate(records) if type(record) is not dict)
+        raise Invalid(f"data[{index}]: a record must be an object, and this is {kind_of(record)}")
     return records
 
 

@@ -11,24 +11,35 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
-from smarthouse_api.collections.model import Collection, Definition, check, is_name, space_of
+from smarthouse_api.collections.model import Collection, Definition, check, is_name, openings, space_of
 from smarthouse_api.coordination.catalogue import Catalogue, CatalogueLayout
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
+from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.coordination.single_flight import SingleFlight
 from smarthouse_api.errors import InUse, Invalid, NotFound
 
 SPACE: Final = "collections"
 BORN: Final = "born"
+Changes = dict[str, Any]
+
 _MEMBERS: Final = frozenset(Definition.__struct_fields__)
 _AT_ONCE: Final = 32
 """Collections that are decoded at a time: there may be thousands, each with its schema."""
+
+_CLOSED: Final[dict[str, Changes]] = {
+    "public": {"public": False},
+    "open": {"requires_token": True},
+    "alias": {"alias": None},
+}
+"""What closes again what a definition opens; see `openings`."""
 
 _UNKNOWN: Final = "There is no such collection"
 
@@ -65,8 +76,8 @@ _REPLY: Final = pair_of(SavedCollection)
 class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
     """Finds, creates, changes and deletes the collections of one installation."""
 
-    def __init__(self, state: StateStore, replies: Replies) -> None:
-        super().__init__(state, CatalogueLayout(SPACE, "id/", (BORN,), "collection"), _decode_tombstone)
+    def __init__(self, state: StateStore, notes: Notes, replies: Replies) -> None:
+        super().__init__(state, notes, CatalogueLayout(SPACE, "id/", (BORN,), "collection"), _decode_tombstone)
         self._replies = replies
         self._looks = SingleFlight[Document | None]()
 
@@ -98,7 +109,8 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         space = space_of(definition.id, key)
         born = self._state.put(space, BORN, b"", expect=ABSENT)
         members = {name: getattr(definition, name) for name in _MEMBERS}
-        collection = Collection(**members, key=key, created_at=now, updated_at=now, born=born)
+        rights = {name: secrets.token_hex(8) for name in openings(definition)}
+        collection = Collection(**members, key=key, created_at=now, updated_at=now, born=born, rights=rights)
         settled = SavedCollection(collection)
         told = self._replies.puts(request_key, settled, _REPLY)
         puts = (Put(f"id/{collection.id}", msgspec.json.encode(collection)), *_alias(collection), *told)
@@ -120,18 +132,27 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
     def update(
         self,
         name: str,
-        changes: dict[str, Any],
+        changes: Changes | Callable[[Collection], Changes],
         *,
         seen: Collection | None = None,
         request_key: RequestKey | None = None,
     ) -> SavedCollection:
-        """Change members of the definition. seen: the collection as the caller knows it.
+        """Change members of the definition; nothing if the changes are empty. seen: the collection as the caller knows it.
+
+        changes: new members by their names, or what finds them for the collection as it is.
 
         Raises `Invalid`, `NotFound`, and `InUse`: `EXISTS` for an alias that is taken, `OUTDATED` if it has changed since.
         """
-        if unknown := sorted(set(changes) - (_MEMBERS - {"id"})):
-            raise Invalid(f"{', '.join(unknown)}: cannot be changed; what can is {', '.join(sorted(_MEMBERS - {'id'}))}")
         return until_settled(lambda: self._update(name, changes, seen, request_key), "collection")
+
+    def close_noted(self, noted: Container[str]) -> int:
+        """Close again what was closed after a backup: aliases, and reading and writing without a key; how much."""
+        count = 0
+        for one in [*self.everything()]:
+            if again := [name for name in openings(one) if _note_of(one, name) in noted]:
+                self.update(one.id, {member: value for name in again for member, value in _CLOSED[name].items()})
+                count += len(again)
+        return count
 
     def earlier(self, request_key: RequestKey | None) -> SavedCollection | None:
         """Find the answer to an earlier request under the same `Idempotency-Key`. Raises `KeyReused`."""
@@ -169,7 +190,11 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         return self._looks.ask(key, lambda: self._state.get(SPACE, key))
 
     def _update(
-        self, name: str, changes: dict[str, Any], seen: Collection | None, request_key: RequestKey | None
+        self,
+        name: str,
+        changes: Changes | Callable[[Collection], Changes],
+        seen: Collection | None,
+        request_key: RequestKey | None,
     ) -> SavedCollection:
         if (earlier := self.earlier(request_key)) is not None:
             return earlier
@@ -178,7 +203,10 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         before, version = found
         if seen is not None and seen.updated_at != before.updated_at:
             raise InUse("The collection was changed since it was read; read it again", reason="OUTDATED")
-        after = _changed(before, changes)
+        wanted = changes(before) if callable(changes) else changes
+        if not wanted:
+            return SavedCollection(before, before.alias)
+        after, closed = _with_rights(before, _changed(before, wanted))
         settled = SavedCollection(after, before.alias)
         expect, deletes = {f"id/{before.id}": version}, tuple[str, ...]()
         if after.alias != before.alias:
@@ -187,6 +215,7 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         told = self._replies.puts(request_key, settled, _REPLY)
         expect |= {put.key: ABSENT for put in told}
         puts = (Put(f"id/{before.id}", msgspec.json.encode(after)), *_alias(after), *told)
+        self._notes.leave(closed)
         try:
             self._state.commit(SPACE, Change(expect=expect, puts=puts, deletes=deletes))
         except Conflict:
@@ -207,8 +236,10 @@ def look_for(state: StateStore, collection: Collection) -> None:
         raise NotFound("The collection was deleted meanwhile")
 
 
-def _changed(before: Collection, changes: dict[str, Any]) -> Collection:
+def _changed(before: Collection, changes: Changes) -> Collection:
     """Raises `Invalid`."""
+    if unknown := sorted(set(changes) - (_MEMBERS - {"id"})):
+        raise Invalid(f"{', '.join(unknown)}: cannot be changed; what can is {', '.join(sorted(_MEMBERS - {'id'}))}")
     members = {**msgspec.structs.asdict(before), **changes, "updated_at": datetime.now(UTC)}
     try:
         # Converted, for the types of what came from outside.
@@ -217,6 +248,19 @@ def _changed(before: Collection, changes: dict[str, Any]) -> Collection:
         raise Invalid(f"The definition is malformed: {fault}") from None
     check(after)
     return after
+
+
+def _with_rights(before: Collection, after: Collection) -> tuple[Collection, list[str]]:
+    """Give an id to what a change opens; the collection, and the notes of what the change closes."""
+    had, has = openings(before), openings(after)
+    closed = [_note_of(before, name) for name in had if has.get(name) != had[name]]
+    kept = {name: id_ for name, id_ in before.rights.items() if has.get(name) == had.get(name)}
+    new = {name: secrets.token_hex(8) for name in has if has[name] != had.get(name)}
+    return msgspec.structs.replace(after, rights=kept | new), closed
+
+
+def _note_of(one: Collection, right: str) -> str:
+    return digest_of(f"right/{right}/{one.rights.get(right, one.key)}")
 
 
 def _alias(collection: Collection) -> tuple[Put, ...]:

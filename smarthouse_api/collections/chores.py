@@ -18,6 +18,7 @@ from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.purging import Purging
 from smarthouse_api.collections.queue import TopicQueue, TopicRows
+from smarthouse_api.collections.rebuilding import RecordsRebuilding
 from smarthouse_api.collections.retention import TopicRetention
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import Leases
@@ -52,6 +53,7 @@ class CollectionsChores:
     ) -> None:
         self._state, self._table, self._catalogue = state, table, catalogue
         self._dead_letters, self._leases = dead_letters, leases
+        self.rebuilding = RecordsRebuilding(state, table, catalogue)
         self._curator = Curator(table, lake, _BATCH_ENTRIES)
         self._purging = Purging(state, table, catalogue, leases)
         self._retention = TopicRetention(state, catalogue, settings)

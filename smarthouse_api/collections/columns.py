@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.arrow.lines import flat
+from smarthouse_api.arrow.lines import flat, joined
 from smarthouse_api.arrow.readable import readable_json
 from smarthouse_api.arrow.slices import lengths, spans
 from smarthouse_api.collections.rows import MOST_FIELDS
@@ -50,7 +50,7 @@ def records(rows: pa.RecordBatch) -> pa.StringArray:
 def members(texts: pa.StringArray) -> list[Members]:
     """Cut each record into its members. texts: as `records` gives them."""
     try:
-        return _cut.decode_lines(flat(pc.binary_join_element_wise(texts, "\n", "")))
+        return _cut.decode_lines(flat(joined(texts, "\n")))
     except msgspec.DecodeError:
         return [_members(text) for text in texts.to_pylist()]
 

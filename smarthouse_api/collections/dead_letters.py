@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import compress, count
+from itertools import chain
 from typing import Any, Final
 from uuid import uuid4
 
@@ -21,7 +22,8 @@ from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import BORN, look_for
-from smarthouse_api.collections.model import OFF, STRICT, TOPIC, Collection, TopicEntry, check_size, entries
+from smarthouse_api.collections.extraction import extract
+from smarthouse_api.collections.model import STRICT, TOPIC, WARN, Collection, TopicEntry, check_size, entries
 from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
@@ -37,7 +39,8 @@ _ID: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}-[0-9]{6,}", re.ASCII)
 class DeadLetter(msgspec.Struct, frozen=True):
     """Keeps a record that its collection's schema refused.
 
-    reason: why, in words. msgid: the request's that brought the record.
+    reason: why, in words. msgid: the request's that brought the record. is_batch: it is a batch event that could not be
+    taken apart.
     """
 
     id: str
@@ -45,6 +48,16 @@ class DeadLetter(msgspec.Struct, frozen=True):
     reason: str
     received_at: datetime
     msgid: str | None = None
+    is_batch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Says which record, or batch event, is to become a dead letter, and why."""
+
+    record: dict[str, Any]
+    reason: str
+    is_batch: bool = False
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -72,11 +85,11 @@ class DeadLetters:
     def __init__(self, state: StateStore, replies: Replies, settings: CollectionSettings) -> None:
         self._state, self._replies, self._settings = state, replies, settings
 
-    def put(self, head: TopicEntry, index: int, record: dict[str, Any], reason: str) -> Put:
-        """Make a dead letter of a record. index: the record's, in the request that `head` describes. Raises `TooLarge`."""
-        check_size(record, self._settings.record_bytes)
+    def put(self, head: TopicEntry, index: int, one: Refused) -> Put:
+        """Make a dead letter. index: its place among those of the request that `head` describes. Raises `TooLarge`."""
+        check_size(one.record, self._settings.record_bytes)
         id_ = f"{_ticks(head.received_at)}-{head.id[:8]}-{index:06d}"
-        return _put(DeadLetter(id_, record, reason, head.received_at, head.msgid))
+        return _put(DeadLetter(id_, one.record, one.reason, head.received_at, head.msgid, one.is_batch))
 
     def list(self, collection: Collection, after: str = "", limit: int = 100) -> list[DeadLetter]:
         """List up to `limit` dead letters, the oldest first, after the one with that id; fewer of large ones."""
@@ -89,14 +102,18 @@ class DeadLetters:
             size, name = size + sum(len(document.value) for _, document in page), page[-1][0]
         return found
 
+    def count(self, collection: Collection) -> int:
+        """Count the dead letters of a collection."""
+        return sum(1 for _ in self._state.scan_all(collection.space, _name_of("")))
+
     def fix(self, collection: Collection, id_: str, record: dict[str, Any]) -> DeadLetter:
         """Replace the record of a dead letter, so that it can be replayed. Raises `NotFound`, `TooLarge`."""
         check_size(record, self._settings.record_bytes)
-        reason = faults_of(collection.schema, [record]).get(0, "It was fixed; replay it")
 
         def attempt() -> DeadLetter:
             before, version = self._find(collection, id_)
-            after = msgspec.structs.replace(before, record=record, reason=reason)
+            after = msgspec.structs.replace(before, record=record)
+            after = msgspec.structs.replace(after, reason=_fault_of(collection, after) or "It was fixed; replay it")
             self._commit(collection, Change(expect={_name_of(id_): version}, puts=(_put(after),)))
             return after
 
@@ -128,8 +145,10 @@ class DeadLetters:
         """Store the records that pass the schema by now, as new ones; the others stay dead letters.
 
         ids: which to look at; None for all after an id. At most 10,000 are looked at. Raises `NotFound`, and stores
-        none, if an id names no dead letter; `Invalid` for more ids.
+        none, if an id names no dead letter; `Invalid` for more ids, and for an `after` that is no id.
         """
+        if after and not _ID.fullmatch(after):
+            raise Invalid(f"after: {after[:40]!r} is not the id of a dead letter; give `next` of an earlier answer")
         if (earlier := self._replies.earlier(collection.space, request_key, _REPLY)) is not None:
             return earlier
         stored = left = 0
@@ -163,22 +182,26 @@ class DeadLetters:
         """How many of these were stored, and how many still fail."""
         names = [_name_of(id_) for id_ in ids]
         found = zip(names, self._state.get_many(collection.space, names), strict=True)
-        there = {name: (_decode(one.value).record, one.version) for name, one in found if one is not None}
-        records = [record for record, _ in there.values()]
-        faults = {} if collection.mode == OFF else faults_of(collection.schema, records)
-        is_good = [collection.mode != STRICT or index not in faults for index in range(len(records))]
-        good = dict(compress(there.items(), is_good))
+        there = {name: one for name, one in found if one is not None}
+        taken = {name: _events_of(collection, _decode(one.value)) for name, one in there.items()}
+        is_strict = collection.mode == STRICT
+        good = {
+            name: events
+            for name, (events, fault) in taken.items()
+            if fault is None and not (is_strict and faults_of(collection.schema, events))
+        }
+        records = [*chain.from_iterable(good.values())]
         if good:
-            marks = {at: faults[index] for at, index in enumerate(compress(count(), is_good)) if index in faults}
+            faults = faults_of(collection.schema, records) if collection.mode == WARN else {}
             head = TopicEntry(str(uuid4()), collection.id, datetime.now(UTC), ())
-            kept = entries(head, [record for record, _ in good.values()], marks, self._settings.record_bytes)
+            kept = entries(head, records, faults, self._settings.record_bytes)
             change = Change(
-                expect={BORN: collection.born, **{name: version for name, (_, version) in good.items()}},
+                expect={BORN: collection.born, **{name: there[name].version for name in good}},
                 deletes=tuple(good),
                 appends=tuple((TOPIC, entry) for entry in kept),
             )
             self._commit(collection, change)
-        return len(good), len(records) - len(good)
+        return len(records), len(there) - len(good)
 
     def _find(self, collection: Collection, id_: str) -> tuple[DeadLetter, int]:
         """The dead letter and the version of its document. Raises `NotFound`."""
@@ -194,6 +217,23 @@ class DeadLetters:
         except Conflict:
             look_for(self._state, collection)
             raise
+
+
+def _events_of(collection: Collection, letter: DeadLetter) -> tuple[list[dict[str, Any]], str | None]:
+    """The records that a replay would store, and the fault for which a batch event gives none."""
+    if not letter.is_batch or collection.extraction is None:
+        return [letter.record], None
+    extracted = extract(collection.extraction, [letter.record], None, is_list=False)
+    return extracted.records, next((fault for _, fault in extracted.failed), None)
+
+
+def _fault_of(collection: Collection, letter: DeadLetter) -> str | None:
+    """Why a replay would not store it; of a batch event, at which of its events."""
+    events, fault = _events_of(collection, letter)
+    index, found = next(iter(faults_of(collection.schema, events).items()), (0, None))
+    if fault or found is None or collection.extraction is None or events == [letter.record]:
+        return fault or found
+    return f"{collection.extraction.key}[{index}]: {found}"
 
 
 def _name_of(id_: str) -> str:

@@ -1,6 +1,7 @@
 """Deduplication: a record or request that repeats an earlier one is not stored again.
 
-Each deduplication key that came is the document `seen/<digest>` in the collection's space. It expires with the window.
+Each deduplication key that came is the document `seen/<digest>` in the collection's space, a batch's `seen/batch-<digest>`. It
+expires with the window.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import msgspec
 
 from backends.ports import Put, StateStore
+from smarthouse_api.collections.extraction import Batch
+from smarthouse_api.collections.member_names import member_of
 from smarthouse_api.collections.model import MESSAGE_ID, Collection
 
 
@@ -48,8 +51,8 @@ def find_new(
         names = [_name(message_id)] if message_id else []
         is_repeat = look and bool(_known(state, collection, names))
         return NewRecords((), is_repeat=True) if is_repeat else NewRecords(indexes, _marks(collection, names))
-    path = collection.dedup_key.split(".")
-    values = ((index, _member(records[index], path)) for index in indexes)
+    key = collection.dedup_key
+    values = ((index, member_of(records[index], key)) for index in indexes)
     named = {index: None if value is None else _name(value) for index, value in values}
     wanted = [name for name in dict.fromkeys(named.values()) if name is not None]
     known = _known(state, collection, wanted) if look else set[str]()
@@ -64,6 +67,28 @@ def find_new(
     return NewRecords(kept, _marks(collection, marks), is_repeat=bool(indexes) and not kept)
 
 
+def find_new_batches(state: StateStore, collection: Collection, some: Sequence[Batch], count: int, *, look: bool) -> NewRecords:
+    """Find the records that came in new batches, or in none, by the batches' deduplication key. look: as in `find_new`.
+
+    count: of all records of the request.
+    """
+    everything = range(count)
+    batches = {batch: _name(batch.value, "batch-") for batch in some if batch.value is not None}
+    if collection.extraction is None or not batches:
+        return NewRecords(everything)
+    known = _known(state, collection, [*dict.fromkeys(batches.values())]) if look else set[str]()
+    repeated, marks = set[int](), list[str]()
+    for batch, name in batches.items():
+        if name in known:
+            repeated.update(batch.indexes)
+        else:
+            known.add(name)
+            marks.append(name)
+    kept = [index for index in everything if index not in repeated] if repeated else everything
+    seconds = collection.extraction.dedup_seconds
+    return NewRecords(kept, tuple(Put(name, b"", seconds) for name in marks), is_repeat=bool(repeated) and not kept)
+
+
 def _known(state: StateStore, collection: Collection, names: Sequence[str]) -> set[str]:
     found = zip(names, state.get_many(collection.space, names), strict=True)
     return {name for name, mark in found if mark is not None}
@@ -73,12 +98,5 @@ def _marks(collection: Collection, names: Sequence[str]) -> tuple[Put, ...]:
     return tuple(Put(name, b"", collection.dedup_seconds) for name in names)
 
 
-def _name(value: Any) -> str:
-    return f"seen/{sha256(msgspec.json.encode(value, order='sorted')).hexdigest()}"
-
-
-def _member(record: Any, path: list[str]) -> Any:
-    """What stands at the path; None if nothing does, or null."""
-    for name in path:
-        record = record.get(name) if isinstance(record, dict) else None
-    return record
+def _name(value: Any, kind: str = "") -> str:
+    return f"seen/{kind}{sha256(msgspec.json.encode(value, order='sorted')).hexdigest()}"

@@ -36,12 +36,16 @@ class UniformRecords(list[Any]):
     the order of all.
     """
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The members of each record."""
+        return cast(tuple[str, ...], type(self[0]).__struct_encode_fields__)
+
     def values(self, name: str) -> list[Any]:
         """List the values of a member; None for each record if there is no such member."""
-        kind = type(self[0])
-        if name not in kind.__struct_encode_fields__:
+        if name not in self.names:
             return [None] * len(self)
-        field = kind.__struct_fields__[kind.__struct_encode_fields__.index(name)]
+        field = type(self[0]).__struct_fields__[self.names.index(name)]
         return list(map(attrgetter(field), self))
 
     def as_dicts(self) -> list[dict[str, Any]]:

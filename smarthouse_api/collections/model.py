@@ -21,9 +21,12 @@ MESSAGE_ID: Final = "params.msgid"
 
 OFF, WARN, STRICT = "off", "warn", "strict"
 MODES: Final = (OFF, WARN, STRICT)
+DEDUP_SECONDS: Final = 7 * 86400.0
+"""For how long a collection knows a deduplication key, unless its definition says otherwise."""
 _POSITION: Final = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,9})", re.ASCII)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", re.ASCII)
 _LONGEST_TEXT: Final = 200
+_MOST_KEPT_BYTES: Final = 64 << 10
 _LONGEST_SECONDS: Final = 100 * 365 * 86400.0
 _ENTRY_BYTES: Final = 512 << 10
 
@@ -35,13 +38,28 @@ class Retention(msgspec.Struct, frozen=True, omit_defaults=True):
     bytes: int | None = None
 
 
+class Extraction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Describes the batch events of a collection: objects with an array of events. Each event becomes a record.
+
+    key: the member that holds the events. dedup_key: `params.msgid`, or a member of the batch event; a repeat within
+    `dedup_seconds` is not stored. None: repeats are stored.
+    """
+
+    key: str = "events"
+    dedup_key: str | None = None
+    dedup_seconds: float = DEDUP_SECONDS
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """Describes a collection, as its operator wants it.
 
     id, alias: its names; all collections share one set of names. schema: JSON Schema, draft 2020-12. mode: what happens to
     records that fail the schema: `off`, `warn` or `strict`. timestamp_field: the member of a record that is its own time.
-    dedup_key: `params.msgid`, or the path of a member of each record; a repeat within `dedup_seconds` is not stored.
+    dedup_key: `params.msgid`, or a member of each record; a repeat within `dedup_seconds` is not stored. Members are named as
+    in `member_names`.
     requires_token: a key is needed to write to it as a dataset (as a data source it always is). public: anybody may read it.
+    extraction: how batch events that come as a dataset's are taken apart; None: they are records themselves. kept: what else
+    Obsrv's requests said of it, to be given back.
     """
 
     id: str
@@ -51,28 +69,38 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     timestamp_field: str | None = "timestamp"
     mode: str = OFF
     dedup_key: str | None = None
-    dedup_seconds: float = 7 * 86400.0
+    dedup_seconds: float = DEDUP_SECONDS
     entry_topic: str | None = None
     requires_token: bool = False
     public: bool = False
     retention: Retention = Retention()
+    extraction: Extraction | None = None
+    kept: dict[str, Any] = {}
 
 
 class Collection(Definition, frozen=True, kw_only=True):
     """Identifies a collection that exists, and carries its definition.
 
-    key: random; the stores name the collection by it. born: the version of the document that permits writing.
+    key: random; the stores name the collection by it. born: the version of the document that permits writing. rights: a random
+    id of what its definition opens, see `openings`; a backup does not bring back what was closed. Earlier versions gave no ids.
     """
 
     key: str
     created_at: datetime
     updated_at: datetime
     born: int = 0
+    rights: dict[str, str] = {}
 
     @property
     def space(self) -> str:
         """The collection's space in the state store."""
         return space_of(self.id, self.key)
+
+
+def openings(one: Definition) -> dict[str, object]:
+    """Tell what a definition opens to more people, by name: reading and writing without a key, and an alias."""
+    found = {"public": one.public, "open": not one.requires_token and one.entry_topic is not None, "alias": one.alias}
+    return {name: value for name, value in found.items() if value}
 
 
 class TopicEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -175,16 +203,31 @@ def _faults(one: Definition) -> Iterator[str]:
                 f"{what}: must be 1 to 100 letters, digits, dots, underscores, colons and hyphens, "
                 "the first a letter or a digit"
             )
+    if (size := len(msgspec.json.encode(one.kept))) > _MOST_KEPT_BYTES:
+        largest = max(one.kept, key=lambda name: len(msgspec.json.encode(one.kept[name])))
+        yield f"{largest}: what is kept of a definition may have {_MOST_KEPT_BYTES} bytes as JSON, and has {size}; shorten it"
     if one.alias == one.id:
         yield "alias: must be another name than the id"
-    for what, text in (("name", one.name), ("timestamp_field", one.timestamp_field), ("dedup_key", one.dedup_key)):
+    batches = one.extraction or Extraction()
+    keys = (("dedup_key", one.dedup_key), ("extraction.dedup_key", batches.dedup_key))
+    for what, text in (
+        ("name", one.name),
+        ("timestamp_field", one.timestamp_field),
+        ("extraction.key", batches.key),
+        *keys,
+    ):
         if text is not None and not (0 < len(text) <= _LONGEST_TEXT and text.isprintable() and text.strip()):
             yield f"{what}: must be 1 to {_LONGEST_TEXT} printable characters, not all of them blank"
-    if one.dedup_key is not None and one.dedup_key != MESSAGE_ID and not all(one.dedup_key.split(".")):
-        yield f"dedup_key: must be {MESSAGE_ID}, or the names that lead to a member of a record, joined by dots"
+    for what, key in keys:
+        if key is not None and key != MESSAGE_ID and not all(key.split(".")):
+            yield f"{what}: must be {MESSAGE_ID}, or the names that lead to a member of a record, joined by dots"
     if one.mode not in MODES:
         yield f"mode: must be one of {', '.join(MODES)}"
-    for what, seconds in (("dedup_seconds", one.dedup_seconds), ("retention.seconds", one.retention.seconds)):
+    for what, seconds in (
+        ("dedup_seconds", one.dedup_seconds),
+        ("extraction.dedup_seconds", batches.dedup_seconds),
+        ("retention.seconds", one.retention.seconds),
+    ):
         if seconds is not None and not 0 < seconds <= _LONGEST_SECONDS:
             yield f"{what}: must be more than 0, and at most 100 years"
     if one.retention.bytes is not None and not 0 <= one.retention.bytes < 1 << 53:

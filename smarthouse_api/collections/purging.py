@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,10 +21,12 @@ from backends.ports import Change, Conflict, StateStore
 from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue, CollectionTombstone
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 
 _SCRUB: Final = "scrub"
 _SCRUB_SECONDS: Final = 60.0
-_DECADE_SECONDS: Final = 10 * 365 * 86400.0
+
+log = logging.getLogger(__name__)
 
 
 class Purging:
@@ -68,9 +71,10 @@ class Purging:
         for one in gone:
             self._state.erase(one.space)
         # Not for ever, because a full store takes only what passes.
-        self._state.put(SPACE, _SCRUB, b"", ttl_seconds=_DECADE_SECONDS)
+        self._state.put(SPACE, _SCRUB, b"", ttl_seconds=FOR_GOOD_SECONDS)
         for one in gone:
             self._catalogue.remove_tombstone(one)
+        log.info("%d deleted collections were erased", len(gone))
         return True
 
     def _scrub(self) -> None:

@@ -23,14 +23,13 @@ from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.model import TOPIC, Collection
 from smarthouse_api.collections.rows import Fields, LoggedEntry, read_logged, to_rows
 from smarthouse_api.collections.table import CollectionsTable
+from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.coordination.queue import Queue, Turn
-from smarthouse_api.lake.curator import Part, RowMaker, together_or_apart
+from smarthouse_api.lake.row_maker import Part, RowMaker, together_or_apart
 
 _TAKEN: Final = "taken"
 _FIELDS: Final = "fields"
 _PAGE: Final = 64
-_AGES_SECONDS: Final = 50 * 365 * 86400.0
-"""The documents expire in the end, because a full state store accepts only documents that expire."""
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class TopicQueue(Queue):
             collection.space,
             TOPIC,
             _TAKEN,
-            ttl_seconds=_AGES_SECONDS,
+            ttl_seconds=FOR_GOOD_SECONDS,
             value=_encode(TopicProgress()),
             page=_PAGE,
             guards={BORN: collection.born},
@@ -91,7 +90,7 @@ class TopicQueue(Queue):
     def set_aside(self, turn: Turn, values: Mapping[int, bytes]) -> None:
         """Keep entries that give no row, by sequence."""
         for sequence, value in values.items():
-            self.commit(turn, Change(puts=(Put(f"unreadable/{sequence:019d}", value, _AGES_SECONDS),)))
+            self.commit(turn, Change(puts=(Put(f"unreadable/{sequence:019d}", value, FOR_GOOD_SECONDS),)))
 
     def fields(self) -> Fields:
         """Tell which members the collection's records in the lake have, at least."""
@@ -100,7 +99,7 @@ class TopicQueue(Queue):
 
     def put_fields(self, turn: Turn, fields: Fields) -> None:
         """Store which members the records in the lake have."""
-        self.commit(turn, Change(puts=(Put(_FIELDS, fields.encoded(), _AGES_SECONDS),)))
+        self.commit(turn, Change(puts=(Put(_FIELDS, fields.encoded(), FOR_GOOD_SECONDS),)))
 
 
 @dataclass
@@ -156,7 +155,7 @@ class TopicRows(RowMaker[TopicPart]):
     def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[TopicPart, list[Entry]]:
         """Find what a dead curator left. An entry is known by its batch, and by the number of entries in the batch."""
         after = self.taken(turn)
-        there = self._table.batches(snapshot, self.log, after)
+        there = self._table.batches(snapshot, self._collection.key, after)
         part, missing = TopicPart(last=held), list[Entry]()
         for entry in self.queue.entries(after, held):
             if (logged := part.read(entry)) is None:
@@ -166,7 +165,7 @@ class TopicRows(RowMaker[TopicPart]):
             else:
                 missing.append(entry)
         if not missing:
-            for texts in self._table.records(snapshot, self.log, after):
+            for texts in self._table.records(snapshot, self._collection.key, after):
                 part.fields.note_texts(texts)  # the fields were lost too
         return part, missing
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smarthouse_api.arrow.formats import FORMATS, Format, Frame
-from smarthouse_api.arrow.lines import TextColumn, flat
+from smarthouse_api.arrow.lines import TextColumn, flat, joined
 from smarthouse_api.arrow.readable import REPLACEMENT, readable_json, without_nul
 from smarthouse_api.arrow.time_columns import TIMESTAMP, write_times
 from smarthouse_api.collections.columns import JSON, arrow_type, columns, have_rest, records, slices
@@ -21,8 +21,6 @@ RECORD_FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
     {one.name: one for one in sorted(FORMATS.values(), key=lambda one: not one.has_objects) if one.takes_any_name}
 )
 """The formats of records by name, those that give a record's own text first. A member's name may be any text."""
-
-_join = pc.binary_join_element_wise
 
 
 class RecordRows:
@@ -67,11 +65,11 @@ class RecordRows:
         for rows in self._slices():
             texts = records(rows)
             if not self._with_meta:
-                yield flat(_join(before, texts, after, ""))
+                yield flat(joined(before, texts, after))
                 continue
             head = f'{before}{{"{position}":"', _positions(rows), f'","{received_at}":"', write_times(_received(rows)), '"'
             faults = _faults(_fault(rows), f',"{fault}":')
-            yield flat(_join(*head, faults, _rest(texts), after, "", null_handling="replace"))
+            yield flat(joined(*head, faults, _rest(texts), after, null_handling="replace"))
 
     def typed(self) -> Iterator[pa.RecordBatch]:
         for rows in self._slices(len(self.schema)):
@@ -105,7 +103,7 @@ def _without_nul(fields: Mapping[str, str]) -> dict[str, str]:
 
 def _faults(column: pa.StringArray, before: str) -> pa.Array:
     if column.null_count == len(column):
-        return pa.scalar("")
+        return pa.scalar("", pa.string())
     codes = column.dictionary_encode()
     members = [before + orjson.dumps(fault).decode() for fault in codes.dictionary.to_pylist()]
     return readable_json(pa.array(members, pa.string())).take(codes.indices)
@@ -135,7 +133,7 @@ def _meta(rows: pa.RecordBatch) -> list[TextColumn]:
 
 
 def _positions(rows: pa.RecordBatch) -> pa.StringArray:
-    return _join(rows.column("sequence").cast(pa.string()), rows.column("position").cast(pa.string()), "-")
+    return joined(rows.column("sequence").cast(pa.string()), rows.column("position").cast(pa.string()), separator="-")
 
 
 def _received(rows: pa.RecordBatch) -> pa.TimestampArray:

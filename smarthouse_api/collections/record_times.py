@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isfinite
-from operator import itemgetter
 from types import NoneType
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import FIRST_US, LAST_US, RECORD, ReadTime, read_time
+from smarthouse_api.collections.member_names import replaced, values_of
 from smarthouse_api.collections.warning_texts import MOST_NAMED, and_more, quoted, short
 
 Record = dict[str, Any]
@@ -68,7 +68,7 @@ def normalized(records: list[Record], timestamp_field: str | None) -> tuple[list
     """
     if timestamp_field is None or not records:
         return records, []
-    values = _values(records, timestamp_field)
+    values = values_of(records, timestamp_field)
     changes: dict[int, str] = {}
     unclear: dict[str, list[int]] = {}
     for start in range(0, len(values), _CHUNK):
@@ -79,7 +79,7 @@ def normalized(records: list[Record], timestamp_field: str | None) -> tuple[list
     if changes:
         records = records.copy()
         for index, text in changes.items():
-            records[index] = {**records[index], timestamp_field: text}
+            records[index] = replaced(records[index], timestamp_field, text)
     return records, warnings
 
 
@@ -91,13 +91,6 @@ def are_clear(values: list[Any]) -> bool:
     if kinds == {int}:
         return min(values) >= 0 and read_instant(max(values)) is not None
     return kinds == {NoneType} or (kinds == {str} and (_are_usual(values) or _are_utc(values)))
-
-
-def _values(records: list[Record], name: str) -> list[Any]:
-    try:
-        return list(map(itemgetter(name), records))
-    except KeyError:
-        return [record.get(name) for record in records]
 
 
 def _read(text: str) -> ReadTime | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from backends.ports import StateStore
+from backends.ports import StateStore, StoreUnavailable
 from config.groups import CollectionSettings
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.read_ahead import read_ahead
@@ -24,7 +24,7 @@ from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Invalid
 from smarthouse_api.lake.engine import Engine
-from smarthouse_api.lake.table import files_of
+from smarthouse_api.lake.files import files_of
 
 _PLACE = ("sequence", "position", "time")
 _COLUMNS = ("sequence", "position", "received", "time", "record", "fault")
@@ -38,13 +38,21 @@ _BEGIN, _END = Position(0, -1), Position((1 << 62) - 1, (1 << 31) - 1)
 class RecordsAnswer(LeasedAnswer):
     """Sends records to a client, once.
 
-    The caller closes it. next_cursor: the last record's position, if the limit left out others.
+    The caller closes it. next_cursor: the last record's position, if the limit left out others. incomplete: in words, which
+    records are missing, if any are.
     """
 
     def __init__(
-        self, chunks: Iterator[bytes], content_type: str, next_cursor: str | None, lease: Lease, ending: ExitStack
+        self,
+        chunks: Iterator[bytes],
+        content_type: str,
+        next_cursor: str | None,
+        lease: Lease,
+        ending: ExitStack,
+        incomplete: str | None = None,
     ) -> None:
         super().__init__(lease, ending)
+        self.incomplete = incomplete
         self.content_type, self.next_cursor, self._chunks = content_type, next_cursor, chunks
 
     @property
@@ -93,7 +101,8 @@ class Records:
             ending.callback(lease.release)
             queue.look_for_collection()  # from now on, a deletion waits for the lease, or breaks it
             bounds = ReadBounds(collection.key, after, _END, selection.since_us, selection.until_us)
-            reading = Reading(self._table.open(), self._engine, bounds)
+            snapshot, incomplete = self._chores.rebuilding.checked(collection.key, self._table.open())
+            reading = Reading(snapshot, self._engine, bounds, self._chores.rebuilding.distrust)
             cursor = None if selection.limit is None else reading.limit(selection.limit)
             batches = read_ahead(reading.batches(), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
             ending.callback(batches.close)
@@ -104,14 +113,17 @@ class Records:
             chunks = form.write(RecordRows(rows, queue.fields().types, with_meta=with_meta, frame=framed))
             if isinstance(chunks, Generator):
                 ending.callback(chunks.close)
-            return RecordsAnswer(chunks, form.media_type, cursor, lease, ending.pop_all())
+            return RecordsAnswer(chunks, form.media_type, cursor, lease, ending.pop_all(), incomplete)
 
 
 class Reading:
-    """Reads the rows of one snapshot of the lake that lie within bounds. Without a snapshot it finds none."""
+    """Reads the rows of one snapshot of the lake that lie within bounds. Without a snapshot it finds none.
 
-    def __init__(self, snapshot: DeltaTable | None, engine: Engine, bounds: ReadBounds) -> None:
-        self._snapshot, self._engine, self._bounds = snapshot, engine, bounds
+    distrust: is called if the engine cannot read the snapshot.
+    """
+
+    def __init__(self, snapshot: DeltaTable | None, engine: Engine, bounds: ReadBounds, distrust: Callable[[], None]) -> None:
+        self._snapshot, self._engine, self._bounds, self._distrust = snapshot, engine, bounds, distrust
         self._files = None if snapshot is None else files_of(snapshot)
 
     def limit(self, count: int) -> str | None:
@@ -143,12 +155,21 @@ class Reading:
                 elif halves is not None:
                     left += reversed(halves)
 
+    @contextmanager
+    def _distrusting(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable:
+            self._distrust()
+            raise
+
     def _table(self, part: SequenceRange, columns: tuple[str, ...]) -> pa.Table | None:
         """The rows of a range; None if they are too many and the range can be parted."""
         schema = pa.schema([RECORDS.field(name) for name in columns])
         found, size = list[pa.RecordBatch](), 0
         assert self._snapshot is not None
-        with closing(self._engine.stream(self._snapshot, select_rows(self._bounds, part, columns))) as batches:
+        query = select_rows(self._bounds, part, columns)
+        with closing(self._engine.stream(self._snapshot, query)) as batches, self._distrusting():
             for batch in batches:
                 arrays = [batch.column(field.name).cast(field.type) for field in schema]
                 found.append(pa.RecordBatch.from_arrays(arrays, schema=schema))

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from smarthouse_api.arrow.time_columns import TIMESTAMP, read_times
 from smarthouse_api.arrow.times import microseconds
+from smarthouse_api.collections.member_names import values_of
 from smarthouse_api.collections.model import Collection, TopicEntry, read_entry
 from smarthouse_api.collections.record_times import read_instant
 from smarthouse_api.collections.table import RECORDS
@@ -119,7 +120,7 @@ def to_rows(collection: Collection, logged: Sequence[LoggedEntry], fields: Field
         records = _parsed(one.entry.records)
         fields.note(records, with_large=with_large)
         field = collection.timestamp_field
-        times += [None] * len(records) if field is None else [record.get(field) for record in records]
+        times += [None] * len(records) if field is None else values_of(records, field)
 
     def of_entry(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
         return pa.array(values, type_).take(pa.array(np.repeat(np.arange(len(logged)), counts)))

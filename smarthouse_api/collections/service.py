@@ -14,6 +14,8 @@ from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.topic import Topic
 from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.notes import Notes
+from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import InUse
 from smarthouse_api.lake.engine import Engine
 
@@ -33,14 +35,17 @@ class Collections:
         objects: ObjectStore,
         leases: Leases,
         replies: Replies,
+        notes: Notes,
         engine: Engine,
+        room: Room,
         settings: CollectionSettings,
         lake: LakeSettings,
     ) -> None:
-        table = CollectionsTable(objects, leases)
-        self.catalogue = CollectionCatalogue(state, replies)
+        self.table = table = CollectionsTable(state, objects, leases)
+        table.readers_need_log = engine.reads_log
+        self.catalogue = CollectionCatalogue(state, notes, replies)
         self.dead_letters = DeadLetters(state, replies, settings)
-        self.accepting = Accepting(state, replies, self.dead_letters, settings)
+        self.accepting = Accepting(state, replies, self.dead_letters, room, settings)
         self.topic = Topic(state)
         self.chores = CollectionsChores(state, table, self.catalogue, self.dead_letters, leases, settings, lake)
         self.records = Records(state, self.chores, table, engine, settings)

@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
 
-from backends.ports import ObjectStore
+from backends.ports import ObjectStore, StateStore
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.lake.table import LakeTable, Layout, files_of, lake_faults
+from smarthouse_api.lake.files import files_of, lake_faults
+from smarthouse_api.lake.open_table import Layout
+from smarthouse_api.lake.table import LakeTable
 
 NAME: Final = "collections"
 
@@ -52,8 +54,8 @@ _WRITER: Final = WriterProperties(compression="ZSTD", compression_level=1, max_r
 class CollectionsTable(LakeTable):
     """Keeps the records of all collections in one Delta table."""
 
-    def __init__(self, objects: ObjectStore, leases: Leases) -> None:
-        super().__init__(objects, leases, LAYOUT, _WRITER)
+    def __init__(self, state: StateStore, objects: ObjectStore, leases: Leases) -> None:
+        super().__init__(state, objects, leases, LAYOUT, _WRITER)
 
     def held(self, snapshot: DeltaTable, logs: Iterable[str] = ()) -> dict[str, int]:
         """Tell the highest sequence in a snapshot of each collection that has records there, by the collection's key."""
@@ -85,8 +87,12 @@ class CollectionsTable(LakeTable):
                 yield batch.column("record").cast(pa.string())
 
     def delete_collection(self, key: str) -> None:
-        """Remove a collection's rows; their bytes stay until `erase_history`. key: the catalogue's, so it needs no quoting."""
+        """Remove a collection's rows, and what is left of its damaged files; the rows' bytes stay until `erase_history`.
+
+        key: the catalogue's, so it needs no quoting.
+        """
         self.delete(f"collection = '{key}'")
+        self.erase_damaged(f"collection={key}/")
 
     def _above(self, snapshot: DeltaTable, key: str, after: int, columns: list[str]) -> pa.RecordBatchReader:
         wanted = (pc.field("collection") == key) & (pc.field("sequence") > after)

@@ -5,6 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+_KINDS: Final = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+    list: "an array",
+    dict: "an object",
+}
 MOST_NAMED: Final = 3
 """So many records, or members of one, are named; the others are counted."""
 
@@ -12,6 +21,11 @@ MOST_NAMED: Final = 3
 def and_more(count: int) -> str:
     """Say that a warning names one record and stands for `count` records."""
     return f" and {count - 1} more" if count > 1 else ""
+
+
+def kind_of(value: Any) -> str:
+    """Name the kind of a JSON value."""
+    return _KINDS[type(value)]
 
 
 def quoted(value: Any) -> str:

@@ -25,6 +25,7 @@ from smarthouse_api.collections.records import Records, Selection
 from smarthouse_api.collections.table import RECORDS, CollectionsTable
 from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.engine import Engine
 
@@ -46,9 +47,9 @@ class Lake:
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.state, 30)
-        self.table = CollectionsTable(self.objects, self.leases)
+        self.table = CollectionsTable(self.state, self.objects, self.leases)
         replies, settings = Replies(self.state, 60), CollectionSettings(aside_days=1 / 24, record_bytes=1 << 16)
-        self.catalogue = CollectionCatalogue(self.state, replies)
+        self.catalogue = CollectionCatalogue(self.state, Notes(self.state, self.objects), replies)
         self.dead_letters = DeadLetters(self.state, replies, settings)
         stores = (self.state, self.table, self.catalogue, self.dead_letters, self.leases)
         self.chores = CollectionsChores(*stores, *_settings(**self.changes))

@@ -181,6 +181,20 @@ def test_changes_of_many_at_once_are_all_kept(keeper: Keeper) -> None:
     assert (found.public, found.requires_token, found.mode) == (True, True, "warn")
 
 
+def test_changes_that_build_on_what_is_there_are_all_kept(keeper: Keeper) -> None:
+    keeper.create("meters")
+    catalogue = keeper.house.collections.catalogue
+
+    def add(number: int) -> None:
+        catalogue.update("meters", lambda one: {"kept": {**one.kept, str(number): number}})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(8)))
+    assert catalogue.find("meters").kept == {str(number): number for number in range(8)}
+    before = catalogue.find("meters")
+    assert catalogue.update("meters", lambda one: {}).collection == before == catalogue.find("meters")
+
+
 def test_what_a_new_installation_begins_with_can_be_made_twice(keeper: Keeper) -> None:
     for _ in range(2):
         keeper.house.collections.begin()

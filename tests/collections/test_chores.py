@@ -29,9 +29,12 @@ from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import NotFound, Unavailable
 from smarthouse_api.house import House
-from smarthouse_api.lake.table import CommitConflict, files_of
+from smarthouse_api.lake.files import CommitConflict, files_of
 from tests.collections.lakes import Died, Lake, interrupt, once
-from tests.conftest import ROOT, Environment
+from tests.conftest import ROOT, Environment, on_pairs
+from tests.programs import Program
+
+environment = on_pairs("embedded_pair", "production_pair")
 
 CRASHES = [
     (owner, name, when, call)
@@ -308,7 +311,7 @@ def test_however_short_the_turns_are_all_chores_are_done(
         collections.accepting.accept(one, [{"n": 1}])
         house.housekeeper.keep()
     assert house.state.read(one.space, TOPIC) == []
-    table = CollectionsTable(house.objects, house.leases).open()
+    table = CollectionsTable(house.state, house.objects, house.leases).open()
     assert table is not None
     assert files_of(table).num_rows < 9
 
@@ -447,7 +450,7 @@ def test_a_kill_at_any_moment_neither_loses_nor_doubles(request: pytest.FixtureR
             for one in some:
                 fill(lake, one, 4, begin=4 * number)
             arguments = [f"{name}={value}" for name, value in environment.items()]
-            with subprocess.Popen(
+            with Program(
                 [sys.executable, "-c", CURATE_AND_TELL, *arguments], cwd=ROOT, stdout=subprocess.PIPE, env=os.environ
             ) as curating:
                 assert curating.stdout is not None

@@ -30,12 +30,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def key(server: Server) -> str:
-    """Of an administrator; two collections stand beside it."""
+    """Of an administrator; three collections stand beside it."""
     from config.settings import Settings
 
     house = House(Settings.from_env(server.environment))
     house.collections.catalogue.create(define({"id": "meters", "entry_topic": "in"}))
     house.collections.catalogue.create(define({"id": "once", "entry_topic": "in", "dedup_key": MESSAGE_ID}))
+    house.collections.catalogue.create(define({"id": "batches", "entry_topic": "in", "extraction": {"dedup_key": "id"}}))
     _, text = house.access.create("tests", admin=True)
     house.close()
     return text
@@ -77,8 +78,11 @@ def test_no_acknowledged_record_is_lost_or_doubled_by_kills(server: Server, key:
         number = 0
         while not over.is_set():
             records = [{"writer": writer, "number": number, "part": part} for part in range(5)]
-            # A repeat of what was never answered must not be stored twice: the message tells.
-            push(server, "once", message(f"{writer}-{number}", *records))
+            # A repeat of what was never answered must not be stored twice: the message tells, or the batch's id.
+            if number % 2:
+                push(server, "once", message(f"{writer}-{number}", *records))
+            else:
+                push(server, "batches", message("m", {"id": f"{writer}-{number}", "events": records}))
             acknowledged.extend((writer, number, part) for part in range(5))
             number += 1
 
@@ -93,7 +97,8 @@ def test_no_acknowledged_record_is_lost_or_doubled_by_kills(server: Server, key:
     over.set()
     for one in writers:
         one.join()
-    found = Counter((one["writer"], one["number"], one["part"]) for one in read_back(server, "once", key))
+    records = [*read_back(server, "once", key), *read_back(server, "batches", key)]
+    found = Counter((one["writer"], one["number"], one["part"]) for one in records)
     assert found == Counter(acknowledged)
 
 

@@ -10,7 +10,7 @@ import pytest
 from config.groups import CollectionSettings
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.coordination.idempotency import RequestKey
-from smarthouse_api.errors import NotFound, TooLarge
+from smarthouse_api.errors import Invalid, NotFound, TooLarge
 from tests.collections.conftest import NUMBERS, Keeper
 
 
@@ -62,6 +62,11 @@ def test_only_those_that_are_named_are_replayed(keeper: Keeper, meters: Collecti
         dead_letters.fix(meters, one.id, {"value": 7})
     assert dead_letters.replay(meters, [second.id, second.id]).stored == 1
     assert first.id in keeper.dead_letters(meters)
+
+
+def test_a_replay_goes_on_after_a_dead_letters_id_alone(keeper: Keeper, meters: Collection) -> None:
+    with pytest.raises(Invalid, match="after: 'x' is not the id of a dead letter"):
+        keeper.house.collections.dead_letters.replay(meters, after="x")
 
 
 @pytest.mark.parametrize("id_", ["", "nobody", "0" * 16 + "-" + "0" * 8 + "-000000", "../born", "x" * 600])

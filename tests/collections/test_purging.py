@@ -15,9 +15,11 @@ from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.purging import Purging
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import LeaseLost
-from smarthouse_api.lake.table import files_of
+from smarthouse_api.lake.files import files_of
 from tests.collections.lakes import Died, Lake, interrupt, once
-from tests.conftest import Environment
+from tests.conftest import Environment, on_pairs
+
+environment = on_pairs("embedded_pair", "production_pair")
 
 SECRET = "a secret that nobody else would say"
 

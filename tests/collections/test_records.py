@@ -29,8 +29,10 @@ from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.engine_registry import open_engine
 from tests.collections.lakes import Lake
-from tests.conftest import Environment
+from tests.conftest import Environment, on_pairs
 from tests.lake.sail import SailServer
+
+environment = on_pairs("embedded_pair", "production_pair")
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOON_US = 1_772_366_400_000_000
