@@ -25,6 +25,9 @@ from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unauthorized
 from smarthouse_api.streams.model import Stream
 
 ROOT = "/homes"
+_BY_URL = frozenset({"Streams.download", "Streams.follow"})
+"""Endpoints whose URL is the permission: its signature replaces a key."""
+
 _CANONICAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
@@ -58,9 +61,9 @@ def route(rule: str, **options: Any) -> Callable[[Any], Any]:
     return path_segments.route(blueprint, rule, parameters=named, **options)
 
 
-def answers(*statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Document a view: it needs a key, and may refuse with these statuses, and with those of every such view."""
-    return problems(blueprint, *sorted({401, 403, 500, 503, *statuses}), security=[{"ModeCloud": []}, *BEARER], **described)
+def answers(operation_id: str, *statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Document a view: its name in clients, that it needs a key, and which refusals are its own."""
+    return problems(blueprint, operation_id, *statuses, security=[{"ModeCloud": []}, *BEARER], **described)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,7 @@ class AuthorizedPath(StreamPath):
 @blueprint.before_request
 def admit() -> None:
     """Admit only requests with a valid key, and only to homes that it opens; then tell the view what the path names."""
-    if request.endpoint == f"{blueprint.name}.download":  # its URL is the permission
+    if request.endpoint in _BY_URL:
         request.view_args = {"path": StreamPath(**_named(_home_id()))}
         return
     principal = authenticate()
@@ -123,10 +126,15 @@ def show_a_key() -> None:
 def permission(home_id: int) -> Callable[[], bool]:
     """Make a check for use while an answer is sent: whether the key of the current request still opens the home."""
     access, authorization = house().access, request.headers.get("Authorization")
+    return while_allowed(lambda: access.require_home(access.authenticate(authorization), home_id))
+
+
+def while_allowed(check: Callable[[], None]) -> Callable[[], bool]:
+    """Make a check for use while an answer is sent: whether `check` still refuses nothing."""
 
     def is_allowed() -> bool:
         try:
-            access.require_home(access.authenticate(authorization), home_id)
+            check()
         except (Unauthorized, Forbidden):
             return False
         return True

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from blueprints.bodies import plain_body, read_json
+from blueprints.bodies import read_json, text_body
 from blueprints.current_request import house
 from smarthouse_api.errors import Invalid, InvalidData, TooLarge
+from smarthouse_api.states.payload.repair import words_of
 from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket, StreamRetention
 
 Count = Annotated[int, Meta(gt=0, le=LARGEST_INDEX)]
@@ -28,7 +30,7 @@ class _Kept(Struct, forbid_unknown_fields=True):
 class _Stream(Struct, forbid_unknown_fields=True):
     """Reads the settings of a stream from a body."""
 
-    retention: _Kept | None = None
+    retention: _Kept | UnsetType | None = UNSET
 
 
 class _Open(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -44,6 +46,7 @@ class _Line(Struct, forbid_unknown_fields=True):
     index: Annotated[int, Meta(ge=0, le=LARGEST_INDEX)] | None = None
 
 
+_BLANKS = b" \t\r\n"
 _LINE = msgspec.json.Decoder(_Line)
 for _kind in (_Stream, _Open):
     # At import: threads that are the first to read a kind may crash the process together.
@@ -51,9 +54,11 @@ for _kind in (_Stream, _Open):
 
 
 def new_retention() -> StreamRetention | None:
-    """Read what a stream is to keep; None if the body does not say."""
+    """Read what a stream is to keep, everything if that is null; None if the body does not say."""
     kept = _optional(_Stream).retention
-    return None if kept is None else StreamRetention(kept.packets, kept.bytes, kept.seconds)
+    if kept is UNSET:
+        return None
+    return StreamRetention() if kept is None else StreamRetention(kept.packets, kept.bytes, kept.seconds)
 
 
 def timeout_seconds() -> float | None:
@@ -63,7 +68,7 @@ def timeout_seconds() -> float | None:
 
 def noted_content() -> dict[str, Any]:
     """Read the metadata of a packet, a JSON object. Raises `Invalid` for anything else."""
-    content = read_json(plain_body())
+    content = read_json(text_body())
     if not isinstance(content, dict):
         raise Invalid("The body is not a JSON object, such as {}")
     return content
@@ -92,11 +97,12 @@ def new_packets(body: bytes, is_batch: bool, index: int | None) -> list[NewPacke
 
 def _batch(body: bytes) -> list[NewPacket]:
     limit = house().settings.streams.batch_packets
+    # Before they are decoded: a short body may decompress to more lines than the memory has room for packets.
+    if body.count(b"\n") >= limit and (count := sum(1 for line in BytesIO(body) if line.strip(_BLANKS))) > limit:
+        raise TooLarge(f"The batch has {count} packets; at most {limit} are taken at once")
     lines = _at_once(body) or _one_by_one(body)
     if not lines:
         raise Invalid("The batch is empty; send a line for each packet")
-    if len(lines) > limit:
-        raise TooLarge(f"The batch has {len(lines)} packets; at most {limit} are taken at once")
     return [NewPacket(line.data, line.index) for line in lines]
 
 
@@ -111,15 +117,16 @@ def _at_once(body: bytes) -> list[_Line]:
 
 
 def _one_by_one(body: bytes) -> list[_Line]:
-    return [_line(number, text) for number, text in enumerate(body.split(b"\n"), 1) if text.strip(b" \t\r")]
+    return [_line(number, text) for number, text in enumerate(BytesIO(body), 1) if text.strip(_BLANKS)]
 
 
 def _line(number: int, text: bytes) -> _Line:
     try:
         line = _LINE.decode(text)
     except ValueError as fault:
-        what = "it is not UTF-8 text" if isinstance(fault, UnicodeDecodeError) else str(fault)
-        raise Invalid(f'Line {number}: {what}; a line is {{"data": "<base64>"}}, and may have an "index"') from fault
+        raise Invalid(
+            f'Line {number}: {words_of(fault, text)}; a line is {{"data": "<base64>"}}, and may have an "index"'
+        ) from fault
     if not line.data:
         raise Invalid(f"Line {number}: the data is empty; a packet has at least one byte")
     return line
@@ -127,7 +134,7 @@ def _line(number: int, text: bytes) -> _Line:
 
 def _optional(kind: type[Read]) -> Read:
     """Read a body of this kind; without a body, all members are absent. Raises `Invalid`."""
-    body = plain_body()
+    body = text_body()
     sent = read_json(body) if body.strip() else {}
     try:
         return msgspec.convert(sent, kind)

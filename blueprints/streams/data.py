@@ -1,35 +1,27 @@
-"""Packets: appended, fetched, downloaded, followed."""
+"""Packets: appended, fetched, downloaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-from flask import Response, request, url_for
+from flask import Response, request
 from flask.views import MethodView
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from blueprints.bodies import plain_body
+from blueprints.bodies import decoded_body, text_body
 from blueprints.current_request import house
 from blueprints.dialects import problems
+from blueprints.hosts import url_of
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
+from blueprints.json_lines import is_batch
 from blueprints.openapi import BINARY
 from blueprints.responses import closed_when_sent, empty_response, file_response, json_response, until_broken
 from blueprints.streams import schemas
 from blueprints.streams.api import AuthorizedPath, StreamPath, answers, blueprint, permission, route
 from blueprints.streams.bodies import new_packets
-from blueprints.streams.openapi import DOWNLOAD_HEADERS, FOUND_HEADERS, PACKETS_BODY, PART_HEADERS
-from smarthouse_api.arrow.times import time_text
-from smarthouse_api.errors import Invalid
+from blueprints.streams.following import events_response
+from blueprints.streams.openapi import DOWNLOAD_HEADERS, EVENTS, FOUND_HEADERS, PACKETS_BODY, PART, PART_HEADERS
 from smarthouse_api.streams.downloads import Download, DownloadLocation
-from smarthouse_api.streams.model import Packet
-
-EVENTS = {"type": "string", "example": 'retry: 1000\n\nid: 0\ndata: {"index":0,"time":"...","data":"aGVsbG8="}\n\n:\n\n'}
-
-
-# What is described by hand replaces what flask-smorest describes by itself, so that both stand here.
-APPEND = [IDEMPOTENCY_KEY, {"in": "query", "schema": schemas.AppendSchema}]
 
 
 @route("/<segment:streamName>/data")
@@ -39,7 +31,7 @@ class Data(MethodView):
     @blueprint.response(302, description="Redirects to the packets", headers=FOUND_HEADERS)
     @blueprint.alt_response(200, schema=EVENTS, content_type="text/event-stream", description="With `follow`: the packets")
     @blueprint.alt_response(204, description="With `follow`: `Last-Event-ID` is the last packet of the range")
-    @answers(404)
+    @answers("fetchPackets")
     def get(self, query: dict[str, Any], headers: dict[str, Any], path: AuthorizedPath) -> Response:
         """Fetch data packets.
 
@@ -47,17 +39,19 @@ class Data(MethodView):
         the packets as server-sent events, each with index, time and base64. A comment line keeps the connection alive.
         """
         if query["follow"]:
-            return _followed(query, headers.get("last_event_id"), path)
+            bounds = query.get("start"), query.get("stop")
+            return events_response(path.stream(), *bounds, headers.get("last_event_id"), permission(path.home_id))
         wanted = query["start"], query["stop"], query["format"]
         return _found(house().streams.downloads.locate(path.stream(), *wanted), path)
 
     @blueprint.arguments(schemas.AppendSchema(), location="query", error_status_code=400)
     @blueprint.response(201, schemas.AppendedSchema, headers=REPLAYED_HEADERS)
-    @answers(404, 409, 413, 415, parameters=APPEND, requestBody=PACKETS_BODY)
+    @answers("appendPackets", 409, parameters=[IDEMPOTENCY_KEY], requestBody=PACKETS_BODY)
     def post(self, query: dict[str, Any], path: AuthorizedPath) -> Response:
         """Append data packets: all of them are stored durably, or none."""
-        body = plain_body()
-        packets = new_packets(body, request.mimetype == "application/x-ndjson", query.get("index"))
+        batch = is_batch(request.mimetype)
+        body = text_body() if batch else decoded_body()
+        packets = new_packets(body, batch, query.get("index"))
         appended = house().streams.appending.append(
             path.stream_to_append_to(),
             packets,
@@ -74,7 +68,7 @@ class Data(MethodView):
 @blueprint.alt_response(
     206, schema=BINARY, content_type="application/octet-stream", description="The requested bytes", headers=PART_HEADERS
 )
-@problems(blueprint, 400, 403, 404, 416, 500, 503, security=[])
+@problems(blueprint, "downloadPackets", 403, 416, parameters=PART, security=[])
 def download(query: dict[str, str], path: StreamPath) -> Response:
     """Download packets from a URL that the service gave.
 
@@ -85,9 +79,7 @@ def download(query: dict[str, str], path: StreamPath) -> Response:
 
 
 def _found(located: DownloadLocation, path: StreamPath) -> Response:
-    if not request.host:
-        raise Invalid("The header Host is missing or empty; it must name this service, because the answer is a URL")
-    url = located.url or url_for(".download", **path.names, **located.query, _external=True)
+    url = located.url or url_of(".download", **path.names, **located.query)
     return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
 
 
@@ -118,26 +110,3 @@ def _part(etag: str, size: int) -> tuple[int, int | None]:
     if first >= size:
         raise RequestedRangeNotSatisfiable(size, description=f"There are {size} bytes; ask for a part of those")
     return first, min(end or size, size) - 1
-
-
-def _followed(query: dict[str, Any], last_event_id: int | None, path: AuthorizedPath) -> Response:
-    start, stop = query.get("start"), query.get("stop")
-    stream = path.stream()
-    if last_event_id is not None:
-        start = last_event_id + 1
-    if start is not None and stop is not None and start > stop:
-        return empty_response()  # which tells a browser not to come back
-    tail = house().streams.tail.follow(stream, start, stop, permission(path.home_id))
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return closed_when_sent(tail.close, lambda: Response(_events(tail), headers=headers, content_type="text/event-stream"))
-
-
-def _events(tail: Iterator[Sequence[Packet]]) -> Iterator[bytes]:
-    yield b"retry: 1000\n\n"
-    for packets in tail:
-        yield b"".join(map(_event, packets)) or b":\n\n"
-
-
-def _event(packet: Packet) -> bytes:
-    told = {"index": packet.index, "time": time_text(packet.received_at), "data": packet.data}
-    return b"id: %d\ndata: %b\n\n" % (packet.index, msgspec.json.encode(told))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from blueprints.openapi import BINARY, header, json_body, path_parameter
+from blueprints.openapi import BINARY, FREE_OBJECT, header, header_parameter, json_body, path_parameter
 from blueprints.streams.schemas import SESSION_ID, BoundsSchema
 
 
@@ -26,17 +26,27 @@ PAGE_HEADERS = {
     )
 }
 LOCATION_HEADERS = {"Location": header("Its path", format="uri-reference")}
-FOUND_HEADERS = {"Location": header("Absolute URL of the packets; it expires soon and needs no key", format="uri")}
+FOUND_HEADERS = {
+    "Location": header(
+        "URL of the packets; it expires soon and needs no key. It is a path alone if the request does not name a host that is "
+        "known to be this service's",
+        format="uri-reference",
+    )
+}
 DOWNLOAD_HEADERS = {
     "Content-Disposition": header("The file name"),
     "ETag": header("Identifies exactly these bytes"),
     "Accept-Ranges": header("`bytes`; `none` if the size is not known beforehand"),
 }
+PART = [
+    header_parameter("Range", "One range of bytes; several, or another unit, give all", example="bytes=0-99"),
+    header_parameter("If-Range", "`ETag` of an earlier answer; if the bytes are others, all of them are sent"),
+]
 PART_HEADERS = {"Content-Range": header("The range of bytes in this answer", example="bytes 0-99/1234")}
 RETENTION_BODY = _settings(
-    "The retention of the stream; if absent, it does not change",
+    "The retention of the stream; if absent, it does not change; null: the stream keeps everything",
     {"retention": {"packets": 1_000_000}},
-    retention={"$ref": "#/components/schemas/Retention"},
+    retention={"nullable": True, "allOf": [{"$ref": "#/components/schemas/Retention"}]},
 )
 BOUNDS_BODY = json_body(BoundsSchema, {"start": 0, "stop": 0}, description="The range of the session")
 TIMEOUT_BODY = _settings(
@@ -44,9 +54,21 @@ TIMEOUT_BODY = _settings(
     {"timeoutSeconds": 60},
     timeoutSeconds={"type": "number", "minimum": 0, "exclusiveMinimum": True},
 )
-CONTENT_BODY = json_body({"type": "object"}, {"light": "on"}, description="The metadata: any JSON object")
+CONTENT_BODY = json_body(FREE_OBJECT, {"light": "on"}, description="The metadata: any JSON object")
+EVENTS = {
+    "type": "string",
+    "description": (
+        "Server-sent events, one for each packet. `id` is the packet's index. `data` is a JSON object with the members "
+        "`index`, `time` (RFC 3339) and `data` (the bytes in base64)"
+    ),
+    "example": 'retry: 1000\n\nid: 0\ndata: {"index":0,"time":"2026-03-01T12:34:56.123456Z","data":"aGVsbG8="}\n\n:\n\n',
+}
 PACKETS_BODY = {
-    "description": "One packet as raw bytes, or a batch as `application/x-ndjson`. A batch is stored whole or not at all",
+    "description": (
+        "One packet as raw bytes, or a batch as `application/x-ndjson`. A batch is stored whole or not at all. "
+        "`application/jsonl` and the other names of JSON Lines mean a batch, too. A packet is what is left when "
+        "`Content-Encoding` is undone"
+    ),
     "required": True,
     "content": {
         "application/octet-stream": {"schema": BINARY},

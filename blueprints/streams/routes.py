@@ -18,7 +18,7 @@ from blueprints.streams.openapi import CONTENT_BODY, LOCATION_HEADERS, PAGE_HEAD
 @route("")
 @blueprint.arguments(schemas.PageSchema(), location="query", error_status_code=400)
 @blueprint.response(200, schemas.StreamSchema(many=True), headers=PAGE_HEADERS)
-@answers()
+@answers("listStreams")
 def streams(query: dict[str, Any], path: AuthorizedPath) -> Response:
     """Get the streams of a home."""
     return representations.page_response(
@@ -29,14 +29,14 @@ def streams(query: dict[str, Any], path: AuthorizedPath) -> Response:
 @route("/<segment:streamName>")
 class Stream(MethodView):
     @blueprint.response(200, schemas.WholeStreamSchema)
-    @answers(400, 404)
+    @answers("getStream")
     def get(self, path: AuthorizedPath) -> Response:
         """Get a stream."""
         return json_response(representations.whole_stream(path.stream()))
 
     @blueprint.response(201, schemas.WholeStreamSchema, description="The stream is new", headers=LOCATION_HEADERS)
     @blueprint.alt_response(200, schema=schemas.WholeStreamSchema, description="The stream existed already")
-    @answers(400, 413, 415, requestBody=RETENTION_BODY)
+    @answers("putStream", requestBody=RETENTION_BODY)
     def put(self, path: AuthorizedPath) -> Response:
         """Create a stream, or change its retention."""
         retention = new_retention()
@@ -45,7 +45,7 @@ class Stream(MethodView):
         return json_response(representations.whole_stream(stream), *created)
 
     @blueprint.response(204, description="The stream and everything in it is deleted")
-    @answers(400, 404, 409)
+    @answers("deleteStream", 409)
     def delete(self, path: AuthorizedPath) -> Response:
         """Delete a stream with its packets, sessions and metadata."""
         house().streams.delete(path.stream())
@@ -54,7 +54,7 @@ class Stream(MethodView):
 
 @route("/<segment:streamName>/status")
 @blueprint.response(200, schemas.StatusSchema)
-@answers(400, 404)
+@answers("getStreamStatus")
 def status(path: AuthorizedPath) -> Response:
     """Get the status of a stream."""
     return json_response(representations.status_object(house().streams.status(path.stream())))
@@ -63,7 +63,7 @@ def status(path: AuthorizedPath) -> Response:
 @route("/<segment:streamName>/metadata")
 @blueprint.arguments(schemas.RangeSchema(), location="query", error_status_code=400)
 @blueprint.response(200, schemas.MetadataSchema(many=True), headers=PAGE_HEADERS)
-@answers()
+@answers("listMetadata")
 def metadata(query: dict[str, Any], path: AuthorizedPath) -> Response:
     """Get the metadata of a range of packets."""
     stream = path.stream_if_any()
@@ -74,14 +74,14 @@ def metadata(query: dict[str, Any], path: AuthorizedPath) -> Response:
 @route("/<segment:streamName>/metadata/<segment:packetIndex>")
 class MetadataPacket(MethodView):
     @blueprint.response(200, schemas.MetadataSchema)
-    @answers(400, 404)
+    @answers("getMetadata")
     def get(self, path: AuthorizedPath) -> Response:
         """Get the metadata of a packet."""
         return json_response(representations.metadata_object(house().streams.metadata.find(path.stream(), path.packet_index)))
 
     @blueprint.response(201, schemas.MetadataSchema, description="The metadata is new")
     @blueprint.alt_response(200, schema=schemas.MetadataSchema, description="It replaces earlier metadata")
-    @answers(400, 404, 413, 415, requestBody=CONTENT_BODY)
+    @answers("putMetadata", requestBody=CONTENT_BODY)
     def put(self, path: AuthorizedPath) -> Response:
         """Store the metadata of a packet, and replace any earlier metadata."""
         content = noted_content()

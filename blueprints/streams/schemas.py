@@ -72,11 +72,22 @@ class FetchSchema(QuerySchema):
         _check_order(query)
 
 
+class FollowSchema(QuerySchema):
+    """Selects the packets that a URL is to follow."""
+
+    start = WholeNumberField("Index of the first packet; absent: the next one from now on", 0)
+    stop = WholeNumberField("Index of the last packet, inclusive; absent: no end", 0)
+
+    @validates_schema(skip_on_field_errors=True)
+    def ordered(self, query: dict[str, Any], **_: Any) -> None:
+        _check_order(query)
+
+
 class ResumeSchema(Schema):
     """Reads where a client that follows a stream left off."""
 
     last_event_id = WholeNumberField(
-        "With `follow`: continue after this index; `start` is ignored", None, data_key="Last-Event-ID"
+        "While following: continue after this index; `start` is ignored", None, data_key="Last-Event-ID"
     )
 
 
@@ -95,6 +106,11 @@ SignedSchema = Schema.from_dict(
     dict.fromkeys(("stream", "start", "stop", "format", "expires", "signature"), _GIVEN), name="SignedSchema"
 )
 """The query of a download URL, as it was given. Only the signature is checked."""
+
+FollowedSchema = Schema.from_dict(
+    dict.fromkeys(("stream", "key", "start", "stop", "expires", "signature"), _GIVEN), name="FollowedSchema"
+)
+"""The query of a URL to follow a stream, as it was given."""
 
 
 class OwnerSchema(Schema):
@@ -163,6 +179,15 @@ class AppendedSchema(Schema):
 
     start = fields.Integer(metadata={"description": "Index of the first packet", "example": 42})
     stop = fields.Integer(metadata={"description": "Index of the last packet", "example": 42})
+
+
+class FollowUrlSchema(Schema):
+    """Tells a client where to follow a stream without a key, and how long."""
+
+    url = fields.String(
+        metadata={"format": "uri-reference", "description": "URL of the events; it is the permission, so keep it secret"}
+    )
+    expiresAt = fields.String(metadata={**TIME, "description": "When the URL expires"})
 
 
 class BoundsSchema(Schema):

@@ -26,6 +26,7 @@ from config.groups import StreamSettings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
+from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import InUse, Invalid, NotFound, Refused, TooLarge, Unavailable, own_copy
 from smarthouse_api.streams.catalogue import StreamCatalogue
 from smarthouse_api.streams.heads import Draft, Heads, HeadSnapshot, space_of
@@ -65,8 +66,15 @@ class Appending:
     """Appends packets to streams: checks them, numbers them, and commits the packets of many requests together."""
 
     def __init__(
-        self, catalogue: StreamCatalogue, heads: Heads, reader: PacketReader, replies: Replies, settings: StreamSettings
+        self,
+        catalogue: StreamCatalogue,
+        heads: Heads,
+        reader: PacketReader,
+        replies: Replies,
+        room: Room,
+        settings: StreamSettings,
     ) -> None:
+        self._room = room
         self._catalogue, self._heads, self._reader = catalogue, heads, reader
         self._replies, self._settings = replies, settings
         self._gate = threading.Lock()
@@ -87,8 +95,9 @@ class Appending:
         A packet without an index gets the next index: the stream's for the first packet, or one above the packet before it. If
         an index is taken by the same bytes, the packet is a repeat. session_id: the open session that the packets must belong
         to. Raises `InUse` (another key owns the stream, other bytes stand at an index, the named session is not open),
-        `KeyReused`, `TooLarge`, `Invalid`, `NotFound`.
+        `KeyReused`, `TooLarge`, `Invalid`, `NotFound`, `NoRoom`.
         """
+        self._room.check()
         asked = _Append(stream, packets, owner, session_id, request_key, self._checked_size(packets))
         try:
             return self._outcome(asked)

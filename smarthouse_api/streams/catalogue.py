@@ -25,6 +25,7 @@ import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
 from smarthouse_api.coordination.catalogue import Catalogue, CatalogueLayout, name_of
+from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.heads import BORN, HEAD, LEASE, Head, space_of
@@ -72,8 +73,8 @@ _tombstone = msgspec.json.Decoder(StreamTombstone).decode
 class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
     """Finds, creates, changes and deletes the streams of one installation."""
 
-    def __init__(self, state: StateStore) -> None:
-        super().__init__(state, _LAYOUT, _tombstone)
+    def __init__(self, state: StateStore, notes: Notes) -> None:
+        super().__init__(state, notes, _LAYOUT, _tombstone)
         self._seen: dict[tuple[int, str, str], Stream] = {}
 
     def list(self, home_id: int, module_id: str) -> list[Stream]:

@@ -12,15 +12,18 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
-from backends.ports import StateStore, StoreUnavailable
+import msgspec
+
+from backends.ports import NoSuchObject, StateStore, StoreUnavailable
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.catalogue import StreamCatalogue, StreamTombstone
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import Stream
-from smarthouse_api.streams.packet_store import PacketStore, VersionedManifest
+from smarthouse_api.streams.packet_store import Manifest, PacketStore, VersionedManifest
 from smarthouse_api.streams.retention import PacketRetention
 from smarthouse_api.streams.sealing import Sealing
+from smarthouse_api.streams.segment_objects import DamagedPackets
 from smarthouse_api.streams.sessions import downloads_of
 
 _LEASE: Final = "streams"
@@ -53,6 +56,7 @@ class StreamsChores:
         self._sealing, self._retaining, self._leases = sealing, retaining, leases
         self._begun_at = float("-inf")
         self._round: Iterator[Stream] | None = None
+        self._summed_until = dict[str, int]()
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Do one turn: purge, maintain marked streams, continue the round through all streams. It ends soon once `is_over`."""
@@ -92,6 +96,15 @@ class StreamsChores:
                 if is_over():
                     break
             self._delete_retired(stream, found)
+            self._check_sums(stream, is_over)
+
+    def bring_over(self, wait_seconds: float) -> Iterator[Stream]:
+        """Give the segments of earlier versions their sums, and return each stream that had some. Raises `TimeoutError`."""
+        for stream in self._catalogue.everything():
+            if self._lacks_sums(self._store.manifest(stream).manifest):
+                with self._leases.hold(_LEASE, wait_seconds), suppress(NotFound):
+                    self._check_sums(stream, lambda: False)
+                yield stream
 
     def sweep(self) -> None:
         """Remove orphans: objects that a crash left days ago, and that their streams do not refer to."""
@@ -126,12 +139,31 @@ class StreamsChores:
             is_read = bool(self._leases.shared(downloads_of(stream.key)))
             self._store.delete_retired(stream, found, time.time() - (_DOWNLOADED_GRACE_SECONDS if is_read else _GRACE_SECONDS))
 
+    def _check_sums(self, stream: Stream, is_over: Callable[[], bool]) -> None:
+        """Give segments of an earlier format their sums, once, and look again at what is noted as damaged."""
+        objects = self._store.segment_objects
+        objects.look_again(stream, self._store.segments(stream), _ROUND_SECONDS)
+        if not self._lacks_sums((found := self._store.manifest(stream)).manifest):
+            return
+        for segment in self._store.segments(stream, self._summed_until.get(stream.key, 0)):
+            with suppress(DamagedPackets, NoSuchObject):  # it is noted
+                objects.add_sums(stream, segment)
+            self._summed_until[stream.key] = segment.last + 1
+            if is_over():
+                return  # the next turn goes on from here
+        self._summed_until.pop(stream.key, None)
+        self._store.replace(stream, found, msgspec.structs.replace(found.manifest, summed=True))
+
+    def _lacks_sums(self, manifest: Manifest) -> bool:
+        return manifest.newest is not None and not manifest.summed
+
     def _purge(self, tombstone: StreamTombstone) -> None:
         """Remove every byte of a deleted stream; repeatable after a crash at any step."""
         self._catalogue.close_to_writers(tombstone.space)
         self.cancel_downloads(tombstone.key)
         self._store.erase([(tombstone.home_key, tombstone.key)])
         self._state.erase(tombstone.space)
+        log.info("a deleted stream was erased")
         if tombstone.purged_at is None:
             self._catalogue.mark_purged(tombstone, time.time())
         else:

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from backends.ports import StateStore
 from config.groups import StreamSettings
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease, Leases
-from smarthouse_api.errors import Forbidden, Invalid, NotFound, Unavailable
+from smarthouse_api.errors import Invalid, NotFound, Unavailable
 from smarthouse_api.streams.catalogue import StreamCatalogue
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.packet_encoding import Block
 from smarthouse_api.streams.packet_formats import PACKET_FORMATS, PacketFormat
 from smarthouse_api.streams.reading import PacketRange, PacketReader, SegmentRange
 from smarthouse_api.streams.sessions import downloads_of
+from smarthouse_api.streams.signed_urls import UrlSigner
 
 _LOOK_SECONDS: Final = 0.05
 _MOST_IN_ZIP: Final = 200_000
 """Packets in one zip. Its directory stays in memory until its end, at some 300 bytes for each packet."""
 
-_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-_SIGNED: Final = ("stream", "start", "stop", "format", "expires")
+_SIGNED: Final = ("stream", "start", "stop", "format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +87,16 @@ class Downloads:
     """Makes signed URLs for ranges of packets, and opens the downloads that the URLs name."""
 
     def __init__(
-        self, catalogue: StreamCatalogue, reader: PacketReader, leases: Leases, keyring: Keyring, settings: StreamSettings
+        self,
+        state: StateStore,
+        catalogue: StreamCatalogue,
+        reader: PacketReader,
+        leases: Leases,
+        keyring: Keyring,
+        settings: StreamSettings,
     ) -> None:
         self._catalogue, self._reader, self._leases = catalogue, reader, leases
-        self._keyring, self._settings = keyring, settings
+        self._signer, self._settings = UrlSigner(state, keyring, "downloads", *_SIGNED), settings
         self._slots = Slots(settings.downloads_at_once, "Too many downloads are under way; repeat it later")
 
     def locate(self, stream: Stream, start: int, stop: int, format_: str) -> DownloadLocation:
@@ -106,10 +111,9 @@ class Downloads:
         if format_ == "zip" and count > _MOST_IN_ZIP:
             raise Invalid(f"There are {count} packets in this range; a zip holds at most {_MOST_IN_ZIP}, ndjson any number")
         first, last = ranges[0].first, ranges[-1].last
-        expires = str(int(time.time() + self._settings.url_seconds) + 1)
-        query = dict(zip(_SIGNED, (stream.key, str(first), str(last), format_, expires), strict=True))
+        query = dict(zip(_SIGNED, (stream.key, str(first), str(last), format_), strict=True))
         url = self._presigned(stream, ranges) if PACKET_FORMATS[format_].encode is None else None
-        return DownloadLocation(url, {**query, "signature": self._signature(query)})
+        return DownloadLocation(url, self._signer.signed(query, self._settings.url_seconds))
 
     def open(self, home_id: int, module_id: str, name: str, query: Mapping[str, str]) -> Download:
         """Open the download that `locate` gave this query for. The caller closes it.
@@ -117,7 +121,7 @@ class Downloads:
         Raises `Forbidden` for any other query and an expired one; `NotFound` when the stream or its packets are gone;
         `Unavailable` when too many downloads are under way.
         """
-        self._check(query)
+        self._signer.check(query)
         stream = self._catalogue.get(home_id, module_id, name)
         # One message for both: the URL of one stream tells nothing of another.
         if stream is None or stream.key != query["stream"]:
@@ -142,18 +146,6 @@ class Downloads:
         if one.segment.is_small(self._settings.segment_bytes):
             return None
         return one.store.signed_url(stream, one.segment, self._settings.url_seconds, _file_name(stream, ranges, "octets"))
-
-    def _signature(self, query: Mapping[str, str]) -> str:
-        told = "\n".join(query[name] for name in _SIGNED)
-        return hmac.digest(self._keyring.key("downloads"), told.encode(), "sha256").hex()
-
-    def _check(self, query: Mapping[str, str]) -> None:
-        given = [query.get(name, "") for name in (*_SIGNED, "signature")]
-        wanted = self._signature({name: query.get(name, "") for name in _SIGNED}) if all(given) else ""
-        if not wanted or not hmac.compare_digest(wanted.encode(), given[-1].encode(errors="replace")):
-            raise Forbidden("The URL is not as it was made; ask the stream's data for a new one", reason="INVALID_SIGNATURE")
-        if not _NUMBER.fullmatch(query["expires"]) or int(query["expires"]) < time.time():
-            raise Forbidden("The URL has expired; ask the stream's data for a new one", reason="URL_EXPIRED")
 
 
 def _names(stream: Stream, ranges: list[PacketRange], format_: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ In the stream's space:
     segment/<last index>    a segment, by the index of its last packet
     rest                    the manifest
 
-A segment is two objects: `packets/<home key>/<stream key>/<segment>.data`, its packets' bytes one after another, and `.index`.
+A segment has two objects; see `smarthouse_api.streams.segment_objects`.
 
 1. A packet is in the log or in a segment at any time, and the manifest says in which.
 2. Every change to the segments is one commit on the manifest's version. So of two that change them, one fails.
@@ -25,43 +25,15 @@ import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Entry, ObjectStore, Put, SignsUrls, StateStore
 from smarthouse_api.streams.heads import BORN, space_of
-from smarthouse_api.streams.model import LARGEST_INDEX, Stream
-from smarthouse_api.streams.packet_encoding import Block, index_bytes, index_of
+from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.segment_objects import SegmentObjects, object_name
+from smarthouse_api.streams.segments import Segment, read_segment, segment_name
 
 LOG: Final = "packets"
-MOST_PACKETS: Final = 1 << 17
-"""Packets that one segment holds, about."""
-
 _MANIFEST: Final = "rest"
-_ENDINGS: Final = ("data", "index")
 _PAGE_BYTES: Final = 4 << 20
 _FEWEST: Final = 8
 _MOST: Final = 1000
-
-
-class Segment(msgspec.Struct, frozen=True):
-    """Describes a segment: its first and last index, and how many packets and bytes it holds.
-
-    from_us, to_us: when its first and its last packet came, in microseconds since 1970. Nobody reads `from_us`, but every
-    stored segment has it.
-    """
-
-    id: str
-    first: int
-    last: int
-    packets: int
-    bytes: int
-    from_us: int
-    to_us: int
-
-    @property
-    def name(self) -> str:
-        """The name of the segment's document."""
-        return _segment_name(self.last)
-
-    def is_small(self, segment_bytes: int) -> bool:
-        """Return whether the next packets should be merged with these, into a segment that replaces this one."""
-        return self.bytes * 2 < segment_bytes and self.packets * 2 < MOST_PACKETS
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"retired": "trash"}):
@@ -69,7 +41,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"retired
 
     sequence: the last sealed entry of the log. next: the index after that entry's last packet. packets, bytes: of all that was
     ever sealed. floor: the lowest index that is read. dropped_packets, dropped_bytes: of all below it. newest: the last
-    segment. retired: segments that readers who begin now do not read, and since when, in seconds since 1970.
+    segment. retired: segments that readers who begin now do not read, and since when, in seconds since 1970. summed: whether
+    every segment has its sums, which those of earlier formats get from the chores.
     """
 
     sequence: int = 0
@@ -81,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"retired
     dropped_bytes: int = 0
     newest: Segment | None = None
     retired: dict[str, float] = {}
+    summed: bool = False
 
 
 class VersionedManifest(NamedTuple):
@@ -91,7 +65,6 @@ class VersionedManifest(NamedTuple):
 
 
 _manifest = msgspec.json.Decoder(Manifest).decode
-_segment = msgspec.json.Decoder(Segment).decode
 
 
 class PacketStore:
@@ -99,6 +72,7 @@ class PacketStore:
 
     def __init__(self, state: StateStore, objects: ObjectStore) -> None:
         self._state, self._objects = state, objects
+        self.segment_objects = SegmentObjects(state, objects)
 
     def manifest(self, stream: Stream) -> VersionedManifest:
         """Return the stream's manifest as it is now."""
@@ -109,9 +83,9 @@ class PacketStore:
 
     def segments(self, stream: Stream, start: int = 0) -> Iterator[Segment]:
         """Return the segments with a packet at `start` or above, ascending."""
-        space, after = space_of(stream.key), _segment_name(start - 1) if start else ""
+        space, after = space_of(stream.key), segment_name(start - 1) if start else ""
         while page := self._state.scan(space, "segment/", after):
-            yield from (_segment(document.value) for _, document in page)
+            yield from (read_segment(document.value) for _, document in page)
             after = page[-1][0]
 
     def replace(
@@ -182,19 +156,6 @@ class PacketStore:
         while (oldest := self.entry(stream, 0)) is not None and oldest.sequence <= manifest.sequence:
             self.drop(stream, oldest.sequence - 1, manifest.sequence)
 
-    def put(self, stream: Stream, segment_id: str, octets: Iterable[bytes], index: Block) -> None:
-        """Store a segment's objects. octets: its packets' bytes. index: its packets without their bytes."""
-        self._objects.put(f"{object_name(stream, segment_id)}.data", octets)
-        self._objects.put(f"{object_name(stream, segment_id)}.index", [index_bytes(index)])
-
-    def index(self, stream: Stream, segment: Segment) -> Block:
-        """Return a segment's packets without their bytes. Raises `NoSuchObject`."""
-        return index_of(self._objects.get(f"{object_name(stream, segment.id)}.index"))
-
-    def data(self, stream: Stream, segment: Segment, start: int, length: int) -> Iterator[bytes]:
-        """Return a part of a segment's bytes. Raises `NoSuchObject` when called."""
-        return self._objects.stream(f"{object_name(stream, segment.id)}.data", start, length)
-
     def signed_url(self, stream: Stream, segment: Segment, seconds: float, file_name: str) -> str | None:
         """Return a URL of the object store's own for a segment's bytes; None if the store signs none."""
         if not isinstance(self._objects, SignsUrls):
@@ -203,7 +164,7 @@ class PacketStore:
 
     def delete(self, stream: Stream, *segment_ids: str) -> None:
         """Delete the objects of segments."""
-        self._objects.delete(f"{object_name(stream, id_)}.{ending}" for id_ in segment_ids for ending in _ENDINGS)
+        self.segment_objects.delete(stream, segment_ids)
 
     def sweep(self, stream: Stream, before: datetime) -> None:
         """Delete orphans: objects older than `before` that the stream does not refer to, because a crash left them."""
@@ -220,14 +181,4 @@ class PacketStore:
     def erase(self, places: Iterable[tuple[str, str]]) -> None:
         """Remove all objects of streams, each named by its home key and stream key."""
         for home_key, key in places:
-            self._objects.delete(info.key for info in self._objects.list(f"packets/{home_key}/{key}/"))
-
-
-def object_name(stream: Stream, segment_id: str) -> str:
-    """Return the name that a segment's two objects share, without their endings."""
-    return f"packets/{stream.home_key}/{stream.key}/{segment_id}"
-
-
-def _segment_name(last: int) -> str:
-    """The name of the document of the segment whose last packet has this index."""
-    return f"segment/{min(last, LARGEST_INDEX):016d}"
+            self.segment_objects.erase(home_key, key)

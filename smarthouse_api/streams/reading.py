@@ -13,7 +13,9 @@ from smarthouse_api.errors import NotFound, Unavailable
 from smarthouse_api.streams.heads import BORN, HEAD, Head, read_head, space_of
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.packet_encoding import Block, block, first_index
-from smarthouse_api.streams.packet_store import Manifest, PacketStore, Segment
+from smarthouse_api.streams.packet_store import Manifest, PacketStore
+from smarthouse_api.streams.segment_sums import SegmentIndex
+from smarthouse_api.streams.segments import Segment
 
 _BLOCK_BYTES: Final = 2 << 20
 _SHORT_LOG: Final = 64
@@ -26,7 +28,7 @@ class SegmentRange:
     """Reads a range of packets that lie in one segment.
 
     first, last: the first and the last index. packets: their number. size: their bytes. begin: where their bytes begin in the
-    segment's. to_us: when the last of them came, in microseconds since 1970.
+    segment's. to_us: when the last of them came, in microseconds since 1970. index: the segment's, if they were found by it.
     """
 
     store: PacketStore
@@ -38,6 +40,7 @@ class SegmentRange:
     begin: int
     size: int
     to_us: int
+    index: SegmentIndex | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -46,15 +49,16 @@ class SegmentRange:
 
     def octets(self, start: int, length: int) -> Iterator[bytes | memoryview]:
         """`length` of the packets' bytes from `start`."""
-        return self.store.data(self.stream, self.segment, self.begin + start, length)
+        return self._octets(start, length, self.index)
 
     def blocks(self) -> Iterator[Block]:
         """Return the packets, a few MB at a time."""
-        index = self.store.index(self.stream, self.segment)
+        found = self.index or self.store.segment_objects.index(self.stream, self.segment)
+        index = found.block
         low, high = index.positions(self.first, self.last)
         ends = np.cumsum(index.sizes[low:high])
         # One request for all, cut into blocks as it comes.
-        chunks, held, done = self.octets(0, self.size), b"", 0
+        chunks, held, done = self._octets(0, self.size, found), b"", 0
         while done < high - low:
             begin = int(ends[done - 1]) if done else 0
             until = max(int(np.searchsorted(ends, begin + _BLOCK_BYTES, "right")), done + 1)
@@ -68,6 +72,9 @@ class SegmentRange:
             octets = b"".join(parts)
             yield index.part(low + done, low + until, octets[:size])
             held, done = octets[size:], until
+
+    def _octets(self, start: int, length: int, index: SegmentIndex | None) -> Iterator[bytes | memoryview]:
+        return self.store.segment_objects.data(self.stream, self.segment, self.begin + start, length, index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +177,16 @@ class PacketReader:
             first, last, begin = segment.first, segment.last, 0
             if first > stop:
                 return
-            packets, size, to_us = segment.packets, segment.bytes, segment.to_us
+            packets, size, to_us, found = segment.packets, segment.bytes, segment.to_us, None
             if first < start or stop < last:
-                index = self.store.index(stream, segment)
+                found = self.store.segment_objects.index(stream, segment)
+                index = found.block
                 low, high = index.positions(start, stop)
                 if low >= high:
                     continue
                 first, last, to_us = int(index.indexes[low]), int(index.indexes[high - 1]), int(index.times_us[high - 1])
                 packets, begin, size = high - low, int(index.sizes[:low].sum()), int(index.sizes[low:high].sum())
-            yield SegmentRange(self.store, stream, segment, first, last, packets, begin, size, to_us)
+            yield SegmentRange(self.store, stream, segment, first, last, packets, begin, size, to_us, found)
 
     def _unsealed(self, stream: Stream, manifest: Manifest, start: int, stop: int) -> Iterator[PacketRange]:
         """The part of the range that is in the log."""

@@ -14,7 +14,9 @@ from smarthouse_api.streams.heads import HeadSnapshot
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream, StreamRetention
 from smarthouse_api.streams.packet_encoding import Block, block
-from smarthouse_api.streams.packet_store import Manifest, PacketStore, Segment, VersionedManifest
+from smarthouse_api.streams.packet_store import Manifest, PacketStore, VersionedManifest
+from smarthouse_api.streams.segment_objects import DamagedPackets
+from smarthouse_api.streams.segments import Segment
 from smarthouse_api.streams.sessions import HOLDS, Sessions
 
 _SEGMENTS_AT_ONCE: Final = 500
@@ -120,12 +122,20 @@ class PacketRetention:
             floor = trimming.manifest.floor
             if segment.first >= floor and trimming.drops_all(segment):
                 trimming.drop(segment.packets, segment.bytes, segment.last + 1)
-            elif not trimming.drop_first(self._store.index(stream, segment).within(floor, LARGEST_INDEX)):
+            elif not self._trim_segment(stream, segment, trimming):
                 return False
             trimming.removed.append(segment)
             if len(trimming.removed) == _SEGMENTS_AT_ONCE:
                 return False
         return True
+
+    def _trim_segment(self, stream: Stream, segment: Segment, trimming: _Trimming) -> bool:
+        """Drop the first packets of a segment. Return whether those were all. A damaged segment stays until all of it goes."""
+        try:
+            index = self._store.segment_objects.index(stream, segment).block
+        except DamagedPackets:
+            return False
+        return trimming.drop_first(index.within(trimming.manifest.floor, LARGEST_INDEX))
 
     def _trim_log(self, stream: Stream, trimming: _Trimming) -> None:
         """Trim the log. An entry goes as a whole, and counts as sealed."""

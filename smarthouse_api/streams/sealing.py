@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
@@ -16,7 +16,11 @@ from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.streams.heads import HeadSnapshot
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.packet_encoding import Block, block, joined
-from smarthouse_api.streams.packet_store import MOST_PACKETS, Manifest, PacketStore, Segment, VersionedManifest
+from smarthouse_api.streams.packet_store import Manifest, PacketStore, VersionedManifest
+from smarthouse_api.streams.segment_objects import DamagedPackets
+from smarthouse_api.streams.segments import MOST_PACKETS, Segment
+
+log = logging.getLogger(__name__)
 
 
 class Sealing:
@@ -54,7 +58,8 @@ class Sealing:
             from_us=int(index.times_us[0]),
             to_us=int(index.times_us[-1]),
         )
-        self._store.put(stream, segment.id, chain(octets, (bytes(one.octets) for one in blocks)), index)
+        written = chain(octets, (bytes(one.octets) for one in blocks))
+        self._store.segment_objects.put(stream, segment.id, written, index)
         after = msgspec.structs.replace(
             manifest,
             sequence=sequence,
@@ -66,6 +71,7 @@ class Sealing:
         if not self._store.replace(stream, found, after, added=segment, removed=[merged] if merged else []):
             self._store.delete(stream, segment.id)
             return False
+        log.info("%d packets of a stream (%d bytes) were sealed", segment.packets, segment.bytes)
         return True
 
     def _oldest(self, stream: Stream, manifest: Manifest) -> tuple[list[Block], int]:
@@ -78,11 +84,13 @@ class Sealing:
                 break
         return blocks, last
 
-    def _merged(self, stream: Stream, manifest: Manifest) -> tuple[Segment | None, list[Block], Iterator[bytes]]:
+    def _merged(self, stream: Stream, manifest: Manifest) -> tuple[Segment | None, list[Block], list[bytes]]:
         """The newest segment with its index and bytes, if it is so small that the new segment should hold its packets too."""
-        newest = manifest.newest
+        newest, objects = manifest.newest, self._store.segment_objects
         if newest is not None and newest.first >= manifest.floor and newest.is_small(self._settings.segment_bytes):
-            # If its objects are lost, the log must not grow for that.
-            with suppress(NoSuchObject):
-                return newest, [self._store.index(stream, newest)], self._store.data(stream, newest, 0, newest.bytes)
-        return None, [], iter(())
+            # If its objects are lost or damaged, the log must not grow for that.
+            with suppress(NoSuchObject, DamagedPackets):
+                index = objects.index(stream, newest)
+                octets = [bytes(chunk) for chunk in objects.data(stream, newest, 0, newest.bytes, index)]
+                return newest, [index.block], octets
+        return None, [], []

@@ -16,7 +16,8 @@ from smarthouse_api.streams.reading import PacketReader
 
 _LOOK_SECONDS: Final = 0.1
 _CHECK_SECONDS: Final = 1.0
-_HEARTBEAT_SECONDS: Final = 10.0
+_HEARTBEAT_SECONDS: Final = 2.0
+"""Only a write shows that a client has gone, and the place of that client is free after two of them."""
 _AT_ONCE_BYTES: Final = 256 << 10
 _EVENT_BYTES: Final = 100
 """Bytes that an event holds besides its packet, about."""

@@ -10,9 +10,10 @@ from urllib.parse import quote, urlsplit
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from backends.registry import open_state
+from backends.registry import open_objects, open_state
 from config.settings import Settings
 from smarthouse_api.access.grants import Access
+from smarthouse_api.coordination.notes import Notes
 from tests.conftest import house_of
 
 HOME, OTHER_HOME, MODULE = 1, 2, "sds"
@@ -77,9 +78,10 @@ class Caller:
 
 def key_of(environment: Mapping[str, str], **grants: Any) -> str:
     """A new key of the installation that has these settings, which may be served by another process."""
-    state = open_state(Settings.from_env(environment).stores.state_url)
+    stores = Settings.from_env(environment).stores
+    state = open_state(stores.state_url)
     try:
-        return Access(state).create("test", **(grants or {"homes": [HOME]}))[1]
+        return Access(state, Notes(state, open_objects(stores.objects_url))).create("test", **(grants or {"homes": [HOME]}))[1]
     finally:
         state.close()
 

@@ -24,6 +24,7 @@ from smarthouse_api.house import House
 from smarthouse_api.streams.packet_formats import format_named
 from tests.servers import MinioServer
 from tests.streams.conftest import Recorder, joined, made, numbered
+from tests.waiting import pass_time
 
 FIELDS = ("stream", "start", "stop", "format", "expires", "signature")
 
@@ -200,19 +201,31 @@ def test_the_parts_of_a_url_cannot_be_moved_into_each_other(mixed: Recorder) -> 
 
 def test_a_signature_is_of_this_installation(mixed: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     query = mixed.query()
-    monkeypatch.setattr(mixed.house.streams.downloads._keyring, "key", lambda _: b"another installation's")
+    monkeypatch.setattr(mixed.house.streams.downloads._signer._keyring, "key", lambda _: b"another installation's")
     with pytest.raises(Forbidden):
         mixed.open_download(query)
 
 
 def test_a_url_is_good_for_its_time_and_no_longer(mixed: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    query, clock = mixed.query(), time.time
-    monkeypatch.setattr(time, "time", lambda: clock() + 295)
+    query = mixed.query()
+    pass_time(mixed.house, 295, monkeypatch)
     mixed.open_download(query).close()
-    monkeypatch.setattr(time, "time", lambda: clock() + 305)
+    pass_time(mixed.house, 10, monkeypatch)
     with pytest.raises(Forbidden) as told:
         mixed.open_download(query)
     assert told.value.reason == "URL_EXPIRED"
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0])
+def test_no_machines_clock_that_jumps_ends_a_url_or_gives_it_new_life(
+    mixed: Recorder, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    query, clock = mixed.query(), time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + jump)
+    mixed.open_download(query).close()
+    pass_time(mixed.house, 305, monkeypatch)
+    with pytest.raises(Forbidden):
+        mixed.open_download(query)
 
 
 def test_a_url_of_another_stream_opens_nothing(mixed: Recorder) -> None:

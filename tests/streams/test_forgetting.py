@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,17 @@ from config.settings import Settings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.cli import main
 from smarthouse_api.coordination.leases import Lease
+from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Refused, StoreError, Unavailable
-from smarthouse_api.forgetting import digest_of
 from smarthouse_api.house import House
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
 from smarthouse_api.streams.catalogue import SPACE
 from smarthouse_api.streams.heads import space_of
 from smarthouse_api.streams.model import NewPacket, Stream, StreamRetention
-from tests.conftest import HOME, OTHER_HOME, Environment, payload, rows, state
+from tests.conftest import HOME, OTHER_HOME, Environment, begin, payload, rows, state
 from tests.test_restoring import replace
+from tests.waiting import pass_time
 
 ANNA = Owner("user", "a" * 12, "Anna")
 MARK = b"a-packet-that-only-this-home-ever-had"
@@ -158,7 +158,7 @@ def test_a_link_says_nothing_of_the_uuid_and_goes_with_the_home(house: House) ->
     assert HOME not in kept
     assert HOME.replace("-", "") not in kept
     house.forgetting.forget(HOME)
-    assert house.states.homes.linked(HOME) == []
+    assert house.states.homes.linked(house.states.homes.tag(HOME)) == []
 
 
 def test_another_homes_uuid_forgets_nothing(house: House) -> None:
@@ -187,7 +187,7 @@ def busy(impatient: House) -> Iterator[Lease]:
 
 
 def upload(house: House, home: str = HOME) -> None:
-    house.states.uploads.receive(Upload(home, payload(state(value=home))))
+    house.states.uploads.receive(Upload(home, payload(state(value=home[:8]))))
 
 
 def exported(house: House) -> list[str]:
@@ -200,11 +200,6 @@ def exported(house: House) -> list[str]:
         export.close()
 
 
-def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    clock = time.time
-    monkeypatch.setattr(time, "time", lambda: clock() + seconds)
-
-
 def test_uploads_are_hidden_though_another_keeps_the_streams_for_too_long(impatient: House, busy: Lease) -> None:
     upload(impatient)
     upload(impatient, OTHER_HOME)
@@ -212,7 +207,7 @@ def test_uploads_are_hidden_though_another_keeps_the_streams_for_too_long(impati
     impatient.states.homes.link(HOME, 7)
     with pytest.raises(Unavailable, match="repeat the request"):
         impatient.forgetting.forget(HOME)
-    assert exported(impatient) == [OTHER_HOME]
+    assert exported(impatient) == [OTHER_HOME[:8]]
     assert impatient.streams.catalogue.list(7, "sds") == []
 
 
@@ -240,7 +235,7 @@ def test_a_home_without_streams_is_forgotten_whoever_keeps_the_streams(impatient
 def test_a_home_that_is_forgotten_during_a_purge_is_not_forgotten_by_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(house)
     house.forgetting.forget(HOME)
-    pass_time(monkeypatch, 61)
+    pass_time(house, 61, monkeypatch)
     scrub = house.state.scrub
 
     def forget_another() -> None:
@@ -250,7 +245,7 @@ def test_a_home_that_is_forgotten_during_a_purge_is_not_forgotten_by_it(house: H
 
     monkeypatch.setattr(house.state, "scrub", forget_another)
     house.housekeeper.keep()
-    pass_time(monkeypatch, 61)
+    pass_time(house, 61, monkeypatch)
     assert house.forgetting.is_due()
 
 
@@ -284,7 +279,7 @@ def test_a_crash_while_a_home_is_forgotten_leaves_its_purge_due(
         with pytest.raises(StoreUnavailable):
             house.forgetting.forget_streams(7)
     assert house.streams.catalogue.list(7, "sds") == []
-    pass_time(monkeypatch, 61)
+    pass_time(house, 61, monkeypatch)
     assert house.forgetting.is_due()
     house.housekeeper.keep()
     assert list(house.state.scan_all(space_of(stream.key))) == []
@@ -302,7 +297,7 @@ def test_a_scrub_that_fails_when_streams_are_forgotten_is_made_up_for(house: Hou
     with pytest.raises(StoreUnavailable):
         house.forgetting.forget_streams(7)
     monkeypatch.setattr(house.state, "scrub", lambda: scrubbed.append(scrub() is None))
-    pass_time(monkeypatch, 61)
+    pass_time(house, 61, monkeypatch)
     house.housekeeper.keep()
     assert scrubbed == [True]
 
@@ -326,7 +321,7 @@ def test_a_link_to_another_number_stays_when_a_home_is_forgotten(house: House) -
     for home_id in (7, 77):
         house.states.homes.link(HOME, home_id)
     house.forgetting.forget_streams(7)
-    assert house.states.homes.linked(HOME) == [77]
+    assert house.states.homes.linked(house.states.homes.tag(HOME)) == [77]
 
 
 # Backups
@@ -403,7 +398,8 @@ def test_objects_of_homes_that_the_restored_state_does_not_know_are_erased_and_c
         lambda house: sealed_with(house, b"of the same home", home_id=8, name="another"),
         lambda house: sealed_with(house, b"of a third", home_id=9),
     )
-    assert vars(later.restoring.restore([])) == {"forgotten": 0, "orphaned": 2}
+    others = dict.fromkeys(("forgotten", "collections", "streams", "keys", "rights"), 0)
+    assert vars(later.restoring.restore([])) == {"orphaned": 2, **others}
     assert places(later) == [b"known"]
     assert later.streams.status(known).packet_index == 0
 
@@ -459,6 +455,7 @@ def test_a_state_that_knows_no_stream_is_refused_before_anything_is_changed(
 
 @pytest.fixture
 def smarthouse(embedded_pair: Environment, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    begin(embedded_pair)
     for name, value in embedded_pair.items():
         monkeypatch.setenv(name, value)
 
@@ -484,7 +481,7 @@ def test_a_home_is_not_forgotten_by_mistake(smarthouse: Callable[..., str], open
 
 def test_a_home_is_linked_without_its_uuid_being_shown(smarthouse: Callable[..., str], open_house: Callable[[], House]) -> None:
     assert HOME not in smarthouse("homes", "link", "7", given=f"{HOME}\n")
-    assert open_house().states.homes.linked(HOME) == [7]
+    assert open_house().states.homes.linked(open_house().states.homes.tag(HOME)) == [7]
 
 
 def test_what_is_no_uuid_is_not_linked(smarthouse: Callable[..., str]) -> None:
@@ -497,7 +494,7 @@ def test_a_link_is_taken_back_by_command(smarthouse: Callable[..., str], open_ho
     for home_id in (7, 77):
         house.states.homes.link(HOME, home_id)
     assert smarthouse("homes", "unlink", "7") == "Home 7: forgotten only by command\n"
-    assert house.states.homes.linked(HOME) == [77]
+    assert house.states.homes.linked(house.states.homes.tag(HOME)) == [77]
     house.forgetting.forget(HOME)
     assert len(house.streams.catalogue.list(7, "sds")) == 1
 

@@ -38,6 +38,7 @@ SINGLES = [
     ("GET", "/camera/data?start=0&stop=9"),
     ("GET", "/camera/data?follow=true"),
     ("POST", "/camera/data"),
+    ("POST", "/camera/follow"),
 ]
 ENDPOINTS = [("PUT", "/camera"), *SINGLES, *(("GET", path) for path in LISTS)]
 BODIES = {"/camera/sessions": b'{"start": 0, "stop": 0}', "/camera/metadata/0": b"{}", "/camera/data": b"x"}
@@ -174,6 +175,15 @@ def test_what_a_stream_keeps_changes_only_when_it_is_said(caller: Caller) -> Non
     assert json_of(caller.put("/camera"))["retention"] == {"bytes": 7}
     assert json_of(caller.put("/camera", json={"retention": {"packets": 8}}))["retention"] == {"packets": 8}
     assert "retention" not in json_of(caller.put("/camera", json={"retention": {}}))
+
+
+@pytest.mark.parametrize("lifted", [None, {}, {"packets": None, "bytes": None, "seconds": None}])
+def test_a_retention_is_lifted_by_null(caller: Caller, lifted: dict[str, None] | None) -> None:
+    assert caller.put("/camera", json={"retention": {"packets": 1}}).status_code == 201
+    answer = caller.put("/camera", json={"retention": lifted})
+    assert (answer.status_code, "retention" in json_of(answer)) == (200, False)
+    assert "retention" not in json_of(caller.get("/camera"))
+    assert caller.put("/other", json={"retention": lifted}).status_code == 201
 
 
 def test_a_deleted_stream_is_gone_and_its_name_is_free(filled: Caller) -> None:

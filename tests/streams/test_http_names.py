@@ -310,7 +310,8 @@ def test_a_name_that_is_none_is_refused_over_a_socket_too(
 
 
 def test_names_and_downloads_work_below_a_path_and_behind_a_proxy(embedded_pair: Environment) -> None:
-    server = Server({**embedded_pair, "SMARTHOUSE_TRUSTED_PROXIES": "1"}).start()
+    hosts = {"SMARTHOUSE_ALLOWED_HOSTS": "house.example,127.0.0.1"}
+    server = Server({**embedded_pair, **hosts, "SMARTHOUSE_TRUSTED_PROXIES": "1"}).start()
     try:
         proxied = {"X-Forwarded-Prefix": "/smart", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "house.example:8443"}
         headers = {"Authorization": f"Bearer {key_of(embedded_pair)}", **proxied}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import requests
 from config.settings import Settings
 from smarthouse_api.house import House
 from tests.conftest import ROOT, Server
+from tests.programs import run
 from tests.streams.conftest import Recorder
 from tests.waiting import soon
 
@@ -125,7 +125,7 @@ def running(pair: dict[str, str]) -> Iterator[Server]:
 
 def made_key(pair: dict[str, str]) -> str:
     """The text of a new admin key, as an operator gets it."""
-    told = subprocess.run(
+    told = run(
         [sys.executable, "-m", "smarthouse_api.cli", "keys", "create", "--admin", "--name", "t"],
         cwd=ROOT,
         env={**os.environ, **pair},
