@@ -4,6 +4,14 @@
 records and packets are in the lake and in segments, and others only in their logs. A session is open, a deleted stream is not
 purged yet, and there are dead letters, deduplication marks and idempotent replies. `answers.json` in the archive holds what
 version 0.1.0 answered to `asked`.
+
+`installation-format-2.tar.xz` is a data directory of the last build that wrote format 2, killed in the middle of its work. The
+lake holds statistics, and states of own days, late ones and one whose time cannot be right; some partitions have several files.
+Other uploads wait in the queue. One of these repeats a day that the lake holds. `answers.jsonl` is what that build exported.
+
+`installation-format-3.tar.xz` is a data directory of the last build that wrote format 3, killed right after a commit to the
+lake. It has what the first one has, and statistics, two forgotten homes, one of them not erased yet, and keys that were revoked
+and rotated.
 """
 
 from __future__ import annotations
@@ -18,25 +26,36 @@ import sys
 import tarfile
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from deltalake.table import TableAlterer
 from flask import Flask
 from flask.testing import FlaskClient
 
 from config.settings import Settings
 from smarthouse_api.app import create_app
+from smarthouse_api.coordination.store_marks import ObjectMarks, StateMarks
 from smarthouse_api.house import House
+from smarthouse_api.lake.ledger import Ledger
+from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.placement import OWN_DAY
+from smarthouse_api.streams.segment_objects import SegmentObjects
 from tests.conftest import ROOT, Server, free_port
+from tests.programs import Program, run
 from tests.waiting import soon
 
 STATES = 576
 """State changes that its homes have sent, of which some lie in the lake and some wait in the queue."""
 
 INSTALLATION = Path(__file__).parent / "data" / "installation-0.1.0.tar.xz"
+OF_FORMAT_3 = Path(__file__).parent / "data" / "installation-format-3.tar.xz"
+OF_FORMAT_2 = Path(__file__).parent / "data" / "installation-format-2.tar.xz"
 STREAMS = "/homes/7/smartModules/mod/streams"
 PATHS = (
     *(f"/restapi/datasource/67890/records?format={name}" for name in ("json", "jsonl", "csv")),
@@ -63,6 +82,12 @@ VOLATILE = re.compile(
 AGELESS = {"SMARTHOUSE_COLLECTION_TOPIC_SECONDS": "3000000000", "SMARTHOUSE_COLLECTION_ASIDE_DAYS": "36500"}
 """Nothing that the installation holds is too old to be kept, whenever this is run."""
 
+NEWER_MEMBERS = {
+    *("extraction_config", "denorm_config", "transformations_config", "connectors_config"),
+    *("sample_data", "client_state", "created_by", "updated_by"),
+}
+"""What a dataset's definition tells by now, and did not tell in version 0.1.0."""
+
 HOME = "00000001-1111-4222-8333-000000000001"
 
 
@@ -72,7 +97,8 @@ def asked(client: FlaskClient, key: str) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for path in PATHS:
         answer = client.get(path, headers=authorization, follow_redirects=True)
-        data = _steady(answer.data) if path.startswith("/v2") else answer.data
+        data = as_told_by_0_1_0(answer.data) if path.startswith("/v2/datasets/read/") else answer.data
+        data = _steady(data) if path.startswith("/v2") else data
         told[path] = [answer.status_code, answer.content_type, zlib.crc32(data)]
     for what, path, body, more in (
         ("the same upload again", "/api/ingest/data", b"{}", {"Home-UUID": HOME, "Idempotency-Key": "k0"}),
@@ -90,6 +116,14 @@ def asked(client: FlaskClient, key: str) -> dict[str, Any]:
 
 
 RECORD = json.dumps({"datasource_id": "67890", "data": [{"n": 5, "timestamp": "2026-03-01T10:05:00+02:00"}]}).encode()
+
+
+def as_told_by_0_1_0(data: bytes) -> bytes:
+    """Leave the newer members out of the definition in an answer. All else stays as it is, in its order."""
+    answer = msgspec.json.decode(data)
+    assert answer["result"].keys() >= NEWER_MEMBERS
+    answer["result"] = {name: value for name, value in answer["result"].items() if name not in NEWER_MEMBERS}
+    return msgspec.json.encode(answer)
 
 
 def _steady(data: bytes) -> bytes:
@@ -177,13 +211,234 @@ def test_a_service_that_is_killed_while_it_brings_them_over_loses_and_doubles_no
     server.kill()
 
 
+# Format 2: the lake has no attributes as uploaded
+
+
+@pytest.fixture
+def left_by_2(tmp_path: Path) -> Path:
+    with tarfile.open(OF_FORMAT_2) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+@pytest.fixture
+def house(left_by_2: Path) -> Iterator[House]:
+    house = House(Settings.from_env(environment(left_by_2)))
+    yield house
+    house.close()
+
+
+def lines_of(house: House) -> list[str]:
+    export = house.states.exports.open(["jsonl"], Filters(), metadata=False)
+    assert export is not None
+    try:
+        with zipfile.ZipFile(io.BytesIO(b"".join(export))) as archive:
+            return archive.read(archive.namelist()[0]).decode().splitlines()
+    finally:
+        export.close()
+
+
+def raw_attributes(left: Path) -> dict[tuple[str, str], set[frozenset[str]]]:
+    """Which attributes an export as uploaded has, by the entity and the day."""
+    house, told = House(Settings.from_env({**environment(left), "SMARTHOUSE_EXPORT_PRIVACY": "raw"})), defaultdict(set)
+    for row in map(json.loads, lines_of(house)):
+        told[row["entity_id"], row["time"][:10]].add(frozenset(row["attributes"]))
+    house.close()
+    return told
+
+
+def has_the_column(house: House) -> bool:
+    table = house.states.table.open()
+    assert table is not None
+    return "attributes_uploaded" in {field.name for field in table.schema().fields}
+
+
+def compact(house: House) -> bool:
+    lease = house.states.table.try_write()
+    assert lease is not None
+    with lease:
+        return house.states.table.compact(lease, 2, lambda: False)
+
+
+def test_format_2_is_exported_as_it_was_before_and_after_all_chores(house: House, left_by_2: Path) -> None:
+    assert not has_the_column(house)
+    answers = (left_by_2 / "answers.jsonl").read_text().splitlines()
+    assert lines_of(house) == answers
+    assert has_the_column(house)
+    while house.housekeeper.keep():
+        pass
+    compact(house)
+    assert lines_of(house) == answers
+
+
+def test_format_2_is_compacted_before_anything_else_is_written(house: House, left_by_2: Path) -> None:
+    assert compact(house)
+    assert has_the_column(house)
+    assert lines_of(house) == (left_by_2 / "answers.jsonl").read_text().splitlines()
+
+
+def test_what_format_2_wrote_has_what_may_be_published_and_what_waited_has_all(left_by_2: Path) -> None:
+    told = raw_attributes(left_by_2)
+    oven = frozenset({"state_class", "unit_of_measurement", "device_class"})
+    assert told["sensor.kitchen_power", "2026-11-26"] == {oven}  # it came again later, but the first arrival stays
+    assert told["sensor.kitchen_power", "2026-11-28"] == {oven | {"friendly_name", "icon"}}
+    assert told["sensor.new", "2026-11-28"] == {frozenset({"unit_of_measurement", "friendly_name"})}
+    assert told["person.maria", "2026-11-28"] == {frozenset({"editable", "id", "user_id", "friendly_name"})}
+
+
+def test_version_0_1_0_is_exported_as_uploaded(left: Path) -> None:
+    assert len(exported_states := raw_attributes(left)) > 1
+    assert any("friendly_name" in names for found in exported_states.values() for names in found)
+
+
+def test_an_upgrade_that_dies_between_its_steps_is_done_again(
+    house: House, left_by_2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("add_columns", "set_table_properties"):
+        with monkeypatch.context() as patch:
+            patch.setattr(TableAlterer, step, dies)
+            with suppress(KeyboardInterrupt):
+                lines_of(house)
+    assert lines_of(house) == (left_by_2 / "answers.jsonl").read_text().splitlines()
+
+
+def test_a_service_that_is_killed_while_it_takes_over_format_2_loses_and_doubles_none(left_by_2: Path) -> None:
+    eager = {"SMARTHOUSE_HOUSEKEEPING": "api", "SMARTHOUSE_CURATE_INTERVAL_SECONDS": "0.05"}
+    server = Server({**environment(left_by_2), **eager})
+    for _ in range(2):
+        server.start()
+        server.kill()
+    server.start()
+    answers = [json.loads(line) for line in (left_by_2 / "answers.jsonl").read_text().splitlines()]
+    found = rows_of(server.export("csv", metadata="false").content)
+    server.kill()
+    assert [(row["home"], row["entity_id"], row["time"], row["state"], json.loads(row["attributes"])) for row in found] == [
+        (row["home"], row["entity_id"], row["time"], row["state"], row["attributes"]) for row in answers
+    ]
+
+
+# Format 3: neither store bears an id, segments have no sums, and the lake has no ledger
+
+UNPURGED = {
+    "SMARTHOUSE_PURGE_DELAY_SECONDS": "3000000000",
+    "SMARTHOUSE_COLLECTION_READS_AT_ONCE": "99",
+    "SMARTHOUSE_STREAM_DOWNLOADS_AT_ONCE": "99",
+}
+"""The home that waits to be erased goes on waiting, whenever this is run. One may ask for all several times."""
+
+
+@pytest.fixture
+def left_by_3(tmp_path: Path) -> Path:
+    with tarfile.open(OF_FORMAT_3) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+@pytest.fixture
+def app_of_3(left_by_3: Path) -> Iterator[Flask]:
+    app = create_app(Settings.from_env({**environment(left_by_3), **UNPURGED}))
+    yield app
+    app.extensions["smarthouse"].close()
+
+
+def house_in(app: Flask) -> House:
+    house = app.extensions["smarthouse"]
+    assert isinstance(house, House)
+    return house
+
+
+def check_format_3(app: Flask, left: Path) -> None:
+    """See that all is as the build told that left it: answers, exported rows, statistics, and which keys open what."""
+    client, keys = app.test_client(), json.loads((left / "keys.json").read_text())
+    assert asked(client, (left / "key").read_text()) == json.loads((left / "answers.json").read_text())
+    assert lines_of(house_in(app)) == (left / "answers.jsonl").read_text().splitlines()
+    statistics = house_in(app).states.statistics.open()
+    assert statistics is not None
+    assert sum(len(period) for period in house_in(app).states.statistics.periods(statistics)) == STATISTICS
+    opens = {
+        name: client.get(STREAMS, headers={"Authorization": f"Bearer {key}"}).status_code == 200 for name, key in keys.items()
+    }
+    assert opens == {"revoked": False, "old": False, "new": True}
+
+
+STATISTICS = 30
+"""Periods that its homes have sent."""
+
+
+def test_format_3_is_as_it_was_before_and_after_it_is_migrated(app_of_3: Flask, left_by_3: Path) -> None:
+    check_format_3(app_of_3, left_by_3)
+    assert len(house_in(app_of_3).states.homes.hidden()) == 1
+    told = list(house_in(app_of_3).migrating.run())
+    assert "stores: marked with format 4, before: 3" in told
+    assert any(line.startswith("collections: the lake's table has what it lacked") for line in told)
+    assert any(line.startswith("streams: the packets of 1 streams") for line in told)
+    assert list(house_in(app_of_3).migrating.run()) == told[:1]
+    check_format_3(app_of_3, left_by_3)
+    keep_house(app_of_3)
+    check_format_3(app_of_3, left_by_3)
+
+
+def test_format_3_is_brought_over_by_the_chores_too(app_of_3: Flask, left_by_3: Path) -> None:
+    keep_house(app_of_3)
+    check_format_3(app_of_3, left_by_3)
+    assert [line for line in house_in(app_of_3).migrating.run() if not line.startswith("stores:")] == []
+
+
+STEPS = (
+    (StateMarks, "put_id"),
+    (ObjectMarks, "put_number"),
+    (TableAlterer, "set_table_properties"),
+    (Ledger, "adopt"),
+    (SegmentObjects, "add_sums"),
+)
+
+
+@pytest.mark.parametrize(("kind", "step"), STEPS)
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_migration_that_dies_at_any_step_is_done_again(
+    app_of_3: Flask, left_by_3: Path, monkeypatch: pytest.MonkeyPatch, kind: type, step: str, is_done: bool
+) -> None:
+    act = getattr(kind, step)
+
+    def dies(*given: Any, **more: Any) -> None:
+        if is_done:
+            act(*given, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, step, dies)
+        with pytest.raises(KeyboardInterrupt):
+            list(house_in(app_of_3).migrating.run())
+    app_of_3.extensions["smarthouse"] = House(house_in(app_of_3).settings)
+    list(house_in(app_of_3).migrating.run())
+    check_format_3(app_of_3, left_by_3)
+
+
+def test_a_migration_that_is_killed_loses_and_doubles_none(left_by_3: Path) -> None:
+    settings = {**os.environ, **environment(left_by_3), **UNPURGED}
+    command = [sys.executable, "-m", "smarthouse_api.cli", "migrate"]
+    process = Program(command, cwd=ROOT, env=settings, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.communicate(timeout=60)
+    done = run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1].endswith("left to bring over")
+    app = create_app(Settings.from_env({**environment(left_by_3), **UNPURGED}))
+    check_format_3(app, left_by_3)
+    app.extensions["smarthouse"].close()
+
+
 def test_a_newer_format_is_refused_at_start_in_a_sentence(left: Path) -> None:
     house = House(Settings.from_env(environment(left)))
     house.state.put("installation", "format", b"99")
     house.close()
     sentence = "the state store has format 99, and this version reads formats 1 to"
-    for command in (["gunicorn", "-c", "config/gunicorn.py", "wsgi:app"], ["smarthouse_api.cli", "forgotten"]):
-        done = subprocess.run(
+    for command in (["gunicorn", "-c", "config/gunicorn.py", "wsgi:app"], ["smarthouse_api.cli", "migrate"]):
+        done = run(
             [sys.executable, "-m", *command],
             cwd=ROOT,
             env={**os.environ, **environment(left), "PORT": str(free_port()), "HOST": "127.0.0.1"},

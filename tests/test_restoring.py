@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import copy
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from backends.ports import StoreUnavailable
 from config.groups import ForgettingSettings
 from config.settings import Settings
 from smarthouse_api.cli import main
-from smarthouse_api.errors import Invalid, Unavailable
+from smarthouse_api.collections.model import define
+from smarthouse_api.coordination.notes import Notes
+from smarthouse_api.errors import Invalid, Unauthorized, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, MEMORY, OTHER_HOME, Environment, payload, rows, state
+from tests.conftest import HOME, MEMORY, OTHER_HOME, Environment, begin, payload, rows, state
 
 THIRD_HOME = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
@@ -191,7 +195,7 @@ def test_a_state_that_knows_no_home_is_refused_before_anything_is_erased(open_ho
 def test_restoring_what_is_whole_changes_nothing(open_house):
     house = open_house()
     upload(house, "kept", HOME)
-    assert vars(house.restoring.restore(["0" * 64])) == {"forgotten": 0, "orphaned": 0}
+    assert not any(vars(house.restoring.restore(["0" * 64])).values())
     assert exported(house) == ["kept"]
 
 
@@ -212,6 +216,7 @@ def test_a_purge_that_fails_leaves_the_restore_to_be_repeated(open_house, monkey
 
 
 def test_the_commands_pass_the_list_on(embedded_pair, open_house, data, tmp_path):
+    begin(embedded_pair)
     house = open_house()
     upload(house, "forgotten", HOME)
     house.close()
@@ -222,17 +227,91 @@ def test_the_commands_pass_the_list_on(embedded_pair, open_house, data, tmp_path
     assert told.exit_code == 0
     replace(data, tmp_path / "backup", "state.db", "objects")
     done = CliRunner().invoke(main, ["restore", "-"], env=embedded_pair, input=told.output)
-    assert done.output == "Homes forgotten again: 1; unknown homes erased: 0\n"
+    assert done.stdout == (
+        "Homes forgotten again: 1; unknown homes erased: 0; "
+        "collections deleted again: 0; streams: 0; keys revoked or rotated again: 0; "
+        "taken away again from projects, links and collections: 0\n"
+    )
     assert exported(open_house()) == []
 
 
+def test_whatever_was_deleted_after_the_backup_is_deleted_again(house):
+    access, catalogue, streams = house.access, house.collections.catalogue, house.streams
+    texts = {name: access.create(name, admin=True) for name in ("kept", "revoked", "rotated", "rotated with the old one kept")}
+    ids = {name: record.id for name, (record, _) in texts.items()}
+    for name in ("kept", "deleted"):
+        catalogue.create(define({"id": name}))
+        streams.catalogue.create(7, "module", name)
+    backup = [*house.state.dump()]
+    assert access.revoke(ids["revoked"])
+    access.rotate(ids["rotated"])
+    access.rotate(ids["rotated with the old one kept"], 0.01)
+    catalogue.delete("deleted")
+    streams.delete(streams.catalogue.find(7, "module", "deleted"))
+    house.state.load(backup)
+    assert access.authenticate(f"Bearer {texts['revoked'][1]}").admin
+    done = house.restoring.restore([])
+    assert (done.collections, done.streams, done.keys) == (1, 1, 3)
+    assert access.authenticate(f"Bearer {texts['kept'][1]}").admin
+    for name in ("revoked", "rotated", "rotated with the old one kept"):
+        with pytest.raises(Unauthorized):
+            access.authenticate(f"Bearer {texts[name][1]}")
+    assert sorted(record.id for record in access.list()) == sorted(set(ids.values()) - {ids["revoked"]})
+    assert [one.id for one in catalogue.list()] == ["kept"]
+    assert [stream.name for stream in streams.catalogue.everything()] == ["kept"]
+    again = house.restoring.restore([])
+    assert (again.collections, again.streams, again.keys) == (0, 0, 0)
+    assert access.authenticate(f"Bearer {access.rotate(ids['rotated'])}").admin
+
+
+def test_a_deletion_that_died_before_its_note_is_noted_when_it_is_repeated_or_ended(house, monkeypatch):
+    record, _ = house.access.create("revoked", admin=True)
+    house.collections.catalogue.create(define({"id": "deleted"}))
+    backup = [*house.state.dump()]
+
+    def fail(self, digests):
+        raise StoreUnavailable("no note is left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Notes, "leave", fail)
+        for delete in (lambda: house.access.revoke(record.id), lambda: house.collections.catalogue.delete("deleted")):
+            with pytest.raises(StoreUnavailable):
+                delete()
+    assert not house.access.revoke(record.id)
+    house.collections.chores.purge()
+    house.state.load(backup)
+    done = house.restoring.restore([])
+    assert (done.collections, done.keys) == (1, 1)
+
+
 def test_a_restore_beside_a_worker_is_refused(embedded_pair, open_house):
+    begin(embedded_pair)
     house = open_house()
     presence = house.leases.share("worker")
-    told = CliRunner().invoke(main, ["restore"], env=embedded_pair)
+    told = CliRunner().invoke(main, ["restore", "--keep-wal"], env=embedded_pair)
     presence.release()
     assert told.exit_code == 1
-    assert "A worker runs" in told.output
+    assert "a worker runs" in told.output
+
+
+def test_a_log_of_another_state_is_not_replayed_into_a_restored_one(embedded_pair, open_house, data, tmp_path):
+    house = open_house()
+    upload(house, "before", HOME)
+    house.states.chores.flush()
+    house.close()
+    shutil.copytree(data, tmp_path / "backup")
+    upload(house, "after", OTHER_HOME)
+    shutil.copy(data / "state.db-wal", tmp_path / "left")
+    house.close()
+    replace(data, tmp_path / "backup", "state.db", "objects")
+    shutil.copy(tmp_path / "left", data / "state.db-wal")
+    told = CliRunner().invoke(main, ["restore"], env=embedded_pair)
+    assert told.exit_code == 1
+    assert "state.db-wal would be read into the state" in told.output
+    assert (data / "state.db-wal").read_bytes() == (tmp_path / "left").read_bytes()
+    (data / "state.db-wal").unlink()
+    assert CliRunner().invoke(main, ["restore"], env=embedded_pair).exit_code == 0
+    assert exported(open_house()) == ["before"]
 
 
 def test_a_list_that_is_none_is_refused_without_being_repeated(embedded_pair):
@@ -246,3 +325,16 @@ def test_a_configuration_with_faults_is_told(embedded_pair):
     told = CliRunner().invoke(main, ["forgotten"], env={**embedded_pair, "SMARTHOUSE_STATE_URL": "mongodb://x"})
     assert told.exit_code == 1
     assert "SMARTHOUSE_STATE_URL" in told.output
+
+
+def test_a_damaged_lake_waits_for_the_lease_of_a_rebuild_that_died(house, monkeypatch):
+    repair, lease = house.states.rebuilding.ask(None, None), house.leases.try_hold("rebuild")
+    monkeypatch.setattr("smarthouse_api.restoring._PATIENCE_SECONDS", 0.05)
+    with pytest.raises(Unavailable, match="held the lake"):
+        house.restoring._remove_lake(repair)
+    monkeypatch.setattr("smarthouse_api.restoring._PATIENCE_SECONDS", 20)
+    expiry = threading.Timer(0.05, lease.release)
+    expiry.start()
+    house.restoring._remove_lake(repair)
+    expiry.join()
+    assert not house.states.rebuilding.is_to_remove(repair)

@@ -1,0 +1,115 @@
+"""Verifying: looks through all that an installation keeps, and tells what is wrong, while the service runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from backends.ports import StateStore, StoreError
+from smarthouse_api.collections.service import Collections
+from smarthouse_api.coordination.damage import Damages, Problem
+from smarthouse_api.coordination.installation import Installation
+from smarthouse_api.coordination.milestones import Milestones
+from smarthouse_api.coordination.notes import Notes
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.lake.verification import table_problems
+from smarthouse_api.states.service import States
+from smarthouse_api.streams.service import Streams
+
+
+class Step(NamedTuple):
+    """Looks at one part of what is kept, in one store. name: the part's."""
+
+    store: str
+    name: str
+    problems: Callable[[], Iterable[Problem]]
+
+
+class Verifying:
+    """Looks for what is wrong in both stores and in the lake.
+
+    Nothing that others store, move or erase meanwhile is a problem. Damaged files are noted for readiness, too.
+    """
+
+    def __init__(
+        self,
+        state: StateStore,
+        notes: Notes,
+        installation: Installation,
+        states: States,
+        streams: Streams,
+        collections: Collections,
+    ) -> None:
+        self._installation = installation
+        self._state, self._notes, self._damages = state, notes, Damages(state)
+        self._states, self._streams, self._collections = states, streams, collections
+        self._tables = {"states": states.table, "statistics": states.statistics, "collections": collections.table}
+
+    def run(self, share: float, advance: Callable[[int, int], None]) -> Iterator[Problem]:
+        """Tell each problem once. share: of uploads, segments and files of the lake to be read, from 0 to 1.
+
+        advance: is told after each step how many steps are done, and how many there are. Stores that do not belong together are
+        looked at no further: nothing is noted in another's.
+        """
+        count = 0
+        for problem in self._found(share, advance):
+            count += 1
+            yield problem
+        if self._installation.is_settled:
+            Milestones(self._state).note("verify", problems=count, percent=round(100 * share))
+
+    def _found(self, share: float, advance: Callable[[int, int], None]) -> Iterator[Problem]:
+        yield from _guarded(Step("state", "files", self._of_the_state))
+        try:
+            self._installation.check()
+            steps = self._steps(share)
+        except StoreError as fault:
+            yield Problem("stores", "installation", None, str(fault))
+            return
+        told = set[str]()
+        for done, step in enumerate(steps, 1):
+            for problem in _guarded(step):
+                if problem.name not in told:
+                    told.add(problem.name)
+                    yield problem
+            advance(done, len(steps))
+
+    def _steps(self, share: float) -> list[Step]:
+        uploads = self._states.uploads.healing
+        homes = [Step("objects", f"raw/{one}/", partial(uploads.verify, one, share)) for one in self._states.homes.known()]
+        streams = [
+            Step("objects", f"packets/{one.home_key}/{one.key}/", partial(self._streams.verify, one, share))
+            for one in self._streams.catalogue.everything()
+        ]
+        tables = [
+            Step("lake", f"tables/{name}", partial(table_problems, table, name, share)) for name, table in self._tables.items()
+        ]
+        strangers = Step("objects", "raw/", uploads.strangers)
+        notes = Step("objects", "forgotten/", self._notes.problems)
+        repairs = Step("lake", "missing rows", self._of_the_repairs)
+        losses = Step("lake", "lost records", self._of_the_losses)
+        return [*homes, strangers, *streams, notes, *tables, repairs, losses, Step("state", "damage", self._damages.noted)]
+
+    def _of_the_state(self) -> Iterator[Problem]:
+        for number, what in enumerate(self._state.verify(), 1):
+            yield Problem("state", f"files {number}", None, what)
+
+    def _of_the_repairs(self) -> Iterator[Problem]:
+        for rebuilding in (self._states.rebuilding, self._collections.chores.rebuilding):
+            for what in rebuilding.unfinished():
+                yield Problem("lake", what, None, "its rows are missing until the service has made them again, by itself")
+
+    def _of_the_losses(self) -> Iterator[Problem]:
+        for what in self._collections.chores.rebuilding.lost():
+            yield Problem(
+                "lake", what, None, "its records are lost for good; `smarthouse rebuild --accept-losses` ends this line"
+            )
+
+
+def _guarded(step: Step) -> Iterator[Problem]:
+    """The problems of a step. If its store fails, that is one."""
+    try:
+        yield from step.problems()
+    except (StoreError, Unavailable) as fault:
+        yield Problem(step.store, step.name, None, f"{type(fault).__name__}: {fault}")
