@@ -6,10 +6,15 @@ variable: the setting's variable if that is not the group's prefix and the field
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 from limits import parse
 from marshmallow import ValidationError, fields, validate
+
+_HOST = re.compile(r"\.?[^\s.:/\\*?#@\[\]A-Z_][^\s:/\\*?#@\[\]A-Z_]*(:[0-9]{1,5})?")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_DEFAULT_PORT = re.compile(r"http://.*:80|https://.*:443")
 
 
 class _CommaSeparated(fields.String):
@@ -32,6 +37,37 @@ def text(default: str, doc: str, *, minimum_length: int = 0) -> Any:
 
 def words(default: tuple[str, ...], doc: str) -> Any:
     return _setting(_CommaSeparated(), default, doc)
+
+
+def hosts(doc: str) -> Any:
+    """Declare names of hosts, none by default. One that begins with a dot stands for itself and all names below it."""
+    return _setting(_CommaSeparated(validate=_are_hosts), (), doc)
+
+
+def _are_hosts(given: tuple[str, ...]) -> None:
+    if faulty := [name for name in given if not _is_host(name)]:
+        choices = "lake.example.org, .example.org with all names below it, or an IPv4 address"
+        raise ValidationError(f"{faulty[0]!r} is not a host that can be named; write {choices}, in small letters.")
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.removeprefix(".").partition(":")[0].encode("idna")  # as Werkzeug does at each request
+    except UnicodeError:
+        return False
+    return _HOST.fullmatch(name) is not None
+
+
+def origins(doc: str, *also: str) -> Any:
+    """Declare origins of web pages, as browsers send them, such as `https://host`. also: other words that are accepted."""
+
+    def check(given: tuple[str, ...]) -> None:
+        for one in given:
+            if one not in also and (not _ORIGIN.fullmatch(one) or _DEFAULT_PORT.fullmatch(one)):
+                choices = " or ".join(("one such as https://app.example or http://192.168.1.5:3000", *also))
+                raise ValidationError(f"{one!r} is not an origin that can be named; write {choices}, as browsers send it.")
+
+    return _setting(_CommaSeparated(validate=check), (), doc)
 
 
 def secret_url(default: str, doc: str) -> Any:

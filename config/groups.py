@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from config.fields import choice, count, duration, rate, secret_url, switch, text, words
+from config.fields import choice, count, duration, hosts, origins, rate, secret_url, switch, text, words
 
-KIB, MIB = 1 << 10, 1 << 20
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
 class Group:
@@ -34,14 +34,24 @@ class ServerSettings(Group):
     trusted_proxies: int = count(
         0, "Number of proxies in front whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` are believed.", minimum=0
     )
+    allowed_hosts: tuple[str, ...] = hosts(
+        "Answer only requests for these hosts, such as `lake.example.org`, and build absolute URLs only from them. "
+        "`.example.org` includes all names below it. A port does not count. Separate the hosts by commas. Empty: answer "
+        "requests for any host, and build absolute URLs only from `localhost` and `127.0.0.1`."
+    )
     log_level: str = choice(
         "info",
         "Write log records of this level and above: `debug`, `info`, `warning` or `error`.",
         *("debug", "info", "warning", "error"),
     )
-    cors_origins: tuple[str, ...] = words(
-        ("*",), "Let pages of these origins call Ingest and Export. Separate the origins by commas."
+    log_format: str = choice("text", "Write log records as lines of `text`, or each as an object of `json`.", *("text", "json"))
+    metrics_port: int = count(
+        0,
+        "Serve the metrics of `smarthouse worker` on this port; `0`: nowhere. The service has `/metrics`.",
+        0,
+        65535,
     )
+    metrics_host: str = text("127.0.0.1", "Serve them at this address.", minimum_length=1)
     housekeeping: str = choice(
         "api",
         "Choose who curates and erases: `api`, the processes that serve; `worker`, only `smarthouse worker`.",
@@ -49,6 +59,21 @@ class ServerSettings(Group):
     )
     lease_seconds: float = duration(4.0, "Wait this long before another process takes over from a dead one.", 0.5)
     demo: bool = switch(True, "Give a new installation the dataset `example` and the data source `67890`.")
+
+
+@dataclass(frozen=True)
+class OriginSettings(Group):
+    """Names the origins whose pages may call an API from a browser. The pages of all other origins may not."""
+
+    prefix: ClassVar[str] = "cors_"
+
+    ingest: tuple[str, ...] = origins(
+        "Let pages of these origins call Ingest, such as `https://app.example`. Separate the origins by commas."
+    )
+    export: tuple[str, ...] = origins("Let pages of these origins call Export; `*`: of every origin.", "*")
+    datasources: tuple[str, ...] = origins("Let pages of these origins call the data sources.")
+    streams: tuple[str, ...] = origins("Let pages of these origins call the Stream Data Store.")
+    datasets: tuple[str, ...] = origins("Let pages of these origins call the datasets.")
 
 
 @dataclass(frozen=True)
@@ -80,12 +105,18 @@ class RequestSettings(Group):
         False,
         "Answer 400 to an upload if a part of it gives no record or has no time. By default, it is kept, with a `detail`.",
     )
+    receive_seconds: float = duration(
+        20.0,
+        "Cut off a client that pauses for this long while it sends a request, or sends less than 4 KiB a second for this long; "
+        "408 beyond.",
+        1,
+    )
     idempotency_hours: float = duration(24.0, "Remember an `Idempotency-Key` for this many hours.")
 
 
 @dataclass(frozen=True)
 class AccessSettings(Group):
-    """Says who may ask, and how often. Each worker counts for itself."""
+    """Says who may ask, and how often. All processes count together if the state is in Redis, else each for itself."""
 
     ingest_rate_home: str = rate("240/hour", "Limit the uploads and deletions of one home. Empty: no limit.")
     ingest_rate_address: str = rate(
@@ -94,6 +125,11 @@ class AccessSettings(Group):
     export_rate_address: str = rate("600/minute", "Limit the exports that one client address asks for.")
     collection_rate_address: str = rate(
         "6000/minute", "Limit the requests to data sources and datasets from one client address. Empty: no limit."
+    )
+    ingest_access: str = choice(
+        "open",
+        "Choose who may upload and delete homes' data: `open`, anyone; `key`, holders of a key with that grant.",
+        *("open", "key"),
     )
     export_access: str = choice(
         "open",
@@ -160,6 +196,9 @@ class StreamSettings(Group):
         4, "Number of followers of streams that one worker serves at a time, each with a thread; 503 beyond."
     )
     follow_seconds: float = duration(300.0, "End a follower's answer after this time; the follower has to come back.", 1)
+    follow_url_seconds: float = duration(
+        43200.0, "Let a URL to follow a stream without a key expire after this time; seven days (604800) at most.", 1, 604800
+    )
     segment_bytes: int = count(16 * MIB, "Collect about this many bytes of packets in one object.", 1024)
     tail_seconds: float = duration(600.0, "Put packets into an object after this time even if they are few.")
 
@@ -204,6 +243,26 @@ class LakeSettings(Group):
     )
     compact_files: int = count(
         8, "Merge a partition of the lake once it has this many files.", minimum=2, variable="lake_compact_files"
+    )
+
+
+@dataclass(frozen=True)
+class GrowthSettings(Group):
+    """Bounds what the service keeps."""
+
+    quota_home_bytes: int = count(
+        10 * GIB, "Limit the bytes of uploads that are kept of one home; 413 beyond. `0`: no limit.", minimum=0
+    )
+    quota_address_bytes: int = count(
+        20 * GIB,
+        "Limit the bytes of uploads from one address, which many homes may share, in a UTC day; 429 beyond. `0`: no limit.",
+        minimum=0,
+    )
+    quota_bytes: int = count(0, "Limit the bytes of uploads that are kept of all homes; 503 beyond. `0`: no limit.", minimum=0)
+    free_bytes: int = count(
+        256 * MIB,
+        "Answer 503 to uploads, packets and records while a store has fewer bytes free. Reading and erasing go on. `0`: never.",
+        minimum=0,
     )
 
 

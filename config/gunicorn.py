@@ -6,8 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
-import time
+from functools import partial
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -36,6 +35,15 @@ keepalive = 5
 limit_request_line = 8190
 control_socket_disable = True
 # gunicorn's own debug log repeats the paths of requests, with any secret that a client put there.
+if settings.server.log_format == "json":
+    _stderr = {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}
+    logconfig_dict = {
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": "smarthouse_api.serving.logs.JsonFormatter"}},
+        "handlers": {"stderr": _stderr},
+        "root": {"level": "INFO", "handlers": ["stderr"]},
+        "loggers": {"gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False}},
+    }
 loglevel = "info" if settings.server.log_level == "debug" else settings.server.log_level
 
 # Generated clients send `Home_UUID`, a spelling that gunicorn drops in silence. This lets that one header through, from any
@@ -69,15 +77,16 @@ def on_starting(server: Any) -> None:
 
 def _refuse_newer_formats() -> None:
     """End with a sentence if a newer version wrote a store. The stores are closed again before a worker is made."""
-    from smarthouse_api.coordination.store_formats import StoreFormats
+    from smarthouse_api.coordination.installation import Installation
+    from smarthouse_api.coordination.store_agreement import NewerFormat
 
     state, objects = open_state(settings.stores.state_url), open_objects(settings.stores.objects_url)
     try:
-        StoreFormats(state, objects).settle()
-    except StoreUnfit as fault:
+        Installation(state, objects).refuse_newer()
+    except NewerFormat as fault:
         sys.exit(f"Not started: {fault}")
     except StoreError:
-        pass  # each worker asks again
+        pass  # each worker asks again, and readiness says what is wrong
     finally:
         state.close()
         objects.close()
@@ -85,33 +94,17 @@ def _refuse_newer_formats() -> None:
 
 def post_worker_init(worker: Any) -> None:
     house = worker.wsgi.extensions["smarthouse"]
-    _refuse_unfit_stores(house, worker.log)
+    worker.receive_seconds, worker.longest_body = settings.requests.receive_seconds, settings.requests.max_body_bytes
+    house.watch.start(partial(_end, worker.log))
     _show_first_key(house, worker.log)  # before anything else of this process may touch the stores
     if settings.server.housekeeping == "api":
         house.housekeeper.start()
 
 
-def _refuse_unfit_stores(house: Any, log: Any) -> None:
-    """End the service if a newer version wrote a store. A store that does not answer yet is asked again until it does."""
-    if not _is_format_known(house, log):
-        log.warning("The format of the stores is not known yet; they are asked again")
-        threading.Thread(target=_ask_again, args=(house, log), name="format", daemon=True).start()
-
-
-def _ask_again(house: Any, log: Any) -> None:
-    while not _is_format_known(house, log):
-        time.sleep(1)
-
-
-def _is_format_known(house: Any, log: Any) -> bool:
-    try:
-        house.formats.settle()
-    except StoreUnfit as fault:
-        log.critical("Not started: %s", fault)
-        os._exit(_BOOT_ERROR)  # of a thread, `sys.exit` would end only the thread
-    except StoreError:
-        return False
-    return True
+def _end(log: Any, told: str) -> None:
+    """End the service, since a newer version wrote a store. It may have answered only by now."""
+    log.critical("Not started: %s", told)
+    os._exit(_BOOT_ERROR)  # of a thread, `sys.exit` would end only the thread
 
 
 def _show_first_key(house: Any, log: Any) -> None:
@@ -120,6 +113,8 @@ def _show_first_key(house: Any, log: Any) -> None:
         if key := house.begin():
             sys.stdout.write(f"An admin key, the first key of this installation, shown this once:\n{key}\n")
             sys.stdout.flush()
+    except StoreUnfit:
+        pass  # the watch has said so, and nothing is made
     except Exception as fault:  # of any kind: a command can make a key, and a worker that ends here would be restarted for ever
         log.warning("No first key was shown: %s; `smarthouse keys create --admin` makes one", type(fault).__name__)
 

@@ -35,6 +35,7 @@ class Settings:
     """Holds the configuration of one process, group by group."""
 
     server: groups.ServerSettings = field(default_factory=groups.ServerSettings)
+    origins: groups.OriginSettings = field(default_factory=groups.OriginSettings)
     stores: groups.StoreSettings = field(default_factory=groups.StoreSettings)
     requests: groups.RequestSettings = field(default_factory=groups.RequestSettings)
     access: groups.AccessSettings = field(default_factory=groups.AccessSettings)
@@ -42,6 +43,7 @@ class Settings:
     streams: groups.StreamSettings = field(default_factory=groups.StreamSettings)
     collections: groups.CollectionSettings = field(default_factory=groups.CollectionSettings)
     lake: groups.LakeSettings = field(default_factory=groups.LakeSettings)
+    growth: groups.GrowthSettings = field(default_factory=groups.GrowthSettings)
     forgetting: groups.ForgettingSettings = field(default_factory=groups.ForgettingSettings)
 
     @classmethod
@@ -129,10 +131,17 @@ def variables() -> dict[str, Variable]:
     return found
 
 
+REPLACED = {"cors_origins": ("cors_ingest", "cors_export")}
+"""Settings of earlier versions -> those that took their place."""
+
+
 def _unknown_names(given: Mapping[str, str]) -> Iterator[str]:
     known = list(variables())
     for name in given:
-        if name not in known:
+        if name in REPLACED:
+            instead = " and ".join(f"{PREFIX}{one.upper()}" for one in REPLACED[name])
+            yield f"{PREFIX}{name.upper()}: this setting does not exist any more; use {instead}"
+        elif name not in known:
             hint = "".join(f"; did you mean {PREFIX}{one.upper()}?" for one in difflib.get_close_matches(name, known, 1))
             yield f"{PREFIX}{name.upper()}: no such setting{hint}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Flask
-from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config.settings import Settings
@@ -13,9 +12,23 @@ from smarthouse_api.serving.logs import log_to_stderr
 
 def create_app(settings: Settings) -> Flask:
     """Make the WSGI application. It opens no store and starts no thread: the server starts `House.housekeeper`."""
-    from blueprints import datasets, datasources, dialects, docs, export, health, ingest, observability, path_segments, streams
+    from blueprints import (
+        datasets,
+        datasources,
+        dialects,
+        docs,
+        export,
+        fitness,
+        health,
+        hosts,
+        ingest,
+        observability,
+        origins,
+        path_segments,
+        streams,
+    )
 
-    log_to_stderr(settings.server.log_level)
+    log_to_stderr(settings.server.log_level, settings.server.log_format)
     app = Flask("smarthouse_api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.requests.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -25,13 +38,11 @@ def create_app(settings: Settings) -> Flask:
     if settings.server.trusted_proxies:
         hops = settings.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)  # type: ignore[method-assign]
-    CORS(
-        app,
-        resources={r"/api/(ingest|export)/.*": {"origins": list(settings.server.cors_origins)}},
-        expose_headers=observability.EXPOSED_HEADERS,
-    )
     path_segments.register(app, "/homes", "/restapi/datasource", "/v2")
     observability.register(app)
+    hosts.register(app)
+    origins.register(app, settings.origins)
+    fitness.register(app)
     app.register_blueprint(health.blueprint)
     docs.register(app, [ingest.blueprint, export.blueprint, streams.blueprint, datasources.blueprint, datasets.blueprint])
     dialects.register(app)

@@ -7,6 +7,7 @@ import copy
 from backends.ports import StoreError as StoreError
 from backends.ports import StoreFull as StoreFull
 from backends.ports import StoreUnavailable as StoreUnavailable
+from backends.ports import StoreUnfit as StoreUnfit
 
 
 class Refused(Exception):
@@ -58,6 +59,10 @@ class TooLarge(Refused):
     """Says that the request passes one of the limits."""
 
 
+class TooSlow(Refused):
+    """Says that the request did not arrive in time."""
+
+
 class TooMany(Refused):
     """Says that the caller sends too many requests. retry_after_seconds: when it may send the next."""
 
@@ -68,6 +73,12 @@ class TooMany(Refused):
 
 class Unavailable(Refused):
     """Says that the service cannot do it now; the same request may succeed later."""
+
+
+class NoRoom(Unavailable):
+    """Says that what is sent would pass what the service may keep, or what the stores have room for."""
+
+    retry_after_seconds = 300
 
 
 def own_copy(error: Exception) -> Exception:
