@@ -6,51 +6,84 @@ from backends.registry import open_objects, open_state
 from config.settings import Settings, SettingsError
 from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
+from smarthouse_api.backups.service import Backups
 from smarthouse_api.collections.service import Collections
+from smarthouse_api.coordination.damage import Damages
 from smarthouse_api.coordination.idempotency import Replies
+from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.coordination.store_formats import StoreFormats
+from smarthouse_api.coordination.notes import Notes
+from smarthouse_api.coordination.presence import ProcessNote, note_of_this
+from smarthouse_api.coordination.room import Room
+from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.health import Check, conditions
 from smarthouse_api.housekeeping import Housekeeper
 from smarthouse_api.lake.engine_registry import open_engine
+from smarthouse_api.migrating import Migrating
 from smarthouse_api.restoring import Restoring
+from smarthouse_api.serving.watch import Watch
 from smarthouse_api.states.service import States
+from smarthouse_api.status.census import Counting
+from smarthouse_api.status.faults import Faults
+from smarthouse_api.status.service import Status
 from smarthouse_api.streams.service import Streams
+from smarthouse_api.verifying import Verifying
 
 
 class House:
     """Holds one installation's services, wired to the stores that the settings name.
 
     Making it opens nothing: stores connect when they are first used, after any fork. Raises `SettingsError`.
+
+    may_begin: whether empty stores become a new installation by themselves.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, may_begin: bool = True) -> None:
         self.settings = settings
         self.state, self.objects = open_state(settings.stores.state_url), open_objects(settings.stores.objects_url)
         try:
             self.engine = open_engine(settings.lake.engine_url)
         except ValueError as fault:
             raise SettingsError(f"SMARTHOUSE_ENGINE_URL: {fault}") from None
-        self.formats = StoreFormats(self.state, self.objects)
-        self.access, self.rates = Access(self.state), Rates(settings.access)
+        self.installation = Installation(self.state, self.objects, may_begin=may_begin)
+        self.notes = Notes(self.state, self.objects)
+        self.access, self.rates = Access(self.state, self.notes), Rates(settings.access, self.state)
         self.leases, keyring = Leases(self.state, settings.server.lease_seconds), Keyring(self.state)
+        self.kind = "api"
+        """What this process is: `api`, or `worker`, which only keeps house."""
+
+        faults = Faults(self.state)
+        self.watch = Watch(self.installation, self.leases, faults, settings.server.lease_seconds, self._note)
         replies = Replies(self.state, settings.requests.idempotency_hours * 3600)
         stores = self.state, self.objects
-        self.states = States(*stores, keyring, self.leases, replies, self.engine, settings)
-        self.streams = Streams(*stores, keyring, self.leases, replies, settings.streams)
-        self.collections = Collections(*stores, self.leases, replies, self.engine, settings.collections, settings.lake)
-        self.forgetting = Forgetting(*stores, self.states, self.streams, self.access, self.leases, settings.forgetting)
-        self.restoring = Restoring(self.states, self.streams, self.forgetting)
+        self.room = room = Room(*stores, settings.growth.free_bytes)
+        self.states = States(*stores, keyring, self.leases, replies, self.engine, room, settings)
+        self.streams = Streams(*stores, keyring, self.leases, replies, self.access, self.notes, room, settings.streams)
+        self.collections = Collections(
+            *stores, self.leases, replies, self.notes, self.engine, room, settings.collections, settings.lake
+        )
+        tenants = self.states, self.streams
+        self.forgetting = Forgetting(*stores, *tenants, self.access, self.leases, self.notes, settings.forgetting)
+        self.verifying = Verifying(self.state, self.notes, self.installation, self.states, self.streams, self.collections)
+        self.restoring = Restoring(self.states, self.streams, self.collections, self.access, self.forgetting)
+        tables = self.states.table, self.states.statistics, self.collections.table
+        self.backups = Backups(*stores, tables, self.installation, self.restoring, self.leases, settings.server.lease_seconds)
+        self.migrating = Migrating(self.installation, self.states, self.streams, self.collections)
         chores = self.states.chores, self.streams.chores, self.collections.chores
-        self.housekeeper = Housekeeper(self.formats, self.objects, self.forgetting, *chores, self.leases, settings.lake)
+        census = Counting(*stores, self.leases, [table.name for table in tables])
+        keepers = self.forgetting, *chores, self.leases, census, settings.lake
+        self.housekeeper = Housekeeper(self.installation, self.objects, *keepers)
+        parts = self.states, self.streams, self.collections, census, faults, self.watch.presence
+        self.status = Status(self.state, self.installation, *parts, self.health)
 
     def begin(self) -> str | None:
         """Make what a new installation begins with. Return its first key to the one caller who comes first.
 
-        Call it before anything else touches the stores.
+        Call it before anything else touches the stores. Raises `StoreUnfit` and makes nothing if they do not belong together.
         """
+        self.installation.settle()
         # In production, no key may stand in the log.
         is_production = self.settings.server.env == "production"
         key = None if is_production else self.access.first_key()
@@ -58,13 +91,18 @@ class House:
             self.collections.begin()
         return key
 
+    def _note(self) -> ProcessNote:
+        keeper = self.housekeeper
+        return note_of_this(self.kind, keeps_house=keeper.is_running, doing=keeper.doing)
+
     def ask_to_stop(self) -> None:
         """End requests that would go on for long; a signal's handler may call it."""
         self.streams.tail.end()
 
     def close(self) -> None:
-        """Stop the housekeeper and close the stores."""
+        """Stop the housekeeper and the watch, and close the stores."""
         self.housekeeper.stop()
+        self.watch.stop()
         self.engine.close()
         self.state.close()
         self.objects.close()
@@ -74,11 +112,20 @@ class House:
         checks = [
             Check("state", self.state.check),
             Check("objects", self.objects.check),
-            Check("format", self.formats.condition, needs_stores=True),
-            Check("lake", self.states.condition, needs_stores=True),
+            Check("installation", self.installation.condition, needs_stores=True),
+            Check("lake", self._lake, needs_stores=True),
+            Check("files", Damages(self.state).condition, needs_stores=True),
         ]
         if self.settings.lake.engine_url != "embedded":
             checks.append(Check("engine", self.engine.check))
         if self.settings.server.housekeeping == "worker":
             checks.append(Check("workers", self.housekeeper.condition, needs_stores=True))
         return conditions(checks)
+
+    def _lake(self) -> str:
+        """Return one line on the lake for readiness. Raises as the tables do."""
+        collections = self.collections.table.condition()  # first: that of states may be a warning only
+        told = self.states.condition()
+        if (losses := self.collections.chores.rebuilding.condition()) is not None:
+            raise Unavailable(losses)
+        return told if self.collections.table.open() is None else f"{told}; collections: {collections}"

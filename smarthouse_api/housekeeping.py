@@ -15,11 +15,14 @@ from functools import partial
 from backends.ports import ObjectStore, StoreError
 from config.groups import LakeSettings
 from smarthouse_api.collections.chores import CollectionsChores
-from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
-from smarthouse_api.coordination.store_formats import StoreFormats
+from smarthouse_api.coordination.installation import Installation
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.presence import Presence
+from smarthouse_api.coordination.troubles import Trouble
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.states.chores import StatesChores
+from smarthouse_api.status.census import Counting
 from smarthouse_api.streams.chores import StreamsChores
 
 _PRESENCE = "worker"
@@ -39,22 +42,31 @@ class Housekeeper:
 
     def __init__(
         self,
-        formats: StoreFormats,
+        installation: Installation,
         objects: ObjectStore,
         forgetting: Forgetting,
         states: StatesChores,
         streams: StreamsChores,
         collections: CollectionsChores,
         leases: Leases,
+        census: Counting,
         settings: LakeSettings,
     ) -> None:
-        self._formats, self._objects, self._forgetting, self._leases = formats, objects, forgetting, leases
+        self._installation, self._objects, self._forgetting, self._leases = installation, objects, forgetting, leases
+        self.census = census
         self._states, self._streams, self._collections = states, streams, collections
         self._interval_seconds = settings.curate_interval_seconds
+        self._presence = Presence(leases, _PRESENCE)
+        self.is_running = False
+        self.doing: str | None = None
+        """The chore under way."""
+        from smarthouse_api import chore_metrics
+
+        self._seconds, self._failures = chore_metrics.SECONDS, chore_metrics.FAILURES
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._presence: Lease | None = None
         self._turn_was_short = False
+        self._troubles = dict[str, Trouble]()
 
     def start(self) -> None:
         """Keep house in a thread of this process until `stop`."""
@@ -73,16 +85,18 @@ class Housekeeper:
 
     def run(self, announced: bool = False) -> None:
         """Keep house until asked to stop. announced: counted by `present`."""
-        busy = False
+        busy, self.is_running = False, True
+        log.info("this process keeps house")
         while not self._stopping.wait(_BREATH_SECONDS if busy else self._interval_seconds):
-            if not announced or _attempted(self._be_present):
+            if not announced or self._attempted(self._presence.renew, "announce"):
                 busy = self.keep()
-        if self._presence is not None:
-            self._presence.release()
+        self.is_running = False
+        self._presence.end()
+        log.info("this process keeps house no more")
 
     def present(self) -> int:
         """Count the announced housekeepers that run, in all processes."""
-        return len(self._leases.shared(_PRESENCE))
+        return self._presence.count()
 
     def condition(self) -> str:
         """Give a line for readiness: how many announced housekeepers run, or a warning that none does."""
@@ -93,37 +107,45 @@ class Housekeeper:
     def keep(self) -> bool:
         """Do each chore once, if it is due and no other process is doing it; whether there is more to do at once.
 
-        If a chore fails, the others still have their turn. No chore touches stores of a format that this version does not know.
+        If a chore fails, the others still have their turn. No chore touches stores that may not be served.
         """
         self._turn_was_short = False
-        if not _attempted(self._formats.settle):
+        try:
+            self._installation.settle()
+        except StoreError as fault:
+            log.debug("no chore is done: %s", fault)  # the watch has said so, once
             return False
-        for chore in (
-            self._forgetting.try_purge,
-            partial(self._take_turn, self._states.curate),
-            partial(self._take_turn, self._states.move),
-            partial(self._take_turn, self._states.compact),
-            partial(self._take_turn, self._streams.run),
-            self._collections.purge,
-            partial(self._take_turn, self._collections.curate),
-            partial(self._take_turn, self._collections.trim),
-            partial(self._take_turn, self._collections.compact),
-            partial(self._take_turn, self._collections.expire_dead_letters),
-            self._sweep,
-        ):
+        for name, chore in self._chores():
             if self._stopping.is_set():
                 break
-            _attempted(chore)
+            self.doing, began_at = name, time.monotonic()
+            if not self._attempted(chore, name):
+                self._failures.labels(name).inc()
+            self._seconds.labels(name).inc(time.monotonic() - began_at)
+        self.doing = None
         return self._turn_was_short
 
-    def _be_present(self) -> None:
-        try:
-            if self._presence is not None:
-                self._presence.check()
-                return
-        except LeaseLost:
-            log.info("this worker's lease had expired; it is announced again")
-        self._presence = self._leases.share(_PRESENCE)
+    def _chores(self) -> tuple[tuple[str, Callable[[], object]], ...]:
+        """Name the chores of a round, in their order."""
+        turn = partial(partial, self._take_turn)
+        return (
+            ("erase homes", self._forgetting.try_purge),
+            ("heal uploads", self._states.heal),
+            ("count old uploads", turn(self._states.count)),
+            ("curate states", turn(self._states.curate)),
+            ("make rows again", self._repair),
+            ("move rows", turn(self._states.move)),
+            ("merge files of states", turn(self._states.compact)),
+            ("seal and trim streams", turn(self._streams.run)),
+            ("erase collections", self._collections.purge),
+            ("curate records", turn(self._collections.curate)),
+            ("make records again", self._collections.rebuilding.work),
+            ("trim topics", turn(self._collections.trim)),
+            ("merge files of records", turn(self._collections.compact)),
+            ("expire dead letters", turn(self._collections.expire_dead_letters)),
+            ("sweep", self._sweep),
+            ("count storage", turn(self.census.go_on)),
+        )
 
     def _take_turn(self, chore: Callable[[Callable[[], bool]], None]) -> None:
         """Do a chore in a turn that begins now, and note whether it would have needed a longer turn."""
@@ -135,23 +157,28 @@ class Housekeeper:
         chore(is_over)
         self._turn_was_short = self._turn_was_short or is_over()
 
+    def _repair(self) -> None:
+        self._turn_was_short = self._states.repair() or self._turn_was_short
+
     def _sweep(self) -> None:
         if self._leases.claim("sweep", _RETRY_SECONDS):
             self._forgetting.sweep()
             self._streams.sweep()
             self._objects.sweep()
             self._leases.prolong("sweep", _SWEEP_SECONDS)
+            log.info("what crashes had left was swept from both stores")
             self._states.expect_dead()  # files that crashed writers have left in the lake go with the next compaction
 
-
-def _attempted(act: Callable[[], object]) -> bool:
-    """Do one thing; whether it succeeded. A fault is logged, and must not end the other chores."""
-    try:
-        act()
-    except (StoreError, Unavailable, TimeoutError) as fault:
-        log.warning("housekeeping failed and will be tried again: %s", fault)
-    except Exception:  # a fault of ours, logged with its trace
-        log.exception("housekeeping failed and will be tried again")
-    else:
-        return True
-    return False
+    def _attempted(self, act: Callable[[], object], name: str) -> bool:
+        """Do one thing; whether it succeeded. A fault is logged, and must not end the other chores. name: of the chore."""
+        trouble = self._troubles.setdefault(name, Trouble(log, logging.WARNING, f"the chore succeeds again ({name})"))
+        try:
+            act()
+        except (StoreError, Unavailable, TimeoutError) as fault:
+            trouble.met(f"a chore failed and will be tried again ({name}): {fault}")
+        except Exception:  # a fault of ours, logged with its trace
+            log.exception("a chore failed and will be tried again (%s)", name)
+        else:
+            trouble.over()
+            return True
+        return False

@@ -8,8 +8,8 @@ A catalogue has a space in the state store, and each thing has a space of its ow
 2. Found, by its document. A process may remember what it found: the marks tell a commit whether it is still there.
 3. Deleted. One commit replaces its document with a tombstone, `gone/<key>`. Nobody finds it from now on, and its name is free:
    another thing of that name has another key, and so another space.
-4. Closed to writers. The marks go, so that no commit of a process that found it before passes. The deletion may have died
-   before this step; so the purge repeats it.
+4. Noted, for backups that still have it, and closed to writers. The marks go, so that no commit of a process that found it
+   before passes. The deletion may have died before this step; so the purge repeats it.
 5. Purged. The chores remove its bytes, wherever they are, and the tombstone last.
 """
 
@@ -22,6 +22,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from backends.ports import Change, Document, Put, StateStore
+from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.retries import until_settled
 
 _TOMBSTONES = "gone/"
@@ -59,8 +60,8 @@ class Catalogue(ABC, Generic[Thing, Deleted]):
     A subclass adds how a thing is created and found.
     """
 
-    def __init__(self, state: StateStore, layout: CatalogueLayout, tombstone: Callable[[bytes], Deleted]) -> None:
-        self._state, self._layout, self._tombstone = state, layout, tombstone
+    def __init__(self, state: StateStore, notes: Notes, layout: CatalogueLayout, tombstone: Callable[[bytes], Deleted]) -> None:
+        self._state, self._notes, self._layout, self._tombstone = state, notes, layout, tombstone
 
     @abstractmethod
     def _read(self, name: str, document: Document) -> Thing:
@@ -85,12 +86,17 @@ class Catalogue(ABC, Generic[Thing, Deleted]):
         self._state.commit(space, Change(deletes=self._layout.marks))
 
     def remove_tombstone(self, tombstone: Deleted) -> None:
-        """Forget a deleted thing, once nothing can be left of it."""
+        """Forget a deleted thing, once nothing can be left of it but its note."""
+        self._notes.leave([digest_of(tombstone.key)])
         self._state.commit(self._layout.space, Change(deletes=(name_of(tombstone),)))
 
     def _delete(self, attempt: Callable[[], Deleted]) -> Deleted:
-        """Delete a thing and close it to writers. attempt: finds and buries it; raises `Conflict` if it changed meanwhile."""
+        """Delete a thing, note it and close it to writers.
+
+        attempt: finds and buries it; raises `Conflict` if it changed meanwhile.
+        """
         deleted = until_settled(attempt, self._layout.thing)
+        self._notes.leave([digest_of(deleted.key)])
         self.close_to_writers(deleted.space)
         return deleted
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from backends.ports import ABSENT, Change, Conflict, StateStore, StoreUnavailable
+from backends.ports import ABSENT, Change, Conflict, Document, StateStore, StoreUnavailable
 from smarthouse_api.errors import Unavailable
 
 SPACE = "leases"
+_HOLDER_BYTES = 16
 
 
 class LeaseLost(Unavailable):
@@ -27,7 +28,7 @@ class Lease:
 
     def __init__(self, state: StateStore, key: str, seconds: float) -> None:
         self._state, self._key, self._seconds = state, key, seconds
-        self._holder = uuid.uuid4().bytes
+        self._holder, self._note = uuid.uuid4().bytes, b""
         self._version = state.put(SPACE, key, self._holder, expect=ABSENT, ttl_seconds=seconds)
         self._beating = threading.Lock()
         self._ended = threading.Event()
@@ -44,8 +45,15 @@ class Lease:
         """Check that the lease is held now. Raises `LeaseLost`."""
         with self._beating:
             held = self._state.get(SPACE, self._key)
-            if held is None or held.value != self._holder:
-                raise LeaseLost("The work was broken off, because another process needed the lake; repeat the request")
+            if held is None or not self._is_ours(held):
+                raise _lost()
+
+    def tell(self, note: bytes) -> None:
+        """Add a note, by which `Leases.break_shared` may spare the lease. Raises `LeaseLost`."""
+        with self._beating:
+            self._note = note
+            if not self._renew():
+                raise _lost()
 
     def release(self) -> None:
         """Let go of the lease. Never fails: the lease expires in any case."""
@@ -57,15 +65,29 @@ class Lease:
     def _beat(self) -> None:
         while not self._ended.wait(self._seconds / 4):
             with self._beating, suppress(StoreUnavailable):
-                try:
-                    self._version = self._state.put(
-                        SPACE, self._key, self._holder, expect=self._version, ttl_seconds=self._seconds
-                    )
-                except Conflict:
-                    held = self._state.get(SPACE, self._key)
-                    if held is None or held.value != self._holder:
-                        return
-                    self._version = held.version  # from a beat whose answer was lost
+                if not self._renew():
+                    return
+
+    def _renew(self) -> bool:
+        """Write the lease anew; False if it is lost."""
+        while True:
+            value = self._holder + self._note
+            try:
+                self._version = self._state.put(SPACE, self._key, value, expect=self._version, ttl_seconds=self._seconds)
+            except Conflict:
+                held = self._state.get(SPACE, self._key)
+                if held is None or not self._is_ours(held):
+                    return False
+                self._version = held.version  # from a beat whose answer was lost
+            else:
+                return True
+
+    def _is_ours(self, held: Document) -> bool:
+        return held.value.startswith(self._holder)
+
+
+def _lost() -> LeaseLost:
+    return LeaseLost("The work was broken off, because another process needed the lake; repeat the request")
 
 
 class Leases:
@@ -116,16 +138,20 @@ class Leases:
         """List the present readers of `name`."""
         return {key for key, _ in self._state.scan_all(SPACE, f"shared/{name}/")}
 
-    def break_shared(self, name: str, wait_seconds: float) -> int:
+    def notes(self, name: str) -> dict[str, bytes]:
+        """Return the present readers of `name` with the note of each; an empty one until it has told any."""
+        return {key: held.value[_HOLDER_BYTES:] for key, held in self._state.scan_all(SPACE, f"shared/{name}/")}
+
+    def break_shared(self, name: str, wait_seconds: float, spared: Callable[[bytes], bool] = lambda _: False) -> int:
         """Wait at most `wait_seconds` for the present readers of `name`, then break off the rest; how many that were.
 
-        Readers that come later are neither waited for nor broken off.
+        Readers that come later are neither waited for nor broken off. spared: tells from a reader's note whether it may stay.
         """
         deadline = time.monotonic() + wait_seconds
-        readers = self.shared(name)
+        readers = {key for key, note in self.notes(name).items() if not spared(note)}
         while readers and time.monotonic() < deadline:
             time.sleep(0.01)
-            readers &= self.shared(name)
+            readers &= {key for key, note in self.notes(name).items() if not spared(note)}
         for key in readers:
             self._state.commit(SPACE, Change(deletes=(key,)))
         return len(readers)

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
-from backends.registry import open_state
+from backends.registry import open_objects, open_state
 from smarthouse_api.coordination.catalogue import Catalogue, CatalogueLayout
+from smarthouse_api.coordination.notes import Notes
 
 
 class Grave(msgspec.Struct, frozen=True):
@@ -29,7 +30,10 @@ class Things(Catalogue[str, Grave]):
 
     def __init__(self, state: StateStore) -> None:
         super().__init__(
-            state, CatalogueLayout("things", "thing/", ("born", "head"), "thing"), msgspec.json.Decoder(Grave).decode
+            state,
+            Notes(state, open_objects("memory://")),
+            CatalogueLayout("things", "thing/", ("born", "head"), "thing"),
+            msgspec.json.Decoder(Grave).decode,
         )
 
     def _read(self, name: str, document: Document) -> str:

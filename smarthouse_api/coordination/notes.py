@@ -1,0 +1,79 @@
+"""Notes: what was deleted for good, so that a restored backup does not bring it back.
+
+A note is the empty object `forgotten/<digest>`, and a document of the state store's space `notes`. What one store loses, the
+other still has: `restore` and the list of what was forgotten use both. Builds before 0.3 left only the objects. The digest is
+of something random that was deleted too. So it names nobody:
+
+| deleted | digest of |
+|---|---|
+| a home, a collection, a stream | its internal key |
+| an API key | `key/` and its id |
+| a key's secret, by a rotation | `secret/` and the digest that was stored of it |
+| a home's assignment to a project | `assigned/` and the assignment's id |
+| a link between homes | `link/` and the link's id |
+| a collection's alias or openness | `right/`, which one, and its id |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from backends.ports import ObjectStore, StateStore
+from smarthouse_api.coordination.damage import Problem
+from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
+
+_NOTES: Final = "forgotten/"
+_SPACE: Final = "notes"
+_DIGEST: Final = re.compile("[0-9a-f]{64}", re.ASCII)
+_MISSING: Final = (
+    "this note is missing: a backup of the objects would bring back what was deleted for good; the service leaves it again"
+    " within a day"
+)
+
+
+class Notes:
+    """Leaves a note of each thing that is deleted for good, and lists them all."""
+
+    def __init__(self, state: StateStore, objects: ObjectStore) -> None:
+        self._state, self._objects = state, objects
+
+    def leave(self, digests: Iterable[str]) -> None:
+        """Leave a note for each digest, before the deletion is answered. Repeatable."""
+        for digest in digests:
+            self._objects.put(f"{_NOTES}{digest}", [b""])
+            self._state.put(_SPACE, digest, b"", ttl_seconds=FOR_GOOD_SECONDS)
+
+    def left(self) -> set[str]:
+        """List the digests of all that was ever deleted for good."""
+        return self._in_state() | self._in_objects()
+
+    def problems(self) -> Iterator[Problem]:
+        """List the notes whose object is missing, and the objects that are no notes."""
+        noted = self._in_state()  # first: a note's object is there before its document
+        there = {info.key: info.size_bytes for info in self._objects.list(_NOTES)}
+        for digest in sorted(noted):
+            if f"{_NOTES}{digest}" not in there:
+                yield Problem("objects", f"{_NOTES}{digest}", None, _MISSING)
+        for name, size_bytes in there.items():
+            if size_bytes or not _DIGEST.fullmatch(name.removeprefix(_NOTES)):
+                yield Problem("objects", name, None, "this is no note of something forgotten")
+
+    def mend(self) -> None:
+        """Leave each note in both stores, if one of them has lost it or an earlier version wrote it."""
+        noted, there = self._in_state(), self._in_objects()
+        self.leave(sorted(noted ^ there))
+
+    def _in_state(self) -> set[str]:
+        return {digest for digest, _ in self._state.scan_all(_SPACE, "")}
+
+    def _in_objects(self) -> set[str]:
+        names = (info.key.removeprefix(_NOTES) for info in self._objects.list(_NOTES))
+        return {name for name in names if _DIGEST.fullmatch(name)}
+
+
+def digest_of(deleted: str) -> str:
+    """Name the note of a deleted thing. deleted: its internal key, or what the table above says."""
+    return hashlib.sha256(deleted.encode()).hexdigest()

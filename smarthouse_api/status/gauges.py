@@ -1,0 +1,115 @@
+"""The report on an installation as gauges for Prometheus.
+
+They come from the stores, so each process tells the same, also of the workers on other machines. None names a home.
+Import it only once the process is set up: the metrics library looks then whether several processes add up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from backends.ports import StoreError
+from smarthouse_api.status.report import Report
+
+_FRESH_SECONDS: Final = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Gauges(Collector):
+    """Tells reports as gauges. read: makes a report, which is used for ten seconds, however often it is asked for."""
+
+    def __init__(self, read: Callable[[], Report]) -> None:
+        self._read = read
+        self._turn = threading.Lock()
+        self._report: Report | None = None
+        self._read_at = float("-inf")
+
+    def collect(self) -> Iterator[Metric]:
+        report = self._fresh()
+        yield _gauge("stores_readable", "Whether the stores could be read for the other gauges.", report is not None)
+        if report is not None:
+            yield from _of_stores(report)
+            yield from _of_work(report)
+
+    def _fresh(self) -> Report | None:
+        with self._turn:
+            if time.monotonic() - self._read_at >= _FRESH_SECONDS:
+                try:
+                    self._report = self._read()
+                except StoreError as fault:
+                    log.debug("no gauges: %s", fault)  # readiness says it
+                    self._report = None
+                self._read_at = time.monotonic()
+            return self._report
+
+
+def _of_stores(report: Report) -> Iterator[Metric]:
+    yield _gauge("ready", "Whether the installation can be served.", report.readiness.ready)
+    homes = report.homes
+    yield _gauge("homes", "Homes that upload.", homes.known)
+    active = {"1d": homes.active_day, "7d": homes.active_week}
+    yield _gauges("homes_active", "Homes whose last upload came within this time.", "within", active)
+    yield _gauge("homes_silent", "Homes that uploaded last over a week ago.", homes.silent)
+    tables = report.tables.items()
+    yield _gauges("lake_rows", "Rows of each table of the lake.", "table", {name: one.rows for name, one in tables})
+    yield _gauges("lake_files", "Files of each table of the lake.", "table", {name: one.files for name, one in tables})
+    yield _gauges("lake_bytes", "Bytes of these files.", "table", {name: one.bytes for name, one in tables})
+    if report.state_bytes is not None:
+        yield _gauge("state_bytes", "Bytes that the state store takes up.", report.state_bytes)
+    if (census := report.storage) is not None:
+        sizes = {kind: one.bytes for kind, one in census.kinds.items()}
+        counts = {kind: one.objects for kind, one in census.kinds.items()}
+        yield _gauges("storage_bytes", "Bytes of objects when they were last counted.", "kind", sizes)
+        yield _gauges("storage_objects", "Objects when they were last counted.", "kind", counts)
+        yield _gauge("storage_counted_timestamp_seconds", "When the objects were last counted.", census.at)
+    yield _gauge("damaged_files", "Files that are damaged or missing.", report.damaged_files)
+
+
+def _of_work(report: Report) -> Iterator[Metric]:
+    waiting, at = report.waiting, report.at
+    yield _gauge("uploads_waiting", "Uploads that the lake does not hold yet.", waiting.uploads)
+    yield _gauge("uploads_waiting_seconds", "Age of the oldest of them.", _age(at, waiting.uploads_since))
+    yield _gauge("topics_waiting", "Collections with records that the lake does not hold yet.", waiting.topics)
+    erasing = {"homes": waiting.erasing, "streams": waiting.erasing_streams, "collections": waiting.erasing_collections}
+    yield _gauges("erasures_waiting", "What was deleted and is still to be erased.", "kind", erasing)
+    yield _gauge("erasures_waiting_seconds", "Age of the oldest forgotten home among them.", _age(at, waiting.erasing_since))
+    yield _gauge("repairs_waiting", "Damaged parts of the lake that are to be made again.", waiting.repairs)
+    yield _gauge("dead_letters", "Records that are set aside.", report.dead_letters)
+    yield _gauge("housekeepers", "Processes that keep house.", sum(one.keeps_house for one in report.processes))
+    processes = GaugeMetricFamily(
+        "smarthouse_processes", "Processes that run, by kind and version.", labels=["kind", "version"]
+    )
+    for kind, version in sorted({(one.kind, one.version) for one in report.processes}):
+        count = sum((one.kind, one.version) == (kind, version) for one in report.processes)
+        processes.add_metric([kind, version], count)
+    yield processes
+    last = GaugeMetricFamily("smarthouse_last_timestamp_seconds", "When each was last done.", labels=["what"])
+    figures = GaugeMetricFamily("smarthouse_last_figures", "What each found or did.", labels=["what", "figure"])
+    for kind, milestone in report.milestones.items():
+        last.add_metric([kind], milestone.at)
+        for name, count in milestone.figures.items():
+            figures.add_metric([kind, name], count)
+    yield from (last, figures)
+
+
+def _age(at: float, since: float | None) -> float:
+    return 0.0 if since is None else max(0.0, at - since)
+
+
+def _gauge(name: str, told: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"smarthouse_{name}", told, value=float(value))
+
+
+def _gauges(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(f"smarthouse_{name}", told, labels=[label])
+    for kind, value in values.items():
+        family.add_metric([kind], value)
+    return family

@@ -1,0 +1,74 @@
+"""The shape of a report on an installation: all that an operator asks. It names no home."""
+
+from __future__ import annotations
+
+import msgspec
+
+from smarthouse_api.coordination.milestones import Milestone
+from smarthouse_api.coordination.presence import ProcessNote
+from smarthouse_api.status.census import Census
+from smarthouse_api.status.faults import Fault
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Tells whether the installation can be served, and the condition of each thing that it depends on, in words."""
+
+    ready: bool
+    conditions: dict[str, str]
+
+
+class Table(msgspec.Struct, frozen=True):
+    """Tells the size of a table of the lake. bytes: of its present files."""
+
+    rows: int
+    files: int
+    bytes: int
+    version: int
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Counts what waits for a housekeeper, and tells since when the oldest does, in seconds since 1970.
+
+    uploads: for the lake. topics: of collections, with entries that the lake does not hold. erasing: forgotten homes.
+    erasing_streams, erasing_collections: deleted ones whose bytes are not removed yet. repairs: of the lake.
+    """
+
+    uploads: int
+    uploads_since: float | None
+    topics: int
+    erasing: int
+    erasing_since: float | None
+    erasing_streams: int
+    erasing_collections: int
+    repairs: int
+
+
+class Homes(msgspec.Struct, frozen=True):
+    """Counts homes that upload: those that are known, and of these the ones whose last upload came within a day or a week.
+
+    silent: known ones that uploaded last over a week ago. Of a home of an earlier version, the last upload may not be known.
+    """
+
+    known: int
+    active_day: int
+    active_week: int
+    silent: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Reports on one installation at one time, in seconds since 1970."""
+
+    at: float
+    installation: str
+    version: str
+    readiness: Readiness
+    homes: Homes
+    tables: dict[str, Table]
+    waiting: Waiting
+    processes: list[ProcessNote]
+    storage: Census | None
+    state_bytes: int | None
+    dead_letters: int
+    damaged_files: int
+    faults: list[Fault]
+    milestones: dict[str, Milestone]

@@ -1,0 +1,111 @@
+"""Gathers the report on an installation from its stores: any process can, whatever the others do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import pyarrow.compute as pc
+
+from backends.ports import StateStore
+from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.queue import TopicQueue
+from smarthouse_api.collections.service import Collections
+from smarthouse_api.coordination.damage import Damages
+from smarthouse_api.coordination.installation import Installation
+from smarthouse_api.coordination.milestones import Milestones
+from smarthouse_api.coordination.presence import Presence
+from smarthouse_api.lake.files import files_of
+from smarthouse_api.lake.table import LakeTable
+from smarthouse_api.states.pending import read_pending
+from smarthouse_api.states.service import States
+from smarthouse_api.status.census import Counting
+from smarthouse_api.status.faults import Faults
+from smarthouse_api.status.report import Homes, Readiness, Report, Table, Waiting
+from smarthouse_api.streams.service import Streams
+from smarthouse_api.version import own_version
+
+_MOST_FAULTS: Final = 20
+_DAY_SECONDS: Final = 86400.0
+_WEEK_SECONDS: Final = 7 * _DAY_SECONDS
+
+
+class Status:
+    """Tells an operator what an installation holds, what waits, who works, and what failed last.
+
+    serving: the presence of all processes. ask: gives the conditions of what the service depends on, and whether one fails.
+    """
+
+    def __init__(
+        self,
+        state: StateStore,
+        installation: Installation,
+        states: States,
+        streams: Streams,
+        collections: Collections,
+        census: Counting,
+        faults: Faults,
+        serving: Presence,
+        ask: Callable[[], tuple[dict[str, str], bool]],
+    ) -> None:
+        self._state, self._installation = state, installation
+        self._states, self._streams, self._collections = states, streams, collections
+        self._census, self._faults, self._serving, self._ask = census, faults, serving, ask
+        self._damages, self._milestones = Damages(state), Milestones(state)
+
+    def report(self) -> Report:
+        """Report on the installation as it is now. Raises `StoreError` if the stores cannot be read."""
+        conditions, failed = self._ask()
+        collections = self._collections.catalogue.list()
+        processes = sorted(self._serving.notes(), key=lambda one: (one.kind, one.host, one.pid))
+        return Report(
+            at=time.time(),
+            installation=self._installation.check(),
+            version=own_version(),
+            readiness=Readiness(not failed, conditions),
+            homes=self._homes(),
+            tables=self._tables(),
+            waiting=self._waiting(collections),
+            processes=processes,
+            storage=self._census.last(),
+            state_bytes=self._state.size_bytes(),
+            dead_letters=sum(map(self._collections.dead_letters.count, collections)),
+            damaged_files=sum(1 for _ in self._damages.noted()),
+            faults=self._faults.newest()[:_MOST_FAULTS],
+            milestones=self._milestones.last(),
+        )
+
+    def _homes(self) -> Homes:
+        known, counted = self._states.homes.known(), self._states.counts.by_home()
+        last = (counted[key].last_us for key in known if key in counted)
+        ages = [time.time() - at / 1e6 for at in last if at is not None]
+        in_week = sum(age < _WEEK_SECONDS for age in ages)
+        return Homes(len(known), sum(age < _DAY_SECONDS for age in ages), in_week, len(ages) - in_week)
+
+    def _tables(self) -> dict[str, Table]:
+        tables = self._states.table, self._states.statistics, self._collections.table
+        return {table.name: found for table in tables if (found := _size_of(table)) is not None}
+
+    def _waiting(self, collections: Sequence[Collection]) -> Waiting:
+        queue, hidden = self._states.uploads.queue, self._states.homes.hidden()
+        uploads = [entry for entry in queue.entries(0, queue.last()) if entry.value]
+        topics = (TopicQueue(self._state, one) for one in collections)
+        return Waiting(
+            uploads=len(uploads),
+            uploads_since=read_pending(uploads[0]).received_us / 1e6 if uploads else None,
+            topics=sum(1 for one in topics if one.last() > one.taken().sequence),
+            erasing=len(hidden),
+            erasing_since=min(hidden.values(), default=None),
+            erasing_streams=sum(1 for one in self._streams.catalogue.tombstones() if one.purged_at is None),
+            erasing_collections=len(self._collections.catalogue.tombstones()),
+            repairs=len(self._states.rebuilding.unfinished()) + len(self._collections.chores.rebuilding.unfinished()),
+        )
+
+
+def _size_of(table: LakeTable) -> Table | None:
+    if (snapshot := table.open()) is None:
+        return None
+    files = files_of(snapshot)
+    rows, size = (int(pc.sum(files[name]).as_py() or 0) for name in ("num_records", "size_bytes"))
+    return Table(rows, files.num_rows, size, snapshot.version())

@@ -1,0 +1,48 @@
+"""`smarthouse status`: one page for an operator, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from config.settings import Settings
+from smarthouse_api.cli import main
+from smarthouse_api.house import House
+from smarthouse_api.states.uploads import Upload
+from tests.conftest import HOME, payload, state
+
+
+@pytest.fixture
+def runner(embedded_pair: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.setattr("smarthouse_api.serving.logs.log_to_stderr", lambda *_: None)
+    for name, value in embedded_pair.items():
+        monkeypatch.setenv(name, value)
+    house = House(Settings.from_env(embedded_pair))
+    house.begin()
+    house.states.uploads.receive(Upload(HOME, payload(state())))
+    house.close()
+    return CliRunner()
+
+
+def test_it_shows_what_an_operator_asks_for(runner: CliRunner) -> None:
+    shown = runner.invoke(main, ["status"])
+    assert shown.exit_code == 0, shown.output
+    for part in ("Ready", "that upload        1", "uploads for the lake      1, the oldest for", "Processes", "backup  never"):
+        assert part in shown.output
+    assert max(map(len, shown.output.splitlines())) <= 128
+
+
+def test_it_tells_the_same_as_json(runner: CliRunner) -> None:
+    told = json.loads(runner.invoke(main, ["status", "--json"]).output)
+    assert (told["homes"]["active_day"], told["waiting"]["uploads"], told["readiness"]["ready"]) == (1, 1, True)
+
+
+def test_it_ends_with_1_unless_the_installation_can_be_served(runner: CliRunner, embedded_pair: dict[str, str]) -> None:
+    house = House(Settings.from_env(embedded_pair))
+    house.installation.hold_back("a test")
+    house.close()
+    shown = runner.invoke(main, ["status"])
+    assert shown.exit_code == 1
+    assert "a test" in shown.output
