@@ -1,4 +1,4 @@
-"""Request bodies: read whole, within the limits, or refused."""
+"""Request bodies: read whole, decompressed, within the limits, or refused."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 
 from blueprints.current_request import house
 from smarthouse_api.collections.fast_path import DEPTH, UniformReader
-from smarthouse_api.errors import Invalid, TooLarge
-from smarthouse_api.states.payload.repair import depth_of
+from smarthouse_api.errors import Invalid, TooLarge, TooSlow
+from smarthouse_api.serving.connection import Late
+from smarthouse_api.states.payload.compression import BOM, CODINGS, Undecodable, UnknownCoding, undo_codings
+from smarthouse_api.states.payload.repair import depth_of, words_of
 
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _TEN_DIGITS = b"0" * 10
 
 
 def whole_body() -> bytes:
-    """Read all of the request's body, as it came. Raises `TooLarge`, or `Invalid` if it broke off.
+    """Read all of the request's body, as it came. Raises `TooLarge`, `Invalid` if it broke off, `TooSlow` if it was late.
 
     Werkzeug cuts a body without a length short at the limit and calls it whole; so one byte more is let in, and refused here.
     """
@@ -30,6 +32,9 @@ def whole_body() -> bytes:
         request.max_content_length = limit + 1
     try:
         body = request.get_data(cache=False)
+    except Late as fault:
+        seconds = house().settings.requests.receive_seconds
+        raise TooSlow(f"The body did not arrive in time; send its next bytes within {seconds:g} seconds") from fault
     except (ParseException, ClientDisconnected, OSError) as fault:
         raise Invalid("The body could not be read to its end; send it again, complete and with valid chunks") from fault
     if limit is not None and len(body) > limit:
@@ -39,25 +44,46 @@ def whole_body() -> bytes:
     return body
 
 
-def plain_body() -> bytes:
-    """Read all of the body for an API that accepts no compression. Raises `UnsupportedMediaType` for a compressed one."""
-    coding = request.headers.get("Content-Encoding", "identity")
-    if coding.strip().lower() not in ("", "identity"):
-        raise UnsupportedMediaType(f"Content-Encoding {coding[:40]!r} is not accepted here; send the body uncompressed")
-    return whole_body()
+class UnknownContentEncoding(UnsupportedMediaType):
+    """Refuses a `Content-Encoding` that is not known, and names those that are, as RFC 9110 asks."""
+
+    def get_headers(self, *args: Any, **options: Any) -> list[tuple[str, str]]:
+        return [*super().get_headers(*args, **options), ("Accept-Encoding", ", ".join(CODINGS))]
+
+
+def decoded_body() -> bytes:
+    """Read all of the body, and undo its `Content-Encoding`.
+
+    Raises `UnknownContentEncoding`, `TooLarge`, and `Invalid` for what cannot be decompressed.
+    """
+    body, codings = whole_body(), request.content_encoding
+    if not body or not codings:
+        return body
+    try:
+        return undo_codings(body, codings, house().settings.requests)
+    except UnknownCoding as fault:
+        raise UnknownContentEncoding(str(fault)) from fault
+    except Undecodable as fault:
+        raise Invalid(f"The body does not fit its Content-Encoding: {fault}") from fault
+
+
+def text_body() -> bytes:
+    """Read all of the body for an API that takes JSON: as `decoded_body`, and without a byte order mark."""
+    return decoded_body().removeprefix(BOM)
 
 
 def read_json(body: bytes) -> Any:
-    """Read JSON so that no later reader fails on it. Raises `Invalid`, also if it nests too deep."""
+    """Read JSON so that no later reader fails on it. Raises `Invalid`, also if it nests too deep, and `TooLarge`."""
     limit = house().settings.requests.max_json_depth
+    _check_size(body)
     try:
         value = msgspec.json.decode(body)
-    except UnicodeDecodeError as fault:
-        raise Invalid("The body is not UTF-8 text; JSON is") from fault
     except RecursionError as fault:
         raise Invalid(_too_deep(limit)) from fault
     except ValueError as fault:
-        raise Invalid(f"The body is not JSON: {fault}" if body else "The body is empty; it must be JSON") from fault
+        raise Invalid(
+            f"The body is not JSON: {words_of(fault, body)}" if body else "The body is empty; it must be JSON"
+        ) from fault
     # Few brackets cannot be deep, nor can many side by side; to know how deep they are takes longer than the reading.
     openings = int(np.count_nonzero((np.frombuffer(body, np.uint8) & 0xDF) == ord("[")))
     if openings > limit and openings - _side_by_side(value) > limit and depth_of(body) > limit:
@@ -67,12 +93,23 @@ def read_json(body: bytes) -> Any:
 
 
 def read_records(body: bytes, reader: UniformReader) -> Any:
-    """Read JSON that brings records in `data`; as `UniformRecords` if the reader can read it. Raises `Invalid`."""
+    """Read JSON that brings records in `data`; as `UniformRecords` if the reader can read it. Raises `Invalid`, `TooLarge`."""
+    _check_size(body)
     given = reader.read(body) if house().settings.requests.max_json_depth >= DEPTH else None
     if given is None:
         return read_json(body)
     _check_numbers(body)
     return given
+
+
+def _check_size(body: bytes) -> None:
+    """Refuse a body of many small values that is larger, decompressed, than any that comes plain.
+
+    A small object takes 30 times its bytes of memory. So limited, such a body takes no more than a plain one can.
+    """
+    limit = house().settings.requests.max_body_bytes
+    if len(body) > limit and sum(map(body.count, (b",", b"[", b"{"))) > limit // 4:
+        raise TooLarge(f"The body decompresses to more than {limit} bytes, and may then hold at most {limit // 4} values")
 
 
 def _check_numbers(body: bytes) -> None:

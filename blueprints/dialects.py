@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from flask import Flask, Response, request
@@ -44,14 +44,22 @@ def problem(fault: Fault) -> Response:
     return Response(msgspec.json.encode(body), fault.status, _challenged(fault), content_type="application/problem+json")
 
 
-def problems(blueprint: Any, *statuses: int, **described: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Document that a view may answer with problems of these statuses, and what else is `described`.
+def problems(
+    blueprint: Any, operation_id: str, *statuses: int, parameters: Sequence[dict[str, Any]] = (), **described: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Document a view: its name in generated clients, the statuses of its own refusals, and what else is `described`.
 
-    One decorator costs a request less than one for each status.
+    The parameters stand beside those that `arguments` reads. One decorator costs a request less than one for each status.
     """
-    documented: Callable[[Callable[..., Any]], Callable[..., Any]] = blueprint.doc(
-        responses={str(status): HTTPStatus(status).name for status in statuses}, **described
+    document = blueprint.doc(
+        operationId=operation_id, responses={str(status): HTTPStatus(status).name for status in statuses}, **described
     )
+
+    def documented(view: Callable[..., Any]) -> Callable[..., Any]:
+        told: Any = document(view)
+        told._apidoc.setdefault("arguments", {}).setdefault("parameters", []).extend(parameters)
+        return cast(Callable[..., Any], told)
+
     return documented
 
 
@@ -87,19 +95,24 @@ def coded(fault: Fault) -> Response:
 
 
 def code_of(status: int) -> str:
-    """Return the code that data sources give a status."""
-    return _CODES.get(status) or HTTPStatus(status).name
+    """Return the code that data sources give a status, as Madevo writes them."""
+    return _CODES.get(status) or HTTPStatus(status).name.lower()
 
 
 _CODES: dict[int | type[Refused] | None, str] = {
-    errors.KeyReused: "IDEMPOTENCY_KEY_REUSED",
-    400: "INVALID_PAYLOAD",
-    413: "PAYLOAD_TOO_LARGE",
-    414: "URI_TOO_LONG",
-    422: "SCHEMA_MISMATCH",
-    500: "INTERNAL_ERROR",
-    503: "UNAVAILABLE",
+    errors.KeyReused: "idempotency_key_reused",
+    400: "validation_error",
+    413: "payload_too_large",  # Python renames this status and the next from time to time
+    414: "uri_too_long",
+    422: "validation_error",
 }
+
+
+def flagged(fault: Fault) -> Response:
+    """Answer as Madevo's newer API, which is not served here: its clients look at the flag `error`, and not at the status."""
+    detail = "This service has no such path; insert records with POST /restapi/datasource/insert"
+    body = {"error": True, "message": detail if fault.status == 404 else fault.detail}
+    return Response(msgspec.json.encode(body), fault.status, _challenged(fault), content_type="application/json")
 
 
 def enveloped(fault: Fault) -> Response:
@@ -138,7 +151,8 @@ def _challenged(fault: Fault) -> dict[str, str]:
 
 DIALECTS: dict[str, Callable[[Fault], Response]] = {
     "/homes": reasoned,
-    "/restapi/datasource": coded,
+    "/restapi": coded,
+    "/api/v1": flagged,
     "/v2": enveloped,
 }
 """Path -> dialect at it and below it, for the APIs that do not speak `problem`."""
@@ -153,8 +167,16 @@ _STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (
     (errors.Invalid, HTTPStatus.BAD_REQUEST),
     (errors.Unprocessable, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.TooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (errors.TooSlow, HTTPStatus.REQUEST_TIMEOUT),
     (errors.TooMany, HTTPStatus.TOO_MANY_REQUESTS),
     (errors.Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+_OUTAGES: tuple[tuple[type[StoreError], str], ...] = (
+    (errors.StoreFull, "The storage is full"),
+    (errors.StoreUnfit, "The storage needs the service's operator, to whom /health/ready says why"),
+    (StoreError, "The storage does not answer"),
 )
 
 
@@ -177,7 +199,7 @@ def _fault(error: Exception) -> Fault:
     if isinstance(error, StoreError):
         # An object's key holds its home's: only an outage tells its own words.
         log.error("storage failed: %s", error if isinstance(error, errors.StoreUnavailable) else type(error).__name__)
-        detail = "The storage is full" if isinstance(error, errors.StoreFull) else "The storage does not answer"
+        detail = next(words for kind, words in _OUTAGES if isinstance(error, kind))
         return Fault(503, f"{detail}; repeat the request later", None, {"Retry-After": str(RETRY_AFTER_SECONDS)})
     if isinstance(error, HTTPException) and error.code is not None:
         return Fault(error.code, _words(error), None, _headers(error))
@@ -190,7 +212,7 @@ def _status(error: Refused) -> int:
 
 
 def _retry(error: Refused) -> dict[str, str]:
-    if isinstance(error, errors.TooMany):
+    if isinstance(error, errors.TooMany | errors.NoRoom):
         return {"Retry-After": str(error.retry_after_seconds)}
     return {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, errors.Unavailable) else {}
 
@@ -215,5 +237,5 @@ def _told(faults: dict[str, dict[str, list[str]]]) -> str:
 
 
 def _headers(error: HTTPException) -> dict[str, Any]:
-    kept = {"allow", "retry-after", "location", "content-range"}
+    kept = {"allow", "retry-after", "location", "content-range", "accept-encoding"}
     return {name: value for name, value in error.get_headers() if name.lower() in kept}

@@ -14,29 +14,40 @@ from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
 from blueprints import dialects, parameters
-from blueprints.documented_errors import document_errors
+from blueprints.documented_errors import CommonErrors, document_errors
+from blueprints.openapi import FREE_OBJECT
 from blueprints.records import LARGEST_PAGE
 from smarthouse_api.house import House
 from smarthouse_api.streams.model import LARGEST_INDEX
-
-API_VERSION = "0.1.0"
-"""The version of the operations that the documents describe. It rises when an operation changes, not with each release."""
+from smarthouse_api.version import own_version
 
 _SWAGGER_UI = Path(swagger_ui.__file__).parent / "static"
 # Or it may send the document to a validator on the internet.
 _SWAGGER_UI_CONFIG = {"validatorUrl": None, "displayRequestDuration": True}
 
 
-# What is not under flask-smorest: path, what it gives, content type, and the statuses.
+_TEXT = {"type": "string"}
+
+# What is not under flask-smorest: path, name in clients, what it gives, content type, schema, and the statuses.
 _HEALTH = (
-    ("/health/live", "The process answers.", "application/json", (200,)),
-    ("/health/ready", "Whether every store answers, and which one fails.", "application/json", (200, 503)),
-    ("/metrics", "Prometheus metrics of all worker processes together.", "text/plain", (200,)),
+    ("/health/live", "checkLiveness", "The process answers.", "application/json", FREE_OBJECT, (200,)),
+    ("/health/ready", "checkReadiness", "The state of every store.", "application/json", FREE_OBJECT, (200, 503)),
+    ("/metrics", "getMetrics", "Prometheus metrics of all worker processes together.", "text/plain", _TEXT, (200,)),
 )
+_HEALTH_PROBLEMS = {
+    str(status): {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/problem+json": {"schema": FREE_OBJECT}},
+    }
+    for status in (400, 500)
+}
 
 
 class DocumentedApi(Api):  # type: ignore[misc]
     """Makes the document of one API. Its errors are the application's, not flask-smorest's."""
+
+    DEFAULT_ERROR_RESPONSE_NAME = None
+    """A document names every status: with "any other error", clients could not tell which errors there are."""
 
     def __init__(self, app: Flask, name: str, **options: Any) -> None:
         self._name = name
@@ -93,7 +104,7 @@ def _document(app: Flask, blueprint: Any) -> DocumentedApi:
     app.config.update(
         {
             f"{config}API_TITLE": f"SmartHouse {blueprint.name} API",
-            f"{config}API_VERSION": API_VERSION,
+            f"{config}API_VERSION": own_version(),
             f"{config}OPENAPI_VERSION": "3.0.3",
             f"{config}OPENAPI_URL_PREFIX": prefix,
             f"{config}OPENAPI_SWAGGER_UI_PATH": "/ui",
@@ -102,7 +113,8 @@ def _document(app: Flask, blueprint: Any) -> DocumentedApi:
             f"{config}OPENAPI_SWAGGER_UI_URL": "../" * (prefix.count("/")) + "docs/assets/",
         }
     )
-    api = DocumentedApi(app, blueprint.name, config_prefix=config, spec_kwargs={"info": {"description": description}})
+    told = {"info": {"description": description}, "extra_plugins": [CommonErrors(blueprint.name)]}
+    api = DocumentedApi(app, blueprint.name, config_prefix=config, spec_kwargs=told)
     api.register_blueprint(blueprint)
     return api
 
@@ -124,7 +136,11 @@ def _served(spec: dict[str, Any]) -> dict[str, Any]:
 def _merged(specs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "openapi": "3.0.3",
-        "info": {"title": "SmartHouse API", "version": API_VERSION, "description": "All APIs of the service in one document."},
+        "info": {
+            "title": "SmartHouse API",
+            "version": own_version(),
+            "description": "All APIs of the service in one document.",
+        },
         "paths": {},
         "tags": [],
         "components": {},
@@ -161,15 +177,17 @@ def _with_health(spec: dict[str, Any]) -> dict[str, Any]:
     paths = {
         path: {
             "get": {
+                "operationId": operation_id,
                 "summary": summary,
                 "tags": ["Health"],
                 "responses": {
-                    str(status): {"description": HTTPStatus(status).phrase, "content": {content_type: {"schema": {}}}}
+                    str(status): {"description": HTTPStatus(status).phrase, "content": {content_type: {"schema": schema}}}
                     for status in statuses
-                },
+                }
+                | _HEALTH_PROBLEMS,
             }
         }
-        for path, summary, content_type, statuses in _HEALTH
+        for path, operation_id, summary, content_type, schema, statuses in _HEALTH
     }
     health = {"name": "Health", "description": "Liveness, readiness and metrics"}
     return {**spec, "paths": {**spec["paths"], **paths}, "tags": [*spec["tags"], health]}

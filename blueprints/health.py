@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
@@ -10,6 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 
 from blueprints.current_request import house
 from blueprints.parameters import refuse_unknown
+from smarthouse_api.house import House
+from smarthouse_api.status.gauges import Gauges
 
 blueprint = Blueprint("health", __name__)
 blueprint.before_request(refuse_unknown)
@@ -30,9 +33,16 @@ def ready() -> ResponseReturnValue:
 
 @blueprint.get("/metrics")
 def metrics() -> ResponseReturnValue:
-    """Give Prometheus the metrics of all worker processes together."""
-    registry = REGISTRY
+    """Give Prometheus the counters of all worker processes together, and the gauges of the installation."""
+    registry, counters = CollectorRegistry(), b""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    else:
+        counters = generate_latest(REGISTRY)
+    registry.register(_gauges(house()))
+    return Response(counters + generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+@lru_cache(1)
+def _gauges(of: House) -> Gauges:
+    return Gauges(of.status.report)

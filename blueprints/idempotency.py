@@ -6,17 +6,15 @@ import hashlib
 
 from flask import request
 
-from blueprints.openapi import header
+from blueprints.openapi import header, header_parameter
 from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.errors import Invalid
 
-IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "A repeat with the same key gets the first answer again, with `Idempotency-Replayed: true`.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-}
+IDEMPOTENCY_KEY = header_parameter(
+    "Idempotency-Key",
+    "A repeat with the same key gets the first answer again, with `Idempotency-Replayed: true`.",
+    schema={"type": "string", "minLength": 1, "maxLength": 255},
+)
 
 REPLAYED_HEADERS = {"Idempotency-Replayed": header("`true` if this is the answer to an earlier request; otherwise absent")}
 

@@ -14,21 +14,14 @@ from prometheus_client import Counter, Histogram
 
 _UUID = re.compile("-?".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
 _KEY = re.compile(r"shk_\w*")
+_HYPHENATED = re.compile("-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
+"""A UUID as it is written. Without hyphens, it cannot be told from the random ids that we and proxies make."""
+
+_PART_DIGITS = 8
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _NO_HEXADECIMAL = re.compile(r"[^0-9a-f]", re.ASCII)
 _SANE_ID = re.compile(r"(?!.*shk_)[A-Za-z0-9._-]{1,128}", re.ASCII)
 """What may be logged: no key, and no part of one."""
-
-EXPOSED_HEADERS = [
-    "Content-Disposition",
-    "ETag",
-    "Location",
-    "Retry-After",
-    "X-Request-ID",
-    "X-Empty-Reason",
-    "X-As-Of",
-    "Idempotency-Replayed",
-]
 
 REQUESTS = Counter("smarthouse_requests_total", "Requests answered.", ["route", "method", "status"])
 SECONDS = Histogram("smarthouse_request_seconds", "Time to the first byte of an answer.", ["route", "method"])
@@ -57,14 +50,22 @@ def _end(response: Response) -> Response:
     SECONDS.labels(route, method).observe(seconds)
     # The path, never the query or a header: those hold what a client may not want kept.
     path = masked(request.path[:512])
-    log.info("%s %s %d %.1fms %s", request.method, path, response.status_code, seconds * 1000, g.request_id)
+    log.info(
+        "%s %s %d %.1fms %s",
+        *(request.method, path, response.status_code, seconds * 1000, g.request_id),
+        extra={"request": g.request_id, "method": method, "path": path, "status": response.status_code, "seconds": seconds},
+    )
     return response
 
 
 def _names_the_home(request_id: str) -> bool:
-    """Tell whether the id is the home's UUID, with any punctuation: no log and no answer may hold that."""
-    home = _NO_HEXADECIMAL.sub("", request.headers.get("Home-UUID", "").lower())
-    return bool(home) and home in _NO_HEXADECIMAL.sub("", request_id.lower())
+    """Tell whether the id is a UUID or holds a part of the home's, with any punctuation. No log and no answer may hold it."""
+    digits = _NO_HEXADECIMAL.sub("", request_id.lower())
+    for given in request.headers.get("Home-UUID", "").lower().split(","):
+        home = _NO_HEXADECIMAL.sub("", given)
+        if any(home[first : first + _PART_DIGITS] in digits for first in range(len(home) - _PART_DIGITS + 1)):
+            return True
+    return _HYPHENATED.search(request_id) is not None
 
 
 @lru_cache(1000)

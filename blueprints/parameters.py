@@ -71,7 +71,8 @@ class QuerySchema(Schema):
 
     @pre_load
     def once(self, data: Any, **_: Any) -> Any:
-        repeated = [name for name in self.fields if len(set(data.getlist(name))) > 1]
+        names = [field.data_key or name for name, field in self.fields.items()]
+        repeated = [name for name in names if len(set(data.getlist(name))) > 1]
         if repeated:
             raise ValidationError({name: ["is given with different values; give it once."] for name in repeated})
         return data

@@ -9,7 +9,8 @@ from flask import Response, request
 from marshmallow import ValidationError, fields, validate
 
 from blueprints.current_request import house
-from blueprints.openapi import BINARY, header
+from blueprints.json_lines import is_json_lines
+from blueprints.openapi import BINARY, FREE_OBJECT, header
 from blueprints.parameters import ACCEPTED_TIMES, AT_LEAST_ONE, QuerySchema, WholeNumberField
 from blueprints.responses import closed_when_sent, file_response, until_broken
 from smarthouse_api.arrow.formats import Frame
@@ -21,16 +22,19 @@ from smarthouse_api.collections.records import RecordsAnswer
 
 LARGEST_PAGE: Final = 100_000
 NEXT_CURSOR: Final = "X-Next-Cursor"
-HEADERS: Final = {NEXT_CURSOR: header("The next `cursor`, if more records follow")}
+HEADERS: Final = {
+    NEXT_CURSOR: header("The next `cursor`, if more records follow"),
+    "X-Incomplete": header("Only if the lake has lost records: which days lack some"),
+}
 FILES: Final = {name: one.media_type.partition(";")[0] for name, one in RECORD_FORMATS.items()}
 """Format -> media type."""
 
 RECORDS: Final[dict[str, Any]] = {
-    "records": {"type": "array", "items": {"type": "object"}},
+    "records": {"type": "array", "items": FREE_OBJECT},
     "next": {"type": "string", "nullable": True, "description": "The next `cursor`; null at the end"},
 }
 """The members of an answer in JSON that hold records."""
-_BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()} | {"application/x-ndjson": "jsonl"}
+_BY_MEDIA_TYPE: Final = {media_type: name for name, media_type in FILES.items()}
 
 
 def documented_content(members: dict[str, Any]) -> dict[str, Any]:
@@ -105,13 +109,16 @@ def _response(answer: RecordsAnswer, file_name: str | None) -> Response:
     response = file_response(until_broken("a reading of records", answer.chunks), answer.content_type, file_name)
     if answer.next_cursor is not None:
         response.headers[NEXT_CURSOR] = answer.next_cursor
+    if answer.incomplete is not None:
+        response.headers["X-Incomplete"] = answer.incomplete
     return response
 
 
 def _accepted() -> str:
     """Find the format that `Accept` names, if it names exactly one."""
-    named = {_BY_MEDIA_TYPE[one] for one in request.accept_mimetypes.values() if one in _BY_MEDIA_TYPE}
-    return named.pop() if len(named) == 1 else "json"
+    given = (one.partition(";")[0].strip().lower() for one in request.accept_mimetypes.values())
+    named = {"jsonl" if is_json_lines(one) else _BY_MEDIA_TYPE.get(one) for one in given} - {None}
+    return named.pop() or "json" if len(named) == 1 else "json"
 
 
 def _frame(before: bytes, after: bytes, next_cursor: str | None) -> Frame:

@@ -1,32 +1,36 @@
 """Forgetting a home: it is hidden at once, and its bytes are purged from every store.
 
-A home that a restored backup brings back must be forgotten again. So each forgotten home leaves a note, the empty object
-`forgotten/<digest>`. That is the digest of its internal key, which is random: without the data it says nothing of the home.
+A home that a restored backup brings back must be forgotten again. So each forgotten home leaves a note; see
+`smarthouse_api.coordination.notes`.
 """
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
-from backends.ports import Change, Conflict, ObjectStore, StateStore, StoreUnavailable
+from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreUnavailable
 from config.groups import ForgettingSettings
 from smarthouse_api.access.grants import Access
 from smarthouse_api.coordination.leases import Lease, Leases
+from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
+from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.states.homes import SPACE
 from smarthouse_api.states.service import PURGE_LEASE, States
 from smarthouse_api.streams.service import Streams
 
 _DUE = "purge-due"
-_NOTES = "forgotten/"
+_OWED = "scrub-owed"
 _AFTERMATH_SECONDS = 60.0
 _PATIENCE_SECONDS = 900.0
-_DECADE_SECONDS = 10 * 365 * 86400.0
+_OWED_PUT = Put(_OWED, b"", FOR_GOOD_SECONDS)
 _STREAMS_LEFT = "The home is hidden, but its streams are not removed yet; repeat the request"
+
+log = logging.getLogger(__name__)
 
 
 class Forgetting:
@@ -43,10 +47,13 @@ class Forgetting:
         streams: Streams,
         access: Access,
         leases: Leases,
+        notes: Notes,
         settings: ForgettingSettings,
     ) -> None:
         self._state, self._objects, self._streams, self._access = state, objects, streams, access
+        self._notes = notes
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
+        self._rebuilding = states.rebuilding
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
         self._tables = states.table, states.statistics
         self._leases, self._settings = leases, settings
@@ -57,21 +64,21 @@ class Forgetting:
         Once this returns, nothing of the home is read or sent any more. Raises `Unavailable` or `StoreError` if that failed;
         the home stays hidden, and the call can be repeated.
         """
-        linked = self._homes.linked(uuid)
-        self._homes.hide(uuid)
-        for home_id in linked:
-            self._hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id))
-        self.note(map(digest_of, self._homes.hidden()))
-        is_purged = not linked or self._purge_streams()
+        self.forget_tagged(self._homes.tag(uuid))
+
+    def forget_tagged(self, tag: str) -> None:
+        """Forget a home by the tag of its UUID, as `forget` does."""
+        self._note_links(set(self._homes.linked(tag)))
+        linked = {home_id: self._streams.catalogue.home_keys_of(home_id) for home_id in self._homes.linked(tag)}
+        self._homes.hide(tag, linked)
+        is_erased = self._erase_streams(lambda: self.note(map(digest_of, self._homes.hidden())))
+        self._require_lake()
         if not self._settings.delay_seconds:
             self.finish()
         elif self._homes.unbroken():
             self._break_readers()
-        if not is_purged:
+        if not is_erased:
             raise Unavailable(_STREAMS_LEFT)
-        # At the end: until then, a repeat finds what is left to do.
-        for home_id in linked:
-            self._homes.unlink(home_id)
 
     def forget_streams(self, home_id: int, keys: set[str] | None = None) -> None:
         """Hide all streams of a home of the Stream Data Store, break off their readers, and remove them and its project.
@@ -83,37 +90,53 @@ class Forgetting:
         self._hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id) if keys is None else keys)
         if not self._purge_streams():
             raise Unavailable(_STREAMS_LEFT)
-        self._homes.unlink(home_id)
+        self.unlink(home_id)
         if not self._settings.delay_seconds:
             self._state.scrub()
 
+    def unlink(self, home_id: int) -> None:
+        """Undo every link to a home of the Stream Data Store. A backup does not bring the links back."""
+        self._note_links({home_id})
+        self._homes.unlink(home_id)
+
+    def unlink_noted(self, noted: Collection[str]) -> int:
+        """Remove again the links that were removed after a backup; how many."""
+        again = [name for name, _, link in self._homes.links() if digest_of(link) in noted]
+        self._homes.remove_links(again)
+        return len(again)
+
     def finish(self) -> None:
         """Purge all that is due now. Raises `Unavailable` if the lake or another purge takes too long."""
-        if not self.is_due():
+        if not self.is_due() and not self._is_scrub_owed():
             return
         try:
             with self._leases.hold(PURGE_LEASE, self._settings.wait_seconds) as lease:
                 if self.is_due():  # another purge may have done it meanwhile
                     self.purge(lease)
+                if self._is_scrub_owed():
+                    self._scrub()
         except TimeoutError:
             raise Unavailable("The home is hidden, but its data is not removed yet; repeat the request") from None
 
     def note(self, digests: Iterable[str]) -> None:
         """Leave a note of each forgotten home, by its digest."""
-        for digest in digests:
-            self._objects.put(f"{_NOTES}{digest}", [b""])
+        self._notes.leave(digests)
 
     def noted(self) -> set[str]:
-        """List the digests of all homes that were ever forgotten."""
-        return {info.key.removeprefix(_NOTES) for info in self._objects.list(_NOTES)}
+        """List the digests of all that was ever deleted for good."""
+        return self._notes.left()
 
     def is_due(self) -> bool:
         """Tell whether there is a home to purge by now, or a purge to finish."""
-        before = time.time() - self._settings.delay_seconds
-        return any(at <= before for at in self._homes.hidden().values()) or self._due() <= time.time()
+        hidden, due = self._homes.hidden(), self._due()
+        if not hidden and math.isinf(due):
+            return False
+        now = self._state.now()
+        return due <= now or any(at <= now - self._settings.delay_seconds for at in hidden.values())
 
     def try_purge(self) -> None:
         """Purge if that is due and no other process is purging. Raises as `purge`."""
+        self._erase_streams(wait_seconds=0)
         if self.is_due() and (lease := self._leases.try_hold(PURGE_LEASE)) is not None:
             with lease:
                 self.purge(lease)
@@ -125,41 +148,59 @@ class Forgetting:
         meanwhile. Raises `TimeoutError` if the lake's writer takes too long.
         """
         hidden = sorted(self._homes.hidden())
-        if not hidden and self._table.is_read() and self._due() + _PATIENCE_SECONDS > time.time():
+        if not hidden and self._table.is_read() and self._due() + _PATIENCE_SECONDS > self._state.now():
             return  # nobody waits for a second purge, so it breaks off no export
+        began_at = time.monotonic()
         # The mark must outlive the homes' names, which the scrub is to erase.
-        due = self._due_at(time.time())
+        due = self._due_at(self._state.now())
         self.note(map(digest_of, hidden))
+        try:
+            self._delete_rows(hidden)
+        except StoreUnavailable:
+            self._rebuilding.look_at_all()  # a damaged file keeps no home from being forgotten
+            self._delete_rows(hidden)
+        if not hidden:
+            self.sweep()
+        is_all = self._purge_streams(0)  # a request that waits for them has waited itself
+        self._objects.sweep()
+        # Without the writer's lease, which new exports need. The files that those read stay: nobody replaces files in a purge.
+        spared = self._homes.spared(hidden)
+        self._break_readers(hidden)
+        with self._table.writing(self._settings.wait_seconds) as writing:
+            for table in self._tables:
+                is_all &= table.erase_history(writing, break_readers_after=self._settings.wait_seconds, spared=spared)
+        lease.check()
+        self._state.commit(SPACE, self._homes.purged(hidden))
+        # Without the lake's lease: scrubbing may take long, and exports and curators need not wait.
+        try:
+            self._scrub()
+        except StoreUnavailable:
+            # The lake is purged, and is not again and again for this. Whoever asks for a home to be forgotten waits for it.
+            self._due_at(self._state.now() + _AFTERMATH_SECONDS, owed=True)
+            raise
+        log.info("%d forgotten homes were erased in %.1f s", len(hidden), time.monotonic() - began_at)
+        if hidden or not is_all:
+            self._due_at(self._state.now() + _AFTERMATH_SECONDS)
+        else:
+            with suppress(Conflict):  # another home was forgotten meanwhile
+                self._state.commit(SPACE, Change(expect={_DUE: due}, deletes=(_DUE,)))
+
+    def _note_links(self, home_ids: set[int]) -> None:
+        if home_ids:
+            self._notes.leave(digest_of(link) for _, home_id, link in self._homes.links() if home_id in home_ids)
+
+    def _delete_rows(self, hidden: Sequence[str]) -> None:
+        """Remove the uploads and the rows of hidden homes."""
         with self._table.writing(self._settings.wait_seconds) as writing:
             for table in self._tables:
                 table.fence()
             for key in hidden:
                 writing.check()
                 self._uploads.purge(key)
-                for table in self._tables:
-                    table.delete_home(key)
-        if not hidden:
-            self.sweep()
-        is_all = self._purge_streams(0)  # a request that waits for them has waited itself
-        self._objects.sweep()
-        # Without the writer's lease, which new exports need. The files that those read stay: nobody replaces files in a purge.
-        self._break_readers()
-        with self._table.writing(self._settings.wait_seconds) as writing:
             for table in self._tables:
-                table.erase_history(writing)
-        lease.check()
-        self._state.commit(SPACE, Change(deletes=tuple(f"forgotten/{key}" for key in hidden)))
-        # Without the lake's lease: scrubbing may take long, and exports and curators need not wait.
-        try:
-            self._state.scrub()
-        except StoreUnavailable:
-            self._due_at(time.time() + _AFTERMATH_SECONDS)  # the lake is purged; not again and again for this
-            raise
-        if hidden or not is_all:
-            self._due_at(time.time() + _AFTERMATH_SECONDS)
-        else:
-            with suppress(Conflict):  # another home was forgotten meanwhile
-                self._state.commit(SPACE, Change(expect={_DUE: due}, deletes=(_DUE,)))
+                writing.check()
+                table.delete_homes(hidden)
+                table.erase_damaged()
 
     def sweep(self) -> None:
         """Remove what came for forgotten homes after their purge, from uploads that died meanwhile.
@@ -167,6 +208,7 @@ class Forgetting:
         Only homes with a note are swept. A home that the state does not know may be in another state, or was lost with the
         state's last moments: `Restoring` handles those.
         """
+        self._notes.mend()
         noted = self.noted()
         for key in self._uploads.homes() - self._homes.known():
             if digest_of(key) in noted:
@@ -177,9 +219,24 @@ class Forgetting:
     def _hide_streams(self, home_id: int, keys: set[str]) -> None:
         self.note(map(digest_of, keys))
         # Before they are hidden: if this process dies now, the files of the stores are still scrubbed once more.
-        self._due_at(min(self._due(), time.time() + max(self._settings.delay_seconds, _AFTERMATH_SECONDS)))
+        self._due_at(min(self._due(), self._state.now() + max(self._settings.delay_seconds, _AFTERMATH_SECONDS)))
         self._access.unassign(home_id)
         self._streams.catalogue.hide_home(home_id, keys)
+
+    def _erase_streams(self, noted: Callable[[], None] = lambda: None, wait_seconds: float | None = None) -> bool:
+        """Hide and remove the streams of forgotten homes, also those that a process which died has left.
+
+        noted: called in between. Returns False if another process works on streams for too long; then they are hidden.
+        """
+        erasing = self._homes.erasing()
+        for home_id, keys in erasing.values():
+            self._hide_streams(home_id, keys)
+        noted()
+        if erasing:
+            if not self._purge_streams(wait_seconds):
+                return False
+            self._state.commit(SPACE, Change(puts=(_OWED_PUT,), deletes=tuple(erasing)))
+        return True
 
     def _purge_streams(self, wait_seconds: float | None = None) -> bool:
         """Remove the bytes of all deleted streams; False if another process is at it for too long."""
@@ -189,10 +246,22 @@ class Forgetting:
             return False
         return True
 
-    def _break_readers(self) -> None:
-        """Wait for exports that may send rows of a home that was hidden since they began, then break them off."""
+    def _require_lake(self) -> None:
+        """Raise `StoreUnfit` if the lake is lost, damaged or another installation's: nobody can say then what it holds.
+
+        It is asked for unknown homes, too: the answer must not tell them from the others.
+        """
+        for table in self._tables:
+            table.open()
+
+    def _break_readers(self, hidden: Iterable[str] = ()) -> None:
+        """Wait for exports that may send rows of homes that were hidden since they began, then break them off.
+
+        Those stay whose snapshot is older than the homes.
+        """
         unbroken = self._homes.unbroken()
-        self._table.break_readers(self._settings.wait_seconds)
+        keys = {*hidden, *(name.partition("/")[2] for name in unbroken)}
+        self._table.break_readers(self._settings.wait_seconds, self._homes.spared(keys))
         self._state.commit(SPACE, Change(deletes=tuple(unbroken)))
 
     def _due(self) -> float:
@@ -200,12 +269,19 @@ class Forgetting:
         mark = self._state.get(SPACE, _DUE)
         return math.inf if mark is None else float(mark.value)
 
-    def _due_at(self, when: float) -> int:
-        """Ask for a purge at a time; return the version of the document that asks."""
+    def _due_at(self, when: float, *, owed: bool = False) -> int:
+        """Ask for a purge at a time; return the version of the document that asks. owed: a scrub has failed, too."""
         # It expires in the end: a full store takes only what expires, and forgetting makes room.
-        return self._state.put(SPACE, _DUE, str(when).encode(), ttl_seconds=_DECADE_SECONDS)
+        puts = [Put(_DUE, str(when).encode(), FOR_GOOD_SECONDS), *([_OWED_PUT] if owed else [])]
+        return self._state.commit(SPACE, Change(puts=tuple(puts))).version
 
+    def _is_scrub_owed(self) -> bool:
+        """Tell whether files of the state store may hold bytes of what was erased, although no document does."""
+        return self._state.get(SPACE, _OWED) is not None
 
-def digest_of(home_key: str) -> str:
-    """Name a home's note."""
-    return hashlib.sha256(home_key.encode()).hexdigest()
+    def _scrub(self) -> None:
+        owed = self._state.get(SPACE, _OWED)
+        self._state.scrub()
+        if owed is not None:
+            with suppress(Conflict):  # more was erased meanwhile
+                self._state.commit(SPACE, Change(expect={_OWED: owed.version}, deletes=(_OWED,)))

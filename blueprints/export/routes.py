@@ -22,6 +22,7 @@ blueprint.before_request(refuse_unknown)
 
 @blueprint.route("/formats")
 @blueprint.response(200, {"type": "string", "example": "json, csv, xml"}, content_type="text/plain")
+@problems(blueprint, "available_formats")
 def formats() -> Response:
     """List the formats of this API's first generation."""
     return Response("json, csv, xml", content_type="text/plain; charset=utf-8")
@@ -31,7 +32,7 @@ def formats() -> Response:
 @blueprint.arguments(DatasetQuerySchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, 400, 401, 403, 429, 503, security=OPTIONAL_BEARER)
+@problems(blueprint, "data_extraction", security=OPTIONAL_BEARER)
 def dataset(query: dict[str, Any]) -> Response:
     """Download a dataset in one or several formats."""
     return _download(query["formats"], query)
@@ -41,7 +42,7 @@ def dataset(query: dict[str, Any]) -> Response:
 @blueprint.arguments(FiltersSchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, 400, 401, 403, 429, 503, security=OPTIONAL_BEARER)
+@problems(blueprint, "export_format", security=OPTIONAL_BEARER)
 def one_format(query: dict[str, Any], format: str) -> Response:
     """Download a dataset in one format."""
     return _download([format], query)
@@ -55,6 +56,8 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     extract = states.exports.open(known_formats(names), query["filters"], metadata=query["metadata"], fresh=query["fresh"])
     response = _empty() if extract is None else file_response(extract, "application/zip", extract.file_name)
     response.headers.update(as_of)
+    if extract is not None and extract.incomplete is not None:
+        response.headers["X-Incomplete"] = extract.incomplete
     if key is not None:
         response.call_on_close(note(key, extract))
     return response

@@ -20,7 +20,8 @@ ZIP = {"schema": BINARY, "content_type": "application/zip"}
 AS_OF = {
     "X-As-Of": header("With `fresh=false`: the answer holds every upload acknowledged before this time", format="date-time")
 }
-HEADERS = {"Content-Disposition": header("The file name"), **AS_OF}
+INCOMPLETE = {"X-Incomplete": header("Only if the lake has lost rows, until they are made again: which days lack rows")}
+HEADERS = {"Content-Disposition": header("The file name"), **INCOMPLETE, **AS_OF}
 EMPTY = {"X-Empty-Reason": header("Why the answer is empty"), **AS_OF}
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response, g, request
 from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from blueprints.bodies import whole_body
-from blueprints.current_request import count_request, house
+from blueprints.current_request import authenticate, count_request, house
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, replayed_header, sent_key
 from blueprints.ingest.schemas import BODY, HOME_UUID, ForgottenSchema, ReceiptSchema
+from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
 from blueprints.responses import json_response
 from smarthouse_api.errors import Invalid
@@ -24,22 +25,28 @@ blueprint.before_request(refuse_unknown)
 
 @blueprint.route("/data")
 class Data(MethodView):
-    @blueprint.doc(parameters=[HOME_UUID, IDEMPOTENCY_KEY], requestBody=BODY)
     @blueprint.response(200, ReceiptSchema)
-    @problems(blueprint, 400, 409, 413, 429, 503)
+    @problems(
+        blueprint,
+        "data_upload",
+        409,
+        parameters=[HOME_UUID, IDEMPOTENCY_KEY],
+        requestBody=BODY,
+        security=OPTIONAL_BEARER,
+    )
     def post(self) -> Response:
         """Upload a home's data.
 
         The service stores the bytes as they come, and counts the recognised states. After a `200` they are durable.
         """
-        upload = Upload(_counted_home(), whole_body(), request.content_encoding, sent_key())
+        sent = sent_key(), g.request_id, request.remote_addr
+        upload = Upload(_counted_home(), whole_body(), request.content_encoding, *sent)
         answer = house().states.uploads.receive(upload)
         told = {"message": MESSAGE, **answer.receipt.told(), "duplicate": answer.duplicate}
         return json_response(told, headers=replayed_header(answer.replayed))
 
-    @blueprint.doc(parameters=[HOME_UUID])
     @blueprint.response(200, ForgottenSchema)
-    @problems(blueprint, 400, 429, 503)
+    @problems(blueprint, "data_deletion", parameters=[HOME_UUID], security=OPTIONAL_BEARER)
     def delete(self) -> ResponseReturnValue:
         """Erase a home: delete everything ever uploaded under its UUID.
 
@@ -50,11 +57,16 @@ class Data(MethodView):
 
 
 def _counted_home() -> str:
-    """Read the normalised UUID of the home that sends the request, and count the request. Raises `Invalid`, `TooMany`.
+    """Read the normalised UUID of the home that sends the request, and count the request.
+
+    The key is looked at first, so that a stranger learns nothing of a home. Raises `Invalid`, `TooMany`, `Unauthorized`,
+    `Forbidden`.
 
     Both spellings of the header reach WSGI as one, joined by a comma if both were sent.
     """
     count_request("ingest")
+    if house().settings.access.ingest_access == "key":
+        house().access.require_ingest(authenticate())
     given = request.headers.get("Home-UUID")
     if given is None:
         raise Invalid("The header Home-UUID (or Home_UUID) is missing; it must hold the home's UUID")

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from blueprints.openapi import BINARY
+from blueprints.openapi import BINARY, FREE_OBJECT
 from smarthouse_api.states.uploads import MESSAGE
 
 HOME_UUID = {
@@ -14,7 +14,8 @@ HOME_UUID = {
     "in": "header",
     "required": True,
     "description": "The home's UUID, its deletion secret. `Home_UUID` is accepted too.",
-    "schema": {"type": "string", "format": "uuid"},
+    # A pattern: of `format: uuid` openapi-python-client makes an object that it then cannot send in a header.
+    "schema": {"type": "string", "pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
     "example": "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11",
 }
 EXAMPLE: dict[str, list[dict[str, Any]]] = {
@@ -32,7 +33,7 @@ BODY = {
     "required": True,
     "description": "The home's data, stored as it comes: states in any shape of Home Assistant; plain, zlib, gzip or zstd.",
     "content": {
-        "application/json": {"schema": {"type": "object"}, "example": EXAMPLE},
+        "application/json": {"schema": FREE_OBJECT, "example": EXAMPLE},
         "application/octet-stream": {"schema": BINARY},
     },
 }

@@ -3,29 +3,28 @@
 A key's text is shown once, when it is made. In the state store, space `access`:
 
     key/<id>            what the key opens, and the digest of its secret
-    home/<home id>      the project that the home is assigned to
+    home/<home id>      the project that the home is assigned to; see `smarthouse_api.access.projects`
     begun               an empty document: a key was made here at some time
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore, StoreUnavailable
 from smarthouse_api.access import keys
 from smarthouse_api.access.keys import KeyDocument, KeyRecord
+from smarthouse_api.access.projects import LARGEST_HOME as LARGEST_HOME
+from smarthouse_api.access.projects import SPACE as SPACE
+from smarthouse_api.access.projects import Projects, home_in, name_in
 from smarthouse_api.coordination.keyring import SPACE as INSTALLATION
+from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.single_flight import SingleFlight
 from smarthouse_api.errors import Forbidden, Invalid, Unauthorized
 
-SPACE = "access"
-LARGEST_HOME: Final = 2**63 - 1
 _BEGUN = "begun"
-_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,100}")
 _LONGEST_SECONDS = 100 * 365 * 86400.0
 
 
@@ -35,8 +34,9 @@ class Access:
     Keys expire by this process's clock.
     """
 
-    def __init__(self, state: StateStore) -> None:
-        self._state = state
+    def __init__(self, state: StateStore, notes: Notes) -> None:
+        self._state, self._notes = state, notes
+        self.projects = Projects(state, notes)
         self._looks = SingleFlight[Document | None]()
 
     def authenticate(self, authorization: str | None) -> KeyRecord:
@@ -52,11 +52,20 @@ class Access:
             raise Unauthorized("The key is unknown, expired or revoked; ask the operator of the service for another")
         return kept.record
 
+    def recognise(self, id_: str, is_it: Callable[[bytes], bool]) -> KeyRecord | None:
+        """Find the key with this id; None if it works no more, or none of its secrets that work is the one.
+
+        is_it: tells it from the digest of a secret.
+        """
+        found = self._find(id_)
+        kept = keys.decoded(keys.NOBODYS if found is None else found.value)
+        return kept.record if kept.is_working(is_it, _now()) else None
+
     def require_home(self, key: KeyRecord, home_id: int) -> None:
         """Refuse a key that does not open the home, in the same words whether the home exists or not. Raises `Forbidden`."""
         if key.admin or home_id in key.homes:
             return
-        if key.project is None or key.project != self._project_of(home_id):
+        if key.project is None or key.project != self.projects.of(home_id):
             raise Forbidden("The key does not open this home; use a key of the home, or of the project that it belongs to")
 
     def require_collection(self, key: KeyRecord, collection_id: str | None) -> None:
@@ -77,6 +86,11 @@ class Access:
         if not (key.admin or key.export):
             raise Forbidden("The key does not open exports; ask the operator for a key with that grant")
 
+    def require_ingest(self, key: KeyRecord) -> None:
+        """Refuse a key with which no home may upload or delete. Raises `Forbidden`."""
+        if not (key.admin or key.ingest):
+            raise Forbidden("The key does not open uploads; ask the operator for a key with that grant")
+
     def create(
         self,
         name: str,
@@ -87,24 +101,26 @@ class Access:
         datasets: Iterable[str] = (),
         admin: bool = False,
         export: bool = False,
+        ingest: bool = False,
         expires_seconds: float | None = None,
     ) -> tuple[KeyRecord, str]:
         """Make a key, and its text, which is stored nowhere. expires_seconds: from now; None: never. Raises `Invalid`."""
         record = KeyRecord(
             id=keys.new_id(),
-            name=_name(name, "name"),
-            project=None if project is None else _name(project, "project"),
-            homes=tuple(sorted({_home(one) for one in homes})),
-            datasources=tuple(sorted({_name(one, "data source") for one in datasources})),
-            datasets=tuple(sorted({_name(one, "dataset") for one in datasets})),
+            name=name_in(name, "name"),
+            project=None if project is None else name_in(project, "project"),
+            homes=tuple(sorted({home_in(one) for one in homes})),
+            datasources=tuple(sorted({name_in(one, "data source") for one in datasources})),
+            datasets=tuple(sorted({name_in(one, "dataset") for one in datasets})),
             admin=admin,
             export=export,
+            ingest=ingest,
             created_at=_now(),
             expires_at=None if expires_seconds is None else _from_now(expires_seconds),
         )
-        if not (admin or export or project or record.homes or record.datasources or record.datasets):
+        if not (admin or export or ingest or project or record.homes or record.datasources or record.datasets):
             raise Invalid(
-                "A key must open something: a project, a home, a data source, a dataset, exports, or all of it (admin)"
+                "A key must open something: a project, a home, a data source, a dataset, exports, uploads, or all of it (admin)"
             )
         return record, self._add(record)
 
@@ -114,7 +130,29 @@ class Access:
         return sorted(records, key=lambda record: (record.created_at, record.id))
 
     def revoke(self, id_: str) -> bool:
-        """Delete the key, so that it opens nothing any more; whether there was one."""
+        """Delete the key, so that it opens nothing any more, nor if a backup brings it back; whether there was one."""
+        was_there = self._remove(id_)
+        if keys.is_id(id_):  # also if it was gone: so a revocation that died before its note can be repeated
+            self._notes.leave([digest_of(f"key/{id_}")])
+        return was_there
+
+    def end_noted(self, noted: Collection[str]) -> int:
+        """Revoke again each key that was revoked after a backup, and end each secret that was rotated out; how many keys.
+
+        A key whose only known secret was rotated out stays, with its grants, and opens nothing until it is rotated.
+        """
+        count = 0
+        for name, document in self._state.scan_all(SPACE, "key/"):
+            kept = keys.decoded(document.value)
+            if digest_of(name) in noted:
+                count += self._remove(kept.record.id)
+            elif (left := kept.without(lambda digest: _note_of(digest) in noted)) != kept:
+                self._state.put(SPACE, name, left.encoded(), expect=document.version)
+                count += 1
+        return count
+
+    def _remove(self, id_: str) -> bool:
+        """Delete the key; whether there was one."""
         while (found := self._find(id_)) is not None:
             with suppress(Conflict):
                 self._state.commit(SPACE, Change(expect={f"key/{id_}": found.version}, deletes=(f"key/{id_}",)))
@@ -130,7 +168,8 @@ class Access:
         old_until = _from_now(keep_old_seconds) if keep_old_seconds else _now()
         secret = keys.new_secret()
         while (found := self._find(id_)) is not None:
-            rotated = keys.decoded(found.value).rotated(secret, old_until).encoded()
+            before = keys.decoded(found.value)
+            rotated = before.rotated(secret, old_until).encoded()
             try:
                 self._state.put(SPACE, f"key/{id_}", rotated, expect=found.version)
             except Conflict:
@@ -139,6 +178,8 @@ class Access:
                 # If it took effect, nobody else knows the new secret, and asking again would end the one in use.
                 if (kept := self._find(id_)) is None or kept.value != rotated:
                     raise
+            # Of both: a rotation before may have died without its note.
+            self._notes.leave(map(_note_of, (before.digest, before.old_digest)))
             return keys.text(id_, secret)
         return None
 
@@ -157,13 +198,8 @@ class Access:
             return None
 
     def assign(self, home_ids: Iterable[int], project: str | None) -> None:
-        """Assign homes to a project, or with None to no project: all of them, or after a fault none. Raises `Invalid`."""
-        names = tuple(f"home/{_home(one)}" for one in home_ids)
-        if project is None:
-            self._state.commit(SPACE, Change(deletes=names))
-            return
-        value = _name(project, "project").encode()
-        self._state.commit(SPACE, Change(puts=tuple(Put(name, value) for name in names)))
+        """Assign homes to a project, or with None to no project; see `Projects`."""
+        self.projects.assign(home_ids, project)
 
     def unassign(self, home_id: int) -> None:
         """Take the home from its project, if it has one."""
@@ -171,12 +207,7 @@ class Access:
 
     def assignments(self) -> dict[int, str]:
         """List the homes that have a project: home id -> project, by home id."""
-        found = self._state.scan_all(SPACE, "home/")
-        return dict(sorted((int(name.partition("/")[2]), document.value.decode()) for name, document in found))
-
-    def _project_of(self, home_id: int) -> str | None:
-        found = self._state.get(SPACE, f"home/{home_id}") if 0 <= home_id <= LARGEST_HOME else None
-        return None if found is None else found.value.decode()
+        return self.projects.assignments()
 
     def _find(self, id_: str) -> Document | None:
         return self._state.get(SPACE, f"key/{id_}") if keys.is_id(id_) else None
@@ -190,6 +221,11 @@ class Access:
         return keys.text(record.id, secret)
 
 
+def _note_of(secret_digest: bytes) -> str:
+    """Name the note of a secret that was rotated out."""
+    return digest_of(f"secret/{secret_digest.hex()}")
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -198,15 +234,3 @@ def _from_now(seconds: float) -> datetime:
     if not 0 < seconds <= _LONGEST_SECONDS:
         raise Invalid("The time that a key works for must be more than 0 seconds, and at most 100 years")
     return _now() + timedelta(seconds=seconds)
-
-
-def _name(given: str, what: str) -> str:
-    if not _NAME.fullmatch(given) or not given.strip():
-        raise Invalid(f"The {what} must be 1 to 100 characters, not all of them blank, without control characters")
-    return given
-
-
-def _home(home_id: int) -> int:
-    if not 0 <= home_id <= LARGEST_HOME:
-        raise Invalid(f"The id of a home must be an integer from 0 to {LARGEST_HOME}")
-    return home_id

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -31,7 +32,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Says what a key opens. All of it may be shown: it holds nothing of the secret.
 
     homes: those that the key itself names; `Access.require_home` knows its project's. export: whether it opens the rows of
-    exports. expires_at: in UTC; None: never.
+    exports. ingest: whether it lets homes upload and delete. expires_at: in UTC; None: never.
     """
 
     id: str
@@ -42,6 +43,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     datasets: tuple[str, ...] = ()
     admin: bool = False
     export: bool = False
+    ingest: bool = False
     created_at: datetime
     expires_at: datetime | None = None
 
@@ -77,12 +79,21 @@ class KeyDocument(msgspec.Struct, frozen=True):
     def opens(self, secret: str, now: datetime) -> bool:
         """Tell whether the secret is the key's and works now. The time that this takes does not tell how much was right."""
         given = digest(secret)
-        is_new, is_old = hmac.compare_digest(given, self.digest), hmac.compare_digest(given, self.old_digest)
+        return self.is_working(lambda kept: hmac.compare_digest(given, kept), now)
+
+    def is_working(self, is_it: Callable[[bytes], bool], now: datetime) -> bool:
+        """Tell whether it is the digest of a secret that works now."""
+        is_new, is_old = is_it(self.digest), is_it(self.old_digest)
         return (is_new or (is_old and now < self.old_until)) and not self.record.is_expired(now)
 
     def rotated(self, secret: str, old_until: datetime) -> KeyDocument:
         """Give the key another secret; its present one works until then."""
         return KeyDocument(self.record, digest(secret), self.digest, old_until)
+
+    def without(self, is_ended: Callable[[bytes], bool]) -> KeyDocument:
+        """End the secrets that must not work any more. is_ended: tells it from the digest of a secret."""
+        digest, old_digest = (bytes(32) if is_ended(one) else one for one in (self.digest, self.old_digest))
+        return KeyDocument(self.record, digest, old_digest, self.old_until)
 
     def encoded(self) -> bytes:
         """Encode the document, as `decoded` reads it."""
@@ -135,6 +146,11 @@ def key_in(authorization: str | None) -> tuple[str, str]:
             "The key is malformed; it is shk_, 12 hexadecimal digits, _ and 64 hexadecimal digits, in lower case"
         )
     return found[1], found[2]
+
+
+def digest_in(authorization: str | None) -> bytes:
+    """Hash the secret in the value of an `Authorization` header. Raises `Unauthorized`."""
+    return digest(key_in(authorization)[1])
 
 
 NOBODYS = KeyDocument(

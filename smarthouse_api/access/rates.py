@@ -1,18 +1,18 @@
-"""Rate limits: how often one home or one address may ask. Counted in memory: each worker process counts for itself."""
+"""Rate limits: how often one home or one address may ask."""
 
 from __future__ import annotations
 
 import math
-import threading
-import time
-from functools import cached_property
+from typing import Final
 
 from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
+from backends.ports import CountsWindows, StateStore
 from config.groups import AccessSettings
+from smarthouse_api.access.windows import Windows
 from smarthouse_api.errors import TooMany
+
+_NAMES: Final = ("home", "ingest", "export", "collections")
 
 
 class Rates:
@@ -20,31 +20,25 @@ class Rates:
 
     `home`, `ingest`: uploads and deletions of one home, and of one address. `export`: requests of one address for exports.
     `collections`: requests of one address to data sources and datasets.
+
+    All processes count together if the state store can count, else each for itself.
     """
 
-    def __init__(self, settings: AccessSettings) -> None:
-        rates = {
-            "home": settings.ingest_rate_home,
-            "ingest": settings.ingest_rate_address,
-            "export": settings.export_rate_address,
-            "collections": settings.collection_rate_address,
-        }
-        self._items: dict[str, RateLimitItem] = {name: parse(rate) for name, rate in rates.items() if rate}
-        self._turn = threading.Lock()
+    def __init__(self, settings: AccessSettings, state: StateStore | None = None) -> None:
+        rates = (
+            settings.ingest_rate_home,
+            settings.ingest_rate_address,
+            settings.export_rate_address,
+            settings.collection_rate_address,
+        )
+        self._items: dict[str, RateLimitItem] = {name: parse(rate) for name, rate in zip(_NAMES, rates, strict=True) if rate}
+        self._windows = Windows(state if isinstance(state, CountsWindows) else None)
 
     def count(self, name: str, caller: str) -> None:
         """Count one request of `caller` against the limit `name`. Raises `TooMany`."""
         if (item := self._items.get(name)) is None:
             return
-        # Two threads in the storage at once may both start its timer, and one of them fails.
-        with self._turn:
-            allowed = self._windows.hit(item, name, caller)
-            reset_at = 0.0 if allowed else self._windows.get_window_stats(item, name, caller).reset_time
-        if not allowed:
+        wait_seconds = self._windows.hit(f"{name}/{item}/{caller}", item.amount, item.get_expiry())
+        if wait_seconds is not None:
             whose = "home" if name == "home" else "address"
-            raise TooMany(f"More than {item} for this {whose}", max(1, math.ceil(reset_at - time.time())))
-
-    @cached_property
-    def _windows(self) -> FixedWindowRateLimiter:
-        # Made on first use: the storage starts a thread.
-        return FixedWindowRateLimiter(MemoryStorage())
+            raise TooMany(f"More than {item} for this {whose}", max(1, math.ceil(wait_seconds)))

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import threading
-from typing import IO, Any
+from typing import Any
 
 import click
 
-from smarthouse_api.cli import collections, homes, importing, keys, vocabulary
-from smarthouse_api.cli.open_house import answered, opened_house
+from config.groups import ServerSettings
+from smarthouse_api.cli import backups, collections, homes, importing, keys, migrating, rebuilding, status, verify, vocabulary
+from smarthouse_api.cli.open_house import STOPPED, opened_house
 
-_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+class _Commands(click.Group):
+    """Ends a command that Ctrl-C stops with one line, as shells expect it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Stopped", err=True)
+            ctx.exit(STOPPED)
 
 
-@click.group()
+@click.group(cls=_Commands)
 @click.version_option(package_name="smarthouse-api", prog_name="smarthouse")
-def main() -> None:
+@click.option("--new", is_flag=True, help="Make a new installation if both stores are empty, without asking.")
+def main(new: bool) -> None:
     """Operate a SmartHouse API installation. Settings come from the environment, as for the service."""
     # As config/gunicorn.py does: the data is the homes', and Arrow's own allocator keeps what it is done with.
     os.umask(0o077)
@@ -31,50 +41,40 @@ def worker() -> None:
 
     Run any number, on any machine. One works at a time; if it dies, another takes over.
     """
-    with opened_house() as house:
+    with opened_house(waits=True) as house:
 
         def stop(*_: Any) -> None:
             # In a thread: the signal may have come while this one holds the lock that asking needs.
             threading.Thread(target=house.housekeeper.ask_to_stop).start()
 
+        _serve_metrics(house.settings.server)
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+        house.kind = "worker"
+        house.watch.start()
         house.housekeeper.run(announced=True)
 
 
-@main.command()
-def forgotten() -> None:
-    """Print one line for each home that was ever forgotten. Store the list beside every backup.
+def _serve_metrics(settings: ServerSettings) -> None:
+    """Serve this worker's own metrics, if they have a port. A port that is taken ends the program."""
+    if settings.metrics_port:
+        from prometheus_client import start_http_server
 
-    A line is the digest of a random key and names nobody. `smarthouse restore` reads the list.
-    """
-    with opened_house() as house:
-        for digest in sorted(answered(house.forgetting.noted)):
-            click.echo(digest)
-
-
-@main.command()
-@click.argument("lists", nargs=-1, type=click.File(encoding="utf-8"), metavar="[LIST]...")
-def restore(lists: tuple[IO[str], ...]) -> None:
-    """Prepare a restored backup for service: forget again every home that was forgotten after the backup.
-
-    LIST: output of `smarthouse forgotten`, the newest that you have; `-` is standard input. First stop the service and its
-    workers. You may repeat the command.
-    """
-    digests = {line.strip() for one in lists for line in one if line.strip()}
-    if faulty := [digest for digest in sorted(digests) if not _DIGEST.fullmatch(digest)]:
-        raise click.ClickException(
-            f"{len(faulty)} lines are not from `smarthouse forgotten`; a line must have 64 hexadecimal digits"
-        )
-    with opened_house() as house:
-        if answered(house.housekeeper.present):
-            raise click.ClickException("A worker runs; stop all workers and the service, wait some seconds, and repeat this")
-        done = answered(lambda: house.restoring.restore(digests))
-    click.echo(f"Homes forgotten again: {done.forgotten}; unknown homes erased: {done.orphaned}")
+        try:
+            start_http_server(settings.metrics_port, settings.metrics_host)
+        except OSError as fault:
+            address = f"{settings.metrics_host}:{settings.metrics_port}"
+            raise click.ClickException(f"No metrics can be served at {address}: {fault.strerror}") from None
 
 
+for command in (backups.backup, backups.restore, backups.copy, backups.forgotten):
+    main.add_command(command)
 main.add_command(keys.group)
 main.add_command(homes.group)
 main.add_command(collections.group)
 main.add_command(vocabulary.command)
 main.add_command(importing.command)
+main.add_command(migrating.command)
+main.add_command(rebuilding.command)
+main.add_command(status.command)
+main.add_command(verify.command)

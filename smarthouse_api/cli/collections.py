@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_REMOVED = {"alias": "alias", "schema": "schema", "timestamp": "timestamp_field", "dedup": "dedup_key", "topic": "entry_topic"}
+_REMOVED = {
+    "alias": "alias",
+    "schema": "schema",
+    "timestamp": "timestamp_field",
+    "dedup": "dedup_key",
+    "extraction": "extraction",
+    "topic": "entry_topic",
+}
 """The member that each `--no-...` empties."""
 
 
@@ -48,7 +55,7 @@ def _defines(command: Command) -> Command:
         click.option(
             "--dedup-key",
             metavar="KEY",
-            help="Store repeats of this key once: params.msgid, or the dotted path of a member of each record.",
+            help="Store repeats of this key once: params.msgid, or a member of each record.",
         ),
         click.option(
             "--dedup-window",
@@ -56,6 +63,16 @@ def _defines(command: Command) -> Command:
             callback=seconds,
             metavar="DURATION",
             help="How long the service remembers a key. Default: 7d.",
+        ),
+        click.option(
+            "--extraction",
+            metavar="MEMBER",
+            help="Take batch events apart, which come as a dataset's: the member that holds their events.",
+        ),
+        click.option(
+            "--extraction-dedup-key",
+            metavar="KEY",
+            help="Store repeats of a batch once: params.msgid, or a member of the batch event. It needs --extraction.",
         ),
         click.option("--entry-topic", metavar="NAME", help="Topic for live consumers. The datasets' API requires it."),
         click.option(
@@ -84,7 +101,7 @@ def create(id_: str, **asked: Any) -> None:
     given = {**_members(asked), **_retention(asked, {})}
     # Without an entry topic it is no dataset, so clients without a key must not learn of it there.
     members = {"id": id_, "requires_token": not given.get("entry_topic"), **given}
-    with opened_shared_house() as house:
+    with opened_shared_house(begins=True) as house:
         made = answered(lambda: house.collections.catalogue.create(define(members))).collection
     click.echo(f"{made.id}: made")
     if not made.entry_topic:
@@ -97,6 +114,7 @@ def create(id_: str, **asked: Any) -> None:
 @click.option("--no-alias", is_flag=True, help="Remove the alias.")
 @click.option("--no-schema", is_flag=True, help="Remove the schema.")
 @click.option("--no-dedup", is_flag=True, help="Stop deduplication.")
+@click.option("--no-extraction", is_flag=True, help="Stop taking batch events apart.")
 @click.option("--no-topic", is_flag=True, help="Remove the entry topic.")
 @click.option("--keep-default", is_flag=True, help="Use the installation's settings for the topic's retention.")
 def update(id_: str, **asked: Any) -> None:
@@ -145,11 +163,14 @@ def list_(as_json: bool) -> None:
 
 @group.command()
 @click.argument("id_", metavar="ID")
-def delete(id_: str) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(id_: str, yes: bool) -> None:
     """Delete a collection and, soon after, its records. ID: its id, not its alias."""
     with opened_collection(id_) as (house, one):
         if one.id != id_:
             raise click.ClickException(f"{id_} is the alias of {one.id}; to delete the collection, give its id")
+        if not yes:
+            click.confirm(f"The collection {id_} and all its records will be erased. Continue?", abort=True)
         answered(lambda: house.collections.catalogue.delete(id_))
         keys = _naming(answered(house.access.list), id_)
     click.echo(f"{id_}: deleted. Nobody can read or write it; the next housekeeping erases its records from every store")
@@ -163,8 +184,12 @@ group.add_command(dead_letters.group)
 
 def _members(asked: dict[str, Any]) -> dict[str, Any]:
     """Take the members of a definition that options were given for. Raises `UsageError` for two that exclude each other."""
+    if asked["extraction_dedup_key"] and not asked["extraction"]:
+        raise click.UsageError("--extraction-dedup-key needs --extraction")
     named = ("name", "alias", "schema", "timestamp_field", "mode", "dedup_key", "dedup_seconds", "entry_topic")
     given = {name: asked[name] for name in (*named, "requires_token", "public") if asked[name] is not None}
+    if asked["extraction"]:
+        given["extraction"] = {"key": asked["extraction"], "dedup_key": asked["extraction_dedup_key"]}
     for what, name in _REMOVED.items():
         if asked.get(f"no_{what}"):
             if name in given:

@@ -1,22 +1,44 @@
-"""`smarthouse homes ...`: which project a home belongs to, and a home forgotten."""
+"""`smarthouse homes ...`: which homes upload, which project a home belongs to, and a home forgotten."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from smarthouse_api.access.grants import LARGEST_HOME
+from smarthouse_api.arrow.times import seconds_text, time_of
 from smarthouse_api.cli.open_house import answered, opened_house, opened_shared_house
+from smarthouse_api.cli.options import UNIT_SECONDS, json_lines_option, seconds
 from smarthouse_api.cli.output import echo_table
 from smarthouse_api.states.homes import normalised_uuid
 
+if TYPE_CHECKING:
+    from smarthouse_api.states.known_homes import CountedHome
+
 HOME = click.IntRange(0, LARGEST_HOME)
+_NOTHING = "-"
+
+
+def _pseudonym(_: click.Context, __: click.Parameter, given: str) -> str:
+    """Read the pseudonym of a home that uploads. Anything else is not repeated: it may be the home's UUID."""
+    if not re.fullmatch(r"home_[0-9a-f]{16}", given):
+        raise click.BadParameter("this is no pseudonym of a home; write one such as home_77c45e93dece0b05, see `homes list`")
+    return given
+
+
+def _any_homes(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[int | str]:
+    """Read homes' ids, which are integers, and the pseudonyms of homes that upload."""
+    return [int(HOME(one, parameter, ctx)) if one.isdecimal() else _pseudonym(ctx, parameter, one) for one in given]
 
 
 @click.group("homes")
 def group() -> None:
-    """Assign homes to projects, and forget homes. A project's keys open its homes."""
+    """List and forget homes, and assign homes to projects. A project's keys open its homes."""
 
 
 @group.command()
@@ -24,7 +46,7 @@ def group() -> None:
 @click.option("--project", required=True, help="The new project. It replaces an earlier one.")
 def assign(homes: tuple[int, ...], project: str) -> None:
     """Assign homes to a project. HOME: a home's id, an integer."""
-    with opened_shared_house() as house:
+    with opened_shared_house(begins=True) as house:
         answered(lambda: house.access.assign(homes, project))
     click.echo(f"{_listed(homes)}: of the project {project}")
 
@@ -39,16 +61,24 @@ def unassign(homes: tuple[int, ...]) -> None:
 
 
 @group.command()
-@click.argument("homes", nargs=-1, required=True, type=HOME, metavar="HOME...")
-@click.confirmation_option(prompt="All streams of these homes will be erased. Continue?", help="Do not ask.")
-def forget(homes: tuple[int, ...]) -> None:
-    """Erase all streams of homes and their assignment to a project, for good. HOME: a home's id, an integer.
+@click.argument("homes", nargs=-1, required=True, callback=_any_homes, metavar="HOME...")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(homes: list[int | str], yes: bool) -> None:
+    """Erase homes for good. HOME: a home's id, an integer, or the pseudonym of a home that uploads, see `list`.
 
-    Uploads under a UUID are erased by a DELETE with that UUID. See also `link`.
+    With an id, all streams of the home are erased, and its assignment to a project. With a pseudonym, all that it uploaded is
+    erased, and the streams that are linked with it, as by a DELETE with its UUID.
     """
+    of_streams, uploading = [one for one in homes if isinstance(one, int)], [one for one in homes if isinstance(one, str)]
     with opened_house() as house:
-        for home_id in homes:
+        found = [answered(partial(house.states.known_homes.find, name)) for name in uploading]
+        if not yes:
+            what = " and ".join([*(["streams"] * bool(of_streams)), *(["uploads"] * bool(uploading))])
+            click.confirm(f"All {what} of {_listed(homes).lower()} will be erased. Continue?", abort=True)
+        for home_id in of_streams:
             answered(partial(house.forgetting.forget_streams, home_id))
+        for one in found:
+            answered(partial(house.forgetting.forget_tagged, one.home.tag))
     click.echo(f"{_listed(homes)}: forgotten")
 
 
@@ -60,7 +90,7 @@ def link(home: int) -> None:
     The command asks for the home's UUID, or reads it from standard input. The UUID is a secret, so it is never an argument.
     """
     uuid = click.prompt("Home-UUID", hide_input=True, err=True, prompt_suffix=": ")
-    with opened_house() as house:
+    with opened_house(begins=True) as house:
         answered(lambda: house.states.homes.link(normalised_uuid(uuid), home))
     click.echo(f"{_listed((home,))}: forgotten together with the uploads of that UUID")
 
@@ -70,17 +100,81 @@ def link(home: int) -> None:
 def unlink(home: int) -> None:
     """Undo a `link`. HOME: its id, an integer."""
     with opened_house() as house:
-        answered(lambda: house.states.homes.unlink(home))
+        answered(lambda: house.forgetting.unlink(home))
     click.echo(f"{_listed((home,))}: forgotten only by command")
 
 
 @group.command("list")
-def list_() -> None:
-    """Print each assigned home and its project."""
+@click.option("--silent", "silent_seconds", callback=seconds, help="Only homes that uploaded nothing for so long, such as 7d.")
+@json_lines_option
+def list_(silent_seconds: float | None, as_json: bool) -> None:
+    """Print the homes that upload, then the homes with a project.
+
+    A home that uploads has the pseudonym of the exports, unless each export has others.
+    """
     with opened_shared_house() as house:
-        found = answered(house.access.assignments)
-    echo_table(("home", "project"), [(str(home_id), project) for home_id, project in found.items()])
+        uploading = answered(lambda: house.states.known_homes.list(silent_seconds))
+        assigned = {} if silent_seconds is not None else answered(house.access.assignments)
+    if as_json:
+        for told in (*map(_members, uploading), *({"home": home_id, "project": name} for home_id, name in assigned.items())):
+            click.echo(msgspec.json.encode(told))
+        return
+    if uploading or silent_seconds is not None:
+        echo_table(("home", "first", "last", "uploads", "records", "bytes", "silent"), [_cells(one) for one in uploading])
+    if silent_seconds is None:
+        if uploading:
+            click.echo()
+        echo_table(("home", "project"), [(str(home_id), project) for home_id, project in assigned.items()])
 
 
-def _listed(homes: tuple[int, ...]) -> str:
+@group.command()
+@click.argument("home", callback=_pseudonym, metavar="HOME")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object instead of lines.")
+def show(home: str, as_json: bool) -> None:
+    """Print what is kept of a home that uploads. HOME: its pseudonym, see `list`."""
+    with opened_shared_house() as house:
+        one = answered(lambda: house.states.known_homes.find(home))
+        told = _members(one) | {
+            "rows": answered(lambda: house.states.rows_of(one.home.key)),
+            "streams": answered(lambda: house.states.homes.linked(one.home.tag)),
+        }
+    if as_json:
+        click.echo(msgspec.json.encode(told))
+        return
+    width = max(map(len, told))
+    for name, value in told.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        click.echo(f"{name.replace('_', ' ').ljust(width)}  {'-' if shown in (None, '') else shown}")
+
+
+def _members(one: CountedHome) -> dict[str, Any]:
+    """Return what is told of a home, by heading."""
+    kept, silent = one.kept, one.silent_seconds
+    return {
+        "home": one.pseudonym,
+        "first": _time(kept.first_us),
+        "last": _time(kept.last_us),
+        "uploads": kept.uploads,
+        "records": kept.records,
+        "bytes": kept.bytes,
+        "silent_seconds": None if silent is None else round(silent),
+    }
+
+
+def _cells(one: CountedHome) -> tuple[str, ...]:
+    *told, silent = _members(one).values()
+    cells = [_NOTHING if cell is None else str(cell) for cell in told]
+    return *cells, _NOTHING if silent is None else _since(silent)
+
+
+def _time(us: int | None) -> str | None:
+    return None if us is None else seconds_text(time_of(us))
+
+
+def _since(silent_seconds: int) -> str:
+    unit = next((unit for unit in "dhm" if silent_seconds >= UNIT_SECONDS[unit]), "s")
+    return f"{silent_seconds // UNIT_SECONDS[unit]}{unit}"
+
+
+def _listed(homes: Sequence[int | str]) -> str:
     return f"{'Home' if len(homes) == 1 else 'Homes'} {', '.join(map(str, homes))}"

@@ -13,6 +13,7 @@ from typing import IO, Final
 
 import click
 
+from smarthouse_api.cli.open_house import STOPPED
 from smarthouse_api.recorder.chunks import Choice
 from smarthouse_api.recorder.database import Database
 from smarthouse_api.recorder.faults import ImportFault
@@ -30,6 +31,7 @@ _GLOB = "as a glob: 'light.*', 'sensor.*_power'. You may repeat it."
 @click.argument("database", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--to", "url", required=True, help="Address of the service, such as https://lake.example.org.")
 @click.option("--uuid-file", type=click.File(encoding="utf-8"), help="File with the home's UUID. `-` is standard input.")
+@click.option("--key-file", type=click.File(encoding="utf-8"), help="File with an API key, for a service that asks for one.")
 @click.option("--statistics/--no-statistics", default=True, help="Import the hourly long-term statistics, too. The default.")
 @click.option("--since", type=click.DateTime(), help="Leave out what is older. UTC.")
 @click.option("--until", type=click.DateTime(), help="Leave out this time and what is newer. UTC.")
@@ -42,6 +44,7 @@ def command(
     database: Path,
     url: str,
     uuid_file: IO[str] | None,
+    key_file: IO[str] | None,
     statistics: bool,
     since: datetime | None,
     until: datetime | None,
@@ -69,7 +72,7 @@ def command(
         progress = Progress(progress_folder or _folder(), name)
         if restart:
             progress.forget()
-        task = Import(Service(target, uuid, _say), progress, choice, rows)
+        task = Import(Service(target, uuid, _say, api_key=_key(key_file)), progress, choice, rows)
         _run(task, progress, [table for table in tables if table is not None])
         click.echo(_summary(task.totals))
 
@@ -122,7 +125,8 @@ def _faults() -> Iterator[None]:
     except ImportFault as fault:
         raise click.ClickException(str(fault)) from None
     except KeyboardInterrupt:
-        raise click.ClickException("Stopped; run the command again to go on here") from None
+        click.echo("Stopped; run the command again to go on here", err=True)
+        raise click.exceptions.Exit(STOPPED) from None
 
 
 def _uuid(file: IO[str] | None) -> str:
@@ -132,6 +136,15 @@ def _uuid(file: IO[str] | None) -> str:
         return file.read(1024)
     except UnicodeDecodeError:
         raise ImportFault("--uuid-file: the file is not text; it must hold the home's UUID and nothing else") from None
+
+
+def _key(file: IO[str] | None) -> str | None:
+    if file is None:
+        return None
+    key = file.read(1024).strip()
+    if not key.isascii() or not key.isprintable() or not key:
+        raise ImportFault("--key-file: the file must hold an API key and nothing else")
+    return key
 
 
 def _folder() -> Path:

@@ -36,6 +36,7 @@ def _ids(_: click.Context, __: click.Parameter, given: Any) -> Any:
 @click.option("--datasource", "datasources", multiple=True, help="Opens this data source.")
 @click.option("--dataset", "datasets", multiple=True, help="Opens this dataset.")
 @click.option("--export", is_flag=True, help="Opens the rows of exports.")
+@click.option("--ingest", is_flag=True, help="Lets homes upload and delete their data, where that needs a key.")
 @click.option("--admin", is_flag=True, help="Opens everything.")
 @click.option(
     "--expires", "expires_seconds", callback=seconds, help="Time until the key expires: 90d, 12h, 30m, 45s, 2w. Default: never."
@@ -45,7 +46,7 @@ def create(**asked: Any) -> None:
 
     Only the key goes to standard output. Standard error says what the key opens.
     """
-    with opened_shared_house() as house:
+    with opened_shared_house(begins=True) as house:
         record, text = answered(lambda: house.access.create(**asked))
     click.echo(f"The key {record.id}, {record.name}, opens {_grants(record)}; expires: {_expiry(record)}", err=True)
     click.echo(text)
@@ -106,6 +107,7 @@ def _grants(record: KeyRecord) -> str:
         "datasets": record.datasets,
     }
     told = [f"{what} {', '.join(names)}" for what, names in named.items() if names] + ["exports"] * record.export
+    told += ["uploads"] * record.ingest
     return "; ".join(["everything", *told] if record.admin else told)
 
 

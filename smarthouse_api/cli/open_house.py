@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -13,13 +14,20 @@ if TYPE_CHECKING:
     from smarthouse_api.house import House
 
 Answer = TypeVar("Answer")
+STOPPED = 130
+"""The exit code of a command that Ctrl-C stopped."""
+_AS_FOR_THE_SERVICE = "set SMARTHOUSE_DATA_DIR, or the URLs of the stores, as for the service"
 
 
 @contextmanager
-def opened_house() -> Iterator[House]:
-    """Open the house that the environment's settings describe. A fault in the settings ends the program with a message."""
+def opened_house(*, begins: bool = False, waits: bool = False, keeps_log: bool = True) -> Iterator[House]:
+    """Open the house that the environment's settings describe. A fault in the settings ends the program with a message, and so
+    do stores that do not belong together.
+
+    begins: in empty stores, offer to make a new installation. waits: leave it to the command to settle with the stores.
+    keeps_log: otherwise end the program if a log lies beside the state's file, before it is read into it.
+    """
     # Here, so that `--help` is quick, and the environment is set before Arrow is imported.
-    from backends.ports import StoreError, StoreUnfit
     from backends.registry import faults, unfit
     from config.settings import Settings, SettingsError
     from smarthouse_api.house import House
@@ -27,33 +35,84 @@ def opened_house() -> Iterator[House]:
 
     try:
         settings = Settings.from_env(None, faults)
-        house = House(settings)
+        house = House(settings, may_begin=False)
     except SettingsError as fault:
         raise click.ClickException(str(fault)) from None
-    if told := unfit(settings.stores):
+    if not keeps_log and (left := house.state.leftovers()):
+        raise click.ClickException(
+            f"{', '.join(left)} would be read into the state. If the service runs, stop it first. If you put back the"
+            " state's file from a backup, remove this log. If both are of the same moment, as after a crash, say --keep-wal"
+        )
+    # A command that only reads leaves no file where the settings are mistyped.
+    if (begins or not _is_new(house)) and (told := unfit(settings.stores)):
         raise click.ClickException("\n".join(told))
-    log_to_stderr(settings.server.log_level)
+    log_to_stderr(settings.server.log_level, settings.server.log_format)
     try:
-        house.formats.settle()
-    except StoreUnfit as fault:
-        raise click.ClickException(str(fault)) from None
-    except StoreError:
-        pass  # the command says so, if it needs the store
-    try:
+        if not waits:
+            _settle(house, begins=begins)
         yield house
     finally:
         house.close()
 
 
+def _is_new(house: House) -> bool:
+    from backends.ports import StoreError
+
+    try:
+        return house.state.is_empty()
+    except StoreError:
+        return False
+
+
+def _settle(house: House, *, begins: bool) -> None:
+    from backends.ports import StoreError, StoreUnfit
+    from backends.registry import shown
+    from smarthouse_api.coordination.installation import NoInstallation
+
+    try:
+        house.installation.settle()
+    except NoInstallation:
+        stores = house.settings.stores
+        empty = f"Both stores are empty: {shown(stores.state_url)} and {shown(stores.objects_url)}"
+        if begins:
+            _allow(empty)
+            answered(house.installation.begin)
+        else:
+            raise click.ClickException(f"{empty}; {_AS_FOR_THE_SERVICE}") from None
+    except StoreUnfit as fault:
+        raise click.ClickException(str(fault)) from None
+    except StoreError:
+        # One store may be enough for the command. If the state store is empty, nobody can tell whose the other one is.
+        if not answered(house.installation.is_there):
+            raise click.ClickException("The state store is empty, and the object store does not answer; repeat later") from None
+
+
+def _allow(empty: str) -> None:
+    """Ask whether to make a new installation in empty stores. A refusal ends the program, and so does a missing terminal."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.find_root().params.get("new"):
+        return
+    if not is_terminal():
+        raise click.ClickException(
+            f"{empty}; {_AS_FOR_THE_SERVICE}. To make a new installation there, say `smarthouse --new ...`"
+        )
+    click.confirm(f"{empty}. Make a new installation there?", abort=True, err=True)
+
+
 @contextmanager
-def opened_shared_house() -> Iterator[House]:
-    """Open the house for a command whose work the service is to see. A state store in memory ends the program."""
-    with opened_house() as house:
+def opened_shared_house(*, begins: bool = False, waits: bool = False, keeps_log: bool = True) -> Iterator[House]:
+    """Open the house for a command whose work the service is to see. A state store in memory ends the program.
+
+    begins, waits, keeps_log: as for `opened_house`.
+    """
+    with opened_house(begins=begins, waits=True, keeps_log=keeps_log) as house:
         if house.settings.stores.state_url.startswith("memory:"):
             raise click.ClickException(
                 "SMARTHOUSE_STATE_URL: memory:// belongs to one process, so the service would not see the change;"
                 " choose another store for both"
             )
+        if not waits:
+            _settle(house, begins=begins)
         yield house
 
 
@@ -64,6 +123,11 @@ def opened_collection(name: str) -> Iterator[tuple[House, Collection]]:
         yield house, answered(lambda: house.collections.catalogue.find(name))
 
 
+def is_terminal() -> bool:
+    """Tell whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
 def answered(ask: Callable[[], Answer]) -> Answer:
     """Ask the house. A refusal, or a store that fails, ends the program with a message."""
     from smarthouse_api.errors import Refused, StoreError
@@ -71,4 +135,10 @@ def answered(ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
     except (Refused, StoreError) as fault:
-        raise click.ClickException(f"{type(fault).__name__}: {fault}") from None
+        raise click.ClickException(sentence(fault)) from None
+
+
+def sentence(fault: Exception) -> str:
+    """Write a fault as people read it."""
+    told = str(fault) or "The store failed; its log may say why"
+    return told if told.split(" ", 1)[0].endswith(":") else told[:1].upper() + told[1:]  # which may be a parameter's name

@@ -8,6 +8,8 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
+from smarthouse_api.states.payload.repair import words_of
+
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 _SIZE: Final = re.compile(r"([0-9]{1,15})([KMG]i?B|B)?", re.ASCII)
 UNIT_SECONDS: Final = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -41,10 +43,13 @@ def json_object(_: click.Context, __: click.Parameter, given: IO[bytes] | None) 
     """Read the JSON object in a file that an option or argument names."""
     if given is None:
         return None
+    text = given.read()
     try:
-        found = msgspec.json.decode(given.read())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        found = msgspec.json.decode(text)
+    except RecursionError as fault:
         raise click.BadParameter(f"the file is not JSON: {fault}") from None
+    except ValueError as fault:
+        raise click.BadParameter(f"the file is not JSON: {words_of(fault, text)}") from None
     if not isinstance(found, dict):
         raise click.BadParameter("the file must hold a JSON object")
     return found

@@ -14,7 +14,7 @@ from smarthouse_api.cli.options import UNIT_BYTES, UNIT_SECONDS
 
 if TYPE_CHECKING:
     from smarthouse_api.access.keys import KeyRecord
-    from smarthouse_api.collections.model import Collection, Retention
+    from smarthouse_api.collections.model import Collection, Extraction, Retention
 
 HEADER: Final = ("id", "alias", "name", "entry topic", "mode", "datasets write", "read", "made")
 MOST_DEAD_LETTERS: Final = 1000
@@ -42,7 +42,7 @@ def as_cells(one: Collection) -> tuple[str, ...]:
 
 def as_json(one: Collection, stream: str | None, keys: Sequence[KeyRecord]) -> bytes:
     """Write a collection as JSON: its definition, its times, the Redis stream for consumers and the ids of its keys."""
-    shown = {name: getattr(one, name) for name in one.__struct_fields__ if name not in ("key", "born")}
+    shown = {name: getattr(one, name) for name in one.__struct_fields__ if name not in ("key", "born", "rights")}
     return msgspec.json.encode({**shown, "stream": stream, "keys": [key.id for key in keys]})
 
 
@@ -59,12 +59,20 @@ def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], dea
         "dead letters": f"{dead_letters}{' or more' if dead_letters == MOST_DEAD_LETTERS else ''}",
         "own time": _NOTHING if one.timestamp_field is None else f"the member {one.timestamp_field}",
         "deduplication": f"by {one.dedup_key}, for {duration_text(one.dedup_seconds)}" if one.dedup_key else _NOTHING,
+        "batch events": _batches(one.extraction),
         "entry topic": _topic(one, stream),
         "data sources": "written with a key that names it",
         "datasets": f"written {_writers(one)}" if one.entry_topic else "not written: there is no entry topic",
         "read": _readers(one),
         "keys": ", ".join(f"{key.id} ({key.name})" for key in keys) or "no key names it; administrators' keys open everything",
     }
+
+
+def _batches(extraction: Extraction | None) -> str:
+    if extraction is None:
+        return "not taken apart"
+    once = f", once by {extraction.dedup_key} for {duration_text(extraction.dedup_seconds)}" if extraction.dedup_key else ""
+    return f"one record for each event in {extraction.key}{once}"
 
 
 def _topic(one: Collection, stream: str | None) -> str:

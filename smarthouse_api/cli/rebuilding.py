@@ -1,0 +1,102 @@
+"""`smarthouse rebuild`: the lake is made again from what is kept outside of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from smarthouse_api.cli.open_house import answered, opened_shared_house
+
+if TYPE_CHECKING:
+    from smarthouse_api.house import House
+
+_DAY = click.DateTime(["%Y-%m-%d"])
+_LOOK_SECONDS = 0.5
+
+
+@click.command("rebuild")
+@click.option("--from", "since", type=_DAY, help="First UTC day, such as 2026-03-01. Without days: everything.")
+@click.option("--to", "until", type=_DAY, help="Last UTC day, inclusive.")
+@click.option("--wait/--no-wait", default=None, help="Wait until it is done. The default on a terminal.")
+@click.option("--despite-damage", is_flag=True, help="Remove rows from the lake though their raw upload is damaged or missing.")
+@click.option("--accept-losses", is_flag=True, help="Only tell no more of records of collections that are lost for good.")
+def command(
+    since: datetime | None, until: datetime | None, wait: bool | None, despite_damage: bool, accept_losses: bool
+) -> None:
+    """Make states and statistics in the lake again from raw uploads, while the service runs.
+
+    Use it if readiness says that the lake is damaged or behind. The service and its workers do the work: one of them must run.
+    Exports of these days answer 503 until it is done. Late rows lie by months, so whole months may be made again.
+
+    All raw uploads are read first: the lake may hold the last copy of rows whose upload is damaged.
+    """
+    first, last = _date(since), _date(until)
+    if first and last and first > last:
+        raise click.ClickException("--from: must not be after --to")
+    with opened_shared_house() as house:
+        if accept_losses:
+            count = answered(house.collections.chores.rebuilding.accept_losses)
+            click.echo(f"Files whose losses are accepted: {count}")
+            return
+        with _saying("Nothing was asked for"):
+            if not despite_damage and (lost := len(answered(lambda: list(house.states.rebuilding.at_risk())))):
+                raise click.ClickException(
+                    f"{lost} raw uploads are damaged or missing, and their rows in the lake would be lost; see `smarthouse"
+                    " verify`. Send these uploads again, restore their objects, or add --despite-damage"
+                )
+            repair = answered(lambda: house.states.rebuilding.plan(first, last))
+        with _saying("Nobody knows whether it was asked for; to repeat the command does no harm"):
+            answered(lambda: house.states.rebuilding.repairs.add(repair))
+        is_all = not repair.places
+        asked = "everything" if is_all else f"{first or 'the first day'} to {last or 'the last day'}"
+        click.echo(f"Asked for: {asked}. The service's housekeeping makes it again.")
+        if is_all:
+            _ask_for_collections(house)
+        if sys.stderr.isatty() if wait is None else wait:
+            with _saying("What was asked for is made again without this command"):
+                _wait(house, repair.id, with_collections=is_all)
+
+
+def _ask_for_collections(house: House) -> None:
+    with _saying("The table of collections was not looked at: repeat the command"):
+        is_damaged = answered(house.collections.chores.rebuilding.ask)
+    if is_damaged:
+        click.echo("The table of collections is damaged too. It is made again from its files and topics; the log names losses.")
+
+
+def _wait(house: House, repair: str, *, with_collections: bool) -> None:
+    told = ""
+    while (progress := answered(lambda: _progress(house, repair, with_collections=with_collections))) is not None:
+        if progress != told:
+            click.echo(progress, err=True)
+        told = progress
+        time.sleep(_LOOK_SECONDS)
+    click.echo("Done")
+    if with_collections and (lost := answered(house.collections.chores.rebuilding.lost)):
+        click.echo(f"Files of collections whose records are lost for good: {len(lost)}; see `smarthouse verify`")
+
+
+def _progress(house: House, repair: str, *, with_collections: bool) -> str | None:
+    if (progress := house.states.rebuilding.progress(repair)) is not None:
+        return progress
+    left = house.collections.chores.rebuilding.unfinished() if with_collections else []
+    return f"being made again, of collections: {'; '.join(left[:3])}" if left else None
+
+
+@contextmanager
+def _saying(more: str) -> Iterator[None]:
+    """Add to the words of a fault what was asked for by then."""
+    try:
+        yield
+    except click.ClickException as fault:
+        raise click.ClickException(f"{fault.message}. {more}") from None
+
+
+def _date(given: datetime | None) -> date | None:
+    return None if given is None else given.date()

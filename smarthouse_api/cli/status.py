@@ -1,0 +1,117 @@
+"""`smarthouse status`: all that an operator asks of an installation, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from humanize import intcomma, naturaldelta, naturalsize
+
+from smarthouse_api.cli.open_house import answered, opened_shared_house
+
+if TYPE_CHECKING:
+    from smarthouse_api.status.report import Report, Table
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON. Times are seconds since 1970, sizes are bytes.")
+def command(as_json: bool) -> None:
+    """Report what the installation holds, what waits, who works, and what failed last. It ends with 1 unless all is well.
+
+    It works beside the service, and without it. It names no home.
+    """
+    with opened_shared_house() as house:
+        report = answered(house.status.report)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+    else:
+        click.echo("\n".join(_lines(report)))
+    if not report.readiness.ready:
+        raise click.exceptions.Exit(1)
+
+
+def _lines(report: Report) -> Iterable[str]:
+    at = datetime.fromtimestamp(report.at, UTC)
+    yield f"SmartHouse API {report.version}, installation {report.installation}, {at:%Y-%m-%d %H:%M:%S} UTC"
+    yield from _part("Ready" if report.readiness.ready else "NOT READY", report.readiness.conditions.items())
+    yield from _part("Homes", _homes(report))
+    yield from _part("Waiting", _waiting(report))
+    yield from _part("Lake", ((name, _table(one)) for name, one in report.tables.items()))
+    yield from _part(*_storage(report))
+    yield from _part("Processes", _processes(report))
+    yield from _part("Last", _milestones(report))
+    yield from _part("Faults, the newest first", _faults(report))
+
+
+def _part(title: str, rows: Iterable[tuple[str, str]]) -> Iterable[str]:
+    found = list(rows)
+    width = max((len(name) for name, _ in found), default=0)
+    yield ""
+    yield title
+    yield from (f"  {name:<{width}}  {told}" for name, told in found) if found else ["  none"]
+
+
+def _homes(report: Report) -> Iterable[tuple[str, str]]:
+    homes = report.homes
+    yield "that upload", intcomma(homes.known)
+    yield "within a day", intcomma(homes.active_day)
+    yield "within a week", intcomma(homes.active_week)
+    yield "silent for a week", f"{intcomma(homes.silent)}; `smarthouse homes list --silent 7d` lists them"
+
+
+def _waiting(report: Report) -> Iterable[tuple[str, str]]:
+    waiting = report.waiting
+    yield "uploads for the lake", _since(report, waiting.uploads, waiting.uploads_since)
+    yield "topics for the lake", intcomma(waiting.topics)
+    yield "homes to be erased", _since(report, waiting.erasing, waiting.erasing_since)
+    yield "streams to be erased", intcomma(waiting.erasing_streams)
+    yield "collections to be erased", intcomma(waiting.erasing_collections)
+    yield "rows to be made again", intcomma(waiting.repairs)
+    yield "dead letters", intcomma(report.dead_letters)
+    yield "damaged files", intcomma(report.damaged_files)
+
+
+def _table(one: Table) -> str:
+    return f"{intcomma(one.rows)} rows, {intcomma(one.files)} files, {naturalsize(one.bytes)}"
+
+
+def _storage(report: Report) -> tuple[str, list[tuple[str, str]]]:
+    rows = [] if report.state_bytes is None else [("state", naturalsize(report.state_bytes))]
+    if report.storage is None:
+        return "Storage, objects not counted yet", rows
+    for kind, amount in report.storage.kinds.items():
+        rows.append((kind, f"{naturalsize(amount.bytes)}, {intcomma(amount.objects)} objects"))
+    return f"Storage, objects counted {_ago(report, report.storage.at)}", rows
+
+
+def _processes(report: Report) -> Iterable[tuple[str, str]]:
+    for one in report.processes:
+        work = f"keeps house{f': {one.doing}' if one.doing else ''}" if one.keeps_house else "serves only"
+        yield f"{one.kind} {one.host} {one.pid}", f"version {one.version}, for {naturaldelta(report.at - one.since)}, {work}"
+
+
+def _milestones(report: Report) -> Iterable[tuple[str, str]]:
+    for kind in ("backup", "verify"):
+        last = report.milestones.get(kind)
+        figures = "" if last is None else ", ".join(f"{intcomma(count)} {name}" for name, count in last.figures.items())
+        yield kind, "never" if last is None else f"{_ago(report, last.at)}: {figures}"
+
+
+def _faults(report: Report) -> Iterable[tuple[str, str]]:
+    for one in report.faults:
+        yield f"{_ago(report, one.last)}, {one.level}", f"{one.what} ({one.component}, {_times(one.count)})"
+
+
+def _since(report: Report, count: int, since: float | None) -> str:
+    return intcomma(count) if since is None else f"{intcomma(count)}, the oldest for {naturaldelta(report.at - since)}"
+
+
+def _ago(report: Report, at: float) -> str:
+    return f"{naturaldelta(max(0.0, report.at - at))} ago"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{intcomma(count)} times"

@@ -1,0 +1,10 @@
+"""The version of this program: the package's."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+
+def own_version() -> str:
+    """Return the version of this program."""
+    return version("smarthouse-api")
