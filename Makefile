@@ -2,7 +2,7 @@
 # make test     set up and run all tests
 # make check    check style, types and imports
 # make bench    measure
-# make chaos    kill, hang and fill the stores under load, for up to ten minutes
+# make chaos    kill, hang and fill the stores under load, for up to ten minutes; damage 200 files; send 50,000 made-up requests
 # ARGS passes arguments on: make test ARGS="-k export", make bench ARGS="upload --quick".
 PYTHON ?= python3
 HOST ?= 127.0.0.1
@@ -19,10 +19,11 @@ run: $(VENV)/.run
 	exec $(BIN)/python -m gunicorn -c config/gunicorn.py wsgi:app
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope --durations 10 $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadscope --durations 10 $(ARGS)
 
 chaos: $(VENV)/.test
-	CHAOS_ROUNDS=$${CHAOS_ROUNDS:-50} $(BIN)/python -m pytest tests/chaos $(ARGS)
+	CHAOS_ROUNDS=$${CHAOS_ROUNDS:-50} CHAOS_DAMAGES=$${CHAOS_DAMAGES:-200} CHAOS_REQUESTS=$${CHAOS_REQUESTS:-50000} \
+		$(BIN)/python -m pytest tests/chaos tests/fuzz/test_servers.py $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

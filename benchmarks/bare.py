@@ -12,9 +12,9 @@ from backends.registry import open_objects
 from config.settings import Settings
 
 app = Flask(__name__)
-# gunicorn's settings ask every application for the stores' format and a first key, and start and stop its housekeeping.
+# gunicorn's settings ask every application for a first key, and start its watch and its housekeeping.
 app.extensions["smarthouse"] = SimpleNamespace(
-    formats=SimpleNamespace(settle=lambda: None),
+    watch=SimpleNamespace(start=lambda ends: None),
     begin=lambda: None,
     housekeeper=SimpleNamespace(start=lambda: None),
     ask_to_stop=lambda: None,

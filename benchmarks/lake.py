@@ -17,7 +17,7 @@ from benchmarks.homes import Payload
 from benchmarks.stores import Stores
 from config.settings import Settings
 from smarthouse_api.house import House
-from smarthouse_api.lake.table import files_of
+from smarthouse_api.lake.files import files_of
 from smarthouse_api.states.records.schema import ROWS
 from smarthouse_api.states.uploads import Upload
 

@@ -54,6 +54,8 @@ def program(name: str, install: str) -> str:
 class Process:
     """A server in a process group of its own. What it prints goes to `log` in its folder."""
 
+    _popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+
     def __init__(
         self, command: Sequence[str], folder: Path, ready: Callable[[], bool], env: Mapping[str, str] | None = None
     ) -> None:
@@ -74,7 +76,7 @@ class Process:
         """Start it and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = self._popen(
                 self._command,
                 cwd=self.folder,
                 env={**os.environ, **self._env},

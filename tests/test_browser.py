@@ -114,10 +114,10 @@ def visit(browser: BrowserContext) -> Iterator[Visit]:
     [
         ("/api/ingest/ui", 2),
         ("/api/export/ui", 3),
-        ("/homes/ui", 19),
+        ("/homes/ui", 21),
         ("/restapi/datasource/ui", 2),
         ("/v2/ui", 12),
-        ("/docs", 41),
+        ("/docs", 43),
     ],
     ids=["ingest", "export", "streams", "datasources", "datasets", "docs"],
 )
@@ -132,7 +132,7 @@ def test_a_page_shows_every_operation(shared_server: Server, visit: Visit, path:
 @pytest.mark.parametrize("path", ["/api/ingest/ui", "/docs"])
 def test_an_upload_works_when_it_is_tried_out(shared_server: Server, visit: Visit, path: str) -> None:
     visit.page.goto(f"{shared_server.url}{path}")
-    answer = visit.execute("operations-Ingest-post_api_ingest_data")
+    answer = visit.execute("operations-Ingest-data_upload")
     visit.screenshot(f"upload{path.replace('/', '-')}")
     assert answer.locator("tr.response td.response-col_status").first.inner_text().split()[0] == "200"
     assert '"records": 1' in answer.inner_text()
@@ -142,7 +142,7 @@ def test_an_upload_works_when_it_is_tried_out(shared_server: Server, visit: Visi
 def test_an_export_works_when_it_is_tried_out(shared_server: Server, visit: Visit, path: str) -> None:
     assert shared_server.upload(HOME, payload(state())).status_code == 200
     visit.page.goto(f"{shared_server.url}{path}")
-    answer = visit.execute("operations-Export-get_api_export__format_")
+    answer = visit.execute("operations-Export-export_format")
     visit.screenshot(f"export{path.replace('/', '-')}")
     assert answer.locator("tr.response td.response-col_status").first.inner_text().split()[0] == "200"
     download = answer.get_by_role("link", name="Download file")
@@ -152,7 +152,7 @@ def test_an_export_works_when_it_is_tried_out(shared_server: Server, visit: Visi
 @pytest.mark.parametrize("path", ["/v2/ui", "/docs"])
 def test_sending_data_works_when_it_is_tried_out(shared_server: Server, visit: Visit, path: str) -> None:
     visit.page.goto(f"{shared_server.url}{path}")
-    answer = visit.execute("operations-Datasets-post_v2_data_in__dataset_id_")
+    answer = visit.execute("operations-Datasets-dataIn")
     visit.screenshot(f"data-in{path.replace('/', '-')}")
     assert answer.locator("tr.response td.response-col_status").first.inner_text().split()[0] == "200"
     assert "Data ingested successfully" in answer.inner_text()
@@ -160,6 +160,6 @@ def test_sending_data_works_when_it_is_tried_out(shared_server: Server, visit: V
 
 def test_forgetting_works_when_it_is_tried_out(shared_server: Server, visit: Visit) -> None:
     visit.page.goto(f"{shared_server.url}/api/ingest/ui")
-    answer = visit.execute("operations-Ingest-delete_api_ingest_data")
+    answer = visit.execute("operations-Ingest-data_deletion")
     visit.screenshot("forget")
     assert answer.locator("tr.response td.response-col_status").first.inner_text().split()[0] == "200"

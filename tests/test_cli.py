@@ -4,11 +4,75 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from click.testing import CliRunner
+import pytest
+from click.testing import CliRunner, Result
 
+from backends.registry import shown
 from smarthouse_api.cli import main
+from tests.conftest import Environment, begin
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:
     told = CliRunner().invoke(main, ["--version"])
     assert (told.exit_code, told.output) == (0, f"smarthouse, version {version('smarthouse-api')}\n")
+
+
+CREATE = ("keys", "create", "--admin", "--name", "x")
+
+
+def run(environment: Environment, *arguments: str, typed: str = "") -> Result:
+    return CliRunner().invoke(main, arguments, env=environment, input=typed)
+
+
+def folder(environment: Environment) -> str:
+    return environment["SMARTHOUSE_DATA_DIR"]
+
+
+def test_empty_stores_are_named_and_without_a_terminal_nothing_is_made(embedded_pair: Environment) -> None:
+    told = run(embedded_pair, *CREATE)
+    assert told.exit_code == 1
+    data = folder(embedded_pair)
+    assert f"Both stores are empty: sqlite://{data}/state.db and file://{data}/objects" in told.stderr
+    assert "`smarthouse --new ...`" in told.stderr
+    assert run(embedded_pair, *CREATE).exit_code == 1
+
+
+def test_new_is_said_once(embedded_pair: Environment) -> None:
+    assert run(embedded_pair, "--new", *CREATE).stdout.startswith("shk_")
+    assert run(embedded_pair, *CREATE).stdout.startswith("shk_")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
+def test_at_a_terminal_one_is_asked(embedded_pair: Environment, monkeypatch: pytest.MonkeyPatch, typed: str, code: int) -> None:
+    monkeypatch.setattr("smarthouse_api.cli.open_house.is_terminal", lambda: True)
+    told = run(embedded_pair, *CREATE, typed=typed)
+    assert (told.exit_code, "Make a new installation there? [y/N]" in told.stderr) == (code, True)
+
+
+@pytest.mark.parametrize("command", [("keys", "list"), ("homes", "list"), ("forgotten",), ("collections", "list")])
+def test_what_only_reads_makes_no_installation_whatever_is_said(embedded_pair: Environment, command: tuple[str, ...]) -> None:
+    told = run(embedded_pair, "--new", *command)
+    assert told.exit_code == 1
+    assert "Both stores are empty" in told.stderr
+
+
+def test_stores_that_do_not_belong_together_end_every_command_with_a_sentence(embedded_pair: Environment) -> None:
+    begin(embedded_pair)
+    lost = {**embedded_pair, "SMARTHOUSE_STATE_URL": f"sqlite://{folder(embedded_pair)}/mistyped.db"}
+    for command in (CREATE, ("keys", "list"), ("forgotten",)):
+        told = run(lost, "--new", *command)
+        assert told.exit_code == 1
+        assert told.stderr.startswith("Error: the state store is empty, but the object store holds an installation")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis://user:secret@host:6379/3?prefix=a&timeout_seconds=2", "redis://host:6379/3?prefix=a"),
+        ("redis+sentinel://a:26379,b:26379/mymaster?sentinel_password=secret", "redis+sentinel://a:26379,b:26379/mymaster"),
+        ("minio://key:secret@host:9000/bucket/prefix?secure=1", "minio://host:9000/bucket/prefix"),
+        ("sqlite:///srv/a@b/state.db?timeout_seconds=5", "sqlite:///srv/a@b/state.db"),
+    ],
+)
+def test_a_store_is_named_without_its_secrets(url: str, told: str) -> None:
+    assert shown(url) == told

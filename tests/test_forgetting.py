@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import base64
-import time
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
 from backends.ports import StoreUnavailable
 from config.settings import Settings
+from smarthouse_api.access.keys import Owner
 from smarthouse_api.coordination.queue import Queue
+from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.homes import SPACE
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Upload, Uploads
-from tests.conftest import HOME, OTHER_HOME, payload, rows, state
-from tests.waiting import soon
+from smarthouse_api.streams.heads import space_of
+from smarthouse_api.streams.model import NewPacket
+from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, rows, state
+from tests.waiting import pass_time, soon
+
+environment = on_pairs("embedded_pair", "production_pair")
 
 MARK = "a-state-that-only-this-home-ever-had"
 
@@ -48,6 +56,13 @@ def files_with(folder: Path, *marks: str) -> list[Path]:
     """Files that hold one of the marks, as text, as bytes, or in base64."""
     wanted = [form for mark in marks for form in (mark.encode(), base64.b64encode(mark.encode())[:-4])]
     return [path for path in folder.rglob("*") if path.is_file() and any(form in path.read_bytes() for form in wanted)]
+
+
+def log_of(house: House) -> tuple[str, int, dict[str, str] | None]:
+    """Return where the table of states is, its newest version, and how to reach it."""
+    table, location = house.states.table.open(), house.objects.table_location("states")
+    assert table is not None
+    return location.uri, table.version(), location.storage_options
 
 
 def key_of(house: House, home: str = HOME) -> str:
@@ -128,7 +143,7 @@ def test_hiding_comes_first_and_a_failed_purge_can_be_repeated(house: House, mon
     def fail(*_: Any) -> None:
         raise StoreUnavailable("the disk is gone")
 
-    monkeypatch.setattr(StatesTable, "delete_home", fail)
+    monkeypatch.setattr(StatesTable, "delete_homes", fail)
     with pytest.raises(StoreUnavailable, match="disk"):
         house.forgetting.forget(HOME)
     monkeypatch.undo()
@@ -188,7 +203,7 @@ def test_an_export_under_way_shows_nothing_more_of_a_home_once_it_is_hidden(hous
     upload(house, "other", OTHER_HOME)
     export = house.states.exports.open(["csv", "json"], Filters())
     assert export is not None
-    house.states.homes.hide(HOME)
+    house.states.homes.hide(house.states.homes.tag(HOME))
     body = b"".join(export)
     export.close()
     assert [row["state"] for row in rows(body)] == ["other"]
@@ -204,6 +219,50 @@ def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., Ho
     with pytest.raises(Exception, match=r"broken off|the lake"):
         list(export)
     export.close()
+
+
+@pytest.mark.parametrize("delay", [0, 3600])
+@pytest.mark.parametrize("readers_need_log", [False, True])
+def test_an_export_outlives_the_forgetting_of_homes_that_came_after_it(
+    make_house: Callable[..., House], delay: int, readers_need_log: bool
+) -> None:
+    house = make_house(export_privacy="raw", purge_wait_seconds=0, purge_delay_seconds=delay)
+    house.states.table.readers_need_log = readers_need_log
+    upload(house, "early", OTHER_HOME)
+    export = house.states.exports.open(["csv", "json"], Filters())
+    assert export is not None
+    uri, version, options = log_of(house)
+    for value in ("late", "later"):
+        for part in ("once", "twice"):
+            upload(house, f"{value}, {part}")
+            house.states.chores.flush()
+        with house.states.table.writing(1) as lease:  # the rows of both homes lie in one file now
+            assert house.states.table.compact(lease, 2, lambda: False)
+        house.forgetting.forget(HOME)
+    assert exported(house) == ["early"]
+    if readers_need_log:
+        assert DeltaTable(uri, version=version, storage_options=options).file_uris()
+    body = b"".join(export)
+    export.close()
+    assert [row["state"] for row in rows(body)] == ["early"]
+
+
+def test_what_an_export_kept_from_being_erased_goes_with_the_next_purge(
+    make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(export_privacy="raw", purge_wait_seconds=0)
+    upload(house, "early", OTHER_HOME)
+    export = house.states.exports.open(["csv"], Filters())
+    assert export is not None
+    upload(house)
+    house.states.chores.flush()
+    house.forgetting.forget(HOME)
+    files_before = list(house.objects.list_table("states"))
+    export.close()
+    pass_time(house, 61, monkeypatch)
+    house.forgetting.try_purge()
+    assert len(list(house.objects.list_table("states"))) < len(files_before)
+    assert not house.forgetting.is_due()
 
 
 def test_a_repeated_delete_breaks_off_the_exports_that_the_first_could_not(
@@ -250,8 +309,7 @@ def test_what_was_on_its_way_during_a_purge_is_swept_up_by_the_next(house: House
     stray = f"raw/{key_of(house)}/2026-03-01/late"
     house.forgetting.forget(HOME)
     house.objects.put(stray, [MARK.encode()])
-    later = time.time() + 61
-    monkeypatch.setattr(time, "time", lambda: later)
+    pass_time(house, 61, monkeypatch)
     assert house.forgetting.is_due()
     house.housekeeper.keep()
     assert list(house.objects.list("raw/")) == []
@@ -297,3 +355,93 @@ def test_a_new_homes_first_upload_survives_a_sweep_at_the_same_time(house: House
     monkeypatch.setattr(house.states.homes, "known", upload_first)
     house.forgetting.sweep()
     assert exported(house) == [MARK]
+
+
+# What a repeated request and the housekeeping still owe
+
+
+def test_delete_is_no_success_while_a_reader_holds_on_to_the_past(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    state_url = f"sqlite://{folder}/state.db?timeout_seconds=0.1"
+    house = House(Settings.from_env({"SMARTHOUSE_DATA_DIR": str(folder), "SMARTHOUSE_STATE_URL": state_url}))
+    upload(house)
+    key = key_of(house)
+    with closing(sqlite3.connect(folder / "state.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM documents").fetchall()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="write-ahead log"):
+                house.forgetting.forget(HOME)
+        with pytest.raises(StoreUnavailable, match="write-ahead log"):
+            house.forgetting.forget(OTHER_HOME)  # nobody can tell by now whose bytes these are
+        assert files_with(folder, key)
+    house.forgetting.forget(HOME)
+    assert files_with(folder, key) == []
+    house.close()
+
+
+def test_a_scrub_that_failed_is_owed_until_it_succeeds_and_no_longer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(house)
+    scrub, scrubbed = house.state.scrub, list[None]()
+
+    def fail() -> None:
+        raise StoreUnavailable("a reader")
+
+    monkeypatch.setattr(house.state, "scrub", fail)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="a reader"):
+            house.forgetting.forget(HOME)
+    monkeypatch.setattr(house.state, "scrub", lambda: scrubbed.append(scrub()))
+    for _ in range(2):
+        house.forgetting.forget(HOME)
+    assert len(scrubbed) == 1
+
+
+@pytest.mark.parametrize("step", ["_hide_streams", "note", "_purge_streams", "finish", "_break_readers"])
+def test_a_forgetting_that_dies_at_any_step_leaves_no_link_and_no_stream(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    upload(house)
+    stream = house.streams.catalogue.create(7, "m", "old")[0]
+    house.states.homes.link(HOME, 7)
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(house.forgetting), step, die)
+        with pytest.raises(KeyboardInterrupt):
+            house.forgetting.forget(HOME)
+    assert house.states.homes.linked(house.states.homes.tag(HOME)) == []
+    house.housekeeper.keep()
+    assert house.streams.catalogue.list(7, "m") == []
+    house.streams.catalogue.create(7, "m", "new")  # the number was given to another home
+    assert list(house.state.scan_all(space_of(stream.key))) == []
+    house.forgetting.forget(HOME)
+    house.housekeeper.keep()
+    assert [one.name for one in house.streams.catalogue.list(7, "m")] == ["new"]
+    assert not list(house.state.scan_all(SPACE, "erasing/"))
+
+
+def test_a_repeat_waits_for_the_streams_that_the_first_left(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.streams.catalogue.create(7, "m", "old")
+    house.states.homes.link(HOME, 7)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(house.forgetting), "_purge_streams", lambda *_: False)
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="streams are not removed yet"):
+                house.forgetting.forget(HOME)
+    house.forgetting.forget(HOME)
+    assert not list(house.state.scan_all(SPACE, "erasing/"))
+
+
+def test_no_byte_of_a_linked_home_without_uploads_is_left(embedded_pair: dict[str, str]) -> None:
+    house = House(Settings.from_env(embedded_pair))
+    stream, _ = house.streams.catalogue.create(7, "m", "camera")
+    house.streams.appending.append(stream, [NewPacket(MARK.encode())], Owner("user", "a" * 12, "Anna"))
+    house.states.homes.link(HOME, 7)
+    folder = Path(embedded_pair["SMARTHOUSE_DATA_DIR"])
+    assert files_with(folder, MARK)
+    house.forgetting.forget(HOME)
+    assert files_with(folder, MARK) == []
+    house.close()

@@ -194,3 +194,19 @@ def test_the_environments_settings_are_not_read(folder: Path, monkeypatch: pytes
     make_2026(folder / "ha.db", TOLD)
     with stand_in() as service:
         run(folder, service.url)
+
+
+def test_a_key_goes_along_and_is_never_shown(folder: Path) -> None:
+    make_2026(folder / "ha.db", TOLD)
+    (folder / "key").write_text("shk_of_the_service\n")
+    with stand_in() as one:
+        assert "shk_" not in run(folder, one.url, "--key-file", str(folder / "key"))
+    assert {request.headers["Authorization"] for request in one.requests} == {"Bearer shk_of_the_service"}
+
+
+def test_a_key_file_without_a_key_is_refused(folder: Path) -> None:
+    make_2026(folder / "ha.db", TOLD)
+    (folder / "key").write_text("two\nlines")
+    done = CliRunner().invoke(main, command(folder, "http://127.0.0.1:1", "--key-file", str(folder / "key")))
+    assert "--key-file: the file must hold an API key" in done.output
+    assert "two" not in done.output

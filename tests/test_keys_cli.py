@@ -20,7 +20,8 @@ from smarthouse_api.access.grants import Access
 from smarthouse_api.cli import main
 from smarthouse_api.errors import Unauthorized
 from smarthouse_api.house import House
-from tests.conftest import MEMORY, ROOT, Environment, Server
+from tests.conftest import MEMORY, ROOT, Environment, Server, begin
+from tests.programs import Program
 from tests.servers import free_port
 from tests.waiting import soon
 
@@ -34,8 +35,9 @@ def smarthouse(embedded_pair: Environment, monkeypatch: pytest.MonkeyPatch) -> I
     """Runs `smarthouse` in this process, on an installation of the test's own."""
     monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")  # as the command does
     # It would be a stream that is gone after the command.
-    monkeypatch.setattr("smarthouse_api.serving.logs.log_to_stderr", lambda level: None)
+    monkeypatch.setattr("smarthouse_api.serving.logs.log_to_stderr", lambda *_: None)
     mask = os.umask(0o077)
+    begin(embedded_pair)
 
     def run(*arguments: str, **changes: str) -> Told:
         told = CliRunner().invoke(main, arguments, env={**embedded_pair, **changes}, catch_exceptions=False)
@@ -49,6 +51,7 @@ def smarthouse(embedded_pair: Environment, monkeypatch: pytest.MonkeyPatch) -> I
 def program(embedded_pair: Environment) -> Command:
     """Runs the console script, as an operator does."""
     script = Path(sys.executable).with_name("smarthouse")
+    begin(embedded_pair)
 
     def run(*arguments: str) -> Told:
         environment = {**os.environ, **embedded_pair}
@@ -160,6 +163,7 @@ def test_a_list_in_json_is_an_object_for_each_line(smarthouse: Command, access: 
         "datasets",
         "admin",
         "export",
+        "ingest",
         "created_at",
         "expires_at",
     }
@@ -295,7 +299,7 @@ def test_a_store_that_fails_at_the_start_costs_the_key_and_not_the_service(embed
     environment = {**os.environ, **embedded_pair, "SMARTHOUSE_WORKERS": "1", "PORT": str(port), "HOST": "127.0.0.1"}
     command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "wsgi:app"]
     with log.open("wb") as told:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=told, stderr=told)
+        process = Program(command, cwd=ROOT, env=environment, stdout=told, stderr=told)
     try:
         soon(lambda: live(port))
     finally:

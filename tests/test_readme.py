@@ -29,6 +29,7 @@ DOCUMENTS = (
     "docs/production.md",
     "docs/streams.md",
     "docs/collections.md",
+    "docs/clients.md",
 )
 FIELDS = {f"SMARTHOUSE_{name.upper()}": variable for name, variable in variables().items()}
 TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}

@@ -558,10 +558,11 @@ def test_an_export_that_is_broken_off_never_looks_whole(large: Server) -> None:
 # Secrets
 
 
+@pytest.mark.parametrize("log_format", ["text", "json"])
 def test_no_uuid_is_ever_in_the_log_the_metrics_or_an_error(
-    capfd: pytest.CaptureFixture[str], start: Callable[..., Server]
+    capfd: pytest.CaptureFixture[str], start: Callable[..., Server], log_format: str
 ) -> None:
-    server = start(log_level="debug", export_privacy="strict")
+    server = start(log_level="debug", log_format=log_format, export_privacy="strict")
     key = _do_everything(server)
     metrics = requests.get(f"{server.url}/metrics", timeout=10).text
     server.stop()
@@ -573,6 +574,13 @@ def test_no_uuid_is_ever_in_the_log_the_metrics_or_an_error(
     for secret in (HOME, HOME.upper(), HOME.replace("-", ""), key):
         assert secret not in log
         assert secret not in metrics
+    if log_format == "json":
+        records = list(map(json.loads, captured.err.splitlines()))
+        uploads = {one["request"] for one in records if one.get("method") == "POST" and one["status"] == 200}
+        curated = {request for one in records for request in one.get("requests", ())}
+        assert curated
+        assert curated <= uploads
+        assert {"gunicorn.error", "smarthouse.access"} <= {one["logger"] for one in records}
 
 
 def _do_everything(server: Server) -> str:
@@ -598,7 +606,7 @@ def _do_everything(server: Server) -> str:
     found = house.states.homes.find(HOME)
     house.close()
     assert found is not None
-    for file in Path(server.environment["SMARTHOUSE_DATA_DIR"]).rglob("*.parquet"):
+    for file in Path(server.environment["SMARTHOUSE_DATA_DIR"]).rglob("_delta_log/*.json"):
         file.write_bytes(b"damaged")
     answers.append(requests.delete(url, headers=by_home, timeout=60))
     assert [answer.status_code for answer in answers[:-1]] == [200, 200, 400, 400, 400, 413, 400, 405, 405, 404, 404, 404, 204]
@@ -718,7 +726,7 @@ def test_a_process_that_answers_is_live_and_ready(shared_server: Server) -> None
     assert (ready.status_code, ready.json()["status"], set(ready.json()["backends"])) == (
         200,
         "ok",
-        {"state", "objects", "format", "lake"},
+        {"state", "objects", "installation", "lake", "files"},
     )
 
 

@@ -95,3 +95,25 @@ def test_compose_passes_on_the_settings_as_the_classes_have_them() -> None:
 def test_every_setting_says_what_it_is_for() -> None:
     told = {name: variable.field.metadata["doc"] for name, variable in variables().items()}
     assert [name for name, doc in told.items() if not re.fullmatch(r"(Number of|[A-Z][a-z]+) [^|\n]+\.", doc)] == []
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://app.example", "http://192.168.1.5:3000", "http://[::1]:3000", "capacitor://localhost"]
+)
+def test_an_origin_is_named_as_browsers_send_it(origin: str) -> None:
+    assert Settings.from_env({"SMARTHOUSE_CORS_STREAMS": f"https://a.example, {origin}"}).origins.streams[1] == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*", "null", "app.example", "https://app.example/", "https://App.example", "https://app.example:443", "https://*.example"],
+)
+def test_an_origin_that_no_browser_sends_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"SMARTHOUSE_CORS_STREAMS: .* is not an origin .*https://app.example") as told:
+        Settings.from_env({"SMARTHOUSE_CORS_STREAMS": text})
+    assert text in str(told.value)
+
+
+def test_the_setting_for_origins_that_was_replaced_says_by_which() -> None:
+    with pytest.raises(SettingsError, match=r"CORS_ORIGINS: .* use SMARTHOUSE_CORS_INGEST and SMARTHOUSE_CORS_EXPORT"):
+        Settings.from_env({"SMARTHOUSE_CORS_ORIGINS": "*"})

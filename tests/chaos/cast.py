@@ -21,6 +21,7 @@ from minio import Minio
 from tests.chaos.proxy import Proxy
 from tests.chaos.pushes import COLLECTION
 from tests.conftest import ROOT
+from tests.programs import Program, run
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, Process, RedisServer, free_port
 
 STATE_SECONDS, OBJECTS_SECONDS = 1.0, 2.0
@@ -35,6 +36,7 @@ SETTINGS = {
     "SMARTHOUSE_PURGE_WAIT_SECONDS": str(PURGE_WAIT_SECONDS),
     "SMARTHOUSE_CURATE_INTERVAL_SECONDS": "0.5",
     "SMARTHOUSE_EXPORT_PRIVACY": "raw",  # each state is its own
+    "SMARTHOUSE_FREE_BYTES": "0",  # the disks are small, and are filled
     "SMARTHOUSE_INGEST_RATE_HOME": "",
     "SMARTHOUSE_INGEST_RATE_ADDRESS": "",
     "SMARTHOUSE_EXPORT_RATE_ADDRESS": "",
@@ -85,8 +87,10 @@ class Disk:
 class Api(Process):
     """One gunicorn."""
 
+    _popen = Program
+
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
-        self.port = free_port()
+        self.port, self.settings = free_port(), settings
         self.workers = int(settings["SMARTHOUSE_WORKERS"])
         command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.py"), "wsgi:app"]
         environment = {**settings, "HOST": "127.0.0.1", "PORT": str(self.port)}
@@ -105,6 +109,8 @@ class Api(Process):
 
 class Housekeeper(Process):
     """One `smarthouse worker`."""
+
+    _popen = Program
 
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
         super().__init__([sys.executable, "-m", "smarthouse_api.cli", "worker"], folder, lambda: True, settings)
@@ -223,7 +229,7 @@ def _prepare(cast: Cast, settings: dict[str, str]) -> None:
 
     def command(*words: str) -> str:
         asked = [sys.executable, "-m", "smarthouse_api.cli", *words]
-        return subprocess.run(asked, env={**os.environ, **settings}, text=True, stdout=subprocess.PIPE, check=True).stdout
+        return run(asked, env={**os.environ, **settings}, text=True, stdout=subprocess.PIPE, check=True).stdout
 
     command("collections", "create", COLLECTION, "--entry-topic", COLLECTION, "--dedup-key", "params.msgid")
     cast.key = command("keys", "create", "--name", "chaos", "--admin").strip()
