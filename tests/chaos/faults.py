@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ Strike = Callable[[Cast, random.Random], AbstractContextManager[None]]
 
 _TIMEOUTS = {"redis": STATE_SECONDS, "minio": OBJECTS_SECONDS}
 _START_SECONDS = 20
+_KILLS_IN_TURN = 20
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,18 @@ def _killed(choose: Callable[[Cast], list[Process]], cast: Cast, chance: random.
     process.kill()
     yield
     process.start()
+
+
+@contextmanager
+def _killed_in_turn(cast: Cast, chance: random.Random) -> Iterator[None]:
+    """One after the other, whichever it is, and each again before it has found its feet."""
+    for _ in range(_KILLS_IN_TURN):
+        process = chance.choice([*_apis(cast), *_housekeepers(cast), *_redis(cast), *_minio(cast)])
+        process.kill()
+        time.sleep(chance.uniform(0, 0.2))
+        process.start()
+        time.sleep(chance.uniform(0, 0.2))
+    yield
 
 
 @contextmanager
@@ -134,6 +148,7 @@ def _minio(cast: Cast) -> list[Process]:
 FAULTS = [
     Fault("embedded", "an API worker is killed", _api_worker_killed, (0.1, 1.0), bites=None, kills_api=True),
     Fault("embedded", "the API is killed", partial(_killed, _apis), (0.1, 0.5), kills_api=True),
+    Fault("embedded", "everything is killed in turn", _killed_in_turn, (0.1, 0.5), kills_api=True),
     # SQLite goes on for a while in the room that its log has already.
     Fault("embedded", "the state's disk is full", partial(_disk_full, "state"), (1.0, 2.0), bites=None),
     Fault("embedded", "the objects' disk is full", partial(_disk_full, "objects"), (1.0, 2.0), short=True),
@@ -143,6 +158,7 @@ FAULTS = [
     Fault("production", "an API worker is killed", _api_worker_killed, (0.1, 1.0), bites=None, kills_api=True),
     Fault("production", "an API is killed", partial(_killed, _apis), (0.1, 0.5), kills_api=True),
     Fault("production", "a housekeeper is killed", partial(_killed, _housekeepers), (0.1, 1.0), bites=False),
+    Fault("production", "everything is killed in turn", _killed_in_turn, (0.1, 0.5), kills_api=True),
     Fault(
         "production", "the housekeepers are frozen", partial(_frozen, _housekeepers), (LEASE_SECONDS, 2 * LEASE_SECONDS), False
     ),
