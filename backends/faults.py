@@ -8,9 +8,9 @@ from functools import wraps
 from typing import Any, ClassVar, NoReturn
 
 from backends.checks import NotAllowed
-from backends.ports import NamesLogs, ObjectStore, SignsUrls, StateStore, StoreError, StoreFull, StoreUnavailable
+from backends.ports import KeepsReserve, NamesLogs, ObjectStore, SignsUrls, StateStore, StoreError, StoreFull, StoreUnavailable
 
-_PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls)
+_PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve)
 _TAKE_ITERABLES = ("put", "delete", "sweep_table", "put_table", "load")
 _GIVE_ITERATORS = ("stream", "list", "scan_all", "list_table", "stream_table", "spaces", "dump", "verify")
 

@@ -1,6 +1,7 @@
 """Keep objects as files below one folder.
 
-A key is a path. The folders below the root are `objects`, `tables` (deltalake's) and `written` (unfinished puts).
+A key is a path. The folders below the root are `objects`, `tables` (deltalake's) and `written` (unfinished puts). The file
+`reserve` keeps room aside.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backends.checks import begins_keys, check_key, check_path, check_range
-from backends.disks import free_bytes
+from backends.disks import ReserveFile, free_bytes
 from backends.faults import TranslatesFaults
-from backends.ports import Conflict, NoSuchObject, ObjectInfo, ObjectStore, StoreUnavailable, TableLocation
+from backends.ports import Conflict, KeepsReserve, NoSuchObject, ObjectInfo, ObjectStore, StoreUnavailable, TableLocation
 from backends.urls import chosen, path_and_options
 
+_RESERVE_BYTES = 16 << 20
 _OPTIONS = {"fsync": "0"}
 _NO_FILE = (FileNotFoundError, IsADirectoryError)
 # Each try that fails has lost a race against a delete.
@@ -30,7 +32,7 @@ _TRIES = 100
 _HALF_WRITTEN = re.compile(r".*#\d+|_commit_.*\.json\.tmp")
 
 
-class FilesystemObjects(TranslatesFaults, ObjectStore):
+class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
     """Keeps objects in the files of one machine: `file://path?fsync=0`.
 
     fsync: `1`, a put waits for the disk; `0`, a power cut may lose it, a crash of the process does not.
@@ -42,6 +44,7 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
         self._objects = os.path.join(root, "objects")
         self._written = os.path.join(root, "written")
         self._tables = os.path.join(root, "tables")
+        self._reserve = ReserveFile(os.path.join(root, "reserve"))
 
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
         return self._put(os.path.join(self._objects, check_key(key)), chunks, if_absent)
@@ -118,6 +121,12 @@ class FilesystemObjects(TranslatesFaults, ObjectStore):
 
     def free_bytes(self) -> int:
         return free_bytes(self._objects)
+
+    def keep_reserve(self) -> None:
+        self._reserve.keep(_RESERVE_BYTES)
+
+    def spend_reserve(self) -> bool:
+        return self._reserve.spend()
 
     def _put(self, target: str, chunks: Iterable[bytes], if_absent: bool = False) -> int:
         handle, temporary = self._begin()

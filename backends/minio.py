@@ -1,11 +1,13 @@
 """Keep objects in a bucket of MinIO, or of another server that speaks S3.
 
-In the bucket, below the URL's prefix: `objects/<key>`, `tables/<name>/...` and, for a moment, what a check writes.
+In the bucket, below the URL's prefix: `objects/<key>`, `tables/<name>/...`, `reserve`, which keeps room aside, and, for a
+moment, what a check writes.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -23,12 +25,13 @@ from backends.minio_connections import MinioClients
 from backends.minio_faults import ERRORS, fault
 from backends.minio_uploads import MultipartUpload, parts, uploads
 from backends.minio_urls import minio_url
-from backends.ports import NoSuchObject, ObjectInfo, ObjectStore, SignsUrls, StoreUnavailable, TableLocation
+from backends.ports import KeepsReserve, NoSuchObject, ObjectInfo, ObjectStore, SignsUrls, StoreUnavailable, TableLocation
 
+_RESERVE_BYTES = 16 << 20
 _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
 
 
-class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls):
+class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsReserve):
     """Keeps objects in a bucket: `minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`.
 
     secure: `1` TLS, `0` none. region: the bucket's. public_endpoint: `https://host[:port]` under which clients reach the
@@ -49,6 +52,7 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls):
         self._url = minio_url(url)
         self._objects = f"{self._url.prefix}objects/"
         self._tables = f"{self._url.prefix}tables/"
+        self._reserve = f"{self._url.prefix}reserve"
         self._clients = MinioClients(self._url)
 
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
@@ -138,6 +142,16 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls):
             self._url.bucket, name, timedelta(seconds=math.ceil(seconds)), response_headers={**told}
         )
 
+    def keep_reserve(self) -> None:
+        if not self._has_reserve():
+            # No server can compress them.
+            self._put(self._reserve, (os.urandom(1 << 20) for _ in range(_RESERVE_BYTES >> 20)), if_absent=False)
+
+    def spend_reserve(self) -> bool:
+        has_any = self._has_reserve()
+        self._remove([self._reserve])
+        return has_any
+
     def close(self) -> None:
         self._clients.close()
 
@@ -203,6 +217,15 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls):
         failed = [*session.client.remove_objects(self._url.bucket, (DeleteObject(name) for name in names))]
         if failed:
             raise StoreUnavailable(f"{self._url}: {len(failed)} objects could not be deleted, the first: {failed[0].code}")
+
+    def _has_reserve(self) -> bool:
+        try:
+            self._clients.open().client.stat_object(self._url.bucket, self._reserve)
+        except S3Error as error:
+            if error.code != "NoSuchKey":
+                raise
+            return False
+        return True
 
     def _abort_uploads(self, folder: str, before: datetime) -> int:
         """Abort the uploads into `folder` that began no later than `before`; how many."""

@@ -29,6 +29,8 @@ _ASKED = {
     "check": "write to it",
     "table_location": "find credentials",
     "signed_url": "sign a URL",
+    "keep_reserve": "set room aside",
+    "spend_reserve": "give up the room set aside",
     "close": "close its connections",
 }
 _WORDS = {

@@ -243,6 +243,18 @@ class NamesLogs(ABC):
         """The log's name in the store. Asks no server."""
 
 
+class KeepsReserve(ABC):
+    """Keeps room aside for what must succeed though the store is full. Some stores of either kind have this power."""
+
+    @abstractmethod
+    def keep_reserve(self) -> None:
+        """Set room aside, as far as there is more than enough of it; repeatable. It may take as long as writing the reserve."""
+
+    @abstractmethod
+    def spend_reserve(self) -> bool:
+        """Give up the room that is set aside; False if there is none. What is put next finds it, or what others put."""
+
+
 class CountsWindows(ABC):
     """Counts events for all processes of all machines, in windows of time. Only some state stores have this power."""
 

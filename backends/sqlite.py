@@ -15,10 +15,20 @@ from typing import Any
 from backends import sqlite_dumps, sqlite_log
 from backends.checks import check_change, check_names
 from backends.circuits import Circuit, FailsFast
-from backends.disks import free_bytes
+from backends.disks import ReserveFile, free_bytes
 from backends.dumps import Dumped
 from backends.faults import TranslatesFaults
-from backends.ports import Change, Committed, Conflict, Document, Entry, StateStore, StoreFull, StoreUnavailable
+from backends.ports import (
+    Change,
+    Committed,
+    Conflict,
+    Document,
+    Entry,
+    KeepsReserve,
+    StateStore,
+    StoreFull,
+    StoreUnavailable,
+)
 from backends.sqlite_changes import EXPIRE, LARGEST, LIVE, SCHEMA, WaitingCommit, apply
 from backends.sqlite_clock import SqliteClock
 from backends.sqlite_connections import SqliteConnections, close_before_forks
@@ -26,6 +36,9 @@ from backends.sqlite_damage import SqliteDamage, code_of
 from backends.sqlite_file import SqliteFile
 from backends.urls import chosen, path_and_options, seconds
 
+_RESERVE_BYTES = 8 << 20
+_OPENED_BYTES = 1 << 20
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _OPTIONS = {"timeout_seconds": "5", "synchronous": "normal"}
 _GET = f"SELECT value, version FROM documents WHERE space = ? AND key = ? AND {LIVE}"  # noqa: S608
 # No UTF-8 byte is 0xFF: the cast makes the text that follows every key with the prefix, and that no key can be.
@@ -37,11 +50,13 @@ _READ = "SELECT sequence, value FROM entries WHERE space = ? AND log = ? AND seq
 _LAST = "SELECT sequence FROM logs WHERE space = ? AND log = ?"
 
 
-class SqliteState(FailsFast, TranslatesFaults, StateStore):
+class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve):
     """Keeps documents and logs in a file: `sqlite://path?timeout_seconds=5&synchronous=normal`.
 
     timeout_seconds: how long to wait for another process that writes. synchronous: `full`, a commit waits for the disk;
     `normal`, a power cut may lose it, a crash of the processes does not.
+
+    The file `path-reserve` keeps aside what a scrub takes, which writes the whole store twice.
     """
 
     DRIVER_ERRORS = (sqlite3.Error, OSError)
@@ -51,6 +66,7 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore):
         self._synchronous = chosen(options, "synchronous", ("full", "normal"))
         self._timeout_seconds = seconds(options, "timeout_seconds")
         self._damage, self._file = SqliteDamage(), SqliteFile(self._path)
+        self._reserve = ReserveFile(f"{self._path}-reserve")
         self._start_afresh()
         close_before_forks(self)
 
@@ -164,12 +180,20 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore):
     def free_bytes(self) -> int:
         return free_bytes(os.path.dirname(self._path))
 
+    def keep_reserve(self) -> None:
+        # In steps, or it would grow with every commit.
+        scrubbed = -(-2 * self.size_bytes() // _RESERVE_BYTES) * _RESERVE_BYTES
+        self._reserve.keep(_RESERVE_BYTES + scrubbed)
+
+    def spend_reserve(self) -> bool:
+        return self._reserve.spend()
+
     def fault_of(self, error: Exception, method: str) -> StoreUnavailable:
         if not isinstance(error, sqlite3.Error):
             return super().fault_of(error, method)
         if (damaged := self._damage.fault_of(error)) is not None:
             return damaged
-        return (StoreFull if code_of(error) == sqlite3.SQLITE_FULL else StoreUnavailable)(f"SQLite: {error}")
+        return (StoreFull if _is_full(error) else StoreUnavailable)(f"SQLite: {error}")
 
     def before_fork(self) -> None:
         self._writer.shut()
@@ -191,6 +215,15 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore):
         self._writer = SqliteConnections(lambda: self._connect(0), self._file.check)
 
     def _connect(self, busy_seconds: float) -> sqlite3.Connection:
+        try:
+            return self._opened(busy_seconds)
+        except sqlite3.Error as error:
+            # The files beside it take some room. Without them, nothing can be read either.
+            if not _is_full(error) or not self._reserve.spend_some(_OPENED_BYTES):
+                raise
+        return self._opened(busy_seconds)
+
+    def _opened(self, busy_seconds: float) -> sqlite3.Connection:
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
         had_log = sqlite_log.look(self._path)
         connection = sqlite3.connect(self._path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
@@ -281,3 +314,7 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore):
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in _NO_ROOM

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
-from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreUnavailable
+from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreFull, StoreUnavailable
 from config.groups import ForgettingSettings
 from smarthouse_api.access.grants import Access
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.coordination.notes import Notes, digest_of
+from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.states.homes import SPACE
 from smarthouse_api.states.service import PURGE_LEASE, States
@@ -48,10 +49,11 @@ class Forgetting:
         access: Access,
         leases: Leases,
         notes: Notes,
+        reserve: Reserve,
         settings: ForgettingSettings,
     ) -> None:
         self._state, self._objects, self._streams, self._access = state, objects, streams, access
-        self._notes = notes
+        self._notes, self._reserve = notes, reserve
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
         self._rebuilding = states.rebuilding
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
@@ -68,6 +70,9 @@ class Forgetting:
 
     def forget_tagged(self, tag: str) -> None:
         """Forget a home by the tag of its UUID, as `forget` does."""
+        self._reserve.spend_on(lambda: self._forget_tagged(tag))
+
+    def _forget_tagged(self, tag: str) -> None:
         self._note_links(set(self._homes.linked(tag)))
         linked = {home_id: self._streams.catalogue.home_keys_of(home_id) for home_id in self._homes.linked(tag)}
         self._homes.hide(tag, linked)
@@ -87,6 +92,9 @@ class Forgetting:
         that name the home stay valid for what it gets from now on. Unless purging is delayed, the state store's files are
         scrubbed too. Repeatable; raises as `forget`.
         """
+        self._reserve.spend_on(lambda: self._forget_streams(home_id, keys))
+
+    def _forget_streams(self, home_id: int, keys: set[str] | None) -> None:
         self._hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id) if keys is None else keys)
         if not self._purge_streams():
             raise Unavailable(_STREAMS_LEFT)
@@ -136,6 +144,9 @@ class Forgetting:
 
     def try_purge(self) -> None:
         """Purge if that is due and no other process is purging. Raises as `purge`."""
+        self._reserve.spend_on(self._try_purge)
+
+    def _try_purge(self) -> None:
         self._erase_streams(wait_seconds=0)
         if self.is_due() and (lease := self._leases.try_hold(PURGE_LEASE)) is not None:
             with lease:
@@ -156,6 +167,8 @@ class Forgetting:
         self.note(map(digest_of, hidden))
         try:
             self._delete_rows(hidden)
+        except StoreFull:
+            raise
         except StoreUnavailable:
             self._rebuilding.look_at_all()  # a damaged file keeps no home from being forgotten
             self._delete_rows(hidden)
@@ -192,14 +205,19 @@ class Forgetting:
     def _delete_rows(self, hidden: Sequence[str]) -> None:
         """Remove the uploads and the rows of hidden homes."""
         with self._table.writing(self._settings.wait_seconds) as writing:
-            for table in self._tables:
-                table.fence()
+            # First, for it makes the room that the tables need.
             for key in hidden:
                 writing.check()
                 self._uploads.purge(key)
             for table in self._tables:
+                table.fence()
+            for table in self._tables:
                 writing.check()
-                table.delete_homes(hidden)
+                try:
+                    table.delete_homes(hidden)
+                except StoreFull:
+                    table.sweep_unfinished(writing)  # else it has less room each time
+                    raise
                 table.erase_damaged()
 
     def sweep(self) -> None:

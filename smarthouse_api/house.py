@@ -15,6 +15,7 @@ from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.coordination.presence import ProcessNote, note_of_this
+from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
@@ -65,7 +66,8 @@ class House:
             *stores, self.leases, replies, self.notes, self.engine, room, settings.collections, settings.lake
         )
         tenants = self.states, self.streams
-        self.forgetting = Forgetting(*stores, *tenants, self.access, self.leases, self.notes, settings.forgetting)
+        self.reserve = Reserve(*stores)
+        self.forgetting = Forgetting(*stores, *tenants, self.access, self.leases, self.notes, self.reserve, settings.forgetting)
         self.verifying = Verifying(self.state, self.notes, self.installation, self.states, self.streams, self.collections)
         self.restoring = Restoring(self.states, self.streams, self.collections, self.access, self.forgetting)
         tables = self.states.table, self.states.statistics, self.collections.table
@@ -73,7 +75,7 @@ class House:
         self.migrating = Migrating(self.installation, self.states, self.streams, self.collections)
         chores = self.states.chores, self.streams.chores, self.collections.chores
         census = Counting(*stores, self.leases, [table.name for table in tables])
-        keepers = self.forgetting, *chores, self.leases, census, settings.lake
+        keepers = self.forgetting, self.reserve, *chores, self.leases, census, settings.lake
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers)
         parts = self.states, self.streams, self.collections, census, faults, self.watch.presence
         self.status = Status(self.state, self.installation, *parts, self.health)

@@ -18,6 +18,7 @@ from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.presence import Presence
+from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.coordination.troubles import Trouble
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
@@ -45,6 +46,7 @@ class Housekeeper:
         installation: Installation,
         objects: ObjectStore,
         forgetting: Forgetting,
+        reserve: Reserve,
         states: StatesChores,
         streams: StreamsChores,
         collections: CollectionsChores,
@@ -53,7 +55,7 @@ class Housekeeper:
         settings: LakeSettings,
     ) -> None:
         self._installation, self._objects, self._forgetting, self._leases = installation, objects, forgetting, leases
-        self.census = census
+        self.census, self._reserve = census, reserve
         self._states, self._streams, self._collections = states, streams, collections
         self._interval_seconds = settings.curate_interval_seconds
         self._presence = Presence(leases, _PRESENCE)
@@ -144,6 +146,7 @@ class Housekeeper:
             ("merge files of records", turn(self._collections.compact)),
             ("expire dead letters", turn(self._collections.expire_dead_letters)),
             ("sweep", self._sweep),
+            ("keep room aside", self._reserve.keep),
             ("count storage", turn(self.census.go_on)),
         )
 

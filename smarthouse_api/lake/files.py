@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,10 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from backends.ports import StoreUnavailable
+from backends.ports import StoreFull, StoreUnavailable
+
+# Their exceptions tell in words what the system or the server has refused.
+_FULL = re.compile(r"os error (28|122)\b|StorageFull|QuotaExceeded|InsufficientStorage|507 Insufficient")
 
 
 class CommitConflict(StoreUnavailable):
@@ -20,12 +24,14 @@ class CommitConflict(StoreUnavailable):
 
 @contextmanager
 def lake_faults() -> Iterator[None]:
-    """Turn the exceptions of `deltalake` and Arrow into `StoreUnavailable`."""
+    """Turn the exceptions of `deltalake` and Arrow into `StoreUnavailable` or `StoreFull`."""
     try:
         yield
     except CommitFailedError as fault:
         raise CommitConflict("the lake: another writer committed first") from fault
     except (DeltaError, pa.ArrowException, OSError) as fault:
+        if _FULL.search(str(fault)):
+            raise StoreFull("the lake: its store is full") from fault
         raise StoreUnavailable(f"the lake: {type(fault).__name__}") from fault
 
 

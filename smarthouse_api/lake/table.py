@@ -91,6 +91,19 @@ class LakeTable(OpenTable):
                 table.delete(predicate, writer_properties=self._writer)
             self._record(table)
 
+    def sweep_unfinished(self, lease: Lease) -> None:
+        """Remove data files of commits that failed, as for want of room. lease: the writer's. A reader loses nothing."""
+        if (table := self.open()) is None:
+            return
+        with lake_faults():
+            # The first are those that no log names; both, those that the newest snapshot does not need.
+            dead, removed = (
+                table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=is_full)
+                for is_full in (True, False)
+            )
+        lease.check()
+        self._objects.sweep_table(self.name, map(unquote, set(dead) - set(removed)))
+
     def missing(self, snapshot: DeltaTable) -> list[str]:
         """List the files of a snapshot that do not exist."""
         with lake_faults():

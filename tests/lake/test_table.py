@@ -210,3 +210,17 @@ def test_a_damaged_file_of_a_partition_with_escaped_characters_is_set_aside(hous
     assert after is not None
     assert files_of(after).num_rows == 0
     assert len(repairs.all()) == 1
+
+
+def test_what_a_failed_commit_left_is_removed_and_nothing_that_a_reader_may_need(house: House) -> None:
+    upload_and_flush(house, 1, 2)
+    table = house.states.table
+    reader = table.open()
+    assert reader is not None
+    house.objects.put_table("states", "day=2026-03-01/bucket=1/part-of-a-failed-commit.parquet", [b"half"])
+    with table.writing(5) as lease:
+        table.delete("state = '1'")  # its file is the reader's alone by now
+        table.sweep_unfinished(lease)
+    assert not [info.key for info in house.objects.list_table("states") if "failed" in info.key]
+    assert sorted(reader.to_pyarrow_table()["state"].to_pylist()) == ["1", "2"]
+    assert values(house) == ["2"]
