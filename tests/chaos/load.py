@@ -115,7 +115,7 @@ def _body(answer: http.client.HTTPResponse, pause: Pause | None) -> tuple[bytes,
         raise
     except (OSError, http.client.HTTPException):
         return b"".join(pieces), False
-    return b"".join(pieces), True
+    return b"".join(pieces), not answer.length  # what is cut before its end raises nothing where pieces are read
 
 
 @dataclass
