@@ -259,6 +259,13 @@ class GrowthSettings(Group):
         minimum=0,
     )
     quota_bytes: int = count(0, "Limit the bytes of uploads that are kept of all homes; 503 beyond. `0`: no limit.", minimum=0)
+    raw_days: int = count(
+        0,
+        "Delete a raw upload this many days after it came, if the lake holds its records. The lake cannot be made again from "
+        "what was deleted. `0`: never.",
+        0,
+        36500,
+    )
     free_bytes: int = count(
         256 * MIB,
         "Answer 503 to uploads, packets and records while a store has fewer bytes free. Reading and erasing go on. `0`: never.",

@@ -138,6 +138,7 @@ class Housekeeper:
             ("make rows again", self._repair),
             ("move rows", turn(self._states.move)),
             ("merge files of states", turn(self._states.compact)),
+            ("expire uploads", turn(self._states.expire)),
             ("seal and trim streams", turn(self._streams.run)),
             ("erase collections", self._collections.purge),
             ("curate records", turn(self._collections.curate)),

@@ -93,7 +93,7 @@ class Restoring:
             self._rebuilding.look_at_all()
         except TableDamaged as fault:
             log.warning("%s; it is removed, and is made again from raw uploads once the service runs", fault)
-            self._remove_lake(self._rebuilding.ask(None, None))
+            self._remove_lake(self._rebuilding.give_up(str(fault)))
 
     def _remove_lake(self, repair: str) -> None:
         """Do the first step of a repair. Waits for the leases of a process that died. Raises `Unavailable`."""

@@ -97,14 +97,15 @@ class Verifying:
 
     def _of_the_repairs(self) -> Iterator[Problem]:
         for rebuilding in (self._states.rebuilding, self._collections.chores.rebuilding):
-            for what in rebuilding.unfinished():
+            for what in rebuilding.repairs.unfinished():
                 yield Problem("lake", what, None, "its rows are missing until the service has made them again, by itself")
 
     def _of_the_losses(self) -> Iterator[Problem]:
-        for what in self._collections.chores.rebuilding.lost():
-            yield Problem(
-                "lake", what, None, "its records are lost for good; `smarthouse rebuild --accept-losses` ends this line"
-            )
+        for rebuilding in (self._states.rebuilding, self._collections.chores.rebuilding):
+            for what in rebuilding.repairs.lost():
+                yield Problem(
+                    "lake", what, None, "its records are lost for good; `smarthouse rebuild --accept-losses` ends this line"
+                )
 
 
 def _guarded(step: Step) -> Iterator[Problem]:

@@ -78,7 +78,8 @@ def test_show_tells_what_is_kept_of_a_home(filled: House, smarthouse: Command) -
     home = max(lines(smarthouse("list", "--json")), key=lambda one: str(one["uploads"]))["home"]
     (told,) = lines(smarthouse("show", str(home), "--json"))
     assert (told["uploads"], told["records"], told["rows"], told["streams"]) == (2, 1, 1, [])
-    assert f"rows            {told['rows']}" in smarthouse("show", str(home)).stdout
+    assert told["expired_uploads"] == 0
+    assert f"rows             {told['rows']}" in smarthouse("show", str(home)).stdout
     for wrong in ("home_" + "0" * 16, HOME):
         refused = smarthouse("show", wrong)
         assert refused.exit_code != 0

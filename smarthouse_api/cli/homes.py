@@ -135,6 +135,7 @@ def show(home: str, as_json: bool) -> None:
     with opened_shared_house() as house:
         one = answered(lambda: house.states.known_homes.find(home))
         told = _members(one) | {
+            "expired_uploads": answered(lambda: house.states.counts.expired(one.home.key).uploads),
             "rows": answered(lambda: house.states.rows_of(one.home.key)),
             "streams": answered(lambda: house.states.homes.linked(one.home.tag)),
         }

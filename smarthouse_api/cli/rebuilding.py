@@ -25,23 +25,31 @@ _LOOK_SECONDS = 0.5
 @click.option("--to", "until", type=_DAY, help="Last UTC day, inclusive.")
 @click.option("--wait/--no-wait", default=None, help="Wait until it is done. The default on a terminal.")
 @click.option("--despite-damage", is_flag=True, help="Remove rows from the lake though their raw upload is damaged or missing.")
-@click.option("--accept-losses", is_flag=True, help="Only tell no more of records of collections that are lost for good.")
+@click.option("--despite-expiry", is_flag=True, help="Remove rows from the lake though their raw upload has expired.")
+@click.option("--accept-losses", is_flag=True, help="Only tell no more of rows and records that are lost for good.")
 def command(
-    since: datetime | None, until: datetime | None, wait: bool | None, despite_damage: bool, accept_losses: bool
+    since: datetime | None,
+    until: datetime | None,
+    wait: bool | None,
+    despite_damage: bool,
+    despite_expiry: bool,
+    accept_losses: bool,
 ) -> None:
     """Make states and statistics in the lake again from raw uploads, while the service runs.
 
     Use it if readiness says that the lake is damaged or behind. The service and its workers do the work: one of them must run.
     Exports of these days answer 503 until it is done. Late rows lie by months, so whole months may be made again.
 
-    All raw uploads are read first: the lake may hold the last copy of rows whose upload is damaged.
+    All raw uploads are read first: the lake may hold the last copy of rows whose upload is damaged. Days of which uploads have
+    expired are refused, because they cannot be made wholly again.
     """
     first, last = _date(since), _date(until)
     if first and last and first > last:
         raise click.ClickException("--from: must not be after --to")
     with opened_shared_house() as house:
         if accept_losses:
-            count = answered(house.collections.chores.rebuilding.accept_losses)
+            both = house.states.rebuilding.repairs, house.collections.chores.rebuilding.repairs
+            count = sum(answered(repairs.accept_losses) for repairs in both)
             click.echo(f"Files whose losses are accepted: {count}")
             return
         with _saying("Nothing was asked for"):
@@ -50,7 +58,7 @@ def command(
                     f"{lost} raw uploads are damaged or missing, and their rows in the lake would be lost; see `smarthouse"
                     " verify`. Send these uploads again, restore their objects, or add --despite-damage"
                 )
-            repair = answered(lambda: house.states.rebuilding.plan(first, last))
+            repair = answered(lambda: house.states.rebuilding.plan(first, last, accepts_loss=despite_expiry))
         with _saying("Nobody knows whether it was asked for; to repeat the command does no harm"):
             answered(lambda: house.states.rebuilding.repairs.add(repair))
         is_all = not repair.places
@@ -78,14 +86,14 @@ def _wait(house: House, repair: str, *, with_collections: bool) -> None:
         told = progress
         time.sleep(_LOOK_SECONDS)
     click.echo("Done")
-    if with_collections and (lost := answered(house.collections.chores.rebuilding.lost)):
+    if with_collections and (lost := answered(house.collections.chores.rebuilding.repairs.lost)):
         click.echo(f"Files of collections whose records are lost for good: {len(lost)}; see `smarthouse verify`")
 
 
 def _progress(house: House, repair: str, *, with_collections: bool) -> str | None:
     if (progress := house.states.rebuilding.progress(repair)) is not None:
         return progress
-    left = house.collections.chores.rebuilding.unfinished() if with_collections else []
+    left = house.collections.chores.rebuilding.repairs.unfinished() if with_collections else []
     return f"being made again, of collections: {'; '.join(left[:3])}" if left else None
 
 

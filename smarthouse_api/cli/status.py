@@ -38,6 +38,7 @@ def _lines(report: Report) -> Iterable[str]:
     yield f"SmartHouse API {report.version}, installation {report.installation}, {at:%Y-%m-%d %H:%M:%S} UTC"
     yield from _part("Ready" if report.readiness.ready else "NOT READY", report.readiness.conditions.items())
     yield from _part("Homes", _homes(report))
+    yield from _part("Raw uploads", _uploads(report))
     yield from _part("Waiting", _waiting(report))
     yield from _part("Lake", ((name, _table(one)) for name, one in report.tables.items()))
     yield from _part(*_storage(report))
@@ -60,6 +61,14 @@ def _homes(report: Report) -> Iterable[tuple[str, str]]:
     yield "within a day", intcomma(homes.active_day)
     yield "within a week", intcomma(homes.active_week)
     yield "silent for a week", f"{intcomma(homes.silent)}; `smarthouse homes list --silent 7d` lists them"
+
+
+def _uploads(report: Report) -> Iterable[tuple[str, str]]:
+    uploads = report.uploads
+    yield "kept", f"{intcomma(uploads.kept)}, {naturalsize(uploads.bytes)}"
+    if report.storage is not None and (oldest := report.storage.oldest_upload) is not None:
+        yield "the oldest", _ago(report, oldest)
+    yield "expired", f"{intcomma(uploads.expired)}, {naturalsize(uploads.expired_bytes)}"
 
 
 def _waiting(report: Report) -> Iterable[tuple[str, str]]:

@@ -46,7 +46,7 @@ class RecordsRebuilding:
 
     def __init__(self, state: StateStore, table: CollectionsTable, catalogue: CollectionCatalogue) -> None:
         self._state, self._table, self._catalogue = state, table, catalogue
-        self._repairs = Repairs(state, "collections")
+        self.repairs = Repairs(state, "collections")
         self._looked_at = dict[str, float]()
 
     def checked(self, key: str, snapshot: DeltaTable | None) -> tuple[DeltaTable | None, str | None]:
@@ -56,7 +56,7 @@ class RecordsRebuilding:
         """
         before = self._of(key)
         while snapshot is not None and (faults := self._faults(key, snapshot)):
-            set_aside(self._table, faults, self._repairs, _of_file)
+            set_aside(self._table, faults, self.repairs, _of_file)
             snapshot = self._table.open()
         return snapshot, told([*before, *self._of(key)])
 
@@ -70,53 +70,38 @@ class RecordsRebuilding:
         try:
             self._table.open()
         except TableDamaged as fault:
-            self._repairs.add(Repair(new_id(), str(fault), "remove"))
+            self.repairs.add(Repair(new_id(), str(fault), "remove"))
             return True
         return False
 
     def work(self) -> None:
         """Make again what is kept: of the files that were set aside, or of the whole table."""
         # Nothing can be added to a table before its log can be read.
-        for repair, document in sorted(self._repairs.all(), key=lambda one: bool(one[0].places)):
+        for repair, document in sorted(self.repairs.all(), key=lambda one: bool(one[0].places)):
             if not repair.places:
                 if not self._make_all():
                     return
-                self._repairs.end(repair, document)
+                self.repairs.end(repair, document)
                 continue
             (place,) = repair.places
             collection = next((one for one in self._catalogue.everything() if one.key == place.table), None)
             if collection is None:
-                self._repairs.end(repair, document)
+                self.repairs.end(repair, document)
             elif not repair.is_lost:
                 if (lease := self._table.try_write()) is None:
                     return
                 with lease:
                     made = self._make(collection, place, lease)
                 if made >= repair.rows > 0:
-                    self._repairs.end(repair, document)
+                    self.repairs.end(repair, document)
                 else:
                     log.error("the lake: %s: %d of its rows were made again; the others are lost for good", repair.what, made)
-                    self._repairs.advance(repair, document, LOST)
-
-    def lost(self) -> list[str]:
-        """List the files whose records are lost for good, each with what was wrong with it."""
-        return [repair.what for repair, _ in self._repairs.all() if repair.is_lost]
-
-    def unfinished(self) -> list[str]:
-        """List the files whose records are being made again, each with what was wrong with it."""
-        return [repair.what for repair, _ in self._repairs.all() if not repair.is_lost]
-
-    def accept_losses(self) -> int:
-        """Tell no more of records that are lost for good; of how many files they were."""
-        found = [one for one in self._repairs.all() if one[0].is_lost]
-        for repair, document in found:
-            self._repairs.end(repair, document)
-        return len(found)
+                    self.repairs.advance(repair, document, LOST)
 
     def condition(self) -> str | None:
         """Give a line for readiness about what is being made again or is lost; None if nothing is."""
         words = {False: "is being made again from its topics", True: "is lost for good; see `smarthouse verify`"}
-        found = [(repair.what, words[repair.is_lost]) for repair, _ in self._repairs.all()]
+        found = [(repair.what, words[repair.is_lost]) for repair, _ in self.repairs.all()]
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         return f"collections: {found[0][0]}; what it held {found[0][1]}{more}" if found else None
 
@@ -144,14 +129,14 @@ class RecordsRebuilding:
             return False
         day = date.fromisoformat(found[2])
         place, what = Place(found[1], day, day, 1, _LAST), f"{self._table.name}/{path} is lost"
-        self._repairs.add(Repair(_loss_id(path), what, LOST, (place,), day, day))
+        self.repairs.add(Repair(_loss_id(path), what, LOST, (place,), day, day))
         return True
 
     def _drop_losses(self, ids: set[str], whole: set[str]) -> None:
         """Remove the notes of lost files whose rows were all made again. whole: keys of collections whose topic keeps all."""
-        for repair, document in self._repairs.all():
+        for repair, document in self.repairs.all():
             if repair.id in ids and repair.places[0].table in whole:
-                self._repairs.end(repair, document)
+                self.repairs.end(repair, document)
 
     def _keeps_all(self, collection: Collection) -> bool:
         """Tell whether a topic still keeps everything that was ever accepted."""
@@ -159,7 +144,7 @@ class RecordsRebuilding:
         return bool(first) and first[0].sequence == 1
 
     def _of(self, key: str) -> list[Repair]:
-        return [repair for repair, _ in self._repairs.all() if not repair.places or repair.places[0].table == key]
+        return [repair for repair, _ in self.repairs.all() if not repair.places or repair.places[0].table == key]
 
     def _faults(self, key: str, snapshot: DeltaTable) -> dict[str, str]:
         files, now = files_of(snapshot), time.monotonic()

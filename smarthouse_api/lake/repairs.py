@@ -45,7 +45,8 @@ class Repair(msgspec.Struct, frozen=True):
 
     places: where its rows lie; none means everything. since, until: the rows' own days that may lack rows. holds: exports of
     these days wait; otherwise they go on, and say that they are incomplete. last: the queue's sequence at which it ends. rows:
-    how many rows were in the file; 0 if that is not known.
+    how many rows were in the file; 0 if that is not known. oldest_us: when the first of them arrived, in microseconds since
+    1970. accepts_loss: rows are removed though they cannot be made again.
     """
 
     id: str
@@ -57,6 +58,8 @@ class Repair(msgspec.Struct, frozen=True):
     holds: bool = False
     last: int = 0
     rows: int = 0
+    oldest_us: int | None = None
+    accepts_loss: bool = False
 
     @property
     def is_lost(self) -> bool:
@@ -84,6 +87,21 @@ class Repairs:
     def all(self) -> list[tuple[Repair, Document]]:
         """List the repairs that are not done, each with its document."""
         return [(_repair(document.value), document) for _, document in self._state.scan_all(SPACE, self._prefix)]
+
+    def unfinished(self) -> list[str]:
+        """List what is being made again, each in words."""
+        return [repair.what for repair, _ in self.all() if not repair.is_lost]
+
+    def lost(self) -> list[str]:
+        """List what is lost for good, each in words."""
+        return [repair.what for repair, _ in self.all() if repair.is_lost]
+
+    def accept_losses(self) -> int:
+        """Tell no more of what is lost for good; how many losses that were."""
+        found = [one for one in self.all() if one[0].is_lost]
+        for repair, document in found:
+            self.end(repair, document)
+        return len(found)
 
     def touching(self, first: date, last: date) -> list[Repair]:
         """List the repairs for which an export of these days may lack rows."""

@@ -10,6 +10,7 @@ from config.groups import LakeSettings
 from smarthouse_api.lake.compaction import Compaction
 from smarthouse_api.lake.curator import Curator
 from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.raw_retention import RawRetention
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.rows import StateRows
 from smarthouse_api.states.statistics_table import StatisticsTable
@@ -36,11 +37,13 @@ class StatesChores:
         table: StatesTable,
         statistics: StatisticsTable,
         rebuilding: Rebuilding,
+        retention: RawRetention,
         is_purging: Callable[[], bool],
         settings: LakeSettings,
     ) -> None:
         self._uploads, self._homes, self._is_purging = uploads, homes, is_purging
         self._table, self._statistics, self._rebuilding = table, statistics, rebuilding
+        self.retention = retention
         self._curator = Curator(table, settings, _BATCH_ENTRIES)
         self._compaction = Compaction(table, settings.compact_files)
         self._of_statistics = Compaction(statistics, settings.compact_files)
@@ -92,6 +95,11 @@ class StatesChores:
     def count(self, is_over: Callable[[], bool]) -> None:
         """Count what earlier versions stored."""
         self._uploads.counting_old.run(is_over)
+
+    def expire(self, is_over: Callable[[], bool]) -> None:
+        """Delete raw uploads that are old and that the lake holds, except during a purge."""
+        if not self._is_purging():
+            self.retention.run(is_over)
 
     def heal(self) -> None:
         """Queue payloads that were damaged or missing, and are whole again."""

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import msgspec
-
 from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
 from smarthouse_api.states.counts import COUNTED, Counts, Kept, first_put, last_put, total
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.raw import RawUploads
-from smarthouse_api.states.receipts import StoredReceipt, receipt_name, stored_receipt
+from smarthouse_api.states.receipts import StoredReceipt, changed_receipt, receipt_name, stored_receipt
 
 _AT_ONCE: Final = 500
 _Receipts = list[tuple[str, Document, StoredReceipt]]
@@ -72,7 +70,7 @@ class CountingOld:
         puts, counted = list[Put](), list[Kept]()
         for name, document, receipt in receipts:
             size = sizes.get(receipt.id, 0)  # 0: it is lost
-            puts.append(Put(name, msgspec.json.encode(msgspec.json.decode(document.value) | {"bytes": size})))
+            puts.append(Put(name, changed_receipt(document.value, bytes=size)))
             counted.append(Kept(size, 1, receipt.records + (receipt.statistics or 0)))
         expect = {home.name: home.version} | {name: document.version for name, document, _ in receipts}
         self._state.commit(SPACE, Change(expect, tuple(puts), adds=self._counts.old(home.key, total(counted))))

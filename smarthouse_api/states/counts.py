@@ -6,6 +6,8 @@ They change in the commit that stores or removes what they count. In the state s
     kept-in-all             the same, of all homes
     first/<home key>        when the home uploaded first, in microseconds since 1970
     last/<home key>         when it did so last
+    expired/<home key>      counter: the same of what has expired: each upload counts whenever it expires
+    expired-in-all          the same, of all homes that there ever were
     sent/<day>/<tag>        counter: bytes that came from one address on one UTC day; the tag is another on each day
     counted                 says that every receipt is counted
 
@@ -31,6 +33,7 @@ from smarthouse_api.states.homes import SPACE
 
 COUNTED: Final = "counted"
 _IN_ALL: Final = "kept-in-all"
+_EXPIRED_IN_ALL: Final = "expired-in-all"
 _DAY_SECONDS: Final = 86400
 _LOOKS_FIRST_SECONDS: Final = 10.0
 _MOST_SEEN: Final = 10_000
@@ -98,6 +101,14 @@ class Counts:
         """Make what a commit adds that counts what was stored before; no quota refuses it."""
         return kept.of(f"kept/{home_key}"), kept.of(_IN_ALL)
 
+    def expire(self, home_key: str, kept: Kept) -> tuple[Add, ...]:
+        """Make what a commit adds that lets this much of a home expire."""
+        return *self.old(home_key, kept.negative()), kept.of(f"expired/{home_key}"), kept.of(_EXPIRED_IN_ALL)
+
+    def expired(self, home_key: str | None = None) -> Kept:
+        """Return how much has expired of a home, or of all homes that there ever were."""
+        return _kept(self._state.get(SPACE, _EXPIRED_IN_ALL if home_key is None else f"expired/{home_key}"))
+
     def was_full(self, home_key: str | None, address: str | None) -> bool:
         """Tell whether this process refused an upload of the home, from the address, or of any home a moment ago."""
         return bool(self._full) and any(self._full.get(name, 0) > time.monotonic() for name in self._names(home_key, address))
@@ -114,7 +125,7 @@ class Counts:
     def purge(self, home_key: str) -> None:
         """Remove the counts of a hidden home, and take them from those of all homes; repeatable."""
         found = self._state.get(SPACE, f"kept/{home_key}")
-        deletes = tuple(f"{kind}/{home_key}" for kind in ("kept", "first", "last"))
+        deletes = tuple(f"{kind}/{home_key}" for kind in ("kept", "first", "last", "expired"))
         expect, adds = ({}, ()) if found is None else ({deletes[0]: found.version}, (_kept(found).negative().of(_IN_ALL),))
         self._state.commit(SPACE, Change(expect=expect, deletes=deletes, adds=adds))
 

@@ -10,7 +10,8 @@ The UUID itself is not stored, except inside of a raw upload that contains it. I
     streams/<tag>/<id>  a home of the Stream Data Store that is the same home, and is forgotten with it
     erasing/<id>/...    internal keys of such a home that was forgotten, while its streams may not be erased yet
     turn                whose turn it is to work on the queue, see `smarthouse_api.states.uploads`
-    upload/<key>/...    see `smarthouse_api.states.uploads`
+    upload/<key>/...    see `smarthouse_api.states.uploads`; `aside/...` too
+    expiry, expired...  see `smarthouse_api.states.expired`
     kept/<key> ...      counts, see `smarthouse_api.states.counts`
     reply/<key>/...     likewise
 """

@@ -5,6 +5,8 @@ The life of a damaged or missing upload:
 1. Who reads it notes it. Its queue entry goes, so that it keeps no other from the lake.
 2. If the same bytes are sent again, they are stored in its place, and are queued.
 3. If its object is whole again, because an operator has brought it back, the chores queue it.
+
+An upload that has expired is missing on purpose. If the same bytes are sent again, they are stored and queued, too.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -21,15 +24,19 @@ from backends.ports import Change, Conflict, Document, NoSuchObject, ObjectInfo,
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.damage import Backoff, Damages, Problem
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
+from smarthouse_api.states.counts import Counts, Kept
+from smarthouse_api.states.expired import END_OF_TURN
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.payload.decoding import Body
 from smarthouse_api.states.pending import Pending
 from smarthouse_api.states.raw import RAW, Damaged, RawUpload, RawUploads, raw_name, read_raw_name
-from smarthouse_api.states.receipts import StoredReceipt, stored_receipt, stored_receipts
+from smarthouse_api.states.receipts import StoredReceipt, changed_receipt, stored_receipt, stored_receipts
 
 PENDING: Final = "pending"
 """The log of what the lake does not hold yet."""
 
+_ASIDE: Final = "aside/"
 _RECORD_BYTES: Final = 400  # of JSON, about
 _LOOK_SECONDS: Final = 60.0
 _LEASE: Final = "damaged-uploads"
@@ -43,22 +50,31 @@ _STRANGE: Final = "the state knows no home of these uploads, so that nobody can 
 class KeptUploads:
     """Lists and heals the uploads that are kept raw."""
 
-    def __init__(self, state: StateStore, raw: RawUploads, homes: Homes) -> None:
+    def __init__(self, state: StateStore, raw: RawUploads, homes: Homes, counts: Counts) -> None:
         self._state, self._raw, self._homes, self._damages = state, raw, homes, Damages(state)
+        self._counts = counts
         self._looked_at = float("-inf")
         self._backoff = Backoff()
 
     def all(self, home: str | None = None) -> Iterator[Pending]:
         """List every payload that gives rows, of all homes that are not hidden or of one, by its internal key.
 
-        Each stands as it would in the queue, without a sequence. A payload whose upload died before its receipt is left out.
+        Each stands as it would in the queue, without a sequence. Payloads are left out whose upload died before its receipt, or
+        has expired.
         """
         for key in sorted(self._homes.known()) if home is None else [home]:
             receipts = {one.id: one for one in stored_receipts(self._state, key)}
             for raw, info in self._raw.of(key):
                 receipt = receipts.get(raw.id)
-                if receipt is not None and (receipt.records or receipt.statistics):
+                if receipt is not None and not receipt.expired and (receipt.records or receipt.statistics):
                     yield _pending(raw, info, receipt)
+
+    def expired(self) -> Iterator[Pending]:
+        """List the payloads that have expired, of all homes that are not hidden, as they were queued, without objects."""
+        for key in sorted(self._homes.known()):
+            for one in stored_receipts(self._state, key):
+                if one.expired:
+                    yield Pending(0, key, "", one.received or 0, one.decoded_bytes or 0, None, one.records, one.statistics or 0)
 
     def note(self, lost: Sequence[tuple[Pending, StoreError]], *, is_all: bool) -> None:
         """Note payloads that could not be read, except those of homes that are gone.
@@ -79,28 +95,34 @@ class KeptUploads:
         return f"rows of uploads of {', '.join(days[:20])} are missing, because these are damaged" if days else None
 
     def heal(self, home: Home, name: str, document: Document, body: Body) -> bool:
-        """If the stored bytes of a payload are damaged or missing, store them anew, and queue them. Returns whether they were.
+        """If the stored bytes of a payload are damaged, missing or expired, store them anew, and queue them. Returns whether it
+        did. What would pass a quota stays expired.
 
         name, document: its receipt's. body: as it came again, with the `Content-Encoding` that came with it.
         """
         receipt, at_us = stored_receipt(document.value), microseconds(datetime.now(UTC))
-        key = receipt.object or next((raw.object for raw, _ in self._raw.of(home.key) if raw.id == receipt.id), None)
+        there = (raw.object for raw, _ in self._raw.of(home.key) if raw.id == receipt.id)
+        key = None if receipt.expired else receipt.object or next(there, None)
         if key is not None and self._is_whole(key, body[1]):
             return False
         key = key or raw_name(home.key, receipt.id, at_us, *body)
         self._raw.put(key, body[0])
-        found = msgspec.json.decode(document.value) | {"object": key}
+        put = Put(name, changed_receipt(document.value, object=key, expired=None, received=None))
+        kept = Kept(len(body[0]), 1, receipt.records + (receipt.statistics or 0))
+        adds = self._counts.adds(home.key, kept) if receipt.expired else ()
         expect = {home.name: home.version, name: document.version}
         if (raw := read_raw_name(key)) is None:
             return False
         pending = _pending(raw, ObjectInfo(key, len(body[0]), datetime.now(UTC)), receipt)
         pending = msgspec.structs.replace(pending, encoding=body[1])
         try:
-            self._state.commit(SPACE, Change(expect, (Put(name, msgspec.json.encode(found)),), appends=_appends(pending)))
+            self._state.commit(SPACE, Change(expect, (put, END_OF_TURN), appends=_appends(pending), adds=adds))
         except Conflict:
+            if receipt.expired:
+                self._raw.delete(key)
             return False  # another request has healed it, or the home is gone: then the next sweep removes the bytes
         noted = (problem.name for problem in self._damages.noted(f"{RAW}{home.key}/"))
-        self._damages.clear(*(one for one in noted if _id_of(one) == receipt.id))
+        self._damages.clear(*(one for one in noted if id_of(one) == receipt.id))
         return True
 
     def look_again(self, leases: Leases) -> None:
@@ -129,7 +151,8 @@ class KeptUploads:
                 continue
             elif (key := self._key_of(problem)) is not None and self._is_whole(key, None):
                 here = (one for one in self.all(problem.home_key) if one.object == key)
-                self._state.commit(SPACE, Change(appends=tuple(append for one in here for append in _appends(one))))
+                appends = tuple(append for one in here for append in _appends(one))
+                self._state.commit(SPACE, Change(puts=(END_OF_TURN,), appends=appends))
                 self._damages.clear(problem.name)
 
     def verify(self, home: str, share: float) -> Iterator[Problem]:
@@ -140,11 +163,15 @@ class KeptUploads:
         receipts = list(stored_receipts(self._state, home))
         there = {raw.id: raw for raw, _ in self._raw.of(home)}
         for receipt in receipts:
+            if receipt.expired:
+                continue
             raw = there.get(receipt.id)
             if raw is not None and (random.random() >= share or self._is_whole(raw.object, raw.encoding)):  # noqa: S311
                 continue
             name = receipt.object or (f"{RAW}{home}/{_UNKNOWN_DAY}/{receipt.id}" if raw is None else raw.object)
-            if home in self._homes.known() and not (raw is None and self._is_whole(name, None)):
+            if home in self._homes.known() and not (
+                raw is None and (self._is_whole(name, None) or self._expired(home, receipt))
+            ):
                 yield self._note(home, name, is_missing=raw is None)
 
     def strangers(self) -> Iterator[Problem]:
@@ -154,10 +181,27 @@ class KeptUploads:
             if home not in self._homes.known() and next(self._raw.of(home), None) is not None:
                 yield Problem("objects", f"{RAW}{home}/", home, _STRANGE)
 
+    def set_aside(self, pending: Pending) -> None:
+        """Note that the lake does not hold all of a payload's rows, though its bytes are whole. It does not expire."""
+        first = f"first/{pending.home}"  # a purge removes it before the notes
+        if (found := self._state.get(SPACE, first)) is not None:
+            put = Put(f"{_ASIDE}{pending.home}/{id_of(pending.object)}", b"", FOR_GOOD_SECONDS)
+            with suppress(Conflict):
+                self._state.commit(SPACE, Change(expect={first: found.version}, puts=(put,)))
+
+    def lacking_ids(self, home_key: str) -> set[str]:
+        """Return the ids of a home's uploads that are damaged or were set aside: the lake may not hold their rows."""
+        aside = {name.rpartition("/")[2] for name, _ in self._state.scan_all(SPACE, f"{_ASIDE}{home_key}/")}
+        return aside | {id_of(problem.name) for problem in self._damages.noted(f"{RAW}{home_key}/")}
+
     def purge(self, home_key: str) -> None:
         """Remove all raw uploads of a home, and the notes of them."""
         self._raw.purge(home_key)
         self._damages.clear_all(f"{RAW}{home_key}/")
+
+    def _expired(self, home: str, receipt: StoredReceipt) -> bool:
+        """Tell whether an upload has expired by now."""
+        return any(one.id == receipt.id and one.expired for one in stored_receipts(self._state, home))
 
     def _note(self, home: str, name: str, *, is_missing: bool, is_lacking: bool = False) -> Problem:
         problem = Problem("objects", name, home, _MISSING if is_missing else _DAMAGED, is_lacking)
@@ -168,7 +212,7 @@ class KeptUploads:
         """Name the object of a noted upload; None while there is none and its receipt, of an earlier format, does not tell."""
         if read_raw_name(problem.name) is not None or problem.home_key is None:
             return problem.name
-        id_ = _id_of(problem.name)
+        id_ = id_of(problem.name)
         return next((raw.object for raw, _ in self._raw.of(problem.home_key) if raw.id == id_), None)
 
     def _is_whole(self, key: str, encoding: str | None) -> bool:
@@ -179,7 +223,7 @@ class KeptUploads:
         return True
 
 
-def _id_of(name: str) -> str:
+def id_of(name: str) -> str:
     """Read the id of an upload from its object's name, or from the name of a note."""
     return name.rpartition("/")[2].partition(".")[0]
 

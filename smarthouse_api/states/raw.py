@@ -74,9 +74,9 @@ class RawUploads:
         """Store the bytes of an upload, in the place of any that are there."""
         self._objects.put(name, [body])
 
-    def delete(self, name: str) -> None:
-        """Remove the bytes of an upload."""
-        self._objects.delete([name])
+    def delete(self, *names: str) -> None:
+        """Remove the bytes of uploads."""
+        self._objects.delete(names)
 
     def of(self, home: str) -> Iterator[tuple[RawUpload, ObjectInfo]]:
         """List the raw uploads of a home, by its internal key."""

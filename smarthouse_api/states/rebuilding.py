@@ -4,13 +4,15 @@
    begins. Exports go on without its rows, and say so.
 2. An operator may ask for days, or for everything. Then exports of these days wait until the repair is done.
 3. A row that is made twice is a repeat, which no reader counts. So each step may be done twice.
+4. Rows of uploads that have expired cannot be made again. They stay in the lake, unless the operator accepts their loss. If a
+   damaged file had some, they are lost, and exports say so until that is accepted.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -18,13 +20,15 @@ from typing import Final
 import msgspec
 
 from backends.ports import Change, Document, Entry, StateStore, StoreUnfit
+from smarthouse_api.arrow.times import time_of, time_text
 from smarthouse_api.coordination.damage import Problem
 from smarthouse_api.coordination.leases import Lease, Leases
-from smarthouse_api.errors import Unavailable
+from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.lake.repairs import Place, Repair, Repairs, month_end, new_id
+from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs, month_end, new_id
 from smarthouse_api.lake.setting_aside import set_aside
+from smarthouse_api.states.expired import expired_until, first_whole_day, take_turn
 from smarthouse_api.states.homes import SPACE, Homes
 from smarthouse_api.states.homes_table import HomesTable
 from smarthouse_api.states.pending import Pending
@@ -62,19 +66,38 @@ class Rebuilding:
         self._table, self._statistics = table, statistics
         self.repairs = Repairs(state, "homes")
 
-    def plan(self, since: date | None, until: date | None) -> Repair:
-        """Plan to make the rows of some UTC days again, or all of them. Nothing is asked for yet."""
+    def plan(self, since: date | None, until: date | None, *, accepts_loss: bool = False) -> Repair:
+        """Plan to make the rows of some UTC days again, or all of them. Nothing is asked for yet.
+
+        Raises `Invalid` if uploads have expired that may hold rows of these days, unless the caller accepts their loss.
+        """
+        expired = None if accepts_loss else expired_until(self._state)
+        if expired is not None and (since is None or since < first_whole_day(expired)):
+            raise Invalid(
+                f"Raw uploads that came until {time_of(expired):%Y-%m-%d} have expired, and their rows in the lake would be"
+                f" lost. The first day that can be made wholly again is {first_whole_day(expired)}. Name it with --from, or add"
+                " --despite-expiry"
+            )
         if since is None and until is None:
-            return Repair(new_id(), "everything, as was asked for", "remove", holds=True)
+            return Repair(new_id(), "everything, as was asked for", "remove", holds=True, accepts_loss=accepts_loss)
         first, last = since or date.min, until or date.max
         places = places_of_days(first, last, has_old=bool(self._table.outdated()))
         since, until = first.replace(day=1), last if last == date.max else month_end(last)  # late rows lie by months
-        return Repair(new_id(), f"{first} to {last}, as was asked for", "remove", places, since, until, holds=True)
+        what = f"{first} to {last}, as was asked for"
+        return Repair(new_id(), what, "remove", places, since, until, holds=True, accepts_loss=accepts_loss)
 
     def ask(self, since: date | None, until: date | None) -> str:
-        """Have the chores do what `plan` says; returns the repair's id."""
+        """Have the chores do what `plan` says; returns the repair's id. Raises as `plan`."""
         repair = self.plan(since, until)
         self.repairs.add(repair)
+        return repair.id
+
+    def give_up(self, fault: str) -> str:
+        """Have the whole of a damaged lake made again, and note the rows that this loses, if any; returns the repair's id."""
+        repair = self.plan(None, None, accepts_loss=True)
+        self.repairs.add(repair)
+        if (expired := expired_until(self._state)) is not None:
+            self._lose(repair.id, fault, date.min, first_whole_day(expired) - timedelta(days=1))
         return repair.id
 
     def at_risk(self) -> Iterator[Problem]:
@@ -93,14 +116,11 @@ class Rebuilding:
         if any(repair.holds for repair in self.repairs.touching(first, last)):
             raise Unavailable(_HELD)
 
-    def unfinished(self) -> list[str]:
-        """List what is being made again, each in words."""
-        return [repair.what for repair, _ in self.repairs.all()]
-
     def condition(self) -> str | None:
-        """Say in a line what is being made again; None for nothing."""
-        if not (found := self.unfinished()):
-            return None
+        """Say in a line what is being made again, or else what is lost; None for nothing."""
+        if not (found := self.repairs.unfinished()):
+            lost = self.repairs.lost()
+            return f"lost for good, see `smarthouse verify`: {'; '.join(lost[:5])}" if lost else None
         waiting = len(self._uploads.again.read(limit=_MOST_COUNTED + 1))
         count = f"more than {_MOST_COUNTED}" if waiting > _MOST_COUNTED else str(waiting)
         return f"being made again from raw; uploads that wait: {count}: {'; '.join(found[:5])}"
@@ -139,17 +159,23 @@ class Rebuilding:
 
     def work(self, is_purging: Callable[[], bool]) -> bool:
         """Do the next step of each repair. Returns whether any could be done: then there may be more to do at once."""
-        repairs = self.repairs.all()
+        repairs = [one for one in self.repairs.all() if not one[0].is_lost]
         if not repairs or (turn := self._leases.try_hold(_LEASE)) is None:
             return False
         is_done, to_queue = False, list[tuple[Repair, Document]]()
         with turn:
+            take_turn(self._state)  # nothing more expires
+            expired = expired_until(self._state)
             # A damaged table must be removed before any of its rows can be.
             for repair, document in sorted(repairs, key=lambda one: bool(one[0].places)):
                 if repair.step == "remove":
-                    if not self._removed(repair, is_purging):
+                    if self._loses_all(repair, expired):
+                        log.error("the lake: raw uploads have expired meanwhile, so nothing is removed: %s", repair.what)
+                        self.repairs.end(repair, document)
+                    elif self._removed(repair, is_purging, expired):
+                        self.repairs.advance(repair, document, "queue")
+                    else:
                         continue
-                    self.repairs.advance(repair, document, "queue")
                 elif repair.step == "queue":
                     to_queue.append((repair, document))
                 elif self._rows().taken() < repair.last:
@@ -159,6 +185,8 @@ class Rebuilding:
                     log.info("the lake: made again: %s", repair.what)
                 is_done = True
             if to_queue:
+                if expired is not None:
+                    self._note_losses([repair for repair, _ in to_queue if not repair.holds])
                 last = self._queued([repair for repair, _ in to_queue])
                 for repair, document in to_queue:
                     self.repairs.advance(repair, document, "wait", last)
@@ -171,24 +199,47 @@ class Rebuilding:
     def _rows(self) -> AgainRows:
         return AgainRows(self._uploads, self._homes, self._table, self._statistics)
 
-    def _removed(self, repair: Repair, is_purging: Callable[[], bool]) -> bool:
+    def _loses_all(self, repair: Repair, expired: int | None) -> bool:
+        return expired is not None and not repair.places and not repair.accepts_loss
+
+    def _note_losses(self, repairs: Sequence[Repair]) -> None:
+        """Note the files that may have had rows of expired uploads."""
+        left = list(repairs)
+        for pending in self._uploads.healing.expired() if left else ():
+            for repair in [one for one in left if (one.oldest_us or 0) <= pending.received_us]:
+                if any(may_hold(place, pending) for place in repair.places):
+                    self._lose(repair.id, repair.what, repair.since, repair.until)
+                    left.remove(repair)
+
+    def _lose(self, id_: str, what: str, since: date, until: date) -> None:
+        """Note that rows of expired uploads are lost; repeatable."""
+        log.error("the lake: rows of uploads that have expired are lost for good: %s", what)
+        self.repairs.add(
+            Repair(f"{id_}-lost", f"{what}; it may have held rows of uploads that have expired", LOST, (), since, until)
+        )
+
+    def _removed(self, repair: Repair, is_purging: Callable[[], bool], expired: int | None) -> bool:
         if (lease := self._table.try_write()) is None:
             return False
         with lease:
             if is_purging():
                 return False
             for table in (self._table, self._statistics):
-                self._remove(table, repair, lease)
+                self._remove(table, repair, lease, expired)
         return True
 
-    def _remove(self, table: HomesTable, repair: Repair, lease: Lease) -> None:
+    def _remove(self, table: HomesTable, repair: Repair, lease: Lease, expired: int | None) -> None:
         if not repair.places:
             table.break_readers(_PATIENCE_SECONDS)
             lease.check()
             table.remove()
         elif places := [place for place in repair.places if place.table == table.name]:
             lease.check()
-            table.delete(" OR ".join(place.predicate() for place in places))
+            predicate = " OR ".join(place.predicate() for place in places)
+            if expired is None or repair.accepts_loss:
+                table.delete(predicate)
+            else:
+                table.delete(f"({predicate}) AND received > '{time_text(time_of(expired))}'")
 
     def _queued(self, repairs: Sequence[Repair]) -> int:
         """Queue the payloads that may have rows in a repair's places, each once; return the last sequence."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.arrow.times import DAY_US
+from smarthouse_api.arrow.times import DAY_US, microseconds
 from smarthouse_api.lake.repairs import Place, Repair, month_end
 from smarthouse_api.states.pending import Pending
 from smarthouse_api.states.records.placement import FAR, LATE, LATE_DAYS, OWN_DAY, bucket_of
@@ -45,7 +45,9 @@ def repair_of_file(table: str, id_: str, what: str, file: Mapping[str, Any]) -> 
         since = until = day
     elif bucket == LATE:
         since, until = day, month_end(day)
-    return Repair(id_, what, "queue", (Place(table, day, day, bucket, bucket),), since, until)
+    oldest = file.get("min.received")
+    place = Place(table, day, day, bucket, bucket)
+    return Repair(id_, what, "queue", (place,), since, until, oldest_us=None if oldest is None else microseconds(oldest))
 
 
 def may_hold(place: Place, pending: Pending) -> bool:

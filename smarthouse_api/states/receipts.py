@@ -73,7 +73,8 @@ class StoredReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """Stores with a receipt what finds and decodes its payload again: the object's name, and the size of its text.
 
     A receipt of an earlier format has neither. bytes: the payload's size as it came; with it the receipt is counted, see
-    `smarthouse_api.states.counts`.
+    `smarthouse_api.states.counts`. expired: whether the payload was deleted for its age; then it has no object, and `received`
+    tells when it came, in microseconds since 1970.
     """
 
     id: str
@@ -82,6 +83,8 @@ class StoredReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
     object: str | None = None
     decoded_bytes: int | None = None
     bytes: int | None = None
+    expired: bool = False
+    received: int | None = None
 
 
 receipt_of, stored_receipt = msgspec.json.Decoder(Receipt).decode, msgspec.json.Decoder(StoredReceipt).decode
@@ -101,6 +104,12 @@ def receipt_bytes(receipt: Receipt, object_: str, decoded_bytes: int, size: int)
     """Encode a receipt to be stored, and counted. size: the payload's, in bytes as it came."""
     members = msgspec.to_builtins(receipt) | {"object": object_, "decoded_bytes": decoded_bytes, "bytes": size}
     return msgspec.json.encode(members)
+
+
+def changed_receipt(value: bytes, **members: object) -> bytes:
+    """Encode a stored receipt with other members. One that is None is left out."""
+    told = msgspec.json.decode(value) | members
+    return msgspec.json.encode({name: member for name, member in told.items() if name not in members or member is not None})
 
 
 def stored_receipts(state: StateStore, home_key: str) -> Iterator[StoredReceipt]:

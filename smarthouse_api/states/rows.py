@@ -27,6 +27,7 @@ from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.coordination.queue import Turn
 from smarthouse_api.lake.row_maker import Part, RowMaker, together_or_apart
 from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.kept_uploads import id_of
 from smarthouse_api.states.payload.decoding import Decoded
 from smarthouse_api.states.pending import Pending, read_pending
 from smarthouse_api.states.raw import Damaged
@@ -95,9 +96,9 @@ class StateRows(RowMaker[StatesPart]):
         found = self._with_bodies([one for _, one in _pending(entries)])
         part.requests = [pending.request for pending, _ in found if pending.request is not None]
         if with_states := [one for one in found if one[0].records != 0]:
-            part.tables.extend(together_or_apart(with_states, self._states_of, _refuse))
+            part.tables.extend(together_or_apart(with_states, self._states_of, self._refuse))
         if with_statistics := [one for one in found if one[0].statistics != 0]:
-            part.statistics.extend(together_or_apart(with_statistics, self._statistics_of, _refuse))
+            part.statistics.extend(together_or_apart(with_statistics, self._statistics_of, self._refuse))
         if any(table.num_rows for table in part.statistics):
             part.snapshot = self._statistics.open_or_create()
         return part
@@ -130,13 +131,23 @@ class StateRows(RowMaker[StatesPart]):
 
     def _states_of(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
         decoded = self._uploads.decode([(body, pending.encoding) for pending, body in payloads])
-        _tell_faults(payloads, decoded)
+        self._tell_faults(payloads, decoded)
         return to_states([pending for pending, _ in payloads], decoded)
 
     def _statistics_of(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
         decoded = self._uploads.decode_statistics([(body, pending.encoding) for pending, body in payloads])
-        _tell_faults(payloads, decoded)
+        self._tell_faults(payloads, decoded)
         return periods_of(decoded.table, **_of_payloads([pending for pending, _ in payloads], decoded))
+
+    def _tell_faults(self, payloads: Sequence[tuple[Pending, bytes]], decoded: Decoded) -> None:
+        for place, fault in decoded.faults.items():
+            pending = payloads[place][0]
+            self._uploads.healing.set_aside(pending)
+            log.error("%s gives no rows, though its upload was answered with some: %s", id_of(pending.object), fault)
+
+    def _refuse(self, payload: tuple[Pending, bytes]) -> None:
+        self._uploads.healing.set_aside(payload[0])
+        log.exception("payload %d is set aside: it stays raw, and gives no rows", payload[0].sequence)
 
 
 def to_states(payloads: Sequence[Pending], decoded: Decoded) -> pa.Table:
@@ -159,16 +170,3 @@ def _of_payloads(payloads: Sequence[Pending], decoded: Decoded) -> dict[str, pa.
 
 def _pending(entries: Sequence[Entry]) -> Iterator[tuple[Entry, Pending]]:
     return ((entry, read_pending(entry)) for entry in entries if entry.value)  # what is empty was passed over
-
-
-def _tell_faults(payloads: Sequence[tuple[Pending, bytes]], decoded: Decoded) -> None:
-    for place, fault in decoded.faults.items():
-        log.error(
-            "%s gives no rows, though its upload was answered with some: %s",
-            payloads[place][0].object.rpartition("/")[2],
-            fault,
-        )
-
-
-def _refuse(payload: tuple[Pending, bytes]) -> None:
-    log.exception("payload %d is set aside: it stays raw, and gives no rows", payload[0].sequence)

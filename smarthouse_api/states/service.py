@@ -20,6 +20,8 @@ from smarthouse_api.states.counts import Counts
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.known_homes import KnownHomes
+from smarthouse_api.states.raw import RawUploads
+from smarthouse_api.states.raw_retention import RawRetention
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
@@ -54,7 +56,9 @@ class States:
         tables = self.table, self.statistics
         self.table.readers_need_log = engine.reads_log
         self.rebuilding = Rebuilding(state, self.uploads, self.homes, *tables, leases)
-        parts = self.uploads, self.homes, *tables, self.rebuilding
+        kept = RawUploads(state, objects), self.uploads, self.homes
+        retention = RawRetention(state, *kept, tables, self.rebuilding, leases, settings.growth.raw_days)
+        parts = self.uploads, self.homes, *tables, self.rebuilding, retention
         self.chores = StatesChores(*parts, lambda: leases.is_held(PURGE_LEASE), settings.lake)
         is_open = settings.access.export_access == "open"
         served = self.chores, self.homes, self.table, self.rebuilding

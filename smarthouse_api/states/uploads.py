@@ -4,6 +4,7 @@ The bytes are an object whose name describes them; see `smarthouse_api.states.ra
 homes, because one commit touches the home too:
 
     upload/<home key>/<sha256>      the receipt of a stored payload: the same bytes are kept once
+    aside/<home key>/<id>           an upload of which the lake does not hold all rows, because they could not be made
     reply/<home key>/<sha256>       the answer given under an `Idempotency-Key`, for a while
     log `pending`                   what the lake does not hold yet
 """
@@ -29,7 +30,7 @@ from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.states.counting_old import CountingOld
 from smarthouse_api.states.counts import Counts, Kept, last_put
 from smarthouse_api.states.homes import SPACE, Home, Homes
-from smarthouse_api.states.kept_uploads import PENDING, KeptUploads
+from smarthouse_api.states.kept_uploads import PENDING, KeptUploads, id_of
 from smarthouse_api.states.payload.decoding import Body, Decoded, to_table
 from smarthouse_api.states.payload.inspection import Inspection, inspect
 from smarthouse_api.states.payload.statistics_decoding import to_statistics
@@ -89,7 +90,7 @@ class Uploads:
         self._state, self._homes, self._replies, self._settings = state, homes, replies, settings
         self._raw, self._room, self.counts = RawUploads(state, objects), room, counts
         self.counting_old = CountingOld(state, self._raw, homes, counts)
-        self.healing = KeptUploads(state, self._raw, homes)
+        self.healing = KeptUploads(state, self._raw, homes, counts)
         self._large = threading.Lock()
         self.queue = Queue(state, SPACE, PENDING, _TURN, ttl_seconds=_TURN_SECONDS)
         self.again = Queue(state, SPACE, REBUILDING, f"{_TURN}-again", ttl_seconds=_TURN_SECONDS)
@@ -154,6 +155,16 @@ class Uploads:
         """Return the internal keys of all homes that have stored payloads."""
         return self._raw.homes()
 
+    def waiting(self) -> set[str]:
+        """Return the ids of all uploads that wait for the lake, or are to be taken into it again."""
+        found = set[str]()
+        for queue in (self.queue, self.again):
+            after = 0
+            while page := queue.read(after):  # to the real end: an entry that is moved meanwhile goes there
+                found.update(id_of(read_pending(entry).object) for entry in page if entry.value)
+                after = page[-1].sequence
+        return found
+
     def kept(self, home: str | None = None) -> Iterator[Pending]:
         """List every payload that is kept raw and gives rows; see `KeptUploads.all`."""
         return self.healing.all(home)
@@ -161,15 +172,19 @@ class Uploads:
     def purge(self, home_key: str) -> None:
         """Remove every payload, receipt and reply of a hidden home; repeatable."""
         self.healing.purge(home_key)
-        for kind in ("upload", "reply"):
-            while page := self._state.scan(SPACE, f"{kind}/{home_key}/"):
-                self._state.commit(SPACE, Change(deletes=tuple(name for name, _ in page)))
+        self._remove("upload", home_key)
+        self._remove("reply", home_key)
         for queue in (self.queue, self.again):
             after, turn = 0, queue.take_turn()
             while queued := queue.read(after):
                 queue.drop(turn, (entry.sequence for entry in queued if entry.value and read_pending(entry).home == home_key))
                 after = queued[-1].sequence
         self.counts.purge(home_key)
+        self._remove("aside", home_key)
+
+    def _remove(self, kind: str, home_key: str) -> None:
+        while page := self._state.scan(SPACE, f"{kind}/{home_key}/"):
+            self._state.commit(SPACE, Change(deletes=tuple(name for name, _ in page)))
 
     def _unlimited(self) -> RequestSettings:
         # The limits are of what is acknowledged. What was, is decoded whatever they are by now.

@@ -14,14 +14,17 @@ from typing import Final
 import msgspec
 
 from backends.ports import ObjectInfo, ObjectStore, StateStore
+from smarthouse_api.arrow.times import LAST_US
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.states.raw import read_raw_name
 
 _SPACE: Final = "status"
 _DOCUMENT: Final = "census"
 _LEASE: Final = "census"
 _KEPT_SECONDS: Final = 30 * 86400.0
 _EVERY_SECONDS: Final = 3600.0
-_KINDS: Final = {"raw": "raw uploads", "packets": "packets", "damaged": "damaged files"}
+_RAW: Final = "raw uploads"
+_KINDS: Final = {"raw": _RAW, "packets": "packets", "damaged": "damaged files"}
 _OTHERS: Final = "others"
 _LAKE: Final = "lake"
 
@@ -34,10 +37,14 @@ class Amount(msgspec.Struct):
 
 
 class Census(msgspec.Struct, frozen=True):
-    """Tells how much there was of each kind when the counting ended, in seconds since 1970."""
+    """Tells how much there was of each kind when the counting ended, in seconds since 1970.
+
+    oldest_upload: when the first of the uploads came that are kept raw; None without any.
+    """
 
     at: float
     kinds: dict[str, Amount]
+    oldest_upload: float | None = None
 
 
 _decode = msgspec.json.Decoder(Census).decode
@@ -50,6 +57,7 @@ class Counting:
         self._state, self._objects, self._leases, self._tables = state, objects, leases, tables
         self._under_way: Iterator[tuple[str, ObjectInfo]] | None = None
         self._counted = dict[str, Amount]()
+        self._oldest_us: int | None = None
 
     def last(self) -> Census | None:
         """Return the last census; None before the first."""
@@ -61,15 +69,19 @@ class Counting:
         if self._under_way is None:
             if not self._leases.claim(_LEASE, _EVERY_SECONDS):
                 return
+            self._oldest_us = None
             self._counted = {kind: Amount() for kind in (*_KINDS.values(), _LAKE, _OTHERS)}
             self._under_way = chain(self._objects_by_kind(), self._lake_files())
         for kind, info in self._under_way:
             amount = self._counted[kind]
             amount.objects, amount.bytes = amount.objects + 1, amount.bytes + info.size_bytes
+            if kind == _RAW and (raw := read_raw_name(info.key)) is not None:
+                self._oldest_us = min(raw.arrival(info), self._oldest_us or LAST_US)
             if is_over():
                 return
         self._under_way = None
-        value = msgspec.json.encode(Census(time.time(), self._counted))
+        oldest = None if self._oldest_us is None else self._oldest_us / 1e6
+        value = msgspec.json.encode(Census(time.time(), self._counted, oldest))
         self._state.put(_SPACE, _DOCUMENT, value, ttl_seconds=_KEPT_SECONDS)
 
     def _objects_by_kind(self) -> Iterator[tuple[str, ObjectInfo]]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from backends.ports import StoreError
@@ -58,6 +58,11 @@ def _of_stores(report: Report) -> Iterator[Metric]:
     active = {"1d": homes.active_day, "7d": homes.active_week}
     yield _gauges("homes_active", "Homes whose last upload came within this time.", "within", active)
     yield _gauge("homes_silent", "Homes that uploaded last over a week ago.", homes.silent)
+    uploads = report.uploads
+    yield _gauge("uploads_kept", "Uploads that are kept raw.", uploads.kept)
+    yield _gauge("uploads_kept_bytes", "Bytes of these uploads, as they came.", uploads.bytes)
+    yield _counter("uploads_expired", "Raw uploads that were deleted for their age.", uploads.expired)
+    yield _counter("uploads_expired_bytes", "Bytes of these uploads, as they came.", uploads.expired_bytes)
     tables = report.tables.items()
     yield _gauges("lake_rows", "Rows of each table of the lake.", "table", {name: one.rows for name, one in tables})
     yield _gauges("lake_files", "Files of each table of the lake.", "table", {name: one.files for name, one in tables})
@@ -70,6 +75,8 @@ def _of_stores(report: Report) -> Iterator[Metric]:
         yield _gauges("storage_bytes", "Bytes of objects when they were last counted.", "kind", sizes)
         yield _gauges("storage_objects", "Objects when they were last counted.", "kind", counts)
         yield _gauge("storage_counted_timestamp_seconds", "When the objects were last counted.", census.at)
+        if (oldest := census.oldest_upload) is not None:
+            yield _gauge("uploads_oldest_timestamp_seconds", "When the oldest of the uploads came that are kept raw.", oldest)
     yield _gauge("damaged_files", "Files that are damaged or missing.", report.damaged_files)
 
 
@@ -106,6 +113,10 @@ def _age(at: float, since: float | None) -> float:
 
 def _gauge(name: str, told: str, value: float) -> Metric:
     return GaugeMetricFamily(f"smarthouse_{name}", told, value=float(value))
+
+
+def _counter(name: str, told: str, value: int) -> Metric:
+    return CounterMetricFamily(f"smarthouse_{name}", told, value=float(value))
 
 
 def _gauges(name: str, told: str, label: str, values: Mapping[str, float]) -> Metric:

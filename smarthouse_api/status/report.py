@@ -55,6 +55,15 @@ class Homes(msgspec.Struct, frozen=True):
     silent: int
 
 
+class RawUploads(msgspec.Struct, frozen=True):
+    """Counts the uploads that are kept raw, and those that have expired since the installation began."""
+
+    kept: int
+    bytes: int
+    expired: int
+    expired_bytes: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """Reports on one installation at one time, in seconds since 1970."""
 
@@ -63,6 +72,7 @@ class Report(msgspec.Struct, frozen=True):
     version: str
     readiness: Readiness
     homes: Homes
+    uploads: RawUploads
     tables: dict[str, Table]
     waiting: Waiting
     processes: list[ProcessNote]

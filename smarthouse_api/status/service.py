@@ -22,7 +22,7 @@ from smarthouse_api.states.pending import read_pending
 from smarthouse_api.states.service import States
 from smarthouse_api.status.census import Counting
 from smarthouse_api.status.faults import Faults
-from smarthouse_api.status.report import Homes, Readiness, Report, Table, Waiting
+from smarthouse_api.status.report import Homes, RawUploads, Readiness, Report, Table, Waiting
 from smarthouse_api.streams.service import Streams
 from smarthouse_api.version import own_version
 
@@ -65,6 +65,7 @@ class Status:
             version=own_version(),
             readiness=Readiness(not failed, conditions),
             homes=self._homes(),
+            uploads=self._uploads(),
             tables=self._tables(),
             waiting=self._waiting(collections),
             processes=processes,
@@ -83,6 +84,10 @@ class Status:
         in_week = sum(age < _WEEK_SECONDS for age in ages)
         return Homes(len(known), sum(age < _DAY_SECONDS for age in ages), in_week, len(ages) - in_week)
 
+    def _uploads(self) -> RawUploads:
+        kept, expired = self._states.counts.in_all(), self._states.counts.expired()
+        return RawUploads(kept.uploads, kept.bytes, expired.uploads, expired.bytes)
+
     def _tables(self) -> dict[str, Table]:
         tables = self._states.table, self._states.statistics, self._collections.table
         return {table.name: found for table in tables if (found := _size_of(table)) is not None}
@@ -99,7 +104,8 @@ class Status:
             erasing_since=min(hidden.values(), default=None),
             erasing_streams=sum(1 for one in self._streams.catalogue.tombstones() if one.purged_at is None),
             erasing_collections=len(self._collections.catalogue.tombstones()),
-            repairs=len(self._states.rebuilding.unfinished()) + len(self._collections.chores.rebuilding.unfinished()),
+            repairs=len(self._states.rebuilding.repairs.unfinished())
+            + len(self._collections.chores.rebuilding.repairs.unfinished()),
         )
 
 

@@ -47,7 +47,7 @@ def change(house: House, client, value: str) -> None:
     """Change what may change under the same name: the lake is made anew, a raw upload is written again."""
     client.ask(house, "post", "/api/ingest/data", data=payload(state(value=value)), headers={"Home-UUID": OTHER_HOME})
     house.states.rebuilding.ask(None, None)
-    while house.states.rebuilding.unfinished():
+    while house.states.rebuilding.repairs.unfinished():
         house.states.chores.repair()
         house.states.chores.curate(lambda: True)
     raw = next(house.objects.list("raw/")).key

@@ -81,8 +81,8 @@ def test_what_no_topic_keeps_is_lost_and_every_reading_says_so_until_that_is_acc
     assert "are lost for good" in str(incomplete(reader, meters))
     assert "is lost for good" in str(reader.chores.rebuilding.condition())
     reader.chores.rebuilding.work()
-    assert len(reader.chores.rebuilding.lost()) == 1
-    assert reader.chores.rebuilding.accept_losses() == 1
+    assert len(reader.chores.rebuilding.repairs.lost()) == 1
+    assert reader.chores.rebuilding.repairs.accept_losses() == 1
     assert incomplete(reader, meters) is None
     assert reader.chores.rebuilding.condition() is None
     lake.accept(meters, {"n": 5})
@@ -157,7 +157,7 @@ def test_a_lost_file_beside_a_damaged_log_is_told_of_until_its_collection_is_del
     assert "are lost for good" in str(incomplete(other, plain))
     other.catalogue.delete("plain")
     other.chores.rebuilding.work()
-    assert other.chores.rebuilding.lost() == []
+    assert other.chores.rebuilding.repairs.lost() == []
 
 
 def test_nothing_of_a_damaged_file_stays_once_its_collection_is_deleted(lake: Lake) -> None:

@@ -397,7 +397,7 @@ def test_an_outage_says_whether_the_rebuild_was_asked_for(
     assert told.exit_code == 1
     assert "The store does not answer. " in told.stderr
     assert words in told.stderr
-    assert bool(beside.states.rebuilding.unfinished()) is is_asked is ("Asked for" in told.stdout)
+    assert bool(beside.states.rebuilding.repairs.unfinished()) is is_asked is ("Asked for" in told.stdout)
 
 
 def test_days_that_are_reversed_are_refused(embedded_pair: Environment) -> None:
