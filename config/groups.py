@@ -285,3 +285,9 @@ class ForgettingSettings(Group):
         "Erase a forgotten home's bytes in the background after this time, or sooner together with others'. "
         "`0`: before the answer.",
     )
+    answer_seconds: float = duration(
+        0.5,
+        "Answer deletions no sooner than after this time, and all as late as the slowest of a week, so that the time does not "
+        "tell whether the home was known. `0`: answer each at once.",
+        maximum=30.0,
+    )

@@ -15,6 +15,7 @@ from contextlib import suppress
 from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreFull, StoreUnavailable
 from config.groups import ForgettingSettings
 from smarthouse_api.access.grants import Access
+from smarthouse_api.coordination.answer_times import AnswerTimes
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.coordination.notes import Notes, digest_of
@@ -59,6 +60,7 @@ class Forgetting:
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
         self._tables = states.table, states.statistics
         self._leases, self._settings = leases, settings
+        self.answer_times = AnswerTimes(state, "forget", settings.answer_seconds)
 
     def forget(self, uuid: str) -> None:
         """Hide the home. Unless purging is delayed, purge it too, with all that a failed purge has left.

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from blueprints.answer_times import answered_evenly
 from blueprints.bodies import whole_body
 from blueprints.current_request import authenticate, count_request, house
 from blueprints.dialects import problems
@@ -50,9 +51,11 @@ class Data(MethodView):
     def delete(self) -> ResponseReturnValue:
         """Erase a home: delete everything ever uploaded under its UUID.
 
-        The answer is the same for a known and for an unknown home.
+        The answer is the same for a known and for an unknown home, and takes the same time.
         """
-        house().forgetting.forget(_counted_home())
+        uuid, forgetting = _counted_home(), house().forgetting
+        with answered_evenly(forgetting.answer_times):
+            forgetting.forget(uuid)
         return {"message": "Data successfully deleted"}
 
 

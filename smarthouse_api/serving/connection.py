@@ -26,10 +26,28 @@ class Late(errors.ParseException):  # type: ignore[misc] # gunicorn is not typed
 
 
 class PacedSocket(socket.socket):
-    """Cuts a client that takes its answer too slowly: it holds a thread, and maybe a lease on the lake."""
+    """Cuts a client that takes its answer too slowly: it holds a thread, and maybe a lease on the lake.
+
+    It can also hold an answer back. held_until: by `time.monotonic`; None if nothing is held.
+    """
+
+    held_until: float | None = None
+
+    def hold_until(self, at: float) -> None:
+        """Hold back what is sent from now on. The event loop sends it at this time, so that no thread waits for it."""
+        self.held_until, self._held = at, bytearray()
+
+    def release(self) -> None:
+        """Send what was held back. Raises `OSError` if the client does not take it."""
+        held, self._held, self.held_until = self._held, bytearray(), None
+        if held and self._send_now(held) < len(held):  # it is short: the system has room for it
+            raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer")
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of it. Raises `ConnectionResetError` for a client that is too slow."""
+        if self.held_until is not None:
+            self._held += data
+            return
         sent = self._send_now(data)
         if sent == len(data):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import socket
@@ -29,7 +30,8 @@ _LOOK_SECONDS = 0.25
 class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typed
     """Serves requests as gunicorn's threaded worker does, but gives a thread only to a request that has come.
 
-    The event loop gathers requests. A connection is at one place: it arrives, is served, is kept alive, or is heard out.
+    The event loop gathers requests. A connection is at one place: it arrives, is served, has its answer held back, is kept
+    alive, or is heard out.
 
     receive_seconds: how long a client may be silent. longest_body: in bytes; a longer one is refused before it comes.
     """
@@ -40,6 +42,8 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
     def init_process(self) -> None:
         self._arriving: dict[Connection, None] = {}
         self._heard_out: dict[Connection, tuple[float, Pace]] = {}
+        self._held: dict[Connection, tuple[float, Future[bool]]] = {}
+        self._held_until = math.inf
         self._gathered, self._looked_at = 0, 0.0
         # Neither may wait for a thread that is busy: a watchdog would end the process, and a late client would stay.
         self._for_health, self._for_late = ThreadPoolExecutor(1, "health"), ThreadPoolExecutor(1, "late")
@@ -77,7 +81,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
 
     def _make_room(self) -> None:
         """Close the connection that has waited longest, or a stranger who opens many would shut everybody out."""
-        for waiting in (self._heard_out, self.keepalived_conns, self._arriving):
+        for waiting in (self._heard_out, self.keepalived_conns, self._arriving, self._held):
             if waiting:
                 self._drop(next(iter(waiting)))
                 return
@@ -133,8 +137,34 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
         served.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
 
     def finish_request(self, conn: Any, fs: Future[bool]) -> None:
-        """Begin with what came behind the request, keep the connection alive, or hear the client out."""
+        """Begin with what came behind the request, keep the connection alive, or hear the client out.
+
+        An answer that is held back is sent first, when its time has come.
+        """
         self._gathered -= conn.arrival.size
+        if (held_until := conn.sock.held_until) is not None:
+            self._held[conn] = held_until, fs
+            self._held_until = min(self._held_until, held_until)
+            return
+        self._finish(conn, fs)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait no longer than until the next answer that is held back is due, and send those that are."""
+        super().wait_for_and_dispatch_events(max(0.0, min(timeout, self._held_until - time.monotonic())))
+        now = time.monotonic() if self.alive else math.inf  # a worker that stops holds nobody up
+        if self._held_until > now:
+            return
+        for conn in [conn for conn, (until, _) in self._held.items() if until <= now]:
+            _, served = self._held.pop(conn)
+            try:
+                conn.sock.release()
+            except OSError:
+                self._drop(conn)
+            else:
+                self._finish(conn, served)
+        self._held_until = min((until for until, _ in self._held.values()), default=math.inf)
+
+    def _finish(self, conn: Any, fs: Future[bool]) -> None:
         is_kept = not fs.cancelled() and fs.exception() is None and fs.result()
         try:
             conn.sock.setblocking(False)
@@ -219,6 +249,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
             del self._arriving[conn]
             self._gathered -= conn.arrival.size
         self._heard_out.pop(conn, None)
+        self._held.pop(conn, None)
         with suppress(ValueError):
             self.keepalived_conns.remove(conn)
         self.nr_conns -= 1

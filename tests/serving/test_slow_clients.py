@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import socket
 import time
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from statistics import median
 
 import pytest
 import requests
 
 from config.settings import Settings
 from smarthouse_api.house import House
-from tests.conftest import HOME, Server, payload, state
+from tests.conftest import HOME, OTHER_HOME, Server, payload, state
 from tests.test_server import answer_on, post_head, socket_to
 
+HELD_SECONDS = 0.5
 HALF = b"GET /api/export/formats HTTP/1.1\r\nHost: x\r\nX-"
 CHUNKED = b"POST /v2/data/in/example HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFF\r\nx"
 TO_STREAMS = b"POST /homes/1/smartModules/m/streams/s/data HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n%s\r\n\r\n1"
@@ -26,7 +30,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a single thread, which cuts a client after two seconds."""
     folder = str(tmp_path_factory.mktemp("narrow"))
     limits = {"SMARTHOUSE_WORKERS": "1", "SMARTHOUSE_THREADS": "1", "SMARTHOUSE_RECEIVE_SECONDS": "2"}
-    one = Server({"SMARTHOUSE_DATA_DIR": folder, **limits}).start()
+    one = Server({"SMARTHOUSE_DATA_DIR": folder, "SMARTHOUSE_PURGE_ANSWER_SECONDS": str(HELD_SECONDS), **limits}).start()
     yield one
     one.kill()
 
@@ -91,3 +95,46 @@ def test_health_answers_while_no_thread_is_free(narrow: Server, authorization: s
             requests.get(f"{narrow.url}/api/export/formats", timeout=0.3)
         for ask in (requests.get, requests.head):
             assert ask(f"{narrow.url}/health/live", timeout=10).status_code == 200
+
+
+def seconds_to_erase(server: Server, home: str) -> float:
+    began = time.monotonic()
+    answer = requests.delete(f"{server.url}/api/ingest/data", headers={"Home-UUID": home}, timeout=30)
+    assert (answer.status_code, answer.json()) == (200, {"message": "Data successfully deleted"})
+    return time.monotonic() - began
+
+
+@pytest.mark.alone
+def test_a_deletion_takes_as_long_for_a_known_home_as_for_an_unknown(narrow: Server) -> None:
+    known, unknown = list[float](), list[float]()
+    for _ in range(3):
+        assert narrow.upload(HOME, payload(state())).status_code == 200
+        known.append(seconds_to_erase(narrow, HOME))
+        unknown.append(seconds_to_erase(narrow, OTHER_HOME))
+    assert min(known + unknown) >= HELD_SECONDS
+    assert 0.9 < median(known) / median(unknown) < 1.1
+
+
+@pytest.mark.alone
+def test_answers_that_are_held_back_hold_no_thread(narrow: Server) -> None:
+    began = time.monotonic()
+    with ThreadPoolExecutor(12) as pool:
+        held = [pool.submit(seconds_to_erase, narrow, str(uuid.uuid4())) for _ in range(12)]
+        assert narrow.upload(HOME, payload(state())).status_code == 200
+        assert time.monotonic() - began < HELD_SECONDS
+        assert min(one.result() for one in held) >= HELD_SECONDS
+    assert time.monotonic() - began < 6 * HELD_SECONDS  # one after another would take twelve times as long
+
+
+def test_a_connection_goes_on_after_an_answer_that_was_held_back(narrow: Server) -> None:
+    with socket_to(narrow.port) as one:
+        erase = b"DELETE /api/ingest/data HTTP/1.1\r\nHost: x\r\nHome-UUID: %s\r\n\r\n" % OTHER_HOME.encode()
+        for request in (erase, HALF + b"Y: z\r\n\r\n", erase):
+            one.sendall(request)
+            assert answer_on(one)[0] == 200
+
+
+def test_a_client_that_leaves_before_its_answer_is_missed_by_nobody(narrow: Server) -> None:
+    with pytest.raises(requests.Timeout):
+        requests.delete(f"{narrow.url}/api/ingest/data", headers={"Home-UUID": HOME}, timeout=HELD_SECONDS / 2)
+    assert seconds_to_erase(narrow, OTHER_HOME) >= HELD_SECONDS

@@ -1,0 +1,26 @@
+"""Answers that take the same time whatever was there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask import request
+
+from smarthouse_api.coordination.answer_times import AnswerTimes
+
+
+@contextmanager
+def answered_evenly(times: AnswerTimes) -> Iterator[None]:
+    """Have the answer sent when `times` says, also if what is done within this fails.
+
+    The server holds it back, so that no thread waits. A server that cannot, such as that of a test, sends it at once.
+    """
+    began_at, has_failed = time.monotonic(), True
+    try:
+        yield
+        has_failed = False
+    finally:
+        if (hold := getattr(request.environ.get("gunicorn.socket"), "hold_until", None)) is not None:
+            hold(times.due_at(began_at, has_failed=has_failed))
