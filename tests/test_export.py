@@ -215,10 +215,59 @@ def test_a_unit_in_brackets_is_taken_whole_commas_and_all(client: FlaskClient) -
     assert told(client, "?units=K&units[]=K,V") == ["a", "c"]
 
 
+def test_a_device_class_is_exact_and_in_any_case(make_client: Clients) -> None:
+    client = make_client()
+    send(
+        client,
+        state("sensor.a", "1", unit_of_measurement="°C", device_class="temperature"),
+        state("sensor.b", "2", unit_of_measurement="%", device_class="humidity"),
+        state("sensor.c", "3", unit_of_measurement="%", device_class="my own"),
+        state("light.d", "on", device_class="temperature"),  # no light has one: it is published without
+        state("sensor.e", "5", unit_of_measurement="%"),
+    )
+    for query in ("device_classes=temperature", "device_classes[]=Temperature", "device_classes=temperature&types=sensor"):
+        assert told(client, f"?{query}") == ["1"]
+    assert told(client, "?device_classes=temperature,humidity") == ["1", "2"]
+    for query in ("device_classes=my own", "device_classes=motion", "device_classes=temperature&types=light"):
+        assert told(client, f"?{query}") == []
+
+
+@pytest.mark.parametrize("privacy", ["standard", "strict"])
+def test_homes_and_entities_are_chosen_by_the_names_that_exports_give_them(make_client: Clients, privacy: str) -> None:
+    client = make_client(export_privacy=privacy, export_min_homes=1, enrolled_after_days=1)
+    for home in (HOME, OTHER_HOME):
+        send(client, *(state(f"sensor.{name}", "1", unit_of_measurement="K") for name in ("kitchen", "zoe")), home=home)
+    every = rows(fetch(client, "/api/export/json").data)
+    assert len(every) == 4
+    for one in every:
+        of_home = rows(fetch(client, f"/api/export/json?homes={one['home']}").data)
+        assert of_home == [row for row in every if row["home"] == one["home"]]
+        of_entity = rows(fetch(client, f"/api/export/json?entities={one['entity_id']}").data)
+        assert of_entity == [row for row in every if row["entity_id"] == one["entity_id"]]
+    homes = sorted({row["home"] for row in every})
+    assert rows(fetch(client, f"/api/export/json?homes={','.join(homes)}").data) == every
+    assert extras(client, f"?homes={homes[0]}")["homes"] == json.dumps([homes[0]])
+    for query in (f"homes={homes[0]}&types=light", "homes=home_0123456789abcdef", f"homes={HOME}", "entities=sensor.zoe"):
+        assert client.get(f"/api/export/json?{query}").status_code == 204
+    assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
+    assert [client.get(f"/api/export/json?homes={home}", buffered=True).status_code for home in homes].count(204) == 1
+
+
+def test_no_home_is_chosen_where_each_export_has_other_pseudonyms(make_client: Clients) -> None:
+    client = make_client(export_pseudonyms="rotating")
+    send(client, state("sensor.kitchen", "1", unit_of_measurement="K"))
+    answer = client.get("/api/export/json?homes=home_0123456789abcdef")
+    assert answer.status_code == 400
+    assert "homes" in answer.json["detail"]
+    assert told(client, "?entities=sensor.kitchen") == ["1"]
+
+
 @pytest.mark.parametrize("units", ["' OR 1=1 --", "K')", "\\", '"'])
 def test_a_filter_is_never_read_as_a_query(client: FlaskClient, units: str) -> None:
     send(client, state("sensor.a", "1", unit_of_measurement="K"))
-    answer = client.get("/api/export/json", query_string={"units": units, "types": units})
+    answer = client.get(
+        "/api/export/json", query_string=dict.fromkeys(("units", "types", "device_classes", "homes", "entities"), units)
+    )
     assert answer.status_code == 204
 
 
@@ -407,6 +456,9 @@ def test_the_metadata_tells_the_effective_filters(client: FlaskClient) -> None:
         "date_to": "2026-03-09",
         "types": '["sensor","light"]',
         "units": '["°C"]',
+        "device_classes": "all",
+        "homes": "all",
+        "entities": "all",
         "time_field": "updated",
         "formats": '["json"]',
         "privacy": "raw",

@@ -62,6 +62,9 @@ class FiltersSchema(Schema):
     date_to = DayField("Last", "2030-12-31")
     types = CommaSeparatedField("Home Assistant domains; exact match, case-insensitive", [])
     units = CommaSeparatedField("Units of measurement; exact match, case-sensitive", [], is_whole=True)
+    device_classes = CommaSeparatedField("Device classes; exact match, case-insensitive", ["temperature", "humidity"])
+    homes = CommaSeparatedField("Homes, by their pseudonyms in exports", [])
+    entities = CommaSeparatedField("Entities, by their ids as exports have them; exact match", [])
     time_field = fields.String(
         load_default="updated",
         validate=validate.OneOf(["updated", "changed", "received"]),
@@ -92,6 +95,9 @@ class FiltersSchema(Schema):
                 until=data.get("date_to"),
                 types=tuple(dict.fromkeys(type_.lower() for type_ in data["types"])),
                 units=tuple(dict.fromkeys(data["units"])),
+                device_classes=tuple(dict.fromkeys(class_.lower() for class_ in data["device_classes"])),
+                homes=tuple(dict.fromkeys(data["homes"])),
+                entities=tuple(dict.fromkeys(data["entities"])),
                 time_field=data["time_field"],
             ),
             "metadata": data["metadata"],

@@ -19,10 +19,11 @@ from sqlglot import exp
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.lake.planning import Bound, Shares, day_number, instant, packed_keys, shares_of, that_can_match, within_days
-from smarthouse_api.states.records.placement import LATE, OWN_DAY, Numbers
+from smarthouse_api.states.records.placement import LATE, OWN_DAY, Numbers, buckets_of
 from smarthouse_api.states.records.rows import folded_unit
-from smarthouse_api.states.records.rules import may_ask_for_type, may_ask_for_unit
+from smarthouse_api.states.records.rules import may_ask_for_class, may_ask_for_type, may_ask_for_unit
 from smarthouse_api.states.records.schema import STATES
+from smarthouse_api.states.vocabulary.facts import domains
 
 MAX_SORTED_ROWS = 65_536
 MAX_SORTED_BYTES = 6 << 20
@@ -44,8 +45,9 @@ class Filters:
     """Selects the rows of an export.
 
     since, until: first and last UTC day, both inclusive. types: Home Assistant domains, lower case. units: compared after
-    `folded_unit`. Empty: all. time_field: which time the days filter. `updated` is the row's `time`, `changed` is
-    `last_changed` or else `time`, `received` is when the state change arrived first.
+    `folded_unit`. device_classes: lower case. homes: pseudonyms. entities: ids as they are published. Empty: all.
+    time_field: which time the days filter. `updated` is the row's `time`, `changed` is `last_changed` or else `time`,
+    `received` is when the state change arrived first. keys: the internal keys of `homes`, once they are found.
     """
 
     since: date | None = None
@@ -53,6 +55,10 @@ class Filters:
     types: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     time_field: str = "updated"
+    device_classes: tuple[str, ...] = ()
+    homes: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     @property
     def span(self) -> tuple[date, date]:
@@ -62,11 +68,15 @@ class Filters:
         return self.since or date.min, self.until or date.max
 
     def publishable(self, *, strict: bool) -> Filters | None:
-        """Leave out the types and units that are never published; None if no row is left to be found."""
-        types = tuple(type_ for type_ in self.types if may_ask_for_type(type_, strict=strict))
-        told = replace(self, types=types, units=tuple(filter(may_ask_for_unit, self.units)))
-        is_void = bool(self.types) > bool(told.types) or bool(self.units) > bool(told.units)
-        return None if is_void else told
+        """Leave out the types, units and device classes that are never published; None if no row is left to be found."""
+        told = replace(
+            self,
+            types=tuple(type_ for type_ in self.types if may_ask_for_type(type_, strict=strict)),
+            units=tuple(filter(may_ask_for_unit, self.units)),
+            device_classes=tuple(filter(may_ask_for_class, self.device_classes)),
+        )
+        asked, left = ((one.types, one.units, one.device_classes) for one in (self, told))
+        return None if any(bool(had) > bool(has) for had, has in zip(asked, left, strict=True)) else told
 
     def condition(self, part: ExportPart) -> exp.Condition:
         """Make the condition on the columns that all repeats of a state change have alike; `keep` is for the rest."""
@@ -77,6 +87,10 @@ class Filters:
             wanted.append(exp.column("type").isin(*self.types))
         if self.units:
             wanted.append(exp.column("unit_nfkc").isin(*self._folded()))
+        if self.device_classes:
+            wanted.append(exp.column("device_class").isin(*self.device_classes))
+        if domains := self._domains():
+            wanted.append(exp.column("type").isin(*domains))
         return exp.and_(*wanted) if wanted else exp.true()
 
     def times(self, own: exp.Condition) -> list[exp.Condition]:
@@ -99,8 +113,23 @@ class Filters:
             kept[0] = pc.and_(kept[0], chosen)
         return rows.filter(kept[0]) if kept else rows
 
+    def keep_published(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Leave out rows by what is published of them: a name, or a device class, that is published for none is found by none.
+
+        rows: as an export has them.
+        """
+        for name, values in (("entity_id", self.entities), ("device_class", self.device_classes)):
+            if values:
+                rows = rows.filter(_is_one_of(rows.column(name), values))
+        return rows
+
     def _folded(self) -> list[str]:
         return sorted(set(map(folded_unit, self.units)))
+
+    def _domains(self) -> list[str]:
+        """List the types that rows of the wanted entities have; none if they may have others than their ids say."""
+        found = {entity.partition(".")[0] for entity in self.entities}
+        return sorted(found) if found <= domains() else []
 
 
 @dataclass(frozen=True)
@@ -122,6 +151,9 @@ class ExportPart:
 
 def wanted_files(files: pa.Table, filters: Filters) -> pa.Table:
     """Choose the files that can hold a wanted row. files: `files_of` a snapshot."""
+    if filters.keys:
+        buckets = {bucket for key in filters.keys for bucket in buckets_of(key)}
+        files = files.filter(pc.is_in(files["partition.bucket"], pa.array(sorted(buckets), pa.int32())))
     old, new = _split(files, pc.less(files["partition.bucket"], OWN_DAY))
     return pa.concat_tables([old, that_can_match(new, _bounds(filters))])  # what files tell of outdated rows is no bound
 
@@ -198,9 +230,10 @@ def select_rows(
     if outdated:
         of_old = exp.and_(_OUTDATED, *part.times(_OUTDATED_TIME), *filters.times(_OUTDATED_TIME))
         wanted = exp.or_(exp.and_(exp.not_(_OUTDATED), wanted), of_old)
+    chosen = [exp.column("home").isin(*filters.keys)] if filters.keys else []
     columns = (*_READ, "bucket", "unit_nfkc") if outdated else (*_READ, "unit_nfkc") if grouped else _READ
     columns = (*columns, "attributes_uploaded") if uploaded else columns
-    return exp.select(*map(exp.column, columns)).from_("states").where(wanted, *visible(hidden))
+    return exp.select(*map(exp.column, columns)).from_("states").where(wanted, *chosen, *visible(hidden))
 
 
 def select_days(filters: Filters) -> exp.Select:

@@ -12,6 +12,7 @@ import secrets
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -25,7 +26,7 @@ from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
-from smarthouse_api.errors import Unavailable
+from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
@@ -39,7 +40,7 @@ from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import Filters, wanted_files
 from smarthouse_api.states.rebuilding import Rebuilding
-from smarthouse_api.states.records.privacy import Redactor
+from smarthouse_api.states.records.privacy import Redactor, home_name
 from smarthouse_api.states.records.schema import ROWS
 from smarthouse_api.states.table import StatesTable
 
@@ -151,7 +152,7 @@ class Exports:
     def _rows(self, filters: Filters, lease: Lease) -> PublishedRows | None:
         level, words = self._settings.privacy, frozenset(self._settings.words)
         asked = filters if level == "raw" else filters.publishable(strict=level == "strict")
-        if asked is None:
+        if asked is None or (asked := self._of_homes(asked)) is None:
             return None
         snapshot = self._table.open_current(_COLUMNS_SECONDS)
         if snapshot is None:
@@ -165,6 +166,16 @@ class Exports:
         redactor = Redactor(key, strict=level == "strict", raw=level == "raw", words=words)
         rows = PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings, looks)
         return None if rows.is_empty() else rows
+
+    def _of_homes(self, filters: Filters) -> Filters | None:
+        """Find the homes that are asked for by their pseudonyms; None if there is none of them."""
+        if not filters.homes:
+            return filters
+        if self._settings.pseudonyms == "rotating":
+            raise Invalid("homes: each export has pseudonyms of its own here, so that no home can be asked for")
+        named, secret = set(filters.homes), self._keyring.key("export")
+        keys = sorted(home.key for home in self._homes.everyone() if home_name(secret, home.key) in named)
+        return replace(filters, keys=tuple(keys)) if keys else None
 
     def _looks(self, snapshot: DeltaTable, asked: Filters, *, everything: bool) -> DataFiles:
         files = files_of(snapshot)

@@ -170,7 +170,7 @@ class PublishedRows:
             home = rows.column("home")
             of_hidden = pc.is_in(home.dictionary, pa.array(sorted(hidden), pa.string()))
             rows = rows.filter(pc.invert(of_hidden.take(home.indices)))
-        return self._redactor(rows)
+        return self._filters.keep_published(self._redactor(rows))
 
     def _published_groups(self, settings: ExportSettings) -> Groups:
         asked = select_groups(self._filters.span, self._homes.hidden(), settings.min_homes, settings.enrolled_after_days)

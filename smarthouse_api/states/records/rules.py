@@ -106,6 +106,16 @@ def may_ask_for_type(type_: str, *, strict: bool) -> bool:
     return published_type(type_, strict=strict) == type_
 
 
+@cache
+def _classes_to_ask_for() -> frozenset[str]:
+    return frozenset(chain.from_iterable(map(facts.device_classes, facts.domains())))
+
+
+def may_ask_for_class(device_class: str) -> bool:
+    """Tell whether a filter may find rows by a device class, likewise."""
+    return device_class in _classes_to_ask_for()
+
+
 def published_class(kind: str, device_class: str | None) -> str | None:
     """Return a device class of the domain; an owner's own text is None."""
     return device_class if device_class in facts.device_classes(kind) else None
