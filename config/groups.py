@@ -266,6 +266,13 @@ class GrowthSettings(Group):
         0,
         36500,
     )
+    lake_days: int = count(
+        0,
+        "Drop the states and statistics of days that are longer ago than this from the lake. Later uploads do not bring them "
+        "back. `0`: never.",
+        0,
+        36500,
+    )
     free_bytes: int = count(
         256 * MIB,
         "Answer 503 to uploads, packets and records while a store has fewer bytes free. Reading and erasing go on. `0`: never.",

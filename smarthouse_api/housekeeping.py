@@ -137,6 +137,7 @@ class Housekeeper:
             ("curate states", turn(self._states.curate)),
             ("make rows again", self._repair),
             ("move rows", turn(self._states.move)),
+            ("drop rows", turn(self._states.drop)),
             ("merge files of states", turn(self._states.compact)),
             ("expire uploads", turn(self._states.expire)),
             ("seal and trim streams", turn(self._streams.run)),

@@ -79,10 +79,12 @@ def test_a_rate_that_cannot_be_read_is_a_fault(rate: str) -> None:
 
 
 @pytest.mark.parametrize("days", ["-1", "36501", "1.5", "ten", ""])
-def test_days_of_retention_are_whole_numbers_and_0_is_never(days: str) -> None:
-    with pytest.raises(SettingsError, match="SMARTHOUSE_RAW_DAYS"):
-        Settings.from_env({"SMARTHOUSE_RAW_DAYS": days})
-    assert Settings.from_env({"SMARTHOUSE_RAW_DAYS": "0"}).growth.raw_days == Settings.from_env({}).growth.raw_days == 0
+@pytest.mark.parametrize("name", ["raw_days", "lake_days"])
+def test_days_of_retention_are_whole_numbers_and_0_is_never(name: str, days: str) -> None:
+    variable = f"SMARTHOUSE_{name.upper()}"
+    with pytest.raises(SettingsError, match=variable):
+        Settings.from_env({variable: days})
+    assert getattr(Settings.from_env({variable: "0"}).growth, name) == getattr(Settings.from_env({}).growth, name) == 0
 
 
 def test_every_preset_changes_only_settings_that_exist() -> None:

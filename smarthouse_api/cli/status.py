@@ -84,7 +84,9 @@ def _waiting(report: Report) -> Iterable[tuple[str, str]]:
 
 
 def _table(one: Table) -> str:
-    return f"{intcomma(one.rows)} rows, {intcomma(one.files)} files, {naturalsize(one.bytes)}"
+    since = "" if one.oldest is None else f", since {one.oldest}"
+    dropped = f", {intcomma(one.dropped)} rows dropped for their age" if one.dropped else ""
+    return f"{intcomma(one.rows)} rows, {intcomma(one.files)} files, {naturalsize(one.bytes)}{since}{dropped}"
 
 
 def _storage(report: Report) -> tuple[str, list[tuple[str, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +19,7 @@ from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
 
 _BATCH_ENTRIES: Final = 1000
+_LOOK_SECONDS: Final = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class StatesChores:
         self._compaction = Compaction(table, settings.compact_files)
         self._of_statistics = Compaction(statistics, settings.compact_files)
         self._may_compact = self._may_be_outdated = True
+        self._dropped_at = float("-inf")
 
     def flush(self) -> None:
         """Return once the lake holds everything that was acknowledged before the call, no matter which process writes it.
@@ -100,6 +103,25 @@ class StatesChores:
         """Delete raw uploads that are old and that the lake holds, except during a purge."""
         if not self._is_purging():
             self.retention.run(is_over)
+
+    def drop(self, is_over: Callable[[], bool]) -> None:
+        """Look once a minute for rows of days that the lake does not keep. Drop them, except during a purge."""
+        now = time.monotonic()
+        if self._table.first_kept_day() is None or now - self._dropped_at < _LOOK_SECONDS:
+            return
+        if (lease := self._table.try_write()) is None:
+            return
+        with lease:
+            if self._is_purging():  # asked with the lease, as before a compaction
+                return
+            for table, compaction in ((self._table, self._compaction), (self._statistics, self._of_statistics)):
+                while rows := table.drop_old(lease):
+                    self._uploads.counts.drop(table.name, rows)
+                    log.info("the lake: %s: %d rows of days that are not kept were dropped", table.name, rows)
+                    compaction.expect_dead()
+                    if is_over():
+                        return
+        self._dropped_at = now
 
     def heal(self) -> None:
         """Queue payloads that were damaged or missing, and are whole again."""

@@ -8,6 +8,7 @@ They change in the commit that stores or removes what they count. In the state s
     last/<home key>         when it did so last
     expired/<home key>      counter: the same of what has expired: each upload counts whenever it expires
     expired-in-all          the same, of all homes that there ever were
+    dropped/<table>         counter: rows that were dropped from a table of the lake for their age
     sent/<day>/<tag>        counter: bytes that came from one address on one UTC day; the tag is another on each day
     counted                 says that every receipt is counted
 
@@ -108,6 +109,14 @@ class Counts:
     def expired(self, home_key: str | None = None) -> Kept:
         """Return how much has expired of a home, or of all homes that there ever were."""
         return _kept(self._state.get(SPACE, _EXPIRED_IN_ALL if home_key is None else f"expired/{home_key}"))
+
+    def drop(self, table: str, rows: int) -> None:
+        """Count rows that were dropped from a table of the lake for their age."""
+        self._state.commit(SPACE, Change(adds=(Add(f"dropped/{table}", (rows,)),)))
+
+    def dropped(self, table: str) -> int:
+        """Return how many rows were dropped from a table of the lake for their age."""
+        return _kept(self._state.get(SPACE, f"dropped/{table}")).bytes
 
     def was_full(self, home_key: str | None, address: str | None) -> bool:
         """Tell whether this process refused an upload of the home, from the address, or of any home a moment ago."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from functools import reduce
 from operator import or_
 
@@ -13,21 +14,85 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from sqlglot import exp
 
+from backends.ports import ObjectStore, StateStore
 from smarthouse_api.arrow.time_columns import TIMESTAMP
+from smarthouse_api.arrow.times import time_text
+from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.lake.datafusion import EmbeddedEngine
-from smarthouse_api.lake.files import Crowded, lake_faults
+from smarthouse_api.lake.files import Crowded, files_of, lake_faults
+from smarthouse_api.lake.open_table import Layout
 from smarthouse_api.lake.table import LakeTable
 
 LEASE = "lake"
 """Name of two leases: one writer holds the first, and readers of snapshots share the second. Tables of homes share both."""
 
+EPOCH_DAY = date(1970, 1, 1)
 MOST_SORTED_BYTES = 192 << 20
 _MOST_SORTED_ROWS = 1_000_000
 _MOST_SORTED_FILE_BYTES = 48 << 20
+_MOST_DROPPED_AT_ONCE = 200
 
 
 class HomesTable(LakeTable):
-    """Keeps rows of homes, partitioned by `day` and `bucket`: finds a home's rows, and deletes them."""
+    """Keeps rows of homes, partitioned by `day` and `bucket`: finds a home's rows, and deletes them.
+
+    days: how long rows are kept, by their own day; 0: for ever.
+    """
+
+    def __init__(self, state: StateStore, objects: ObjectStore, leases: Leases, layout: Layout, days: int = 0) -> None:
+        super().__init__(state, objects, leases, layout)
+        self._state, self._days = state, days
+
+    @abstractmethod
+    def is_over_before(self, day: date, bucket: int, first: date) -> bool:
+        """Tell whether all rows of a partition are of days before the first one that is kept."""
+
+    @abstractmethod
+    def is_undated(self, day: date, bucket: int) -> bool:
+        """Tell whether the rows of a partition have times that cannot be right."""
+
+    def first_kept_day(self) -> date | None:
+        """Return the first UTC day whose rows are kept; None if all are. A clock that was set forward does not count."""
+        if not self._days:
+            return None
+        now = datetime.fromtimestamp(min(time.time(), self._state.now()), UTC)
+        return now.date() - timedelta(days=self._days)
+
+    def kept(self, rows: pa.Table) -> pa.Table:
+        """Leave out the rows of days that are not kept. rows: with the columns of the table."""
+        if (first := self.first_kept_day()) is None:
+            return rows
+        own = pc.coalesce(pc.field(self._own_time), pc.field("received"))
+        return rows.filter(own >= pa.scalar(_start(first), TIMESTAMP))
+
+    def drop_old(self, lease: Lease) -> int:
+        """Drop rows of days that are not kept, by partitions in one commit; how many. Their bytes stay until `erase_history`.
+
+        lease: the writer's. Rows whose time cannot be right go by their arrival.
+        """
+        first, snapshot = self.first_kept_day(), self.open()
+        if first is None or snapshot is None:
+            return 0
+        files = [(one["partition.day"], one["partition.bucket"], one) for one in files_of(snapshot).to_pylist()]
+        old = {(day, bucket) for day, bucket, _ in files if self.is_over_before(day, bucket, first)}
+        start, told = _start(first), (f"min.{self._own_time}", "min.received")
+        condition = ""
+        if not old:
+            undated = (one for one in files if self.is_undated(*one[:2]))
+            old = {one[:2] for one in undated if any((at := one[2].get(name)) is not None and at < start for name in told)}
+            condition = f" AND ({self._own_time} < '{time_text(start)}' OR received < '{time_text(start)}')"
+        if not old:
+            return 0
+        places = " OR ".join(f"(day = '{day}' AND bucket = {bucket})" for day, bucket in sorted(old)[:_MOST_DROPPED_AT_ONCE])
+        lease.check()
+        self.delete(f"({places}){condition}")
+        after = self.open()
+        left = 0 if after is None else _count(files_of(after))
+        return _count(files_of(snapshot)) - left
+
+    @property
+    def _own_time(self) -> str:
+        return self._layout.statistics[0]
 
     @abstractmethod
     def buckets(self, home: str) -> tuple[int, ...]:
@@ -65,6 +130,14 @@ class HomesTable(LakeTable):
             buckets = sorted({bucket for home in homes for bucket in self.buckets(home)})
             keys = ", ".join(f"'{home}'" for home in sorted(homes))
             self.delete(f"bucket IN ({', '.join(map(str, buckets))}) AND home IN ({keys})")
+
+
+def _start(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _count(files: pa.Table) -> int:
+    return int(pc.sum(files["num_records"]).as_py() or 0)
 
 
 def is_sortable(crowded: Crowded) -> bool:

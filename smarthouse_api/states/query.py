@@ -47,7 +47,8 @@ class Filters:
     since, until: first and last UTC day, both inclusive. types: Home Assistant domains, lower case. units: compared after
     `folded_unit`. device_classes: lower case. homes: pseudonyms. entities: ids as they are published. Empty: all.
     time_field: which time the days filter. `updated` is the row's `time`, `changed` is `last_changed` or else `time`,
-    `received` is when the state change arrived first. keys: the internal keys of `homes`, once they are found.
+    `received` is when the state change arrived first. keys: the internal keys of `homes`, once they are found. kept_since: the
+    first own day of rows, whichever time the days filter.
     """
 
     since: date | None = None
@@ -59,13 +60,22 @@ class Filters:
     homes: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    kept_since: date | None = None
 
     @property
     def span(self) -> tuple[date, date]:
         """The first and the last day that rows may have as their own, inclusive."""
         if self.time_field != "updated":
-            return date.min, date.max
+            return self.kept_since or date.min, date.max
         return self.since or date.min, self.until or date.max
+
+    def kept(self, first: date | None) -> Filters:
+        """Leave out the rows of days before the first one that the lake keeps; None: it keeps all."""
+        if first is None:
+            return self
+        if self.time_field != "updated":
+            return replace(self, kept_since=first)
+        return replace(self, since=max(first, self.since or first))
 
     def publishable(self, *, strict: bool) -> Filters | None:
         """Leave out the types, units and device classes that are never published; None if no row is left to be found."""

@@ -27,6 +27,7 @@ from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.coordination.queue import Turn
 from smarthouse_api.lake.row_maker import Part, RowMaker, together_or_apart
 from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.homes_table import HomesTable
 from smarthouse_api.states.kept_uploads import id_of
 from smarthouse_api.states.payload.decoding import Decoded
 from smarthouse_api.states.pending import Pending, read_pending
@@ -132,12 +133,19 @@ class StateRows(RowMaker[StatesPart]):
     def _states_of(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
         decoded = self._uploads.decode([(body, pending.encoding) for pending, body in payloads])
         self._tell_faults(payloads, decoded)
-        return to_states([pending for pending, _ in payloads], decoded)
+        return self._kept(self._table, to_states([pending for pending, _ in payloads], decoded))
 
     def _statistics_of(self, payloads: Sequence[tuple[Pending, bytes]]) -> pa.Table:
         decoded = self._uploads.decode_statistics([(body, pending.encoding) for pending, body in payloads])
         self._tell_faults(payloads, decoded)
-        return periods_of(decoded.table, **_of_payloads([pending for pending, _ in payloads], decoded))
+        periods = periods_of(decoded.table, **_of_payloads([pending for pending, _ in payloads], decoded))
+        return self._kept(self._statistics, periods)
+
+    def _kept(self, table: HomesTable, rows: pa.Table) -> pa.Table:
+        """Leave out the rows that are older than the lake keeps. Their payloads stay raw."""
+        if left_out := rows.num_rows - (kept := table.kept(rows)).num_rows:
+            log.info("the lake: %s: %d rows of days that are not kept were left out", table.name, left_out)
+        return kept
 
     def _tell_faults(self, payloads: Sequence[tuple[Pending, bytes]], decoded: Decoded) -> None:
         for place, fault in decoded.faults.items():

@@ -45,9 +45,9 @@ class States:
         room: Room,
         settings: Settings,
     ) -> None:
-        stores = state, objects, leases
+        stores, days = (state, objects, leases), settings.growth.lake_days
         self._engine = engine
-        self.table, self.statistics = StatesTable(*stores), StatisticsTable(*stores)
+        self.table, self.statistics = StatesTable(*stores, days), StatisticsTable(*stores, days)
         ledgers = self.table.ledger, self.statistics.ledger
         self.homes = Homes(state, keyring, lambda: filter(None, (ledger.mark() for ledger in ledgers)))
         self.counts = Counts(state, keyring, settings.growth)

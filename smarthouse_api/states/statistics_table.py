@@ -13,7 +13,8 @@ from backends.ports import ObjectStore, StateStore
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.lake.files import Crowded, files_of
 from smarthouse_api.lake.open_table import Layout
-from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
+from smarthouse_api.lake.repairs import month_end
+from smarthouse_api.states.homes_table import EPOCH_DAY, LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
 from smarthouse_api.states.records.periods import each_once
 from smarthouse_api.states.records.placement import bucket_of
 from smarthouse_api.states.records.schema import PERIODS
@@ -27,11 +28,17 @@ class StatisticsTable(HomesTable):
     It may hold a period several times: another upload told it again, or a curator died and its successor added it again.
     """
 
-    def __init__(self, state: StateStore, objects: ObjectStore, leases: Leases) -> None:
-        super().__init__(state, objects, leases, LAYOUT)
+    def __init__(self, state: StateStore, objects: ObjectStore, leases: Leases, days: int = 0) -> None:
+        super().__init__(state, objects, leases, LAYOUT, days)
 
     def buckets(self, home: str) -> tuple[int, ...]:
         return (bucket_of(home),)
+
+    def is_over_before(self, day: date, bucket: int, first: date) -> bool:
+        return day > EPOCH_DAY and month_end(day) < first
+
+    def is_undated(self, day: date, bucket: int) -> bool:
+        return day == EPOCH_DAY
 
     def periods(self, snapshot: DeltaTable) -> Iterator[pa.Table]:
         """Read a snapshot, each period once: a table of schema `PERIODS` for each partition, the oldest month first.

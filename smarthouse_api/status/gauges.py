@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -67,6 +68,12 @@ def _of_stores(report: Report) -> Iterator[Metric]:
     yield _gauges("lake_rows", "Rows of each table of the lake.", "table", {name: one.rows for name, one in tables})
     yield _gauges("lake_files", "Files of each table of the lake.", "table", {name: one.files for name, one in tables})
     yield _gauges("lake_bytes", "Bytes of these files.", "table", {name: one.bytes for name, one in tables})
+    first = {name: _start_of(one.oldest) for name, one in tables if one.oldest is not None}
+    yield _gauges("lake_oldest_timestamp_seconds", "When the oldest day of each table begins.", "table", first)
+    dropped = CounterMetricFamily("smarthouse_lake_rows_dropped", "Rows that were dropped for their age.", labels=["table"])
+    for name, one in tables:
+        dropped.add_metric([name], one.dropped)
+    yield dropped
     if report.state_bytes is not None:
         yield _gauge("state_bytes", "Bytes that the state store takes up.", report.state_bytes)
     if (census := report.storage) is not None:
@@ -105,6 +112,10 @@ def _of_work(report: Report) -> Iterator[Metric]:
         for name, count in milestone.figures.items():
             figures.add_metric([kind, name], count)
     yield from (last, figures)
+
+
+def _start_of(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 
 def _age(at: float, since: float | None) -> float:

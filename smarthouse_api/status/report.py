@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import msgspec
 
 from smarthouse_api.coordination.milestones import Milestone
@@ -18,12 +20,17 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Tells the size of a table of the lake. bytes: of its present files."""
+    """Tells the size of a table of the lake. bytes: of its present files. dropped: how many rows were dropped for their age.
+
+    oldest: the first day by which rows are filed, except those whose time cannot be right.
+    """
 
     rows: int
     files: int
     bytes: int
     version: int
+    oldest: date | None = None
+    dropped: int = 0
 
 
 class Waiting(msgspec.Struct, frozen=True):

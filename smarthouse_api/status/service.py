@@ -18,6 +18,7 @@ from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.presence import Presence
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.table import LakeTable
+from smarthouse_api.states.homes_table import EPOCH_DAY
 from smarthouse_api.states.pending import read_pending
 from smarthouse_api.states.service import States
 from smarthouse_api.status.census import Counting
@@ -90,7 +91,8 @@ class Status:
 
     def _tables(self) -> dict[str, Table]:
         tables = self._states.table, self._states.statistics, self._collections.table
-        return {table.name: found for table in tables if (found := _size_of(table)) is not None}
+        sizes = ((table.name, _size_of(table, self._states.counts.dropped(table.name))) for table in tables)
+        return {name: size for name, size in sizes if size is not None}
 
     def _waiting(self, collections: Sequence[Collection]) -> Waiting:
         queue, hidden = self._states.uploads.queue, self._states.homes.hidden()
@@ -109,9 +111,10 @@ class Status:
         )
 
 
-def _size_of(table: LakeTable) -> Table | None:
+def _size_of(table: LakeTable, dropped: int) -> Table | None:
     if (snapshot := table.open()) is None:
         return None
     files = files_of(snapshot)
     rows, size = (int(pc.sum(files[name]).as_py() or 0) for name in ("num_records", "size_bytes"))
-    return Table(rows, files.num_rows, size, snapshot.version())
+    days = [day for day in files["partition.day"].to_pylist() if day > EPOCH_DAY]
+    return Table(rows, files.num_rows, size, snapshot.version(), min(days, default=None), dropped)

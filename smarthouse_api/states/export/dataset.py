@@ -106,6 +106,7 @@ class Exports:
         for uploads that the lake does not hold yet; else `Uploads.held_until` says which it holds. A fault while the zip
         is read is raised to its reader, before the end.
         """
+        filters = filters.kept(self._table.first_kept_day())
         with ExitStack() as ending:
             ending.enter_context(self._slots)
             self._rebuilding.refuse_held(*filters.span)  # at once: its uploads may take long
@@ -152,7 +153,7 @@ class Exports:
     def _rows(self, filters: Filters, lease: Lease) -> PublishedRows | None:
         level, words = self._settings.privacy, frozenset(self._settings.words)
         asked = filters if level == "raw" else filters.publishable(strict=level == "strict")
-        if asked is None or (asked := self._of_homes(asked)) is None:
+        if asked is None or asked.span[0] > asked.span[1] or (asked := self._of_homes(asked)) is None:
             return None
         snapshot = self._table.open_current(_COLUMNS_SECONDS)
         if snapshot is None:
