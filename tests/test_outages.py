@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import requests
 from flask.testing import FlaskClient
 
+from backends.ports import StoreUnavailable
 from config.settings import Settings, SettingsError
 from smarthouse_api.app import create_app
+from smarthouse_api.house import House
+from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, MEMORY, Environment, Server, payload, rows, state
 from tests.servers import MinioServer, RedisServer, free_port
 from tests.waiting import soon
@@ -64,6 +68,19 @@ def test_while_the_object_store_hangs_every_export_is_soon_a_503_and_then_all_is
 
     # Each process finds out by itself, in half a second.
     assert sorted(row["state"] for row in rows(soon(exported) or b"")) == ["before", "queued"]
+
+
+def test_a_write_that_an_outage_meets_half_way_is_told_in_a_sentence(own_minio: MinioServer) -> None:
+    objects = f"{own_minio.url('outages')}&timeout_seconds={STORE_SECONDS}"
+    with closing(House(Settings.from_env({**MEMORY, "SMARTHOUSE_OBJECTS_URL": objects}))) as house:
+        house.states.uploads.receive(Upload(HOME, payload(state())))
+        house.states.chores.flush()
+        snapshot = house.states.table.open()
+        assert snapshot is not None
+        rows = snapshot.to_pyarrow_table()
+        own_minio.kill()
+        with pytest.raises(StoreUnavailable, match=r"^the lake: the object store does not answer"):
+            house.states.table.append(snapshot, rows, {})
 
 
 def test_an_engine_that_is_down_is_a_warning_and_exports_name_it(make_client: Callable[..., FlaskClient]) -> None:

@@ -16,6 +16,7 @@ from backends.ports import StoreFull, StoreUnavailable
 
 # Their exceptions tell in words what the system or the server has refused.
 _FULL = re.compile(r"os error (28|122)\b|StorageFull|QuotaExceeded|InsufficientStorage|507 Insufficient")
+_OUTAGE = re.compile(r"HTTP error|error sending request|retry_timeout|operation timed out")
 
 
 class CommitConflict(StoreUnavailable):
@@ -32,7 +33,8 @@ def lake_faults() -> Iterator[None]:
     except (DeltaError, pa.ArrowException, OSError) as fault:
         if _FULL.search(str(fault)):
             raise StoreFull("the lake: its store is full") from fault
-        raise StoreUnavailable(f"the lake: {type(fault).__name__}") from fault
+        told = "the object store does not answer" if _OUTAGE.search(str(fault)) else "a library failed"
+        raise StoreUnavailable(f"the lake: {told} ({type(fault).__name__})") from fault
 
 
 def files_of(snapshot: DeltaTable) -> pa.Table:
