@@ -24,15 +24,17 @@ class Reserve:
 
     def __init__(self, state: StateStore, objects: ObjectStore) -> None:
         self._stores = [store for store in (state, objects) if isinstance(store, KeepsReserve)]
-        self._keeps_at = float("-inf")
+        self._keeps_at: float | None = None
 
     def keep(self) -> None:
-        """Set room aside again where there is enough by now. It looks once a minute at most."""
-        if time.monotonic() >= self._keeps_at:
-            self._keeps_at = time.monotonic() + _KEPT_SECONDS
+        """Set room aside again where there is enough by now. It looks once a minute, first a minute after the first call."""
+        now = time.monotonic()
+        if self._keeps_at is not None and now >= self._keeps_at:
             for store in self._stores:
                 with suppress(StoreFull):
                     store.keep_reserve()
+        if self._keeps_at is None or now >= self._keeps_at:
+            self._keeps_at = now + _KEPT_SECONDS
 
     def spend_on(self, act: Callable[[], T]) -> T:
         """Do what is repeatable and makes room in the end. If a store is full, give up the reserve and do it again.
