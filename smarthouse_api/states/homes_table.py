@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
@@ -21,16 +22,19 @@ from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.files import Crowded, files_of, lake_faults
 from smarthouse_api.lake.open_table import Layout
-from smarthouse_api.lake.table import LakeTable
+from smarthouse_api.lake.table import DAMAGED, LakeTable
 
 LEASE = "lake"
 """Name of two leases: one writer holds the first, and readers of snapshots share the second. Tables of homes share both."""
 
 EPOCH_DAY = date(1970, 1, 1)
+"""The day by which rows are filed whose time cannot be right."""
+
 MOST_SORTED_BYTES = 192 << 20
 _MOST_SORTED_ROWS = 1_000_000
 _MOST_SORTED_FILE_BYTES = 48 << 20
 _MOST_DROPPED_AT_ONCE = 200
+_PARTITION = re.compile(r"day=(\d{4}-\d\d-\d\d)/bucket=(\d+)/", re.ASCII)
 
 
 class HomesTable(LakeTable):
@@ -47,10 +51,6 @@ class HomesTable(LakeTable):
     def is_over_before(self, day: date, bucket: int, first: date) -> bool:
         """Tell whether all rows of a partition are of days before the first one that is kept."""
 
-    @abstractmethod
-    def is_undated(self, day: date, bucket: int) -> bool:
-        """Tell whether the rows of a partition have times that cannot be right."""
-
     def first_kept_day(self) -> date | None:
         """Return the first UTC day whose rows are kept; None if all are. A clock that was set forward does not count."""
         if not self._days:
@@ -59,11 +59,12 @@ class HomesTable(LakeTable):
         return now.date() - timedelta(days=self._days)
 
     def kept(self, rows: pa.Table) -> pa.Table:
-        """Leave out the rows of days that are not kept. rows: with the columns of the table."""
+        """Leave out the rows of days that are not kept, as `drop_old` does. rows: with the columns of the table."""
         if (first := self.first_kept_day()) is None:
             return rows
-        own = pc.coalesce(pc.field(self._own_time), pc.field("received"))
-        return rows.filter(own >= pa.scalar(_start(first), TIMESTAMP))
+        start, received = pa.scalar(_start(first), TIMESTAMP), pc.field("received")
+        own, is_dated = pc.coalesce(pc.field(self._own_time), received), pc.field("day") != pa.scalar(EPOCH_DAY)
+        return rows.filter((own >= start) & (is_dated | (received >= start)))
 
     def drop_old(self, lease: Lease) -> int:
         """Drop rows of days that are not kept, by partitions in one commit; how many. Their bytes stay until `erase_history`.
@@ -78,7 +79,7 @@ class HomesTable(LakeTable):
         start, told = _start(first), (f"min.{self._own_time}", "min.received")
         condition = ""
         if not old:
-            undated = (one for one in files if self.is_undated(*one[:2]))
+            undated = (one for one in files if one[0] == EPOCH_DAY)
             old = {one[:2] for one in undated if any((at := one[2].get(name)) is not None and at < start for name in told)}
             condition = f" AND ({self._own_time} < '{time_text(start)}' OR received < '{time_text(start)}')"
         if not old:
@@ -86,9 +87,17 @@ class HomesTable(LakeTable):
         places = " OR ".join(f"(day = '{day}' AND bucket = {bucket})" for day, bucket in sorted(old)[:_MOST_DROPPED_AT_ONCE])
         lease.check()
         self.delete(f"({places}){condition}")
+        self._erase_damaged_before(first)
         after = self.open()
         left = 0 if after is None else _count(files_of(after))
         return _count(files_of(snapshot)) - left
+
+    def _erase_damaged_before(self, first: date) -> None:
+        """Remove what is left of damaged files whose rows are not kept."""
+        prefix = f"{DAMAGED}{self.name}/"
+        found = ((info.key, _PARTITION.match(info.key.removeprefix(prefix))) for info in self._objects.list(prefix))
+        parts = ((key, date.fromisoformat(part[1]), int(part[2])) for key, part in found if part is not None)
+        self._objects.delete([key for key, day, bucket in parts if self.is_over_before(day, bucket, first)])
 
     @property
     def _own_time(self) -> str:

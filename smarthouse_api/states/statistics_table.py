@@ -37,9 +37,6 @@ class StatisticsTable(HomesTable):
     def is_over_before(self, day: date, bucket: int, first: date) -> bool:
         return day > EPOCH_DAY and month_end(day) < first
 
-    def is_undated(self, day: date, bucket: int) -> bool:
-        return day == EPOCH_DAY
-
     def periods(self, snapshot: DeltaTable) -> Iterator[pa.Table]:
         """Read a snapshot, each period once: a table of schema `PERIODS` for each partition, the oldest month first.
 

@@ -16,7 +16,7 @@ from smarthouse_api.lake.files import Crowded, files_of, lake_faults
 from smarthouse_api.lake.open_table import Layout
 from smarthouse_api.lake.repairs import month_end
 from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
-from smarthouse_api.states.records.placement import FAR, LATE, LATE_DAYS, OWN_DAY, buckets_of
+from smarthouse_api.states.records.placement import LATE, LATE_DAYS, OWN_DAY, buckets_of
 from smarthouse_api.states.records.schema import STATES
 from smarthouse_api.states.records.sorting import encoded, in_order
 from smarthouse_api.states.renewal import renewed
@@ -38,9 +38,6 @@ class StatesTable(HomesTable):
 
     def is_over_before(self, day: date, bucket: int, first: date) -> bool:
         return (OWN_DAY <= bucket < LATE and day < first) or (bucket == LATE and month_end(day) < first)
-
-    def is_undated(self, day: date, bucket: int) -> bool:
-        return bucket == FAR
 
     def outdated(self) -> list[tuple[date, int]]:
         """List partitions that an earlier version wrote, the newest first: as many as are moved at once, or none."""

@@ -74,7 +74,11 @@ def test_rows_of_old_days_are_dropped_with_their_bytes_and_the_others_stay(make_
     assert states(house) == KEPT | OLD
     other = make_house(export_privacy="raw", lake_days=DAYS)
     before = set(data_files(house))
+    part = next(path for path in before if f"day={LAST_OLD:%Y-%m-%d}" in path)
+    for name in (part, part.replace(f"{LAST_OLD:%Y-%m-%d}", f"{FIRST:%Y-%m-%d}")):
+        house.objects.put(f"damaged/states/{name}", [b"what is left of it"])
     drop(other)
+    assert [f"{FIRST:%Y-%m-%d}" in info.key for info in house.objects.list("damaged/")] == [True]
     assert states(other) == KEPT
     assert means(other) == [2]
     drop(other)
@@ -113,7 +117,6 @@ def test_neither_an_upload_nor_a_rebuild_brings_old_rows_back(make_house: Make) 
     assert (states(house), means(house)) == (KEPT, [2])
     house.states.rebuilding.ask(None, None)
     keep_house(house)
-    drop(house)
     assert states(house) == KEPT
     assert means(house) == [2]
     assert house.states.uploads.pending() == []
