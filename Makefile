@@ -2,7 +2,7 @@
 # make test     set up and run all tests
 # make check    check style, types and imports
 # make bench    measure
-# make chaos    kill, hang and fill the stores under load, for up to ten minutes; damage 200 files; send 50,000 made-up requests
+# make chaos    kill, hang and fill the stores under load, jump clocks, restart APIs behind nginx, for up to ten minutes; damage 200 files; send 50,000 made-up requests
 # ARGS passes arguments on: make test ARGS="-k export", make bench ARGS="upload --quick".
 PYTHON ?= python3
 HOST ?= 127.0.0.1

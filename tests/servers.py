@@ -46,6 +46,7 @@ def program(name: str, install: str) -> str:
         os.environ.get("PATH", ""),
         os.environ.get("GOBIN", ""),
         str(Path(os.environ.get("GOPATH", Path.home() / "go"), "bin")),
+        "/usr/sbin",  # not every user's path has it
     ]
     found = shutil.which(name, path=os.pathsep.join(filter(None, places)))
     return found or missing(f"{name} is missing: {install}")

@@ -63,7 +63,8 @@ class Presence:
             log.info("this process's lease %r had expired; it is announced again", self._name)
         self._said = None
         self._lease = self._leases.share(self._name)
-        self._say(self._lease)
+        with suppress(LeaseLost):  # this process stood still for so long; the next time it is announced anew
+            self._say(self._lease)
 
     def end(self) -> None:
         """Announce that this process does it no more."""

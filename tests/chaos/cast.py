@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import os
 import signal
@@ -9,8 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -21,14 +23,16 @@ from minio import Minio
 from tests.chaos.proxy import Proxy
 from tests.chaos.pushes import COLLECTION
 from tests.conftest import ROOT
+from tests.nginx import nginx_before
 from tests.programs import Program, run
-from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, Process, RedisServer, free_port
+from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, Process, RedisServer, free_port, missing
 
 STATE_SECONDS, OBJECTS_SECONDS = 1.0, 2.0
 """How long the service waits for one answer of a store."""
 LEASE_SECONDS, FLUSH_SECONDS, PURGE_WAIT_SECONDS = 2.0, 8.0, 2.0
 REDIS_PASSWORD = "r/dis:p@ss%word+"
 BUCKET = "smarthouse"
+QUOTA_BYTES = 64 << 20
 
 SETTINGS = {
     "SMARTHOUSE_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -38,13 +42,24 @@ SETTINGS = {
     "SMARTHOUSE_EXPORT_PRIVACY": "raw",  # each state is its own
     "SMARTHOUSE_FREE_BYTES": "0",  # the disks are small, and are filled
     "SMARTHOUSE_PURGE_ANSWER_SECONDS": "0",  # a fault must not slow down all that follow
+    "SMARTHOUSE_QUOTA_BYTES": str(QUOTA_BYTES),
+    "SMARTHOUSE_TRUSTED_PROXIES": "1",  # nginx, for a while
     "SMARTHOUSE_INGEST_RATE_HOME": "",
     "SMARTHOUSE_INGEST_RATE_ADDRESS": "",
     "SMARTHOUSE_EXPORT_RATE_ADDRESS": "",
     "SMARTHOUSE_COLLECTION_RATE_ADDRESS": "",
 }
+_END_SECONDS = 60
 _DISK_MIB = 256
 _SMALLEST_WRITE = 512
+_AWAKE = """
+import runpy, select, sys, time
+# faketime disturbs the call by which Python sleeps.
+time.sleep = lambda seconds: select.select((), (), (), seconds)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+_PARTS = ("api1", "api2", "housekeeper1", "housekeeper2")
 
 
 class Disk:
@@ -85,17 +100,53 @@ class Disk:
             process.rlimit(psutil.RLIMIT_FSIZE, (size_bytes, hard))
 
 
-class Api(Process):
-    """One gunicorn."""
+class Clock:
+    """The system's clock, as some processes see it; the time since the machine's boot stays."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (libraries := glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")):
+            missing("faketime is missing: apt-get install faketime")
+        self._file = folder / "clock"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.jump(0)
+        self.environment = {
+            "LD_PRELOAD": libraries[0],
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+    def jump(self, seconds: int) -> None:
+        """From now on it differs so much from the true one."""
+        written = self._file.with_suffix(".new")
+        written.write_text(f"{seconds:+}\n")
+        written.replace(self._file)
+
+
+class Part(Process):
+    """A process of the service. clock: its own; then it starts without the nursery, which has the machine's."""
 
     _popen = Program
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(
+        self, command: list[str], folder: Path, ready: Callable[[], bool], settings: dict[str, str], clock: Clock | None
+    ) -> None:
+        told = [sys.executable, *(("-c", _AWAKE) if clock else ("-m",)), *command]
+        super().__init__(told, folder, ready, settings | (clock.environment if clock else {}))
+        if clock:
+            self._popen = subprocess.Popen
+
+
+class Api(Part):
+    """One gunicorn."""
+
+    def __init__(self, folder: Path, settings: dict[str, str], clock: Clock | None = None) -> None:
         self.port, self.settings = free_port(), settings
         self.workers = int(settings["SMARTHOUSE_WORKERS"])
-        command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "config" / "gunicorn.py"), "wsgi:app"]
+        command = ["gunicorn", "-c", str(ROOT / "config" / "gunicorn.py"), "wsgi:app"]
         environment = {**settings, "HOST": "127.0.0.1", "PORT": str(self.port)}
-        super().__init__(command, folder, self.is_ready, environment)
+        super().__init__(command, folder, self.is_ready, environment, clock)
 
     def is_ready(self) -> bool:
         """Whether it and all its stores are."""
@@ -104,22 +155,29 @@ class Api(Process):
     def is_live(self) -> bool:
         return len(self.worker_pids()) == self.workers and _is_200(f"http://127.0.0.1:{self.port}/health/live")
 
+    def restart(self) -> None:
+        """As an operator does: it answers what it has taken, and ends by itself."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(_END_SECONDS) == 0
+        self.start()
+
     def worker_pids(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
 
-class Housekeeper(Process):
+class Housekeeper(Part):
     """One `smarthouse worker`."""
 
-    _popen = Program
-
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
-        super().__init__([sys.executable, "-m", "smarthouse_api.cli", "worker"], folder, lambda: True, settings)
+    def __init__(self, folder: Path, settings: dict[str, str], clock: Clock | None = None) -> None:
+        super().__init__(["smarthouse_api.cli", "worker"], folder, lambda: True, settings, clock)
 
 
 @dataclass
 class Cast:
-    """secrets: what no log and no answer may hold. redis, minio, proxies: of the production pair. key: an administrator's."""
+    """secrets: what no log and no answer may hold. redis, minio, proxies: of the production pair. key: an administrator's.
+    clocks: those of its processes, if they have clocks of their own. ending: stops what was started, at the end.
+    """
 
     pair: str
     folder: Path
@@ -131,14 +189,30 @@ class Cast:
     disks: dict[str, Disk] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     key: str = ""
+    clocks: list[Clock] = field(default_factory=list)
+    ending: ExitStack = field(default_factory=ExitStack)
+    is_behind_nginx: bool = False
 
     def __post_init__(self) -> None:
         self._turns = itertools.count()
         self._read: dict[Path, int] = {}
+        self._nginx = 0
+
+    def way(self) -> tuple[int, str]:
+        """Port and prefix of the way that a request takes: to each API in turn, or to nginx."""
+        return (self._nginx, "/lake") if self.is_behind_nginx else (self.port(), "")
 
     def port(self) -> int:
         """Of each API in turn."""
         return self.apis[next(self._turns) % len(self.apis)].port
+
+    def go_behind_nginx(self) -> None:
+        """From now on requests come through nginx, which stays for those that are under way when they no longer do."""
+        if not self._nginx:
+            folder = self.folder / "nginx"
+            folder.mkdir()
+            self._nginx = self.ending.enter_context(nginx_before([api.port for api in self.apis], folder))
+        self.is_behind_nginx = True
 
     def logs(self) -> dict[str, Path]:
         parts = [*self.apis, *self.housekeepers, *filter(None, (self.redis, self.minio))]
@@ -157,9 +231,10 @@ class Cast:
 
 
 @contextmanager
-def embedded(folder: Path) -> Iterator[Cast]:
+def embedded(folder: Path, pair: str = "embedded", has_clocks: bool = False) -> Iterator[Cast]:
     """SQLite and a folder, each on a disk of its own; one gunicorn with two workers, who keep house themselves."""
     with ExitStack() as ending:
+        clocks = [Clock(folder / "api")] if has_clocks else []
         disks = {name: Disk(folder / name) for name in ("state", "objects")}
         for disk in disks.values():
             ending.callback(disk.close)
@@ -168,16 +243,18 @@ def embedded(folder: Path) -> Iterator[Cast]:
             "SMARTHOUSE_OBJECTS_URL": f"file://{disks['objects'].folder}/objects",
             "SMARTHOUSE_WORKERS": "2",
         }
-        cast = Cast("embedded", folder, [Api(folder / "api", settings)], disks=disks)
+        api = Api(folder / "api", settings, *clocks)
+        cast = Cast(pair, folder, [api], disks=disks, clocks=clocks, ending=ending)
         _start_all(cast.apis, ending)
         _prepare(cast, settings)
         yield cast
 
 
 @contextmanager
-def production(folder: Path) -> Iterator[Cast]:
+def production(folder: Path, pair: str = "production", has_clocks: bool = False) -> Iterator[Cast]:
     """Redis and MinIO, each behind a proxy; two gunicorns with a worker each, and two housekeepers."""
     with ExitStack() as ending:
+        clocks = {name: Clock(folder / name) for name in _PARTS} if has_clocks else {}
         disk = Disk(folder / "disk")
         ending.callback(disk.close)
         redis = RedisServer(folder / "redis", requirepass=REDIS_PASSWORD)
@@ -198,22 +275,29 @@ def production(folder: Path) -> Iterator[Cast]:
             "SMARTHOUSE_PURGE_DELAY_SECONDS": "1",
         }
         cast = Cast(
-            "production",
+            pair,
             folder,
-            [Api(folder / f"api{number}", settings) for number in (1, 2)],
-            [Housekeeper(folder / f"housekeeper{number}", settings) for number in (1, 2)],
+            [Api(folder / name, settings, clocks.get(name)) for name in _PARTS[:2]],
+            [Housekeeper(folder / name, settings, clocks.get(name)) for name in _PARTS[2:]],
             redis,
             minio,
             proxies,
             {"minio": disk},
             (REDIS_PASSWORD, quote(REDIS_PASSWORD, safe=""), SECRET_KEY, quote(SECRET_KEY, safe="")),
+            clocks=[*clocks.values()],
+            ending=ending,
         )
         _start_all([*cast.apis, *cast.housekeepers], ending)
         _prepare(cast, settings)
         yield cast
 
 
-PAIRS: dict[str, Callable[[Path], object]] = {"embedded": embedded, "production": production}
+PAIRS: dict[str, Callable[[Path], AbstractContextManager[Cast]]] = {
+    "embedded": embedded,
+    "embedded, with clocks": partial(embedded, pair="embedded, with clocks", has_clocks=True),
+    "production": production,
+    "production, with clocks": partial(production, pair="production, with clocks", has_clocks=True),
+}
 
 
 def _start_all(processes: list[Process], ending: ExitStack) -> None:

@@ -134,7 +134,8 @@ class Client:
         began_at = time.monotonic()
         limit = LIMITS[what] + (_START_SECONDS if self.kills else 0)
         try:
-            answer = ask(port or self.cast.port(), limit, method, path, **more)  # type: ignore[arg-type]
+            way, prefix = (port, "") if port else self.cast.way()
+            answer = ask(way, limit, method, prefix + path, **more)  # type: ignore[arg-type]
         except TimeoutError:
             self.ledger.note(what, "hung", time.monotonic() - began_at)
             self.ledger.complain(f"{what}: no answer, or none that went on, within {limit:g} s")
@@ -243,7 +244,8 @@ class Client:
 
     def watch(self) -> None:
         self.ask("live", "GET", "/health/live")
-        self.ask("ready", "GET", "/health/ready")
+        if not self.cast.is_behind_nginx:  # which keeps it from the world
+            self.ask("ready", "GET", "/health/ready")
 
     def begin_base(self) -> None:
         """What `read_slowly` reads: larger than the buffers between the service and a reader."""

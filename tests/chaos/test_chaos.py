@@ -102,6 +102,9 @@ def see_it_bitten(client: Client, round_: Round) -> None:
         client.ledger.complain("nobody noticed the fault: this round has tested nothing")
     if round_.fault.bites is False and refused:
         client.ledger.complain(f"{refused} uploads or pushes were not acknowledged, though the fault is none of theirs")
+    for spared in round_.fault.spares:
+        if told := client.ledger.answers[f"{spared} 503"]:
+            client.ledger.complain(f"{spared}: {told} were refused, though the fault is none of theirs")
 
 
 def see_all_kept_once(client: Client) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backends.memory import MemoryState
-from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.presence import Presence, ProcessNote, note_of_this
 
 
@@ -34,6 +34,26 @@ def test_a_process_that_says_nothing_is_counted_all_the_same(leases: Leases) -> 
     silent.renew()
     assert (silent.count(), list(silent.notes())) == (1, [])
     silent.end()
+
+
+def test_a_process_that_stands_still_while_it_announces_itself_does_so_the_next_time(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = ProcessNote("api", "host", 1, "0", 0.0, keeps_house=False)
+    ours, share = Presence(leases, "serving", lambda: note), leases.share
+
+    def shared_too_long_ago(name: str) -> Lease:
+        lease = share(name)
+        leases.break_shared(name, 0)
+        return lease
+
+    monkeypatch.setattr(leases, "share", shared_too_long_ago)
+    ours.renew()
+    assert ours.count() == 0
+    monkeypatch.undo()
+    ours.renew()
+    assert list(ours.notes()) == [note]
+    ours.end()
 
 
 def test_a_process_whose_lease_was_broken_says_all_again(leases: Leases) -> None:

@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import http.client
-import re
-import shutil
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 
-from tests.conftest import ROOT, Environment, Server, free_port, payload, state
+from tests.conftest import Environment, Server, payload, state
+from tests.nginx import nginx_before
 from tests.waiting import soon
-
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-
-
-@contextmanager
-def nginx_before(apis: list[Server], folder: Path) -> Iterator[int]:
-    """nginx with the documented configuration, except for addresses and TLS; its port."""
-    assert NGINX is not None
-    port = free_port()
-    [told] = re.findall(r"^```nginx\n(.*?)^```", (ROOT / "docs/production.md").read_text(), re.MULTILINE | re.DOTALL)
-    for address, api in zip(("10.0.0.11:8000", "10.0.0.12:8000"), apis, strict=True):
-        told = told.replace(address, f"127.0.0.1:{api.port}")
-    told = re.sub(r"\n *ssl_.*", "", told).replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
-    folders = "".join(f"{name}_temp_path {folder}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    told = told.replace("http {", f"http {{ access_log off; {folders}", 1)
-    (folder / "nginx.conf").write_text(
-        f"pid {folder}/nginx.pid; daemon off; error_log {folder}/error.log; events {{ worker_connections 4096; }}\n{told}"
-    )
-    process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL)
-    try:
-        soon(lambda: live(port, "/lake"))
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def live(port: int, prefix: str) -> bool:
-    try:
-        return requests.get(f"http://127.0.0.1:{port}{prefix}/health/live", timeout=5).ok
-    except requests.ConnectionError:
-        return False
 
 
 class Load:
@@ -98,7 +62,7 @@ def restart(api: Server) -> None:
 
 def rolled(apis: list[Server], folder: Path, rounds: int, threads: int = 4) -> Counter[tuple[str, object]]:
     """What clients were answered while each API in turn was restarted, so many times."""
-    with nginx_before(apis, folder) as port, Load(port, threads) as load:
+    with nginx_before([api.port for api in apis], folder) as port, Load(port, threads) as load:
         for _ in range(rounds):
             for api in apis:
                 before = load.answers.total()
@@ -116,7 +80,6 @@ def apis(embedded_pair: Environment) -> Iterator[list[Server]]:
         one.kill()
 
 
-@pytest.mark.skipif(NGINX is None, reason="nginx is missing: apt-get install nginx-light")
 def test_apis_that_are_restarted_in_turn_behind_nginx_lose_no_request(apis: list[Server], tmp_path: Path) -> None:
     answers = rolled(apis, tmp_path, rounds=1)
     assert answers.keys() <= {("GET", 200), ("POST", 200)}, answers
