@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import pyarrow as pa
@@ -36,7 +36,8 @@ from smarthouse_api.states.uploads import Uploads
 
 _LEASE: Final = "expire-uploads"
 _EVERY_SECONDS: Final = 3600.0
-_AT_ONCE: Final = 200
+_AT_ONCE: Final = 100
+_LONGEST_REST_SECONDS: Final = 0.1
 _SECOND_US: Final = 1_000_000
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Turn:
-    """Tracks a turn. waiting: ids of uploads that wait. files: of each table, if there is one. until_us: as noted so far."""
+    """Tracks a turn. waiting: ids of uploads that wait. files: of each table, if there is one. until_us: as noted so far.
+
+    whole: paths of the files that were found whole in this turn.
+    """
 
     version: int
     waiting: set[str]
     files: list[tuple[HomesTable, pa.Table | None]]
     until_us: int | None
+    whole: set[str] = field(default_factory=set)
 
 
 class _Old(NamedTuple):
@@ -92,14 +97,19 @@ class RawRetention:
         self._left: list[Home] | None = None
 
     def run(self, is_over: Callable[[], bool]) -> None:
-        """Let uploads expire that are due, if an hour has passed or a round is under way, until the turn `is_over`."""
+        """Let uploads expire that are due, if an hour has passed or a round is under way, until the turn `is_over`.
+
+        It rests after each step for as long as the step took, so that uploads find the stores free.
+        """
         if not self._days or (self._left is None and not self._leases.claim(_LEASE, _EVERY_SECONDS)):
             return
-        expired = list[Kept]()
+        expired, began_at = list[Kept](), time.monotonic()
         for some in self.steps():
             expired.append(some)
             if is_over():
                 break
+            time.sleep(min(time.monotonic() - began_at, _LONGEST_REST_SECONDS))
+            began_at = time.monotonic()
         if (sum_ := total(expired)).uploads:
             log.info("%d raw uploads that the lake holds have expired: %d bytes", sum_.uploads, sum_.bytes)
 
@@ -170,9 +180,12 @@ class RawRetention:
             if files is not None:
                 buckets = pa.array(table.buckets(home.key), files["partition.bucket"].type)
                 here = files.filter(pc.is_in(files["partition.bucket"], buckets))
-                if faults := DataFiles(table.ledger, that_can_match(here, bounds)).all_faults():
+                left = that_can_match(here, bounds)
+                left = left.filter(pc.invert(pc.is_in(left["path"].cast("string"), pa.array(turn.whole, pa.string()))))
+                if faults := DataFiles(table.ledger, left).all_faults():
                     self._rebuilding.set_aside(table, faults)
                     raise Conflict("rows of the lake are to be made again first")
+                turn.whole.update(left["path"].to_pylist())
 
     def _mark(self, turn: _Turn, home: Home, some: Sequence[_Old]) -> Kept:
         """Let some uploads of a home expire. Raises `Conflict` if the turn is over, or one of them has changed."""
