@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import redis
 
@@ -14,6 +16,7 @@ from tests.servers import Process, RedisServer, free_port, program
 from tests.waiting import soon
 
 SLOTS = 16384
+_GUARD = "gu4rd"
 BACK_SECONDS = 5.0
 
 
@@ -54,10 +57,62 @@ class SentinelServer(Process):
             return False
 
 
-class Cluster:
-    """Primaries that share the slots, the first of which has a replica."""
+class Guarded:
+    """A master, its replica, and a Sentinel. The master and the replica change places when the one fails over."""
 
-    def __init__(self, folder: Path, primaries: int = 3) -> None:
+    def __init__(self, folder: Path, password: str) -> None:
+        options = {"requirepass": password, "masterauth": password, "repl_diskless_sync_delay": "0"}
+        self.master = RedisServer(folder / "one", **options)
+        self.copy = RedisServer(folder / "other", replicaof=f"127.0.0.1 {self.master.port}", repl_timeout="5", **options)
+        self._guard = SentinelServer(folder / "sentinel", self.master, _GUARD)
+        self.servers = [self.master, self.copy]
+        self._login = quote(password, safe="")
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://:{self._login}@127.0.0.1:{self._guard.port}/mymaster/0?sentinel_password={_GUARD}"
+
+    def start(self) -> None:
+        for server in (self.master, self.copy, self._guard):
+            server.start()
+        soon(lambda: [told["master-link-status"] for told in self._guard.replicas()] == ["ok"])
+
+    def fail_over(self, chance: random.Random) -> None:
+        """Kill the master, once its replica has all that was acknowledged."""
+        kill_replicated(self.master, self.copy)
+
+    def heal(self) -> None:
+        """Start the dead one, which copies from the other then."""
+        soon(lambda: is_master(self.copy))
+        self.master.start()
+        with self.master.client() as client:
+            client.execute_command("REPLICAOF", "127.0.0.1", self.copy.port)
+            soon(lambda: client.info("replication")["master_link_status"] == "up")
+        self.master, self.copy = self.copy, self.master
+
+    def kill(self) -> None:
+        for server in (self._guard, *self.servers):
+            server.kill()
+
+
+def kill_replicated(master: RedisServer, copy: RedisServer) -> None:
+    """Kill a master that acknowledges nothing more, once its replica has all that it has acknowledged."""
+    with master.client() as client, copy.client() as other:
+        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        written = client.info("replication")["master_repl_offset"]
+        soon(lambda: other.info("replication")["slave_repl_offset"] >= written)
+    master.kill()
+
+
+def is_master(server: RedisServer) -> bool:
+    with server.client() as client:
+        return bool(client.info("replication")["role"] == "master")
+
+
+class Cluster:
+    """Primaries that share the slots. The first ones have a replica each; the two change places when the primary fails over."""
+
+    def __init__(self, folder: Path, primaries: int = 3, replicas: int = 1) -> None:
         self.folder = folder
         self.servers = [
             RedisServer(
@@ -69,9 +124,11 @@ class Cluster:
                 cluster_replica_validity_factor="0",
                 repl_diskless_sync_delay="0",
             )
-            for number in range(primaries + 1)
+            for number in range(primaries + replicas)
         ]
-        self.primaries, self.replica = self.servers[:primaries], self.servers[-1]
+        self.primaries, self.replicas = self.servers[:primaries], self.servers[primaries:]
+        self.replica = self.servers[-1]
+        self._failed = 0
 
     @property
     def url(self) -> str:
@@ -84,13 +141,27 @@ class Cluster:
         for number, server in enumerate(self.servers):
             with server.client() as client:
                 client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
-                if server is not self.replica:
+                if server in self.primaries:
                     client.execute_command("CLUSTER ADDSLOTSRANGE", share * number, min(share * (number + 1), SLOTS) - 1)
                 client.execute_command("CLUSTER MEET", "127.0.0.1", self.servers[0].port, self._bus(self.servers[0]))
         soon(lambda: all(self._knows(server, len(self.servers)) for server in self.servers))
-        with self.replica.client() as client, self.primaries[0].client() as primary:
-            client.execute_command("CLUSTER REPLICATE", primary.execute_command("CLUSTER MYID"))
+        for copy, server in zip(self.replicas, self.primaries, strict=False):
+            with copy.client() as client, server.client() as primary:
+                client.execute_command("CLUSTER REPLICATE", primary.execute_command("CLUSTER MYID"))
         self.wait_until_whole()
+
+    def fail_over(self, chance: random.Random) -> None:
+        """Kill a primary, once its replica has all that was acknowledged."""
+        self._failed = chance.randrange(len(self.replicas))
+        kill_replicated(self.primaries[self._failed], self.replicas[self._failed])
+
+    def heal(self) -> None:
+        """Start the dead one, which copies from the other then."""
+        place = self._failed
+        soon(lambda: is_master(self.replicas[place]))
+        self.primaries[place].start()
+        self.wait_until_whole()
+        self.primaries[place], self.replicas[place] = self.replicas[place], self.primaries[place]
 
     def wait_until_whole(self) -> None:
         """Until every server that runs finds all slots served, and every replica its primary."""

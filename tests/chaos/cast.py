@@ -25,6 +25,7 @@ from tests.chaos.pushes import COLLECTION
 from tests.conftest import ROOT
 from tests.nginx import nginx_before
 from tests.programs import Program, run
+from tests.redis_cluster import Cluster, Guarded
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, Process, RedisServer, free_port, missing
 
 STATE_SECONDS, OBJECTS_SECONDS = 1.0, 2.0
@@ -32,6 +33,8 @@ STATE_SECONDS, OBJECTS_SECONDS = 1.0, 2.0
 LEASE_SECONDS, FLUSH_SECONDS, PURGE_WAIT_SECONDS = 2.0, 8.0, 2.0
 REDIS_PASSWORD = "r/dis:p@ss%word+"
 BUCKET = "smarthouse"
+PREFIX = "/lake"
+"""Of every path behind nginx."""
 QUOTA_BYTES = 64 << 20
 
 SETTINGS = {
@@ -40,6 +43,8 @@ SETTINGS = {
     "SMARTHOUSE_PURGE_WAIT_SECONDS": str(PURGE_WAIT_SECONDS),
     "SMARTHOUSE_CURATE_INTERVAL_SECONDS": "0.5",
     "SMARTHOUSE_EXPORT_PRIVACY": "raw",  # each state is its own
+    "SMARTHOUSE_STREAM_SEGMENT_BYTES": "4000",
+    "SMARTHOUSE_STREAM_TAIL_SECONDS": "1",
     "SMARTHOUSE_FREE_BYTES": "0",  # the disks are small, and are filled
     "SMARTHOUSE_PURGE_ANSWER_SECONDS": "0",  # a fault must not slow down all that follow
     "SMARTHOUSE_QUOTA_BYTES": str(QUOTA_BYTES),
@@ -176,7 +181,8 @@ class Housekeeper(Part):
 @dataclass
 class Cast:
     """secrets: what no log and no answer may hold. redis, minio, proxies: of the production pair. key: an administrator's.
-    clocks: those of its processes, if they have clocks of their own. ending: stops what was started, at the end.
+    group: of servers, instead of `redis`. clocks: those of its processes, if they have clocks of their own. ending: stops what
+    was started, at the end.
     """
 
     pair: str
@@ -189,6 +195,7 @@ class Cast:
     disks: dict[str, Disk] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     key: str = ""
+    group: Guarded | Cluster | None = None
     clocks: list[Clock] = field(default_factory=list)
     ending: ExitStack = field(default_factory=ExitStack)
     is_behind_nginx: bool = False
@@ -200,7 +207,7 @@ class Cast:
 
     def way(self) -> tuple[int, str]:
         """Port and prefix of the way that a request takes: to each API in turn, or to nginx."""
-        return (self._nginx, "/lake") if self.is_behind_nginx else (self.port(), "")
+        return (self._nginx, PREFIX) if self.is_behind_nginx else (self.port(), "")
 
     def port(self) -> int:
         """Of each API in turn."""
@@ -215,7 +222,12 @@ class Cast:
         self.is_behind_nginx = True
 
     def logs(self) -> dict[str, Path]:
-        parts = [*self.apis, *self.housekeepers, *filter(None, (self.redis, self.minio))]
+        parts = [
+            *self.apis,
+            *self.housekeepers,
+            *filter(None, (self.redis, self.minio)),
+            *(self.group.servers if self.group else ()),
+        ]
         return {str(part.folder.relative_to(self.folder)): part.folder / "log" for part in parts}
 
     def new_log_lines(self) -> dict[str, str]:
@@ -251,23 +263,35 @@ def embedded(folder: Path, pair: str = "embedded", has_clocks: bool = False) -> 
 
 
 @contextmanager
-def production(folder: Path, pair: str = "production", has_clocks: bool = False) -> Iterator[Cast]:
-    """Redis and MinIO, each behind a proxy; two gunicorns with a worker each, and two housekeepers."""
+def production(
+    folder: Path,
+    pair: str = "production",
+    has_clocks: bool = False,
+    made: Callable[[Path], Guarded | Cluster] | None = None,
+) -> Iterator[Cast]:
+    """Redis and MinIO, each behind a proxy; two gunicorns with a worker each, and two housekeepers.
+
+    made: a group of servers instead of the one Redis, without a proxy.
+    """
     with ExitStack() as ending:
         clocks = {name: Clock(folder / name) for name in _PARTS} if has_clocks else {}
         disk = Disk(folder / "disk")
         ending.callback(disk.close)
-        redis = RedisServer(folder / "redis", requirepass=REDIS_PASSWORD)
+        group = made(folder / "redis") if made else None
+        redis = None if group else RedisServer(folder / "redis", requirepass=REDIS_PASSWORD)
         minio = MinioServer(disk.folder / "minio")
-        _start_all([redis, minio], ending)
+        _start_all([redis, minio] if redis else [minio], ending)
+        if group:
+            ending.callback(group.kill)
+            group.start()
         Minio(minio.endpoint, ACCESS_KEY, SECRET_KEY, secure=False).make_bucket(BUCKET)
-        proxies = {"redis": Proxy(redis.port), "minio": Proxy(minio.port)}
+        proxies = {"minio": Proxy(minio.port)} | ({"redis": Proxy(redis.port)} if redis else {})
         for proxy in proxies.values():
             ending.callback(proxy.close)
+        url = group.url if group else f"redis://:{quote(REDIS_PASSWORD, safe='')}@127.0.0.1:{proxies['redis'].port}/0"
         settings = SETTINGS | {
             "SMARTHOUSE_ENV": "production",
-            "SMARTHOUSE_STATE_URL": f"redis://:{quote(REDIS_PASSWORD, safe='')}@127.0.0.1:{proxies['redis'].port}/0"
-            f"?prefix=smarthouse&timeout_seconds={STATE_SECONDS}",
+            "SMARTHOUSE_STATE_URL": f"{url}{'&' if '?' in url else '?'}prefix=smarthouse&timeout_seconds={STATE_SECONDS}",
             "SMARTHOUSE_OBJECTS_URL": f"minio://{ACCESS_KEY}:{quote(SECRET_KEY, safe='')}@127.0.0.1:{proxies['minio'].port}"
             f"/{BUCKET}?secure=0&timeout_seconds={OBJECTS_SECONDS}",
             "SMARTHOUSE_WORKERS": "1",
@@ -284,6 +308,7 @@ def production(folder: Path, pair: str = "production", has_clocks: bool = False)
             proxies,
             {"minio": disk},
             (REDIS_PASSWORD, quote(REDIS_PASSWORD, safe=""), SECRET_KEY, quote(SECRET_KEY, safe="")),
+            group=group,
             clocks=[*clocks.values()],
             ending=ending,
         )
@@ -297,6 +322,8 @@ PAIRS: dict[str, Callable[[Path], AbstractContextManager[Cast]]] = {
     "embedded, with clocks": partial(embedded, pair="embedded, with clocks", has_clocks=True),
     "production": production,
     "production, with clocks": partial(production, pair="production, with clocks", has_clocks=True),
+    "sentinel": partial(production, pair="sentinel", made=lambda folder: Guarded(folder, REDIS_PASSWORD)),
+    "cluster": partial(production, pair="cluster", made=lambda folder: Cluster(folder, replicas=3)),
 }
 
 

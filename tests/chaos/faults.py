@@ -27,6 +27,7 @@ Strike = Callable[[Cast, random.Random], AbstractContextManager[None]]
 
 _TIMEOUTS = {"redis": STATE_SECONDS, "minio": OBJECTS_SECONDS}
 _START_SECONDS = 20
+_TAKEN_OVER_SECONDS = 5
 _KILLS_IN_TURN = 20
 _FILLING_BYTES = (8 << 20, 1 << 20, 1 << 16, 1 << 10)
 _MINUTES, _DAYS = (-600, 600), (-90000, 90000)
@@ -167,6 +168,16 @@ def _rolled(cast: Cast, chance: random.Random) -> Iterator[None]:
     cast.is_behind_nginx = False
 
 
+@contextmanager
+def _failed_over(cast: Cast, chance: random.Random) -> Iterator[None]:
+    """A server of Redis dies, and its replica takes over: the service goes on before the dead one is back."""
+    assert cast.group is not None
+    cast.group.fail_over(chance)
+    yield
+    soon(lambda: all(api.is_ready() for api in cast.apis), _TAKEN_OVER_SECONDS)
+    cast.group.heal()
+
+
 def _proxied_faults(store: str) -> list[Fault]:
     """Of the way to one store. Each lasts longer than the store is waited for, that a slow answer is due to no limit."""
     timeout = _TIMEOUTS[store]
@@ -231,6 +242,8 @@ FAULTS = [
     Fault("production, with clocks", "the clocks jump by minutes", partial(_clocks_jumped, _MINUTES), (2.0, 3.0), False),
     # MinIO refuses requests that are a quarter of an hour old, or to come.
     Fault("production, with clocks", "the clocks jump by days", partial(_clocks_jumped, _DAYS), (2.0, 3.0), None),
+    Fault("sentinel", "the replica takes over", _failed_over, (2.0, 4.0)),
+    Fault("cluster", "a replica takes over", _failed_over, (2.0, 4.0), None),  # of homes, or of something else
     *_proxied_faults("redis"),
     *_proxied_faults("minio"),
 ]

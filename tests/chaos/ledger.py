@@ -74,7 +74,7 @@ class Ledger:
         self.begin_round()
 
     def begin_round(self) -> None:
-        """Count anew. refused: uploads and pushes that were not acknowledged at once; answers, slowest: by request."""
+        """Count anew. refused: uploads, pushes and appends that were not acknowledged at once; answers, slowest: by request."""
         self.refused = 0
         self.answers: Counter[str] = Counter()
         self.slowest: dict[str, float] = {}

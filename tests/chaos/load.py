@@ -1,11 +1,12 @@
 """Homes that upload, researchers who export, one home after another that wants to be forgotten, programs that push records and
-read them back, and somebody who watches.
+read them back, a gateway and an app with a stream between them, and somebody who watches.
 
 Every answer is held against what the service promises, and what each was told goes into the ledger.
 """
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import random
@@ -18,10 +19,11 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
-from tests.chaos.cast import FLUSH_SECONDS, OBJECTS_SECONDS, PURGE_WAIT_SECONDS, STATE_SECONDS, Cast
+from tests.chaos.cast import FLUSH_SECONDS, OBJECTS_SECONDS, PREFIX, PURGE_WAIT_SECONDS, STATE_SECONDS, Cast
 from tests.chaos.ledger import STATES, Home, Ledger, Outcome, Upload
-from tests.chaos.pushes import COLLECTION, Push, Pushes
+from tests.chaos.pushes import COLLECTION, STREAM, Push, Pushes
 from tests.conftest import payload, state, unzipped
 
 UPLOADERS = 4
@@ -31,6 +33,7 @@ _BASE_STATE_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16
 _SLACK_SECONDS = 2.0
 
+_HIGHEST_INDEX = 2**53 - 1
 _SLOW_SECONDS = 0.04
 _LONG_AGO, _NOW = "2020-01-01", "2026-01-01"  # so that the short exports need not look into the long one's files
 _START_SECONDS = 5.0
@@ -38,6 +41,7 @@ _START_SECONDS = 5.0
 _REFUSALS = {
     "/restapi/": ("application/json", {"error", "message"}),
     "/v2/": ("application/json", {"id", "ver", "ts", "params", "responseCode", "result", "error"}),
+    "/homes/": ("application/json", {"reason", "message"}),
     "/": ("application/problem+json", {"type", "title", "status", "detail"}),
 }
 """The content type and the members of a refusal, by where the path begins."""
@@ -55,6 +59,8 @@ LIMITS = {
     # The waits for the lake's writer and for readers; then the same.
     "slow export": FLUSH_SECONDS + 2 * (STATE_SECONDS + OBJECTS_SECONDS) + _SLACK_SECONDS,
     "push": STATE_SECONDS + _SLACK_SECONDS,
+    "append": STATE_SECONDS + OBJECTS_SECONDS + _SLACK_SECONDS,
+    "packets": STATE_SECONDS + OBJECTS_SECONDS + _SLACK_SECONDS,
     "consume": STATE_SECONDS + _SLACK_SECONDS,
     "read back": FLUSH_SECONDS + 2 * (STATE_SECONDS + OBJECTS_SECONDS) + _SLACK_SECONDS,
     "forget": 2 * PURGE_WAIT_SECONDS + 2 * (STATE_SECONDS + OBJECTS_SECONDS) + _SLACK_SECONDS,
@@ -127,6 +133,7 @@ class Client:
     cast: Cast
     ledger: Ledger
     pushes: Pushes = field(default_factory=Pushes)
+    packets: Pushes = field(default_factory=Pushes)
     kills: bool = False
 
     def ask(self, what: str, method: str, path: str, *, port: int | None = None, **more: object) -> Answer | None:
@@ -204,13 +211,20 @@ class Client:
     def push(self, one: Push, **where: object) -> bool:
         """Send it; whether it was acknowledged."""
         path, body, headers = one.request(self.cast.key)
-        answer = self.ask("push", "POST", path, body=body, **headers, **where)
+        return self._ended(self.pushes, one, self.ask("push", "POST", path, body=body, **headers, **where))
+
+    def append(self, one: Push, **where: object) -> bool:
+        """Send it as packets; whether they were acknowledged."""
+        path, body, headers = one.packets(self.cast.key)
+        return self._ended(self.packets, one, self.ask("append", "POST", path, body=body, **headers, **where))
+
+    def _ended(self, pushes: Pushes, one: Push, answer: Answer | None) -> bool:
         if answer is None or not answer.whole:
-            self.pushes.end(one, Outcome.CUT, "nothing")
+            pushes.end(one, Outcome.CUT, "nothing")
         elif answer.status == 503:
-            self.pushes.end(one, Outcome.REFUSED, "503")
+            pushes.end(one, Outcome.REFUSED, "503")
         else:
-            self.pushes.end(one, Outcome.DONE, "200")
+            pushes.end(one, Outcome.DONE, str(answer.status))
         if one.outcome is not Outcome.DONE:
             self.ledger.refuse()
         return one.outcome is Outcome.DONE
@@ -222,7 +236,23 @@ class Client:
         answer = self.ask("read back", "GET", path, Authorization=f"Bearer {self.cast.key}", **where)
         if answer is None or not answer.whole or answer.status == 503:
             return None
-        return self._held("read back", promised, [json.loads(line)["name"] for line in answer.body.splitlines()])
+        return self._held("read back", self.pushes, promised, [json.loads(line)["name"] for line in answer.body.splitlines()])
+
+    def read_packets(self, **where: object) -> list[str] | None:
+        """What is read of all packets, likewise."""
+        promised = self.packets.promised()
+        path = f"{STREAM}/data?start=0&stop={_HIGHEST_INDEX}&format=ndjson"
+        answer = self.ask("packets", "GET", path, Authorization=f"Bearer {self.cast.key}", **where)
+        if answer is None or answer.status == 503:
+            return None
+        url = urlsplit(answer.headers["location"])
+        answer = self.ask("packets", "GET", f"{url.path.removeprefix(PREFIX)}?{url.query}", **where)
+        if answer is None or not answer.whole or answer.status == 503:
+            return None
+        lines = [json.loads(line) for line in answer.body.splitlines()]
+        if [line["index"] for line in lines] != list(range(len(lines))):
+            self.ledger.complain("packets: their indexes have gaps, or go back")
+        return self._held("packets", self.packets, promised, [base64.b64decode(line["data"]).decode() for line in lines])
 
     def consume(self) -> list[str] | None:
         """What the topic holds of all pushes, likewise."""
@@ -235,10 +265,10 @@ class Client:
             told = json.loads(answer.body)["result"]
             found += [event["event"]["name"] for event in told["events"]]
             after, more = told["next"], bool(told["events"])
-        return self._held("consume", promised, found)
+        return self._held("consume", self.pushes, promised, found)
 
-    def _held(self, what: str, promised: frozenset[str], found: list[str]) -> list[str]:
-        for difference in self.pushes.differences(promised, found):
+    def _held(self, what: str, pushes: Pushes, promised: frozenset[str], found: list[str]) -> list[str]:
+        for difference in pushes.differences(promised, found):
             self.ledger.complain(f"{what}: {difference}")
         return found
 
@@ -256,6 +286,9 @@ class Client:
             home = str(uuid.UUID(int=chance.getrandbits(128), version=4))
             answer = self.ask("upload", "POST", "/api/ingest/data", body=body, **{"Home-UUID": home})
             assert getattr(answer, "status", None) == 200, f"base upload {number}: {answer}"
+        answer = self.ask("append", "PUT", STREAM, Authorization=f"Bearer {self.cast.key}")
+        assert getattr(answer, "status", None) == 201, f"base stream: {answer}"
+        assert self.append(self.packets.begin())
 
     def _unzipped(self, answer: Answer) -> dict[str, bytes]:
         try:
@@ -266,10 +299,11 @@ class Client:
 
     def _fault(self, what: str, path: str, answer: Answer) -> str | None:
         """What is wrong with an answer, if anything is."""
-        text = answer.body.decode(errors="replace") if answer.status not in (200, 204) else str(answer.headers)
+        is_well = answer.status in (200, 201, 204, 302)
+        text = str(answer.headers) if is_well else answer.body.decode(errors="replace")
         if any(secret in text for secret in (*self.cast.secrets, "Traceback", str(self.cast.folder))):
             return f"{answer.status} tells a secret"
-        if answer.status in (200, 204) or (what == "ready" and answer.status == 503):
+        if is_well or (what == "ready" and answer.status == 503):
             return None
         if answer.status != 503:
             return f"{answer.status} instead of a 503"
@@ -298,7 +332,7 @@ class Load:
 
     def __enter__(self) -> Load:
         for_a_time = [(actor, self.calm) for actor in (self._research, self._read_slowly, self._change_a_mind, self._read_back)]
-        lasting = [self._watch, *[self._live] * UPLOADERS, *[self._push] * PUSHERS]
+        lasting = [self._watch, self._append, *[self._live] * UPLOADERS, *[self._push] * PUSHERS]
         actors = [*for_a_time, *((actor, self._stop) for actor in lasting)]
         self._pool = ThreadPoolExecutor(len(actors))
         for number, (actor, until) in enumerate(actors):
@@ -331,9 +365,18 @@ class Load:
                 return
         self._stop.wait(chance.uniform(0.02, 0.08))
 
+    def _append(self, chance: random.Random) -> None:
+        """A gateway that appends packets, and repeats at once some of what was not acknowledged."""
+        one = self.client.packets.begin()
+        while not self.client.append(one) and chance.random() < 0.5:
+            if self._stop.wait(chance.uniform(0.0, 0.2)):
+                return
+        self._stop.wait(chance.uniform(0.02, 0.08))
+
     def _read_back(self, chance: random.Random) -> None:
         self.client.read_back()
         self.client.consume()
+        self.client.read_packets()
         self.calm.wait(chance.uniform(0.2, 0.6))
 
     def _change_a_mind(self, chance: random.Random) -> None:

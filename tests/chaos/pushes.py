@@ -1,7 +1,10 @@
-"""What was pushed to one collection in both dialects, what the service said of it, and what must be read of it therefore."""
+"""What was pushed to one collection in both dialects, or appended to one stream, what the service said of it, and what must be
+read of it therefore.
+"""
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import threading
@@ -12,6 +15,7 @@ from dataclasses import dataclass, field
 from tests.chaos.ledger import Outcome
 
 COLLECTION = "pushes"
+STREAM = "/homes/7/smartModules/chaos/streams/packets"
 RECORDS = 3
 """In each push: one that is half there shows."""
 
@@ -50,9 +54,15 @@ class Push:
             path = f"/v2/data/in/{COLLECTION}"
         return path, json.dumps(body).encode(), headers
 
+    def packets(self, key: str) -> tuple[str, bytes, dict[str, str]]:
+        """The same as a batch of packets of the stream."""
+        lines = [json.dumps({"data": base64.b64encode(name.encode()).decode()}) for name in self.records]
+        headers = {"Content-Type": "application/x-ndjson", "Authorization": f"Bearer {key}", "Idempotency-Key": self.id}
+        return f"{STREAM}/data", "\n".join(lines).encode(), headers
+
 
 class Pushes:
-    """Shared by all who push to one collection."""
+    """Shared by all who push to one collection, or append to one stream."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()

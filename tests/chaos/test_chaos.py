@@ -71,7 +71,7 @@ def see_it_back(client: Client, unit: str) -> None:
     ended_at = time.monotonic()
 
     def ask_for_all(api: Api) -> None:
-        push = client.pushes.begin()
+        push, packets = client.pushes.begin(), client.packets.begin()
         upload = client.ledger.begin(Home(str(uuid.uuid4())), unit)
         steps: dict[str, Callable[[], object]] = {
             "ready": api.is_ready,
@@ -79,6 +79,8 @@ def see_it_back(client: Client, unit: str) -> None:
             "export": lambda: client.export(unit, port=api.port) is not None,
             "push": lambda: client.push(push, port=api.port),
             "read back": lambda: client.read_back(port=api.port) is not None,
+            "append": lambda: client.append(packets, port=api.port),
+            "packets": lambda: client.read_packets(port=api.port) is not None,
         }
         for step, done in steps.items():
             # Purges that the fault held up come first, and may break off or hold up one export.
@@ -101,7 +103,9 @@ def see_it_bitten(client: Client, round_: Round) -> None:
     if round_.fault.bites and not refused:
         client.ledger.complain("nobody noticed the fault: this round has tested nothing")
     if round_.fault.bites is False and refused:
-        client.ledger.complain(f"{refused} uploads or pushes were not acknowledged, though the fault is none of theirs")
+        client.ledger.complain(
+            f"{refused} uploads, pushes or appends were not acknowledged, though the fault is none of theirs"
+        )
     for spared in round_.fault.spares:
         if told := client.ledger.answers[f"{spared} 503"]:
             client.ledger.complain(f"{spared}: {told} were refused, though the fault is none of theirs")
@@ -112,7 +116,7 @@ def see_all_kept_once(client: Client) -> None:
     if all(client.export() is None for _ in range(3)):
         client.ledger.complain("no export of everything")
     read, consumed = client.read_back(), client.consume()
-    if read is None or consumed is None:
+    if read is None or consumed is None or client.read_packets() is None:
         client.ledger.complain("no reading of everything")
     elif read != consumed:
         client.ledger.complain("the topic and what is read back differ")
@@ -124,8 +128,11 @@ def see_repeats_make_whole(client: Client) -> None:
         list(pool.map(client.upload, client.ledger.to_repeat()))
         list(pool.map(client.forget, client.ledger.to_forget()))
         list(pool.map(client.push, client.pushes.to_repeat()))
+        list(pool.map(client.append, client.packets.to_repeat()))
     if client.ledger.to_repeat():
         client.ledger.complain(f"{len(client.ledger.to_repeat())} repeated uploads were not acknowledged")
+    if client.packets.to_repeat():
+        client.ledger.complain(f"{len(client.packets.to_repeat())} repeated appends were not acknowledged")
     if client.pushes.to_repeat():
         client.ledger.complain(f"{len(client.pushes.to_repeat())} repeated pushes were not acknowledged")
     if client.ledger.to_forget():
