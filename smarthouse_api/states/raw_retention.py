@@ -36,6 +36,7 @@ from smarthouse_api.states.uploads import Uploads
 
 _LEASE: Final = "expire-uploads"
 _EVERY_SECONDS: Final = 3600.0
+_RETRY_SECONDS: Final = 60.0
 _AT_ONCE: Final = 100
 _LONGEST_REST_SECONDS: Final = 0.1
 _SECOND_US: Final = 1_000_000
@@ -101,7 +102,9 @@ class RawRetention:
 
         It rests after each step for as long as the step took, so that uploads find the stores free.
         """
-        if not self._days or (self._left is None and not self._leases.claim(_LEASE, _EVERY_SECONDS)):
+        if not self._days or self._rebuilding.repairs.unfinished():
+            return
+        if self._left is None and not self._leases.claim(_LEASE, _RETRY_SECONDS):
             return
         expired, began_at = list[Kept](), time.monotonic()
         for some in self.steps():
@@ -110,6 +113,7 @@ class RawRetention:
                 break
             time.sleep(min(time.monotonic() - began_at, _LONGEST_REST_SECONDS))
             began_at = time.monotonic()
+        self._leases.prolong(_LEASE, _EVERY_SECONDS if self._left is None else _RETRY_SECONDS)
         if (sum_ := total(expired)).uploads:
             log.info("%d raw uploads that the lake holds have expired: %d bytes", sum_.uploads, sum_.bytes)
 
@@ -118,14 +122,13 @@ class RawRetention:
         if self._left is None:
             self._left = list(self._homes.everyone())
         if (turn := self._begin()) is None:
-            self._left = None
             return
         while self._left:
             try:
                 yield from self._expire(turn, self._left[-1])
-            except Conflict:  # uploads were queued again, or the home is forgotten: its turn comes with the next round
-                self._left.pop()
-                self._left = self._left or None
+            except Conflict:  # the next turn goes on with what is there by then
+                known = self._homes.known()
+                self._left = [home for home in self._left if home.key in known]
                 return
             self._left.pop()
             yield Kept()
@@ -170,7 +173,10 @@ class RawRetention:
         return all(files is not None or not count for (_, files), count in zip(turn.files, counts, strict=True))
 
     def _look(self, turn: _Turn, home: Home, due: Sequence[_Old]) -> None:
-        """Look at the lake's files that can hold rows of these uploads. Damaged ones are set aside: `Conflict`."""
+        """Look at the lake's files that can hold rows of these uploads. Damaged ones are set aside: `Conflict`.
+
+        It is raised, too, if another process has replaced some of them meanwhile.
+        """
         first, last = min(one.received_us for one in due), max(one.received_us for one in due)
         bounds = [
             Bound("max.received", pa.scalar(first - _SECOND_US, TIMESTAMP), is_least=True),
@@ -184,7 +190,7 @@ class RawRetention:
                 left = left.filter(pc.invert(pc.is_in(left["path"].cast("string"), pa.array(turn.whole, pa.string()))))
                 if faults := DataFiles(table.ledger, left).all_faults():
                     self._rebuilding.set_aside(table, faults)
-                    raise Conflict("rows of the lake are to be made again first")
+                    raise Conflict("files of the lake are damaged, or were replaced")
                 turn.whole.update(left["path"].to_pylist())
 
     def _mark(self, turn: _Turn, home: Home, some: Sequence[_Old]) -> Kept:

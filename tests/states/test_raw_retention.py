@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from backends.ports import StoreUnavailable
+from backends.ports import Conflict, StoreUnavailable
 from backends.registry import open_objects
 from config.settings import Settings
 from smarthouse_api.cli import main
@@ -27,6 +28,7 @@ from smarthouse_api.status.gauges import Gauges
 from smarthouse_api.status.report import RawUploads
 from tests.conftest import HOME, OTHER_HOME, Environment, on_pairs, payload, state
 from tests.states.test_rebuilding import damage, data_files, flip, keep_house, rows
+from tests.waiting import soon
 
 environment = on_pairs("embedded_pair", "production_pair")
 
@@ -104,6 +106,17 @@ def test_a_round_is_done_once_an_hour_and_never_without_the_setting(make_house: 
     filled.housekeeper.keep()
     filled.housekeeper.keep()
     assert len(raw(filled)) == 2
+
+
+def test_another_process_goes_on_soon_if_one_dies_in_its_round(
+    make_house: Make, filled: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smarthouse_api.states.raw_retention._AT_ONCE", 1)
+    monkeypatch.setattr("smarthouse_api.states.raw_retention._RETRY_SECONDS", 0.05)
+    filled.states.chores.expire(lambda: True)
+    assert len(raw(filled)) == 3
+    other = make_house(raw_days=30).states.chores
+    soon(lambda: other.expire(lambda: False) or len(raw(filled)) == 1)
 
 
 def test_what_waits_is_damaged_or_was_set_aside_does_not_expire(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +288,31 @@ def test_damage_is_found_before_the_upload_expires(filled: House) -> None:
     assert len(raw(filled)) == 1
     assert rows(filled) == before
     assert filled.states.rebuilding.condition() is None
+
+
+def test_files_that_another_process_replaces_meanwhile_keep_nothing(make_house: Make, filled: House) -> None:
+    steps = filled.states.chores.retention.steps()
+    filled.states.chores.retention._left = list(filled.states.homes.everyone())
+    turn = filled.states.chores.retention._begin()
+    assert turn is not None
+    other = make_house(lake_days=35)
+    other.states.chores.drop(lambda: False)
+    keep_house(other)
+    homes = list(filled.states.homes.everyone())
+    with pytest.raises(Conflict):
+        list(chain.from_iterable(filled.states.chores.retention._expire(turn, home) for home in homes))
+    assert filled.states.rebuilding.repairs.all() == []
+    assert sum(some.uploads for some in steps) == 3
+    assert len(rows(other)) == 1
+
+
+def test_a_home_that_is_forgotten_meanwhile_does_not_stop_a_round(filled: House) -> None:
+    retention = filled.states.chores.retention
+    retention._left = list(filled.states.homes.everyone())
+    filled.forgetting.forget(OTHER_HOME)
+    while retention._left is not None:
+        expire(filled)
+    assert len(raw(filled)) == 1
 
 
 def test_a_forgotten_home_leaves_nothing_of_what_has_expired(filled: House) -> None:
