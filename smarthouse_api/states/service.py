@@ -16,6 +16,7 @@ from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.states.chores import StatesChores
+from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.counts import Counts
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
@@ -63,6 +64,8 @@ class States:
         is_open = settings.access.export_access == "open"
         served = self.chores, self.homes, self.table, self.rebuilding
         self.exports = Exports(*served, engine, keyring, settings.exports, is_open=is_open)
+        read = self.homes, self.table, self.rebuilding, engine, keyring
+        self.contents = Contents(objects, leases, *read, settings.exports)
 
     def rows_of(self, home_key: str) -> int:
         """Count the rows of a home in the lake, repeats that are not merged yet included; statistics too."""

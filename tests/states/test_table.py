@@ -17,7 +17,7 @@ from backends.ports import StoreUnavailable
 from smarthouse_api.house import House
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.states.export import published_rows
+from smarthouse_api.states.export import ordering
 from smarthouse_api.states.export.cuts import Cuts
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.query import Filters
@@ -244,7 +244,7 @@ def test_late_rows_beside_a_day_that_is_too_large_come_after_it(house: House, mo
 
 
 def test_the_ranges_of_all_exports_of_a_worker_leave_files_for_connections(house: House) -> None:
-    assert (published_rows._MOST_RANGES + published_rows._MOST_CUTS) * house.settings.exports.at_once <= 512
+    assert (ordering._MOST_RANGES + ordering._MOST_CUTS) * house.settings.exports.at_once <= 512
 
 
 def test_a_full_temporary_folder_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

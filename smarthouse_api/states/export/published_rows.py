@@ -2,16 +2,13 @@
 
 1. A part is some of the rows' own days. All repeats of a state change lie in one part.
 2. Names are made before rows are put in order: no order tells more than what is published.
-3. A day that is too large to be sorted at once is put aside on disk, in ranges of the homes' pseudonyms. A range that is still
-   too large, because of one home, is cut at places of its order.
-4. Rows of a home that was forgotten meanwhile are left out.
+3. Rows of a home that was forgotten meanwhile are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
-from math import ceil
 from typing import Final
 
 import numpy as np
@@ -23,30 +20,19 @@ from sqlglot import exp
 from backends.ports import StoreUnavailable
 from config.groups import ExportSettings
 from smarthouse_api.arrow.read_ahead import read_ahead
-from smarthouse_api.arrow.spill import Spill, SpilledRange, without_views
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.states import query
-from smarthouse_api.states.export.cuts import Cuts
+from smarthouse_api.states.export.ordering import Ordering
 from smarthouse_api.states.groups import Groups, of_groups, select_groups
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import ExportPart, Filters, is_outdated, parts, select_days, select_rows
 from smarthouse_api.states.records.placement import Numbers
 from smarthouse_api.states.records.privacy import Redactor
-from smarthouse_api.states.records.sorting import encoded, in_order
 from smarthouse_api.states.renewal import renewed
 
 _READ_AHEAD_BYTES: Final = 8 << 20
-_MOST_RANGES: Final = 32
-"""Each has a file open: as many exports as one worker makes at once must leave some of 1,024 for its connections."""
-
-_MOST_CUTS: Final = 32
-"""Likewise, of one range that is too large."""
-
-_SHARE_AT_ONCE: Final = 2.0
-_MOST_BYTES: Final = 24 << 20
 
 
 class PublishedRows:
@@ -65,6 +51,7 @@ class PublishedRows:
     ) -> None:
         self._snapshot, self._filters, self._engine = snapshot, filters, engine
         self._homes, self._lease, self._redactor = homes, lease, redactor
+        self._ordering = Ordering(redactor)
         self._looks = looks
         files = files_of(snapshot)
         self._outdated, self._is_raw = is_outdated(files), settings.privacy == "raw"
@@ -113,11 +100,9 @@ class PublishedRows:
         kinds = {"outdated": self._outdated, "grouped": grouped, "uploaded": self._is_raw}
         asked = select_rows(part, self._filters, self._homes.hidden(), **kinds)
         batches = self._renewed(self._read(asked))
-        for some in [batches] if part.share <= 1 else self._spilled(batches, min(_MOST_RANGES, ceil(2 * part.share))):
-            if (rows := encoded(some)) is not None and (rows := self._redactor.named(rows)).num_rows:
-                rows = in_order(rows, "home_name", "entity_name")
-                rows = self._filters.keep(rows, renewed=self._outdated)
-                yield rows if self._groups is None else of_groups(rows, self._groups)
+        for rows in self._ordering.in_order(batches, part.share):
+            rows = self._filters.keep(rows, renewed=self._outdated)
+            yield rows if self._groups is None else of_groups(rows, self._groups)
 
     def _read(self, asked: exp.Select) -> Iterator[pa.RecordBatch]:
         try:
@@ -132,31 +117,6 @@ class PublishedRows:
             return
         for batch in batches:
             yield from renewed(pa.Table.from_batches([batch])).to_batches()
-
-    def _spilled(self, batches: Iterable[pa.RecordBatch], ranges: int) -> Iterator[Iterable[pa.RecordBatch]]:
-        """Yield rows in ranges of their homes' pseudonyms: these are evenly spread."""
-        try:
-            with Spill(ranges) as spill:
-                for batch in batches:
-                    home = batch.column("home").cast(pa.string()).dictionary_encode()
-                    places = [self._redactor.place(key, ranges) for key in home.dictionary.to_pylist()]
-                    spill.add(without_views(batch), np.array(places, np.int64)[home.indices.to_numpy()])
-                for one in spill.read():
-                    yield from self._cut(one)
-        except OSError as fault:
-            raise StoreUnavailable(f"rows cannot be put aside in the temporary folder: {fault.strerror}") from fault
-
-    def _cut(self, rows: SpilledRange) -> Iterator[Iterable[pa.RecordBatch]]:
-        """Yield the rows of a range; in smaller ranges, if one home sent too many."""
-        share = max(rows.rows / query.MAX_SORTED_ROWS, rows.size / _MOST_BYTES)
-        if share <= _SHARE_AT_ONCE:
-            yield rows
-            return
-        cuts = Cuts(rows, rows.rows, min(_MOST_CUTS, ceil(2 * share)), self._redactor.named)
-        with Spill(cuts.ranges) as spill:
-            for batch in rows:
-                spill.add(*cuts.placed(batch))
-            yield from spill.read()
 
     def _published(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows without those of homes that were forgotten since the query began, made private.

@@ -1,0 +1,162 @@
+"""Leaves: the files of a snapshot whose rows are counted together, and the counting.
+
+1. The repeats of a state change lie in the partition of its own day and its home's bucket, among late rows of its month, or
+   among those whose time could not be right. Each of these partitions is a leaf.
+2. The counts of late rows are what these add to the usual partitions of the same days, and those of the last kind what they add
+   to both. So all counts together are exact.
+3. A leaf is named by its files. These never change, so that counts hold for as long as their leaf is in the lake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Final
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from sqlglot import exp
+
+from smarthouse_api.lake.datafusion import EmbeddedEngine
+from smarthouse_api.lake.planning import day_number, shares_of
+from smarthouse_api.states import query
+from smarthouse_api.states.contents.counts import added, counted, without
+from smarthouse_api.states.export.ordering import Ordering
+from smarthouse_api.states.query import ExportPart, Filters, select_rows
+from smarthouse_api.states.records.placement import FAR, LATE, OWN_DAY, bucket_of
+from smarthouse_api.states.records.privacy import Redactor
+
+_EPOCH: Final = date(1970, 1, 1)
+_MOST_LATE_ROWS: Final = 200_000
+
+Place = tuple[date, int]
+"""A partition: its day and its bucket."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Names files that are counted together.
+
+    own: names its files. digest: names all files that its counts depend on. rows: of its files, repeats included. share: how
+    many that is; 1 is as much as is sorted at once. overlaps: other partitions that have rows of the same homes and days,
+    unless it is a usual one.
+    """
+
+    place: Place
+    own: str
+    digest: str
+    paths: tuple[str, ...]
+    rows: int
+    share: float
+    overlaps: frozenset[Place] = field(default_factory=frozenset)
+
+    @property
+    def is_late(self) -> bool:
+        return self.place[1] >= LATE
+
+    @property
+    def month(self) -> str:
+        """The month in which its counts are kept, such as `2026-03`."""
+        return self.place[0].isoformat()[:7]
+
+
+def leaves_of(files: pa.Table) -> dict[Place, Leaf]:
+    """Find the leaves of a snapshot. The late ones do not know yet what they overlap. files: `files_of` it."""
+    names = "partition.day", "partition.bucket", "path", "num_records"
+    shares = shares_of(files, query.MAX_SORTED_ROWS, query.MAX_SORTED_BYTES).tolist()
+    found = dict[Place, list[tuple[str, int, float]]]()
+    for day, bucket, *file in zip(*(files[name].to_pylist() for name in names), shares, strict=True):
+        found.setdefault((day, bucket), []).append(tuple(file))
+    leaves = {}
+    for place, some in found.items():
+        paths, rows, parts = zip(*sorted(some), strict=True)
+        own = _digest(paths)
+        leaves[place] = Leaf(place, own, own, paths, sum(rows), sum(parts))
+    return leaves
+
+
+def late_leaf(leaf: Leaf, overlaps: Iterable[Place], leaves: Mapping[Place, Leaf]) -> Leaf:
+    """Complete a late leaf: its counts hold as long as the partitions that it overlaps are the same, too."""
+    there = frozenset(overlaps)
+    digest = _digest([leaf.own, *sorted(leaves[place].own for place in there if place in leaves)])
+    return replace(leaf, digest=digest, overlaps=there)
+
+
+class LeafCounter:
+    """Counts the rows of leaves of one snapshot, as exports have them. Its memory is bounded."""
+
+    def __init__(self, snapshot: DeltaTable, redactor: Redactor, *, raw: bool) -> None:
+        self._snapshot, self._raw = snapshot, raw
+        self._ordering, self._engine = Ordering(redactor), EmbeddedEngine()
+
+    def overlaps(self, leaf: Leaf) -> frozenset[Place]:
+        """Find the other partitions in which repeats of a late leaf's rows can lie."""
+        return frozenset(place for day, home, _ in self._late(leaf) for place in _others(leaf, day, home))
+
+    def counts(self, leaf: Leaf, leaves: Mapping[Place, Leaf]) -> pa.Table:
+        """Count the rows of a leaf. leaves: all of the snapshot."""
+        if leaf.is_late:
+            return added(self._count_late(leaf, leaves))
+        return self._counted(ExportPart(leaf.place[0], leaf.place[0], is_filed=True), leaf.share, _in(leaf.place))
+
+    def _count_late(self, leaf: Leaf, leaves: Mapping[Place, Leaf]) -> Iterator[pa.Table]:
+        """Count what rows of a late leaf add, some days at a time."""
+        for some in _in_turns(self._late(leaf)):
+            part, share = ExportPart(some[0][0], some[-1][0]), leaf.share * sum(count for *_, count in some) / leaf.rows
+            others = {place for day, home, _ in some for place in _others(leaf, day, home)} & leaves.keys()
+            if not others:
+                yield self._counted(part, share, _in(leaf.place))
+                continue
+            share_of_others = sum(leaves[place].share for place in others)
+            of_homes = exp.column("home").isin(*sorted({home for _, home, _ in some}))
+            in_others = exp.or_(*map(_in, sorted(others)))
+            yield without(
+                self._counted(part, share + share_of_others, exp.and_(of_homes, exp.or_(_in(leaf.place), in_others))),
+                self._counted(part, share_of_others, exp.and_(of_homes, in_others)),
+            )
+
+    def _counted(self, part: ExportPart, share: float, wanted: exp.Condition) -> pa.Table:
+        selected = select_rows(part, Filters(), (), outdated=False, uploaded=self._raw).where(wanted)
+        batches = self._engine.stream(self._snapshot, selected)
+        return added(map(counted, self._ordering.in_order(batches, share)))
+
+    def _late(self, leaf: Leaf) -> list[tuple[date, str, int]]:
+        """Count the rows of a late leaf by own day and home: in order of the days."""
+        number, home = day_number(exp.column("time")), exp.column("home")
+        counting = exp.select(number.as_("own_day"), home, exp.Count(this=exp.Star()).as_("found")).from_("states")
+        selected = counting.where(_in(leaf.place)).group_by(number, home)
+        found = (row for batch in self._engine.stream(self._snapshot, selected) for row in batch.to_pylist())
+        return sorted((_EPOCH + timedelta(days=int(row["own_day"])), row["home"], int(row["found"])) for row in found)
+
+
+def _in_turns(late: Iterable[tuple[date, str, int]]) -> Iterator[list[tuple[date, str, int]]]:
+    """Put whole days together, as many as are counted at once."""
+    turn, rows = list[tuple[date, str, int]](), 0
+    for one in late:
+        if turn and rows >= _MOST_LATE_ROWS and one[0] != turn[-1][0]:
+            yield turn
+            turn, rows = [], 0
+        turn.append(one)
+        rows += one[2]
+    if turn:
+        yield turn
+
+
+def _others(leaf: Leaf, day: date, home: str) -> Iterator[Place]:
+    """Name the other partitions that can have a repeat of a late leaf's row."""
+    yield day, OWN_DAY + bucket_of(home)
+    if leaf.place[1] == FAR:
+        yield day.replace(day=1), LATE
+
+
+def _in(place: Place) -> exp.Condition:
+    day, bucket = place
+    return exp.and_(
+        exp.column("day").eq(exp.cast(exp.Literal.string(day.isoformat()), "date")), exp.column("bucket").eq(bucket)
+    )
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]

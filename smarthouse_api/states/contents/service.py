@@ -1,0 +1,223 @@
+"""What is in the lake: told from counts, which are made beside the lake, so that no question scans it.
+
+1. Counts are made leaf by leaf: in the background after each commit, or by the first who asks.
+2. They are kept in memory, and by month in the object store.
+3. Whoever asks gets exactly what the newest snapshot holds. While too much is not counted yet, he is asked to come again.
+4. A purge removes the counts of all leaves that are no longer in the lake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from backends.ports import ObjectStore
+from config.groups import ExportSettings
+from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.lake.data_files import DataFiles
+from smarthouse_api.lake.engine import Engine
+from smarthouse_api.lake.files import files_of
+from smarthouse_api.lake.repairs import told
+from smarthouse_api.states.contents.bundles import Bundles, describe
+from smarthouse_api.states.contents.counts import NOTHING
+from smarthouse_api.states.contents.leaves import Leaf, LeafCounter, Place, late_leaf, leaves_of
+from smarthouse_api.states.contents.summary import Publishing, Summary
+from smarthouse_api.states.groups import Groups, select_groups
+from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.query import is_outdated
+from smarthouse_api.states.rebuilding import Rebuilding
+from smarthouse_api.states.records.privacy import Redactor
+from smarthouse_api.states.table import StatesTable
+
+_FORMAT: Final = 1
+_MOST_ROWS_AT_ONCE: Final = 1_000_000
+"""Rows that are counted while somebody waits: a second or two."""
+
+_COLUMNS_SECONDS: Final = 30.0
+_LEASE: Final = "contents"
+_NOT_COUNTED: Final = "The lake is being counted; repeat the request in a minute"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Holds what a snapshot holds, while its reader's lease does.
+
+    version: of the lake; -1 if nothing was ever written. incomplete: in words, which rows are missing, if any are.
+    """
+
+    version: int
+    summary: Summary
+    stored_bytes: int
+    hidden: frozenset[str]
+    incomplete: str | None = None
+
+
+class Contents:
+    """Tells what is in the lake, as an export would publish it."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        leases: Leases,
+        homes: Homes,
+        table: StatesTable,
+        rebuilding: Rebuilding,
+        engine: Engine,
+        keyring: Keyring,
+        settings: ExportSettings,
+    ) -> None:
+        self._leases, self._homes, self._table = leases, homes, table
+        self._rebuilding, self._engine, self._keyring, self._settings = rebuilding, engine, keyring, settings
+        self._bundles = Bundles(objects, _basis(settings))
+        self._counting = threading.Lock()
+        self._counts = dict[str, pa.Table]()
+        self._overlaps = dict[str, frozenset[Place]]()
+        self._loaded = dict[str, datetime]()
+        self._newest: tuple[frozenset[str], Publishing, Summary] | None = None
+        self._grouped: tuple[tuple[str, frozenset[str]], Groups] | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[Opened]:
+        """Open what the lake holds now. Raises `Unavailable` while too much is not counted yet, and what an export raises."""
+        self._rebuilding.refuse_held(date.min, date.max)
+        with self._table.reading() as lease:
+            repairs = self._rebuilding.repairs.touching(date.min, date.max)
+            snapshot, hidden = self._table.open_current(_COLUMNS_SECONDS), frozenset(self._homes.hidden())
+            publishing = Publishing(raw=self._settings.privacy == "raw", strict=self._settings.privacy == "strict")
+            if snapshot is None:
+                yield Opened(-1, Summary(NOTHING, publishing), 0, hidden)
+                return
+            self._table.note(lease, snapshot)
+            files = files_of(snapshot)
+            if publishing.strict:
+                publishing = replace(publishing, groups=self._groups(snapshot, hidden))
+            summary = self._summary(snapshot, files, publishing)
+            incomplete = told([*repairs, *self._rebuilding.repairs.touching(date.min, date.max)])
+            incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(date.min)))) or None
+            yield Opened(snapshot.version(), summary, int(pc.sum(files["size_bytes"]).as_py() or 0), hidden, incomplete)
+            lease.check()  # a home that was forgotten meanwhile breaks it before its mark goes
+
+    def count(self, is_over: Callable[[], bool]) -> None:
+        """Count leaves that nobody has counted, the newest first, and keep the counts."""
+        if (turn := self._leases.try_hold(_LEASE)) is None:
+            return
+        with turn, self._table.reading() as lease, self._counting:
+            snapshot = self._table.open()
+            if snapshot is None or is_outdated(files := files_of(snapshot)):
+                return
+            self._table.note(lease, snapshot)
+            leaves = self._completed(snapshot, leaves_of(files))
+            self._load(leaves)
+            changed = set[str]()
+            for leaf in sorted(self._missing(leaves), key=lambda leaf: leaf.place, reverse=True):
+                self._count(snapshot, files, leaf, leaves)
+                changed.add(leaf.month)
+                if is_over():
+                    break
+            if changed:
+                self._keep(leaves, changed)
+
+    def prune(self, wait_seconds: float) -> None:
+        """Remove all counts of files that are no longer in the lake. Raises `TimeoutError` if another counts for too long."""
+        with self._leases.hold(_LEASE, wait_seconds):
+            snapshot = self._table.open()
+            own = set() if snapshot is None else {leaf.own for leaf in leaves_of(files_of(snapshot)).values()}
+            for month in self._bundles.written():
+                bundle = self._bundles.load(month)
+                left = [one for one in bundle.values() if one[0].own in own]
+                if len(left) < len(bundle) or not bundle:
+                    self._bundles.save(month, left)
+
+    def _summary(self, snapshot: DeltaTable, files: pa.Table, publishing: Publishing) -> Summary:
+        """Summarise a snapshot; what is not counted yet is counted."""
+        if is_outdated(files):
+            raise Unavailable("Rows of an earlier version are being moved; repeat the request in a minute")
+        with self._counting:
+            leaves = self._completed(snapshot, leaves_of(files))
+            name = frozenset(leaf.digest for leaf in leaves.values())
+            if self._newest is None or self._newest[:2] != (name, publishing):
+                self._load(leaves)
+                missing = self._missing(leaves)
+                if sum(leaf.rows for leaf in missing) > _MOST_ROWS_AT_ONCE:
+                    raise Unavailable(_NOT_COUNTED)
+                for leaf in missing:
+                    self._count(snapshot, files, leaf, leaves)
+                counts = pa.concat_tables([NOTHING, *(self._counts[digest] for digest in name)])
+                self._newest = name, publishing, Summary(counts, publishing)
+            return self._newest[2]
+
+    def _groups(self, snapshot: DeltaTable, hidden: frozenset[str]) -> Groups:
+        """Find the groups that enough homes have, once for each snapshot."""
+        name = f"{snapshot.metadata().id}/{snapshot.version()}", hidden
+        if self._grouped is None or self._grouped[0] != name:
+            asked = select_groups((date.min, date.max), hidden, self._settings.min_homes, self._settings.enrolled_after_days)
+            rows = (row for batch in self._engine.stream(snapshot, asked) for row in batch.to_pylist())
+            self._grouped = name, frozenset((int(row["own_day"]), row["type"], row["unit_nfkc"]) for row in rows)
+        return self._grouped[1]
+
+    def _completed(self, snapshot: DeltaTable, leaves: dict[Place, Leaf]) -> dict[Place, Leaf]:
+        """Find out what the late leaves overlap."""
+        late = [leaf for leaf in leaves.values() if leaf.is_late]
+        if any(leaf.digest not in self._overlaps for leaf in late):
+            self._load(leaves)
+        completed = dict(leaves)
+        for leaf in late:
+            if leaf.digest not in self._overlaps:
+                self._overlaps[leaf.digest] = self._counter(snapshot).overlaps(leaf)
+            completed[leaf.place] = late_leaf(leaf, self._overlaps[leaf.digest], leaves)
+        return completed
+
+    def _missing(self, leaves: Mapping[Place, Leaf]) -> list[Leaf]:
+        return [leaf for leaf in leaves.values() if leaf.digest not in self._counts]
+
+    def _load(self, leaves: Mapping[Place, Leaf]) -> None:
+        """Load the bundles of months that lack counts, if they were written since they were last loaded."""
+        months = {leaf.month for leaf in self._missing(leaves)}
+        written = self._bundles.written() if months else {}
+        for month in months & written.keys():
+            if self._loaded.get(month) != written[month]:
+                self._loaded[month] = written[month]
+                for digest, (leaf, counts) in self._bundles.load(month).items():
+                    self._counts[digest] = counts
+                    if leaf.overlaps:
+                        self._overlaps[leaf.own] = frozenset(leaf.overlaps)
+
+    def _count(self, snapshot: DeltaTable, files: pa.Table, leaf: Leaf, leaves: Mapping[Place, Leaf]) -> None:
+        wanted = files.filter(pc.is_in(files["path"], pa.array(leaf.paths, pa.string())))
+        if faults := DataFiles(self._table.ledger, wanted).all_faults():
+            self._rebuilding.set_aside(self._table, faults)
+            raise Unavailable("A file of the lake is damaged and was set aside; repeat the request")
+        self._counts[leaf.digest] = self._counter(snapshot).counts(leaf, leaves)
+
+    def _counter(self, snapshot: DeltaTable) -> LeafCounter:
+        raw, words = self._settings.privacy == "raw", frozenset(self._settings.words)
+        return LeafCounter(snapshot, Redactor(self._keyring.key("export"), raw=raw, words=words), raw=raw)
+
+    def _keep(self, leaves: Mapping[Place, Leaf], months: Iterable[str]) -> None:
+        """Keep the counts of these months, and forget those of leaves that are no longer there."""
+        there = {leaf.digest: leaf for leaf in leaves.values()}
+        self._counts = {digest: counts for digest, counts in self._counts.items() if digest in there}
+        for month in months:
+            of_month = [(there[digest], counts) for digest, counts in self._counts.items() if there[digest].month == month]
+            self._bundles.save(month, [(describe(leaf, counts), counts) for leaf, counts in of_month])
+
+
+def _basis(settings: ExportSettings) -> str:
+    """Name what decides, besides the rows, which of them are counted."""
+    told = _FORMAT, settings.privacy == "raw", sorted(settings.words)
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:32]
