@@ -56,7 +56,7 @@ class Forgetting:
         self._state, self._objects, self._streams, self._access = state, objects, streams, access
         self._notes, self._reserve = notes, reserve
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
-        self._rebuilding = states.rebuilding
+        self._rebuilding, self._contents = states.rebuilding, states.contents
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
         self._tables = states.table, states.statistics
         self._leases, self._settings = leases, settings
@@ -184,6 +184,7 @@ class Forgetting:
         with self._table.writing(self._settings.wait_seconds) as writing:
             for table in self._tables:
                 is_all &= table.erase_history(writing, break_readers_after=self._settings.wait_seconds, spared=spared)
+        self._contents.prune(self._settings.wait_seconds)
         lease.check()
         self._state.commit(SPACE, self._homes.purged(hidden))
         # Without the lake's lease: scrubbing may take long, and exports and curators need not wait.

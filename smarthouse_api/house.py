@@ -73,7 +73,7 @@ class House:
         tables = self.states.table, self.states.statistics, self.collections.table
         self.backups = Backups(*stores, tables, self.installation, self.restoring, self.leases, settings.server.lease_seconds)
         self.migrating = Migrating(self.installation, self.states, self.streams, self.collections)
-        chores = self.states.chores, self.streams.chores, self.collections.chores
+        chores = self.states.chores, self.states.contents, self.streams.chores, self.collections.chores
         census = Counting(*stores, self.leases, [table.name for table in tables])
         keepers = self.forgetting, self.reserve, *chores, self.leases, census, settings.lake
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers)

@@ -23,6 +23,7 @@ from smarthouse_api.coordination.troubles import Trouble
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.states.chores import StatesChores
+from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.status.census import Counting
 from smarthouse_api.streams.chores import StreamsChores
 
@@ -48,6 +49,7 @@ class Housekeeper:
         forgetting: Forgetting,
         reserve: Reserve,
         states: StatesChores,
+        contents: Contents,
         streams: StreamsChores,
         collections: CollectionsChores,
         leases: Leases,
@@ -56,7 +58,7 @@ class Housekeeper:
     ) -> None:
         self._installation, self._objects, self._forgetting, self._leases = installation, objects, forgetting, leases
         self.census, self._reserve = census, reserve
-        self._states, self._streams, self._collections = states, streams, collections
+        self._states, self._contents, self._streams, self._collections = states, contents, streams, collections
         self._interval_seconds = settings.curate_interval_seconds
         self._presence = Presence(leases, _PRESENCE)
         self.is_running = False
@@ -139,6 +141,7 @@ class Housekeeper:
             ("move rows", turn(self._states.move)),
             ("drop rows", turn(self._states.drop)),
             ("merge files of states", turn(self._states.compact)),
+            ("count rows", turn(self._contents.count)),
             ("expire uploads", turn(self._states.expire)),
             ("seal and trim streams", turn(self._streams.run)),
             ("erase collections", self._collections.purge),

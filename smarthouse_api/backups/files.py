@@ -13,6 +13,7 @@ import msgspec
 
 from backends.ports import NoSuchObject, ObjectInfo, ObjectStore
 from smarthouse_api.errors import Invalid
+from smarthouse_api.states.contents.bundles import PREFIX as CONTENTS
 
 HELD: Final = "installation/held"
 """The mark by which an installation is held back. It is no content: each copy has its own."""
@@ -62,8 +63,8 @@ class File(msgspec.Struct, frozen=True, array_like=True):
 
 
 def objects_of(store: ObjectStore, prefix: str = "") -> list[File]:
-    """List the objects of an installation."""
-    return [_file("", info) for info in store.list(prefix) if info.key != HELD]
+    """List the objects of an installation, but for what is made from the others."""
+    return [_file("", info) for info in store.list(prefix) if info.key != HELD and not info.key.startswith(CONTENTS)]
 
 
 def files_of_table(store: ObjectStore, table: str) -> list[File]:

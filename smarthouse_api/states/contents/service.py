@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from deltalake import DeltaTable
 from backends.ports import ObjectStore
 from config.groups import ExportSettings
 from smarthouse_api.coordination.keyring import Keyring
-from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
@@ -45,6 +46,9 @@ from smarthouse_api.states.table import StatesTable
 _FORMAT: Final = 1
 _MOST_ROWS_AT_ONCE: Final = 1_000_000
 """Rows that are counted while somebody waits: a second or two."""
+
+_REST: Final = 10
+"""How many times as long as it took to count the chore rests: each commit changes what is counted of its day."""
 
 _COLUMNS_SECONDS: Final = 30.0
 _LEASE: Final = "contents"
@@ -84,7 +88,7 @@ class Contents:
         self._leases, self._homes, self._table = leases, homes, table
         self._rebuilding, self._engine, self._keyring, self._settings = rebuilding, engine, keyring, settings
         self._bundles = Bundles(objects, _basis(settings))
-        self._counting = threading.Lock()
+        self._counting, self._rests_until = threading.Lock(), 0.0
         self._counts = dict[str, pa.Table]()
         self._overlaps = dict[str, frozenset[Place]]()
         self._loaded = dict[str, datetime]()
@@ -113,24 +117,31 @@ class Contents:
             lease.check()  # a home that was forgotten meanwhile breaks it before its mark goes
 
     def count(self, is_over: Callable[[], bool]) -> None:
-        """Count leaves that nobody has counted, the newest first, and keep the counts."""
-        if (turn := self._leases.try_hold(_LEASE)) is None:
+        """Count leaves that nobody has counted, the newest first, and keep the counts. It takes up little of the time."""
+        if time.monotonic() < self._rests_until or (turn := self._leases.try_hold(_LEASE)) is None:
             return
+        began_at = time.monotonic()
         with turn, self._table.reading() as lease, self._counting:
-            snapshot = self._table.open()
-            if snapshot is None or is_outdated(files := files_of(snapshot)):
-                return
-            self._table.note(lease, snapshot)
-            leaves = self._completed(snapshot, leaves_of(files))
-            self._load(leaves)
-            changed = set[str]()
-            for leaf in sorted(self._missing(leaves), key=lambda leaf: leaf.place, reverse=True):
-                self._count(snapshot, files, leaf, leaves)
-                changed.add(leaf.month)
-                if is_over():
-                    break
-            if changed:
-                self._keep(leaves, changed)
+            self._count_all(lease, is_over)
+        self._rests_until = time.monotonic() + _REST * (time.monotonic() - began_at)
+
+    def _count_all(self, lease: Lease, is_over: Callable[[], bool]) -> None:
+        snapshot = self._table.open()
+        if snapshot is None or is_outdated(files := files_of(snapshot)):
+            return
+        self._table.note(lease, snapshot)
+        leaves = self._completed(snapshot, leaves_of(files))
+        self._load(leaves)
+        changed = set[str]()
+        for leaf in sorted(self._missing(leaves), key=lambda leaf: leaf.place, reverse=True):
+            self._count(snapshot, files, leaf, leaves)
+            changed.add(leaf.month)
+            if is_over():
+                break
+        lease.check()
+        self._bundles.remove(self._bundles.written().keys() - {leaf.month for leaf in leaves.values()})
+        if changed:
+            self._keep(leaves, changed)
 
     def prune(self, wait_seconds: float) -> None:
         """Remove all counts of files that are no longer in the lake. Raises `TimeoutError` if another counts for too long."""
