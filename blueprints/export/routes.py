@@ -9,8 +9,9 @@ from flask_smorest import Blueprint
 
 from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
+from blueprints.export.contents import add_contents
 from blueprints.export.readers import admit_reader, note
-from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQuerySchema, FiltersSchema, known_formats
+from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQuerySchema, DownloadSchema, known_formats
 from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
 from blueprints.responses import empty_response, file_response
@@ -18,6 +19,7 @@ from smarthouse_api.arrow.times import time_text
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
 blueprint.before_request(refuse_unknown)
+add_contents(blueprint)
 
 
 @blueprint.route("/formats")
@@ -39,7 +41,7 @@ def dataset(query: dict[str, Any]) -> Response:
 
 
 @blueprint.route("/<format>", parameters=[FORMAT])
-@blueprint.arguments(FiltersSchema, location="query", error_status_code=400)
+@blueprint.arguments(DownloadSchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
 @problems(blueprint, "export_format", security=OPTIONAL_BEARER)

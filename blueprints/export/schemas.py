@@ -73,11 +73,6 @@ class FiltersSchema(Schema):
             " `time`, `received` is when the state change arrived first"
         },
     )
-    metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})
-    fresh = fields.Boolean(
-        load_default=True,
-        metadata={"description": "`false`: answer with what the lake holds now; `X-As-Of` says as of when"},
-    )
 
     @pre_load
     def gather(self, data: Any, **_: Any) -> dict[str, Any]:
@@ -100,13 +95,22 @@ class FiltersSchema(Schema):
                 entities=tuple(dict.fromkeys(data["entities"])),
                 time_field=data["time_field"],
             ),
-            "metadata": data["metadata"],
-            "fresh": data["fresh"],
+            **{name: data[name] for name in ("metadata", "fresh", "by", "limit") if name in data},
             "formats": data.get("formats", []) + data.get("format", []),
         }
 
 
-class DatasetQuerySchema(FiltersSchema):
+class DownloadSchema(FiltersSchema):
+    """Selects the rows of a download, and says what else it holds."""
+
+    metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})
+    fresh = fields.Boolean(
+        load_default=True,
+        metadata={"description": "`false`: answer with what the lake holds now; `X-As-Of` says as of when"},
+    )
+
+
+class DatasetQuerySchema(DownloadSchema):
     """Selects the rows of an export and its formats."""
 
     formats = CommaSeparatedField("Formats of the dataset, upper or lower case", ["json", "csv"])

@@ -123,6 +123,10 @@ class Filters:
             kept[0] = pc.and_(kept[0], chosen)
         return rows.filter(kept[0]) if kept else rows
 
+    def keep_named(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Leave out rows of other entities than are wanted. rows: with `entity_name`, dictionary-encoded."""
+        return rows.filter(_is_one_of(rows.column("entity_name"), self.entities)) if self.entities else rows
+
     def keep_published(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Leave out rows by what is published of them: a name, or a device class, that is published for none is found by none.
 
@@ -255,6 +259,16 @@ def select_days(filters: Filters) -> exp.Select:
         .where(exp.or_(_OUTDATED, exp.column("bucket") >= LATE), *within(OWN_TIME, *filters.span))
         .group_by(number)
     )
+
+
+def days_of(batches: Iterable[pa.RecordBatch]) -> tuple[Numbers, Numbers]:
+    """Read what `select_days` found: the days since 1970, and their rows."""
+    found = list(batches)
+    days, rows = (
+        np.concatenate([np.zeros(0, np.int64), *(batch.column(name).to_numpy().astype(np.int64) for batch in found)])
+        for name in ("own_day", "found")
+    )
+    return days, rows
 
 
 def visible(hidden: Iterable[str]) -> list[exp.Condition]:

@@ -18,6 +18,7 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.counts import Counts
+from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.known_homes import KnownHomes
@@ -63,9 +64,10 @@ class States:
         self.chores = StatesChores(*parts, lambda: leases.is_held(PURGE_LEASE), settings.lake)
         is_open = settings.access.export_access == "open"
         served = self.chores, self.homes, self.table, self.rebuilding
-        self.exports = Exports(*served, engine, keyring, settings.exports, is_open=is_open)
-        read = self.homes, self.table, self.rebuilding, engine, keyring
-        self.contents = Contents(objects, leases, *read, settings.exports)
+        asking = Asking(self.homes, keyring, settings.exports)
+        self.exports = Exports(*served, engine, asking, settings.exports, is_open=is_open)
+        read = self.homes, self.table, self.rebuilding, engine
+        self.contents = Contents(objects, leases, *read, asking, settings.exports)
 
     def rows_of(self, home_key: str) -> int:
         """Count the rows of a home in the lake, repeats that are not merged yet included; statistics too."""

@@ -89,9 +89,9 @@ def is_as_exported(house: House, filters: Filters, others: Iterable[House] = ())
 
 
 def is_told(house: House, filters: Filters, found: list[dict[str, Any]]) -> None:
-    secret = house.states.exports._keyring.key("export")
+    secret = house.states.contents.asking.secret()
     with house.states.contents.open() as opened:
-        told = opened.summary.select(filters, opened.hidden)
+        told = opened.select(filters)
         assert told.rows == len(found)
         assert told.homes == len({row["home"] for row in found})
         for name in ("type", "unit", "device_class"):
@@ -161,7 +161,7 @@ def test_a_process_that_starts_reads_what_was_counted(
     monkeypatch.setattr("smarthouse_api.states.contents.leaves.LeafCounter.overlaps", fail)
     other = make_house()
     with other.states.contents.open() as opened:
-        assert opened.summary.select(Filters()).rows == 2
+        assert opened.select(Filters()).rows == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"rubbish", None], ids=["emptied", "rubbish", "flipped"])
@@ -194,7 +194,7 @@ def test_no_count_of_a_forgotten_home_is_left(house: House) -> None:
 
 def test_nothing_is_counted_of_an_empty_lake(house: House) -> None:
     with house.states.contents.open() as opened:
-        told = opened.summary.select(Filters())
+        told = opened.select(Filters())
         assert (opened.version, told.rows, told.homes, told.facets("type"), told.by_day()) == (-1, 0, 0, [], {})
         assert told.span() is None
 

@@ -24,7 +24,7 @@ from smarthouse_api.lake.planning import day_number, shares_of
 from smarthouse_api.states import query
 from smarthouse_api.states.contents.counts import added, counted, without
 from smarthouse_api.states.export.ordering import Ordering
-from smarthouse_api.states.query import ExportPart, Filters, select_rows
+from smarthouse_api.states.query import ExportPart, Filters, select_days, select_rows
 from smarthouse_api.states.records.placement import FAR, LATE, OWN_DAY, bucket_of
 from smarthouse_api.states.records.privacy import Redactor
 
@@ -100,6 +100,19 @@ class LeafCounter:
         if leaf.is_late:
             return added(self._count_late(leaf, leaves))
         return self._counted(ExportPart(leaf.place[0], leaf.place[0], is_filed=True), leaf.share, _in(leaf.place))
+
+    def counts_of(self, files: pa.Table, filters: Filters) -> pa.Table:
+        """Count the rows that pass some filters; those on entities are heeded, the others may count more rows.
+
+        files: of the snapshot, without outdated ones.
+        """
+        parts = query.parts(files, filters, lambda: query.days_of(self._engine.stream(self._snapshot, select_days(filters))))
+        return added(self._of_entities(part, filters) for part in parts)
+
+    def _of_entities(self, part: ExportPart, filters: Filters) -> pa.Table:
+        batches = self._engine.stream(self._snapshot, select_rows(part, filters, (), outdated=False, uploaded=self._raw))
+        named = self._ordering.in_order(batches, part.share)
+        return added(counted(rows) for rows in map(filters.keep_named, named) if rows.num_rows)
 
     def _count_late(self, leaf: Leaf, leaves: Mapping[Place, Leaf]) -> Iterator[pa.Table]:
         """Count what rows of a late leaf add, some days at a time."""

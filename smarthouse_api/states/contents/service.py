@@ -14,8 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
+from functools import cache, partial
 from typing import Final
 
 import msgspec
@@ -25,7 +26,7 @@ from deltalake import DeltaTable
 
 from backends.ports import ObjectStore
 from config.groups import ExportSettings
-from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.leased_answers import Slots
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.data_files import DataFiles
@@ -35,10 +36,11 @@ from smarthouse_api.lake.repairs import told
 from smarthouse_api.states.contents.bundles import Bundles, describe
 from smarthouse_api.states.contents.counts import NOTHING
 from smarthouse_api.states.contents.leaves import Leaf, LeafCounter, Place, late_leaf, leaves_of
-from smarthouse_api.states.contents.summary import Publishing, Summary
+from smarthouse_api.states.contents.summary import Publishing, Selection, Summary
+from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.groups import Groups, select_groups
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.query import is_outdated
+from smarthouse_api.states.query import Filters, is_outdated
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.table import StatesTable
@@ -57,18 +59,45 @@ _NOT_COUNTED: Final = "The lake is being counted; repeat the request in a minute
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
 class Opened:
     """Holds what a snapshot holds, while its reader's lease does.
 
-    version: of the lake; -1 if nothing was ever written. incomplete: in words, which rows are missing, if any are.
+    stored_bytes: of the lake's files. incomplete: in words, which rows are missing, if any are.
     """
 
-    version: int
-    summary: Summary
-    stored_bytes: int
-    hidden: frozenset[str]
-    incomplete: str | None = None
+    def __init__(
+        self,
+        snapshot: DeltaTable | None,
+        summary: Summary,
+        ready: Callable[[Filters], Filters | None],
+        of_entities: Callable[[Filters], Summary],
+        hidden: frozenset[str] = frozenset(),
+        stored_bytes: int = 0,
+        incomplete: str | None = None,
+    ) -> None:
+        self._snapshot, self._summary, self._hidden = snapshot, summary, hidden
+        self._ready, self._of_entities = ready, cache(of_entities)
+        self.stored_bytes, self.incomplete = stored_bytes, incomplete
+
+    @property
+    def version(self) -> int:
+        """The version of the lake; -1 if nothing was ever written."""
+        return -1 if self._snapshot is None else int(self._snapshot.version())
+
+    @property
+    def tag(self) -> str:
+        """Name all that its answers depend on, for an `ETag`."""
+        lake = "" if self._snapshot is None else f"{self._snapshot.metadata().id}/{self.version}"
+        return hashlib.sha256("\0".join([lake, self.incomplete or "", *sorted(self._hidden)]).encode()).hexdigest()[:24]
+
+    def select(self, filters: Filters) -> Selection:
+        """Select the rows that pass some filters. Raises `Invalid` as an export does."""
+        if (asked := self._ready(filters)) is None:
+            return self._summary.none()
+        summary = self._summary
+        if asked.entities and self._snapshot is not None:  # one reading answers for all types, units and classes
+            summary = self._of_entities(replace(asked, types=(), units=(), device_classes=()))
+        return summary.select(asked, self._hidden)
 
 
 class Contents:
@@ -82,12 +111,14 @@ class Contents:
         table: StatesTable,
         rebuilding: Rebuilding,
         engine: Engine,
-        keyring: Keyring,
+        asking: Asking,
         settings: ExportSettings,
     ) -> None:
         self._leases, self._homes, self._table = leases, homes, table
-        self._rebuilding, self._engine, self._keyring, self._settings = rebuilding, engine, keyring, settings
+        self._rebuilding, self._engine, self._settings = rebuilding, engine, settings
+        self.asking = asking
         self._bundles = Bundles(objects, _basis(settings))
+        self._slots = Slots(settings.at_once, "This worker reads as many rows as it can at once; ask again")
         self._counting, self._rests_until = threading.Lock(), 0.0
         self._counts = dict[str, pa.Table]()
         self._overlaps = dict[str, frozenset[Place]]()
@@ -104,16 +135,18 @@ class Contents:
             snapshot, hidden = self._table.open_current(_COLUMNS_SECONDS), frozenset(self._homes.hidden())
             publishing = Publishing(raw=self._settings.privacy == "raw", strict=self._settings.privacy == "strict")
             if snapshot is None:
-                yield Opened(-1, Summary(NOTHING, publishing), 0, hidden)
+                summary = Summary(NOTHING, publishing)
+                yield Opened(None, summary, self.asking.ready, lambda _: summary, hidden)
                 return
             self._table.note(lease, snapshot)
             files = files_of(snapshot)
             if publishing.strict:
                 publishing = replace(publishing, groups=self._groups(snapshot, hidden))
-            summary = self._summary(snapshot, files, publishing)
+            of_entities = partial(self._of_entities, snapshot, files, publishing)
+            summary, stored = self._summary(snapshot, files, publishing), int(pc.sum(files["size_bytes"]).as_py() or 0)
             incomplete = told([*repairs, *self._rebuilding.repairs.touching(date.min, date.max)])
             incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(date.min)))) or None
-            yield Opened(snapshot.version(), summary, int(pc.sum(files["size_bytes"]).as_py() or 0), hidden, incomplete)
+            yield Opened(snapshot, summary, self.asking.ready, of_entities, hidden, stored, incomplete)
             lease.check()  # a home that was forgotten meanwhile breaks it before its mark goes
 
     def count(self, is_over: Callable[[], bool]) -> None:
@@ -172,6 +205,11 @@ class Contents:
                 self._newest = name, publishing, Summary(counts, publishing)
             return self._newest[2]
 
+    def _of_entities(self, snapshot: DeltaTable, files: pa.Table, publishing: Publishing, filters: Filters) -> Summary:
+        """Count the rows of entities, which are in no counts: their rows are read."""
+        with self._slots:
+            return Summary(self._counter(snapshot, self.asking.secret()).counts_of(files, filters), publishing)
+
     def _groups(self, snapshot: DeltaTable, hidden: frozenset[str]) -> Groups:
         """Find the groups that enough homes have, once for each snapshot."""
         name = f"{snapshot.metadata().id}/{snapshot.version()}", hidden
@@ -215,9 +253,11 @@ class Contents:
             raise Unavailable("A file of the lake is damaged and was set aside; repeat the request")
         self._counts[leaf.digest] = self._counter(snapshot).counts(leaf, leaves)
 
-    def _counter(self, snapshot: DeltaTable) -> LeafCounter:
-        raw, words = self._settings.privacy == "raw", frozenset(self._settings.words)
-        return LeafCounter(snapshot, Redactor(self._keyring.key("export"), raw=raw, words=words), raw=raw)
+    def _counter(self, snapshot: DeltaTable, secret: bytes = b"") -> LeafCounter:
+        """secret: of the names; they only order the rows, unless rows are chosen by names."""
+        level, words = self._settings.privacy, frozenset(self._settings.words)
+        redactor = Redactor(secret, strict=level == "strict", raw=level == "raw", words=words)
+        return LeafCounter(snapshot, redactor, raw=level == "raw")
 
     def _keep(self, leaves: Mapping[Place, Leaf], months: Iterable[str]) -> None:
         """Keep the counts of these months, and forget those of leaves that are no longer there."""

@@ -5,8 +5,8 @@ Everything is told as an export would publish it: closed types and units are not
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Final
@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smarthouse_api.states.contents.counts import COUNTS
 from smarthouse_api.states.groups import Groups
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records import rules
@@ -143,15 +142,33 @@ class Selection:
         rows, homes = self._sums(code, len(days)), self._homes_of(code, len(days))
         return {_date(day): (int(rows[n]), int(homes[n])) for n, day in enumerate(days.tolist()) if rows[n] > 0}
 
+    def rows_and_homes_by(self, column: Callable[[date], int]) -> tuple[dict[int, int], dict[int, int]]:
+        """Count rows and homes by columns of days. column: the column of a day, counted from 0."""
+        days, code = self._day_codes()
+        if not len(days):
+            return {}, {}
+        columns = np.array([max(0, column(_date(day))) for day in days.tolist()], np.int64)  # of none: it has no row left
+        of_row = columns[np.minimum(code, len(days) - 1)]
+        rows, homes = (count(of_row, int(columns.max()) + 1).tolist() for count in (self._sums, self._homes_of))
+        return dict(enumerate(rows)), dict(enumerate(homes))
+
+    def last(self, days: str) -> date | None:
+        """Return the last day that has rows. days: whether `day`, `changed` or `received`."""
+        chosen = replace(self, days=days)
+        return max(chosen.by_day(), default=None)
+
     def by_home(self) -> dict[str, dict[date, int]]:
         """Count the rows of each day for each home, by internal keys."""
-        days, code = self._day_codes()
-        pair = self.summary.home_codes * max(1, len(days)) + code
-        rows = self._sums(pair, len(self.summary.home_names) * max(1, len(days)))
+        days = self.summary.column(self.days)[self.of]
+        least = int(days.min(initial=0))
+        width = int(days.max(initial=0)) - least + 1
+        pairs, place = np.unique(self.summary.home_codes[self.of] * width + days - least, return_inverse=True)
+        rows = np.bincount(place, self.summary.column("rows")[self.of], len(pairs))
         found = dict[str, dict[date, int]]()
-        for place in np.flatnonzero(rows > 0).tolist():
-            home, day = divmod(place, len(days))
-            found.setdefault(self.summary.home_names[home], {})[_date(int(days[day]))] = int(rows[place])
+        for pair, count in zip(pairs.tolist(), rows.tolist(), strict=True):
+            if count > 0:
+                home, day = divmod(pair, width)
+                found.setdefault(self.summary.home_names[home], {})[_date(day + least)] = int(count)
         return found
 
     def _day_codes(self) -> tuple[Numbers, Numbers]:
@@ -184,7 +201,7 @@ class Summary:
     """Answers questions about what is in a snapshot. counts: of its rows, added up or not."""
 
     def __init__(self, counts: pa.Table, publishing: Publishing) -> None:
-        self._counts, self._publishing = counts, publishing
+        self._counts, self.publishing = counts, publishing
         self._numbers = dict[str, Numbers]()
         home = counts["home"].combine_chunks().dictionary_encode()
         self.home_names: list[str] = home.dictionary.to_pylist()
@@ -211,7 +228,7 @@ class Summary:
         sizes = [len(column.dictionary) + 1 for column in encoded]
         texts = [[*column.dictionary.to_pylist(), None] for column in encoded]
         places = np.array(np.unravel_index(found, sizes)).T.tolist() if len(found) else []
-        return [self._publishing.kind(*(text[n] for text, n in zip(texts, each, strict=True))) for each in places], place
+        return [self.publishing.kind(*(text[n] for text, n in zip(texts, each, strict=True))) for each in places], place
 
     @property
     def kinds(self) -> list[_Kind]:
@@ -235,9 +252,13 @@ class Summary:
             chosen &= self.column(days) >= _number(filters.since)
         if filters.until is not None:
             chosen &= self.column(days) <= _number(filters.until)
-        if self._publishing.groups is not None:
-            chosen &= self._in_groups(self._publishing.groups)
+        if self.publishing.groups is not None:
+            chosen &= self._in_groups(self.publishing.groups)
         return Selection(self, np.flatnonzero(chosen), days)
+
+    def none(self) -> Selection:
+        """Select no row."""
+        return Selection(self, np.zeros(0, np.int64), "day")
 
     def _in_groups(self, groups: Groups) -> Mask:
         width = max(1, len(self.kinds))
@@ -253,11 +274,6 @@ class Summary:
 
 _FIRST: Final = -719_162
 """The first day that there is, counted since 1970."""
-
-
-def nothing(publishing: Publishing) -> Summary:
-    """Summarise an empty lake."""
-    return Summary(COUNTS.empty_table(), publishing)
 
 
 def _passes(kind: _Kind, filters: Filters) -> bool:

@@ -8,11 +8,9 @@
 
 from __future__ import annotations
 
-import secrets
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -23,16 +21,16 @@ from deltalake import DeltaTable
 from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS, Frame
 from smarthouse_api.arrow.schema_rows import SchemaRows
-from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
-from smarthouse_api.errors import Invalid, Unavailable
+from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import told
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.archive import Member, Written, archive
+from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.metadata import Extract
@@ -40,7 +38,7 @@ from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import Filters, wanted_files
 from smarthouse_api.states.rebuilding import Rebuilding
-from smarthouse_api.states.records.privacy import Redactor, home_name
+from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.records.schema import ROWS
 from smarthouse_api.states.table import StatesTable
 
@@ -88,7 +86,7 @@ class Exports:
         table: StatesTable,
         rebuilding: Rebuilding,
         engine: Engine,
-        keyring: Keyring,
+        asking: Asking,
         settings: ExportSettings,
         *,
         is_open: bool,
@@ -96,7 +94,7 @@ class Exports:
         """is_open: whether anyone may download exports, which their metadata tells."""
         self._is_open = is_open
         self._chores, self._homes, self._table, self._rebuilding, self._engine = chores, homes, table, rebuilding, engine
-        self._keyring, self._settings = keyring, settings
+        self._asking, self._settings = asking, settings
         self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
 
     def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True, fresh: bool = True) -> Export | None:
@@ -150,10 +148,22 @@ class Exports:
             ending.callback(chunks.close)
             return Export(f"{stem}.zip", chunks, rows, lease, ending.pop_all(), incomplete)
 
+    @contextmanager
+    def peek(self, filters: Filters) -> Iterator[Iterator[pa.RecordBatch]]:
+        """Open the rows that pass `filters` as the lake holds them now, to look at some of them: batches of `ROWS`."""
+        with self._slots, self._table.reading() as lease:
+            self._rebuilding.refuse_held(*filters.span)
+            rows = self._rows(filters, lease)
+            if rows is None:
+                yield iter(())
+                return
+            with closing(iter(rows)) as batches:
+                yield batches
+            lease.check()
+
     def _rows(self, filters: Filters, lease: Lease) -> PublishedRows | None:
         level, words = self._settings.privacy, frozenset(self._settings.words)
-        asked = filters if level == "raw" else filters.publishable(strict=level == "strict")
-        if asked is None or asked.span[0] > asked.span[1] or (asked := self._of_homes(asked)) is None:
+        if (asked := self._asking.ready(filters)) is None:
             return None
         snapshot = self._table.open_current(_COLUMNS_SECONDS)
         if snapshot is None:
@@ -163,20 +173,9 @@ class Exports:
             if (snapshot := self._table.open()) is None:
                 return None
         self._table.note(lease, snapshot)
-        key = secrets.token_bytes(32) if self._settings.pseudonyms == "rotating" else self._keyring.key("export")
-        redactor = Redactor(key, strict=level == "strict", raw=level == "raw", words=words)
+        redactor = Redactor(self._asking.secret(), strict=level == "strict", raw=level == "raw", words=words)
         rows = PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings, looks)
         return None if rows.is_empty() else rows
-
-    def _of_homes(self, filters: Filters) -> Filters | None:
-        """Find the homes that are asked for by their pseudonyms; None if there is none of them."""
-        if not filters.homes:
-            return filters
-        if self._settings.pseudonyms == "rotating":
-            raise Invalid("homes: each export has pseudonyms of its own here, so that no home can be asked for")
-        named, secret = set(filters.homes), self._keyring.key("export")
-        keys = sorted(home.key for home in self._homes.everyone() if home_name(secret, home.key) in named)
-        return replace(filters, keys=tuple(keys)) if keys else None
 
     def _looks(self, snapshot: DeltaTable, asked: Filters, *, everything: bool) -> DataFiles:
         files = files_of(snapshot)

@@ -8,10 +8,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from itertools import chain
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
@@ -27,7 +25,7 @@ from smarthouse_api.lake.files import files_of
 from smarthouse_api.states.export.ordering import Ordering
 from smarthouse_api.states.groups import Groups, of_groups, select_groups
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.query import ExportPart, Filters, is_outdated, parts, select_days, select_rows
+from smarthouse_api.states.query import ExportPart, Filters, days_of, is_outdated, parts, select_days, select_rows
 from smarthouse_api.states.records.placement import Numbers
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.renewal import renewed
@@ -73,11 +71,13 @@ class PublishedRows:
         if self._begun is not None:
             self._begun[1].close()
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        if self._begun is None:
-            return self._ahead()
-        (first, rest), self._begun = self._begun, None
-        return chain([first], rest)
+    def __iter__(self) -> Generator[pa.RecordBatch]:
+        if self._begun is not None:
+            (first, rest), self._begun = self._begun, None
+            yield first
+            yield from rest
+        else:
+            yield from self._ahead()
 
     def _ahead(self) -> Generator[pa.RecordBatch]:
         """Read batches and make them private in a thread of their own, while earlier ones are encoded."""
@@ -139,9 +139,4 @@ class PublishedRows:
 
     def _count_days(self) -> tuple[Numbers, Numbers]:
         """Count the rows of each own day that lie outside the buckets of own days: the days since 1970, and their rows."""
-        found = list(self._read(select_days(self._filters)))
-        days, rows = (
-            np.concatenate([np.zeros(0, np.int64), *(batch.column(name).to_numpy().astype(np.int64) for batch in found)])
-            for name in ("own_day", "found")
-        )
-        return days, rows
+        return days_of(self._read(select_days(self._filters)))

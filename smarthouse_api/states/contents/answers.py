@@ -1,0 +1,162 @@
+"""Answers to what people ask before they download: how much there is, of what, of when, and how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from math import ceil
+from typing import Any, Final
+
+import pyarrow as pa
+
+from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.states.contents.service import Opened
+from smarthouse_api.states.contents.summary import Selection
+from smarthouse_api.states.records.privacy import home_name
+
+FACETS: Final = {"types": "type", "units": "unit", "device_classes": "device_class"}
+"""The filters that a facet goes with, and the column of each."""
+
+MOST_COLUMNS: Final = 400
+MOST_HOMES: Final = 1000
+
+_BYTES_A_ROW: Final = {"csv": 20.3, "json": 22.4, "jsonl": 22.0, "xml": 25.0, "parquet": 19.7}
+"""Bytes of a zipped export for each row, as a year of generated homes had them: a guess until exports have told better."""
+
+
+def overview(opened: Opened, selection: Selection, waiting: int) -> dict[str, Any]:
+    """Tell what is in the lake. selection: of everything. waiting: uploads that the lake does not hold yet."""
+    days, received = selection.by_day(), selection.last("received")
+    span = (min(days), max(days)) if days else (None, None)
+    return {
+        "version": opened.version,
+        "homes": selection.homes,
+        "rows": selection.rows,
+        "days": {"first": _text(span[0]), "last": _text(span[1]), "count": len(days)},
+        "stored_bytes": opened.stored_bytes,
+        "last_received": _text(received),
+        "waiting": waiting,
+    }
+
+
+def facets(selection: Selection, others: dict[str, Selection], *, with_values: bool) -> dict[str, Any]:
+    """Count rows and homes for each type, unit and device class.
+
+    others: for each filter of `FACETS`, what passes all filters but this one. with_values: the least and the greatest, too.
+    """
+    told: dict[str, Any] = {"rows": selection.rows, "homes": selection.homes}
+    for name, column in FACETS.items():
+        found = others[name].facets(column)
+        told[name] = [{"value": facet.value, "rows": facet.rows, "homes": facet.homes} for facet in found]
+    told["measured"] = [
+        {
+            "type": one.type,
+            "device_class": one.device_class,
+            "unit": one.unit,
+            "rows": one.rows,
+            "homes": one.homes,
+            **({"least": one.least, "greatest": one.greatest} if with_values else {}),
+        }
+        for one in selection.measured(with_values=with_values)
+    ]
+    return told
+
+
+def coverage_by_day(selection: Selection) -> dict[str, Any]:
+    """Tell how many rows and homes each day, or each longer step, has: none is left out between the first and the last."""
+    axis = Axis.of(selection.by_day())
+    rows, homes = selection.rows_and_homes_by(axis.place)
+    columns = range(len(axis.days))
+    return {
+        "step": axis.step,
+        "days": axis.days,
+        "rows": [rows.get(column, 0) for column in columns],
+        "homes": [homes.get(column, 0) for column in columns],
+    }
+
+
+def coverage_by_home(selection: Selection, secret: bytes) -> dict[str, Any]:
+    """Tell how many rows each home has each day, or each longer step, by pseudonyms; null for none. secret: of these."""
+    axis, told = Axis.of(selection.by_day()), []
+    for key, days in selection.by_home().items():
+        row: list[int | None] = [None] * len(axis.days)
+        for day, count in days.items():
+            row[axis.place(day)] = (row[axis.place(day)] or 0) + count
+        told.append({"home": home_name(secret, key), "rows": row})
+    told.sort(key=lambda one: str(one["home"]))
+    return {"step": axis.step, "days": axis.days, "homes_in_all": len(told), "homes": told[:MOST_HOMES]}
+
+
+def estimate(opened: Opened, selection: Selection, formats: Sequence[str]) -> dict[str, Any]:
+    """Tell how many rows a download would have, and about how many bytes in each format."""
+    rows = selection.rows
+    sizes = {name: ceil(rows * _BYTES_A_ROW[name]) for name in formats}
+    return {"version": opened.version, "rows": rows, "exact": True, "homes": selection.homes, "bytes": sizes}
+
+
+def preview_of(batches: Iterable[pa.RecordBatch], homes: int, limit: int) -> pa.Table | None:
+    """Choose rows to look at: as many of each home, if there are. homes: how many have rows; None if no row is there."""
+    of_each, taken, chosen, count = ceil(limit / max(1, homes)), dict[str, int](), list[pa.RecordBatch](), 0
+    for batch in batches:
+        places = []
+        for place, home in enumerate(batch.column("home").to_pylist()):
+            if taken.get(home, 0) < of_each and count < limit:
+                taken[home] = taken.get(home, 0) + 1
+                places.append(place)
+                count += 1
+        if places:
+            chosen.append(batch.take(pa.array(places)))
+        if count >= limit:
+            break
+    return pa.Table.from_batches(map(_plain, chosen)) if chosen else None
+
+
+def json_rows(source: Any) -> bytes:
+    """Write rows as an array of JSON. source: a `SchemaRows`."""
+    return b"".join(FORMATS["json"].write(source))
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Puts days into columns of one step, without a hole. first: the number of the first column."""
+
+    step: str
+    first: int
+    count: int
+
+    @classmethod
+    def of(cls, days: Collection[date]) -> Axis:
+        """Choose the shortest step that needs no more than `MOST_COLUMNS`."""
+        if not days:
+            return cls("day", 0, 0)
+        axes = (cls(step, number(min(days)), number(max(days)) - number(min(days)) + 1) for step, (number, _) in _STEPS.items())
+        return next(axis for axis in axes if axis.count <= MOST_COLUMNS)
+
+    @property
+    def days(self) -> list[str]:
+        """The first day of each column."""
+        return [_STEPS[self.step][1](self.first + number).isoformat() for number in range(self.count)]
+
+    def place(self, day: date) -> int:
+        """Return the column of a day, counted from 0."""
+        return _STEPS[self.step][0](day) - self.first
+
+
+_STEPS: Final[dict[str, tuple[Callable[[date], int], Callable[[int], date]]]] = {
+    "day": (date.toordinal, date.fromordinal),
+    "week": (lambda day: (day.toordinal() - 1) // 7, lambda number: date.fromordinal(7 * number + 1)),
+    "month": (lambda day: 12 * day.year + day.month - 1, lambda number: date(number // 12, number % 12 + 1, 1)),
+    "year": (lambda day: day.year, lambda number: date(number, 1, 1)),
+    "century": (lambda day: (day.year - 1) // 100, lambda number: date(100 * number + 1, 1, 1)),
+}
+"""For each step, the number of a day's column, and the first day of a column. The first day of all is a Monday."""
+
+
+def _text(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
