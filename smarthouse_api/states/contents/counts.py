@@ -35,7 +35,10 @@ kind: the domain whose rules hold. day, changed, received: the UTC days, counted
 correct others. least, greatest: of the values that are numbers.
 """
 
-NOTHING: Final = COUNTS.empty_table()
+
+def nothing() -> pa.Table:
+    """Count no row."""
+    return COUNTS.empty_table()
 
 
 def counted(rows: pa.RecordBatch) -> pa.Table:
@@ -64,7 +67,7 @@ def counted(rows: pa.RecordBatch) -> pa.Table:
 
 def added(counts: Iterable[pa.Table]) -> pa.Table:
     """Add counts up: one row for each home, kind and days."""
-    together = pa.concat_tables([NOTHING, *counts]).group_by(list(KEYS))
+    together = pa.concat_tables([nothing(), *counts]).group_by(list(KEYS))
     found = together.aggregate([("rows", "sum"), ("least", "min"), ("greatest", "max")])
     found = found.rename_columns([*KEYS, "rows", "least", "greatest"]).select(COUNTS.names).cast(COUNTS)
     return found.filter(pc.not_equal(found["rows"], 0))

@@ -34,7 +34,7 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import told
 from smarthouse_api.states.contents.bundles import Bundles, describe
-from smarthouse_api.states.contents.counts import NOTHING
+from smarthouse_api.states.contents.counts import nothing
 from smarthouse_api.states.contents.leaves import Leaf, LeafCounter, Place, late_leaf, leaves_of
 from smarthouse_api.states.contents.summary import Publishing, Selection, Summary
 from smarthouse_api.states.export.asking import Asking
@@ -135,8 +135,8 @@ class Contents:
             snapshot, hidden = self._table.open_current(_COLUMNS_SECONDS), frozenset(self._homes.hidden())
             publishing = Publishing(raw=self._settings.privacy == "raw", strict=self._settings.privacy == "strict")
             if snapshot is None:
-                summary = Summary(NOTHING, publishing)
-                yield Opened(None, summary, self.asking.ready, lambda _: summary, hidden)
+                summary = Summary(nothing(), publishing)
+                yield Opened(None, summary, self._ready, lambda _: summary, hidden)
                 return
             self._table.note(lease, snapshot)
             files = files_of(snapshot)
@@ -146,7 +146,7 @@ class Contents:
             summary, stored = self._summary(snapshot, files, publishing), int(pc.sum(files["size_bytes"]).as_py() or 0)
             incomplete = told([*repairs, *self._rebuilding.repairs.touching(date.min, date.max)])
             incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(date.min)))) or None
-            yield Opened(snapshot, summary, self.asking.ready, of_entities, hidden, stored, incomplete)
+            yield Opened(snapshot, summary, self._ready, of_entities, hidden, stored, incomplete)
             lease.check()  # a home that was forgotten meanwhile breaks it before its mark goes
 
     def count(self, is_over: Callable[[], bool]) -> None:
@@ -201,9 +201,12 @@ class Contents:
                     raise Unavailable(_NOT_COUNTED)
                 for leaf in missing:
                     self._count(snapshot, files, leaf, leaves)
-                counts = pa.concat_tables([NOTHING, *(self._counts[digest] for digest in name)])
+                counts = pa.concat_tables([nothing(), *(self._counts[digest] for digest in name)])
                 self._newest = name, publishing, Summary(counts, publishing)
             return self._newest[2]
+
+    def _ready(self, filters: Filters) -> Filters | None:
+        return self.asking.ready(filters.kept(self._table.first_kept_day()))
 
     def _of_entities(self, snapshot: DeltaTable, files: pa.Table, publishing: Publishing, filters: Filters) -> Summary:
         """Count the rows of entities, which are in no counts: their rows are read."""

@@ -252,6 +252,8 @@ class Summary:
             chosen &= self.column(days) >= _number(filters.since)
         if filters.until is not None:
             chosen &= self.column(days) <= _number(filters.until)
+        if filters.kept_since is not None:
+            chosen &= self.column("day") >= _number(filters.kept_since)
         if self.publishing.groups is not None:
             chosen &= self._in_groups(self.publishing.groups)
         return Selection(self, np.flatnonzero(chosen), days)

@@ -151,6 +151,7 @@ class Exports:
     @contextmanager
     def peek(self, filters: Filters) -> Iterator[Iterator[pa.RecordBatch]]:
         """Open the rows that pass `filters` as the lake holds them now, to look at some of them: batches of `ROWS`."""
+        filters = filters.kept(self._table.first_kept_day())
         with self._slots, self._table.reading() as lease:
             self._rebuilding.refuse_held(*filters.span)
             rows = self._rows(filters, lease)
