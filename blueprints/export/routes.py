@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from flask import Response
@@ -15,9 +14,8 @@ from blueprints.export.readers import admit_reader, note
 from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQuerySchema, DownloadSchema, known_formats
 from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
-from blueprints.responses import closed_when_sent, empty_response, file_response, until_broken
+from blueprints.responses import empty_response, file_response
 from smarthouse_api.arrow.times import time_text
-from smarthouse_api.states.export.dataset import Export
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
 blueprint.before_request(refuse_unknown)
@@ -57,18 +55,14 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     key, states = admit_reader(), house().states
     # Before the export is opened: what reaches the lake in between is in it, too.
     as_of = {} if query["fresh"] else {"X-As-Of": time_text(states.uploads.held_until())}
-    extract = states.exports.open(known_formats(names), query["filters"], metadata=query["metadata"], fresh=query["fresh"])
-    response = _empty() if extract is None else closed_when_sent(extract.close, partial(_file, extract))
+    options = {name: query[name] for name in ("metadata", "fresh", "aggregation")}
+    extract = states.exports.open(known_formats(names), query["filters"], **options)
+    response = _empty() if extract is None else file_response(extract, "application/zip", extract.file_name)
     response.headers.update(as_of)
+    if extract is not None and extract.incomplete is not None:
+        response.headers["X-Incomplete"] = extract.incomplete
     if key is not None:
         response.call_on_close(note(key, extract))
-    return response
-
-
-def _file(extract: Export) -> Response:
-    response = file_response(until_broken("an export", iter(extract)), "application/zip", extract.file_name)
-    if extract.incomplete is not None:
-        response.headers["X-Incomplete"] = extract.incomplete
     return response
 
 

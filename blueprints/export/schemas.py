@@ -13,6 +13,7 @@ from blueprints.parameters import ACCEPTED_TIMES
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import QUERY, read_time
 from smarthouse_api.errors import Invalid
+from smarthouse_api.states.aggregates.asked import HOLDS, LENGTHS, Aggregation
 from smarthouse_api.states.query import Filters
 
 FORMAT = path_parameter("format", f"{', '.join(FORMATS)}; upper or lower case", "csv")
@@ -23,6 +24,10 @@ AS_OF = {
 INCOMPLETE = {"X-Incomplete": header("Only if the lake has lost rows, until they are made again: which days lack rows")}
 HEADERS = {"Content-Disposition": header("The file name"), **INCOMPLETE, **AS_OF}
 EMPTY = {"X-Empty-Reason": header("Why the answer is empty"), **AS_OF}
+
+
+_OTHERS = ("metadata", "fresh", "by", "limit")
+"""Parameters that are no filters."""
 
 
 class DayField(fields.Field[date]):
@@ -84,6 +89,10 @@ class FiltersSchema(Schema):
 
     @post_load
     def filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return self.read(data)
+
+    def read(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Make what a view takes of the parameters."""
         return {
             "filters": Filters(
                 since=data.get("date_from"),
@@ -95,7 +104,7 @@ class FiltersSchema(Schema):
                 entities=tuple(dict.fromkeys(data["entities"])),
                 time_field=data["time_field"],
             ),
-            **{name: data[name] for name in ("metadata", "fresh", "by", "limit") if name in data},
+            **{name: data[name] for name in _OTHERS if name in data},
             "formats": data.get("formats", []) + data.get("format", []),
         }
 
@@ -103,11 +112,38 @@ class FiltersSchema(Schema):
 class DownloadSchema(FiltersSchema):
     """Selects the rows of a download, and says what else it holds."""
 
+    every = fields.String(
+        validate=validate.OneOf(list(LENGTHS)),
+        metadata={
+            "description": "Give aggregates instead of rows: for each entity and interval of this length the mean, weighted by "
+            "the time for which each state was held, the least, the greatest and the last number, the share of the time that "
+            "is known, and for words the share of each"
+        },
+    )
+    clock = fields.String(
+        validate=validate.OneOf(["utc", "local"]),
+        metadata={"description": "With `every`: whether intervals go by UTC (default) or by the clock of each home"},
+    )
+    hold = fields.String(
+        validate=validate.OneOf(list(HOLDS)),
+        metadata={"description": "With `every`: for how long a state is held at most, if no other follows; `1d` without it"},
+    )
     metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})
     fresh = fields.Boolean(
         load_default=True,
         metadata={"description": "`false`: answer with what the lake holds now; `X-As-Of` says as of when"},
     )
+
+    def read(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {**super().read(data), "aggregation": _aggregation(data)}
+
+
+def _aggregation(data: dict[str, Any]) -> Aggregation | None:
+    if "every" in data:
+        return Aggregation(data["every"], data.get("hold", "1d"), is_local=data.get("clock") == "local")
+    if unused := [name for name in ("clock", "hold") if name in data]:
+        raise ValidationError({name: ["is only for aggregates; add `every`, or leave it out."] for name in unused})
+    return None
 
 
 class DatasetQuerySchema(DownloadSchema):

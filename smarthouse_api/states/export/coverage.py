@@ -14,7 +14,9 @@ from smarthouse_api.arrow.times import time_of
 class Coverage:
     """Notes the least and the greatest time of the rows that pass through it. Both are None as long as no row did."""
 
-    def __init__(self) -> None:
+    def __init__(self, column: str = "time") -> None:
+        """column: of the times."""
+        self._column = column
         self.first: datetime | None = None
         self.last: datetime | None = None
 
@@ -22,7 +24,7 @@ class Coverage:
         """Yield the same batches. They have the columns of an export's rows."""
         for batch in batches:
             if batch.num_rows:
-                self._note(batch.column("time"))
+                self._note(batch.column(self._column))
             yield batch
 
     def _note(self, times: pa.Array) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Final
 
@@ -21,6 +21,7 @@ from deltalake import DeltaTable
 from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS, Frame
 from smarthouse_api.arrow.schema_rows import SchemaRows
+from smarthouse_api.arrow.times import EPOCH, microseconds
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Unavailable
@@ -28,6 +29,10 @@ from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import told
+from smarthouse_api.states.aggregates.asked import HOLDS, LENGTHS, Aggregation
+from smarthouse_api.states.aggregates.clocks import Clock
+from smarthouse_api.states.aggregates.holding import AGGREGATES
+from smarthouse_api.states.aggregates.rows import AggregatedRows
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.asking import Asking
@@ -57,7 +62,7 @@ class Export(LeasedAnswer):
         self,
         file_name: str,
         chunks: Iterator[bytes],
-        rows: PublishedRows,
+        rows: PublishedRows | AggregatedRows,
         lease: Lease,
         ending: ExitStack,
         incomplete: str | None = None,
@@ -97,14 +102,25 @@ class Exports:
         self._asking, self._settings = asking, settings
         self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
 
-    def open(self, formats: Sequence[str], filters: Filters, *, metadata: bool = True, fresh: bool = True) -> Export | None:
+    def open(
+        self,
+        formats: Sequence[str],
+        filters: Filters,
+        *,
+        metadata: bool = True,
+        fresh: bool = True,
+        aggregation: Aggregation | None = None,
+    ) -> Export | None:
         """Open an export of the rows that pass `filters`, all acknowledged uploads included; None if no row does.
 
         formats: names in `FORMATS`. metadata: whether the zip also holds the documents about the export. fresh: whether to wait
         for uploads that the lake does not hold yet; else `Uploads.held_until` says which it holds. A fault while the zip
-        is read is raised to its reader, before the end.
+        is read is raised to its reader, before the end. aggregation: export aggregates of these rows.
         """
         filters = filters.kept(self._table.first_kept_day())
+        wanted, days = filters, (filters.since or date.min, filters.until or date.max)
+        if aggregation is not None:
+            filters = aggregation.widened(filters)
         with ExitStack() as ending:
             ending.enter_context(self._slots)
             self._rebuilding.refuse_held(*filters.span)  # at once: its uploads may take long
@@ -125,28 +141,35 @@ class Exports:
             ending.callback(rows.close)
             made_at = datetime.now(UTC)
             stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
-            coverage = Coverage()
+            given: PublishedRows | AggregatedRows = rows
+            if aggregation is not None:
+                given = _aggregated(rows, aggregation, microseconds(made_at), days)
+                if given.is_empty():
+                    return None
+            coverage = Coverage("time" if aggregation is None else "start")
 
             def member(name: str) -> Member:
-                return Member(f"{stem}.{name}", FORMATS[name].write(row_source(coverage.noted(rows))), FORMATS[name].packed)
+                source = (row_source if aggregation is None else aggregate_source)(coverage.noted(given))
+                return Member(f"{stem}.{name}", FORMATS[name].write(source), FORMATS[name].packed)
 
             def trailer(files: list[Written]) -> Iterator[Member]:
                 extract = Extract(
                     id=uuid.uuid4().hex,
                     generated_at=made_at,
-                    rows=rows.count,
-                    filters=filters,
+                    rows=given.count,
+                    filters=wanted,
                     settings=self._settings,
                     is_open=self._is_open,
                     first=coverage.first,
                     last=coverage.last,
                     incomplete=incomplete,
+                    aggregation=aggregation,
                 )
                 return documents(extract, files, stem)
 
             chunks = archive(map(member, formats), modified_at=made_at, trailer=trailer if metadata else None)
             ending.callback(chunks.close)
-            return Export(f"{stem}.zip", chunks, rows, lease, ending.pop_all(), incomplete)
+            return Export(f"{stem}.zip", chunks, given, lease, ending.pop_all(), incomplete)
 
     @contextmanager
     def peek(self, filters: Filters) -> Iterator[Iterator[pa.RecordBatch]]:
@@ -182,6 +205,18 @@ class Exports:
         files = files_of(snapshot)
         files = files if everything else wanted_files(files, asked)
         return DataFiles(self._table.ledger, files, partial(self._rebuilding.set_aside, self._table))
+
+
+def _aggregated(rows: PublishedRows, asked: Aggregation, now: int, days: tuple[date, date]) -> AggregatedRows:
+    """Make aggregates of published rows. now: until when states are held. days: of the intervals."""
+    clock = Clock(LENGTHS[asked.every], rows.timelines() if asked.is_local else None)
+    first, last = ((day - EPOCH.date()).days for day in days)
+    return AggregatedRows(rows, clock, HOLDS[asked.hold], now, first, last)
+
+
+def aggregate_source(batches: Iterable[pa.RecordBatch]) -> SchemaRows:
+    """Make aggregates writable in any format. batches: of the columns of `AGGREGATES`, read one by one."""
+    return SchemaRows(batches, AGGREGATES, objects=frozenset({"shares"}), frame=_FRAME)
 
 
 def row_source(batches: Iterable[pa.RecordBatch]) -> SchemaRows:

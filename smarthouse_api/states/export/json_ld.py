@@ -8,7 +8,7 @@ from typing import Any, Final
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.export.archive import Written
 from smarthouse_api.states.export.licences import licence
-from smarthouse_api.states.export.metadata import COLUMNS, TITLE, Extract, format_of
+from smarthouse_api.states.export.metadata import Extract, format_of
 
 CONDITIONS: Final = "Do not try to find out who lives in a home, and do not join the data with other data for that purpose."
 
@@ -19,7 +19,7 @@ def json_ld(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     described = {
         "@context": "https://schema.org/",
         "@type": "Dataset",
-        "name": TITLE,
+        "name": extract.title,
         "identifier": extract.name,
         "description": extract.notes,
         "license": licence(extract.settings.license).url,
@@ -32,7 +32,8 @@ def json_ld(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
         "conditionsOfAccess": CONDITIONS,
         "inLanguage": "en",
         "variableMeasured": [
-            {"@type": "PropertyValue", "name": name, "description": column.description} for name, column in COLUMNS.items()
+            {"@type": "PropertyValue", "name": name, "description": column.description}
+            for name, column in extract.columns.items()
         ],
         "distribution": [_download(file) for file in files],
     }

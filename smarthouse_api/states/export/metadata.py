@@ -15,6 +15,7 @@ from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS, Format
 from smarthouse_api.arrow.readable import REPLACEMENT
 from smarthouse_api.arrow.times import time_text
+from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.export.archive import Written
 from smarthouse_api.states.export.licences import Licence, licence
 from smarthouse_api.states.query import Filters
@@ -69,11 +70,42 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
 )
 """The columns of an export's rows, in their order: the only place that describes them."""
 
+AGGREGATE_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
+    {
+        **{name: COLUMNS[name] for name in ("home", "entity_id", "type", "unit", "device_class")},
+        "start": Column("Start", "datetime", "When the interval begins, UTC.", required=True),
+        "end": Column("End", "datetime", "When the interval ends, UTC; the end itself is not in it.", required=True),
+        "utc_offset": Column(
+            "UTC offset",
+            "integer",
+            "Minutes by which the home's clock was ahead of UTC at the start; null without clock=local.",
+        ),
+        "mean": Column(
+            "Mean", "number", "The mean of the numbers, each weighted by the time for which it was held; null without numbers."
+        ),
+        "min": Column("Least", "number", "The least number that was held; null without numbers."),
+        "max": Column("Greatest", "number", "The greatest number that was held; null without numbers."),
+        "last": Column("Last", "number", "The last number that was held; null without numbers."),
+        "known": Column(
+            "Known",
+            "number",
+            "The share of the interval in which the state is known, from 0 to 1: the rest is a gap.",
+            required=True,
+        ),
+        "changes": Column("Changes", "integer", "The number of state changes in the interval.", required=True),
+        "shares": Column(
+            "Shares", "object", "For each word, the share of the interval in which it was the state; null without words."
+        ),
+    }
+)
+"""The columns of aggregates, in their order."""
+
 KEYWORDS: Final = ("smart home", "home-assistant", "time series")
 UNFILTERED: Final = "all"
 _AUTHORITY: Final = "http://publications.europa.eu/resource/authority"
 _SHA256: Final = "http://spdx.org/rdf/terms#checksumAlgorithm_sha256"
 TITLE: Final = "Smart-home states"
+AGGREGATE_TITLE: Final = "Smart-home states by intervals"
 _TAG: Final = re.compile(r"[\w \-.]{2,100}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 
@@ -84,7 +116,7 @@ class Extract:
 
     id: unique for each export. rows: number in each file. filters: those that were applied, which may differ from the request.
     first, last: the least and the greatest time of the rows. is_open: anyone may download exports.
-    incomplete: in words, which rows are missing.
+    incomplete: in words, which rows are missing. aggregation: if the rows are aggregates.
     """
 
     id: str
@@ -96,6 +128,28 @@ class Extract:
     last: datetime | None = None
     is_open: bool = True
     incomplete: str | None = None
+    aggregation: Aggregation | None = None
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns of the rows."""
+        return COLUMNS if self.aggregation is None else AGGREGATE_COLUMNS
+
+    @property
+    def title(self) -> str:
+        return TITLE if self.aggregation is None else AGGREGATE_TITLE
+
+    @property
+    def meaning(self) -> str:
+        """Say what a row is."""
+        if self.aggregation is None:
+            return "One row is one state change."
+        clock = "by the clock of its home" if self.aggregation.is_local else "in UTC"
+        return (
+            f"One row is one entity in one interval of {self.aggregation.every} {clock}. A state is held until the entity's"
+            f" next one, and at most for {self.aggregation.hold}: after that, nothing is known. An interval of which nothing is"
+            " known has no row."
+        )
 
     def covered(self, between: str) -> str | None:
         """Write the time that the rows cover, from the first to the last; None without rows."""
@@ -113,8 +167,10 @@ class Extract:
 
     @property
     def notes(self) -> str:
-        columns = "\n".join(f"- `{name}`: {column.description}" for name, column in COLUMNS.items())
-        return f"State changes of smart homes, one row for each, {self.rows} rows. Times are UTC.\n\n{columns}"
+        columns = "\n".join(f"- `{name}`: {column.description}" for name, column in self.columns.items())
+        if self.aggregation is None:
+            return f"State changes of smart homes, one row for each, {self.rows} rows. Times are UTC.\n\n{columns}"
+        return f"States of smart homes by intervals, {self.rows} rows. Times are UTC. {self.meaning}\n\n{columns}"
 
 
 def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
@@ -128,7 +184,7 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     made_at, terms = _naive(extract.generated_at), licence(extract.settings.license).url
     return {
         "name": extract.name,
-        "title": TITLE,
+        "title": extract.title,
         "notes": extract.notes,
         "author": extract.settings.author,
         "license_id": extract.settings.license,
@@ -171,21 +227,31 @@ def _dcat(extract: Extract) -> dict[str, str]:
 def facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
     """Write the filters and settings that made an export. No key may be one of CKAN's own fields of a package."""
     filters = extract.filters
-    return {
-        "date_from": filters.since.isoformat() if filters.since else UNFILTERED,
-        "date_to": filters.until.isoformat() if filters.until else UNFILTERED,
-        "types": _listed(filters.types),
-        "units": _listed(filters.units),
-        "device_classes": _listed(filters.device_classes),
-        "homes": _listed(filters.homes),
-        "entities": _listed(filters.entities),
-        "time_field": filters.time_field,
-        "formats": _listed([format_of(file).name for file in files]),
-        "privacy": extract.settings.privacy,
-        "pseudonyms": extract.settings.pseudonyms,
-        "rows": str(extract.rows),
-        "generated_at": time_text(extract.generated_at),
-    } | ({"incomplete": extract.incomplete} if extract.incomplete else {})
+    return (
+        {
+            "date_from": filters.since.isoformat() if filters.since else UNFILTERED,
+            "date_to": filters.until.isoformat() if filters.until else UNFILTERED,
+            "types": _listed(filters.types),
+            "units": _listed(filters.units),
+            "device_classes": _listed(filters.device_classes),
+            "homes": _listed(filters.homes),
+            "entities": _listed(filters.entities),
+            "time_field": filters.time_field,
+            "formats": _listed([format_of(file).name for file in files]),
+            "privacy": extract.settings.privacy,
+            "pseudonyms": extract.settings.pseudonyms,
+            "rows": str(extract.rows),
+            "generated_at": time_text(extract.generated_at),
+        }
+        | _of_aggregates(extract)
+        | ({"incomplete": extract.incomplete} if extract.incomplete else {})
+    )
+
+
+def _of_aggregates(extract: Extract) -> dict[str, str]:
+    if (asked := extract.aggregation) is None:
+        return {}
+    return {"every": asked.every, "clock": "local" if asked.is_local else "utc", "hold": asked.hold}
 
 
 def _listed(values: Sequence[str]) -> str:
@@ -199,14 +265,14 @@ def data_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     CSV, JSON and JSONL are tables with a schema; the others are plain files. `bytes` and `hash` are of the file as unzipped;
     JSON has the hash only.
     """
-    resources = [_resource(file) for file in files]
+    resources = [_resource(file, extract.columns) for file in files]
     terms = licence(extract.settings.license)
     tabular = all(resource["profile"] == "tabular-data-resource" for resource in resources)
     described = {
         "profile": "tabular-data-package" if tabular else "data-package",
         "name": extract.name,
         "id": extract.id,
-        "title": TITLE,
+        "title": extract.title,
         "description": extract.notes,
         "created": time_text(extract.generated_at),
         "keywords": extract.keywords,
@@ -220,7 +286,7 @@ def _terms(terms: Licence) -> dict[str, str]:
     return {"name": terms.open_id or "", "title": terms.title} | ({"path": terms.url} if terms.url else {})
 
 
-def _resource(file: Written) -> dict[str, Any]:
+def _resource(file: Written, columns: Mapping[str, Column]) -> dict[str, Any]:
     form = format_of(file)
     resource = {
         "name": form.name,
@@ -233,7 +299,7 @@ def _resource(file: Written) -> dict[str, Any]:
         "hash": f"sha256:{file.sha256}",
     }
     if form.is_table:
-        resource |= {"profile": "tabular-data-resource", "encoding": "utf-8", "schema": table_schema()}
+        resource |= {"profile": "tabular-data-resource", "encoding": "utf-8", "schema": table_schema(columns)}
     else:
         resource["type"] = "file"  # or frictionless guesses a schema for Parquet, and fails on it
     if form.name == "json":
@@ -243,10 +309,10 @@ def _resource(file: Written) -> dict[str, Any]:
     return resource
 
 
-def table_schema() -> dict[str, Any]:
+def table_schema(columns: Mapping[str, Column] = COLUMNS) -> dict[str, Any]:
     """Describe the columns in Table Schema. Its one missing value is the empty text, which CSV cannot tell from a null."""
     fields = []
-    for name, column in COLUMNS.items():
+    for name, column in columns.items():
         field = {"name": name, "type": column.type, "title": column.title, "description": column.description}
         fields.append(field | {"constraints": {"required": True}} if column.required else field)
     return {"fields": fields, "missingValues": [""]}

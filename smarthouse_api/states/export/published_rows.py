@@ -22,6 +22,8 @@ from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
+from smarthouse_api.states import query
+from smarthouse_api.states.aggregates.clocks import Timeline, select_offsets, timelines_of
 from smarthouse_api.states.export.ordering import Ordering
 from smarthouse_api.states.groups import Groups, of_groups, select_groups
 from smarthouse_api.states.homes import Homes
@@ -65,6 +67,12 @@ class PublishedRows:
             return True
         self._begun = first, rest
         return False
+
+    def timelines(self) -> dict[str, Timeline]:
+        """Find out how the clocks of the homes go, by pseudonyms."""
+        wanted = [*query.within(exp.column("time"), *self._filters.span), *query.visible(self._homes.hidden())]
+        told = timelines_of(self._read(select_offsets(wanted)))
+        return {self._redactor.home(key): line for key, line in told.items()}
 
     def close(self) -> None:
         """Stop reading ahead, if no format has begun to read."""

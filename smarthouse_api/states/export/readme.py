@@ -9,11 +9,11 @@ from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.export.archive import Written
 from smarthouse_api.states.export.json_ld import CONDITIONS
 from smarthouse_api.states.export.licences import licence
-from smarthouse_api.states.export.metadata import COLUMNS, TITLE, Extract, facts
+from smarthouse_api.states.export.metadata import Extract, facts
 
 _TEXT: Final = """# {title}
 
-State changes of smart homes, as Home Assistant recorded them: {rows} rows, from {covered}.
+{subject} of smart homes, as Home Assistant recorded them: {rows} rows, from {covered}.
 {author} published them on {made_at}.
 {incomplete}
 **{conditions}** Real people live in these homes. If you recognise somebody all the same, tell {author}, and nobody else.
@@ -35,7 +35,7 @@ Compare the SHA-256 with that of your file: `sha256sum *`. `datapackage.json` de
 
 ## Columns
 
-One row is one state change. Every file has the same rows in the same order, and these columns:
+{meaning} Every file has the same rows in the same order, and these columns:
 
 | column | type | meaning |
 |---|---|---|
@@ -61,13 +61,13 @@ pandas:
 ```python
 import pandas as pd
 
-nulls = ("value", "unit", "device_class", "last_changed", "last_updated", "utc_offset")
+nulls = ({nulls})
 rows = pd.read_csv(
     "{stem}.csv",
-    dtype={{"state": str}},
+    dtype={{{texts}}},
     keep_default_na=False,
     na_values={{name: [""] for name in nulls}},
-    parse_dates=["last_changed", "last_updated", "received", "time"],
+    parse_dates=[{times}],
 )
 rows = pd.read_parquet("{stem}.parquet")
 ```
@@ -85,7 +85,7 @@ rows = pl.read_parquet("{stem}.parquet")
 DuckDB, in SQL:
 
 ```sql
-SELECT home, avg(value) FROM '{stem}.parquet' WHERE unit = '°C' GROUP BY home;
+SELECT home, avg({number}) FROM '{stem}.parquet' WHERE unit = '°C' GROUP BY home;
 SELECT * FROM read_csv('{stem}.csv');
 SELECT * FROM read_json('{stem}.jsonl');
 ```
@@ -93,15 +93,15 @@ SELECT * FROM read_json('{stem}.jsonl');
 R:
 
 ```r
-rows <- read.csv("{stem}.csv", na.strings = "", colClasses = c(state = "character"), encoding = "UTF-8")
-rows$time <- as.POSIXct(rows$time, format = "%Y-%m-%dT%H:%M:%OSZ", tz = "UTC")
+rows <- read.csv("{stem}.csv", na.strings = "", {classes}encoding = "UTF-8")
+rows${moment} <- as.POSIXct(rows${moment}, format = "%Y-%m-%dT%H:%M:%OSZ", tz = "UTC")
 rows <- jsonlite::stream_in(file("{stem}.jsonl"))
 rows <- arrow::read_parquet("{stem}.parquet")
 ```
 
 - **CSV:** in a spreadsheet, choose UTF-8 and import every column as text. Otherwise `°C` is garbled, `007` becomes 7, and a
   text that begins with `=`, `+`, `-` or `@` may run as a formula.
-- **JSON, JSONL:** `attributes` is an object. In the other formats it is JSON text.
+- **JSON, JSONL:** `{object}` is an object. In the other formats it is JSON text.
 - **XML:** `<data><row>…</row></data>`, an element for each column that is not null.
 - **Parquet:** compressed with zstd, times packed as differences. It is the smallest file, and the fastest to read.
 """
@@ -111,7 +111,9 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
     """Write the document in Markdown. stem: the files' name without its format."""
     files, terms, made_at = list(files), licence(extract.settings.license), time_text(extract.generated_at)
     return _TEXT.format(
-        title=TITLE,
+        title=extract.title,
+        meaning=extract.meaning,
+        **_words(extract),
         rows=extract.rows,
         covered=extract.covered(" to ") or "no time",
         author=extract.settings.author,
@@ -122,7 +124,7 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
         conditions=CONDITIONS,
         licence=" ".join(filter(None, (f"{terms.title}:", terms.words, terms.url))),
         files="\n".join(f"- `{file.name}`: {file.size} bytes, SHA-256 `{file.sha256}`" for file in files),
-        columns="\n".join(f"| `{name}` | {column.type} | {column.description} |" for name, column in COLUMNS.items()),
+        columns="\n".join(f"| `{name}` | {column.type} | {column.description} |" for name, column in extract.columns.items()),
         filters="\n".join(f"| {name} | {_cell(value)} |" for name, value in facts(extract, files).items()),
         stem=stem,
     )
@@ -130,3 +132,26 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("\r", " ")
+
+
+def _words(extract: Extract) -> dict[str, str]:
+    """Give the names that the examples need."""
+    columns, is_states = extract.columns, extract.aggregation is None
+    texts = [name for name, column in columns.items() if column.type in ("string", "object")]
+    nulls = [
+        name for name, column in columns.items() if not column.required and name not in ("entity_id", "state", "attributes")
+    ]
+    return {
+        "subject": "State changes" if is_states else "States by intervals",
+        "nulls": _quoted(nulls),
+        "texts": '"state": str' if is_states else "",
+        "times": _quoted(name for name, column in columns.items() if column.type in ("date", "datetime")),
+        "number": "value" if is_states else "mean",
+        "classes": 'colClasses = c(state = "character"), ' if is_states else "",
+        "moment": "time" if is_states else "start",
+        "object": next(name for name in texts if columns[name].type == "object"),
+    }
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)

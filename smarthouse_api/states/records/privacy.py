@@ -53,6 +53,10 @@ class Redactor:
         self._is_published = lru_cache(_MOST_REMEMBERED)(rules.is_published)
         self._attributes = lru_cache(_MOST_REMEMBERED)(rules.AttributeRules(words))
 
+    def home(self, key: str) -> str:
+        """Return a home's pseudonym."""
+        return self._home(key)
+
     def place(self, home: str, ranges: int) -> int:
         """Return the range that a home's pseudonym lies in. All ranges, counted from 0, hold about as many homes."""
         return int(self._home(home)[-16:-8], 16) * ranges >> 32

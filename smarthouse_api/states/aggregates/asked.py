@@ -1,0 +1,38 @@
+"""What aggregates are asked for: the length of their intervals, the clock, and how long a state is held at most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Final
+
+from smarthouse_api.errors import Invalid
+from smarthouse_api.states.aggregates.clocks import DAY_US, HOUR_US, MINUTE_US
+from smarthouse_api.states.query import Filters
+
+LENGTHS: Final = {"15m": 15 * MINUTE_US, "1h": HOUR_US, "1d": DAY_US}
+"""Lengths of intervals in microseconds."""
+
+HOLDS: Final = {"1h": HOUR_US, "6h": 6 * HOUR_US, "1d": DAY_US, "7d": 7 * DAY_US}
+"""For how long a state may be held, in microseconds."""
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """Asks for aggregates. every: of `LENGTHS`. hold: of `HOLDS`. is_local: by the clocks of the homes, else by UTC."""
+
+    every: str
+    hold: str = "1d"
+    is_local: bool = False
+
+    def widened(self, filters: Filters) -> Filters:
+        """Return filters for all rows that the wanted intervals depend on. Raises `Invalid` if they go by another time."""
+        if filters.time_field != "updated":
+            raise Invalid("time_field: aggregates go by `updated`; leave it out")
+        before = timedelta(days=HOLDS[self.hold] // DAY_US + 1 + self.is_local)
+        since, until = filters.since, filters.until
+        if since is not None:
+            since = since - before if since - date.min > before else date.min
+        if until is not None and self.is_local and until < date.max:
+            until += timedelta(days=1)
+        return replace(filters, since=since, until=until)

@@ -1,0 +1,191 @@
+"""Aggregates of states, against an implementation that goes through time second by second of each change, one by one."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+
+from smarthouse_api.arrow.times import microseconds, time_of
+from smarthouse_api.states.aggregates.clocks import DAY_US, HOUR_US, MINUTE_US, Clock, Timeline, timelines_of
+from smarthouse_api.states.aggregates.rows import AggregatedRows
+
+FIRST = datetime(2026, 3, 27, tzinfo=UTC)
+NOW = microseconds(datetime(2026, 12, 1, tzinfo=UTC))
+HOLD = DAY_US
+LENGTHS = {"15m": 15 * MINUTE_US, "1h": HOUR_US, "1d": DAY_US}
+
+State = tuple[str, str, str | None, datetime, str]
+"""Home, entity, unit, time, state."""
+
+
+def batches(states: list[State], size: int) -> Iterator[pa.RecordBatch]:
+    """Rows as an export yields them: by day, home, entity and time, in batches that may end anywhere."""
+    rows = sorted(states, key=lambda one: (one[3].date(), one[0], one[1], one[3]))
+    for begin in range(0, len(rows), size):
+        home, entity, unit, time, state = zip(*rows[begin : begin + size], strict=True)
+        columns = {
+            "home": pa.array(home).dictionary_encode(),
+            "entity_id": pa.array(entity).dictionary_encode(),
+            "type": pa.array([one.partition(".")[0] for one in entity]).dictionary_encode(),
+            "unit": pa.array(unit, pa.string()).dictionary_encode(),
+            "device_class": pa.nulls(len(home), pa.string()).dictionary_encode(),
+            "time": pa.array(time, pa.timestamp("us", "UTC")),
+            "state": pa.array(state).dictionary_encode(),
+            "value": pa.array([float(one) if one.replace(".", "").isdigit() else None for one in state], pa.float64()),
+        }
+        yield pa.RecordBatch.from_pydict(columns)
+
+
+def drawn(chance: random.Random, days: int) -> list[State]:
+    states = list[State]()
+    for home in ("home_a", "home_b", "home_c"):
+        for entity in ("sensor.power", "sensor.rare", "binary_sensor.door", "climate.hall"):
+            at = FIRST + timedelta(seconds=chance.randrange(3600))
+            while at < FIRST + timedelta(days=days):
+                if entity in ("binary_sensor.door", "climate.hall"):
+                    unit, state = None, chance.choice(("on", "off", "unavailable"))
+                else:
+                    unit = chance.choice(("W", "W", "W", "kW"))
+                    state = chance.choice((str(chance.randrange(50) / 4), "unknown"))
+                states.append((home, entity, unit, at, state))
+                longest = 200_000 if entity == "sensor.rare" else 20_000
+                at += timedelta(seconds=chance.choice((1, 60, 900, chance.randrange(1, longest))))
+    return states
+
+
+def expected(states: list[State], begin_of, end_of) -> dict[tuple[str, str, str | None, int], dict[str, object]]:  # type: ignore[no-untyped-def]
+    """What each interval must tell. begin_of: of a home and a time, when its interval begins; end_of: of that, when it ends."""
+    by_entity = defaultdict(list)
+    for state in sorted(states, key=lambda one: one[3]):
+        by_entity[state[0], state[1]].append(state)
+    told: dict[tuple[str, str, str | None, int], dict[str, object]] = {}
+
+    def of(home: str, entity: str, unit: str | None, begin: int) -> dict[str, object]:
+        fresh = {"pieces": [], "words": defaultdict(int), "changes": 0, "end": end_of(home, begin)}
+        return told.setdefault((home, entity, unit, begin), fresh)
+
+    for (home, entity), some in by_entity.items():
+        for place, (_, _, unit, time, state) in enumerate(some):
+            at = microseconds(time)
+            of(home, entity, unit, begin_of(home, at))["changes"] += 1  # type: ignore[operator]
+            until = min(at + HOLD, microseconds(some[place + 1][3]) if place + 1 < len(some) else at + HOLD, NOW)
+            while at < until and state not in ("unknown", "unavailable"):
+                begin = begin_of(home, at)
+                upto = min(until, end_of(home, begin))
+                one = of(home, entity, unit, begin)
+                if unit is None:
+                    one["words"][state] += upto - at  # type: ignore[index]
+                else:
+                    one["pieces"].append((upto - at, float(state)))  # type: ignore[attr-defined]
+                at = upto
+    return told
+
+
+def compare(rows: AggregatedRows, wanted: dict[tuple[str, str, str | None, int], dict[str, object]]) -> None:
+    found = [row for batch in rows for row in batch.to_pylist()]
+    names = [(row["home"], row["entity_id"], row["unit"], microseconds(row["start"])) for row in found]
+    assert len(set(names)) == len(names)
+    assert set(names) == set(wanted)
+    for name, row in zip(names, found, strict=True):
+        one = wanted[name]
+        length = one["end"] - name[3]
+        weights = [weight for weight, _ in one["pieces"]]
+        values = [value for _, value in one["pieces"]]
+        assert microseconds(row["end"]) == one["end"]
+        assert row["changes"] == one["changes"]
+        if values:
+            assert math.isclose(row["mean"], sum(w * v for w, v in one["pieces"]) / sum(weights), rel_tol=1e-9)
+            assert (row["min"], row["max"], row["last"]) == (min(values), max(values), values[-1])
+        else:
+            assert (row["mean"], row["min"], row["max"], row["last"]) == (None, None, None, None)
+        known = sum(weights) + sum(one["words"].values())
+        assert math.isclose(row["known"], known / length, abs_tol=1e-8)
+        shares = {word: weight / length for word, weight in one["words"].items()}
+        assert json.loads(row["shares"] or "{}") == pytest.approx(shares, abs=1e-8)
+    days = [((row["end"] - timedelta(microseconds=1)).date(), row["home"], row["entity_id"]) for row in found]
+    assert days == sorted(days)
+
+
+@pytest.mark.parametrize("every", LENGTHS)
+@pytest.mark.parametrize("seed", range(2))
+def test_means_are_weighted_by_the_time_for_which_a_state_was_held(every: str, seed: int) -> None:
+    chance, length = random.Random(seed), LENGTHS[every]
+    states = drawn(chance, 2)
+    clock = Clock(length)
+    first = microseconds(FIRST) // DAY_US
+    for size in (37, 100_000):
+        rows = AggregatedRows(list(batches(states, size)), clock, HOLD, NOW, first - 1, first + 9)
+        compare(rows, expected(states, lambda _, at: at - at % length, lambda _, begin: begin + length))
+
+
+ZONES = {"home_a": "Europe/Lisbon", "home_b": "America/New_York", "home_c": "Asia/Kolkata"}
+
+
+@cache
+def begin_in(home: str, at: int, length: int) -> int:
+    """When the interval of a home's own clock begins that holds a time: found by going back, quarter by quarter."""
+    zone, quarter = ZoneInfo(ZONES[home]), 15 * MINUTE_US
+
+    def index(us: int) -> int:
+        offset = time_of(us).astimezone(zone).utcoffset()
+        assert offset is not None
+        ahead = offset // timedelta(microseconds=1)
+        return (us + (ahead if length == DAY_US else ahead % length)) // length
+
+    begin = at - at % quarter
+    while index(begin - quarter) == index(at):
+        begin -= quarter
+    return begin
+
+
+@pytest.mark.parametrize("month", [3, 10])
+@pytest.mark.parametrize("every", ["1h", "1d"])
+def test_a_homes_own_days_are_as_long_as_its_clock_says(every: str, month: int) -> None:
+    length, chance = LENGTHS[every], random.Random(month)
+    begin = datetime(2026, month, 27 if month == 3 else 23, tzinfo=UTC)
+    shift = begin - FIRST
+    states = [(home, entity, unit, at + shift, state) for home, entity, unit, at, state in drawn(chance, 3)]
+    # Something is told every half hour, so that it is known when a clock is changed.
+    often = (begin + timedelta(minutes=30 * number) for number in range(4 * 48))
+    states += [(home, "sensor.often", "W", at, "1") for at in often for home in ZONES]
+    told = [
+        (home, at, int(at.astimezone(ZoneInfo(ZONES[home])).utcoffset() / timedelta(minutes=1))) for home, _, _, at, _ in states
+    ]
+    by_day = defaultdict(list)
+    for home, at, offset in told:
+        by_day[home, offset, at.date()].append(at)
+    offsets = [
+        {"home": home, "utc_offset": offset, "first": min(some), "last": max(some)}
+        for (home, offset, _), some in by_day.items()
+    ]
+    clock = Clock(length, timelines_of(pa.Table.from_pylist(offsets).to_batches()))
+    day = microseconds(begin) // DAY_US
+
+    def end_of(home: str, begun: int) -> int:
+        upto = begun + 15 * MINUTE_US
+        while begin_in(home, upto, length) == begun:
+            upto += 15 * MINUTE_US
+        return upto
+
+    def begun(home: str, at: int) -> int:
+        return begin_in(home, at, length)
+
+    rows = AggregatedRows(list(batches(states, 50)), clock, HOLD, NOW, day - 2, day + 9)
+    compare(rows, expected(states, begun, end_of))
+    for row in (row for batch in rows for row in batch.to_pylist()):
+        assert timedelta(minutes=row["utc_offset"]) == row["start"].astimezone(ZoneInfo(ZONES[row["home"]])).utcoffset()
+
+
+def test_a_midnight_that_was_skipped_begins_with_the_change() -> None:
+    line = Timeline([0, 10 * DAY_US + 3 * HOUR_US], [-3 * HOUR_US, -2 * HOUR_US])  # at midnight, the clock goes to one
+    assert line.begin(10, DAY_US) == 10 * DAY_US + 3 * HOUR_US
+    assert line.begin(11, DAY_US) == 11 * DAY_US + 2 * HOUR_US

@@ -1,0 +1,128 @@
+"""Aggregates over HTTP: hourly and daily means, in every format, with documents that describe them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from flask.testing import FlaskClient
+
+from smarthouse_api.states.export.metadata import AGGREGATE_COLUMNS
+from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, rows, state, unzipped
+
+environment = on_pairs("embedded_pair", "production_pair")
+
+Clients = Callable[..., FlaskClient]
+POWER = {"unit_of_measurement": "W", "device_class": "power"}
+
+
+def send(client: FlaskClient, *states: Any, home: str = HOME) -> None:
+    assert client.post("/api/ingest/data", data=payload(*states), headers={"Home-UUID": home}).status_code == 200
+
+
+def ask(client: FlaskClient, query: str, path: str = "json") -> Any:
+    return client.get(f"/api/export/{path}?{query}", buffered=True)
+
+
+def aggregates(client: FlaskClient, query: str) -> list[dict[str, Any]]:
+    answer = ask(client, query)
+    assert answer.status_code == 200, answer.text
+    return rows(answer.data)
+
+
+@pytest.fixture
+def client(make_client: Clients) -> FlaskClient:
+    """Power of 100 W from 10:00, 300 W from 10:45, unknown from 11:15; and a door that is open for six hours from midnight."""
+    client = make_client()
+    send(
+        client,
+        state("sensor.kitchen_power", "100", "2026-03-01T10:00:00+00:00", **POWER),
+        state("sensor.kitchen_power", "300", "2026-03-01T10:45:00+00:00", **POWER),
+        state("sensor.kitchen_power", "unavailable", "2026-03-01T11:15:00+00:00", **POWER),
+        state("binary_sensor.door", "on", "2026-03-02T00:00:00+00:00", device_class="door"),
+        state("binary_sensor.door", "off", "2026-03-02T06:00:00+00:00", device_class="door"),
+        state("person.zoe", "at her mother's", "2026-03-02T06:00:00+00:00"),
+        state("sensor.secret", "words of her own", "2026-03-02T06:00:00+00:00"),
+    )
+    return client
+
+
+def test_hourly_means_are_weighted_and_gaps_are_gaps(client: FlaskClient) -> None:
+    first, second = aggregates(client, "every=1h&types=sensor&units=W&date_to=2026-03-01")
+    assert first["mean"] == 150.0
+    assert (first["min"], first["max"], first["last"], first["known"], first["changes"]) == (100.0, 300.0, 300.0, 1.0, 2)
+    assert (first["start"], first["end"]) == ("2026-03-01T10:00:00.000000Z", "2026-03-01T11:00:00.000000Z")
+    assert (second["mean"], second["known"], second["changes"]) == (300.0, 0.25, 1)
+    assert (first["unit"], first["device_class"], first["utc_offset"], first["shares"]) == ("W", "power", None, None)
+
+
+def test_words_have_shares_and_private_ones_tell_nothing(client: FlaskClient) -> None:
+    told = aggregates(client, "every=1d&date_from=2026-03-02")
+    door = [row for row in told if row["type"] == "binary_sensor"]
+    assert [row["shares"] for row in door] == [{"on": 0.25, "off": 0.75}, {"off": 0.25}]
+    assert [row["known"] for row in door] == [1.0, 0.25]
+    person = next(row for row in told if row["type"] == "person")
+    assert person["shares"] == {"not_home": 0.75}
+    secret = [row for row in told if row["entity_id"].startswith("sensor.")]
+    assert [(row["known"], row["changes"], row["mean"], row["shares"]) for row in secret] == [(0.0, 1, None, None)]
+
+
+def test_a_state_of_the_day_before_is_held_into_the_first_day(client: FlaskClient) -> None:
+    told = aggregates(client, "every=1d&types=binary_sensor&date_from=2026-03-03")
+    assert [(row["start"][:10], row["shares"], row["changes"]) for row in told] == [("2026-03-03", {"off": 0.25}, 0)]
+    assert ask(client, "every=1d&types=binary_sensor&date_from=2026-03-04").status_code == 204
+    week = aggregates(client, "every=1d&types=binary_sensor&hold=7d&date_from=2026-03-03")
+    assert [row["known"] for row in week] == [1.0] * 6 + [0.25]
+    assert [row["known"] for row in aggregates(client, "every=1d&types=binary_sensor&hold=1h")] == [0.083333333]
+
+
+def test_every_format_holds_the_same_and_is_described(client: FlaskClient) -> None:
+    answer = ask(client, "every=1h&formats=csv,json,jsonl,xml,parquet", "dataset")
+    files = unzipped(answer.data)
+    told = json.loads(files["json"])
+    assert list(told[0]) == list(AGGREGATE_COLUMNS)
+    assert [json.loads(line) for line in files["jsonl"].splitlines()] == told
+    cells = list(csv.DictReader(io.StringIO(files["csv"].decode())))
+    assert [(row["home"], row["start"], float(row["mean"]) if row["mean"] else None) for row in cells] == [
+        (row["home"], row["start"], row["mean"]) for row in told
+    ]
+    assert pq.read_table(io.BytesIO(files["parquet"])).column_names == list(AGGREGATE_COLUMNS)
+    assert files["xml"].count(b"<row>") == len(told)
+    described = json.loads(files["datapackage.json"])["resources"][0]["schema"]["fields"]
+    assert [field["name"] for field in described] == list(AGGREGATE_COLUMNS)
+    extras = {one["key"]: one["value"] for one in json.loads(files["metadata.json"])["extras"]}
+    assert (extras["every"], extras["clock"], extras["hold"], extras["rows"]) == ("1h", "utc", "1d", str(len(told)))
+    assert "One row is one entity in one interval of 1h in UTC." in files["README.md"].decode()
+
+
+def test_a_homes_own_day_begins_at_its_midnight(make_client: Clients) -> None:
+    client = make_client()
+    for home, offset in ((HOME, "-03:00"), (OTHER_HOME, "+00:00")):
+        begin = datetime(2026, 3, 1, tzinfo=UTC)
+        often = (begin + timedelta(hours=number) for number in range(72))
+        send(client, *(state("sensor.power", "1", at.isoformat()[:19] + offset, **POWER) for at in often), home=home)
+    told = aggregates(client, "every=1d&clock=local&date_from=2026-03-02&date_to=2026-03-02")
+    assert sorted((row["start"], row["utc_offset"], row["known"], row["changes"]) for row in told) == [
+        ("2026-03-02T00:00:00.000000Z", 0, 1.0, 24),
+        ("2026-03-02T03:00:00.000000Z", -180, 1.0, 24),
+    ]
+
+
+def test_a_forgotten_home_is_in_no_mean(client: FlaskClient) -> None:
+    send(client, state("sensor.power", "7", "2026-03-01T10:00:00+00:00", **POWER), home=OTHER_HOME)
+    assert len({row["home"] for row in aggregates(client, "every=1h&units=W")}) == 2
+    assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
+    assert {row["mean"] for row in aggregates(client, "every=1h&units=W")} == {7.0}
+
+
+@pytest.mark.parametrize("query", ["every=2h", "every=1h&clock=mine", "clock=local", "hold=1d", "every=1h&time_field=received"])
+@pytest.mark.parametrize("environment", ["embedded_pair"], indirect=True)
+def test_what_is_no_aggregate_is_a_400(client: FlaskClient, query: str) -> None:
+    answer = ask(client, query)
+    assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
