@@ -148,6 +148,19 @@ def test_a_preview_shows_rows_of_each_home_as_a_download_has_them(client: FlaskC
     assert "zoe" not in client.get("/api/export/preview").text
 
 
+def test_a_series_tells_how_the_homes_differ(client: FlaskClient) -> None:
+    told = ask(client, "series", unit="°C", date_from="2026-03-03", date_to="2026-03-03")
+    assert told["unit"] == "°C"
+    by_hour = {point["at"][11:13]: point for point in told["points"]}
+    assert by_hour["11"] == {"at": "2026-03-03T11:00:00.000000Z", "p10": 22.5, "p50": 22.5, "p90": 22.5, "homes": 1}
+    assert (by_hour["12"]["homes"], by_hour["12"]["p50"]) == (2, pytest.approx(10.75))
+    assert (by_hour["12"]["p10"], by_hour["12"]["p90"]) == (pytest.approx(1.35), pytest.approx(20.15))
+    daily = ask(client, "series", unit="°C", every="1d")["points"]
+    assert [point["at"][:10] for point in daily] == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    assert ask(client, "series", unit="lx")["points"] == []
+    assert client.get("/api/export/series").status_code == 400
+
+
 def test_an_answer_is_kept_until_the_lake_changes(client: FlaskClient) -> None:
     for path in PATHS:
         first = client.get(f"/api/export/{path}")

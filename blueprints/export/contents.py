@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import msgspec
 from flask import Response, request
@@ -22,6 +23,8 @@ from blueprints.export.contents_schemas import (
     OverviewSchema,
     PreviewQuerySchema,
     PreviewSchema,
+    SeriesQuerySchema,
+    SeriesSchema,
 )
 from blueprints.export.readers import admit_reader
 from blueprints.export.schemas import FiltersSchema, known_formats
@@ -29,6 +32,7 @@ from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.responses import json_response
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.errors import Forbidden
+from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.contents import answers
 from smarthouse_api.states.contents.service import Opened
 from smarthouse_api.states.export.dataset import row_source
@@ -36,6 +40,8 @@ from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.schema import ROWS
 
 _MOST_WAITING = 1000
+_MOST_DAYS: Final = {"15m": 2, "1h": 7, "1d": 62}
+"""How many days are read for a series."""
 
 
 def add_contents(blueprint: Blueprint) -> None:
@@ -121,6 +127,29 @@ def add_contents(blueprint: Blueprint) -> None:
             return _preview(b"[]" if found is None else answers.json_rows(row_source(found.to_batches())))
 
         return _answer(told, lasts=states.contents.asking.has_lasting_names)
+
+    @blueprint.route("/series")
+    @blueprint.arguments(SeriesQuerySchema, location="query", error_status_code=400)
+    @blueprint.response(200, SeriesSchema, headers=CONTENTS_HEADERS)
+    @problems(blueprint, "series", security=OPTIONAL_BEARER)
+    def series(query: dict[str, Any]) -> Response:
+        """Tell how the homes differ over time in one unit: percentiles of their means, for each interval.
+
+        Rows are read for this: of the newest days, unless the filters name days.
+        """
+        every, settings, states = query["every"], house().settings.exports, house().states
+        least_homes = settings.min_homes if _is_strict() else 1
+
+        def told(opened: Opened) -> dict[str, Any]:
+            filters: Filters = replace(query["filters"], units=(query["unit"],))
+            if (span := opened.select(filters).span()) is None:
+                return answers.series((), query["unit"], least_homes)
+            first = max(span[0], span[1] - timedelta(days=_MOST_DAYS[every] - 1))
+            chosen = replace(filters, since=max(first, filters.since or first), until=span[1])
+            with states.exports.peek(chosen, Aggregation(every)) as batches:
+                return answers.series(batches, query["unit"], least_homes)
+
+        return _answer(told)
 
 
 def _answer(tell: Callable[[Opened], Any], *also: object, lasts: bool = True) -> Response:

@@ -9,6 +9,7 @@ from marshmallow import Schema, fields, validate
 from blueprints.export.schemas import INCOMPLETE, CommaSeparatedField, FiltersSchema
 from blueprints.openapi import FREE_OBJECT, header
 from blueprints.parameters import WholeNumberField
+from smarthouse_api.states.aggregates.asked import LENGTHS
 
 CONTENTS_HEADERS = {"ETag": header("Changes when the answer does; send it as `If-None-Match`"), **INCOMPLETE}
 MOST_PREVIEWED = 100
@@ -130,3 +131,31 @@ class PreviewSchema(Schema):
 
     columns = fields.List(fields.String(), metadata={"description": "The names of the columns, in their order"})
     rows = fields.List(fields.Raw(metadata=FREE_OBJECT), metadata={"description": "Rows, as a download in JSON has them"})
+
+
+class SeriesQuerySchema(FiltersSchema):
+    """Selects rows of one unit, and says how long an interval is."""
+
+    unit = fields.String(required=True, metadata={"description": "The unit; it takes the place of `units`", "example": "°C"})
+    every = fields.String(
+        load_default="1h",
+        validate=validate.OneOf(list(LENGTHS)),
+        metadata={"description": "Length of an interval. The newest 2 days of `15m` are read, 7 of `1h`, and 62 of `1d`"},
+    )
+
+
+class PointSchema(Schema):
+    """Tells how homes differ in one interval."""
+
+    at = fields.String(metadata={"format": "date-time", "description": "When the interval begins"})
+    p10 = fields.Float(metadata={"description": "A tenth of the homes has a lower mean"})
+    p50 = fields.Float(metadata={"description": "The median of the homes' means"})
+    p90 = fields.Float(metadata={"description": "A tenth of the homes has a higher mean"})
+    homes = _count("Number of homes; with strict privacy, intervals of fewer than enough are left out")
+
+
+class SeriesSchema(Schema):
+    """Tells how homes differ over time."""
+
+    unit = fields.String(metadata={"example": "°C"})
+    points = fields.List(fields.Nested(PointSchema))

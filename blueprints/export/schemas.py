@@ -26,7 +26,7 @@ HEADERS = {"Content-Disposition": header("The file name"), **INCOMPLETE, **AS_OF
 EMPTY = {"X-Empty-Reason": header("Why the answer is empty"), **AS_OF}
 
 
-_OTHERS = ("metadata", "fresh", "by", "limit")
+_OTHERS = ("metadata", "fresh", "by", "limit", "unit", "every")
 """Parameters that are no filters."""
 
 

@@ -52,7 +52,7 @@ an object, for each word the share of the interval; null without words.
 """
 
 _FLOATS = npt.NDArray[np.float64]
-_MOST_PIECES: Final = 1_000_000
+_MOST_PIECES: Final = 250_000
 _FIGURES: Final = ("weight", "product", "least", "greatest", "at", "last", "changes")
 _WHOLE: Final = frozenset({"at", "changes"})
 _PARTS: Final = pa.schema(

@@ -6,7 +6,7 @@ those that have rows on that day, and those whose last state of before is still 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -42,7 +42,7 @@ class AggregatedRows:
         self._begun = first, rest
         return False
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> Generator[pa.RecordBatch]:
         if self._begun is not None:
             (first, rest), self._begun = self._begun, None
             yield first

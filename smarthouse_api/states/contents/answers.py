@@ -8,9 +8,11 @@ from datetime import date
 from math import ceil
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.arrow.times import time_of, time_text
 from smarthouse_api.states.contents.service import Opened
 from smarthouse_api.states.contents.summary import Selection
 from smarthouse_api.states.records.privacy import home_name
@@ -110,6 +112,34 @@ def preview_of(batches: Iterable[pa.RecordBatch], homes: int, limit: int) -> pa.
         if count >= limit:
             break
     return pa.Table.from_batches(map(_plain, chosen)) if chosen else None
+
+
+def series(batches: Iterable[pa.RecordBatch], unit: str, least_homes: int) -> dict[str, Any]:
+    """Tell how homes differ in each interval: percentiles of the homes' means. least_homes: other intervals are left out.
+
+    batches: of `AGGREGATES`, which have one unit. The mean of a home is that of its entities, weighted by the time that is
+    known.
+    """
+    means = dict[int, dict[str, tuple[float, float]]]()
+    for batch in batches:
+        names = "start", "home", "mean", "known"
+        columns = (batch.column(name) for name in names)
+        for start, home, mean, known in zip(*(_values(column) for column in columns), strict=True):
+            if mean is not None and known > 0:
+                product, weight = means.setdefault(start, {}).get(home, (0.0, 0.0))
+                means[start][home] = product + mean * known, weight + known
+    points = []
+    for start, of_home in sorted(means.items()):
+        if len(of_home) >= least_homes:
+            values = [product / weight for product, weight in of_home.values()]
+            low, middle, high = np.percentile(values, (10, 50, 90)).tolist()
+            points.append({"at": time_text(time_of(start)), "p10": low, "p50": middle, "p90": high, "homes": len(values)})
+    return {"unit": unit, "points": points}
+
+
+def _values(column: pa.Array) -> list[Any]:
+    found: list[Any] = (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+    return found
 
 
 def json_rows(source: Any) -> bytes:

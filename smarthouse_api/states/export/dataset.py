@@ -172,16 +172,23 @@ class Exports:
             return Export(f"{stem}.zip", chunks, given, lease, ending.pop_all(), incomplete)
 
     @contextmanager
-    def peek(self, filters: Filters) -> Iterator[Iterator[pa.RecordBatch]]:
-        """Open the rows that pass `filters` as the lake holds them now, to look at some of them: batches of `ROWS`."""
+    def peek(self, filters: Filters, aggregation: Aggregation | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
+        """Open the rows that pass `filters` as the lake holds them now, to look at some of them: batches of `ROWS`.
+
+        aggregation: look at aggregates of these rows: batches of `AGGREGATES`.
+        """
         filters = filters.kept(self._table.first_kept_day())
+        days = filters.since or date.min, filters.until or date.max
+        filters = filters if aggregation is None else aggregation.widened(filters)
         with self._slots, self._table.reading() as lease:
             self._rebuilding.refuse_held(*filters.span)
             rows = self._rows(filters, lease)
             if rows is None:
                 yield iter(())
                 return
-            with closing(iter(rows)) as batches:
+            now = microseconds(datetime.now(UTC))
+            given = rows if aggregation is None else _aggregated(rows, aggregation, now, days)
+            with closing(iter(given)) as batches:
                 yield batches
             lease.check()
 
