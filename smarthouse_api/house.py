@@ -25,6 +25,7 @@ from smarthouse_api.lake.engine_registry import open_engine
 from smarthouse_api.migrating import Migrating
 from smarthouse_api.restoring import Restoring
 from smarthouse_api.serving.watch import Watch
+from smarthouse_api.state_age import StateAge
 from smarthouse_api.states.service import States
 from smarthouse_api.status.census import Counting
 from smarthouse_api.status.faults import Faults
@@ -68,6 +69,10 @@ class House:
         tenants = self.states, self.streams
         self.reserve = Reserve(*stores)
         self.forgetting = Forgetting(*stores, *tenants, self.access, self.leases, self.notes, self.reserve, settings.forgetting)
+        self.state_age = StateAge(
+            self.installation, self.notes, self.states, self.streams, self.collections, self.access, self.leases
+        )
+        self.installation.compare_by(self.state_age)
         self.verifying = Verifying(self.state, self.notes, self.installation, self.states, self.streams, self.collections)
         self.restoring = Restoring(self.states, self.streams, self.collections, self.access, self.forgetting)
         tables = self.states.table, self.states.statistics, self.collections.table
@@ -75,7 +80,7 @@ class House:
         self.migrating = Migrating(self.installation, self.states, self.streams, self.collections)
         chores = self.states.chores, self.states.contents, self.streams.chores, self.collections.chores
         census = Counting(*stores, self.leases, [table.name for table in tables])
-        keepers = self.forgetting, self.reserve, *chores, self.leases, census, settings.lake
+        keepers = self.forgetting, self.reserve, *chores, self.leases, census, self.state_age, settings.lake
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers)
         parts = self.states, self.streams, self.collections, census, faults, self.watch.presence
         self.status = Status(self.state, self.installation, *parts, self.health)

@@ -22,6 +22,7 @@ from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.coordination.troubles import Trouble
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
+from smarthouse_api.state_age import StateAge
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.status.census import Counting
@@ -54,10 +55,11 @@ class Housekeeper:
         collections: CollectionsChores,
         leases: Leases,
         census: Counting,
+        state_age: StateAge,
         settings: LakeSettings,
     ) -> None:
         self._installation, self._objects, self._forgetting, self._leases = installation, objects, forgetting, leases
-        self.census, self._reserve = census, reserve
+        self.census, self._reserve, self._state_age = census, reserve, state_age
         self._states, self._contents, self._streams, self._collections = states, contents, streams, collections
         self._interval_seconds = settings.curate_interval_seconds
         self._presence = Presence(leases, _PRESENCE)
@@ -133,6 +135,7 @@ class Housekeeper:
         """Name the chores of a round, in their order."""
         turn = partial(partial, self._take_turn)
         return (
+            ("compare the stores", self._state_age.check_hourly),
             ("erase homes", self._forgetting.try_purge),
             ("heal uploads", self._states.heal),
             ("count old uploads", turn(self._states.count)),

@@ -9,7 +9,7 @@ A key's text is shown once, when it is made. In the state store, space `access`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -150,6 +150,13 @@ class Access:
                 self._state.put(SPACE, name, left.encoded(), expect=document.version)
                 count += 1
         return count
+
+    def digests(self) -> Iterator[str]:
+        """Name the notes that revoking all keys, rotating them, and ending all assignments would leave."""
+        for name, document in self._state.scan_all(SPACE, "key/"):
+            kept = keys.decoded(document.value)
+            yield from (digest_of(name), _note_of(kept.digest), _note_of(kept.old_digest))
+        yield from self.projects.digests()
 
     def _remove(self, id_: str) -> bool:
         """Delete the key; whether there was one."""

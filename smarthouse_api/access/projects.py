@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -66,6 +66,11 @@ class Projects:
         if again:
             self.assign(again, None)
         return len(again)
+
+    def digests(self) -> Iterator[str]:
+        """Name the notes that ending all assignments would leave."""
+        for name, document in self._state.scan_all(SPACE, "home/"):
+            yield self._note_of_assignment(int(name.partition("/")[2]), document)
 
     def _note_of_assignment(self, home_id: int, document: Document) -> str:
         """Name the note of a home that was taken from its project."""

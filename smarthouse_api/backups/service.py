@@ -18,6 +18,7 @@ from smarthouse_api.coordination.leases import SPACE as LEASES
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.notes import Notes
+from smarthouse_api.coordination.store_agreement import OLDER
 from smarthouse_api.coordination.store_marks import ObjectMarks
 from smarthouse_api.errors import InUse, Invalid
 from smarthouse_api.lake.table import LakeTable
@@ -74,7 +75,7 @@ class Backups:
         """Prepare stores for service that were restored by other means; see `Restoring`. Held back until that has ended."""
         refuse_if_served(self._state, self._lease_seconds)
         held = ObjectMarks(self._objects).read().held
-        if held not in (None, _RESTORING):
+        if held not in (None, _RESTORING, OLDER):
             raise Invalid(f"The installation is held back: {held}")
         if not self._installation.is_there():
             raise Invalid("The state store is empty; set the URLs of the stores as for the service, or say --from")

@@ -44,9 +44,9 @@ def backup(place: str) -> None:
 def restore(place: str | None, is_replaced: bool, keeps_log: bool, lists: tuple[IO[str], ...]) -> None:
     """Restore a backup, and delete again what was deleted for good after it: homes, collections, streams, keys, old secrets.
 
-    Without `--from`, prepare stores for service that were restored by other means. LIST: output of `smarthouse forgotten`, the
-    newest that you have; `-` is standard input. First stop the service and its workers. Nothing is served until the command has
-    ended well. You may repeat it.
+    Without `--from`, prepare stores for service that were restored by other means, or whose state is older than the objects, as
+    after a failover. LIST: output of `smarthouse forgotten`, the newest that you have; `-` is standard input. First stop the
+    service and its workers. Nothing is served until the command has ended well. You may repeat it.
     """
     digests = {line.strip() for one in lists for line in one if line.strip()}
     if faulty := [digest for digest in sorted(digests) if not _DIGEST.fullmatch(digest)]:

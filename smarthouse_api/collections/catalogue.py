@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -153,6 +153,12 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
                 self.update(one.id, {member: value for name in again for member, value in _CLOSED[name].items()})
                 count += len(again)
         return count
+
+    def digests(self) -> Iterator[str]:
+        """Name the notes that deleting and closing all collections would leave."""
+        for one in self.everything():
+            yield digest_of(one.key)
+            yield from (_note_of(one, name) for name in openings(one))
 
     def earlier(self, request_key: RequestKey | None) -> SavedCollection | None:
         """Find the answer to an earlier request under the same `Idempotency-Key`. Raises `KeyReused`."""

@@ -12,7 +12,7 @@ import logging
 import secrets
 import threading
 import time
-from typing import Final
+from typing import Final, Protocol
 
 from backends.ports import Conflict, ObjectStore, StateStore, StoreError, StoreFull, StoreUnfit
 from smarthouse_api.coordination.presence import Presence
@@ -34,6 +34,16 @@ _NUMBERED: Final = 3
 _ASKED_AGAIN_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
+
+
+class Age(Protocol):
+    """Tells whether the state store is older than the object store."""
+
+    def check(self) -> None:
+        """Raise `HeldBack` if it is."""
+
+    def look(self) -> None:
+        """Raise `HeldBack` if it is and this process has seen it go back."""
 
 
 class NoInstallation(StoreUnfit):
@@ -62,6 +72,7 @@ class Installation:
         self._refusal: StoreError | None = None
         self._asks_again_at = 0.0
         self._presence: Presence | None = None
+        self._age: Age | None = None
         self.is_settled = False
         self.found: int | None = None
 
@@ -88,6 +99,8 @@ class Installation:
         try:
             marks = self._look()
             is_same = agreed(*marks) == self._id and not any(one.is_garbled for one in marks)
+            if is_same and self._age is not None:
+                self._age.look()
         except StoreUnfit:
             self.is_settled = False
             raise
@@ -158,6 +171,10 @@ class Installation:
         """Have `settle` announce that this process serves, before it settles."""
         self._presence = presence
 
+    def compare_by(self, age: Age) -> None:
+        """Have `settle` and `check` compare the age of the stores, too."""
+        self._age = age
+
     def _ask_at_once(self) -> None:
         self._asks_again_at = 0.0
         self.settle()
@@ -168,6 +185,8 @@ class Installation:
             is_marked = self._is_marked()
             if self._presence is not None:
                 self._announce(self._presence)
+            if is_marked and self._age is not None:
+                self._age.check()
         except StoreError as refusal:
             self._refusal = refusal
         else:

@@ -1,8 +1,10 @@
 """Notes: what was deleted for good, so that a restored backup does not bring it back.
 
 A note is the empty object `forgotten/<digest>`, and a document of the state store's space `notes`. What one store loses, the
-other still has: `restore` and the list of what was forgotten use both. Builds before 0.3 left only the objects. The digest is
-of something random that was deleted too. So it names nobody:
+other still has: `restore` and the list of what was forgotten use both. Builds before 0.3 left only the objects. The document is
+written first, with `begun` until the object is there: a state without the document is older than the object.
+
+The digest is of something random that was deleted too. So it names nobody:
 
 | deleted | digest of |
 |---|---|
@@ -27,6 +29,7 @@ from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 
 _NOTES: Final = "forgotten/"
 _SPACE: Final = "notes"
+_BEGUN: Final = b"begun"
 _DIGEST: Final = re.compile("[0-9a-f]{64}", re.ASCII)
 _MISSING: Final = (
     "this note is missing: a backup of the objects would bring back what was deleted for good; the service leaves it again"
@@ -43,16 +46,18 @@ class Notes:
     def leave(self, digests: Iterable[str]) -> None:
         """Leave a note for each digest, before the deletion is answered. Repeatable."""
         for digest in digests:
+            self._state.put(_SPACE, digest, _BEGUN, ttl_seconds=FOR_GOOD_SECONDS)
             self._objects.put(f"{_NOTES}{digest}", [b""])
             self._state.put(_SPACE, digest, b"", ttl_seconds=FOR_GOOD_SECONDS)
 
     def left(self) -> set[str]:
         """List the digests of all that was ever deleted for good."""
-        return self._in_state() | self._in_objects()
+        return self.in_state() | self.in_objects()
 
     def problems(self) -> Iterator[Problem]:
         """List the notes whose object is missing, and the objects that are no notes."""
-        noted = self._in_state()  # first: a note's object is there before its document
+        found = self._state.scan_all(_SPACE, "")  # first: a note's object is there before its document says so
+        noted = {digest for digest, document in found if document.value != _BEGUN}
         there = {info.key: info.size_bytes for info in self._objects.list(_NOTES)}
         for digest in sorted(noted):
             if f"{_NOTES}{digest}" not in there:
@@ -63,13 +68,15 @@ class Notes:
 
     def mend(self) -> None:
         """Leave each note in both stores, if one of them has lost it or an earlier version wrote it."""
-        noted, there = self._in_state(), self._in_objects()
+        noted, there = self.in_state(), self.in_objects()
         self.leave(sorted(noted ^ there))
 
-    def _in_state(self) -> set[str]:
+    def in_state(self) -> set[str]:
+        """List the digests that the state store has a document of."""
         return {digest for digest, _ in self._state.scan_all(_SPACE, "")}
 
-    def _in_objects(self) -> set[str]:
+    def in_objects(self) -> set[str]:
+        """List the digests that the object store has an object of."""
         names = (info.key.removeprefix(_NOTES) for info in self._objects.list(_NOTES))
         return {name for name in names if _DIGEST.fullmatch(name)}
 

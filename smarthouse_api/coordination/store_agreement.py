@@ -24,6 +24,12 @@ MEND: Final = "set SMARTHOUSE_STATE_URL and SMARTHOUSE_OBJECTS_URL to two stores
 
 WRITE_AGAIN: Final = "if both stores are the right ones, stop the service and run `smarthouse restore`, which marks them again"
 
+OLDER: Final = (
+    "the state store is older than the object store, as after a failover of Redis, or if an old copy of its file was put back:"
+    " it lacks what was uploaded and deleted since; stop the service and its workers, and run `smarthouse restore`"
+)
+"""Why an installation is held back whose state store has lost something; see `smarthouse_api.state_age`."""
+
 
 class NewerFormat(StoreUnfit):
     """Says that a newer version wrote a store."""

@@ -74,7 +74,7 @@ class StateRows(RowMaker[StatesPart]):
 
     def overtake(self, turn: Turn, held: int) -> None:
         """Raise `StoreUnavailable`: homes that were forgotten since must first be forgotten again, by `smarthouse restore`."""
-        raise StoreUnavailable("the state store is older than the lake; see `smarthouse restore --help`")
+        raise StoreUnavailable("the state store is older than the lake; stop the service, and run `smarthouse restore`")
 
     def left(self, snapshot: DeltaTable, turn: Turn, held: int) -> tuple[StatesPart, list[Entry]]:
         """Find what a dead curator left: a payload is recognised by its home and its time of arrival."""
