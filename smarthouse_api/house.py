@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.registry import open_objects, open_state
+from backends.registry import open_objects, open_state, shown
 from config.settings import Settings, SettingsError
 from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
@@ -76,7 +76,9 @@ class House:
         self.verifying = Verifying(self.state, self.notes, self.installation, self.states, self.streams, self.collections)
         self.restoring = Restoring(self.states, self.streams, self.collections, self.access, self.forgetting)
         tables = self.states.table, self.states.statistics, self.collections.table
-        self.backups = Backups(*stores, tables, self.installation, self.restoring, self.leases, settings.server.lease_seconds)
+        names = shown(settings.stores.state_url), shown(settings.stores.objects_url)
+        lease_seconds = settings.server.lease_seconds
+        self.backups = Backups(*stores, tables, self.installation, self.restoring, self.leases, lease_seconds, names)
         self.migrating = Migrating(self.installation, self.states, self.streams, self.collections)
         chores = self.states.chores, self.states.contents, self.streams.chores, self.collections.chores
         census = Counting(*stores, self.leases, [table.name for table in tables])

@@ -49,6 +49,12 @@ class Restoring:
         self._table, self._statistics, self._rebuilding = states.table, states.statistics, states.rebuilding
         self._streams, self._collections, self._access, self._forgetting = streams, collections, access, forgetting
 
+    def needs_objects(self) -> bool:
+        """Tell whether the state knows of something that must be in the object store: raw uploads, or segments of streams."""
+        uploads = (self._uploads.has_kept(home) for home in self._homes.known())
+        segments = (self._streams.store.segments(one) for one in self._streams.catalogue.everything())
+        return any(uploads) or any(next(iter(some), None) is not None for some in segments)
+
     def restore(self, digests: Iterable[str]) -> Restored:
         """Delete again what was ever deleted for good, by `digests` or by the notes among the objects; repeatable.
 

@@ -192,6 +192,23 @@ def test_a_state_that_knows_no_home_is_refused_before_anything_is_erased(open_ho
     assert exported(open_house()) == ["kept"]
 
 
+def test_an_empty_object_store_is_refused_and_stays_empty(embedded_pair, open_house, data, tmp_path):
+    begin(embedded_pair)
+    house = open_house()
+    upload(house, "kept", HOME)
+    house.states.chores.flush()
+    house.close()
+    mistyped = embedded_pair | {"SMARTHOUSE_OBJECTS_URL": f"file://{tmp_path}/mistyped"}
+    told = CliRunner().invoke(main, ["restore"], env=mistyped)
+    assert told.exit_code == 1
+    for store in (f"file://{tmp_path}/mistyped", f"sqlite://{data}/state.db"):
+        assert store in told.stderr
+    assert not [file for file in (tmp_path / "mistyped").rglob("*") if file.is_file()]
+    right = open_house()
+    right.installation.settle()
+    assert exported(right) == ["kept"]
+
+
 def test_restoring_what_is_whole_changes_nothing(open_house):
     house = open_house()
     upload(house, "kept", HOME)

@@ -41,7 +41,7 @@ _TARGET: Final = "a copy of the installation {id} into these stores has not ende
 class Backups:
     """Makes backups, and restores and copies the installation, which nobody may serve then.
 
-    lease_seconds: after this time, a process that died is known to be dead.
+    lease_seconds: after this time, a process that died is known to be dead. stores: the names of both, without their secrets.
     """
 
     def __init__(
@@ -53,11 +53,12 @@ class Backups:
         restoring: Restoring,
         leases: Leases,
         lease_seconds: float,
+        stores: tuple[str, str],
     ) -> None:
         self._state, self._objects, self._tables = state, objects, tables
         self._installation, self._restoring = installation, restoring
         self._leases, self._lease_seconds = leases, lease_seconds
-        self._names = [table.name for table in tables]
+        self._names, self._names_of_stores = [table.name for table in tables], stores
 
     def make(self, place: ObjectStore, told: Told) -> Made:
         """Make a backup of the installation, which may be served meanwhile. Raises as `Making.make`, and `InUse`."""
@@ -80,6 +81,12 @@ class Backups:
         if not self._installation.is_there():
             raise Invalid("The state store is empty; set the URLs of the stores as for the service, or say --from")
         self._installation.refuse_others()
+        if ObjectMarks(self._objects).is_empty() and self._restoring.needs_objects():
+            raise Invalid(
+                f"The object store {self._names_of_stores[1]} is empty, but the state store {self._names_of_stores[0]} knows of"
+                " uploads or packets in it: set SMARTHOUSE_OBJECTS_URL to their store, or put its objects back from a backup of"
+                " the same time. If they are lost for good, restore a backup into two empty stores, or begin anew in such"
+            )
         self._installation.hold_back(_RESTORING)
         self._refuse_if_served_now(held)
         done = self._restoring.restore(digests)  # it refuses a state that knows none of the homes

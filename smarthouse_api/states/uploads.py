@@ -44,6 +44,7 @@ from smarthouse_api.states.receipts import (
     receipt_bytes,
     receipt_name,
     receipt_of,
+    stored_receipts,
 )
 
 REBUILDING = "rebuilding"
@@ -168,6 +169,10 @@ class Uploads:
     def kept(self, home: str | None = None) -> Iterator[Pending]:
         """List every payload that is kept raw and gives rows; see `KeptUploads.all`."""
         return self.healing.all(home)
+
+    def has_kept(self, home_key: str) -> bool:
+        """Tell whether the state knows of a raw upload of a home that has not expired."""
+        return any(not one.expired for one in stored_receipts(self._state, home_key))
 
     def purge(self, home_key: str) -> None:
         """Remove every payload, receipt and reply of a hidden home; repeatable."""
