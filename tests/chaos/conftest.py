@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -42,7 +43,10 @@ def rounds() -> list[Round]:
     faults = itertools.islice(itertools.cycle(FAULTS), int(wanted)) if wanted else (one for one in FAULTS if one.short)
     chosen = os.environ.get("CHAOS_ONLY", "")
     numbered = [Round(number, fault) for number, fault in enumerate(faults)]
-    return sorted((one for one in numbered if chosen in str(one)), key=lambda one: one.fault.pair)
+    wanted_rounds = [one for one in numbered if chosen in str(one)]
+    # Pairs of few rounds come first: the time may end before the last ones.
+    counts = Counter(one.fault.pair for one in wanted_rounds)
+    return sorted(wanted_rounds, key=lambda one: (counts[one.fault.pair], one.fault.pair))
 
 
 @dataclass
