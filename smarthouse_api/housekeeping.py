@@ -140,6 +140,7 @@ class Housekeeper:
             ("heal uploads", self._states.heal),
             ("count old uploads", turn(self._states.count)),
             ("curate states", turn(self._states.curate)),
+            ("look at files", turn(self._states.look)),
             ("make rows again", self._repair),
             ("move rows", turn(self._states.move)),
             ("drop rows", turn(self._states.drop)),

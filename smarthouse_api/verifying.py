@@ -13,6 +13,8 @@ from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.errors import Unavailable
+from smarthouse_api.lake.setting_aside import look_at_noted
+from smarthouse_api.lake.table import LakeTable
 from smarthouse_api.lake.verification import table_problems
 from smarthouse_api.states.service import States
 from smarthouse_api.streams.service import Streams
@@ -44,7 +46,7 @@ class Verifying:
         self._installation = installation
         self._state, self._notes, self._damages = state, notes, Damages(state)
         self._states, self._streams, self._collections = states, streams, collections
-        self._tables = {"states": states.table, "statistics": states.statistics, "collections": collections.table}
+        self._tables: list[LakeTable] = [states.table, states.statistics, collections.table]
 
     def run(self, share: float, advance: Callable[[int, int], None]) -> Iterator[Problem]:
         """Tell each problem once. share: of uploads, segments and files of the lake to be read, from 0 to 1.
@@ -82,9 +84,7 @@ class Verifying:
             Step("objects", f"packets/{one.home_key}/{one.key}/", partial(self._streams.verify, one, share))
             for one in self._streams.catalogue.everything()
         ]
-        tables = [
-            Step("lake", f"tables/{name}", partial(table_problems, table, name, share)) for name, table in self._tables.items()
-        ]
+        tables = [Step("lake", f"tables/{table.name}", partial(self._of_the_table, table, share)) for table in self._tables]
         strangers = Step("objects", "raw/", uploads.strangers)
         notes = Step("objects", "forgotten/", self._notes.problems)
         repairs = Step("lake", "missing rows", self._of_the_repairs)
@@ -94,6 +94,10 @@ class Verifying:
     def _of_the_state(self) -> Iterator[Problem]:
         for number, what in enumerate(self._state.verify(), 1):
             yield Problem("state", f"files {number}", None, what)
+
+    def _of_the_table(self, table: LakeTable, share: float) -> Iterator[Problem]:
+        yield from table_problems(table, self._damages, share)
+        look_at_noted(table, self._damages, None)
 
     def _of_the_repairs(self) -> Iterator[Problem]:
         for rebuilding in (self._states.rebuilding, self._collections.chores.rebuilding):

@@ -26,12 +26,13 @@ from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.rows import Fields, LoggedEntry, read_logged, to_rows
 from smarthouse_api.collections.table import CollectionsTable
+from smarthouse_api.coordination.damage import Damages
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.ledger import TableDamaged
 from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs, new_id, told
-from smarthouse_api.lake.setting_aside import set_aside
+from smarthouse_api.lake.setting_aside import look_at_noted, set_aside
 
 _AT_ONCE: Final = 500
 _LOOK_SECONDS: Final = 600.0
@@ -46,7 +47,7 @@ class RecordsRebuilding:
 
     def __init__(self, state: StateStore, table: CollectionsTable, catalogue: CollectionCatalogue) -> None:
         self._state, self._table, self._catalogue = state, table, catalogue
-        self.repairs = Repairs(state, "collections")
+        self.repairs, self._damages = Repairs(state, "collections"), Damages(state)
         self._looked_at = dict[str, float]()
 
     def checked(self, key: str, snapshot: DeltaTable | None) -> tuple[DeltaTable | None, str | None]:
@@ -76,6 +77,8 @@ class RecordsRebuilding:
 
     def work(self) -> None:
         """Make again what is kept: of the files that were set aside, or of the whole table."""
+        if not any(not repair.places for repair, _ in self.repairs.all()):  # else its log cannot be read
+            look_at_noted(self._table, self._damages, lambda faults: set_aside(self._table, faults, self.repairs, _of_file))
         # Nothing can be added to a table before its log can be read.
         for repair, document in sorted(self.repairs.all(), key=lambda one: bool(one[0].places)):
             if not repair.places:

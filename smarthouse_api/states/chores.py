@@ -127,6 +127,10 @@ class StatesChores:
         """Queue payloads that were damaged or missing, and are whole again."""
         self._rebuilding.heal()
 
+    def look(self, is_over: Callable[[], bool]) -> None:
+        """Set damaged files of the lake aside that nobody reads, or that `smarthouse verify` has found."""
+        self._rebuilding.look(is_over)
+
     def repair(self) -> bool:
         """Have what left the lake made again: one step of each repair. Returns whether there may be more to do at once."""
         if is_done := self._rebuilding.work(self._is_purging):

@@ -21,13 +21,13 @@ import msgspec
 
 from backends.ports import Change, Document, Entry, StateStore, StoreUnfit
 from smarthouse_api.arrow.times import time_of, time_text
-from smarthouse_api.coordination.damage import Problem
+from smarthouse_api.coordination.damage import Damages, Problem
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs, month_end, new_id
-from smarthouse_api.lake.setting_aside import set_aside
+from smarthouse_api.lake.setting_aside import live_files, look_at_noted, set_aside
 from smarthouse_api.states.expired import expired_until, first_whole_day, take_turn
 from smarthouse_api.states.homes import SPACE, Homes
 from smarthouse_api.states.homes_table import HomesTable
@@ -39,6 +39,9 @@ from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import REBUILDING, Uploads
 
 _LEASE: Final = "rebuild"
+_LOOK: Final = "look-at-statistics"
+_DAY_SECONDS: Final = 86400.0
+_FILES_AT_ONCE: Final = 20
 _PATIENCE_SECONDS: Final = 10.0
 _AT_ONCE: Final = 500
 _MOST_COUNTED: Final = 1000
@@ -64,7 +67,8 @@ class Rebuilding:
     ) -> None:
         self._state, self._uploads, self._homes, self._leases = state, uploads, homes, leases
         self._table, self._statistics = table, statistics
-        self.repairs = Repairs(state, "homes")
+        self.repairs, self._damages = Repairs(state, "homes"), Damages(state)
+        self._unread = list[str]()
 
     def plan(self, since: date | None, until: date | None, *, accepts_loss: bool = False) -> Repair:
         """Plan to make the rows of some UTC days again, or all of them. Nothing is asked for yet.
@@ -152,6 +156,19 @@ class Rebuilding:
     def set_aside(self, table: HomesTable, faults: Mapping[str, str]) -> None:
         """Remove damaged files from a table, and have their rows made again. faults: what is wrong, by their paths."""
         set_aside(table, faults, self.repairs, partial(repair_of_file, table.name))
+
+    def look(self, is_over: Callable[[], bool]) -> None:
+        """Look at the files that `smarthouse verify` has noted, and once a day at those of statistics: nobody reads these."""
+        for table in (self._table, self._statistics):
+            look_at_noted(table, self._damages, partial(self.set_aside, table))
+        if not self._unread and self._leases.claim(_LOOK, _DAY_SECONDS):
+            self._unread = sorted(live_files(self._statistics), reverse=True)
+        while self._unread and not is_over():
+            some, self._unread = self._unread[-_FILES_AT_ONCE:], self._unread[:-_FILES_AT_ONCE]
+            live = live_files(self._statistics)
+            there = {path: live[path] for path in some if path in live}
+            if faults := dict(self._statistics.ledger.faults(there, anew=True)):
+                self.set_aside(self._statistics, faults)
 
     def heal(self) -> None:
         """Queue payloads that were damaged or missing, and are whole again."""

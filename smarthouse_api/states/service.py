@@ -15,6 +15,7 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.engine import Engine
+from smarthouse_api.lake.ledger import TableDamaged
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.counts import Counts
@@ -83,7 +84,10 @@ class States:
         `Unavailable`, which is a warning, while rows are made again.
         """
         told = self.table.condition()
-        told = told if self.statistics.open() is None else f"{told}; statistics: {self.statistics.condition()}"
+        try:
+            told = told if self.statistics.open() is None else f"{told}; statistics: {self.statistics.condition()}"
+        except TableDamaged as fault:
+            raise Unavailable(f"exports go on, and deletions fail: {fault}") from fault
         if (repairs := self.rebuilding.condition()) is not None:
             raise Unavailable(repairs)
         return told

@@ -26,6 +26,7 @@ from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, MEMORY, Environment, house_of, on_pairs, payload, state
+from tests.states.test_statistics_table import hours, means, receive
 
 environment = on_pairs("embedded_pair", "production_pair")
 
@@ -447,3 +448,35 @@ def test_a_table_with_columns_of_a_newer_version_is_told_and_not_written_to(hous
         with pytest.raises(StoreUnfit, match="does not know: newer; start the version that wrote it"):
             ask()
     assert [one.name for one in house.verifying.run(1, lambda *_: None)] == ["tables/states"]
+
+
+@pytest.mark.parametrize("is_verified", [False, True])
+def test_damaged_statistics_which_nobody_reads_are_made_again_by_the_chores(house: House, is_verified: bool) -> None:
+    house.installation.settle()
+    receive(house, hours(1.0, 2.0))
+    house.states.chores.flush()
+    keep_house(house)
+    before = means(house)
+    damage(house, (path := data_files(house, "statistics")[0]), flip, "statistics")
+    if is_verified:
+        for _ in range(2):
+            assert path in next(one.name for one in house.verifying.run(1, lambda *_: None))
+        assert "damaged or missing: 1;" in house.health()[0]["files"]
+    else:
+        house.leases.prolong("look-at-statistics", 0.001)
+    keep_house(house)
+    assert means(house) == before == [1.0, 2.0]
+    assert [*house.verifying.run(1, lambda *_: None)] == []
+    assert house.health()[0]["files"] == "none is known"
+
+
+def test_a_damaged_log_of_statistics_is_a_warning_for_exports_go_on(house: House) -> None:
+    house.installation.settle()
+    upload(house, HOME, 1)
+    receive(house, hours(1.0, 2.0))
+    house.states.chores.flush()
+    damage(house, "_delta_log/00000000000000000000.json", flip, "statistics")
+    conditions, has_failed = house.health()
+    assert not has_failed
+    assert conditions["lake"].startswith("warning: exports go on")
+    assert len(rows(house)) == 1
