@@ -162,6 +162,7 @@ _STATUSES: tuple[tuple[type[Refused], HTTPStatus], ...] = (
     (errors.Forbidden, HTTPStatus.FORBIDDEN),
     (errors.InvalidData, HTTPStatus.FORBIDDEN),
     (errors.NotFound, HTTPStatus.NOT_FOUND),
+    (errors.Gone, HTTPStatus.GONE),
     (errors.InUse, HTTPStatus.CONFLICT),
     (errors.KeyReused, HTTPStatus.CONFLICT),
     (errors.Invalid, HTTPStatus.BAD_REQUEST),

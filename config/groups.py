@@ -175,6 +175,25 @@ class ExportSettings(Group):
 
 
 @dataclass(frozen=True)
+class JobSettings(Group):
+    """Configures export jobs: how many run at once, and how long and how many of their files are kept."""
+
+    prefix: ClassVar[str] = "job_"
+
+    at_once: int = count(
+        2, "Number of export jobs that one machine works on at a time, and no more than it has cores.", variable="jobs_at_once"
+    )
+    hours: float = duration(24.0, "Keep the file of a job for this many hours.", 0, 87600, above_minimum=True)
+    most: int = count(200, "Number of jobs that wait, run or have a file; 503 beyond.", variable="jobs_kept")
+    per_client: int = count(
+        20, "Number of them that one key, or one address without a key, may have; 429 beyond.", variable="jobs_per_client"
+    )
+    bytes: int = count(
+        20 * GIB, "Bytes of the files of all jobs. Beyond, a new job is a 503, and a job whose file would pass it fails."
+    )
+
+
+@dataclass(frozen=True)
 class StreamSettings(Group):
     """Configures streams: packets, sessions, metadata, downloads."""
 

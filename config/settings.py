@@ -40,6 +40,7 @@ class Settings:
     requests: groups.RequestSettings = field(default_factory=groups.RequestSettings)
     access: groups.AccessSettings = field(default_factory=groups.AccessSettings)
     exports: groups.ExportSettings = field(default_factory=groups.ExportSettings)
+    jobs: groups.JobSettings = field(default_factory=groups.JobSettings)
     streams: groups.StreamSettings = field(default_factory=groups.StreamSettings)
     collections: groups.CollectionSettings = field(default_factory=groups.CollectionSettings)
     lake: groups.LakeSettings = field(default_factory=groups.LakeSettings)

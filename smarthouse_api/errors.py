@@ -43,6 +43,10 @@ class NotFound(Refused):
     """Says that the named thing does not exist."""
 
 
+class Gone(Refused):
+    """Says that the named thing existed, and that it does not come back."""
+
+
 class InUse(Refused):
     """Says that the change conflicts with what exists already, or with what another client is doing."""
 

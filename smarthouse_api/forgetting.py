@@ -56,7 +56,7 @@ class Forgetting:
         self._state, self._objects, self._streams, self._access = state, objects, streams, access
         self._notes, self._reserve = notes, reserve
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
-        self._rebuilding, self._contents = states.rebuilding, states.contents
+        self._rebuilding, self._contents, self._jobs = states.rebuilding, states.contents, states.jobs
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
         self._tables = states.table, states.statistics
         self._leases, self._settings = leases, settings
@@ -236,6 +236,7 @@ class Forgetting:
                 self._uploads.purge(key)
         left = self._streams.store.places() - self._streams.catalogue.places()
         self._streams.store.erase(place for place in left if digest_of(place[0]) in noted)
+        self._jobs.sweep()
 
     def _hide_streams(self, home_id: int, keys: set[str]) -> None:
         self.note(map(digest_of, keys))
@@ -283,6 +284,7 @@ class Forgetting:
         unbroken = self._homes.unbroken()
         keys = {*hidden, *(name.partition("/")[2] for name in unbroken)}
         self._table.break_readers(self._settings.wait_seconds, self._homes.spared(keys))
+        self._jobs.forget(keys, self._settings.wait_seconds)
         self._state.commit(SPACE, Change(deletes=tuple(unbroken)))
 
     def _due(self) -> float:

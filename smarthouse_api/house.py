@@ -26,6 +26,7 @@ from smarthouse_api.migrating import Migrating
 from smarthouse_api.restoring import Restoring
 from smarthouse_api.serving.watch import Watch
 from smarthouse_api.state_age import StateAge
+from smarthouse_api.states.jobs.runner import Runner
 from smarthouse_api.states.service import States
 from smarthouse_api.status.census import Counting
 from smarthouse_api.status.faults import Faults
@@ -80,7 +81,9 @@ class House:
         lease_seconds = settings.server.lease_seconds
         self.backups = Backups(*stores, tables, self.installation, self.restoring, self.leases, lease_seconds, names)
         self.migrating = Migrating(self.installation, self.states, self.streams, self.collections)
-        chores = self.states.chores, self.states.contents, self.streams.chores, self.collections.chores
+        runner = Runner(self.states.jobs.maker, self.leases, self.installation.settle, settings.jobs)
+        of_states = self.states.chores, self.states.contents, self.states.jobs, runner
+        chores = *of_states, self.streams.chores, self.collections.chores
         census = Counting(*stores, self.leases, [table.name for table in tables])
         keepers = self.forgetting, self.reserve, *chores, self.leases, census, self.state_age, settings.lake
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers)

@@ -25,6 +25,8 @@ from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.state_age import StateAge
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.contents.service import Contents
+from smarthouse_api.states.jobs.runner import Runner
+from smarthouse_api.states.jobs.service import Jobs
 from smarthouse_api.status.census import Counting
 from smarthouse_api.streams.chores import StreamsChores
 
@@ -51,6 +53,8 @@ class Housekeeper:
         reserve: Reserve,
         states: StatesChores,
         contents: Contents,
+        jobs: Jobs,
+        runner: Runner,
         streams: StreamsChores,
         collections: CollectionsChores,
         leases: Leases,
@@ -61,6 +65,7 @@ class Housekeeper:
         self._installation, self._objects, self._forgetting, self._leases = installation, objects, forgetting, leases
         self.census, self._reserve, self._state_age = census, reserve, state_age
         self._states, self._contents, self._streams, self._collections = states, contents, streams, collections
+        self._jobs, self._runner = jobs, runner
         self._interval_seconds = settings.curate_interval_seconds
         self._presence = Presence(leases, _PRESENCE)
         self.is_running = False
@@ -88,14 +93,17 @@ class Housekeeper:
     def ask_to_stop(self) -> None:
         """Ask the housekeeper to stop, without waiting for it; a signal's handler may call this."""
         self._stopping.set()
+        self._runner.ask_to_stop()
 
     def run(self, announced: bool = False) -> None:
         """Keep house until asked to stop. announced: counted by `present`."""
         busy, self.is_running = False, True
         log.info("this process keeps house")
+        self._runner.start()
         while not self._stopping.wait(_BREATH_SECONDS if busy else self._interval_seconds):
             if not announced or self._attempted(self._presence.renew, "announce"):
                 busy = self.keep()
+        self._runner.stop()
         self.is_running = False
         self._presence.end()
         log.info("this process keeps house no more")
@@ -146,6 +154,7 @@ class Housekeeper:
             ("drop rows", turn(self._states.drop)),
             ("merge files of states", turn(self._states.compact)),
             ("count rows", turn(self._contents.count)),
+            ("expire exports", self._jobs.tidy),
             ("expire uploads", turn(self._states.expire)),
             ("seal and trim streams", turn(self._streams.run)),
             ("erase collections", self._collections.purge),

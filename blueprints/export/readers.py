@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from flask import g, request
 
@@ -11,9 +12,18 @@ from blueprints.current_request import authenticate, house
 from blueprints.observability import masked
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.errors import Forbidden
-from smarthouse_api.states.export.dataset import Export
 
 log = logging.getLogger("smarthouse.export")
+
+
+class Sent(Protocol):
+    """Tells of rows that are sent to a client. is_whole: whether all bytes were."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def is_whole(self) -> bool: ...
 
 
 def admit_reader() -> KeyRecord | None:
@@ -29,7 +39,7 @@ def admit_reader() -> KeyRecord | None:
     return key
 
 
-def note(key: KeyRecord, extract: Export | None) -> Callable[[], None]:
+def note(key: KeyRecord, extract: Sent | None) -> Callable[[], None]:
     """Make the note of a download for the log: whose key, which filters, how many rows. Call it when the answer is sent."""
     query = "&".join(f"{masked(name[:64])}={masked(value[:512])}" for name, value in request.args.items(multi=True))
     asked, request_id = f"{masked(request.path)}?{query}", g.request_id

@@ -10,6 +10,7 @@ from flask_smorest import Blueprint
 from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
 from blueprints.export.contents import add_contents
+from blueprints.export.jobs import add_jobs, kept_response
 from blueprints.export.readers import admit_reader, note
 from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQuerySchema, DownloadSchema, known_formats
 from blueprints.openapi import OPTIONAL_BEARER
@@ -20,6 +21,7 @@ from smarthouse_api.arrow.times import time_text
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
 blueprint.before_request(refuse_unknown)
 add_contents(blueprint)
+add_jobs(blueprint)
 
 
 @blueprint.route("/formats")
@@ -55,8 +57,10 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     key, states = admit_reader(), house().states
     # Before the export is opened: what reaches the lake in between is in it, too.
     as_of = {} if query["fresh"] else {"X-As-Of": time_text(states.uploads.held_until())}
-    options = {name: query[name] for name in ("metadata", "fresh", "aggregation")}
-    extract = states.exports.open(known_formats(names), query["filters"], **options)
+    formats, options = known_formats(names), {name: query[name] for name in ("metadata", "fresh", "aggregation")}
+    if (kept := states.jobs.equal(states.jobs.request(query["filters"], formats, **options))) is not None:
+        return kept_response(kept, key, as_of)
+    extract = states.exports.open(formats, query["filters"], **options)
     response = _empty() if extract is None else file_response(extract, "application/zip", extract.file_name)
     response.headers.update(as_of)
     if extract is not None and extract.incomplete is not None:

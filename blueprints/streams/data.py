@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import Response, request
 from flask.views import MethodView
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from blueprints.bodies import decoded_body, text_body
+from blueprints.byte_ranges import PART, PART_HEADERS, asked_part, tell_part
 from blueprints.current_request import house
 from blueprints.dialects import problems
 from blueprints.hosts import url_of
@@ -20,7 +20,7 @@ from blueprints.streams import schemas
 from blueprints.streams.api import AuthorizedPath, StreamPath, answers, blueprint, permission, route
 from blueprints.streams.bodies import new_packets
 from blueprints.streams.following import events_response
-from blueprints.streams.openapi import DOWNLOAD_HEADERS, EVENTS, FOUND_HEADERS, PACKETS_BODY, PART, PART_HEADERS
+from blueprints.streams.openapi import DOWNLOAD_HEADERS, EVENTS, FOUND_HEADERS, PACKETS_BODY
 from smarthouse_api.streams.downloads import Download, DownloadLocation
 
 
@@ -85,28 +85,11 @@ def _found(located: DownloadLocation, path: StreamPath) -> Response:
 
 def _download_response(download: Download) -> Response:
     etag, size = f'"{download.etag}"', download.size_bytes
-    first, last = (0, None) if size is None else _part(etag, size)
+    first, last = (0, None) if size is None else asked_part(etag, size)
     chunks = until_broken("a download", download.body(first, last))
     response = file_response(chunks, download.content_type, download.file_name, "private, no-store")
     response.headers.update({"ETag": etag, "Referrer-Policy": "no-referrer"})
     response.headers["Accept-Ranges"] = "none" if size is None else "bytes"
     if size is not None:
-        response.content_length = (size if last is None else last + 1) - first
-    if last is not None:
-        response.status_code = 206
-        response.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+        tell_part(response, size, first, last)
     return response
-
-
-def _part(etag: str, size: int) -> tuple[int, int | None]:
-    """Find the first and last byte that were asked for; (0, None): all. Raises `RequestedRangeNotSatisfiable`."""
-    asked = request.range
-    is_other = request.headers.get("If-Range", etag) != etag
-    # Without a range, all is sent; also for several ranges, which is the simple answer.
-    if asked is None or asked.units != "bytes" or len(asked.ranges) > 1 or is_other or request.method != "GET":
-        return 0, None
-    first, end = asked.ranges[0]
-    first = max(first + size, 0) if first < 0 else first
-    if first >= size:
-        raise RequestedRangeNotSatisfiable(size, description=f"There are {size} bytes; ask for a part of those")
-    return first, min(end or size, size) - 1

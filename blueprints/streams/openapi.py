@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from blueprints.openapi import BINARY, FREE_OBJECT, header, header_parameter, json_body, path_parameter
+from blueprints.openapi import BINARY, FREE_OBJECT, header, json_body, path_parameter
 from blueprints.streams.schemas import SESSION_ID, BoundsSchema
 
 
@@ -38,11 +38,6 @@ DOWNLOAD_HEADERS = {
     "ETag": header("Identifies exactly these bytes"),
     "Accept-Ranges": header("`bytes`; `none` if the size is not known beforehand"),
 }
-PART = [
-    header_parameter("Range", "One range of bytes; several, or another unit, give all", example="bytes=0-99"),
-    header_parameter("If-Range", "`ETag` of an earlier answer; if the bytes are others, all of them are sent"),
-]
-PART_HEADERS = {"Content-Range": header("The range of bytes in this answer", example="bytes 0-99/1234")}
 RETENTION_BODY = _settings(
     "The retention of the stream; if absent, it does not change; null: the stream keeps everything",
     {"retention": {"packets": 1_000_000}},

@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from isal import isal_zlib
 
@@ -40,13 +40,23 @@ _END: Final = Struct("<4sHHHHLLH")
 _UNIX_TIME: Final = Struct("<2sHBL")
 
 
+class Piece(NamedTuple):
+    """Holds a part of a file: as it is in the deflated stream, and the plain bytes that it stands for."""
+
+    deflated: bytes
+    plain: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class ZipMember:
-    """Gives a zip one file to contain. modified_at: with a time zone. packed: its bytes gain nothing from being deflated."""
+    """Gives a zip one file to contain. modified_at: with a time zone. packed: its bytes gain nothing from being deflated.
+
+    chunks: its bytes, or the pieces of its stream, the last of which ends it.
+    """
 
     name: str
     modified_at: datetime
-    chunks: Iterable[bytes]
+    chunks: Iterable[bytes | Piece]
     packed: bool = False
 
 
@@ -105,11 +115,15 @@ class _Written:
 
     def _deflated(self) -> Iterator[bytes]:
         deflate = _compressor(self._member.packed)
+        is_open = True
         for chunk in self._member.chunks:
-            self._size += len(chunk)
-            self._checksum = isal_zlib.crc32(chunk, self._checksum)
-            yield deflate.compress(chunk)
-        yield deflate.flush()
+            is_open = not isinstance(chunk, Piece)
+            plain = chunk.plain if isinstance(chunk, Piece) else chunk
+            self._size += len(plain)
+            self._checksum = isal_zlib.crc32(plain, self._checksum)
+            yield chunk.deflated if isinstance(chunk, Piece) else deflate.compress(chunk)
+        if is_open:
+            yield deflate.flush()
 
     def entry(self) -> bytes:
         """Write the entry. A number that does not fit stands in a field of ZIP64 behind it."""

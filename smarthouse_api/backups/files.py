@@ -14,6 +14,7 @@ import msgspec
 from backends.ports import NoSuchObject, ObjectInfo, ObjectStore
 from smarthouse_api.errors import Invalid
 from smarthouse_api.states.contents.bundles import PREFIX as CONTENTS
+from smarthouse_api.states.jobs.model import PREFIX as JOBS
 
 HELD: Final = "installation/held"
 """The mark by which an installation is held back. It is no content: each copy has its own."""
@@ -64,7 +65,7 @@ class File(msgspec.Struct, frozen=True, array_like=True):
 
 def objects_of(store: ObjectStore, prefix: str = "") -> list[File]:
     """List the objects of an installation, but for what is made from the others."""
-    return [_file("", info) for info in store.list(prefix) if info.key != HELD and not info.key.startswith(CONTENTS)]
+    return [_file("", info) for info in store.list(prefix) if info.key != HELD and not info.key.startswith((CONTENTS, JOBS))]
 
 
 def files_of_table(store: ObjectStore, table: str) -> list[File]:

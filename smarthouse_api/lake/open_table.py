@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable, Field, Schema
@@ -15,10 +16,10 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from backends.ports import ObjectStore, StateStore, StoreFull, StoreUnfit
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.troubles import Trouble
-from smarthouse_api.lake.files import lake_faults
+from smarthouse_api.lake.files import files_of, lake_faults
 from smarthouse_api.lake.ledger import Ledger, TableDamaged
 from smarthouse_api.lake.ownership import Ownership, require_known
-from smarthouse_api.lake.snapshot_marks import encoded, mark_of
+from smarthouse_api.lake.snapshot_marks import SnapshotMark, encoded, mark_of
 
 # Only what is named has statistics: those of an identifying column would keep a forgotten home's values in the log. Expired
 # log entries and removed files go as soon as they are asked to, which is what forgetting needs, and not before: an engine that
@@ -143,6 +144,25 @@ class OpenTable:
             self._ownership.require(self._layout.name, table)
             require_known(self.name, table, self._layout.schema)
         return table
+
+    def open_marked(self, mark: SnapshotMark) -> DeltaTable | None:
+        """Open a snapshot again that a reader noted earlier; None if it, or a file of it, is gone.
+
+        Call it under a reader's lease with that note: what is there then stays.
+        """
+        newest = self.open()
+        if newest is None or mark_of(self.name, newest) == mark:
+            return newest
+        location = self._objects.table_location(self.name)
+        try:
+            table = DeltaTable(location.uri, version=mark.version, storage_options=location.storage_options)
+        except DeltaError:
+            next(self._objects.list_table(self.name), None)  # raises for a store that does not answer
+            return None
+        if mark_of(self.name, table) != mark:
+            return None
+        there = {info.key for info in self._objects.list_table(self.name)}
+        return table if there.issuperset(map(unquote, files_of(table)["path"].to_pylist())) else None
 
     def open_or_create(self) -> DeltaTable:
         """Open the latest snapshot to write to it, with all columns of the present format. The caller holds the lease."""

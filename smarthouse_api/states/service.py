@@ -22,6 +22,9 @@ from smarthouse_api.states.counts import Counts
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.jobs.book import JobBook
+from smarthouse_api.states.jobs.making import Maker
+from smarthouse_api.states.jobs.service import Jobs
 from smarthouse_api.states.known_homes import KnownHomes
 from smarthouse_api.states.raw import RawUploads
 from smarthouse_api.states.raw_retention import RawRetention
@@ -69,6 +72,11 @@ class States:
         self.exports = Exports(*served, engine, asking, settings.exports, is_open=is_open)
         read = self.homes, self.table, self.rebuilding, engine
         self.contents = Contents(objects, leases, *read, asking, settings.exports)
+        book, configured = JobBook(state), (room, settings.exports, settings.jobs)
+        making = self.homes, self.table, self.chores, self.rebuilding, self.exports, self.contents
+        maker = Maker(state, objects, book, leases, *making, *configured)
+        around = keyring, replies, self.homes, self.uploads, self.table, self.rebuilding
+        self.jobs = Jobs(state, objects, book, maker, leases, *around, *configured, is_open=is_open)
 
     def rows_of(self, home_key: str) -> int:
         """Count the rows of a home in the lake, repeats that are not merged yet included; statistics too."""

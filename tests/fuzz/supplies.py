@@ -11,6 +11,7 @@ from smarthouse_api.access.keys import Owner, digest_in
 from smarthouse_api.collections.model import define
 from smarthouse_api.errors import Refused
 from smarthouse_api.house import House
+from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
 from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket
 from tests.conftest import HOME, OTHER_HOME, payload, state
@@ -39,6 +40,8 @@ UNLIMITED = {
         ),
         "",
     ),
+    "SMARTHOUSE_JOBS_PER_CLIENT": "100000",
+    "SMARTHOUSE_JOBS_KEPT": "100000",
     "SMARTHOUSE_FLUSH_TIMEOUT_SECONDS": "60",
     "SMARTHOUSE_PURGE_WAIT_SECONDS": "60",
 }
@@ -64,6 +67,7 @@ def furnish(house: House) -> Supplies:
         "datasource_id": ["open", "strict", "quiet"],
         "dataset_id": ["open", "strict", "exact", "quiet"],
         "record_id": [],
+        "job_id": [],
         "cursor": [""],
         "after": ["0"],
         "format": ["json", "csv", "xml", "parquet", "jsonl", "ndjson", "zip"],
@@ -77,6 +81,7 @@ def furnish(house: House) -> Supplies:
         _upload(house)
         named["session"][:] = named["sessionId"][:] = _fill_stream(house, signed, holder)
         named["record_id"][:], named["cursor"][:] = _fill_collections(house)
+        named["job_id"][:] = _fill_jobs(house)
 
     restore()
     keys = [f"Bearer {admin}", f"ModeCloud {admin}", f"ModeCloud {user}", f"Bearer {project}", f"Bearer {reader}"]
@@ -86,6 +91,17 @@ def furnish(house: House) -> Supplies:
 def _upload(house: House) -> None:
     celsius = state("sensor.kitchen", "21.5", unit_of_measurement="°C", device_class="temperature")
     house.states.uploads.receive(Upload(HOME, payload(celsius, state("light.hall", "on")), None, None))
+
+
+def _fill_jobs(house: House) -> list[str]:
+    """Ask for exports, make one of them, and list the jobs."""
+    jobs = house.states.jobs
+    with suppress(Refused):  # there may be as many as are kept
+        ids = [jobs.ask(jobs.request(Filters(types=types), ("csv",)), "nobody").id for types in ((), ("light",))]
+        jobs.maker.work(lambda: False)
+        jobs.maker.work(lambda: False)
+        return ids
+    return [view.id for view in jobs.views()][-20:]
 
 
 def _fill_stream(house: House, signed: dict[str, dict[str, str]], holder: tuple[str, bytes]) -> list[str]:

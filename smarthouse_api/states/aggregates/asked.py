@@ -25,11 +25,16 @@ class Aggregation:
     hold: str = "1d"
     is_local: bool = False
 
+    @property
+    def days_before(self) -> int:
+        """Number of days before an interval whose states may matter to it."""
+        return HOLDS[self.hold] // DAY_US + 1 + self.is_local
+
     def widened(self, filters: Filters) -> Filters:
         """Return filters for all rows that the wanted intervals depend on. Raises `Invalid` if they go by another time."""
         if filters.time_field != "updated":
             raise Invalid("time_field: aggregates go by `updated`; leave it out")
-        before = timedelta(days=HOLDS[self.hold] // DAY_US + 1 + self.is_local)
+        before = timedelta(days=self.days_before)
         since, until = filters.since, filters.until
         if since is not None:
             since = since - before if since - date.min > before else date.min

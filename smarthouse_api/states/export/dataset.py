@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
@@ -97,7 +97,7 @@ class Exports:
         is_open: bool,
     ) -> None:
         """is_open: whether anyone may download exports, which their metadata tells."""
-        self._is_open = is_open
+        self.is_open = is_open
         self._chores, self._homes, self._table, self._rebuilding, self._engine = chores, homes, table, rebuilding, engine
         self._asking, self._settings = asking, settings
         self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
@@ -159,7 +159,7 @@ class Exports:
                     rows=given.count,
                     filters=wanted,
                     settings=self._settings,
-                    is_open=self._is_open,
+                    is_open=self.is_open,
                     first=coverage.first,
                     last=coverage.last,
                     incomplete=incomplete,
@@ -192,26 +192,43 @@ class Exports:
                 yield batches
             lease.check()
 
-    def _rows(self, filters: Filters, lease: Lease) -> PublishedRows | None:
-        level, words = self._settings.privacy, frozenset(self._settings.words)
-        if (asked := self._asking.ready(filters)) is None:
-            return None
-        snapshot = self._table.open_current(_COLUMNS_SECONDS)
-        if snapshot is None:
-            return None
-        while faults := (looks := self._looks(snapshot, asked, everything=level == "strict")).first_faults():
-            self._rebuilding.set_aside(self._table, faults)
-            if (snapshot := self._table.open()) is None:
-                return None
-        self._table.note(lease, snapshot)
-        redactor = Redactor(self._asking.secret(), strict=level == "strict", raw=level == "raw", words=words)
-        rows = PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings, looks)
-        return None if rows.is_empty() else rows
+    def whole(self, asked: Filters) -> tuple[DeltaTable, DataFiles] | None:
+        """Open the newest snapshot, once the first of its files are found whole; None if no row was ever written.
 
-    def _looks(self, snapshot: DeltaTable, asked: Filters, *, everything: bool) -> DataFiles:
+        asked: filters that are made ready.
+        """
+        snapshot = self._table.open_current(_COLUMNS_SECONDS)
+        while snapshot is not None and (faults := (looks := self.looks(snapshot, asked)).first_faults()):
+            self._rebuilding.set_aside(self._table, faults)
+            snapshot = self._table.open()
+        return None if snapshot is None else (snapshot, looks)
+
+    def rows(self, snapshot: DeltaTable, asked: Filters, lease: Lease, secret: bytes, looks: DataFiles) -> PublishedRows:
+        """Make the rows of a snapshot ready to be read. lease: a reader's, with the snapshot noted. secret: of the names."""
+        level, words = self._settings.privacy, frozenset(self._settings.words)
+        redactor = Redactor(secret, strict=level == "strict", raw=level == "raw", words=words)
+        return PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings, looks)
+
+    def aggregates(
+        self, source: Callable[[Filters], PublishedRows], asked: Filters, aggregation: Aggregation, now: int
+    ) -> AggregatedRows:
+        """Make aggregates of the days of some filters. source: gives the rows of a snapshot. now: in microseconds."""
+        days = asked.since or date.min, asked.until or date.max
+        return _aggregated(source(aggregation.widened(asked)), aggregation, now, days)
+
+    def looks(self, snapshot: DeltaTable, asked: Filters) -> DataFiles:
+        """Return the looks at the files that a reader of a snapshot will need."""
         files = files_of(snapshot)
-        files = files if everything else wanted_files(files, asked)
+        files = files if self._settings.privacy == "strict" else wanted_files(files, asked)
         return DataFiles(self._table.ledger, files, partial(self._rebuilding.set_aside, self._table))
+
+    def _rows(self, filters: Filters, lease: Lease) -> PublishedRows | None:
+        if (asked := self._asking.ready(filters)) is None or (found := self.whole(asked)) is None:
+            return None
+        snapshot, looks = found
+        self._table.note(lease, snapshot)
+        rows = self.rows(snapshot, asked, lease, self._asking.secret(), looks)
+        return None if rows.is_empty() else rows
 
 
 def _aggregated(rows: PublishedRows, asked: Aggregation, now: int, days: tuple[date, date]) -> AggregatedRows:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -55,7 +55,8 @@ class PublishedRows:
         self._looks = looks
         files = files_of(snapshot)
         self._outdated, self._is_raw = is_outdated(files), settings.privacy == "raw"
-        self._parts = list(parts(files, filters, self._count_days))
+        self.parts: Sequence[ExportPart] = list(parts(files, filters, self._count_days))
+        """What is read together, in the order of the rows: the same for the same snapshot and filters."""
         self._groups = self._published_groups(settings) if settings.privacy == "strict" else None
         self._begun: tuple[pa.RecordBatch, Generator[pa.RecordBatch]] | None = None
         self.count = 0
@@ -94,12 +95,20 @@ class PublishedRows:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the published rows, part by part, and count them anew. Raises `LeaseLost` if the lease was broken."""
         self.count = 0
-        for part in self._parts:
-            for rows in self._in_order(part):
-                published = self._published(rows)
-                if published.num_rows:
-                    self.count += published.num_rows
-                    yield published
+        for part in self.parts:
+            for published in self._of_part(part):
+                self.count += published.num_rows
+                yield published
+
+    def of_part(self, part: ExportPart) -> Generator[pa.RecordBatch]:
+        """Read the published rows of one part, ahead as for all. Raises `LeaseLost` if the lease was broken."""
+        return read_ahead(self._of_part(part), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
+
+    def _of_part(self, part: ExportPart) -> Iterator[pa.RecordBatch]:
+        for rows in self._in_order(part):
+            published = self._published(rows)
+            if published.num_rows:
+                yield published
 
     def _in_order(self, part: ExportPart) -> Iterator[pa.RecordBatch]:
         """Yield the named rows of a part, sorted and without repeats."""

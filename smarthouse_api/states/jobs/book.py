@@ -1,0 +1,232 @@
+"""The documents of jobs and datasets, and every commit that changes them.
+
+1. A job is added in a turn: two that come at once cannot both take the last place.
+2. A job joins a dataset in one commit with it, so that nobody drops a dataset that a job has just joined.
+3. What the maker of a dataset commits depends on the dataset's document. Dropping that ends the making.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import msgspec
+
+from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from smarthouse_api.states.jobs.model import (
+    ENDED_SECONDS,
+    SPACE,
+    TOMBSTONE_SECONDS,
+    Dataset,
+    Job,
+    Part,
+    Progress,
+    encode,
+    read_dataset,
+    read_job,
+    read_part,
+    read_progress,
+)
+
+_TURN: Final = "turn"
+_PROGRESS_SECONDS: Final = 86400.0
+
+
+class Known(NamedTuple):
+    """Holds a dataset and the version of its document, for a commit that depends on it."""
+
+    dataset: Dataset
+    document: int
+
+
+class Dropped(Exception):
+    """Says that a dataset is not wanted any more, or must be begun anew: whoever makes it stops."""
+
+
+class JobBook:
+    """Keeps the documents of jobs and datasets in one state store."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+
+    def job(self, id_: str) -> tuple[Job, int] | None:
+        """Find a job, and the version of its document."""
+        found = self._state.get(SPACE, f"job/{id_}")
+        return None if found is None else (read_job(found.value), found.version)
+
+    def todo(self) -> list[tuple[str, str, str]]:
+        """List the jobs that are not done, the oldest first: the document's name, the job's id, and whose it is."""
+        found = self._state.scan_all(SPACE, "todo/")
+        return [(name, name.rpartition("/")[2], document.value.decode()) for name, document in found]
+
+    def datasets(self) -> Iterator[Known]:
+        """List the datasets that are made or kept."""
+        for _, document in self._state.scan_all(SPACE, "dataset/"):
+            yield Known(read_dataset(document.value), document.version)
+
+    def known(self, version: str) -> Known | None:
+        """Find a dataset that is made or kept."""
+        found = self._state.get(SPACE, f"dataset/{version}")
+        return None if found is None else Known(read_dataset(found.value), found.version)
+
+    def dataset(self, version: str) -> Dataset | None:
+        """Find a dataset, also one that is no longer kept."""
+        if (known := self.known(version)) is not None:
+            return known.dataset
+        gone = self._state.get(SPACE, f"gone/{version}")
+        return None if gone is None else read_dataset(gone.value)
+
+    def equal(self, question: str) -> tuple[str | None, int]:
+        """Find the newest dataset for a question: its version, and that of the document, for `join`."""
+        found = self._state.get(SPACE, f"equal/{question}")
+        return (None, ABSENT) if found is None else (found.value.decode(), found.version)
+
+    def add(self, job: Job, check: Callable[[], None], replies: Sequence[Put]) -> None:
+        """Add a job unless `check`, which looks at what there is, refuses. Raises `Conflict` if a reply exists already."""
+        while True:
+            turn = self._state.get(SPACE, _TURN)
+            check()
+            expect = {_TURN: turn.version if turn else ABSENT, f"job/{job.id}": ABSENT, **{put.key: ABSENT for put in replies}}
+            puts = (Put(_TURN, b""), Put(f"job/{job.id}", encode(job)), Put(_todo(job), job.owner.encode()), *replies)
+            try:
+                self._state.commit(SPACE, Change(expect, puts))
+            except Conflict:
+                if any(self._state.get(SPACE, put.key) is not None for put in replies):
+                    raise
+            else:
+                return
+
+    def join(self, job: Job, document: int, known: Known, equal: int | None = None) -> bool:
+        """Have a job ask for a dataset, which may be new; False if something has changed meanwhile.
+
+        document: the version of the job's. known: the dataset before, with `ABSENT` for a new one. equal: the version of the
+        document that names the newest dataset for the question, if this is to be it.
+        """
+        dataset = msgspec.structs.replace(known.dataset, jobs=(*known.dataset.jobs, (job.id, job.owner)))
+        expect = {f"job/{job.id}": document, f"dataset/{dataset.version}": known.document}
+        puts = [Put(f"dataset/{dataset.version}", encode(dataset))]
+        if equal is not None:
+            expect[f"equal/{dataset.question}"] = equal
+            puts.append(Put(f"equal/{dataset.question}", dataset.version.encode()))
+        joined = msgspec.structs.replace(job, dataset=dataset.version, told=None, faults=0, retry_at=0.0)
+        is_done = dataset.state == "done"
+        puts.append(Put(f"job/{job.id}", encode(joined), TOMBSTONE_SECONDS if is_done else None))
+        try:
+            self._state.commit(SPACE, Change(expect, tuple(puts), (_todo(job),) if is_done else ()))
+        except Conflict:
+            return False
+        return True
+
+    def change(self, job: Job, document: int) -> bool:
+        """Replace a job's document; False if it has changed meanwhile. A job that has ended is remembered for an hour."""
+        seconds, deletes = (ENDED_SECONDS, (_todo(job),)) if job.ended else (None, ())
+        name = f"job/{job.id}"
+        try:
+            self._state.commit(SPACE, Change({name: document}, (Put(name, encode(job), seconds),), deletes))
+        except Conflict:
+            return False
+        return True
+
+    def forget_todo(self, name: str) -> None:
+        """Take a job off the list of those that are not done. name: of the document."""
+        self._state.commit(SPACE, Change(deletes=(name,)))
+
+    def leave(self, dataset: Dataset, id_: str) -> bool:
+        """Take a job off a dataset; whether that was dropped, because no other job asks for it."""
+        while (known := self.known(dataset.version)) is not None:
+            left = tuple(job for job in known.dataset.jobs if job[0] != id_)
+            if not left:
+                if self._drop(known):
+                    return True
+            elif self._put(known, msgspec.structs.replace(known.dataset, jobs=left)):
+                return False
+        return False
+
+    def parts(self, version: str) -> list[Part]:
+        """List the parts that are made, in their order."""
+        return [read_part(document.value) for _, document in self._state.scan_all(SPACE, f"part/{version}/")]
+
+    def add_part(self, version: str, number: int, part: Part) -> None:
+        """Note a part that was made. Raises `Dropped`."""
+        name = f"part/{version}/{number:06d}"
+        while (known := self.known(version)) is not None and known.dataset.state == "making":
+            with suppress(Conflict):  # a job has joined it, or left it
+                self._state.commit(SPACE, Change({f"dataset/{version}": known.document}, (Put(name, encode(part)),)))
+                return
+        raise Dropped
+
+    def progress(self, version: str) -> Progress:
+        """Tell how far a dataset is."""
+        found = self._state.get(SPACE, f"progress/{version}")
+        return Progress() if found is None else read_progress(found.value)
+
+    def tell(self, version: str, progress: Progress) -> None:
+        """Note how far a dataset is. Raises `Dropped` if it is not wanted any more."""
+        if self.known(version) is None:
+            raise Dropped
+        self._state.put(SPACE, f"progress/{version}", encode(progress), ttl_seconds=_PROGRESS_SECONDS)
+
+    def finish(self, version: str, finished: Callable[[Dataset], Dataset]) -> Dataset:
+        """Note that a file is made, and that its jobs are done. Raises `Dropped`."""
+        while (known := self.known(version)) is not None and known.dataset.state == "making":
+            done = finished(known.dataset)
+            settled = self._settled(done, TOMBSTONE_SECONDS + (done.expires_at or done.at) - done.at)
+            puts, deletes = (Put(f"dataset/{version}", encode(done)), *settled.puts), (*settled.deletes, *self._made(version))
+            if self._commit(known, Change(settled.expect, puts, deletes)):
+                return done
+        raise Dropped
+
+    def bury(self, known: Known, state: str, told: str) -> bool:
+        """Note that a file is gone, or cannot be made, and why; False if the dataset has changed meanwhile."""
+        gone = msgspec.structs.replace(known.dataset, state=state, told=told, secret="", excluded=())
+        settled = self._settled(gone, TOMBSTONE_SECONDS)
+        puts = (Put(f"gone/{gone.version}", encode(gone), TOMBSTONE_SECONDS), *settled.puts)
+        deletes = (f"dataset/{gone.version}", *self._equal(gone), *settled.deletes, *self._made(gone.version))
+        return self._commit(known, Change(settled.expect, puts, deletes))
+
+    def begin_anew(self, known: Known, told: str) -> bool:
+        """Drop a dataset that is not done, so that its jobs get another one; False if it has changed meanwhile."""
+        if not self._drop(known):
+            return False
+        for id_, _ in known.dataset.jobs:
+            while (found := self.job(id_)) is not None and found[0].ended is None:
+                if self.change(msgspec.structs.replace(found[0], anew=told), found[1]):
+                    break
+        return True
+
+    def _settled(self, dataset: Dataset, seconds: float) -> Change:
+        """Make the change of the jobs whose dataset is done or gone."""
+        found = (self.job(id_) for id_, _ in dataset.jobs)
+        jobs = [one for one in found if one is not None and one[0].ended is None]
+        return Change(
+            {f"job/{job.id}": document for job, document in jobs},
+            tuple(Put(f"job/{job.id}", encode(job), seconds) for job, _ in jobs),
+            tuple(_todo(job) for job, _ in jobs),
+        )
+
+    def _drop(self, known: Known) -> bool:
+        version = known.dataset.version
+        return self._commit(known, Change(deletes=(f"dataset/{version}", *self._equal(known.dataset), *self._made(version))))
+
+    def _put(self, known: Known, dataset: Dataset) -> bool:
+        return self._commit(known, Change(puts=(Put(f"dataset/{dataset.version}", encode(dataset)),)))
+
+    def _commit(self, known: Known, change: Change) -> bool:
+        name = f"dataset/{known.dataset.version}"
+        try:
+            self._state.commit(SPACE, replace(change, expect={**change.expect, name: known.document}))
+        except Conflict:
+            return False
+        return True
+
+    def _equal(self, dataset: Dataset) -> tuple[str, ...]:
+        return (f"equal/{dataset.question}",) if self.equal(dataset.question)[0] == dataset.version else ()
+
+    def _made(self, version: str) -> Iterable[str]:
+        return (*(name for name, _ in self._state.scan_all(SPACE, f"part/{version}/")), f"progress/{version}")
+
+
+def _todo(job: Job) -> str:
+    return f"todo/{round(job.at * 1e6):020d}/{job.id}"

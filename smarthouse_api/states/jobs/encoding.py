@@ -1,0 +1,124 @@
+"""Parts of a dataset in one format, so written that the file can be put together of them without encoding a row again.
+
+1. A text is deflated in runs. Each ends at a whole byte, and none refers to bytes of the one before.
+2. For Parquet, a part holds the rows as Arrow has them. The row groups are made when the file is.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, Final
+
+import pyarrow as pa
+from isal import isal_zlib
+
+from smarthouse_api.arrow.formats import FORMATS, Format, Runs
+from smarthouse_api.arrow.parquet import parquet_file
+from smarthouse_api.arrow.schema_rows import SchemaRows
+from smarthouse_api.arrow.zip_stream import Piece
+
+_IN_MEMORY_BYTES: Final = 4 << 20
+_CHUNK_BYTES: Final = 1 << 20
+_LAST_BLOCK: Final = b"\x03\x00"
+"""An empty block that ends a deflated stream."""
+
+Source = Callable[[Iterable[pa.RecordBatch]], SchemaRows]
+"""Makes batches of one schema writable."""
+
+Read = Callable[[int], Iterator[bytes]]
+"""Reads the object of a part, by its number."""
+
+
+class PartInFormat:
+    """Writes the rows of one part in one format, to a temporary file if they are many.
+
+    source: makes batches writable. is_first: no row of the file comes before.
+    """
+
+    def __init__(self, format_: str, source: Source, *, is_first: bool) -> None:
+        self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
+        runs = FORMATS[format_].runs
+        self._writer = _Arrow(self._spool, source) if runs is None else _Text(self._spool, source, runs, is_first)
+
+    def __enter__(self) -> PartInFormat:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.close()
+
+    @property
+    def size(self) -> int:
+        """How many bytes were written so far."""
+        return self._spool.tell()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Write rows."""
+        self._writer.add(batch)
+
+    def end(self) -> Iterator[bytes]:
+        """End the part, and return its bytes."""
+        self._writer.end()
+        self._spool.seek(0)
+        while chunk := self._spool.read(_CHUNK_BYTES):
+            yield chunk
+
+
+class _Text:
+    def __init__(self, spool: IO[bytes], source: Source, runs: Runs, is_first: bool) -> None:
+        self._spool, self._source, self._runs, self._is_first = spool, source, runs, is_first
+        self._deflate = isal_zlib.compressobj(level=1, wbits=-15)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        for chunk in self._runs.rows(self._source([batch])):
+            self._spool.write(self._deflate.compress(chunk.removeprefix(self._runs.between) if self._is_first else chunk))
+            self._is_first = False
+
+    def end(self) -> None:
+        self._spool.write(self._deflate.flush(isal_zlib.Z_FULL_FLUSH))
+
+
+class _Arrow:
+    def __init__(self, spool: IO[bytes], source: Source) -> None:
+        self._source = source
+        self._writer = pa.ipc.new_stream(spool, source([]).schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        for rows in self._source([batch]).typed():
+            self._writer.write_batch(rows)
+
+    def end(self) -> None:
+        self._writer.close()
+
+
+def file_of(format_: Format, source: Source, parts: Iterable[int], read: Read) -> Iterator[bytes] | Iterator[Piece]:
+    """Put a file together. parts: the numbers of those that have rows, in their order."""
+    no_rows = source([])
+    if (runs := format_.runs) is not None:
+        return _text_file(runs, no_rows, parts, read)
+    return parquet_file(_arrow_rows(parts, read), no_rows.schema)
+
+
+def _text_file(runs: Runs, no_rows: SchemaRows, parts: Iterable[int], read: Read) -> Iterator[Piece]:
+    yield _piece(runs.head(no_rows))
+    for number in parts:
+        inflate: Any = isal_zlib.decompressobj(wbits=-15)
+        for chunk in read(number):
+            yield Piece(chunk, inflate.decompress(chunk))
+    last = _piece(runs.tail(no_rows))
+    yield Piece(last.deflated + _LAST_BLOCK, last.plain)
+
+
+def _piece(plain: bytes) -> Piece:
+    deflate = isal_zlib.compressobj(level=1, wbits=-15)
+    return Piece(deflate.compress(plain) + deflate.flush(isal_zlib.Z_FULL_FLUSH), plain)
+
+
+def _arrow_rows(parts: Iterable[int], read: Read) -> Iterator[pa.RecordBatch]:
+    for number in parts:
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
+            for chunk in read(number):
+                spool.write(chunk)
+            spool.seek(0)
+            with pa.ipc.open_stream(spool) as rows:
+                yield from rows

@@ -1,0 +1,94 @@
+"""The file of a dataset: the zip that is put together of the parts, and of the documents about them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from backends.ports import NoSuchObject, ObjectStore
+from config.groups import ExportSettings
+from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.arrow.times import time_of
+from smarthouse_api.arrow.zip_stream import Piece, ZipMember, zip_stream
+from smarthouse_api.states.export.archive import Written
+from smarthouse_api.states.export.dataset import aggregate_source, row_source
+from smarthouse_api.states.export.documents import documents
+from smarthouse_api.states.export.metadata import Extract
+from smarthouse_api.states.jobs.citation import citation_file
+from smarthouse_api.states.jobs.encoding import Source, file_of
+from smarthouse_api.states.jobs.model import Dataset, Part
+
+_CHUNK_BYTES = 64 << 10
+
+
+class LostPart(Exception):
+    """Says that a part is missing, or is not as it was written: the dataset must be begun anew."""
+
+
+def extract_of(dataset: Dataset, settings: ExportSettings, *, is_open: bool) -> Extract:
+    """Give the documents the facts about a dataset. is_open: anyone may download exports."""
+    first, last = (None if at is None else time_of(at) for at in (dataset.first_us, dataset.last_us))
+    return Extract(
+        id=dataset.version,
+        generated_at=datetime.fromtimestamp(dataset.at, UTC),
+        rows=dataset.rows,
+        filters=dataset.filters,
+        settings=settings,
+        is_open=is_open,
+        first=first,
+        last=last,
+        incomplete=dataset.incomplete,
+        aggregation=dataset.request.aggregation,
+    )
+
+
+def source_of(dataset: Dataset) -> Source:
+    """Return what makes its rows writable."""
+    return row_source if dataset.request.aggregation is None else aggregate_source
+
+
+def linked(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract) -> Iterator[bytes]:
+    """Make the zip. Raises `LostPart`."""
+    return zip_stream(_members(objects, dataset, parts, extract))
+
+
+def _members(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract) -> Iterator[ZipMember]:
+    written, made_at = list[Written](), extract.generated_at
+    numbers = [number for number, part in enumerate(parts) if part.rows]
+    for place, name in enumerate(dataset.request.formats):
+        sizes = {number: parts[number].sizes[place] for number in numbers}
+
+        def read(number: int, name: str = name, sizes: dict[int, int] = sizes) -> Iterator[bytes]:
+            return _whole(objects, dataset.part(name, number), sizes[number])
+
+        chunks = file_of(FORMATS[name], source_of(dataset), numbers, read)
+        file_name = f"{dataset.stem}.{name}"
+        yield ZipMember(file_name, made_at, _noted(file_name, chunks, written), FORMATS[name].packed)
+    if dataset.request.metadata:
+        for member in documents(extract, written, dataset.stem):
+            yield ZipMember(member.name, made_at, member.chunks)
+        yield ZipMember("CITATION.cff", made_at, [citation_file(extract)])
+
+
+def _whole(objects: ObjectStore, name: str, size: int) -> Iterator[bytes]:
+    """Read an object to its end. Raises `LostPart` if it is not of its size."""
+    found = 0
+    try:
+        for chunk in objects.stream(name, chunk_bytes=_CHUNK_BYTES):
+            found += len(chunk)
+            yield chunk
+    except NoSuchObject:
+        raise LostPart from None
+    if found != size:
+        raise LostPart
+
+
+def _noted(name: str, chunks: Iterator[bytes] | Iterator[Piece], written: list[Written]) -> Iterator[bytes | Piece]:
+    size, digest = 0, hashlib.sha256()
+    for chunk in chunks:
+        plain = chunk.plain if isinstance(chunk, Piece) else chunk
+        size += len(plain)
+        digest.update(plain)
+        yield chunk
+    written.append(Written(name, size, digest.hexdigest()))

@@ -1,0 +1,148 @@
+"""Jobs and datasets: what clients ask for, and what is made for them. How both are kept in the state store, space `jobs`:
+
+    job/<id>               what one client asked for; it names its dataset once that is known
+    todo/<time>/<id>       a job that is not done, by the time at which it was asked for: whose it is
+    dataset/<version>      a file that is made or kept, for one job, or for several that ask the same
+    gone/<version>         the same, once the file is no longer kept, or could not be made
+    part/<version>/<n>     a part that is made already
+    progress/<version>     how far its maker is
+    equal/<digest>         the newest dataset for a question, by all that decides the answer except the lake
+    turn                   whoever adds a job changes it, so that no limit is passed
+    reply/<digest>         see `smarthouse_api.coordination.idempotency`
+
+In the object store: `jobs/<version>/<format>/<n>`, a part in one format, and `jobs/<version>/zip`, the file.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from smarthouse_api.lake.snapshot_marks import SnapshotMark
+from smarthouse_api.states.aggregates.asked import Aggregation
+from smarthouse_api.states.query import Filters
+
+SPACE: Final = "jobs"
+PREFIX: Final = "jobs/"
+"""How the names of objects begin. No backup holds them."""
+
+TOMBSTONE_SECONDS: Final = 30 * 86400.0
+"""How long it is told why a file is gone."""
+
+ENDED_SECONDS: Final = 3600.0
+"""How long a job is remembered that was cancelled or failed without a dataset."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """Says which dataset a client wants: the same as a download's parameters.
+
+    privacy: the level at which it was asked for. aggregation: if it is to hold aggregates.
+    """
+
+    filters: Filters
+    formats: tuple[str, ...]
+    metadata: bool = True
+    fresh: bool = True
+    privacy: str = "standard"
+    aggregation: Aggregation | None = None
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Remembers what one client asked for.
+
+    owner: whose it is, by a keyed hash or a key's id. at: when it was asked for, in seconds since 1970. ended: `cancelled` or
+    `failed`, if the job itself ended so. told: in words, why it failed, also if it is tried again. anew: in words, why it was
+    begun anew. faults: how often it failed in a row. retry_at: it is not tried again before this time.
+    """
+
+    id: str
+    owner: str
+    request: Request
+    at: float
+    dataset: str | None = None
+    ended: str | None = None
+    told: str | None = None
+    anew: str | None = None
+    faults: int = 0
+    retry_at: float = 0.0
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """Describes one file, while it is made, kept, and for some time after.
+
+    version: its name. jobs: the ids of those that ask for it, and whose each is. mark: the snapshot whose rows it has.
+    filters: as they were made ready. excluded: digests of the homes that were hidden when it was begun. state: `making`,
+    `done`, `failed`, `expired` or `forgotten`.
+    rows_in_all: None if that is not known yet. size_bytes: of the file. secret: of its pseudonyms, while they are its own.
+    first_us, last_us: the times of its rows. told: in words, why it failed or is gone.
+    """
+
+    version: str
+    question: str
+    jobs: tuple[tuple[str, str], ...]
+    request: Request
+    filters: Filters
+    mark: SnapshotMark | None
+    excluded: tuple[str, ...]
+    at: float
+    state: str = "making"
+    rows_in_all: int | None = None
+    incomplete: str | None = None
+    secret: str = ""
+    rows: int = 0
+    size_bytes: int = 0
+    first_us: int | None = None
+    last_us: int | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    told: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """What the names of its files begin with."""
+        return f"smarthouse_extract_{datetime.fromtimestamp(self.at, UTC):%Y-%m-%d}"
+
+    @property
+    def folder(self) -> str:
+        """How the names of its objects begin."""
+        return f"{PREFIX}{self.version}/"
+
+    @property
+    def file(self) -> str:
+        """The object that is its file."""
+        return f"{self.folder}zip"
+
+    def part(self, format_: str, number: int) -> str:
+        """Name the object of one part in one format."""
+        return f"{self.folder}{format_}/{number:06d}"
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """Tells of a part that is made. days: the first and the last one, so that nothing but the same plan goes on with it.
+
+    sizes: of its objects, by format; none without rows. first_us, last_us: the times of its rows.
+    """
+
+    days: tuple[str, str]
+    rows: int
+    sizes: tuple[int, ...]
+    first_us: int | None
+    last_us: int | None
+
+
+class Progress(msgspec.Struct, frozen=True, array_like=True):
+    """Tells how far a dataset is: rows and bytes that were made, and how many parts of how many."""
+
+    rows: int = 0
+    bytes: int = 0
+    parts: int = 0
+    parts_in_all: int = 0
+
+
+read_job = msgspec.json.Decoder(Job).decode
+read_dataset = msgspec.json.Decoder(Dataset).decode
+read_part = msgspec.json.Decoder(Part).decode
+read_progress = msgspec.json.Decoder(Progress).decode
+encode = msgspec.json.Encoder().encode

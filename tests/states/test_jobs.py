@@ -1,0 +1,392 @@
+"""Export jobs: made in parts that survive, once for equal questions, and gone with a home that is forgotten."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from backends.ports import StoreUnavailable
+from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.backups.files import objects_of
+from smarthouse_api.coordination.leases import LeaseLost
+from smarthouse_api.errors import Gone, Invalid
+from smarthouse_api.house import House
+from smarthouse_api.states.aggregates.asked import Aggregation
+from smarthouse_api.states.jobs.model import PREFIX
+from smarthouse_api.states.jobs.service import JobView
+from smarthouse_api.states.query import Filters
+from smarthouse_api.states.uploads import Upload
+from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, state, unzipped
+from tests.waiting import pass_time, soon
+
+environment = on_pairs("embedded_pair", "production_pair")
+
+Make = Callable[..., House]
+NOW = datetime(2026, 3, 20, 5, tzinfo=UTC)
+ME = "address/me"
+
+
+def receive(house: House, home: str, days: int = 3, value: int = 0) -> None:
+    """Rows on some days: ten each, and one of a word with a comma, a quote and an ampersand."""
+    states = [
+        state(f"sensor.kitchen_{number % 3}", str(value + number), (NOW - timedelta(days=day, minutes=number)).isoformat())
+        | {"attributes": {"unit_of_measurement": "°C", "device_class": "temperature"}}
+        for day in range(days)
+        for number in range(10)
+    ]
+    house.states.uploads.receive(Upload(home, payload(*states)), NOW)
+    house.states.chores.flush()
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 8)
+
+
+def ask(house: House, *formats: str, owner: str = ME, **filters: Any) -> str:
+    return house.states.jobs.ask(house.states.jobs.request(Filters(**filters), formats or ("csv",)), owner).id
+
+
+def work(house: House) -> None:
+    while house.states.jobs.maker.work():
+        pass
+
+
+def view(house: House, id_: str) -> JobView:
+    return house.states.jobs.view(id_)
+
+
+def file(house: House, id_: str) -> bytes:
+    kept = house.states.jobs.open(id_)
+    assert kept is not None
+    body = b"".join(kept.body())
+    kept.close()
+    return body
+
+
+def exported(house: House, *formats: str) -> dict[str, bytes]:
+    export = house.states.exports.open(formats, Filters(), metadata=False)
+    assert export is not None
+    body = b"".join(export)
+    export.close()
+    return unzipped(body)
+
+
+def kept(house: House) -> list[str]:
+    return [info.key for info in house.objects.list(PREFIX)]
+
+
+def parts_of(house: House, id_: str) -> int:
+    version = house.states.jobs._find(id_)[0].dataset
+    return 0 if version is None else len(house.states.jobs._book.parts(version))
+
+
+def stop_in_the_middle(house: House, id_: str) -> None:
+    """Stop working on the only job that is not done, once some parts are made."""
+    house.states.jobs.maker.work()
+    house.states.jobs.maker.work(lambda: parts_of(house, id_) > 1)
+    assert (view(house, id_).state, parts_of(house, id_)) == ("running", 2)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_file_holds_byte_for_byte_what_a_download_holds(house: House) -> None:
+    receive(house, HOME)
+    receive(house, OTHER_HOME, value=100)
+    id_ = ask(house, *FORMATS)
+    assert (view(house, id_).state, view(house, id_).fraction) == ("waiting", 0.0)
+    work(house)
+    told = view(house, id_)
+    assert (told.state, told.rows, told.rows_in_all, told.fraction) == ("done", 60, 60, 1.0)
+    body = file(house, id_)
+    assert told.bytes == len(body)
+    members = unzipped(body)
+    streamed = exported(house, *FORMATS)
+    assert {name: members[name] for name in streamed} == streamed
+    assert told.version in members["CITATION.cff"].decode()
+    assert told.citation is not None
+    assert told.citation in members["CITATION.cff"].decode()
+    assert set(members) - set(streamed) == {"metadata.json", "datapackage.json", "README.md", "dataset.jsonld", "CITATION.cff"}
+    assert kept(house) == [f"{PREFIX}{told.version}/zip"]
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert archive.testzip() is None
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize(("every", "is_local"), [("15m", False), ("1d", True)])
+def test_aggregates_are_made_in_blocks_of_days(
+    house: House, monkeypatch: pytest.MonkeyPatch, every: str, is_local: bool
+) -> None:
+    monkeypatch.setattr("smarthouse_api.states.jobs.making._TIMES_LONGER", 1)
+    receive(house, HOME, days=12)
+    aggregation = Aggregation(every, "1h", is_local=is_local)
+    request = house.states.jobs.request(Filters(), ("jsonl",), metadata=False, aggregation=aggregation)
+    id_ = house.states.jobs.ask(request, ME).id
+    stop_in_the_middle(house, id_)
+    assert 0.0 < (view(house, id_).fraction or 0.0) < 1.0
+    work(house)
+    export = house.states.exports.open(("jsonl",), Filters(), metadata=False, aggregation=aggregation)
+    assert export is not None
+    streamed = unzipped(b"".join(export))["jsonl"].splitlines()
+    export.close()
+    assert sorted(unzipped(file(house, id_))["jsonl"].splitlines()) == sorted(streamed)
+    assert view(house, id_).rows == view(house, id_).rows_in_all == len(streamed) > 12
+    with pytest.raises(Invalid):
+        house.states.jobs.request(Filters(time_field="received"), ("csv",), aggregation=aggregation)
+
+
+def dying(act: Callable[..., Any], turn: list[int], *, is_done: bool) -> Callable[..., Any]:
+    """Do what `act` does, but for one time, which `turn` counts down to: then die before it, or after."""
+
+    def act_or_die(*given: Any, **options: Any) -> Any:
+        turn[0] -= 1
+        if turn[0] == 0 and not is_done:
+            raise Killed
+        made = act(*given, **options)
+        if turn[0] == 0:
+            raise Killed
+        return made
+
+    return act_or_die
+
+
+class Killed(BaseException):
+    """Ends all that a process does, as kill -9 does."""
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])
+def test_another_goes_on_where_one_is_killed(make_house: Make, monkeypatch: pytest.MonkeyPatch, is_done: bool) -> None:
+    """Killed at every commit and every write of an object, the job is made by the next, who makes no part again."""
+    house = make_house()
+    receive(house, HOME)
+    whole = ask(house, "json", "parquet")
+    work(house)
+    wanted = unzipped(file(house, whole))
+    house.states.jobs.cancel(whole)
+    id_, made, kills, version = ask(house, "json", "parquet"), 0, 0, None
+    while view(house, id_).state != "done":
+        kills += 1
+        victim, turn = make_house(), [kills]
+        commit = dying(victim.state.commit, turn, is_done=is_done)
+        monkeypatch.setattr(victim.state, "commit", only_jobs(victim.state.commit, commit))
+        monkeypatch.setattr(victim.objects, "put", dying(victim.objects.put, turn, is_done=is_done))
+        monkeypatch.setattr(victim.objects, "delete", dying(victim.objects.delete, turn, is_done=is_done))
+        with suppress(Killed):
+            work(victim)
+        found = parts_of(house, id_)
+        assert found >= made or view(house, id_).state == "done", "a part was lost"
+        made, before, version = found, version, house.states.jobs._find(id_)[0].dataset
+        assert before in (None, version), "it was begun anew"
+    assert kills > 5
+    members = unzipped(file(house, id_))
+    assert all(members[name] == wanted[name] for name in ("json", "parquet"))
+    house.states.jobs.sweep()
+    assert kept(house) == [f"{PREFIX}{version}/zip"]
+
+
+def only_jobs(act: Callable[..., Any], dying_act: Callable[..., Any]) -> Callable[..., Any]:
+    """Die at commits to the space of jobs alone."""
+    return lambda space, change: (dying_act if space == "jobs" else act)(space, change)
+
+
+def test_equal_questions_are_answered_once(house: House) -> None:
+    receive(house, HOME)
+    first, again, other = ask(house), ask(house, owner="address/you"), ask(house, "jsonl")
+    work(house)
+    assert view(house, first).version == view(house, again).version != view(house, other).version
+    late = ask(house)
+    work(house)
+    assert view(house, late).version == view(house, first).version
+    house.states.jobs.cancel(first)
+    assert file(house, again) == file(house, late)
+    receive(house, OTHER_HOME)
+    newer = ask(house)
+    work(house)
+    assert (view(house, newer).rows, view(house, again).rows) == (60, 30)
+    house.states.jobs.cancel(again)
+    house.states.jobs.cancel(late)
+    assert len(kept(house)) == 2
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_home_that_is_forgotten_is_in_no_file_and_no_part(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = make_house()
+    receive(house, HOME)
+    earlier = ask(house, "json")
+    work(house)
+    receive(house, OTHER_HOME, value=100)
+    done, sent = ask(house, "json"), ask(house, "jsonl")
+    work(house)
+    opened = house.states.jobs.open(sent)
+    assert opened is not None
+    body = opened.body()
+    running = ask(house, "csv")
+    stop_in_the_middle(house, running)
+    forgetter = make_house(purge_wait_seconds=0.2)
+    forgetter.forgetting.forget(OTHER_HOME)
+    with pytest.raises((LeaseLost, Gone)):
+        list(body)
+    opened.close()
+    for id_ in (done, sent):
+        assert view(house, id_).state == "expired"
+        with pytest.raises(Gone, match="erased"):
+            house.states.jobs.open(id_)
+    assert len(unzipped(file(house, earlier))["json"].splitlines()) == 32, "it is older than the home"
+    assert kept(house) == [f"{PREFIX}{view(house, earlier).version}/zip"]
+    work(house)
+    told = view(house, running)
+    assert (told.state, told.rows) == ("done", 30)
+    assert "begun anew" in (told.told or "")
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("step", range(1, 14, 2))
+def test_a_forget_while_a_file_is_made_begins_it_anew(make_house: Make, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    house, forgetter = make_house(), make_house(purge_wait_seconds=5)
+    receive(house, HOME)
+    receive(house, OTHER_HOME, value=100)
+    id_, put, puts = ask(house, "json"), house.objects.put, 0
+    forgets: list[threading.Thread] = []
+
+    def put_and_forget(*given: Any, **options: Any) -> Any:
+        nonlocal puts
+        puts += 1
+        size = put(*given, **options)
+        if puts == step:
+            forgets.append(threading.Thread(target=forgetter.forgetting.forget, args=(OTHER_HOME,)))
+            forgets[0].start()
+            soon(lambda: forgetter.states.homes.hidden() or not forgets[0].is_alive())
+        return size
+
+    monkeypatch.setattr(house.objects, "put", put_and_forget)
+    work(house)
+    for one in forgets:
+        one.join()
+    soon(lambda: work(house) or view(house, id_).state in ("done", "expired"))  # the purge may have broken it off once more
+    if forgets and view(house, id_).state == "expired":
+        assert step > 10
+        return
+    assert (view(house, id_).state, view(house, id_).rows) == ("done", 30 if forgets else 60)
+    assert kept(house) == [f"{PREFIX}{view(house, id_).version}/zip"]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_snapshot_that_is_gone_is_told_and_the_newest_taken(house: House) -> None:
+    receive(house, HOME)
+    id_ = ask(house)
+    stop_in_the_middle(house, id_)
+    receive(house, HOME, days=1, value=50)
+    with house.states.table.writing(5) as lease:
+        house.states.table.compact(lease, 2, lambda: False)
+        house.states.table.erase_history(lease)
+    work(house)
+    told = view(house, id_)
+    assert (told.state, told.rows) == ("done", 40)
+    assert "newest data" in (told.told or "")
+
+
+def test_files_expire_and_nothing_of_them_stays(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive(house, HOME)
+    id_ = ask(house)
+    work(house)
+    pass_time(house, 24 * 3600 + 1, monkeypatch)
+    assert view(house, id_).state == "expired"
+    house.states.jobs.tidy()
+    assert kept(house) == []
+    with pytest.raises(Gone, match="expired"):
+        house.states.jobs.open(id_)
+    house.objects.put(f"{PREFIX}{'0' * 32}/csv/000000", [b"left by a process that died"])
+    house.states.jobs.sweep()
+    assert kept(house) == []
+
+
+def test_a_job_whose_file_would_be_too_large_fails_in_words(make_house: Make) -> None:
+    house = make_house(job_bytes=100)
+    receive(house, HOME)
+    id_ = ask(house)
+    work(house)
+    told = view(house, id_)
+    assert (told.state, kept(house)) == ("failed", [])
+    assert "larger than 100 bytes" in (told.told or "")
+
+
+def test_a_store_that_fails_is_tried_again_and_given_up_in_the_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive(house, HOME)
+    id_, put = ask(house), house.objects.put
+
+    def fail(*_: Any, **__: Any) -> int:
+        raise StoreUnavailable("the object store does not answer")
+
+    monkeypatch.setattr(house.objects, "put", fail)
+    work(house)
+    assert (view(house, id_).state, view(house, id_).told) == ("running", "the object store does not answer")
+    for _ in range(8):
+        pass_time(house, 61, monkeypatch)
+        work(house)
+    assert (view(house, id_).state, view(house, id_).told) == ("failed", "the object store does not answer")
+    other = ask(house)
+    monkeypatch.setattr(house.objects, "put", put)
+    work(house)
+    assert view(house, other).state == "done"
+
+
+def test_rotating_pseudonyms_are_kept_while_a_file_is_made_and_never_shared(make_house: Make) -> None:
+    house = make_house(export_pseudonyms="rotating")
+    receive(house, HOME)
+    ids = [ask(house, "jsonl"), ask(house, "jsonl")]
+    work(house)
+    homes = [{line.split(b'"')[3] for line in unzipped(file(house, id_))["jsonl"].splitlines()} for id_ in ids]
+    assert [len(one) for one in homes] == [1, 1]
+    assert homes[0] != homes[1]
+
+
+def test_each_client_has_its_turn(house: House) -> None:
+    receive(house, HOME)
+    mine = [ask(house, "csv", since=NOW.date() - timedelta(days=days)) for days in range(3)]
+    other = ask(house, "jsonl", owner="address/you")
+    for _ in range(4):  # each job is prepared and made
+        house.states.jobs.maker.work()
+    states = [view(house, id_).state for id_ in (mine[0], other, *mine[1:])]
+    assert states == ["done", "done", "waiting", "waiting"]
+
+
+def test_ten_jobs_at_once_are_all_made(make_house: Make) -> None:
+    house = make_house(jobs_at_once=2, curate_interval_seconds=0.05)
+    receive(house, HOME)
+    ids = [ask(house, format_, owner=f"address/{number}") for number in range(2) for format_ in FORMATS]
+    house.housekeeper.start()
+    try:
+        soon(lambda: all(view(house, id_).state == "done" for id_ in ids))
+    finally:
+        house.housekeeper.stop()
+    assert len({view(house, id_).version for id_ in ids}) == 5
+
+
+def test_a_cancelled_job_stops_within_a_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive(house, HOME)
+    id_, put = ask(house), house.objects.put
+
+    def put_slowly(key: str, chunks: Any, **options: Any) -> int:
+        house.states.jobs.cancel(id_)
+        return put(key, chunks, **options)
+
+    monkeypatch.setattr(house.objects, "put", put_slowly)
+    work(house)
+    assert view(house, id_).state == "cancelled"
+    assert kept(house) == []
+    assert not house.states.jobs.maker.is_wanted()
+
+
+def test_a_backup_holds_no_file_of_a_job(house: House) -> None:
+    receive(house, HOME)
+    ask(house)
+    work(house)
+    assert kept(house)
+    assert [file.path for file in objects_of(house.objects) if file.path.startswith(PREFIX)] == []

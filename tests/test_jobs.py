@@ -1,0 +1,186 @@
+"""Export jobs over HTTP: asked for, looked at, downloaded in pieces, cancelled, and bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state
+from tests.servers import MinioServer
+from tests.test_ingest import assert_problem
+
+environment = on_pairs("embedded_pair")
+
+Clients = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def client(make_client: Clients) -> FlaskClient:
+    return furnished(make_client())
+
+
+def furnished(client: FlaskClient) -> FlaskClient:
+    for home in (HOME, OTHER_HOME):
+        sent = [state(f"sensor.a_{number}", str(number), unit_of_measurement="°C") for number in range(50)]
+        assert client.post("/api/ingest/data", data=payload(*sent), headers={"Home-UUID": home}).status_code == 200
+    return client
+
+
+def ask(client: FlaskClient, query: str = "formats=json", **headers: str) -> TestResponse:
+    return client.post(f"/api/export/jobs?{query}", headers=headers)
+
+
+def work(client: FlaskClient) -> None:
+    while house_of(client).states.jobs.maker.work():
+        pass
+
+
+def done(client: FlaskClient, query: str = "formats=json") -> Any:
+    asked = ask(client, query)
+    work(client)
+    told = client.get(asked.headers["Location"]).json
+    assert told["state"] == "done", told
+    return told
+
+
+def test_a_job_is_asked_for_looked_at_and_downloaded(client: FlaskClient) -> None:
+    asked = ask(client)
+    told = asked.json
+    assert (asked.status_code, told["state"], told["file"]) == (202, "waiting", None)
+    assert asked.headers["Location"].endswith(f"/api/export/jobs/{told['id']}")
+    assert client.get(f"/api/export/jobs/{told['id']}/file").status_code == 404
+    work(client)
+    told = client.get(asked.headers["Location"]).json
+    assert (told["state"], told["rows"], told["rows_in_all"], told["fraction"]) == ("done", 100, 100, 1.0)
+    file = client.get(told["file"])
+    assert (file.status_code, file.content_type) == (200, "application/zip")
+    assert int(file.headers["Content-Length"]) == told["bytes"] == len(file.data)
+    assert file.headers["Content-Disposition"].startswith("attachment; filename=smarthouse_extract_")
+    assert len(rows(file.data)) == 100
+    assert told["expires"] > told["finished"] >= told["created"]
+
+
+def test_a_client_that_was_broken_off_goes_on_with_a_range(client: FlaskClient) -> None:
+    told = done(client)
+    whole = client.get(told["file"])
+    etag, size = whole.headers["ETag"], len(whole.data)
+    assert whole.headers["Accept-Ranges"] == "bytes"
+    for percent in (10, 50, 99):
+        begin = size * percent // 100
+        rest = client.get(told["file"], headers={"Range": f"bytes={begin}-", "If-Range": etag})
+        assert (rest.status_code, rest.data) == (206, whole.data[begin:])
+        assert rest.headers["Content-Range"] == f"bytes {begin}-{size - 1}/{size}"
+    assert client.get(told["file"], headers={"Range": "bytes=-7"}).data == whole.data[-7:]
+    assert client.get(told["file"], headers={"Range": "bytes=0-", "If-Range": '"other"'}).status_code == 200
+    beyond = client.get(told["file"], headers={"Range": f"bytes={size}-"})
+    assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{size}")
+    same = client.get(told["file"], headers={"If-None-Match": etag})
+    assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", etag)
+    head = client.head(told["file"])
+    assert (head.status_code, int(head.headers["Content-Length"]), head.data) == (200, size, b"")
+
+
+def test_a_repeat_under_the_same_idempotency_key_is_the_same_job(client: FlaskClient) -> None:
+    key = {"Idempotency-Key": "once"}
+    first, again = ask(client, **key), ask(client, **key)
+    assert first.json["id"] == again.json["id"]
+    assert (first.headers.get("Idempotency-Replayed"), again.headers["Idempotency-Replayed"]) == (None, "true")
+    assert ask(client, "formats=csv", **key).status_code == 409
+    assert ask(client).json["id"] != first.json["id"]
+
+
+def test_an_export_without_rows_has_no_file(client: FlaskClient) -> None:
+    told = done(client, "formats=csv&date_from=2040-01-01")
+    assert (told["rows"], told["file"], told["detail"]) == (0, None, "No record passes the filters")
+    answer = client.get(f"/api/export/jobs/{told['id']}/file")
+    assert (answer.status_code, answer.headers["X-Empty-Reason"]) == (204, "No record passes the filters")
+
+
+def test_a_cancelled_job_has_no_file(client: FlaskClient) -> None:
+    waiting, finished = ask(client, "formats=csv").json["id"], done(client)["id"]
+    for id_ in (waiting, finished):
+        for _ in range(2):
+            answer = client.delete(f"/api/export/jobs/{id_}")
+            assert (answer.status_code, answer.json["state"], answer.json["file"]) == (200, "cancelled", None)
+        assert_problem(client.get(f"/api/export/jobs/{id_}/file"), 410, "cancelled")
+    assert [info.key for info in house_of(client).objects.list("jobs/")] == []
+
+
+def test_what_is_no_job_is_refused(client: FlaskClient) -> None:
+    for id_ in ("1", "g" * 32, "0" * 32, "x" * 600):
+        for path in ("", "/file"):
+            assert client.get(f"/api/export/jobs/{id_}{path}").status_code == 404
+        assert client.delete(f"/api/export/jobs/{id_}").status_code == 404
+    for query in ("", "formats=xls", "formats=csv&nonsense=1", "formats=csv&date_from=yesterday"):
+        assert ask(client, query).status_code == 400
+    assert client.post("/api/export/jobs?formats=csv", json={"types": ["sensor"]}).status_code == 400
+
+
+def test_where_rows_need_a_key_only_the_key_that_asked_reads_the_job(make_client: Clients) -> None:
+    client = furnished(make_client(export_access="key"))
+    assert ask(client).status_code == 401
+    create = house_of(client).access.create
+    mine, other, admin = (
+        {"Authorization": f"Bearer {key}"}
+        for key in (create("a", export=True)[1], create("b", export=True)[1], create("c", admin=True)[1])
+    )
+    path = f"/api/export/jobs/{ask(client, **mine).json['id']}"
+    work(client)
+    for headers, status in ((mine, 200), (admin, 200), (other, 404), ({}, 401)):
+        assert client.get(path, headers=headers).status_code == status
+        assert client.get(f"{path}/file", headers=headers, buffered=True).status_code == status
+    assert client.delete(path, headers=other).status_code == 404
+
+
+def test_raw_rows_are_for_administrators_also_once_the_rules_change(make_client: Clients) -> None:
+    client = furnished(make_client(export_privacy="raw"))
+    reader, admin = (house_of(client).access.create("x", export=not is_admin, admin=is_admin)[1] for is_admin in (False, True))
+    assert ask(client, Authorization=f"Bearer {reader}").status_code == 403
+    path = f"/api/export/jobs/{ask(client, Authorization=f'Bearer {admin}').json['id']}"
+    work(client)
+    assert client.get(f"{path}/file", headers={"Authorization": f"Bearer {admin}"}, buffered=True).status_code == 200
+    others = make_client()
+    assert_problem(others.get(f"{path}/file"), 410, "privacy")
+    assert others.get(path).json["state"] == "expired"
+
+
+def test_a_stranger_that_asks_for_a_thousand_jobs_is_refused(make_client: Clients) -> None:
+    client = make_client(jobs_per_client=3, jobs_kept=5)
+    answers = [ask(client, f"formats=csv&date_from=2026-01-{day:02}") for day in range(1, 7)]
+    assert [answer.status_code for answer in answers] == [202] * 3 + [429] * 3
+    assert_problem(answers[-1], 429, "3 export jobs")
+    others = [
+        client.post("/api/export/jobs?formats=csv", environ_base={"REMOTE_ADDR": f"10.0.0.{number}"}) for number in range(4)
+    ]
+    assert [answer.status_code for answer in others] == [202, 202, 503, 503]
+    assert client.delete(f"/api/export/jobs/{answers[0].json['id']}").status_code == 200
+    assert ask(client).status_code == 202
+
+
+def test_an_equal_download_is_answered_from_the_kept_file(client: FlaskClient) -> None:
+    told = done(client)
+    kept = client.get("/api/export/json")
+    assert kept.headers["ETag"] == f'"{told["version"]}"'
+    assert kept.data == client.get(told["file"]).data
+    assert "ETag" not in client.get("/api/export/csv", buffered=True).headers
+    assert client.get("/api/export/json", headers={"Range": "bytes=0-9"}).data == kept.data[:10]
+    assert client.post("/api/ingest/data", data=payload(state()), headers={"Home-UUID": HOME}).status_code == 200
+    assert "ETag" in client.get("/api/export/json?fresh=false", buffered=True).headers
+    assert len(rows(client.get("/api/export/json").data)) == 101
+
+
+def test_a_file_comes_from_minio_itself_where_clients_reach_it(
+    make_client: Clients, minio_server: MinioServer, production_pair: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{production_pair['SMARTHOUSE_OBJECTS_URL']}&public_endpoint=http://files.example:9000"
+    client = furnished(make_client(objects_url=url, state_url=production_pair["SMARTHOUSE_STATE_URL"]))
+    told = done(client)
+    answer = client.get(told["file"])
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("http://files.example:9000/")
+    assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
+    assert_problem(client.get(told["file"]), 410, "erased")
