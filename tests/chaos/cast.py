@@ -117,13 +117,13 @@ class Clock:
         self.environment = {
             "LD_PRELOAD": libraries[0],
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }
 
     def jump(self, seconds: int) -> None:
-        """From now on it differs so much from the true one."""
+        """Within a second it differs so much from the true one."""
         written = self._file.with_suffix(".new")
         written.write_text(f"{seconds:+}\n")
         written.replace(self._file)
