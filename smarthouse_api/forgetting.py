@@ -22,7 +22,8 @@ from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.states.homes import SPACE
-from smarthouse_api.states.service import PURGE_LEASE, States
+from smarthouse_api.states.homes_table import PURGE_LEASE
+from smarthouse_api.states.service import States
 from smarthouse_api.streams.service import Streams
 
 _DUE = "purge-due"

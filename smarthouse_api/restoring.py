@@ -105,7 +105,7 @@ class Restoring:
         """Do the first step of a repair. Waits for the leases of a process that died. Raises `Unavailable`."""
         deadline, is_said = time.monotonic() + _PATIENCE_SECONDS, False
         while self._rebuilding.is_to_remove(repair):
-            self._rebuilding.work(lambda: False)
+            self._rebuilding.work()
             if not self._rebuilding.is_to_remove(repair):
                 return
             if time.monotonic() > deadline:

@@ -106,13 +106,19 @@ class Leases:
     @contextmanager
     def hold(self, name: str, wait_seconds: float) -> Iterator[Lease]:
         """Hold `name`; wait for another holder at most `wait_seconds`. Raises `TimeoutError`."""
+        if (lease := self.wait_for(name, wait_seconds)) is None:
+            raise TimeoutError(f"{name} is held by another for over {wait_seconds:g} s")
+        with lease:
+            yield lease
+
+    def wait_for(self, name: str, wait_seconds: float) -> Lease | None:
+        """Take the lease of `name`, to be released. Waits for another holder at most `wait_seconds`, then gives None."""
         deadline = time.monotonic() + wait_seconds
         while (lease := self.try_hold(name)) is None:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{name} is held by another for over {wait_seconds:g} s")
+                return None
             time.sleep(0.01)
-        with lease:
-            yield lease
+        return lease
 
     def is_held(self, name: str) -> bool:
         """Tell whether `try_hold` would fail now."""

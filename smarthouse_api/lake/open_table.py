@@ -77,9 +77,9 @@ class OpenTable:
         table = self.open()
         return "no table yet" if table is None else f"version {table.version()} can be read"
 
-    def try_write(self) -> Lease | None:
-        """Return the writer's lease, to be released; None while another process writes."""
-        return self._leases.try_hold(self._layout.lease)
+    def try_write(self, wait_seconds: float = 0.0) -> Lease | None:
+        """Return the writer's lease, to be released; None if another process writes for longer than `wait_seconds`."""
+        return self._leases.wait_for(self._layout.lease, wait_seconds)
 
     def writing(self, wait_seconds: float) -> AbstractContextManager[Lease]:
         """Hold the writer's lease. Waits at most `wait_seconds` for another writer, then raises `TimeoutError`."""

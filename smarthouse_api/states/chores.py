@@ -20,6 +20,7 @@ from smarthouse_api.states.uploads import Uploads
 
 _BATCH_ENTRIES: Final = 1000
 _LOOK_SECONDS: Final = 60.0
+_PATIENCE_SECONDS: Final = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ class StatesChores:
         self._may_compact = False
         again = self._rebuilding.pending_rows()
         is_due = self._compaction.is_due() or bool(again) or bool(self._uploads.queue.read(limit=1))
-        if is_due and (lease := self._table.try_write()) is not None:
+        # An export may wait for what is made again. Requests that write all the time would leave it no turn.
+        if is_due and (lease := self._table.try_write(_PATIENCE_SECONDS if again else 0.0)) is not None:
             with lease:
                 self._curator.curate(lease, [self._rows(), *again], is_over)
             self._may_compact = True
@@ -133,7 +135,7 @@ class StatesChores:
 
     def repair(self) -> bool:
         """Have what left the lake made again: one step of each repair. Returns whether there may be more to do at once."""
-        if is_done := self._rebuilding.work(self._is_purging):
+        if is_done := self._rebuilding.work():
             self.expect_dead()
         return is_done
 

@@ -27,6 +27,9 @@ from smarthouse_api.lake.table import DAMAGED, LakeTable
 LEASE = "lake"
 """Name of two leases: one writer holds the first, and readers of snapshots share the second. Tables of homes share both."""
 
+PURGE_LEASE = "purge"
+"""The lease of a purge. While it is held, nobody else replaces files of the lake. Take it before a writer's lease."""
+
 EPOCH_DAY = date(1970, 1, 1)
 """The day by which rows are filed whose time cannot be right."""
 

@@ -30,7 +30,7 @@ from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs, month_end,
 from smarthouse_api.lake.setting_aside import live_files, look_at_noted, set_aside
 from smarthouse_api.states.expired import expired_until, first_whole_day, take_turn
 from smarthouse_api.states.homes import SPACE, Homes
-from smarthouse_api.states.homes_table import HomesTable
+from smarthouse_api.states.homes_table import PURGE_LEASE, HomesTable
 from smarthouse_api.states.pending import Pending
 from smarthouse_api.states.rebuilt_places import may_hold, places_of_days, repair_of_file, within
 from smarthouse_api.states.rows import StateRows, StatesPart
@@ -174,7 +174,7 @@ class Rebuilding:
         """Queue payloads that were damaged or missing, and are whole again."""
         self._uploads.healing.look_again(self._leases)
 
-    def work(self, is_purging: Callable[[], bool]) -> bool:
+    def work(self) -> bool:
         """Do the next step of each repair. Returns whether any could be done: then there may be more to do at once."""
         repairs = [one for one in self.repairs.all() if not one[0].is_lost]
         if not repairs or (turn := self._leases.try_hold(_LEASE)) is None:
@@ -189,7 +189,7 @@ class Rebuilding:
                     if self._loses_all(repair, expired):
                         log.error("the lake: raw uploads have expired meanwhile, so nothing is removed: %s", repair.what)
                         self.repairs.end(repair, document)
-                    elif self._removed(repair, is_purging, expired):
+                    elif self._removed(repair, expired):
                         self.repairs.advance(repair, document, "queue")
                     else:
                         continue
@@ -235,15 +235,20 @@ class Rebuilding:
             Repair(f"{id_}-lost", f"{what}; it may have held rows of uploads that have expired", LOST, (), since, until)
         )
 
-    def _removed(self, repair: Repair, is_purging: Callable[[], bool], expired: int | None) -> bool:
-        if (lease := self._table.try_write()) is None:
+    def _removed(self, repair: Repair, expired: int | None) -> bool:
+        """Remove what a repair is to make again. Waits for its turn: purges that follow each other would leave it none."""
+        if (purge := self._leases.wait_for(PURGE_LEASE, _PATIENCE_SECONDS)) is None:
             return False
-        with lease:
-            if is_purging():
+        with purge:
+            if (lease := self._table.try_write(_PATIENCE_SECONDS)) is None:
                 return False
-            for table in (self._table, self._statistics):
-                self._remove(table, repair, lease, expired)
+            with lease:
+                self._remove_all(repair, lease, expired)
         return True
+
+    def _remove_all(self, repair: Repair, lease: Lease, expired: int | None) -> None:
+        for table in (self._table, self._statistics):
+            self._remove(table, repair, lease, expired)
 
     def _remove(self, table: HomesTable, repair: Repair, lease: Lease, expired: int | None) -> None:
         if not repair.places:

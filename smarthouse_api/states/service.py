@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from deltalake import DeltaTable
 from sqlglot import exp
 
@@ -22,6 +20,7 @@ from smarthouse_api.states.counts import Counts
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.homes_table import PURGE_LEASE
 from smarthouse_api.states.jobs.book import JobBook
 from smarthouse_api.states.jobs.making import Maker
 from smarthouse_api.states.jobs.service import Jobs
@@ -32,9 +31,6 @@ from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
-
-PURGE_LEASE: Final = "purge"
-"""The lease of a purge. While it is held, nobody else replaces files of the lake."""
 
 
 class States:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -23,6 +24,7 @@ from smarthouse_api.house import House
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs
 from smarthouse_api.states.export.published_rows import PublishedRows
+from smarthouse_api.states.homes_table import LEASE, PURGE_LEASE
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, MEMORY, Environment, house_of, on_pairs, payload, state
@@ -239,7 +241,7 @@ def test_a_rebuild_goes_on_where_it_was_killed(house: House, step: str) -> None:
     before, rebuilding = rows(house), house.states.rebuilding
     rebuilding.ask(None, None)
     for _ in range(("removed", "queued", "curated").index(step) + 1):
-        rebuilding.work(lambda: False)
+        rebuilding.work()
     if step == "curated":
         house.states.chores.curate(lambda: True)
     # Its notes of the last step are lost: the step is done again.
@@ -273,7 +275,7 @@ def test_homes_that_are_hidden_do_not_come_back(house: House) -> None:
     upload(house, OTHER, 3)
     house.states.rebuilding.ask(None, None)
     for _ in range(2):
-        house.states.rebuilding.work(lambda: False)
+        house.states.rebuilding.work()
     house.forgetting.forget(HOME)
     keep_house(house)
     assert len(rows(house)) == 1
@@ -480,3 +482,23 @@ def test_a_damaged_log_of_statistics_is_a_warning_for_exports_go_on(house: House
     assert not has_failed
     assert conditions["lake"].startswith("warning: exports go on")
     assert len(rows(house)) == 1
+
+
+def test_a_rebuild_waits_for_its_turn_while_homes_are_forgotten_all_the_time(house: House) -> None:
+    upload(house, HOME, 1)
+    before = rows(house)
+    damage(house, "_delta_log/00000000000000000000.json", flip)
+    house.states.rebuilding.ask(None, None)
+    chores = house.states.chores
+    for name, step in (
+        (PURGE_LEASE, chores.repair),  # removes
+        (LEASE, chores.repair),  # queues
+        (LEASE, lambda: chores.curate(lambda: False)),
+    ):
+        held = house.leases.try_hold(name)
+        assert held is not None
+        threading.Timer(0.1, held.release).start()
+        step()
+        held.release()
+    chores.repair()
+    assert rows(house) == before
