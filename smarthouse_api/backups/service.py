@@ -24,7 +24,7 @@ from smarthouse_api.errors import InUse, Invalid
 from smarthouse_api.lake.table import LakeTable
 from smarthouse_api.restoring import Restored, Restoring
 
-_PRESENCES: Final = ("shared/serving/", "shared/worker/")
+_PRESENCES: Final = ("shared/serving/", "shared/waiting/", "shared/worker/")
 _BREATH_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 30.0
 """The longest wait of a backup for a writer of the lake."""

@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 import time
+from contextlib import suppress
 from typing import Final, Protocol
 
 from backends.ports import Conflict, ObjectStore, StateStore, StoreError, StoreFull, StoreUnfit
@@ -72,6 +73,7 @@ class Installation:
         self._refusal: StoreError | None = None
         self._asks_again_at = 0.0
         self._presence: Presence | None = None
+        self._waiting: Presence | None = None
         self._age: Age | None = None
         self.is_settled = False
         self.found: int | None = None
@@ -167,9 +169,9 @@ class Installation:
         """Raise `NewerFormat` if a newer version wrote a store. Marks nothing."""
         refuse_newer(*self._look())
 
-    def announce_by(self, presence: Presence) -> None:
-        """Have `settle` announce that this process serves, before it settles."""
-        self._presence = presence
+    def announce_by(self, presence: Presence, waiting: Presence) -> None:
+        """Have `settle` announce that this process serves, before it settles. waiting: announces that it is held back."""
+        self._presence, self._waiting = presence, waiting
 
     def compare_by(self, age: Age) -> None:
         """Have `settle` and `check` compare the age of the stores, too."""
@@ -189,8 +191,13 @@ class Installation:
                 self._age.check()
         except StoreError as refusal:
             self._refusal = refusal
+            if isinstance(refusal, HeldBack) and self._waiting is not None:
+                with suppress(StoreError):
+                    self._waiting.renew()
         else:
             self._refusal, self.is_settled = None, is_marked
+            if self._waiting is not None:
+                self._waiting.end()
             if not is_marked:
                 self._asks_again_at = 0.0
 

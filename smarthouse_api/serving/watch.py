@@ -18,6 +18,9 @@ from smarthouse_api.status.faults import Faults
 SERVING: Final = "serving"
 """The name of the lease that every process shares while it serves or keeps house."""
 
+WAITING: Final = "waiting"
+"""The name of the lease that every process shares while a command holds it back from serving."""
+
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +41,7 @@ class Watch:
     ) -> None:
         self._faults = faults
         self._installation, self.presence, self._seconds = installation, Presence(leases, SERVING, says), seconds
+        self._waiting = Presence(leases, WAITING)
         self._trouble = Trouble(log, logging.ERROR, "the stores are well again, and are served")
         self._ends: Callable[[str], object] = log.critical
         self._ended = threading.Event()
@@ -49,7 +53,7 @@ class Watch:
         ends: called with the words if a newer version wrote a store. From a thread, it has to end the process by itself.
         """
         self._ends = ends
-        self._installation.announce_by(self.presence)
+        self._installation.announce_by(self.presence, self._waiting)
         logging.getLogger().addHandler(self._faults)
         self.look()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -75,6 +79,7 @@ class Watch:
         if self._thread is not None:
             self._thread.join()
             self.presence.end()
+            self._waiting.end()
 
     def _run(self) -> None:
         while not self._ended.wait(self._seconds):

@@ -12,6 +12,7 @@ from backends.dumps import DumpedDocument, DumpedSpace
 from backends.ports import ObjectStore, StoreUnavailable, StoreUnfit
 from smarthouse_api.backups import files, loading, making
 from smarthouse_api.backups.moment import Moment
+from smarthouse_api.backups.service import _RESTORING
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.leases import Lease, LeaseLost
 from smarthouse_api.errors import InUse, Invalid
@@ -239,7 +240,16 @@ def test_nothing_is_restored_or_copied_beside_a_process_that_serves(filled, plac
         with pytest.raises(InUse, match="a worker runs"):
             ask()
     presence.release()
+    filled.installation.hold_back(_RESTORING)
+    waiting = open_house()
+    waiting.watch.start()  # it is up, and held back
+    with pytest.raises(InUse, match="a worker runs"):
+        restore(filled, place, is_replaced=True)
+    with pytest.raises(InUse, match="a worker runs"):
+        filled.backups.restore(set())
+    waiting.watch.stop()
     filled.backups.restore(set())
+    assert filled.installation.check()
 
 
 def test_an_installation_copied_to_other_stores_and_back_is_the_same(filled, client, open_house, elsewhere: Environment):
