@@ -17,7 +17,7 @@ from backends.ports import ObjectStore, StateStore, StoreFull, StoreUnfit
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.troubles import Trouble
 from smarthouse_api.lake.files import files_of, lake_faults
-from smarthouse_api.lake.ledger import Ledger, TableDamaged
+from smarthouse_api.lake.ledger import Head, Ledger, TableDamaged
 from smarthouse_api.lake.ownership import Ownership, require_known
 from smarthouse_api.lake.snapshot_marks import SnapshotMark, encoded, mark_of
 
@@ -60,6 +60,7 @@ class OpenTable:
         self._objects, self._leases, self._layout = objects, leases, layout
         self.ledger = Ledger(state, objects, layout.name)
         self._ownership = Ownership(state)
+        self._opened: tuple[Head, DeltaTable] | None = None
         self._trouble = Trouble(log, logging.ERROR, f"the lake's table {layout.name} can be read again")
 
     @property
@@ -190,6 +191,18 @@ class OpenTable:
             return table
         with self.writing(wait_seconds):
             return self.open_or_create()
+
+    def open_again(self, wait_seconds: float) -> DeltaTable | None:
+        """Open the latest snapshot as `open_current` does, or return that of before if nothing was recorded since.
+
+        Nobody may write to it, nor update it. What a writer committed that died before it was recorded may be missing.
+        """
+        head, before = self.ledger.check_log(), self._opened
+        if head is not None and before is not None and before[0] == head:
+            return before[1]
+        snapshot = self.open_current(wait_seconds)
+        self._opened = None if head is None or snapshot is None else (head, snapshot)
+        return snapshot
 
     def remember(self, is_over: Callable[[], bool]) -> bool:
         """Complete a table that an earlier version wrote. Return whether it has its ledger; the caller holds the lease."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backends.ports import NoSuchObject, ObjectStore
-from smarthouse_api.states.contents.counts import COUNTS
+from smarthouse_api.states.contents.counts import COUNTS, together
 from smarthouse_api.states.contents.leaves import Leaf
 
 PREFIX: Final = "contents/"
@@ -94,7 +94,7 @@ class Bundles:
             self.remove([month])
             return
         listed = msgspec.json.encode(_Listed(self._basis, [leaf for leaf, _ in some]))
-        table = pa.concat_tables([counts for _, counts in some]).replace_schema_metadata({_META: listed})
+        table = together(counts for _, counts in some).cast(COUNTS).replace_schema_metadata({_META: listed})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         written = sink.getvalue().to_pybytes()

@@ -34,7 +34,7 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import told
 from smarthouse_api.states.contents.bundles import Bundles, describe
-from smarthouse_api.states.contents.counts import nothing
+from smarthouse_api.states.contents.counts import compact, nothing, together
 from smarthouse_api.states.contents.leaves import Leaf, LeafCounter, Place, late_leaf, leaves_of
 from smarthouse_api.states.contents.summary import Publishing, Selection, Summary
 from smarthouse_api.states.export.asking import Asking
@@ -54,6 +54,10 @@ _REST: Final = 10
 
 _COLUMNS_SECONDS: Final = 30.0
 _LEASE: Final = "contents"
+_MOST_COUNTS: Final = 4_000_000
+"""Counts that a process holds in memory, at about 60 bytes each: some 1,000 homes for three months."""
+
+_TOO_MANY: Final = "The lake has more homes and days than can be told of at once; ask an engine that reads the lake"
 _NOT_COUNTED: Final = "The lake is being counted; repeat the request in a minute"
 
 log = logging.getLogger(__name__)
@@ -123,7 +127,7 @@ class Contents:
         self._counts = dict[str, pa.Table]()
         self._overlaps = dict[str, frozenset[Place]]()
         self._loaded = dict[str, datetime]()
-        self._newest: tuple[frozenset[str], Publishing, Summary] | None = None
+        self._newest: tuple[DeltaTable, Publishing, tuple[Summary, int]] | None = None
         self._grouped: tuple[tuple[str, frozenset[str]], Groups] | None = None
 
     @contextmanager
@@ -132,18 +136,17 @@ class Contents:
         self._rebuilding.refuse_held(date.min, date.max)
         with self._table.reading() as lease:
             repairs = self._rebuilding.repairs.touching(date.min, date.max)
-            snapshot, hidden = self._table.open_current(_COLUMNS_SECONDS), frozenset(self._homes.hidden())
+            snapshot, hidden = self._table.open_again(_COLUMNS_SECONDS), frozenset(self._homes.hidden())
             publishing = Publishing(raw=self._settings.privacy == "raw", strict=self._settings.privacy == "strict")
             if snapshot is None:
-                summary = Summary(nothing(), publishing)
+                summary = Summary(compact(nothing()), publishing)
                 yield Opened(None, summary, self._ready, lambda _: summary, hidden)
                 return
             self._table.note(lease, snapshot)
-            files = files_of(snapshot)
             if publishing.strict:
                 publishing = replace(publishing, groups=self._groups(snapshot, hidden))
-            of_entities = partial(self._of_entities, snapshot, files, publishing)
-            summary, stored = self._summary(snapshot, files, publishing), int(pc.sum(files["size_bytes"]).as_py() or 0)
+            of_entities = partial(self._of_entities, snapshot, publishing)
+            summary, stored = self._summary(snapshot, publishing)
             incomplete = told([*repairs, *self._rebuilding.repairs.touching(date.min, date.max)])
             incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(date.min)))) or None
             yield Opened(snapshot, summary, self._ready, of_entities, hidden, stored, incomplete)
@@ -187,31 +190,35 @@ class Contents:
                 if len(left) < len(bundle) or not bundle:
                     self._bundles.save(month, left)
 
-    def _summary(self, snapshot: DeltaTable, files: pa.Table, publishing: Publishing) -> Summary:
-        """Summarise a snapshot; what is not counted yet is counted."""
-        if is_outdated(files):
-            raise Unavailable("Rows of an earlier version are being moved; repeat the request in a minute")
+    def _summary(self, snapshot: DeltaTable, publishing: Publishing) -> tuple[Summary, int]:
+        """Summarise a snapshot; what is not counted yet is counted. Return the bytes of its files, too."""
         with self._counting:
-            leaves = self._completed(snapshot, leaves_of(files))
-            name = frozenset(leaf.digest for leaf in leaves.values())
-            if self._newest is None or self._newest[:2] != (name, publishing):
+            if self._newest is None or self._newest[0] is not snapshot or self._newest[1] != publishing:
+                if is_outdated(files := files_of(snapshot)):
+                    raise Unavailable("Rows of an earlier version are being moved; repeat the request in a minute")
+                leaves = self._completed(snapshot, leaves_of(files))
                 self._load(leaves)
                 missing = self._missing(leaves)
                 if sum(leaf.rows for leaf in missing) > _MOST_ROWS_AT_ONCE:
                     raise Unavailable(_NOT_COUNTED)
                 for leaf in missing:
                     self._count(snapshot, files, leaf, leaves)
-                counts = pa.concat_tables([nothing(), *(self._counts[digest] for digest in name)])
-                self._newest = name, publishing, Summary(counts, publishing)
+                counts = [self._counts[leaf.digest] for leaf in leaves.values()]
+                if sum(map(len, counts)) > _MOST_COUNTS:
+                    raise Unavailable(_TOO_MANY)
+                stored = int(pc.sum(files["size_bytes"]).as_py() or 0)
+                self._newest = snapshot, publishing, (Summary(together(counts), publishing), stored)
             return self._newest[2]
 
     def _ready(self, filters: Filters) -> Filters | None:
         return self.asking.ready(filters.kept(self._table.first_kept_day()))
 
-    def _of_entities(self, snapshot: DeltaTable, files: pa.Table, publishing: Publishing, filters: Filters) -> Summary:
+    def _of_entities(self, snapshot: DeltaTable, publishing: Publishing, filters: Filters) -> Summary:
         """Count the rows of entities, which are in no counts: their rows are read."""
         with self._slots:
-            return Summary(self._counter(snapshot, self.asking.secret()).counts_of(files, filters), publishing)
+            return Summary(
+                compact(self._counter(snapshot, self.asking.secret()).counts_of(files_of(snapshot), filters)), publishing
+            )
 
     def _groups(self, snapshot: DeltaTable, hidden: frozenset[str]) -> Groups:
         """Find the groups that enough homes have, once for each snapshot."""
@@ -245,7 +252,7 @@ class Contents:
             if self._loaded.get(month) != written[month]:
                 self._loaded[month] = written[month]
                 for digest, (leaf, counts) in self._bundles.load(month).items():
-                    self._counts[digest] = counts
+                    self._counts[digest] = compact(counts)
                     if leaf.overlaps:
                         self._overlaps[leaf.own] = frozenset(leaf.overlaps)
 
@@ -254,7 +261,7 @@ class Contents:
         if faults := DataFiles(self._table.ledger, wanted).all_faults():
             self._rebuilding.set_aside(self._table, faults)
             raise Unavailable("A file of the lake is damaged and was set aside; repeat the request")
-        self._counts[leaf.digest] = self._counter(snapshot).counts(leaf, leaves)
+        self._counts[leaf.digest] = compact(self._counter(snapshot).counts(leaf, leaves))
 
     def _counter(self, snapshot: DeltaTable, secret: bytes = b"") -> LeafCounter:
         """secret: of the names; they only order the rows, unless rows are chosen by names."""

@@ -198,12 +198,12 @@ class Selection:
 
 
 class Summary:
-    """Answers questions about what is in a snapshot. counts: of its rows, added up or not."""
+    """Answers questions about what is in a snapshot. counts: of its rows, compact, added up or not."""
 
     def __init__(self, counts: pa.Table, publishing: Publishing) -> None:
         self._counts, self.publishing = counts, publishing
         self._numbers = dict[str, Numbers]()
-        home = counts["home"].combine_chunks().dictionary_encode()
+        home = counts["home"].combine_chunks()
         self.home_names: list[str] = home.dictionary.to_pylist()
         self.home_codes: Numbers = home.indices.to_numpy().astype(np.int64)
 
@@ -220,7 +220,7 @@ class Summary:
 
     @cached_property
     def _kinds(self) -> tuple[list[_Kind], Numbers]:
-        encoded = [self._counts[name].combine_chunks().dictionary_encode() for name in _KIND]
+        encoded = [self._counts[name].combine_chunks() for name in _KIND]
         code = np.zeros(len(self._counts), np.int64)
         for column in encoded:
             code = code * (len(column.dictionary) + 1) + column.indices.fill_null(len(column.dictionary)).to_numpy()
