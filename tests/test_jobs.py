@@ -184,3 +184,17 @@ def test_a_file_comes_from_minio_itself_where_clients_reach_it(
     assert answer.headers["Location"].startswith("http://files.example:9000/")
     assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
     assert_problem(client.get(told["file"]), 410, "erased")
+
+
+def test_a_version_is_the_same_bytes_until_a_home_in_it_is_forgotten(client: FlaskClient) -> None:
+    told = done(client)
+    whole, path = client.get(told["file"]).data, f"/api/export/dataset?version={told['version']}"
+    assert told["version"] in told["citation"]
+    for _ in range(2):
+        assert client.post("/api/ingest/data", data=payload(state()), headers={"Home-UUID": HOME}).status_code == 200
+        assert client.get(path).data == whole
+    assert client.get(path, headers={"Range": "bytes=5-"}).status_code == 206
+    assert_problem(client.get(f"{path}&types=sensor"), 400, "alone")
+    assert_problem(client.get("/api/export/dataset?version=1"), 404, "no such version")
+    assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
+    assert_problem(client.get(path), 410, "erased")

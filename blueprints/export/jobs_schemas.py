@@ -29,6 +29,17 @@ class JobQuerySchema(DatasetQuerySchema):
     """Selects the rows of a dataset that is made by a job, and its formats."""
 
 
+class VersionQuerySchema(DatasetQuerySchema):
+    """Selects a dataset by its filters and formats, or one that is kept by its version."""
+
+    version = fields.String(
+        metadata={"description": "Give the very bytes of this version, while its file is kept; no other parameter goes with it"}
+    )
+
+    def read(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {**super().read(data), "version": data.get("version")}
+
+
 def _count(description: str, **options: Any) -> fields.Field[Any]:
     return fields.Integer(metadata={"description": description}, **options)
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask_smorest import Blueprint
 
 from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
 from blueprints.export.contents import add_contents
 from blueprints.export.jobs import add_jobs, kept_response
+from blueprints.export.jobs_schemas import VersionQuerySchema
 from blueprints.export.readers import admit_reader, note
-from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DatasetQuerySchema, DownloadSchema, known_formats
+from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DownloadSchema, known_formats
 from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
 from blueprints.responses import empty_response, file_response
 from smarthouse_api.arrow.times import time_text
+from smarthouse_api.errors import Invalid
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
 blueprint.before_request(refuse_unknown)
@@ -33,13 +35,13 @@ def formats() -> Response:
 
 
 @blueprint.route("/dataset")
-@blueprint.arguments(DatasetQuerySchema, location="query", error_status_code=400)
+@blueprint.arguments(VersionQuerySchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, "data_extraction", security=OPTIONAL_BEARER)
+@problems(blueprint, "data_extraction", 404, 410, security=OPTIONAL_BEARER)
 def dataset(query: dict[str, Any]) -> Response:
-    """Download a dataset in one or several formats."""
-    return _download(query["formats"], query)
+    """Download a dataset in one or several formats, or a version that is kept."""
+    return _download(query["formats"], query) if query["version"] is None else _version(query["version"])
 
 
 @blueprint.route("/<format>", parameters=[FORMAT])
@@ -68,6 +70,15 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     if key is not None:
         response.call_on_close(note(key, extract))
     return response
+
+
+def _version(version: str) -> Response:
+    count_request("export")
+    key = admit_reader()
+    if len(request.args) > 1:
+        raise Invalid("version: it names a dataset with its filters and formats; give it alone")
+    kept = house().states.jobs.open_version(version)
+    return _empty() if kept is None else kept_response(kept, key, {})
 
 
 def _empty() -> Response:

@@ -10,7 +10,19 @@ from typing import Any
 import click
 
 from config.groups import ServerSettings
-from smarthouse_api.cli import backups, collections, homes, importing, keys, migrating, rebuilding, status, verify, vocabulary
+from smarthouse_api.cli import (
+    backups,
+    collections,
+    exporting,
+    homes,
+    importing,
+    keys,
+    migrating,
+    rebuilding,
+    status,
+    verify,
+    vocabulary,
+)
 from smarthouse_api.cli.open_house import STOPPED, opened_house
 
 
@@ -74,6 +86,8 @@ main.add_command(homes.group)
 main.add_command(collections.group)
 main.add_command(vocabulary.command)
 main.add_command(importing.command)
+main.add_command(exporting.command)
+main.add_command(exporting.group)
 main.add_command(migrating.command)
 main.add_command(rebuilding.command)
 main.add_command(status.command)

@@ -40,6 +40,7 @@ def _lines(report: Report) -> Iterable[str]:
     yield from _part("Homes", _homes(report))
     yield from _part("Raw uploads", _uploads(report))
     yield from _part("Waiting", _waiting(report))
+    yield from _part("Export jobs", _jobs(report))
     yield from _part("Lake", ((name, _table(one)) for name, one in report.tables.items()))
     yield from _part(*_storage(report))
     yield from _part("Processes", _processes(report))
@@ -81,6 +82,13 @@ def _waiting(report: Report) -> Iterable[tuple[str, str]]:
     yield "rows to be made again", intcomma(waiting.repairs)
     yield "dead letters", intcomma(report.dead_letters)
     yield "damaged files", intcomma(report.damaged_files)
+
+
+def _jobs(report: Report) -> Iterable[tuple[str, str]]:
+    jobs = report.jobs
+    yield "waiting", intcomma(jobs.waiting)
+    yield "running", intcomma(jobs.running)
+    yield "files", f"{intcomma(jobs.kept)}, {naturalsize(jobs.bytes)}"
 
 
 def _table(one: Table) -> str:

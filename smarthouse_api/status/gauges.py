@@ -97,6 +97,10 @@ def _of_work(report: Report) -> Iterator[Metric]:
     yield _gauge("erasures_waiting_seconds", "Age of the oldest forgotten home among them.", _age(at, waiting.erasing_since))
     yield _gauge("repairs_waiting", "Damaged parts of the lake that are to be made again.", waiting.repairs)
     yield _gauge("dead_letters", "Records that are set aside.", report.dead_letters)
+    jobs = {"waiting": report.jobs.waiting, "running": report.jobs.running}
+    yield _gauges("export_jobs", "Export jobs that are not done.", "state", jobs)
+    yield _gauge("export_files", "Files of export jobs that are kept.", report.jobs.kept)
+    yield _gauge("export_files_bytes", "Bytes of these files.", report.jobs.bytes)
     yield _gauge("housekeepers", "Processes that keep house.", sum(one.keeps_house for one in report.processes))
     processes = GaugeMetricFamily(
         "smarthouse_processes", "Processes that run, by kind and version.", labels=["kind", "version"]

@@ -71,6 +71,15 @@ class RawUploads(msgspec.Struct, frozen=True):
     expired_bytes: int
 
 
+class Jobs(msgspec.Struct, frozen=True):
+    """Counts export jobs: those that wait, those that run, and the files that are kept, with their bytes."""
+
+    waiting: int
+    running: int
+    kept: int
+    bytes: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """Reports on one installation at one time, in seconds since 1970."""
 
@@ -82,6 +91,7 @@ class Report(msgspec.Struct, frozen=True):
     uploads: RawUploads
     tables: dict[str, Table]
     waiting: Waiting
+    jobs: Jobs
     processes: list[ProcessNote]
     storage: Census | None
     state_bytes: int | None

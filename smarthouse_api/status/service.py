@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Final
 
 import pyarrow.compute as pc
@@ -23,7 +24,7 @@ from smarthouse_api.states.pending import read_pending
 from smarthouse_api.states.service import States
 from smarthouse_api.status.census import Counting
 from smarthouse_api.status.faults import Faults
-from smarthouse_api.status.report import Homes, RawUploads, Readiness, Report, Table, Waiting
+from smarthouse_api.status.report import Homes, Jobs, RawUploads, Readiness, Report, Table, Waiting
 from smarthouse_api.streams.service import Streams
 from smarthouse_api.version import own_version
 
@@ -69,6 +70,7 @@ class Status:
             uploads=self._uploads(),
             tables=self._tables(),
             waiting=self._waiting(collections),
+            jobs=Jobs(**asdict(self._states.jobs.figures())),
             processes=processes,
             storage=self._census.last(),
             state_bytes=self._state.size_bytes(),

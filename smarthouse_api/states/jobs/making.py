@@ -113,15 +113,17 @@ class Maker:
         """Tell whether there is a job that is not done."""
         return bool(self._book.todo())
 
-    def work(self, is_over: Callable[[], bool] = lambda: False) -> bool:
+    def work(self, is_over: Callable[[], bool] = lambda: False, only: str | None = None) -> bool:
         """Work on the job whose turn it is, until it is done; whether there was one that nobody else works on.
 
-        is_over: asked between two batches; if it says so, the rest is left to others.
+        is_over: asked between two batches; if it says so, the rest is left to others. only: the one job to work on.
         """
         if not (todo := self._book.todo()):
             return False
         done = (known.dataset.jobs for known in self._book.datasets() if known.dataset.state == "done")
         for name, id_, _ in _in_turn(todo, [owner for jobs in done for _, owner in jobs]):
+            if only not in (None, id_):
+                continue
             found = self._book.job(id_)
             if found is None or found[0].ended is not None:
                 self._book.forget_todo(name)

@@ -36,6 +36,9 @@ from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
 
+OPERATOR: Final = "operator"
+"""The owner of jobs from the command line, which no limit refuses."""
+
 KEPT: Final = "kept-exports"
 """The lease that those share who send a kept file."""
 
@@ -179,6 +182,8 @@ class Jobs:
         return asked
 
     def _check_room(self, owner: str) -> None:
+        if owner == OPERATOR:
+            return
         owners = [one for _, _, one in self._book.todo()]
         done = [known.dataset for known in self._book.datasets() if known.dataset.state == "done"]
         owners += [one for dataset in done for _, one in dataset.jobs]
@@ -204,6 +209,14 @@ class Jobs:
         ids |= {id_ for known in self._book.datasets() for id_, _ in known.dataset.jobs}
         found = (self._book.job(id_) for id_ in ids)
         return sorted((self._view(one[0]) for one in found if one is not None), key=lambda view: view.created_at)
+
+    def unfinished(self, request: Request, owner: str) -> str | None:
+        """Find a job of a client that asks the same, and is not done."""
+        for _, id_, one in self._book.todo():
+            found = self._book.job(id_) if one == owner else None
+            if found is not None and found[0].ended is None and found[0].request == request:
+                return id_
+        return None
 
     def figures(self) -> Figures:
         """Count the jobs and the files that are kept."""

@@ -1,0 +1,86 @@
+"""`smarthouse export` and `smarthouse jobs`, as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from config.settings import Settings
+from smarthouse_api.cli import main
+from smarthouse_api.house import House
+from smarthouse_api.states.query import Filters
+from smarthouse_api.states.uploads import Upload
+from tests.conftest import HOME, Environment, begin, payload, state, unzipped
+
+
+@pytest.fixture
+def house(embedded_pair: Environment, monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")  # as the command does
+    # It would be a stream that is gone after the command.
+    monkeypatch.setattr("smarthouse_api.serving.logs.log_to_stderr", lambda *_: None)
+    monkeypatch.setattr("os.umask", lambda mask: mask)
+    begin(embedded_pair)
+    one = House(Settings.from_env(embedded_pair))
+    sent = [state(f"sensor.a_{day}", str(day), f"2026-03-{day:02}T12:00:00Z", unit_of_measurement="°C") for day in range(1, 21)]
+    one.states.uploads.receive(Upload(HOME, payload(*sent, state("light.hall", "on"))))
+    one.close()
+    return one
+
+
+def run(environment: Environment, *arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, env=environment)
+
+
+def test_a_dataset_is_written_into_a_file(house: House, embedded_pair: Environment, tmp_path: Path) -> None:
+    file = tmp_path / "sensors.zip"
+    told = run(embedded_pair, "export", str(file), "--format", "jsonl", "--type", "Sensor", "--to", "2026-03-10")
+    assert told.exit_code == 0, told.output
+    assert "10 rows" in told.stdout
+    members = unzipped(file.read_bytes())
+    assert len(members["jsonl"].splitlines()) == 10
+    assert told.stdout.splitlines()[1] in members["CITATION.cff"].decode()
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["sensors.zip"]
+    assert list(house.objects.list("jobs/")) == []
+    hourly = run(embedded_pair, "export", str(file), "--every", "1d", "--no-metadata")
+    assert hourly.exit_code == 0, hourly.output
+    assert list(unzipped(file.read_bytes())) == ["csv"]
+    nothing = run(embedded_pair, "export", str(file), "--unit", "lx")
+    assert (nothing.exit_code, nothing.stderr.splitlines()[-1]) == (1, "Error: No record passes the filters")
+
+
+def test_an_export_that_was_stopped_goes_on(
+    house: House, embedded_pair: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 2)
+    file, jobs = tmp_path / "all.zip", house.states.jobs
+    id_ = jobs.ask(jobs.request(Filters(), ("csv",)), "operator").id
+    jobs.maker.work()
+    version = jobs._find(id_)[0].dataset
+    assert version is not None
+    jobs.maker.work(lambda: len(jobs._book.parts(version)) > 2)
+    monkeypatch.setattr("secrets.token_hex", lambda *_: 1 / 0)  # nothing is begun anew
+    told = run(embedded_pair, "export", str(file))
+    assert told.exit_code == 0, (told.output, told.exception)
+    assert version in told.stdout
+    assert len(unzipped(file.read_bytes())["csv"].splitlines()) == 22
+
+
+def test_an_operator_lists_and_cancels_jobs(house: House, embedded_pair: Environment) -> None:
+    jobs = house.states.jobs
+    ids = [jobs.ask(jobs.request(Filters(), (name,)), "address/me").id for name in ("csv", "json")]
+    for _ in range(2):
+        jobs.maker.work(only=ids[0])
+    listed = run(embedded_pair, "jobs", "list").stdout.splitlines()
+    assert [line.split()[:4] for line in listed[1:]] == [[ids[0], "done", "100%", "21"], [ids[1], "waiting", "0%", "0"]]
+    told = [json.loads(line) for line in run(embedded_pair, "jobs", "list", "--json").stdout.splitlines()]
+    assert [one["id"] for one in told] == ids
+    assert "address" not in str(told)
+    status = run(embedded_pair, "status").stdout
+    assert "Export jobs\n  waiting  1\n  running  0\n  files    1, " in status
+    for id_ in ids:
+        assert run(embedded_pair, "jobs", "cancel", id_).stdout == f"{id_}: cancelled\n"
+    assert run(embedded_pair, "jobs", "list").stdout.splitlines()[1:] == []
+    assert run(embedded_pair, "jobs", "cancel", "x").exit_code == 1
