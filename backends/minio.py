@@ -9,23 +9,35 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import quote
 
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError
 
 from backends.checks import NotAllowed, begins_keys, check_key, check_path, check_range
 from backends.circuits import FailsFast
 from backends.faults import TranslatesFaults
-from backends.minio_connections import MinioClients
+from backends.minio_connections import MinioClient, MinioClients
+from backends.minio_damage import METADATA, MinioDamage
 from backends.minio_faults import ERRORS, fault
 from backends.minio_uploads import MultipartUpload, parts, uploads
 from backends.minio_urls import minio_url
-from backends.ports import KeepsReserve, NoSuchObject, ObjectInfo, ObjectStore, SignsUrls, StoreUnavailable, TableLocation
+from backends.ports import (
+    KeepsReserve,
+    NoSuchObject,
+    ObjectDamaged,
+    ObjectInfo,
+    ObjectStore,
+    SignsUrls,
+    StoreUnavailable,
+    TableLocation,
+)
 
 _RESERVE_BYTES = 16 << 20
 _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
@@ -54,6 +66,7 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
         self._tables = f"{self._url.prefix}tables/"
         self._reserve = f"{self._url.prefix}reserve"
         self._clients = MinioClients(self._url)
+        self._damage = MinioDamage(self._url, self._clients)
 
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
         return self._put(self._objects + check_key(key), chunks, if_absent)
@@ -71,6 +84,10 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
 
     def delete(self, keys: Iterable[str]) -> None:
         self._remove([self._objects + check_key(key) for key in keys])
+
+    def delete_below(self, folder: str) -> None:
+        super().delete_below(folder)
+        self._clients.open().remove_below(self._objects + check_key(folder))  # what no list shows
 
     def sweep(self) -> int:
         before = datetime.now(UTC) - timedelta(seconds=self._url.abandoned_after_seconds)
@@ -163,16 +180,17 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
         if if_absent:
             session.heed_conditions()
         upload, size_bytes = None, 0
+        self._damage.forget(name)
         try:
             for part, is_last in parts(chunks):
                 size_bytes += len(part)
                 if is_last and upload is None:
-                    session.ask("PUT", name, body=part, if_absent=if_absent)
+                    _replace(session, name, partial(session.ask, "PUT", name, body=part, if_absent=if_absent), if_absent)
                     return size_bytes
                 upload = upload or MultipartUpload(session, name)
                 upload.add(part)
                 if is_last:
-                    upload.complete(if_absent)
+                    _replace(session, name, partial(upload.complete, if_absent), if_absent)
         except BaseException:
             if upload is not None:
                 with suppress(*ERRORS):
@@ -182,6 +200,8 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
 
     def _stream(self, name: str, key: str, start: int, length: int | None, chunk_bytes: int) -> Iterator[bytes]:
         session = self._clients.open()
+        if self._damage.is_known(name):
+            raise ObjectDamaged(key)
         # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
         wanted = 0 if length is None else max(length, 1)
         try:
@@ -191,12 +211,27 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
                 return iter(())
             if error.code == "NoSuchKey":
                 raise NoSuchObject(key) from error
+            if self._damage.is_cause(name, error, start):
+                raise ObjectDamaged(key) from error
             raise
-        chunks = _chunks(answer, chunk_bytes)
+        chunks = self._chunks(answer, chunk_bytes, name, key, start)
         next(chunks)  # From here on the generator gives the connection back, even if nobody asks it for a chunk.
         if (start or wanted) and answer.status != 206:
             raise StoreUnavailable(f"{self._url}: the server does not send parts of objects")
         return iter(()) if length == 0 else chunks
+
+    def _chunks(self, answer: BaseHTTPResponse, chunk_bytes: int, name: str, key: str, start: int) -> Iterator[bytes]:
+        try:
+            yield b""
+            while chunk := answer.read(chunk_bytes):
+                yield chunk
+        except HTTPError as error:
+            if self._damage.is_cause(name, error, start):
+                raise ObjectDamaged(key) from error
+            raise
+        finally:
+            answer.close()
+            answer.release_conn()
 
     def _list(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
         """List what the bucket holds in `folder` whose name there starts with `prefix`."""
@@ -214,9 +249,16 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
     def _remove(self, names: Iterable[str]) -> None:
         session = self._clients.open()
         # In batches of a thousand.
-        failed = [*session.client.remove_objects(self._url.bucket, (DeleteObject(name) for name in names))]
+        failed = [*session.client.remove_objects(self._url.bucket, map(self._dead, names))]
+        for damaged in [one.name for one in failed if one.code == METADATA and one.name]:
+            session.remove_below(damaged)
+        failed = [one for one in failed if one.code != METADATA]
         if failed:
             raise StoreUnavailable(f"{self._url}: {len(failed)} objects could not be deleted, the first: {failed[0].code}")
+
+    def _dead(self, name: str) -> DeleteObject:
+        self._damage.forget(name)
+        return DeleteObject(name)
 
     def _has_reserve(self) -> bool:
         try:
@@ -242,11 +284,12 @@ def _attachment(file_name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
 
 
-def _chunks(answer: BaseHTTPResponse, chunk_bytes: int) -> Iterator[bytes]:
+def _replace(session: MinioClient, name: str, put: Callable[[], object], if_absent: bool) -> None:
+    """Put an object, also in the place of one that the server can neither read nor replace."""
     try:
-        yield b""
-        while chunk := answer.read(chunk_bytes):
-            yield chunk
-    finally:
-        answer.close()
-        answer.release_conn()
+        put()
+    except S3Error as error:
+        if if_absent or error.code != METADATA:
+            raise
+        session.remove_below(name)
+        put()

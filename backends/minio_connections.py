@@ -72,11 +72,18 @@ class MinioClient:
         self.public = self._client(url.public_endpoint) if url.public_endpoint else None
 
     def ask(
-        self, method: str, name: str, query: Mapping[str, str] | None = None, body: bytes = b"", *, if_absent: bool = False
+        self,
+        method: str,
+        name: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        if_absent: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> BaseHTTPResponse:
         """Send a request for the object `name`, or for the bucket if `name` is empty. Raises `S3Error` if it is refused.
 
-        if_absent: only if there is no such object; raises `Conflict` if there is.
+        if_absent: only if there is no such object; raises `Conflict` if there is. more: headers.
 
         minio-py's own methods cannot put under a condition or list uploads, so its signer (in every 7.x) signs this request.
         Its presigned URLs would do too, but would leave signatures in the logs of proxies.
@@ -91,6 +98,7 @@ class MinioClient:
             "Content-Type": "application/octet-stream",
             "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
             "x-amz-content-sha256": digest,
+            **(more or {}),
         }
         if credentials.session_token:
             headers["x-amz-security-token"] = credentials.session_token
@@ -114,6 +122,13 @@ class MinioClient:
                 raise Conflict(f"there is an object already: {name!r}") from error
             raise error
         return answer
+
+    def remove_below(self, name: str) -> None:
+        """Remove the object `name`, and all whose names continue it after a `/`, however damaged they are.
+
+        That is MinIO's own. Another server removes only the object of that name.
+        """
+        self.ask("DELETE", name, more={"x-minio-force-delete": "true"})
 
     def look(self, *, make: bool) -> None:
         """Make sure that the bucket keeps no deleted bytes. Raises `StoreUnfit` if it has versions, as a locked one does.

@@ -21,6 +21,7 @@ _ASKED = {
     "stream": "get an object",
     "list": "list objects",
     "delete": "delete objects",
+    "delete_below": "delete objects",
     "sweep": "sweep up",
     "sweep_table": "sweep up",
     "list_table": "list a table's files",

@@ -37,7 +37,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def get(self, key: str) -> bytes:
-        """The whole object. Raises `NoSuchObject`."""
+        """The whole object. Raises `NoSuchObject`, and `ObjectDamaged` if only this object cannot be read."""
 
     @abstractmethod
     def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
@@ -54,6 +54,13 @@ class ObjectStore(ABC):
     @abstractmethod
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; one that is not there is fine. Its bytes are gone from the store when this returns."""
+
+    def delete_below(self, folder: str) -> None:
+        """Remove all objects whose keys continue `folder` after a `/`, also those that are damaged so that no list shows them.
+
+        folder: a key. Nobody puts objects there meanwhile.
+        """
+        self.delete(info.key for info in self.list(f"{folder}/"))
 
     @abstractmethod
     def sweep(self) -> int:

@@ -50,6 +50,10 @@ class NoSuchObject(StoreError):
     """Says that there is no object under the key."""
 
 
+class ObjectDamaged(NoSuchObject):
+    """Says that the bytes of one object are lost, although the store answers for others. It can be replaced and deleted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """Holds a document's value, and the version that its last write gave it."""

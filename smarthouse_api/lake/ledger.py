@@ -36,13 +36,15 @@ from backends.ports import (
 )
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.lake.log_files import LOG, is_superfluous, newest_checkpoint, note_commit, version_of
+from smarthouse_api.lake.log_files import HINT, LOG, is_superfluous, newest_checkpoint, note_commit, version_of
 from smarthouse_api.lake.snapshot_marks import SnapshotMark, mark_of
-from smarthouse_api.lake.verified_files import FileSum, VerifiedFiles
+from smarthouse_api.lake.verified_files import UNREADABLE, FileSum, VerifiedFiles
 
 SPACE: Final = "lake"
 
 _AT_ONCE: Final = 200
+_OTHER: Final = "has other bytes than were written"
+_UNREADABLE: Final = "cannot be read, though the object store answers"
 
 
 class TableDamaged(StoreUnfit):
@@ -97,15 +99,15 @@ class Ledger:
             if found is None or found.size_bytes != wanted.size:
                 raise self._unfit(path, "is missing" if found is None else _wrong_size(found.size_bytes, wanted.size))
             if not self._files.is_known(found):
-                if self._files.sum(path) != wanted:
-                    raise self._unfit(path, "has other bytes than were written")
+                if (there_now := self._files.sum(path)) != wanted:
+                    raise self._unfit(path, _UNREADABLE if there_now == UNREADABLE else _OTHER)
                 self._files.remember(found)
         return head
 
     def drop_hint(self) -> None:
         """Remove the file that hints at the newest checkpoint: it is not needed, and a damaged one misleads."""
         if self.head() is not None:
-            self._objects.sweep_table(self._table, [f"{LOG}_last_checkpoint"])
+            self._objects.sweep_table(self._table, [HINT])
 
     def check_version(self, head: Head | None, version: int | None) -> None:
         """Check that the lake is not behind the ledger. version: the lake's; None without a table. Raises `StoreUnfit`."""
@@ -176,6 +178,15 @@ class Ledger:
         found = self._state.scan_all(SPACE, self._file(""))
         return {name.removeprefix(self._file("")): _sum(document.value).size for name, document in found}
 
+    def paths(self) -> set[str]:
+        """List all recorded files, of the data and of the log. A store may not list those that are damaged."""
+        return {*self.sizes(), *self.log_paths()}
+
+    def log_paths(self) -> set[str]:
+        """List the files of the log that there may be, as far as they are recorded."""
+        head = self.head()
+        return {HINT} if head is None else {HINT, *head.log}
+
     def forget_head(self) -> None:
         """Forget the log, which is about to be made anew, and not the data files. Repeatable."""
         self._state.commit(SPACE, Change(deletes=(self._head_name,)))
@@ -209,9 +220,11 @@ class Ledger:
         found = self._files.sum(path)
         if found is None:
             return "is missing"
+        if found == UNREADABLE:
+            return _UNREADABLE
         if found.size != size:
             return _wrong_size(found.size, size)
-        return None if wanted is None or wanted == found else "has other bytes than were written"
+        return None if wanted is None or wanted == found else _OTHER
 
     def _put_sums(self, sizes: Mapping[str, int]) -> None:
         """Record files as they are. sizes: as the log tells; a file that is not of its size is damaged already."""

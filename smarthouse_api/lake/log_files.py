@@ -13,6 +13,8 @@ from isal import isal_zlib
 from smarthouse_api.lake.verified_files import FileSum
 
 LOG: Final = "_delta_log/"
+HINT: Final = f"{LOG}_last_checkpoint"
+"""The file that names the newest checkpoint. It is not needed."""
 
 _LOG_FILE: Final = re.compile(r"_delta_log/(\d{20})\.(json|checkpoint\..*parquet)")
 

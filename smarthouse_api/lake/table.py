@@ -135,8 +135,9 @@ class LakeTable(OpenTable):
         actions = add_actions(self._objects, self.name, there, self._layout.statistics[0])
         location = self._objects.table_location(self.name)
         lease.check()
+        listed = (info.key for info in self._objects.list_table(self.name, LOG))
+        self._objects.sweep_table(self.name, sorted(self.ledger.log_paths().union(listed)))
         self.ledger.forget_head()
-        self._objects.sweep_table(self.name, [info.key for info in self._objects.list_table(self.name, LOG)])
         with lake_faults():
             create_table_with_add_actions(
                 location.uri,
@@ -151,8 +152,9 @@ class LakeTable(OpenTable):
 
     def remove(self) -> None:
         """Remove the whole table, however damaged it is; repeatable. Hold the lease. A reader of it fails."""
+        listed = (info.key for info in self._objects.list_table(self.name))
+        self._objects.sweep_table(self.name, sorted(self.ledger.paths().union(listed)))
         self.ledger.forget()
-        self._objects.sweep_table(self.name, [info.key for info in self._objects.list_table(self.name)])
 
     def erase_damaged(self, prefix: str = "") -> None:
         """Remove what is left of damaged files: what is forgotten may have rows there. prefix: of their paths in the table."""

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 from isal import isal_zlib
 
-from backends.ports import NoSuchObject, ObjectInfo, ObjectStore
+from backends.ports import NoSuchObject, ObjectDamaged, ObjectInfo, ObjectStore
 
 _AGE_SECONDS: Final = 3600.0
 _MOST: Final = 20_000
@@ -31,6 +31,10 @@ class FileSum(msgspec.Struct, frozen=True, array_like=True):
     crc: int
 
 
+UNREADABLE: Final = FileSum(-1, 0)
+"""The sum of a file that is there, and that the store cannot read."""
+
+
 class VerifiedFiles:
     """Reads files of one table, and remembers for an hour which were whole. Many threads may use it at once."""
 
@@ -40,11 +44,13 @@ class VerifiedFiles:
         self._changing = threading.Lock()
 
     def sum(self, path: str) -> FileSum | None:
-        """Read a file; None if it is missing."""
+        """Read a file; None if it is missing, `UNREADABLE` if only this file cannot be read."""
         size, crc = 0, 0
         try:
             for chunk in self._objects.stream_table(self._table, path):
                 size, crc = size + len(chunk), isal_zlib.crc32(chunk, crc)
+        except ObjectDamaged:
+            return UNREADABLE
         except NoSuchObject:
             return None
         return FileSum(size, crc)

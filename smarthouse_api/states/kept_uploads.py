@@ -20,7 +20,18 @@ from typing import Final
 
 import msgspec
 
-from backends.ports import Change, Conflict, Document, NoSuchObject, ObjectInfo, Put, StateStore, StoreError, StoreUnavailable
+from backends.ports import (
+    Change,
+    Conflict,
+    Document,
+    NoSuchObject,
+    ObjectDamaged,
+    ObjectInfo,
+    Put,
+    StateStore,
+    StoreError,
+    StoreUnavailable,
+)
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.damage import Backoff, Damages, Problem
 from smarthouse_api.coordination.leases import Leases
@@ -82,7 +93,7 @@ class KeptUploads:
         is_all: no other payload could be read. Raises `StoreUnavailable`, and notes nothing, if the object store is empty.
         """
         known = self._homes.known() if lost else set()
-        there = [(pending, isinstance(fault, NoSuchObject)) for pending, fault in lost if pending.home in known]
+        there = [(pending, _is_missing(fault)) for pending, fault in lost if pending.home in known]
         if there and is_all and all(is_missing for _, is_missing in there) and self._raw.is_emptied():
             raise StoreUnavailable("no queued payload is in the object store: it is another's, or was emptied")
         for pending, is_missing in there:
@@ -221,6 +232,10 @@ class KeptUploads:
         except (NoSuchObject, Damaged):
             return False
         return True
+
+
+def _is_missing(fault: StoreError) -> bool:
+    return isinstance(fault, NoSuchObject) and not isinstance(fault, ObjectDamaged)
 
 
 def id_of(name: str) -> str:

@@ -94,7 +94,7 @@ class RawUploads:
 
     def purge(self, home: str) -> None:
         """Remove all raw uploads of a home."""
-        self._objects.delete(info.key for info in self._objects.list(f"{RAW}{home}/"))
+        self._objects.delete_below(f"{RAW}{home}")
 
     def read(self, name: str, encoding: str | None) -> Body:
         """Read and check the bytes of an upload. encoding: its `Content-Encoding`, if that is known.

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from backends.ports import NoSuchObject, ObjectStore, StateStore
+from backends.ports import NoSuchObject, ObjectDamaged, ObjectStore, StateStore
 from smarthouse_api.coordination.damage import Backoff, Damages, Problem
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.streams.heads import BORN, space_of
@@ -85,7 +85,7 @@ class SegmentObjects:
             ):
                 return found
         except NoSuchObject as fault:
-            raise self._missing(place, _INDEX) or fault from fault
+            raise self._missing(place, _INDEX, fault) or fault from fault
         except BadIndex:
             pass
         raise self._damaged(place, _INDEX, segment.first, segment.last)
@@ -106,7 +106,7 @@ class SegmentObjects:
         try:
             chunks = self._objects.stream(place.name(_DATA), begin, end - begin, _CHUNK_BYTES)
         except NoSuchObject as fault:
-            raise self._missing(place, _DATA) or fault from fault
+            raise self._missing(place, _DATA, fault) or fault from fault
         return self._part(place, chunks, sums, (begin, end), (start, length))
 
     def add_sums(self, stream: Stream, segment: Segment) -> None:
@@ -167,7 +167,7 @@ class SegmentObjects:
     def erase(self, home_key: str, stream_key: str) -> None:
         """Remove all objects of a stream, and the notes of them."""
         prefix = f"packets/{home_key}/{stream_key}/"
-        self._objects.delete(info.key for info in self._objects.list(prefix))
+        self._objects.delete_below(prefix.removesuffix("/"))
         self._damages.clear_all(prefix)
 
     def _sums(self, place: _Place) -> Sums | None:
@@ -176,7 +176,7 @@ class SegmentObjects:
             head = b"".join(self._objects.stream(place.name(_INDEX), 0, head_bytes(segment.bytes)))
             return read_sums(segment.id, segment.bytes, head)
         except NoSuchObject as fault:
-            raise self._missing(place, _INDEX) or fault from fault
+            raise self._missing(place, _INDEX, fault) or fault from fault
         except BadIndex:
             raise self._damaged(place, _INDEX, segment.first, segment.last) from None
 
@@ -194,6 +194,8 @@ class SegmentObjects:
                 yield part
         except BadPiece as bad:
             raise self._damaged(place, _DATA, *self._packets_at(place, bad.at)) from None
+        except ObjectDamaged as fault:
+            raise self._missing(place, _DATA, fault) or fault from fault
         if left > 0:
             raise self._damaged(place, _DATA, *self._packets_at(place, at))
 
@@ -213,15 +215,16 @@ class SegmentObjects:
         self._damages.note(Problem("objects", place.name(ending), place.stream.home_key, what))
         return DamagedPackets(first, last)
 
-    def _missing(self, place: _Place, ending: str) -> DamagedPackets | None:
-        """The fault of an object that is missing; None if its segment was merged, dropped or deleted meanwhile."""
+    def _missing(self, place: _Place, ending: str, fault: NoSuchObject) -> DamagedPackets | None:
+        """The fault of an object that is missing or damaged; None if its segment was merged, dropped or deleted meanwhile."""
         stream, segment = place
         space = space_of(stream.key)
         found = self._state.get(space, segment.name)
         is_there = found is not None and read_segment(found.value).id == segment.id
         if not is_there or self._state.get(space, BORN) is None:
             return None
-        return self._damaged(place, ending, segment.first, segment.last, "missing")
+        how = "damaged" if isinstance(fault, ObjectDamaged) else "missing"
+        return self._damaged(place, ending, segment.first, segment.last, how)
 
 
 def object_name(stream: Stream, segment_id: str) -> str:

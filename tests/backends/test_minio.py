@@ -35,7 +35,8 @@ from minio.credentials import AssumeRoleProvider
 from minio.versioningconfig import SUSPENDED, VersioningConfig
 
 from backends.minio import MinioObjects
-from backends.ports import Conflict, NoSuchObject, StoreFull, StoreUnavailable, StoreUnfit
+from backends.minio_connections import _Retries
+from backends.ports import Conflict, NoSuchObject, ObjectDamaged, StoreFull, StoreUnavailable, StoreUnfit
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 
 LOGIN = f"{ACCESS_KEY}:{quote(SECRET_KEY, safe='')}@"
@@ -837,3 +838,72 @@ def test_a_url_is_signed_only_where_clients_can_reach_the_server_and_for_a_week(
         public.signed_url("../key", 60)
     with pytest.raises(NoSuchObject):
         public.get("a/none")
+
+
+# Damage to one object on the server's disks.
+
+
+def flipped(at):
+    return lambda data: data[:at] + bytes([data[at] ^ 1]) + data[at:][1:]
+
+
+DAMAGE = {
+    "description": flipped(10),
+    "sum of the description": flipped(60),
+    "bytes": flipped(-40),
+    "start": lambda data: data[:80],
+}
+"""How the file `xl.meta` is damaged, which holds the description of an object, and the bytes of a small one."""
+
+
+@pytest.fixture
+def damaged(minio_server, objects, bucket, monkeypatch):
+    """Objects and files of a table in one folder, by their damage; the last is a large one."""
+    monkeypatch.setattr(_Retries, "get_backoff_time", lambda self: 0.0)
+    for how in DAMAGE:
+        objects.put(f"a/{how.replace(' ', '_')}", [b"0123456789" * 50])
+        objects.put_table("states", f"day=1/{how.replace(' ', '_')}", [b"0123456789" * 500])
+    objects.put("a/large", [b"z" * 3_000_000])
+    for how, damage in DAMAGE.items():
+        for file in (minio_server.data / bucket).rglob(f"{how.replace(' ', '_')}/xl.meta"):
+            file.write_bytes(damage(file.read_bytes()))
+    (large,) = (minio_server.data / bucket).rglob("large/*/part.1")
+    large.write_bytes(flipped(2_000_000)(large.read_bytes()))
+    return [*(f"a/{how.replace(' ', '_')}" for how in DAMAGE), "a/large"]
+
+
+def test_one_damaged_object_is_told_as_such_and_keeps_nobody_from_the_others(objects, damaged, minio_server, bucket):
+    objects.put("whole", [b"value"])
+    for key in damaged:
+        with pytest.raises(ObjectDamaged, match=key):
+            objects.get(key)
+        assert objects.get("whole") == b"value"  # the circuit is closed
+        with pytest.raises(ObjectDamaged):  # another reader, who has not asked before
+            [*MinioObjects(minio_server.url(bucket)).stream(key, 1, 2_500_000)]
+        assert objects.put(key, [b"new"]) == 3
+        assert objects.get(key) == b"new"
+    for path in (f"day=1/{key.removeprefix('a/')}" for key in damaged[:-1]):
+        with pytest.raises(ObjectDamaged):
+            [*objects.stream_table("states", path)]
+        objects.sweep_table("states", [path])
+    assert not [file for file in (minio_server.data / bucket / "tables").rglob("*") if file.is_file()]
+
+
+def test_damaged_objects_that_no_list_shows_are_erased_with_their_folder(objects, damaged, minio_server, bucket):
+    objects.put("ab/other", [b"value"])
+    assert len([*objects.list("a/")]) < len(damaged)
+    objects.delete(damaged[:1])
+    objects.delete_below("a")
+    assert [info.key for info in objects.list()] == ["ab/other"]
+    assert not [file for file in (minio_server.data / bucket / "objects" / "a").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("away", ["HEAD", "/checks/"])
+def test_a_server_whose_disks_are_away_is_unavailable_and_its_objects_are_not_damaged(
+    told_store, told_server, away, monkeypatch
+):
+    monkeypatch.setattr(_Retries, "get_backoff_time", lambda self: 0.0)
+    slower = (503, fault("SlowDownRead"))
+    told_server.answers = [("GET", "/key", *slower), ("HEAD", "/key" if away == "HEAD" else away, 503, b"")]
+    with pytest.raises(StoreUnavailable, match="SlowDownRead"):
+        told_store.get("key")
