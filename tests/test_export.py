@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 
 from backends.ports import StoreUnavailable
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.lake import datafusion, open_table
 from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.states.homes_table import LEASE
@@ -973,3 +973,21 @@ def test_nobody_learns_by_a_filter_what_is_not_published(make_client: Clients, a
     client = make_client(export_privacy="standard")
     send(client, state("sensor.a", "5", unit_of_measurement="Maria's cups"), state("maria_home.b", "on"))
     assert client.get("/api/export/json", query_string=asked).status_code == 204
+
+
+def test_an_export_whose_lease_is_lost_before_its_first_byte_is_a_503(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.post("/api/ingest/data", data=payload(state()), headers={"Home-UUID": HOME}).status_code == 200
+    check = Lease.check
+
+    def lost(lease: Lease) -> None:
+        house_of(client).leases.break_shared(LEASE, 0)
+        check(lease)
+
+    monkeypatch.setattr(Lease, "check", lost)
+    answer = client.get("/api/export/json")
+    assert_problem(answer, 503, "repeat the request")
+    assert answer.headers["Retry-After"]
+    monkeypatch.undo()
+    assert client.get("/api/export/json", buffered=True).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from flask import Response, request
@@ -16,9 +17,10 @@ from blueprints.export.readers import admit_reader, note
 from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DownloadSchema, known_formats
 from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
-from blueprints.responses import empty_response, file_response
+from blueprints.responses import closed_when_sent, empty_response, file_response, until_broken
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.errors import Invalid
+from smarthouse_api.states.export.dataset import Export
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
 blueprint.before_request(refuse_unknown)
@@ -63,12 +65,17 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     if (kept := states.jobs.equal(states.jobs.request(query["filters"], formats, **options))) is not None:
         return kept_response(kept, key, as_of)
     extract = states.exports.open(formats, query["filters"], **options)
-    response = _empty() if extract is None else file_response(extract, "application/zip", extract.file_name)
+    response = _empty() if extract is None else closed_when_sent(extract.close, partial(_file, extract))
     response.headers.update(as_of)
-    if extract is not None and extract.incomplete is not None:
-        response.headers["X-Incomplete"] = extract.incomplete
     if key is not None:
         response.call_on_close(note(key, extract))
+    return response
+
+
+def _file(extract: Export) -> Response:
+    response = file_response(until_broken("an export", iter(extract)), "application/zip", extract.file_name)
+    if extract.incomplete is not None:
+        response.headers["X-Incomplete"] = extract.incomplete
     return response
 
 
