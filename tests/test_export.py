@@ -21,9 +21,10 @@ from flask.testing import FlaskClient
 
 from backends.ports import StoreUnavailable
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.coordination.leases import Lease, Leases
+from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.lake import datafusion, open_table
 from smarthouse_api.lake.datafusion import EmbeddedEngine
+from smarthouse_api.states.export.dataset import Export, Exports
 from smarthouse_api.states.homes_table import LEASE
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state, unzipped
@@ -979,13 +980,14 @@ def test_an_export_whose_lease_is_lost_before_its_first_byte_is_a_503(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert client.post("/api/ingest/data", data=payload(state()), headers={"Home-UUID": HOME}).status_code == 200
-    check = Lease.check
+    begin = Exports.open
 
-    def lost(lease: Lease) -> None:
+    def begun_too_late(*asked: Any, **options: Any) -> Export | None:
+        export = begin(*asked, **options)
         house_of(client).leases.break_shared(LEASE, 0)
-        check(lease)
+        return export
 
-    monkeypatch.setattr(Lease, "check", lost)
+    monkeypatch.setattr(Exports, "open", begun_too_late)
     answer = client.get("/api/export/json")
     assert_problem(answer, 503, "repeat the request")
     assert answer.headers["Retry-After"]
