@@ -199,9 +199,10 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
         return size_bytes
 
     def _stream(self, name: str, key: str, start: int, length: int | None, chunk_bytes: int) -> Iterator[bytes]:
-        session = self._clients.open()
         if self._damage.is_known(name):
             raise ObjectDamaged(key)
+        if (session := self._clients.look()) is None:
+            raise NoSuchObject(key)
         # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
         wanted = 0 if length is None else max(length, 1)
         try:
@@ -235,7 +236,8 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
 
     def _list(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
         """List what the bucket holds in `folder` whose name there starts with `prefix`."""
-        session = self._clients.open()
+        if (session := self._clients.look()) is None:
+            return
         above, _, name = prefix.rpartition("/")
         # MinIO refuses to list what begins with these, and some keys do.
         asked = folder + (f"{above}/" * bool(above) if name in (".", "..") else prefix)

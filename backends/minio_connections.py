@@ -48,6 +48,18 @@ class MinioClients:
             session.look(make=True)
         return session
 
+    def look(self) -> MinioClient | None:
+        """Return this process's client; None if there is no bucket, which is not made. Raises `StoreUnfit` as `open`."""
+        session = self.session()
+        if not session.fit:
+            try:
+                session.look(make=False)
+            except S3Error as error:
+                if error.code != "NoSuchBucket":
+                    raise
+                return None
+        return session
+
     def close(self) -> None:
         if (session := self._sessions.pop(os.getpid(), None)) is not None:
             session.close()

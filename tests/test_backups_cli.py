@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from config.settings import Settings
 from smarthouse_api.cli import main
 from smarthouse_api.house import House
-from tests.conftest import HOME, Environment, payload, state
+from tests.conftest import HOME, Environment, begin, payload, state
 
 
 def run(environment: Environment, *words: str, **options: str) -> Result:
@@ -108,6 +108,18 @@ def test_a_command_in_a_mistyped_folder_makes_nothing_there(tmp_path, monkeypatc
     assert done.exit_code == 1
     assert "stores are empty" in done.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["STATE_URL", "OBJECTS_URL"])
+def test_a_command_makes_no_store_beside_one_of_an_installation(embedded_pair, tmp_path, name):
+    begin(embedded_pair)
+    scheme = "sqlite" if name == "STATE_URL" else "file"
+    env = embedded_pair | {f"SMARTHOUSE_{name}": f"{scheme}://{tmp_path}/mistyped"}
+    other = ("--to-state", f"sqlite://{tmp_path}/other.db", "--to-objects", f"file://{tmp_path}/other")
+    for command in (["keys", "create", "--name", "a"], ["backup", str(tmp_path / "place")], ["copy", *other], ["verify"]):
+        done = CliRunner().invoke(main, command, env=env)
+        assert done.exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_a_mistyped_place_is_named_and_not_made(tmp_path):

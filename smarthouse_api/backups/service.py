@@ -63,6 +63,8 @@ class Backups:
     def make(self, place: ObjectStore, told: Told) -> Made:
         """Make a backup of the installation, which may be served meanwhile. Raises as `Making.make`, and `InUse`."""
         id_ = self._installation.check()
+        for table in self._tables:
+            table.open()  # refuses before anything is made in the place
         lease = f"backup-{manifest.begin(place, id_)}"
         try:
             with self._leases.hold(lease, self._lease_seconds + 1):  # of one that was killed
@@ -127,6 +129,8 @@ class Backups:
         """
         for one in (self._state, state):
             refuse_if_served(one, self._lease_seconds)
+        if ObjectMarks(self._objects).read().held is None:
+            self._installation.check()  # refuses before anything is made
         id_ = self._installation.id()
         reason = _TARGET.format(id=id_)
         self._refuse_itself(state, objects)

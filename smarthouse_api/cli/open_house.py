@@ -28,7 +28,7 @@ def opened_house(*, begins: bool = False, waits: bool = False, keeps_log: bool =
     keeps_log: otherwise end the program if a log lies beside the state's file, before it is read into it.
     """
     # Here, so that `--help` is quick, and the environment is set before Arrow is imported.
-    from backends.registry import faults, unfit
+    from backends.registry import faults
     from config.settings import Settings, SettingsError
     from smarthouse_api.house import House
     from smarthouse_api.serving.logs import log_to_stderr
@@ -43,9 +43,6 @@ def opened_house(*, begins: bool = False, waits: bool = False, keeps_log: bool =
             f"{', '.join(left)} would be read into the state. If the service runs, stop it first. If you put back the"
             " state's file from a backup, remove this log. If both are of the same moment, as after a crash, say --keep-wal"
         )
-    # A command that only reads leaves no file where the settings are mistyped.
-    if (begins or not _is_new(house)) and (told := unfit(settings.stores)):
-        raise click.ClickException("\n".join(told))
     log_to_stderr(settings.server.log_level, settings.server.log_format)
     try:
         if not waits:
@@ -55,13 +52,12 @@ def opened_house(*, begins: bool = False, waits: bool = False, keeps_log: bool =
         house.close()
 
 
-def _is_new(house: House) -> bool:
-    from backends.ports import StoreError
+def _refuse_unfit(house: House) -> None:
+    """End the program if the set-up of a store breaks a promise. This writes to both: call it once they are the right ones."""
+    from backends.registry import unfit
 
-    try:
-        return house.state.is_empty()
-    except StoreError:
-        return False
+    if told := unfit(house.settings.stores):
+        raise click.ClickException("\n".join(told))
 
 
 def _settle(house: House, *, begins: bool) -> None:
@@ -71,11 +67,13 @@ def _settle(house: House, *, begins: bool) -> None:
 
     try:
         house.installation.settle()
+        _refuse_unfit(house)
     except NoInstallation:
         stores = house.settings.stores
         empty = f"Both stores are empty: {shown(stores.state_url)} and {shown(stores.objects_url)}"
         if begins:
             _allow(empty)
+            _refuse_unfit(house)
             answered(house.installation.begin)
         else:
             raise click.ClickException(f"{empty}; {_AS_FOR_THE_SERVICE}") from None

@@ -185,6 +185,14 @@ def test_a_bucket_that_is_missing_is_made_once_by_many(open_store, client, bucke
     assert client.bucket_exists(bucket)
 
 
+def test_reading_makes_no_bucket(open_store, client, bucket):
+    objects = open_store()
+    assert [*objects.list(), *objects.list_table("states")] == []
+    with pytest.raises(NoSuchObject):
+        objects.get("key")
+    assert not client.bucket_exists(bucket)
+
+
 @pytest.mark.parametrize("status", [ENABLED, SUSPENDED])
 def test_a_bucket_that_keeps_versions_is_refused(open_store, client, bucket, status):
     client.make_bucket(bucket)
