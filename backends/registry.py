@@ -60,9 +60,23 @@ def faults(urls: StoreUrls) -> list[str]:
         try:
             if url := getattr(urls, name):
                 open_store(url)
+                _require_folder(url)
         except ValueError as fault:
             told.append(f"SMARTHOUSE_{name.upper()}: {fault}")
     return told
+
+
+def _require_folder(url: str) -> None:
+    """Raise `ValueError` if a store on this machine would lie below a file."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("sqlite", "file"):
+        return
+    path = os.path.abspath(rest.partition("?")[0])
+    folder = os.path.dirname(path) if scheme == "sqlite" else path
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        raise ValueError(f"{folder} is a file, and must be a folder, as SMARTHOUSE_DATA_DIR names one")
 
 
 def unfit(urls: StoreUrls) -> list[str]:

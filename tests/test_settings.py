@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,14 @@ def test_all_faults_are_reported_together_by_name() -> None:
     assert "SMARTHOUSE_THREADS" in str(told.value)
     assert "SMARTHOUSE_MAX_RECORDS" in str(told.value)
     assert "did you mean SMARTHOUSE_STATE_URL?" in str(told.value)
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in ("file", "file/below"):
+        with pytest.raises(SettingsError, match=f"{tmp_path}/file is a file"):
+            Settings.from_env({"SMARTHOUSE_DATA_DIR": str(tmp_path / path)}, faults)
+    Settings.from_env({"SMARTHOUSE_DATA_DIR": str(tmp_path / "none" / "below")}, faults)
 
 
 def test_production_asks_for_both_stores() -> None:

@@ -56,7 +56,8 @@ class File(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def shown(self) -> str:
-        return f"{self.table}/{self.path}" if self.table else self.path
+        table, path = self.resting_place
+        return f"tables/{table}/{path}" if table else path
 
     def looks_like(self, other: File | None) -> bool:
         """Tell whether the other is of the same size and time."""

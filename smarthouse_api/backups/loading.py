@@ -83,7 +83,8 @@ class Target:
                 if digest == (file.sha256 or files.sha256_of(source, file)):
                     return msgspec.structs.replace(file, sha256=digest, stored="")
             if (copy := files.copy(source, self._objects, file)) is None:
-                raise Invalid(f"The source is damaged: {file.shown} is missing")
+                what = "backup" if file.sha256 else "installation"  # a backup tells the sums of its files
+                raise Invalid(f"The {what} is damaged: {file.shown} is missing")
             return copy
 
         copies = list[File]()

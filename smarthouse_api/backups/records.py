@@ -60,7 +60,7 @@ def check(place: ObjectStore, part: Part) -> None:
     except NoSuchObject:
         raise Invalid(f"The backup is damaged: {part.object} is missing") from None
     if digest.hexdigest() != part.sha256:
-        raise Invalid(f"The backup is damaged: {part.object} is not what was written")
+        raise Invalid(f"The backup is damaged: {part.object} is not what backup/backup.json says; one of the two has changed")
 
 
 def read(place: ObjectStore, part: Part) -> Iterator[Any]:

@@ -54,7 +54,10 @@ _LEASE: Final = "damaged-uploads"
 _A_DAY: Final = timedelta(days=1)
 _UNKNOWN_DAY: Final = "day-unknown"
 _MISSING: Final = "this upload is missing, and so are those of its rows that are not in the lake; send it again"
-_DAMAGED: Final = "this upload does not have the SHA-256 that it was stored with, and gives no rows; send it again"
+_DAMAGED: Final = (
+    "this upload does not have the SHA-256 that it was stored with; those of its rows are missing that are not in the lake;"
+    " send it again"
+)
 _STRANGE: Final = "the state knows no home of these uploads, so that nobody can forget them; run `smarthouse restore`"
 
 
