@@ -10,15 +10,18 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from backends.ports import StoreUnavailable
 from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.backups.files import objects_of
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import Gone, Invalid
 from smarthouse_api.house import House
 from smarthouse_api.states.aggregates.asked import Aggregation
+from smarthouse_api.states.jobs.encoding import PartInFormat
 from smarthouse_api.states.jobs.model import PREFIX
 from smarthouse_api.states.jobs.service import JobView
 from smarthouse_api.states.query import Filters
@@ -244,6 +247,73 @@ def test_a_home_that_is_forgotten_is_in_no_file_and_no_part(make_house: Make, mo
     told = view(house, running)
     assert (told.state, told.rows) == ("done", 30)
     assert "begun anew" in (told.told or "")
+
+
+def test_a_home_that_waits_to_be_erased_is_in_no_file_that_is_read(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = make_house(purge_delay_seconds=3600)
+    receive(house, HOME)
+    receive(house, OTHER_HOME, value=100)
+    before = ask(house)
+    work(house)
+    house.forgetting.forget(OTHER_HOME)
+    assert (view(house, before).state, kept(house)) == ("expired", [])
+    after, last = ask(house), view(house, before)
+    work(house)
+    assert (view(house, after).state, view(house, after).rows) == ("done", 30)
+    assert "erased" in (last.told or "")
+    pass_time(house, 3601, monkeypatch)
+    house.forgetting.finish()
+    assert len(file(house, after)) > 100, "it was made without the home"
+    assert kept(house) == [f"{PREFIX}{view(house, after).version}/zip"]
+
+
+def test_a_file_by_other_rules_of_privacy_is_not_given(make_house: Make) -> None:
+    house = make_house(export_words="eco")
+    receive(house, HOME)
+    id_ = ask(house)
+    work(house)
+    stricter = make_house()
+    with pytest.raises(Gone, match="privacy"):
+        stricter.states.jobs.open(id_)
+    assert file(house, id_)
+
+
+def test_strict_privacy_holds_for_files_too(make_house: Make) -> None:
+    house = make_house(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    receive(house, HOME)
+    few = ask(house)
+    work(house)
+    assert (view(house, few).state, view(house, few).rows) == ("done", 0)
+    receive(house, OTHER_HOME)
+    enough = ask(house, "jsonl")
+    work(house)
+    assert (view(house, enough).state, view(house, enough).rows) == ("done", 60)
+    assert b"kitchen" not in unzipped(file(house, enough))["jsonl"]
+
+
+def test_a_file_that_a_backup_did_not_hold_is_told_as_gone(house: House) -> None:
+    receive(house, HOME)
+    id_ = ask(house)
+    work(house)
+    house.objects.delete(kept(house))
+    with pytest.raises(Gone, match="gone"):
+        house.states.jobs.open(id_)
+    house.states.jobs.sweep()
+    assert view(house, id_).state == "expired"
+    again = ask(house)
+    work(house)
+    assert file(house, again)
+
+
+def test_rows_wait_in_a_file_and_not_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.states.jobs.encoding._IN_MEMORY_BYTES", 1000)
+    numbers = pa.array([number * 7919 % 104729 for number in range(200_000)], pa.int64())
+    batch = pa.RecordBatch.from_pydict({"number": numbers})
+    with PartInFormat("csv", lambda some: SchemaRows(some, batch.schema, objects=frozenset()), is_first=True) as part:
+        part.add(batch)
+        assert part.size > 1000
+        assert part._spool._rolled
+        assert sum(map(len, part.end())) == part.size
 
 
 @pytest.mark.usefixtures("small_parts")

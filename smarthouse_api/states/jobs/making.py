@@ -29,7 +29,7 @@ from deltalake import DeltaTable
 from backends.ports import ABSENT, ObjectStore, StateStore, StoreError
 from config.groups import ExportSettings, JobSettings
 from smarthouse_api.arrow.times import microseconds
-from smarthouse_api.coordination.leases import Lease, Leases
+from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Forbidden, Refused, TooLarge, Unavailable
@@ -108,6 +108,10 @@ class Maker:
         self._table, self._chores, self._rebuilding, self._exports = table, chores, rebuilding, exports
         self._contents, self._asking, self._room = contents, contents.asking, room
         self._export_settings, self._settings = export_settings, settings
+        level, few = export_settings.privacy, (export_settings.min_homes, export_settings.enrolled_after_days)
+        published = level, sorted(export_settings.words), export_settings.pseudonyms, few if level == "strict" else ()
+        self.rules = hashlib.sha256(encode(published)).hexdigest()[:16]
+        """A digest of the rules of privacy that hold now."""
 
     def is_wanted(self) -> bool:
         """Tell whether there is a job that is not done."""
@@ -133,7 +137,8 @@ class Maker:
 
     def question(self, request: Request) -> str:
         """Name all that decides the answer to a request, except what the lake holds."""
-        told = _basis(self._export_settings), own_version(), msgspec.structs.replace(request, fresh=True)
+        named = self._export_settings.license, self._export_settings.author, own_version()
+        told = named, msgspec.structs.replace(request, fresh=True)
         return hashlib.sha256(encode(told)).hexdigest()
 
     def is_current(self, dataset: Dataset, snapshot: DeltaTable | None, hidden: Sequence[str], incomplete: str | None) -> bool:
@@ -184,6 +189,8 @@ class Maker:
             act()
         except Stopped:
             pass
+        except LeaseLost:
+            log.info("an export job was broken off, and goes on")
         except Dropped:
             # Another process may have finished it meanwhile.
             if dataset is not None and self._book.known(dataset.version) is None:
@@ -231,7 +238,7 @@ class Maker:
     def _prepare(self, job: Job, document: int) -> None:
         """Find the dataset that a job asks for, or begin it."""
         request = job.request
-        if request.privacy != self._export_settings.privacy:
+        if request.rules != self.rules:
             raise Forbidden("The service publishes by other rules than when this was asked for; ask again")
         filters = request.filters.kept(self._table.first_kept_day())
         needed = filters if request.aggregation is None else request.aggregation.widened(filters)
@@ -465,9 +472,3 @@ def _blocks(parts: Sequence[ExportPart], span: tuple[date, date], aggregation: A
 
 def _seconds(aggregation: Aggregation) -> float:
     return LENGTHS[aggregation.every] / 1e6
-
-
-def _basis(settings: ExportSettings) -> list[object]:
-    """List the settings that decide what an export holds."""
-    told = settings.privacy, settings.words, settings.min_homes, settings.enrolled_after_days
-    return [*told, settings.license, settings.author]

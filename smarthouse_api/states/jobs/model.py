@@ -38,14 +38,14 @@ ENDED_SECONDS: Final = 3600.0
 class Request(msgspec.Struct, frozen=True):
     """Says which dataset a client wants: the same as a download's parameters.
 
-    privacy: the level at which it was asked for. aggregation: if it is to hold aggregates.
+    rules: a digest of the rules of privacy by which it was asked for. aggregation: if it is to hold aggregates.
     """
 
     filters: Filters
     formats: tuple[str, ...]
     metadata: bool = True
     fresh: bool = True
-    privacy: str = "standard"
+    rules: str = ""
     aggregation: Aggregation | None = None
 
 

@@ -169,7 +169,7 @@ class Jobs:
         """Make a request by the service's present rules. Raises `Invalid` for filters that aggregates do not have."""
         if aggregation is not None:
             aggregation.widened(filters)
-        return Request(filters, formats, metadata, fresh, self._export_settings.privacy, aggregation)
+        return Request(filters, formats, metadata, fresh, self.maker.rules, aggregation)
 
     def ask(self, request: Request, owner: str, request_key: RequestKey | None = None) -> Asked:
         """Ask for an export. Raises `TooMany`, `Unavailable` if there are too many, and `KeyReused`."""
@@ -333,7 +333,11 @@ class Jobs:
             self.maker.remove(dataset)
 
     def sweep(self) -> None:
-        """Remove the objects that belong to no dataset, and what is left of parts, from processes that died."""
+        """Remove the objects that belong to no dataset, and what is left of parts, from processes that died.
+
+        A file that is missing, as after a restore of a backup, is told as gone.
+        """
+        kept = [known for known in self._book.datasets() if known.dataset.size_bytes]
         found = dict[str, list[str]]()
         for info in self._objects.list(PREFIX):
             found.setdefault(info.key.removeprefix(PREFIX).partition("/")[0], []).append(info.key)
@@ -343,6 +347,9 @@ class Jobs:
                 self._objects.delete(names)
             elif known.dataset.state == "done":
                 self._objects.delete([name for name in names if name != known.dataset.file])
+        for known in kept:
+            if known.dataset.file not in found.get(known.dataset.version, ()):
+                self._book.bury(known, "expired", _LOST)
 
     def _find(self, id_: str) -> tuple[Job, int]:
         found = self._book.job(id_) if _ID.fullmatch(id_) else None
@@ -419,7 +426,7 @@ class Jobs:
             raise Gone(dataset.told or _EXPIRED)
         if (dataset.expires_at or 0.0) <= self._state.now():
             raise Gone(_EXPIRED)
-        if dataset.request.privacy != self._export_settings.privacy:
+        if dataset.request.rules != self.maker.rules:
             raise Gone(_OTHER_RULES)
         if dataset.rows and self._may_hold(dataset, self._homes.hidden()):
             raise Gone(_ERASED)
