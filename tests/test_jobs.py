@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -198,3 +201,16 @@ def test_a_version_is_the_same_bytes_until_a_home_in_it_is_forgotten(client: Fla
     assert_problem(client.get("/api/export/dataset?version=1"), 404, "no such version")
     assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
     assert_problem(client.get(path), 410, "erased")
+
+
+def test_a_bare_file_is_no_zip(client: FlaskClient) -> None:
+    for format_, media_type in (("parquet", "application/vnd.apache.parquet"), ("json", "application/json")):
+        told = done(client, f"formats={format_}&bare=true")
+        file = client.get(told["file"])
+        assert file.content_type == media_type
+        assert file.headers["Content-Disposition"].endswith(f".{format_}")
+        found = pq.read_table(io.BytesIO(file.data)).to_pylist() if format_ == "parquet" else json.loads(file.data)
+        assert len(found) == 100
+        assert client.get(told["file"], headers={"Range": "bytes=-8"}).data == file.data[-8:]
+    assert_problem(ask(client, "formats=json&formats=csv&bare=true"), 400, "one format")
+    assert "ETag" not in client.get("/api/export/json", buffered=True).headers, "a download is a zip"

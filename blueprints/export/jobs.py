@@ -52,7 +52,7 @@ def add_jobs(blueprint: Blueprint) -> None:
                 raise Invalid("The request has a body; give the parameters in the query, as for a download")
             owner = f"key/{key.id}" if key is not None else jobs.owner_of(request.remote_addr or "")
             formats = known_formats(query["formats"])
-            options = {name: query[name] for name in ("metadata", "fresh", "aggregation")}
+            options = {name: query[name] for name in ("metadata", "fresh", "aggregation", "is_bare")}
             wanted = jobs.request(query["filters"], formats, **options)
             asked = jobs.ask(wanted, owner, request_key(owner, b""))
             headers = {"Location": _url(asked.id), **replayed_header(asked.replayed)}
@@ -75,7 +75,7 @@ def add_jobs(blueprint: Blueprint) -> None:
             return json_response(told(_jobs().cancel(job_id)))
 
     @blueprint.route("/jobs/<job_id>/file", parameters=[JOB])
-    @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=FILE_HEADERS)
+    @blueprint.response(200, **ZIP, description="The dataset, zipped; with `bare`, the file itself", headers=FILE_HEADERS)
     @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
     @blueprint.alt_response(206, **ZIP, description="The requested bytes", headers={**FILE_HEADERS, **PART_HEADERS})
     @blueprint.alt_response(302, description="Redirects to the object store", headers=FOUND_HEADERS)
@@ -101,7 +101,7 @@ def kept_response(kept: KeptFile, key: KeyRecord | None, headers: dict[str, str]
     """Answer with a kept file. key: whose download is logged."""
 
     def respond() -> Response:
-        response = ranged_response("a kept export", kept.etag, kept.size_bytes, kept.file_name, "application/zip", kept.body)
+        response = ranged_response("a kept export", kept.etag, kept.size_bytes, kept.file_name, kept.media_type, kept.body)
         response.headers.update(headers)
         if kept.incomplete is not None:
             response.headers["X-Incomplete"] = kept.incomplete

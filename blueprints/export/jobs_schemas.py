@@ -28,6 +28,14 @@ FILE_HEADERS = {
 class JobQuerySchema(DatasetQuerySchema):
     """Selects the rows of a dataset that is made by a job, and its formats."""
 
+    bare = fields.Boolean(
+        load_default=False,
+        metadata={"description": "Make the file of one format and no zip, such as Parquet that an engine reads by its URL"},
+    )
+
+    def read(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {**super().read(data), "is_bare": data["bare"]}
+
 
 class VersionQuerySchema(DatasetQuerySchema):
     """Selects a dataset by its filters and formats, or one that is kept by its version."""

@@ -49,26 +49,37 @@ def source_of(dataset: Dataset) -> Source:
 
 
 def linked(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract) -> Iterator[bytes]:
-    """Make the zip. Raises `LostPart`."""
+    """Make the file. Raises `LostPart`."""
+    if dataset.request.is_bare:
+        return _bare(objects, dataset, parts)
     return zip_stream(_members(objects, dataset, parts, extract))
 
 
 def _members(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract) -> Iterator[ZipMember]:
     written, made_at = list[Written](), extract.generated_at
-    numbers = [number for number, part in enumerate(parts) if part.rows]
     for place, name in enumerate(dataset.request.formats):
-        sizes = {number: parts[number].sizes[place] for number in numbers}
-
-        def read(number: int, name: str = name, sizes: dict[int, int] = sizes) -> Iterator[bytes]:
-            return _whole(objects, dataset.part(name, number), sizes[number])
-
-        chunks = file_of(FORMATS[name], source_of(dataset), numbers, read)
+        chunks = _file(objects, dataset, parts, place)
         file_name = f"{dataset.stem}.{name}"
         yield ZipMember(file_name, made_at, _noted(file_name, chunks, written), FORMATS[name].packed)
     if dataset.request.metadata:
         for member in documents(extract, written, dataset.stem):
             yield ZipMember(member.name, made_at, member.chunks)
         yield ZipMember("CITATION.cff", made_at, [citation_file(extract)])
+
+
+def _bare(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part]) -> Iterator[bytes]:
+    for chunk in _file(objects, dataset, parts, 0):
+        yield chunk.plain if isinstance(chunk, Piece) else chunk
+
+
+def _file(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], place: int) -> Iterator[bytes] | Iterator[Piece]:
+    """Put the file of one format together. place: of the format among those that are asked for."""
+    name, sizes = dataset.request.formats[place], {number: part.sizes[place] for number, part in enumerate(parts) if part.rows}
+
+    def read(number: int) -> Iterator[bytes]:
+        return _whole(objects, dataset.part(name, number), sizes[number])
+
+    return file_of(FORMATS[name], source_of(dataset), list(sizes), read)
 
 
 def _whole(objects: ObjectStore, name: str, size: int) -> Iterator[bytes]:

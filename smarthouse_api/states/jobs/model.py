@@ -10,7 +10,7 @@
     turn                   whoever adds a job changes it, so that no limit is passed
     reply/<digest>         see `smarthouse_api.coordination.idempotency`
 
-In the object store: `jobs/<version>/<format>/<n>`, a part in one format, and `jobs/<version>/zip`, the file.
+In the object store: `jobs/<version>/<format>/<n>`, a part in one format, and `jobs/<version>/zip`, the file, also a bare one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.lake.snapshot_marks import SnapshotMark
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.query import Filters
@@ -38,7 +39,8 @@ ENDED_SECONDS: Final = 3600.0
 class Request(msgspec.Struct, frozen=True):
     """Says which dataset a client wants: the same as a download's parameters.
 
-    rules: a digest of the rules of privacy by which it was asked for. aggregation: if it is to hold aggregates.
+    rules: a digest of the rules of privacy by which it was asked for. aggregation: if it is to hold aggregates. is_bare: the
+    file is the one format that is asked for, and no zip.
     """
 
     filters: Filters
@@ -47,6 +49,7 @@ class Request(msgspec.Struct, frozen=True):
     fresh: bool = True
     rules: str = ""
     aggregation: Aggregation | None = None
+    is_bare: bool = False
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -103,6 +106,16 @@ class Dataset(msgspec.Struct, frozen=True):
     def stem(self) -> str:
         """What the names of its files begin with."""
         return f"smarthouse_extract_{datetime.fromtimestamp(self.at, UTC):%Y-%m-%d}"
+
+    @property
+    def file_name(self) -> str:
+        """What a client saves its file as."""
+        return f"{self.stem}.{self.request.formats[0] if self.request.is_bare else 'zip'}"
+
+    @property
+    def media_type(self) -> str:
+        """The media type of its file."""
+        return FORMATS[self.request.formats[0]].media_type if self.request.is_bare else "application/zip"
 
     @property
     def folder(self) -> str:

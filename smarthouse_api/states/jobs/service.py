@@ -21,7 +21,7 @@ from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.coordination.room import Room
-from smarthouse_api.errors import Gone, NotFound, TooMany, Unavailable
+from smarthouse_api.errors import Gone, Invalid, NotFound, TooMany, Unavailable
 from smarthouse_api.lake.repairs import told
 from smarthouse_api.lake.snapshot_marks import encoded
 from smarthouse_api.states.aggregates.asked import Aggregation
@@ -106,7 +106,7 @@ class KeptFile(LeasedAnswer):
         super().__init__(lease, ending)
         self._objects, self._dataset = objects, dataset
         self.size_bytes, self.etag, self.rows = dataset.size_bytes, dataset.version, dataset.rows
-        self.file_name, self.incomplete = f"{dataset.stem}.zip", dataset.incomplete
+        self.file_name, self.media_type, self.incomplete = dataset.file_name, dataset.media_type, dataset.incomplete
         self.is_whole = False
 
     def body(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
@@ -165,11 +165,14 @@ class Jobs:
         metadata: bool = True,
         fresh: bool = True,
         aggregation: Aggregation | None = None,
+        is_bare: bool = False,
     ) -> Request:
-        """Make a request by the service's present rules. Raises `Invalid` for filters that aggregates do not have."""
+        """Make a request by the service's present rules. Raises `Invalid` for what does not go together."""
         if aggregation is not None:
             aggregation.widened(filters)
-        return Request(filters, formats, metadata, fresh, self.maker.rules, aggregation)
+        if is_bare and len(formats) > 1:
+            raise Invalid("bare: a file that is no zip has one format; ask for one, or for a zip")
+        return Request(filters, formats, metadata and not is_bare, fresh, self.maker.rules, aggregation, is_bare)
 
     def ask(self, request: Request, owner: str, request_key: RequestKey | None = None) -> Asked:
         """Ask for an export. Raises `TooMany`, `Unavailable` if there are too many, and `KeyReused`."""
@@ -270,7 +273,7 @@ class Jobs:
         if not view.has_file or view.version is None or not isinstance(self._objects, SignsUrls):
             return None
         dataset = self._usable(view.version)
-        return self._objects.signed_url(dataset.file, _URL_SECONDS, f"{dataset.stem}.zip")
+        return self._objects.signed_url(dataset.file, _URL_SECONDS, dataset.file_name)
 
     def equal(self, request: Request) -> KeptFile | None:
         """Open a file that is kept and holds what the same request would be answered with now; None if there is none."""
