@@ -114,7 +114,7 @@ def test_a_cancelled_job_has_no_file(client: FlaskClient) -> None:
 
 
 def test_what_is_no_job_is_refused(client: FlaskClient) -> None:
-    for id_ in ("1", "g" * 32, "0" * 32, "x" * 600):
+    for id_ in ("1", "g" * 32, "0" * 32, "x" * 600, "%2F", "%FF"):
         for path in ("", "/file"):
             assert client.get(f"/api/export/jobs/{id_}{path}").status_code == 404
         assert client.delete(f"/api/export/jobs/{id_}").status_code == 404

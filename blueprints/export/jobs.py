@@ -9,6 +9,7 @@ from flask import Response, request
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
+from blueprints import path_segments
 from blueprints.bodies import whole_body
 from blueprints.byte_ranges import PART, PART_HEADERS, ranged_response
 from blueprints.current_request import count_request, house
@@ -58,7 +59,7 @@ def add_jobs(blueprint: Blueprint) -> None:
             headers = {"Location": _url(asked.id), **replayed_header(asked.replayed)}
             return json_response(told(jobs.view(asked.id)), 202, headers)
 
-    @blueprint.route("/jobs/<job_id>", parameters=[JOB])
+    @path_segments.route(blueprint, "/jobs/<segment:job_id>", parameters=[JOB])
     class OneJob(MethodView):
         @blueprint.response(200, JobSchema)
         @problems(blueprint, "read_job", 404, security=OPTIONAL_BEARER)
@@ -74,7 +75,7 @@ def add_jobs(blueprint: Blueprint) -> None:
             _admit(job_id)
             return json_response(told(_jobs().cancel(job_id)))
 
-    @blueprint.route("/jobs/<job_id>/file", parameters=[JOB])
+    @path_segments.route(blueprint, "/jobs/<segment:job_id>/file", parameters=[JOB])
     @blueprint.response(200, **ZIP, description="The dataset, zipped; with `bare`, the file itself", headers=FILE_HEADERS)
     @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
     @blueprint.alt_response(206, **ZIP, description="The requested bytes", headers={**FILE_HEADERS, **PART_HEADERS})
