@@ -68,7 +68,7 @@ def test_silent_lists_only_homes_that_uploaded_nothing_for_so_long(filled: House
 
 
 def test_homes_have_the_pseudonyms_of_the_exports(filled: House, smarthouse: Command) -> None:
-    secret = filled.states.exports._keyring.key("export")
+    secret = filled.states.exports._asking._keyring.key("export")
     published = {home_name(secret, key) for key in filled.states.homes.known()}
     assert {one["home"] for one in lines(smarthouse("list", "--json"))} == published
 
