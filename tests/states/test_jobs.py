@@ -216,6 +216,10 @@ def test_equal_questions_are_answered_once(house: House) -> None:
     house.states.jobs.cancel(again)
     house.states.jobs.cancel(late)
     assert len(kept(house)) == 2
+    nothing = ask(house, since=NOW.date() + timedelta(days=1))
+    work(house)
+    house.forgetting.forget(OTHER_HOME)
+    assert view(house, nothing).state == "done", "it held no home"
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -276,6 +280,25 @@ def test_a_file_by_other_rules_of_privacy_is_not_given(make_house: Make) -> None
     with pytest.raises(Gone, match="privacy"):
         stricter.states.jobs.open(id_)
     assert file(house, id_)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_no_file_is_made_by_two_versions_or_two_rules(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = make_house()
+    receive(house, HOME)
+    id_ = ask(house)
+    stop_in_the_middle(house, id_)
+    version = house.states.jobs._find(id_)[0].dataset
+    with monkeypatch.context() as newer:
+        newer.setattr("smarthouse_api.states.jobs.making.own_version", lambda: "99")
+        house.states.jobs.maker.work()
+        stop_in_the_middle(house, id_)
+        assert house.states.jobs._find(id_)[0].dataset != version
+        assert "another version" in (view(house, id_).told or "")
+        work(make_house(export_privacy="strict"))
+    told = view(house, id_)
+    assert (told.state, kept(house)) == ("failed", [])
+    assert "other rules" in (told.told or "")
 
 
 def test_strict_privacy_holds_for_files_too(make_house: Make) -> None:

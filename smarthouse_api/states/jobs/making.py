@@ -58,6 +58,7 @@ _TRIES: Final = 3
 _TIMES_LONGER: Final = 8
 FORGOTTEN: Final = "begun anew: a home was erased that it might have held"
 _OUTDATED: Final = "begun anew with the newest data: its snapshot of the lake is gone"
+_NEWER: Final = "begun anew by another version of the service"
 _LOST: Final = "begun anew: a part of it was lost"
 _FAILED: Final = "The service failed to make it, and its log says why; ask again, or tell its operator"
 
@@ -238,8 +239,7 @@ class Maker:
     def _prepare(self, job: Job, document: int) -> None:
         """Find the dataset that a job asks for, or begin it."""
         request = job.request
-        if request.rules != self.rules:
-            raise Forbidden("The service publishes by other rules than when this was asked for; ask again")
+        self.check_rules(request)
         filters = request.filters.kept(self._table.first_kept_day())
         needed = filters if request.aggregation is None else request.aggregation.widened(filters)
         self._rebuilding.refuse_held(*needed.span)
@@ -269,6 +269,7 @@ class Maker:
                 mark=None if snapshot is None else mark_of(self._table.name, snapshot),
                 excluded=tuple(excluded),
                 at=now,
+                made_by=own_version(),
                 rows_in_all=count if request.aggregation is None or count == 0 else None,
                 incomplete=incomplete,
                 secret="" if self._asking.has_lasting_names else self._asking.secret().hex(),
@@ -297,6 +298,11 @@ class Maker:
             if count is not None:
                 break
         return snapshot, count
+
+    def check_rules(self, request: Request) -> None:
+        """Check that a request was made by the rules of privacy that hold now. Raises `Forbidden`."""
+        if request.rules != self.rules:
+            raise Forbidden("The service publishes by other rules than when this was asked for; ask again")
 
     def _expiry(self, now: float) -> float:
         return now + self._settings.hours * 3600
@@ -336,6 +342,9 @@ class _Making:
     def _open(self) -> list[_Planned]:
         """Open the rows of the snapshot, whose files stay while the reader's lease is held; in the parts that are made."""
         maker, dataset = self._maker, self.dataset
+        maker.check_rules(dataset.request)
+        if dataset.made_by != own_version():
+            raise _Anew(_NEWER)
         self._reader.tell(self._note)
         asked = maker._asking.ready(dataset.filters)
         snapshot = None if dataset.mark is None else maker._table.open_marked(dataset.mark)

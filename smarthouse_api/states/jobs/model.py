@@ -78,8 +78,8 @@ class Dataset(msgspec.Struct, frozen=True):
     version: its name. jobs: the ids of those that ask for it, and whose each is. mark: the snapshot whose rows it has.
     filters: as they were made ready. excluded: digests of the homes that were hidden when it was begun. state: `making`,
     `done`, `failed`, `expired` or `forgotten`.
-    rows_in_all: None if that is not known yet. size_bytes: of the file. secret: of its pseudonyms, while they are its own.
-    first_us, last_us: the times of its rows. told: in words, why it failed or is gone.
+    made_by: the version of the program. rows_in_all: None if that is not known yet. size_bytes: of the file. secret: of its
+    pseudonyms, while they are its own. first_us, last_us: the times of its rows. told: in words, why it failed or is gone.
     """
 
     version: str
@@ -90,6 +90,7 @@ class Dataset(msgspec.Struct, frozen=True):
     mark: SnapshotMark | None
     excluded: tuple[str, ...]
     at: float
+    made_by: str
     state: str = "making"
     rows_in_all: int | None = None
     incomplete: str | None = None

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from backends.ports import NoSuchObject, ObjectStore, SignsUrls, StateStore
+from backends.ports import Conflict, NoSuchObject, ObjectStore, SignsUrls, StateStore
 from config.groups import ExportSettings, JobSettings
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.keyring import Keyring
@@ -44,6 +44,7 @@ KEPT: Final = "kept-exports"
 
 _URL_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 0.05
+_TIDY_SECONDS: Final = 60.0
 _ID: Final = re.compile("[0-9a-f]{32}", re.ASCII)
 _RETRY_SECONDS: Final = 600
 _ERASED: Final = "The file is gone, because a home was erased that it may have held; ask for the export again"
@@ -181,7 +182,10 @@ class Jobs:
         self._room.check()
         asked = Asked(secrets.token_hex(16))
         job = Job(asked.id, owner, request, self._state.now())
-        self._book.add(job, lambda: self._check_room(owner), self._replies.puts(request_key, asked, _REPLY))
+        try:
+            self._book.add(job, lambda: self._check_room(owner), self._replies.puts(request_key, asked, _REPLY))
+        except Conflict:  # another attempt at the same request was first
+            return self.ask(request, owner, request_key)
         return asked
 
     def _check_room(self, owner: str) -> None:
@@ -319,6 +323,11 @@ class Jobs:
             return self._book.begin_anew(known, FORGOTTEN)
         return self._book.bury(known, "forgotten", _ERASED)
 
+    def keep(self) -> None:
+        """Tidy once a minute, in one of all processes."""
+        if self._leases.claim("export-jobs", _TIDY_SECONDS):
+            self.tidy()
+
     def tidy(self) -> None:
         """Remove the files that have expired, and the datasets that no job asks for any more."""
         now = self._state.now()
@@ -431,11 +440,13 @@ class Jobs:
             raise Gone(_EXPIRED)
         if dataset.request.rules != self.maker.rules:
             raise Gone(_OTHER_RULES)
-        if dataset.rows and self._may_hold(dataset, self._homes.hidden()):
+        if self._may_hold(dataset, self._homes.hidden()):
             raise Gone(_ERASED)
 
     def _may_hold(self, dataset: Dataset, keys: Collection[str]) -> bool:
         """Tell whether a dataset may hold rows of hidden homes."""
+        if dataset.state == "done" and not dataset.rows:
+            return False
         new = [key for key in keys if digest_of(key) not in dataset.excluded]
         return bool(new) and not self._homes.spared(new)(_note(dataset))
 
