@@ -8,10 +8,14 @@ from collections.abc import Iterable, Iterator
 from backends import sqlite_dumps
 from backends.dumps import Dumped
 from backends.sqlite_changes import SCHEMA
+from backends.sqlite_sums import SqliteSums
 
 
 class Spool:
-    """Holds what was read of a store, until it is of one moment. What comes later replaces what came before."""
+    """Holds what was read of a store, until it is of one moment. What comes later replaces what came before.
+
+    Who reads it compares it with its checksums first.
+    """
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -24,7 +28,7 @@ class Spool:
     def documents(self, space: str, rows: Iterable[tuple[str, int, float | None, bytes]]) -> None:
         """Take in documents: key, version, when they expire by this machine's clock, value."""
         placed = ((space, *row) for row in rows)
-        self._database.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?)", placed)
+        self._database.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, NULL)", placed)
 
     def remove(self, space: str, keys: Iterable[str]) -> None:
         """Remove documents."""
@@ -37,7 +41,7 @@ class Spool:
     def entries(self, space: str, log: str, rows: Iterable[tuple[int, bytes]]) -> None:
         """Take in entries of a log."""
         placed = ((space, log, *row) for row in rows)
-        self._database.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", placed)
+        self._database.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, NULL)", placed)
 
     def drop(self, space: str, log: str, sequence: int) -> None:
         """Remove an entry."""
@@ -49,7 +53,7 @@ class Spool:
 
     def dumped(self) -> Iterator[Dumped]:
         """Give out all that is held."""
-        yield from sqlite_dumps.dumped(self._database)
+        yield from sqlite_dumps.dumped(self._database, SqliteSums())
 
     def close(self) -> None:
         """Remove the database."""

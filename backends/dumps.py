@@ -80,7 +80,10 @@ class Dumps(ABC):
         return []
 
     def accept_leftovers(self) -> None:  # noqa: B027
-        """Have the leftovers read as far as they are whole, also if the store would refuse them as another file's."""
+        """Have the leftovers read as far as they are whole, also if the store would refuse them as another file's.
+
+        Raises `StoreDamaged` if what results is damaged.
+        """
 
     def is_empty(self, besides: Collection[str] = ()) -> bool:
         """Whether nothing was ever committed to any space, or all of it was erased. besides: spaces that do not count."""

@@ -8,11 +8,32 @@ from functools import wraps
 from typing import Any, ClassVar, NoReturn
 
 from backends.checks import NotAllowed
-from backends.ports import KeepsReserve, NamesLogs, ObjectStore, SignsUrls, StateStore, StoreError, StoreFull, StoreUnavailable
+from backends.ports import (
+    KeepsReserve,
+    KeepsSums,
+    NamesLogs,
+    ObjectStore,
+    SignsUrls,
+    StateStore,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 
-_PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve)
+_PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve, KeepsSums)
 _TAKE_ITERABLES = ("put", "delete", "sweep_table", "put_table", "load")
-_GIVE_ITERATORS = ("stream", "list", "scan_all", "list_table", "stream_table", "spaces", "dump", "verify")
+_GIVE_ITERATORS = (
+    "stream",
+    "list",
+    "scan_all",
+    "list_table",
+    "stream_table",
+    "spaces",
+    "dump",
+    "verify",
+    "look_through",
+    "add_sums",
+)
 
 
 class TranslatesFaults:

@@ -20,6 +20,7 @@ from backends.object_ports import ObjectInfo as ObjectInfo
 from backends.object_ports import ObjectStore as ObjectStore
 from backends.object_ports import SignsUrls as SignsUrls
 from backends.object_ports import TableLocation as TableLocation
+from backends.parts import Part as Part
 
 
 class StoreError(Exception):
@@ -40,6 +41,20 @@ class StoreUnfit(StoreUnavailable):
 
 class StoreDamaged(StoreUnfit):
     """Says that bytes of the store itself are damaged, so that some of it cannot be read; the message says what to do."""
+
+
+class PartDamaged(StoreDamaged):
+    """Says that one document, or one entry of a log, is not what was stored. The rest of the store can be used.
+
+    The message is fit for logs: it has neither the value nor the key of a home.
+    """
+
+    def __init__(self, part: Part) -> None:
+        super().__init__(part)
+        self.part = part
+
+    def __str__(self) -> str:
+        return f"the state store's {self.part.name_in_logs} is damaged; `smarthouse verify` names all; restore a backup"
 
 
 class Conflict(StoreError):
@@ -237,6 +252,29 @@ class StateStore(Dumps, ABC):
     def free_bytes(self) -> int | None:
         """How much more the store has room for; None if it has no bound that it can tell of."""
         return None
+
+
+class KeepsSums(ABC):
+    """Keeps a checksum of each document and entry, and compares it whenever it reads one. Some state stores have this power.
+
+    Whatever reads a damaged part raises `PartDamaged`: `get`, `scan`, `read`, `dump`, and a commit that adds to it. A commit
+    that replaces or deletes it ends the damage. What an earlier version wrote has no checksum, and is taken as it is.
+    """
+
+    @abstractmethod
+    def damaged(self) -> list[Part]:
+        """The damaged parts that this process has met, and that still are. `check` looks for more, some at a time."""
+
+    @abstractmethod
+    def look_through(self) -> Iterator[Part]:
+        """Read all documents and entries; each damaged one. Others may read and write meanwhile."""
+
+    @abstractmethod
+    def add_sums(self) -> Iterator[int]:
+        """Give a checksum to each part that has none, some in each step; how many. It can be broken off and repeated.
+
+        Others may read and write meanwhile, except processes of earlier versions.
+        """
 
 
 class NamesLogs(ABC):

@@ -27,9 +27,11 @@ import redis
 
 from backends.dump_spool import Spool
 from backends.dumps import Dumped
+from backends.parts import name_sum
 from backends.redis_connections import Client
 from backends.redis_loads import send
 from backends.redis_servers import found, primaries, still, time_us
+from backends.redis_sums import RedisSums
 
 _PAGE: Final = 2000
 _FOLLOWED_SECONDS: Final = 600
@@ -45,14 +47,14 @@ Place = tuple[int, bytes]
 def spaces(client: Client, prefix: str) -> Iterator[str]:
     """List the spaces of a store."""
     for server, _ in primaries(client, prefix):
-        yield from map(_name_of, _spaces(server, prefix))
+        yield from map(space_of, names_of_spaces(server, prefix))
 
 
-def dumped(client: Client, prefix: str, around: AbstractContextManager[object]) -> Iterator[Dumped]:
-    """Read all spaces as they are at one moment. Raises the driver's errors, and `StoreUnavailable`."""
+def dumped(client: Client, prefix: str, around: AbstractContextManager[object], sums: RedisSums) -> Iterator[Dumped]:
+    """Read all spaces as they are at one moment. Raises the driver's errors, and `StoreUnavailable`, also `PartDamaged`."""
     servers = [server for server, _ in primaries(client, prefix)]
     with closing(Spool()) as spool:
-        reading = _Reading(servers, prefix, spool)
+        reading = _Reading(servers, prefix, spool, sums)
         try:
             reading.read_all()
             reading.follow()
@@ -90,8 +92,8 @@ class _Answers:
 class _Reading:
     """Reads the spaces of a store into a spool, and what changes meanwhile."""
 
-    def __init__(self, servers: list[redis.Redis], prefix: str, spool: Spool) -> None:
-        self._servers, self._prefix, self._spool = servers, prefix, spool
+    def __init__(self, servers: list[redis.Redis], prefix: str, spool: Spool, sums: RedisSums) -> None:
+        self._servers, self._prefix, self._spool, self._sums = servers, prefix, spool, sums
         self._token = secrets.token_bytes(8)
         self._seen: dict[Place, _Seen] = {}
         self._renewed_at = time.monotonic()
@@ -99,7 +101,7 @@ class _Reading:
     def read_all(self) -> None:
         """Read every space, and have its changes noted from now on."""
         for number, server in enumerate(self._servers):
-            for space in _spaces(server, self._prefix):
+            for space in names_of_spaces(server, self._prefix):
                 place = number, space
                 changed = self._key(space, b"changed")
                 send(server, [("SADD", changed, self._token), ("EXPIRE", changed, _FOLLOWED_SECONDS)])
@@ -126,7 +128,9 @@ class _Reading:
 
     def rest(self, keep_still: Callable[[], None]) -> list[_Answers]:
         """Ask for what has changed since, while writers wait, and leave the answers as they come."""
-        there = [(number, space) for number, server in enumerate(self._servers) for space in _spaces(server, self._prefix)]
+        there = [
+            (number, space) for number, server in enumerate(self._servers) for space in names_of_spaces(server, self._prefix)
+        ]
         rest = [_Answers(place, True, {}, 0) for place in self._seen.keys() - set(there)]
         for place, version in self._versions(there).items():
             keep_still()
@@ -191,7 +195,7 @@ class _Reading:
             after, is_over = _sequence(page[-1][0]) if page else after, len(page) < _PAGE
 
     def _take_in(self, answers: _Answers) -> None:
-        space, spool = _name_of(answers.place[1]), self._spool
+        space, spool = space_of(answers.place[1]), self._spool
         if answers.is_whole:
             spool.forget(space)
             self._seen[answers.place] = _Seen(0)
@@ -201,16 +205,27 @@ class _Reading:
             spool.version(space, seen.version)
         clock = time.time() - answers.now_us / 1e6
         for page in answers.documents:
-            spool.documents(space, (_row(name, packed, clock) for name, packed in page.items() if packed is not None))
+            spool.documents(
+                space, (self._row(space, name, packed, clock) for name, packed in page.items() if packed is not None)
+            )
             spool.remove(space, (name.decode() for name, packed in page.items() if packed is None))
         for log, sequence in ((log, int(last)) for log, last in answers.counters.items() if _is_log(log)):
             if seen.logs.get(log) != sequence:
                 spool.log(space, log[4:].decode(), sequence)
                 seen.logs[log] = sequence
         for log, entries in answers.entries:
-            spool.entries(space, log[4:].decode(), ((_sequence(id_), fields[b"v"]) for id_, fields in entries))
+            name = log[4:].decode()
+            names = name_sum(space, name)
+            read = (self._sums.entry(space, name, names, *entry) for entry in entries)
+            spool.entries(space, name, ((entry.sequence, entry.value) for entry in read))
         for log, id_ in answers.dropped:
             spool.drop(space, log.decode(), _sequence(id_))
+
+    def _row(self, space: str, name: bytes, packed: bytes, clock: float) -> tuple[str, int, float | None, bytes]:
+        """Make a document's row. clock: how far this machine's clock is ahead of the server's, in seconds."""
+        key = name.decode()
+        version, expires_us, value = self._sums.document(space, key, packed)
+        return key, version, expires_us / 1e6 + clock if expires_us else None, value
 
     def _noted(self, place: Place) -> set[bytes]:
         return set(self._servers[place[0]].execute_command("SMEMBERS", self._key(place[1], b"changed")))
@@ -237,7 +252,7 @@ class _Reading:
         return b"%s:{%s}:%s" % (self._prefix.encode(), space, name)
 
 
-def _spaces(server: redis.Redis, prefix: str) -> Iterator[bytes]:
+def names_of_spaces(server: redis.Redis, prefix: str) -> Iterator[bytes]:
     begun = set[bytes]()
     for space, kind in found([server], prefix):
         if kind == "counters" and space not in begun:
@@ -249,15 +264,9 @@ def _is_log(field_: bytes) -> bool:
     return field_.startswith(b"log:")
 
 
-def _row(name: bytes, packed: bytes, clock: float) -> tuple[str, int, float | None, bytes]:
-    """Make a document's row. clock: how far this machine's clock is ahead of the server's, in seconds."""
-    version, expires_us, value = packed.split(b" ", 2)
-    return name.decode(), int(version), None if expires_us == b"0" else int(expires_us) / 1e6 + clock, value
-
-
 def _sequence(id_: bytes) -> int:
     return int(id_.partition(b"-")[0])
 
 
-def _name_of(space: bytes) -> str:
+def space_of(space: bytes) -> str:
     return unquote(space.decode())

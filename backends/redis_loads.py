@@ -8,8 +8,10 @@ from itertools import islice
 from typing import Any, Final
 
 from backends.dumps import Dumped, DumpedDocument, DumpedEntry, DumpedLog, DumpedSpace
+from backends.parts import checksum, name_sum
 from backends.redis_connections import Client
 from backends.redis_servers import primaries, time_us
+from backends.redis_sums import expiry, packed
 
 _PAGE: Final = 2000
 _BATCH_COMMANDS: Final = 2000
@@ -84,8 +86,9 @@ def _commands(
             if one.version:
                 yield "HSET", key_of(space, "counters"), "version", one.version
         case DumpedDocument():
-            expires_us = 0 if one.ttl_seconds is None else now_us + int(one.ttl_seconds * 1e6)
-            yield "HSET", key_of(space, "documents"), one.key, b"%d %d %s" % (one.version, expires_us, one.value)
+            expires_us = 0 if one.ttl_seconds is None else expiry(now_us + int(one.ttl_seconds * 1e6))
+            document = packed(space, one.key, one.version, expires_us, one.value)
+            yield "HSET", key_of(space, "documents"), one.key, document
             yield "ZADD", key_of(space, "index"), 0, one.key
             if expires_us:
                 yield "ZADD", key_of(space, "expiries"), expires_us, one.key
@@ -93,7 +96,8 @@ def _commands(
             begun.add(f"{space}\0{log}")
             yield "HSET", key_of(space, "counters"), f"log:{log}", one.sequence
         case DumpedEntry():
-            yield "XADD", key_of(space, f"log:{log}"), f"{one.sequence}-0", "v", one.value
+            told = checksum(name_sum(space, log), one.value, one.sequence)
+            yield "XADD", key_of(space, f"log:{log}"), f"{one.sequence}-0", "v", one.value, "s", told
 
 
 def _logs_begun(begun: set[str], space: str) -> list[str]:

@@ -1,8 +1,8 @@
 """Load the steps that Redis does as one, in Lua: the files of `backends/lua`, each after `prelude.lua`.
 
 Each script touches one space, whose keys share a slot, and is given all of them. Documents are stored as
-`<version> <expires_us> <value>`, times in microseconds of the server's clock, 0 for ever. All numbers stay below 2^53, where
-Lua's are exact; versions are compared as text.
+`<head> <expires_us> <value>`, see `backends.redis_sums`; times in microseconds of the server's clock, 0 for ever. All numbers
+stay below 2^53, where Lua's are exact; versions are compared as text.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ EXPIRE: Final = Script("expire")
 NOW: Final = Script("now")
 REBUILD: Final = Script("rebuild")
 COUNT: Final = Script("count")
+SUM: Final = Script("sum")
 
 
 def read_scripts() -> None:
     """Read all files now, so that an upgrade under the running process does not mix versions."""
-    for script in (GET, GET_MANY, SCAN, COMMIT, EXPIRE, NOW, REBUILD, COUNT):
+    for script in (GET, GET_MANY, SCAN, COMMIT, EXPIRE, NOW, REBUILD, COUNT, SUM):
         _ = script.sha

@@ -25,7 +25,10 @@ from backends.ports import (
     Document,
     Entry,
     KeepsReserve,
+    KeepsSums,
+    Part,
     StateStore,
+    StoreDamaged,
     StoreFull,
     StoreUnavailable,
 )
@@ -34,23 +37,27 @@ from backends.sqlite_clock import SqliteClock
 from backends.sqlite_connections import SqliteConnections, close_before_forks
 from backends.sqlite_damage import SqliteDamage, code_of
 from backends.sqlite_file import SqliteFile
+from backends.sqlite_sums import LAYOUT, Place, SqliteSums, add_columns
 from backends.urls import chosen, path_and_options, seconds
 
 _RESERVE_BYTES = 8 << 20
+_MOST_NAMED = 10
 _OPENED_BYTES = 1 << 20
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _OPTIONS = {"timeout_seconds": "5", "synchronous": "normal"}
-_GET = f"SELECT value, version FROM documents WHERE space = ? AND key = ? AND {LIVE}"  # noqa: S608
+_GET = f"SELECT value, version, expires_at, checksum FROM documents WHERE space = ? AND key = ? AND {LIVE}"  # noqa: S608
 # No UTF-8 byte is 0xFF: the cast makes the text that follows every key with the prefix, and that no key can be.
 _SCAN = f"""
-SELECT key, value, version FROM documents
+SELECT key, value, version, expires_at, checksum FROM documents
 WHERE space = ? AND key >= ? AND key != ? AND key < CAST(? AS TEXT) AND {LIVE} ORDER BY key LIMIT ?
 """  # noqa: S608
-_READ = "SELECT sequence, value FROM entries WHERE space = ? AND log = ? AND sequence > ? ORDER BY sequence LIMIT ?"
+_READ = """
+SELECT sequence, value, checksum FROM entries WHERE space = ? AND log = ? AND sequence > ? ORDER BY sequence LIMIT ?
+"""
 _LAST = "SELECT sequence FROM logs WHERE space = ? AND log = ?"
 
 
-class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve):
+class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSums):
     """Keeps documents and logs in a file: `sqlite://path?timeout_seconds=5&synchronous=normal`.
 
     timeout_seconds: how long to wait for another process that writes. synchronous: `full`, a commit waits for the disk;
@@ -66,6 +73,7 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve):
         self._synchronous = chosen(options, "synchronous", ("full", "normal"))
         self._timeout_seconds = seconds(options, "timeout_seconds")
         self._damage, self._file = SqliteDamage(), SqliteFile(self._path)
+        self._sums, self._looked_to = SqliteSums(), Place()
         self._reserve = ReserveFile(f"{self._path}-reserve")
         self._start_afresh()
         close_before_forks(self)
@@ -77,18 +85,19 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve):
     def get(self, space: str, key: str) -> Document | None:
         check_names(space, key)
         rows = self._rows(_GET, (space, key, self._time()))
-        return Document(*rows[0]) if rows else None
+        return self._sums.document(space, key, *rows[0]) if rows else None
 
     def scan(self, space: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[tuple[str, Document]]:
         check_names(space)
         # One lower bound, so that a page begins where the last ended; as text, Python and UTF-8 agree about the order.
         begin, end = max(prefix, after), prefix.encode() + b"\xff"
         rows = self._rows(_SCAN, (space, begin, after, end, self._time(), max(limit, 0)))
-        return [(key, Document(value, version)) for key, value, version in rows]
+        return [(row[0], self._sums.document(space, *row)) for row in rows]
 
     def read(self, space: str, log: str, after: int = 0, limit: int = 1000) -> list[Entry]:
         check_names(space, log)
-        return [Entry(*row) for row in self._rows(_READ, (space, log, min(after, LARGEST), max(limit, 0)))]
+        rows = self._rows(_READ, (space, log, min(after, LARGEST), max(limit, 0)))
+        return self._sums.entries(space, log, rows)
 
     def last_sequence(self, space: str, log: str) -> int:
         check_names(space, log)
@@ -127,9 +136,11 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve):
 
     def check(self) -> str:
         with self._turn, self._writing() as connection:
-            connection.execute("PRAGMA user_version = 1")
+            connection.execute(f"PRAGMA user_version = {LAYOUT}")
         with self._patient.borrowed() as connection:
             self._damage.look(connection)
+            _, after = self._sums.look(connection, self._looked_to)
+            self._looked_to = after or Place()
         return f"SQLite {sqlite3.sqlite_version} can be written to"
 
     def size_bytes(self) -> int:
@@ -142,13 +153,18 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve):
         with self._patient.borrowed() as connection:
             copy = sqlite_dumps.copied(connection, around)
         with closing(copy):
-            yield from sqlite_dumps.dumped(copy)
+            yield from sqlite_dumps.dumped(copy, self._sums)
 
     def leftovers(self) -> list[str]:
         return sqlite_dumps.side_files_with_content(self._path)
 
     def accept_leftovers(self) -> None:
         sqlite_log.accept(self._path)
+        damaged = [*self.verify(), *(part.name_in_logs for part in self.look_through())]
+        if damaged:
+            told = ", ".join(damaged[:_MOST_NAMED]) + (", …" if len(damaged) > _MOST_NAMED else "")
+            name = os.path.basename(self._path)
+            raise StoreDamaged(f"SQLite: {name} is damaged, with its log, too: {told}; restore a backup")
 
     def load(self, dump: Iterable[Dumped]) -> None:
         written = f"{self._path}.loading"
@@ -169,6 +185,23 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve):
 
     def verify(self) -> Iterator[str]:
         yield from (str(line) for (line,) in self._rows("PRAGMA integrity_check", ()) if line != "ok")
+
+    def damaged(self) -> list[Part]:
+        return self._sums.damaged.left(self)
+
+    def look_through(self) -> Iterator[Part]:
+        place: Place | None = Place()
+        while place is not None and self._file.is_there():
+            with self._patient.borrowed() as connection:
+                parts, place = self._sums.look(connection, place)
+            yield from parts
+
+    def add_sums(self) -> Iterator[int]:
+        place: Place | None = Place()
+        while place is not None and self._file.is_there():
+            with self._turn, self._writing() as connection:
+                count, place = self._sums.add(connection, place)
+            yield count
 
     def close(self) -> None:
         self._patient.close()
@@ -234,11 +267,12 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve):
             self._insist(connection, "PRAGMA user_version")
             if had_log:  # so that the next look, after another crash, can compare the pages
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            if connection.execute("PRAGMA user_version").fetchone() == (0,):
+            if connection.execute("PRAGMA user_version").fetchone()[0] < LAYOUT:
                 self._insist(connection, "BEGIN IMMEDIATE")
                 for statement in filter(str.strip, SCHEMA.split(";")):
                     connection.execute(statement)
-                connection.execute("PRAGMA user_version = 1")
+                add_columns(connection)
+                connection.execute(f"PRAGMA user_version = {LAYOUT}")
                 connection.execute("COMMIT")
             self._clock.set_by(connection, lambda one: self._insist(one, "BEGIN IMMEDIATE"))
             self._file.note()
@@ -277,7 +311,7 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve):
             # Nobody waits longer than the timeout, the turn included: the first of them has waited longest.
             with self._writing(batch[0].began_at) as connection:
                 for culprit in batch:
-                    outcomes.append(apply(connection, culprit.space, culprit.change, self._clock.now()))
+                    outcomes.append(apply(connection, culprit.space, culprit.change, self._clock.now(), self._sums))
                 culprit = None
                 self._clock.note(connection)
         except Exception as error:

@@ -11,6 +11,7 @@ from backends.ports import StoreDamaged
 _AT_ONCE: Final = 2000
 _MOST_BYTES: Final = 256 << 20
 _CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_NO_TEXT: Final = "Could not decode to UTF-8"
 _RESTORE: Final = "restore a backup, then restart the service"
 
 
@@ -49,7 +50,7 @@ class SqliteDamage:
 
     def fault_of(self, error: sqlite3.Error) -> StoreDamaged | None:
         """Return the fault if SQLite says that the file is damaged."""
-        if code_of(error) not in _CODES:
+        if code_of(error) not in _CODES and not str(error).startswith(_NO_TEXT):
             return None
         self._met = self._met or str(error)
         return StoreDamaged(f"SQLite: the file is damaged ({error}); {_RESTORE}")

@@ -10,8 +10,11 @@ from contextlib import AbstractContextManager, closing, suppress
 
 from backends.dumps import Dumped, DumpedDocument, DumpedEntry, DumpedLog, DumpedSpace
 from backends.sqlite_clock import now_of
+from backends.sqlite_sums import LAYOUT, SqliteSums, document_row, entry_row
 
 _SIDE_FILES = ("-wal", "-shm", "-journal")
+_PUT = "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?)"
+_APPEND = "INSERT INTO entries VALUES (?, ?, ?, ?, ?)"
 
 
 def copied(source: sqlite3.Connection, around: AbstractContextManager[object]) -> sqlite3.Connection:
@@ -29,25 +32,27 @@ def copied(source: sqlite3.Connection, around: AbstractContextManager[object]) -
     return copy
 
 
-def dumped(database: sqlite3.Connection) -> Iterator[Dumped]:
-    """Read a database that nobody changes."""
+def dumped(database: sqlite3.Connection, sums: SqliteSums) -> Iterator[Dumped]:
+    """Read a database that nobody changes. Raises `PartDamaged`."""
     now = now_of(database)
     for space, version in database.execute("SELECT space, version FROM spaces ORDER BY space"):
         yield DumpedSpace(space, version)
-        documents = database.execute("SELECT key, value, version, expires_at FROM documents WHERE space = ?", (space,))
-        for key, value, its_version, expires_at in documents:
+        documents = "SELECT key, value, version, expires_at, checksum FROM documents WHERE space = ?"
+        for key, value, its_version, expires_at, checksum in database.execute(documents, (space,)):
             if expires_at is None or expires_at > now:
+                sums.document(space, key, value, its_version, expires_at, checksum)
                 yield DumpedDocument(key, value, its_version, None if expires_at is None else expires_at - now)
         for log, last in database.execute("SELECT log, sequence FROM logs WHERE space = ?", (space,)):
             yield DumpedLog(log, last)
-            entries = "SELECT sequence, value FROM entries WHERE space = ? AND log = ? ORDER BY sequence"
-            yield from (DumpedEntry(*entry) for entry in database.execute(entries, (space, log)))
+            entries = "SELECT sequence, value, checksum FROM entries WHERE space = ? AND log = ? ORDER BY sequence"
+            for row in database.execute(entries, (space, log)):
+                yield from (DumpedEntry(entry.sequence, entry.value) for entry in sums.entries(space, log, [row]))
 
 
 def write(path: str, schema: str, dump: Iterable[Dumped]) -> None:
     """Write a dump as the database `path`, which must not exist, and wait for the disk."""
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.executescript(f"PRAGMA synchronous = FULL; BEGIN; {schema} PRAGMA user_version = 1;")
+        database.executescript(f"PRAGMA synchronous = FULL; BEGIN; {schema} PRAGMA user_version = {LAYOUT};")
         space = log = ""
         now = time.time()
         for one in dump:
@@ -59,13 +64,12 @@ def write(path: str, schema: str, dump: Iterable[Dumped]) -> None:
                         database.execute("INSERT INTO spaces VALUES (?, ?)", (space, one.version))
                 case DumpedDocument():
                     expires_at = None if one.ttl_seconds is None else now + one.ttl_seconds
-                    row = (space, one.key, one.version, expires_at, one.value)
-                    database.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?)", row)
+                    database.execute(_PUT, document_row(space, one.key, one.version, expires_at, one.value))
                 case DumpedLog():
                     log = one.log
                     database.execute("INSERT INTO logs VALUES (?, ?, ?)", (space, log, one.sequence))
                 case DumpedEntry():
-                    database.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", (space, log, one.sequence, one.value))
+                    database.execute(_APPEND, entry_row(space, log, one.sequence, one.value))
         database.execute("COMMIT")
 
 

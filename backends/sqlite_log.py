@@ -206,8 +206,9 @@ def _fault_of(log: BinaryIO, index: _Index, last: dict[int, int]) -> str | None:
 def _compare_file(path: str, index: _Index, last: dict[int, int]) -> None:
     name, page_bytes = os.path.basename(path), index.page_bytes
     other = (
-        f"SQLite: {name} is not the file that {name}-wal belongs to: if you put {name} back from a backup, remove {name}-wal"
-        f" and {name}-shm, and run `smarthouse restore`; if both are of the same moment, run `smarthouse restore --keep-wal`"
+        f"SQLite: {name} and {name}-wal do not belong together, or {name} is damaged; the safe way is to restore a backup; if"
+        f" you put {name} back from a backup, remove {name}-wal and {name}-shm, and run `smarthouse restore`; to go on with"
+        " both as they are, run `smarthouse restore --keep-wal`, which compares all that results with its checksums"
     )
     try:
         with open(path, "rb") as file, open(f"{path}-wal", "rb") as log:

@@ -8,6 +8,7 @@ from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
 from smarthouse_api.backups.service import Backups
 from smarthouse_api.collections.service import Collections
+from smarthouse_api.coordination.adding_sums import AddingSums
 from smarthouse_api.coordination.damage import Damages
 from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.installation import Installation
@@ -17,6 +18,7 @@ from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.coordination.presence import ProcessNote, note_of_this
 from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.coordination.room import Room
+from smarthouse_api.coordination.state_damage import StateDamage
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.health import Check, conditions
@@ -80,12 +82,13 @@ class House:
         names = shown(settings.stores.state_url), shown(settings.stores.objects_url)
         lease_seconds = settings.server.lease_seconds
         self.backups = Backups(*stores, tables, self.installation, self.restoring, self.leases, lease_seconds, names)
-        self.migrating = Migrating(self.installation, self.states, self.streams, self.collections)
+        adding_sums = AddingSums(self.state)
+        self.migrating = Migrating(self.installation, adding_sums, self.states, self.streams, self.collections)
         runner = Runner(self.states.jobs.maker, self.leases, self.installation.settle, settings.jobs)
         of_states = self.states.chores, self.states.contents, self.states.jobs, runner
         chores = *of_states, self.streams.chores, self.collections.chores
         census = Counting(*stores, self.leases, [table.name for table in tables])
-        keepers = self.forgetting, self.reserve, *chores, self.leases, census, self.state_age, settings.lake
+        keepers = self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age, settings.lake
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers)
         parts = self.states, self.streams, self.collections, census, faults, self.watch.presence
         self.status = Status(self.state, self.installation, *parts, self.health)
@@ -127,6 +130,7 @@ class House:
             Check("installation", self.installation.condition, needs_stores=True),
             Check("lake", self._lake, needs_stores=True),
             Check("files", Damages(self.state).condition, needs_stores=True),
+            Check("documents", StateDamage(self.state).condition, needs_stores=True),
         ]
         if self.settings.lake.engine_url != "embedded":
             checks.append(Check("engine", self.engine.check))

@@ -15,6 +15,7 @@ from functools import partial
 from backends.ports import ObjectStore, StoreError
 from config.groups import LakeSettings
 from smarthouse_api.collections.chores import CollectionsChores
+from smarthouse_api.coordination.adding_sums import AddingSums
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.presence import Presence
@@ -51,6 +52,7 @@ class Housekeeper:
         objects: ObjectStore,
         forgetting: Forgetting,
         reserve: Reserve,
+        adding_sums: AddingSums,
         states: StatesChores,
         contents: Contents,
         jobs: Jobs,
@@ -63,7 +65,7 @@ class Housekeeper:
         settings: LakeSettings,
     ) -> None:
         self._installation, self._objects, self._forgetting, self._leases = installation, objects, forgetting, leases
-        self.census, self._reserve, self._state_age = census, reserve, state_age
+        self.census, self._reserve, self._state_age, self._adding_sums = census, reserve, state_age, adding_sums
         self._states, self._contents, self._streams, self._collections = states, contents, streams, collections
         self._jobs, self._runner = jobs, runner
         self._interval_seconds = settings.curate_interval_seconds
@@ -145,6 +147,7 @@ class Housekeeper:
         return (
             ("compare the stores", self._state_age.check_hourly),
             ("erase homes", self._forgetting.try_purge),
+            ("add checksums", turn(self._adding_sums.run)),
             ("heal uploads", self._states.heal),
             ("count old uploads", turn(self._states.count)),
             ("curate states", turn(self._states.curate)),

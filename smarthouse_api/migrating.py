@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from smarthouse_api.collections.service import Collections
+from smarthouse_api.coordination.adding_sums import AddingSums
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.store_agreement import FORMAT
 from smarthouse_api.states.service import States
@@ -17,8 +18,15 @@ _WAIT_SECONDS: Final = 60.0
 class Migrating:
     """Does at once what the chores do in turns. It may run beside the service, be killed at any moment, and be repeated."""
 
-    def __init__(self, installation: Installation, states: States, streams: Streams, collections: Collections) -> None:
-        self._installation = installation
+    def __init__(
+        self,
+        installation: Installation,
+        adding_sums: AddingSums,
+        states: States,
+        streams: Streams,
+        collections: Collections,
+    ) -> None:
+        self._installation, self._adding_sums = installation, adding_sums
         self._tables = {"states": states.table, "statistics": states.statistics, "collections": collections.table}
         self._states, self._streams = states, streams
 
@@ -30,6 +38,8 @@ class Migrating:
         self._installation.settle()
         if (found := self._installation.found) is not None and found < FORMAT:
             yield f"stores: marked with format {FORMAT}, before: {found}"
+        if count := sum(self._adding_sums.steps()):
+            yield f"state: {count} documents and log entries were given checksums"
         for name, table in self._tables.items():
             if lacked := table.bring_over(_WAIT_SECONDS):
                 yield f"{name}: the lake's table has what it lacked: {', '.join(lacked)}"

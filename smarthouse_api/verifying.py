@@ -12,6 +12,7 @@ from smarthouse_api.coordination.damage import Damages, Problem
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.notes import Notes
+from smarthouse_api.coordination.state_damage import StateDamage
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.setting_aside import look_at_noted
 from smarthouse_api.lake.table import LakeTable
@@ -45,6 +46,7 @@ class Verifying:
     ) -> None:
         self._installation = installation
         self._state, self._notes, self._damages = state, notes, Damages(state)
+        self._state_damage = StateDamage(state)
         self._states, self._streams, self._collections = states, streams, collections
         self._tables: list[LakeTable] = [states.table, states.statistics, collections.table]
 
@@ -89,7 +91,18 @@ class Verifying:
         notes = Step("objects", "forgotten/", self._notes.problems)
         repairs = Step("lake", "missing rows", self._of_the_repairs)
         losses = Step("lake", "lost records", self._of_the_losses)
-        return [*homes, strangers, *streams, notes, *tables, repairs, losses, Step("state", "damage", self._damages.noted)]
+        documents = Step("state", "documents", self._state_damage.find)
+        return [
+            documents,
+            *homes,
+            strangers,
+            *streams,
+            notes,
+            *tables,
+            repairs,
+            losses,
+            Step("state", "damage", self._damages.noted),
+        ]
 
     def _of_the_state(self) -> Iterator[Problem]:
         for number, what in enumerate(self._state.verify(), 1):

@@ -12,6 +12,9 @@ Other uploads wait in the queue. One of these repeats a day that the lake holds.
 `installation-format-3.tar.xz` is a data directory of the last build that wrote format 3, killed right after a commit to the
 lake. It has what the first one has, and statistics, two forgotten homes, one of them not erased yet, and keys that were revoked
 and rotated.
+
+`installation-format-4.tar.xz` is the former one, which the last build that wrote format 4 had migrated and served: with more of
+each, and killed while uploads, records and a packet waited.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import io
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -28,7 +32,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +42,11 @@ from deltalake.table import TableAlterer
 from flask import Flask
 from flask.testing import FlaskClient
 
+from backends.sqlite_sums import SqliteSums
 from config.settings import Settings
 from smarthouse_api.app import create_app
+from smarthouse_api.coordination.adding_sums import AddingSums
+from smarthouse_api.coordination.store_agreement import FORMAT
 from smarthouse_api.coordination.store_marks import ObjectMarks, StateMarks
 from smarthouse_api.house import House
 from smarthouse_api.lake.ledger import Ledger
@@ -47,6 +54,7 @@ from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.placement import OWN_DAY
 from smarthouse_api.streams.segment_objects import SegmentObjects
 from tests.conftest import ROOT, Server, free_port
+from tests.damaging import damage, flipped
 from tests.programs import Program, run
 from tests.waiting import soon
 
@@ -55,6 +63,7 @@ STATES = 576
 
 INSTALLATION = Path(__file__).parent / "data" / "installation-0.1.0.tar.xz"
 OF_FORMAT_3 = Path(__file__).parent / "data" / "installation-format-3.tar.xz"
+OF_FORMAT_4 = Path(__file__).parent / "data" / "installation-format-4.tar.xz"
 OF_FORMAT_2 = Path(__file__).parent / "data" / "installation-format-2.tar.xz"
 STREAMS = "/homes/7/smartModules/mod/streams"
 PATHS = (
@@ -214,11 +223,15 @@ def test_a_service_that_is_killed_while_it_brings_them_over_loses_and_doubles_no
 # Format 2: the lake has no attributes as uploaded
 
 
+def unpacked(archive: Path, folder: Path) -> Path:
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    return folder
+
+
 @pytest.fixture
 def left_by_2(tmp_path: Path) -> Path:
-    with tarfile.open(OF_FORMAT_2) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
+    return unpacked(OF_FORMAT_2, tmp_path)
 
 
 @pytest.fixture
@@ -332,9 +345,7 @@ UNPURGED = {
 
 @pytest.fixture
 def left_by_3(tmp_path: Path) -> Path:
-    with tarfile.open(OF_FORMAT_3) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
+    return unpacked(OF_FORMAT_3, tmp_path)
 
 
 @pytest.fixture
@@ -350,7 +361,7 @@ def house_in(app: Flask) -> House:
     return house
 
 
-def check_format_3(app: Flask, left: Path) -> None:
+def check_as_left(app: Flask, left: Path) -> None:
     """See that all is as the build told that left it: answers, exported rows, statistics, and which keys open what."""
     client, keys = app.test_client(), json.loads((left / "keys.json").read_text())
     assert asked(client, (left / "key").read_text()) == json.loads((left / "answers.json").read_text())
@@ -369,21 +380,22 @@ STATISTICS = 30
 
 
 def test_format_3_is_as_it_was_before_and_after_it_is_migrated(app_of_3: Flask, left_by_3: Path) -> None:
-    check_format_3(app_of_3, left_by_3)
+    check_as_left(app_of_3, left_by_3)
     assert len(house_in(app_of_3).states.homes.hidden()) == 1
     told = list(house_in(app_of_3).migrating.run())
-    assert "stores: marked with format 4, before: 3" in told
+    assert f"stores: marked with format {FORMAT}, before: 3" in told
     assert any(line.startswith("collections: the lake's table has what it lacked") for line in told)
     assert any(line.startswith("streams: the packets of 1 streams") for line in told)
+    assert any(line.startswith("state: ") and line.endswith("entries were given checksums") for line in told)
     assert list(house_in(app_of_3).migrating.run()) == told[:1]
-    check_format_3(app_of_3, left_by_3)
+    check_as_left(app_of_3, left_by_3)
     keep_house(app_of_3)
-    check_format_3(app_of_3, left_by_3)
+    check_as_left(app_of_3, left_by_3)
 
 
 def test_format_3_is_brought_over_by_the_chores_too(app_of_3: Flask, left_by_3: Path) -> None:
     keep_house(app_of_3)
-    check_format_3(app_of_3, left_by_3)
+    check_as_left(app_of_3, left_by_3)
     assert [line for line in house_in(app_of_3).migrating.run() if not line.startswith("stores:")] == []
 
 
@@ -393,6 +405,7 @@ STEPS = (
     (TableAlterer, "set_table_properties"),
     (Ledger, "adopt"),
     (SegmentObjects, "add_sums"),
+    (SqliteSums, "add"),
 )
 
 
@@ -414,11 +427,13 @@ def test_a_migration_that_dies_at_any_step_is_done_again(
             list(house_in(app_of_3).migrating.run())
     app_of_3.extensions["smarthouse"] = House(house_in(app_of_3).settings)
     list(house_in(app_of_3).migrating.run())
-    check_format_3(app_of_3, left_by_3)
+    check_as_left(app_of_3, left_by_3)
 
 
-def test_a_migration_that_is_killed_loses_and_doubles_none(left_by_3: Path) -> None:
-    settings = {**os.environ, **environment(left_by_3), **UNPURGED}
+@pytest.mark.parametrize("archive", [OF_FORMAT_3, OF_FORMAT_4], ids=["format 3", "format 4"])
+def test_a_migration_that_is_killed_loses_and_doubles_none(tmp_path: Path, archive: Path) -> None:
+    left = unpacked(archive, tmp_path)
+    settings = {**os.environ, **environment(left), **UNPURGED}
     command = [sys.executable, "-m", "smarthouse_api.cli", "migrate"]
     process = Program(command, cwd=ROOT, env=settings, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -427,9 +442,62 @@ def test_a_migration_that_is_killed_loses_and_doubles_none(left_by_3: Path) -> N
     process.communicate(timeout=60)
     done = run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1].endswith("left to bring over")
-    app = create_app(Settings.from_env({**environment(left_by_3), **UNPURGED}))
-    check_format_3(app, left_by_3)
-    app.extensions["smarthouse"].close()
+    app = create_app(Settings.from_env({**environment(left), **UNPURGED}))
+    check_as_left(app, left)
+    assert without_checksum(left) == 0
+    house_in(app).close()
+
+
+# Format 4: neither documents nor entries of the state have checksums
+
+
+@pytest.fixture
+def left_by_4(tmp_path: Path) -> Path:
+    return unpacked(OF_FORMAT_4, tmp_path)
+
+
+@pytest.fixture
+def app_of_4(left_by_4: Path) -> Iterator[Flask]:
+    app = create_app(Settings.from_env({**environment(left_by_4), **UNPURGED}))
+    yield app
+    house_in(app).close()
+
+
+def without_checksum(left: Path) -> int:
+    with closing(sqlite3.connect(left / "data" / "state.db")) as database:
+        asked = (f"SELECT count(*) FROM {table} WHERE checksum IS NULL" for table in ("documents", "entries"))
+        return sum(database.execute(one).fetchone()[0] for one in asked)
+
+
+def test_format_4_is_as_it_was_and_its_state_is_given_checksums_in_small_turns(
+    app_of_4: Flask, left_by_4: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backends.sqlite_sums._AT_ONCE", 10)
+    check_as_left(app_of_4, left_by_4)
+    before, house = without_checksum(left_by_4), house_in(app_of_4)
+    assert before > 150
+    adding = AddingSums(house.state)
+    adding.run(lambda: True)
+    assert before - 10 <= without_checksum(left_by_4) < before
+    told = list(house.migrating.run())
+    assert told[0] == f"stores: marked with format {FORMAT}, before: 4"
+    assert without_checksum(left_by_4) == 0
+    assert list(house.migrating.run()) == told[:1]
+    adding.run(lambda: False)
+    assert [one for one in house.verifying.run(1.0, lambda *_: None) if one.store == "state"] == []
+    check_as_left(app_of_4, left_by_4)
+
+
+def test_format_4_is_brought_over_by_the_chores_and_then_no_bit_of_it_is_served(app_of_4: Flask, left_by_4: Path) -> None:
+    keep_house(app_of_4)
+    assert without_checksum(left_by_4) == 0
+    check_as_left(app_of_4, left_by_4)
+    house = house_in(app_of_4)
+    secret = house.state.get("installation", "secret")
+    assert secret is not None
+    damage(environment(left_by_4), secret.value, flipped(secret.value))
+    assert app_of_4.test_client().get("/api/export/csv").status_code == 503
+    assert house.health()[1]
 
 
 def test_a_newer_format_is_refused_at_start_in_a_sentence(left: Path) -> None:

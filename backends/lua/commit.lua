@@ -2,13 +2,13 @@
 --   1. the length of what precedes a log's name in its key;
 --   2. how many there are of each of these: expectations, puts, deletes, appends, logs with drops, adds;
 --   3. the expectations: (key, version);
---   4. the puts: (key, lifetime in microseconds or '', value);
+--   4. the puts: (key, lifetime in microseconds or '', checksum of key and value, value);
 --   5. the deletes: key;
---   6. the appends: (log's number, value);
+--   6. the appends: (log's number, checksum of log and value, value);
 --   7. the drops: (log's number, how many, ids);
---   8. the adds: (key, lifetime in microseconds or '', the most or '', how many amounts, amounts).
+--   8. the adds: (key, lifetime in microseconds or '', the most or '', checksum of the key, how many amounts, amounts).
 -- Answers the version and the sequences; or 0, the key in conflict, and its version; or -1, the number of the add that would
--- pass its most, counted from 1, and what that would be.
+-- pass its most, counted from 1, and what that would be; or -2 and the key of a damaged document.
 --
 -- The order of writes is what a server without room obeys. Redis denies a script its first write when that might take room,
 -- and none after one that was let through. So the first is one that may be denied, and is let through by a write of nothing
@@ -20,14 +20,16 @@ local expected, put, deleted = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(AR
 local appended, drops = tonumber(ARGV[5]), tonumber(ARGV[6])
 local adds = tonumber(ARGV[7])
 local puts = 8 + 2 * expected
-local deletes = puts + 3 * put
+local deletes = puts + 4 * put
 local appends = deletes + deleted
-local at = appends + 2 * appended
+local at = appends + 3 * appended
 local time = now()
 
 for n = 8, puts - 1, 2 do
     local packed = live(documents, ARGV[n], time)
-    local version = packed and string.match(packed, '^%d+') or '0'
+    local version = '0'
+    if packed then version = split(packed) end
+    if not version then return {-2, ARGV[n]} end
     if version ~= ARGV[n + 1] then return {0, ARGV[n], version} end
 end
 
@@ -35,24 +37,29 @@ end
 local counted, sums = at, {}
 for _ = 1, drops do counted = counted + 2 + tonumber(ARGV[counted + 1]) end
 for n = 1, adds do
-    local key, lifetime, most, count = ARGV[counted], ARGV[counted + 1], ARGV[counted + 2], tonumber(ARGV[counted + 3])
+    local key, lifetime, most = ARGV[counted], ARGV[counted + 1], ARGV[counted + 2]
+    local name, count = tonumber(ARGV[counted + 3]), tonumber(ARGV[counted + 4])
     local packed, numbers = live(documents, key, time), {}
-    for number in string.gmatch(packed and string.match(packed, '^%d+ %d+ (.*)') or '', '%-?%d+') do
-        numbers[#numbers + 1] = tonumber(number)
+    if packed then
+        local version, from, sum, expires = split(packed)
+        local value = version and string.sub(packed, from)
+        if not version or (sum and sum ~= checksum(name + adler(value), tonumber(version), expires)) then return {-2, key} end
+        for number in string.gmatch(value, '%-?%d+') do numbers[#numbers + 1] = tonumber(number) end
     end
-    for m = 1, count do numbers[m] = (numbers[m] or 0) + tonumber(ARGV[counted + 3 + m]) end
-    if most ~= '' and tonumber(ARGV[counted + 4]) > 0 and numbers[1] > tonumber(most) then
+    for m = 1, count do numbers[m] = (numbers[m] or 0) + tonumber(ARGV[counted + 4 + m]) end
+    if most ~= '' and tonumber(ARGV[counted + 5]) > 0 and numbers[1] > tonumber(most) then
         return {-1, tostring(n), text(numbers[1])}
     end
     for m = 1, #numbers do numbers[m] = text(numbers[m]) end
-    sums[n] = {key, lifetime, table.concat(numbers, ' ')}
-    counted = counted + 4 + count
+    local value = table.concat(numbers, ' ')
+    sums[n] = {key, lifetime, name + adler(value), value}
+    counted = counted + 5 + count
 end
 
 local function makes_room()
     if appended > 0 then return false end
     local more = 0
-    for n = puts, deletes - 1, 3 do
+    for n = puts, deletes - 1, 4 do
         if ARGV[n + 1] == '' then more = more + 1 - redis.call('HEXISTS', documents, ARGV[n]) end
     end
     for n = deletes, appends - 1 do
@@ -84,26 +91,27 @@ in_parts(ARGV, deletes, deleted, function(...)
     redis.call('ZREM', index, ...)
     redis.call('ZREM', expiries, ...)
 end)
-local function store(key, lifetime, value)
+local function store(key, lifetime, content, value)
     local expires = '0'
     note(key)
     if lifetime ~= '' then
-        expires = text(time + tonumber(lifetime))
+        expires = text(math.min(math.max(time + tonumber(lifetime), 1e15), 1e16 - 2))
         redis.call('ZADD', expiries, expires, key)
     end
-    if redis.call('HSET', documents, key, text(version) .. ' ' .. expires .. ' ' .. value) == 1 then
+    if redis.call('HSET', documents, key, pack(content, version, expires, value)) == 1 then
         redis.call('ZADD', index, 0, key)
     elseif lifetime == '' then
         redis.call('ZREM', expiries, key)
     end
 end
-for n = puts, deletes - 1, 3 do store(ARGV[n], ARGV[n + 1], ARGV[n + 2]) end
+for n = puts, deletes - 1, 4 do store(ARGV[n], ARGV[n + 1], tonumber(ARGV[n + 2]), ARGV[n + 3]) end
 for n = 1, adds do store(unpack(sums[n])) end
 local done = {version}
-for n = appends, at - 1, 2 do
+for n = appends, at - 1, 3 do
     local log = KEYS[6 + tonumber(ARGV[n])]
     local sequence = redis.call('HINCRBY', counters, 'log:' .. string.sub(log, before + 1), 1)
-    redis.call('XADD', log, text(sequence) .. '-0', 'v', ARGV[n + 1])
+    local sum = checksum(tonumber(ARGV[n + 1]), sequence, 0)
+    redis.call('XADD', log, text(sequence) .. '-0', 'v', ARGV[n + 2], 's', text(sum))
     done[#done + 1] = sequence
 end
 for _ = 1, drops do

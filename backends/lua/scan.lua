@@ -9,6 +9,9 @@ for _, key in ipairs(keys) do
         found[#found + 1] = packed
         bytes = bytes + #packed
         if bytes >= tonumber(ARGV[4]) then return {key, found} end
+    elseif redis.call('HEXISTS', KEYS[1], key) == 0 then
+        found[#found + 1] = key
+        found[#found + 1] = '' -- the key of no document is damaged
     end
 end
 return {#keys == tonumber(ARGV[3]) and keys[#keys] or false, found}

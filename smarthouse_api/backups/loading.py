@@ -104,7 +104,7 @@ class Target:
     def _refuse_strangers(self, replaces: str | None) -> None:
         ids = {ObjectMarks(self._objects).read().id}
         try:
-            ids.add(StateMarks(self._state).id())
+            ids.add(StateMarks(self._state).id() or None)
             is_empty = self._state.is_empty(besides={LEASES, SPACE})
         except StoreDamaged:
             if replaces is None:

@@ -13,9 +13,13 @@ from typing import Final
 
 import msgspec
 
+from backends.parts import Part, without_ids
 from backends.ports import ABSENT, Change, Conflict, StateStore
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.errors import Unavailable
+
+DOCUMENTS: Final = "documents/"
+"""What the names of damaged parts of the state store begin with; see `smarthouse_api.coordination.state_damage`."""
 
 _SPACE: Final = "damage"
 _MOST_TOLD: Final = 1000
@@ -30,7 +34,7 @@ class Problem:
 
     store: where it rests, `state`, `objects` or `lake`. name: of the file, object or document. home_key: the internal key of
     the home that it belongs to; None if it belongs to none, or to many. what: in words, without any client's text. is_lacking:
-    whether its rows are missing from the lake.
+    whether its rows are missing from the lake. part: of the state store, if that is what is damaged.
     """
 
     store: str
@@ -38,10 +42,13 @@ class Problem:
     home_key: str | None
     what: str
     is_lacking: bool = False
+    part: Part | None = None
 
     @property
     def name_in_logs(self) -> str:
         """The name without the home's key, which no log holds."""
+        if self.store == "state":
+            return without_ids(self.name)
         return self.name if self.home_key is None else self.name.replace(f"{self.home_key}/", "")
 
 
@@ -93,6 +100,10 @@ class Damages:
         for _, document in self._state.scan_all(_SPACE, prefix):
             yield _problem(document.value)
 
+    def names(self, prefix: str, most: int) -> list[tuple[str, Problem]]:
+        """List the problems of up to `most` files whose names begin with `prefix`, with their names."""
+        return [(name, _problem(document.value)) for name, document in self._state.scan(_SPACE, prefix, limit=most)]
+
     def clear(self, *names: str) -> None:
         """Remove the notes of these files."""
         self._state.commit(_SPACE, Change(deletes=names))
@@ -104,7 +115,7 @@ class Damages:
 
     def condition(self) -> str:
         """Give a line for readiness. Raises `Unavailable`, which is a warning, if there is a note."""
-        count = len(self._state.scan(_SPACE, limit=_MOST_TOLD))
+        count = sum(1 for name, _ in self._state.scan(_SPACE, limit=_MOST_TOLD) if not name.startswith(DOCUMENTS))
         if not count:
             return "none is known"
         many = f"{count} or more" if count == _MOST_TOLD else str(count)

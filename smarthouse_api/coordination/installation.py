@@ -104,7 +104,7 @@ class Installation:
             if is_same and self._age is not None:
                 self._age.look()
         except StoreUnfit:
-            self.is_settled = False
+            self.is_settled, self._asks_again_at = False, 0.0
             raise
         if not is_same:
             self.is_settled = False
@@ -119,9 +119,7 @@ class Installation:
 
     def id(self) -> str | None:
         """Return the id that the state store bears; None if it bears none. Refuses nothing, marks nothing."""
-        if self._id is None:
-            self._id = self._state.id()
-        return self._id
+        return self._id or self._state.id()
 
     def is_there(self) -> bool:
         """Tell whether the state store has anything of an installation, of any format."""
@@ -149,8 +147,8 @@ class Installation:
         The caller knows that they belong together, and has called `refuse_others`.
         """
         state, objects = self._look()
-        if state.id is None and objects.has_id:
-            self._state.put_id(str(objects.id), FORMAT)
+        if not state.has_id and objects.has_id:
+            self._state.put_id(str(objects.id), FORMAT, if_absent=state.id is None)
         elif state.has_id and not objects.has_id:
             self._objects.put_id(str(state.id), if_absent=False)
             self._objects.put_number(FORMAT)

@@ -3,18 +3,29 @@
 The state store says so in documents of the space `installation`, the object store in objects below `installation/`:
 
     id        the installation's id, 32 hexadecimal digits, random
-    format    see `smarthouse_api.coordination.store_agreement`
+    format    see `smarthouse_api.coordination.store_agreement`; in the object store with its CRC-32, from format 5 on
     held      why nobody may serve it now, such as a restoring that has not ended
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from backends.ports import ABSENT, Change, NoSuchObject, ObjectInfo, ObjectStore, Put, StateStore
+from backends.ports import (
+    ABSENT,
+    Change,
+    NoSuchObject,
+    ObjectInfo,
+    ObjectStore,
+    PartDamaged,
+    Put,
+    StateStore,
+    StoreDamaged,
+)
 
 SPACE: Final = "installation"
 FOLDER: Final = "installation/"
@@ -23,6 +34,15 @@ UNNUMBERED: Final = 1
 
 _ID = re.compile("[0-9a-f]{32}", re.ASCII)
 _NUMBER = re.compile(rb"[1-9][0-9]{0,8}")
+_SUMMED: Final = 5
+"""From this format on, the object store's number has a checksum: no single bit makes one number another."""
+
+_MARKS: Final = ("id", "format", "held")
+_OF_THE_KEYRING: Final = "secret"
+_ILLEGIBLE: Final = (
+    "the document `installation/secret` of the state store is damaged: it names every home, so that nothing can be answered;"
+    " restore a backup"
+)
 
 SPACES: Final = ("access", "homes", "streams", "collections")
 """The spaces of what clients and operators stored. A state store that has nothing there is empty."""
@@ -33,7 +53,7 @@ TABLES: Final = ("states", "statistics", "collections")
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Holds the marks of one store. None: it does not bear that mark. is_garbled: its number is no number."""
+    """Holds the marks of one store. None: it does not bear that mark. is_garbled: its number is damaged."""
 
     id: str | None
     number: int | None
@@ -60,6 +80,18 @@ def _number(value: bytes) -> int | None:
     return int(value) if _NUMBER.fullmatch(value) else None
 
 
+def _with_sum(number: int) -> bytes:
+    """Write a format's number for the object store."""
+    told = b"%d" % number
+    return told if number < _SUMMED else b"%s %08x" % (told, zlib.crc32(told))
+
+
+def _without_sum(value: bytes | None) -> bytes | None:
+    """Return the number of the object store's mark; nothing at all if it is damaged."""
+    told = None if value is None else value.partition(b" ")[0]
+    return b"" if told is not None and ((number := _number(told)) is None or _with_sum(number) != value) else told
+
+
 class StateMarks:
     """Reads and writes the marks of a state store."""
 
@@ -67,26 +99,37 @@ class StateMarks:
         self._state = state
 
     def read(self) -> Marks:
-        found = self._state.get_many(SPACE, ("id", "format", "held"))
-        return _marks(*(None if document is None else document.value for document in found))
+        """Read the marks. Raises `StoreDamaged` if the secret is damaged, from which every pseudonym is made."""
+        try:
+            found = self._state.get_many(SPACE, (*_MARKS, _OF_THE_KEYRING))
+        except PartDamaged:
+            marks = _marks(*(self._found(name)[0] for name in _MARKS))
+            try:
+                self._state.get(SPACE, _OF_THE_KEYRING)
+            except PartDamaged:
+                raise StoreDamaged(_ILLEGIBLE) from None
+            return marks
+        return _marks(*(None if document is None else document.value for document in found[:-1]))
 
     def id(self) -> str | None:
-        found = self._state.get(SPACE, "id")
-        return None if found is None else found.value.decode()
+        """Return the id; nothing at all if it is damaged."""
+        found, _ = self._found("id")
+        return None if found is None else found.decode(errors="replace")
 
-    def put_id(self, id_: str, number: int) -> None:
-        """Mark a store that bears no id. Raises `Conflict` if it has borne one or another number meanwhile."""
-        found = self._state.get(SPACE, "format")
-        if found is not None and (_number(found.value) or 0) > number:
+    def put_id(self, id_: str, number: int, *, if_absent: bool = True) -> None:
+        """Mark a store. if_absent: raise `Conflict` if it has borne an id meanwhile. Raises it for another number, too."""
+        found, expected = self._found("format")
+        if (_number(found or b"") or 0) > number:
             return  # a newer version has just taken it over: the next look says so
-        expected = {"id": ABSENT, "format": ABSENT if found is None else found.version}
+        if if_absent:
+            expected["id"] = ABSENT
         self._state.commit(SPACE, Change(expected, (Put("id", id_.encode()), Put("format", b"%d" % number))))
 
     def put_number(self, number: int) -> None:
         """Raise the format number. Raises `Conflict` if another process does so."""
-        found = self._state.get(SPACE, "format")
-        if found is None or (_number(found.value) or 0) < number:
-            self._state.put(SPACE, "format", b"%d" % number, expect=ABSENT if found is None else found.version)
+        found, expected = self._found("format")
+        if (_number(found or b"") or 0) < number:
+            self._state.commit(SPACE, Change(expected, (Put("format", b"%d" % number),)))
 
     def hold(self, reason: str | None) -> None:
         """Put the mark `held`, or remove it."""
@@ -95,7 +138,20 @@ class StateMarks:
 
     def is_empty(self) -> bool:
         """Tell whether nobody has stored anything there yet. Marks and leases do not count."""
-        return self._state.get(SPACE, "secret") is None and not any(self._state.scan(space, limit=1) for space in SPACES)
+        try:
+            return self._state.get(SPACE, _OF_THE_KEYRING) is None and not any(
+                self._state.scan(space, limit=1) for space in SPACES
+            )
+        except PartDamaged:
+            return False
+
+    def _found(self, name: str) -> tuple[bytes | None, dict[str, int]]:
+        """Find a mark, and what a commit must expect that replaces it. A damaged one is empty, and replaced in any case."""
+        try:
+            found = self._state.get(SPACE, name)
+        except PartDamaged:
+            return b"", {}
+        return (None, {name: ABSENT}) if found is None else (found.value, {name: found.version})
 
 
 class ObjectMarks:
@@ -110,7 +166,8 @@ class ObjectMarks:
         listed = list(self._objects.list(FOLDER))
         if self._read is None or self._read[0] != listed:
             there = {info.key.removeprefix(FOLDER) for info in listed}
-            marks = _marks(*(self._get(name) if name in there else None for name in ("id", "format", "held")))
+            id_, number, held = (self._get(name) if name in there else None for name in _MARKS)
+            marks = _marks(id_, _without_sum(number), held)
             self._read = listed, marks
         return self._read[1]
 
@@ -119,7 +176,7 @@ class ObjectMarks:
         self._objects.put(f"{FOLDER}id", [id_.encode()], if_absent=if_absent)
 
     def put_number(self, number: int) -> None:
-        self._objects.put(f"{FOLDER}format", [b"%d" % number])
+        self._objects.put(f"{FOLDER}format", [_with_sum(number)])
 
     def hold(self, reason: str | None) -> None:
         """Put the mark `held`, or remove it."""

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,6 +22,7 @@ from minio.minioadmin import MinioAdmin
 from backends import redis_connections, redis_servers
 from backends.ports import ObjectStore, StateStore
 from backends.registry import open_objects, open_state
+from tests.damaging import age_redis, damage_redis, damage_sqlite
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, MotoServer, RedisServer
 
 Store = TypeVar("Store", StateStore, ObjectStore)
@@ -32,7 +33,8 @@ class Backend(Generic[Store]):
     """A store under test, and what can be done to it from outside.
 
     open: a further handle on the same data. open_later: one that takes whoever has written nothing since for dead. files: all
-    its bytes, wherever they rest. fill and break_driver: from now on there is no room, or nothing answers; None where there
+    its bytes, wherever they rest. damage: one value becomes another, and its checksum stays. age: all is as an earlier version
+    wrote it, without checksums. fill and break_driver: from now on there is no room, or nothing answers; None where there
     is nothing that could fill up or break.
     """
 
@@ -43,6 +45,8 @@ class Backend(Generic[Store]):
     fill: Callable[[], None] | None = None
     break_driver: Callable[[], None] | None = None
     open_later: Callable[[], Store] | None = None
+    damage: Callable[[bytes, bytes], None] | None = None
+    age: Callable[[], None] | None = None
 
 
 @pytest.fixture
@@ -71,13 +75,26 @@ def sqlite_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ba
         handles.close()
         path.write_bytes(b"no database at all" * 1000)
 
-    yield Backend(handles.url, handles.open, files=lambda: _bytes_below(tmp_path), fill=fill, break_driver=break_driver)
+    def age() -> None:
+        with closing(sqlite3.connect(path)) as other:
+            other.executescript("UPDATE documents SET checksum = NULL; UPDATE entries SET checksum = NULL")
+
+    yield Backend(
+        handles.url,
+        handles.open,
+        files=lambda: _bytes_below(tmp_path),
+        fill=fill,
+        break_driver=break_driver,
+        damage=lambda old, new: damage_sqlite(path, old, new),
+        age=age,
+    )
     handles.close()
 
 
 @pytest.fixture
 def redis_state(redis_server: RedisServer) -> Iterator[Backend[StateStore]]:
-    handles = _Handles(open_state, f"{redis_server.url}?prefix={uuid.uuid4().hex}")
+    prefix = uuid.uuid4().hex
+    handles = _Handles(open_state, f"{redis_server.url}?prefix={prefix}")
     nowhere = _Handles(open_state, "redis://127.0.0.1:1/0")
     opened = [handles]
 
@@ -91,6 +108,8 @@ def redis_state(redis_server: RedisServer) -> Iterator[Backend[StateStore]]:
         files=lambda: _bytes_below(redis_server.folder),
         fill=fill,
         break_driver=lambda: opened.append(nowhere),
+        damage=lambda old, new: damage_redis(redis_server.client(), prefix, old, new),
+        age=lambda: age_redis(redis_server.client(), prefix),
     )
     handles.close()
     with redis_server.client() as client:
@@ -124,6 +143,7 @@ def fakeredis_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend[StateSt
         handles.open,
         shared_between_processes=False,
         break_driver=lambda: setattr(server, "connected", False),
+        damage=lambda old, new: damage_redis(Fake(server=server), "smarthouse", old, new),
     )
     handles.close()
 

@@ -10,8 +10,10 @@ from contextlib import closing
 
 import pytest
 
-from backends.ports import Change, Conflict, Entry, Put, StoreUnavailable
+from backends.ports import Add, Change, Conflict, Entry, Part, PartDamaged, Put, StoreUnavailable
 from backends.redis import RedisState
+from backends.redis_servers import primaries
+from tests.damaging import age_redis, damage_redis
 from tests.redis_cluster import Cluster, SentinelServer, back
 from tests.servers import RedisServer
 from tests.waiting import soon
@@ -122,6 +124,33 @@ def test_a_dump_has_the_spaces_of_every_server_and_goes_back_to_where_they_belon
             assert store.read(space, "log") == [Entry(1, b"%d" % number), Entry(2, b"")]
         assert sorted(store.spaces()) == sorted(SPACES)
         assert sorted(map(repr, store.dump())) == sorted(map(repr, dump))
+
+
+def test_checksums_are_looked_at_and_added_on_every_server_of_the_cluster(store):
+    space = SPACES[0]
+    store.commit(space, Change(puts=(Put("summed", b"a value"),), adds=(Add("count", (1,)),), appends=(("sums", b"an entry"),)))
+    servers = [server for server, _ in primaries(store._clients.client(), "smarthouse")]
+    for old, new, part in (
+        (b"a value", b"a walue", Part(space, "summed")),
+        (b"1", b"3", Part(space, "count")),
+        (b"an entry", b"an entrx", Part(space, "sums", 1)),
+    ):
+        for server in servers:
+            damage_redis(server, "smarthouse", old, new)
+        assert list(store.look_through()) == store.damaged() == [part]
+        for server in servers:
+            damage_redis(server, "smarthouse", new, old)
+    for server in servers:
+        damage_redis(server, "smarthouse", b"1", b"3")
+    with pytest.raises(PartDamaged):
+        store.commit(space, Change(adds=(Add("count", (1,)),)))
+    for server in servers:
+        damage_redis(server, "smarthouse", b"3", b"1")
+        age_redis(server, "smarthouse")
+    assert sum(store.add_sums()) >= 3
+    assert sum(store.add_sums()) == 0
+    assert store.commit(space, Change(adds=(Add("count", (1,)),), appends=(("sums", b"2"),))).sequences == (2,)
+    assert store.read(space, "sums") == [Entry(1, b"an entry"), Entry(2, b"2")]
 
 
 def test_a_cluster_is_used_from_threads_and_on_both_sides_of_a_fork(store):

@@ -303,3 +303,42 @@ def test_a_store_goes_on_with_the_file_that_it_loads(path, impatient):
     impatient.put("home", "key", b"1")
     impatient.load(list(impatient.dump()))
     assert impatient.get("home", "key").value == b"1"
+
+
+@pytest.mark.parametrize("text", [b"homesa/key", b"homeslog"])
+def test_no_bit_of_a_row_can_turn_over_unseen(path, text):
+    """Whatever bit of the cell of a document or an entry: what is read is right or a fault, and a look finds all else."""
+    state = SqliteState(f"sqlite://{path}")
+    state.commit("homes", Change(puts=(Put("a/key", b"a value"),), appends=(("log", b"an entry"),)))
+    state.scrub()
+    state.close()
+    whole, value = path.read_bytes(), b"a value" if text.endswith(b"key") else b"an entry"
+    begin = whole.rindex(text, 0, whole.rindex(value))
+    end = whole.index(value, begin) + len(value) + 4
+
+    def read() -> list[object]:
+        return [state.get("homes", "a/key"), state.read("homes", "log")]
+
+    def look() -> list[object]:
+        try:
+            return [*state.verify(), *state.look_through()]
+        except StoreDamaged as fault:
+            return [fault]
+
+    right = read()
+    state.close()
+    for bit in range(8 * (begin - 8), 8 * end):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            # A row whose name is another is not found, as if it were not there.
+            assert all(one in (all_, None, []) for one, all_ in zip(read(), right, strict=True))
+            is_right = read() == right
+        except StoreDamaged:
+            is_right = False
+        assert is_right or look(), (bit // 8 - begin, bit % 8)
+        state.close()
+    path.write_bytes(whole)
+    assert (read(), look()) == (right, [])
+    state.close()

@@ -173,7 +173,7 @@ def test_a_file_that_was_put_back_over_a_crash_is_refused(path, kill, tmp_path, 
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     replaced, log = path.read_bytes(), beside(path, "-wal").read_bytes()
     store = open_state(f"sqlite://{path}")
-    with pytest.raises(StoreDamaged, match=r"state.db is not the file that state.db-wal belongs to: .*remove state.db-wal"):
+    with pytest.raises(StoreDamaged, match=r"state.db and state.db-wal do not belong together.* remove state.db-wal"):
         store.check()
     assert (path.read_bytes(), beside(path, "-wal").read_bytes()) == (replaced, log)
     for ending in ("-wal", "-shm"):
@@ -226,4 +226,24 @@ def test_a_process_beside_one_that_lives_looks_at_nothing(path, processes):
     assert store.get("home", "last") is not None
     writer.kill()
     writer.join(20)
+    store.close()
+
+
+def test_a_file_that_is_damaged_beside_its_log_is_refused_and_what_the_log_does_not_have_stays_so(path, kill):
+    store = open_state(f"sqlite://{path}.before")  # under its own name, this process would look at it only once
+    store.put("home", "large", b"large value " * 5000)
+    store.close()
+    beside(path, ".before").rename(path)
+    kill()
+    octets = bytearray(path.read_bytes())
+    octets[octets.rindex(b"large value")] ^= 1
+    path.write_bytes(octets)
+    store = open_state(f"sqlite://{path}")
+    with pytest.raises(StoreDamaged, match=r"or state\.db is damaged; the safe way is to restore a backup"):
+        store.check()
+    with pytest.raises(StoreDamaged, match=r"is damaged, with its log, too: document home/large; restore a backup"):
+        store.accept_leftovers()
+    assert store.get("home", "last").value == b"%d" % COMMITS
+    with pytest.raises(StoreDamaged):
+        store.get("home", "large")
     store.close()

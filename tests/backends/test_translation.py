@@ -11,7 +11,7 @@ import pytest
 from backends import faults
 from backends.checks import NotAllowed
 from backends.faults import TranslatesFaults
-from backends.ports import Conflict, KeepsReserve, NamesLogs, ObjectStore, SignsUrls, StateStore, StoreUnavailable
+from backends.ports import Conflict, KeepsReserve, KeepsSums, NamesLogs, ObjectStore, SignsUrls, StateStore, StoreUnavailable
 
 
 class Driven(TranslatesFaults, ObjectStore):
@@ -158,7 +158,7 @@ def test_a_method_that_fails_in_nothing_gives_its_answer():
 
 
 def test_the_guard_knows_which_methods_take_iterables_and_which_give_iterators():
-    ports = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve)
+    ports = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve, KeepsSums)
     methods = [one for port in ports for base in reversed(port.__mro__[:-2]) for one in vars(base).items()]
     signatures = {name: signature(method) for name, method in methods if callable(method)}
     take = {name for name, one in signatures.items() if any("Iterable" in str(p.annotation) for p in one.parameters.values())}

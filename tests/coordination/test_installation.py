@@ -31,7 +31,9 @@ from tests.conftest import HOME, house_of, payload, state
 def numbers(house: House) -> tuple[int, int]:
     found = house.state.get("installation", "format")
     assert found is not None
-    return int(found.value), int(house.objects.get("installation/format"))
+    number = ObjectMarks(house.objects).read().number
+    assert number is not None
+    return int(found.value), number
 
 
 def test_new_stores_and_those_without_a_number_are_marked(house: House) -> None:
@@ -56,7 +58,7 @@ def in_state(house: House) -> None:
 
 
 def in_objects(house: House) -> None:
-    house.objects.put("installation/format", [b"99"])
+    ObjectMarks(house.objects).put_number(99)
 
 
 @pytest.mark.parametrize(("newer", "name"), [(in_state, "state"), (in_objects, "object")])
@@ -444,7 +446,10 @@ def test_a_damaged_format_number_is_written_again_from_the_other_store_and_logge
     assert numbers(house) == (FORMAT, FORMAT)
     (told,) = [one.message for one in caplog.records if one.levelname == "WARNING"]
     name = "state" if store == "state" else "object"
-    assert told == f"the format number of the {name} store was damaged; it is written again, as the other store has format 4"
+    assert (
+        told
+        == f"the format number of the {name} store was damaged; it is written again, as the other store has format {FORMAT}"
+    )
 
 
 @pytest.mark.parametrize("store", ["state", "objects"])
