@@ -10,9 +10,10 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from backends.ports import Change, Entry, PartDamaged, Put, StoreFull
+from backends.ports import Change, Entry, Part, PartDamaged, Put, StoreFull
 from backends.redis import RedisState
 from backends.redis_urls import redis_url
+from tests.servers import RedisServer
 
 
 @pytest.fixture
@@ -308,3 +309,27 @@ def test_a_document_whose_key_is_damaged_in_either_place_shows(store, client, pr
     with pytest.raises(PartDamaged):
         store.scan("home")
     assert {part.name for part in store.look_through()} == {"key"}
+
+
+def test_a_bit_of_the_append_only_file_that_turned_over_while_the_server_was_down_shows(tmp_path):
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    with closing(RedisState(server.url)) as store:
+        store.commit("home", Change(puts=(Put("key", b"the value"),), appends=(("log", b"the entry"),)))
+        server.kill()
+        (file,) = (path for path in server.folder.rglob("*.aof") if b"the value" in path.read_bytes())
+        whole = file.read_bytes()
+        for text, read, part in (
+            (b"the value", lambda: store.get("home", "key"), Part("home", "key")),
+            (b"the entry", lambda: store.read("home", "log"), Part("home", "log", 1)),
+        ):
+            file.write_bytes(whole.replace(text, text.replace(b"t", b"u", 1)))
+            server.start()
+            with pytest.raises(PartDamaged):
+                read()
+            assert list(store.look_through()) == [part]
+            server.kill()
+            file.write_bytes(whole)
+        server.start()
+        assert (store.get("home", "key").value, list(store.look_through())) == (b"the value", [])
+    server.kill()
