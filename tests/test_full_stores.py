@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 
 from backends.ports import KeepsReserve, StoreFull
 from smarthouse_api.house import House
+from smarthouse_api.states.query import Filters
 from tests.conftest import HOME, OTHER_HOME, Environment, house_of, on_pairs, payload, rows, state
 from tests.servers import MinioServer, RedisServer
 from tests.test_forgetting import files_with, key_of
@@ -122,13 +123,18 @@ def test_a_home_is_forgotten_though_every_store_is_full(
     monkeypatch.setattr("smarthouse_api.coordination.reserve._KEPT_SECONDS", 0.0)
     for _ in range(2):
         house.housekeeper.keep()  # it sets the reserve aside
-    key = key_of(house)
+    key, jobs = key_of(house), house.states.jobs
+    done, under_way = (jobs.ask(jobs.request(Filters(), (name,)), "me").id for name in ("csv", "json"))
+    for _ in range(3):  # the second is only begun
+        jobs.maker.work()
     with full(disk, redis_server):
         assert upload(client, OTHER_HOME, "too much") == 503
         house.state.close()  # opening it again takes some room, too
         assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
         left = [*files_with(disk, key, MARK), *files_with(redis_server.folder, key)]
         assert [path for path in left if ".minio.sys" not in path.parts] == []  # MinIO has a bin, which it empties later
+        assert [jobs.view(id_).state for id_ in (done, under_way)] == ["expired", "waiting"]
+        assert list(house.objects.list("jobs/")) == []
     assert exported(client) == {"other"}
 
 

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.states.jobs.model import (
     ENDED_SECONDS,
     SPACE,
@@ -121,7 +122,8 @@ class JobBook:
 
     def change(self, job: Job, document: int) -> bool:
         """Replace a job's document; False if it has changed meanwhile. A job that has ended is remembered for an hour."""
-        seconds, deletes = (ENDED_SECONDS, (_todo(job),)) if job.ended else (None, ())
+        # A store that is full takes only what expires, and a forget must succeed there.
+        seconds, deletes = (ENDED_SECONDS, (_todo(job),)) if job.ended else (FOR_GOOD_SECONDS, ())
         name = f"job/{job.id}"
         try:
             self._state.commit(SPACE, Change({name: document}, (Put(name, encode(job), seconds),), deletes))
