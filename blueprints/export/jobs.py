@@ -122,7 +122,7 @@ def _url(job_id: str) -> str:
 
 
 def _admit(job_id: str) -> KeyRecord | None:
-    """Admit whoever may see a job: with its id, or where rows need a key, with the key that asked. Raises `NotFound`."""
+    """Admit those who may see a job: by its id, or where rows need a key, by the key that asked. Raises `NotFound`."""
     count_request("export")
     key = admit_reader()
     owner = _jobs().owner(job_id)

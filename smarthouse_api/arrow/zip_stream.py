@@ -51,7 +51,7 @@ class Piece(NamedTuple):
 class ZipMember:
     """Gives a zip one file to contain. modified_at: with a time zone. packed: its bytes gain nothing from being deflated.
 
-    chunks: its bytes, or the pieces of its stream, the last of which ends it.
+    chunks: its bytes, or the pieces of its stream; the last piece ends it.
     """
 
     name: str

@@ -40,7 +40,7 @@ def command(
     Use it if readiness says that the lake is damaged or behind. The service and its workers do the work: one of them must run.
     Exports of these days answer 503 until it is done. Late rows lie by months, so whole months may be made again.
 
-    All raw uploads are read first: the lake may hold the last copy of rows whose upload is damaged. Days of which uploads have
+    All raw uploads are read first: the lake may hold the last copy of rows whose upload is damaged. Days whose uploads have
     expired are refused, because they cannot be made wholly again.
     """
     first, last = _date(since), _date(until)

@@ -1,4 +1,4 @@
-"""Damaged documents and entries of the state store: found by whoever reads them, noted, and told until they are mended.
+"""Damaged documents and entries of the state store: found when they are read, noted, and told until they are mended.
 
 Nothing reads around them: what needs one is answered with 503. A note bears the part's name: `documents/homes/kept-in-all`.
 """

@@ -64,7 +64,7 @@ class _Kind:
 
 @dataclass(frozen=True)
 class Publishing:
-    """Says how rows are published. groups: the only ones of which anything is told, if that is bounded."""
+    """Says how rows are published. groups: nothing is told of other ones, if there is a bound."""
 
     raw: bool = False
     strict: bool = False

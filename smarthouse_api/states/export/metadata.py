@@ -147,8 +147,8 @@ class Extract:
         clock = "by the clock of its home" if self.aggregation.is_local else "in UTC"
         return (
             f"One row is one entity in one interval of {self.aggregation.every} {clock}. A state is held until the entity's"
-            f" next one, and at most for {self.aggregation.hold}: after that, nothing is known. An interval of which nothing is"
-            " known has no row."
+            f" next one, and at most for {self.aggregation.hold}: after that, nothing is known. An interval in which nothing is"
+            " known and nothing changes has no row."
         )
 
     def covered(self, between: str) -> str | None:

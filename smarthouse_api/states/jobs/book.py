@@ -43,7 +43,7 @@ class Known(NamedTuple):
 
 
 class Dropped(Exception):
-    """Says that a dataset is not wanted any more, or must be begun anew: whoever makes it stops."""
+    """Says that a dataset is not wanted any more, or must be begun anew: its making stops."""
 
 
 class JobBook:
