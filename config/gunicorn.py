@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import sys
@@ -63,7 +64,8 @@ os.umask(0o077)
 # in memory if possible. `on_starting` fails if another user has made a folder of this name.
 _shared_memory = "/dev/shm"  # noqa: S108
 _folder_of_folders = _shared_memory if os.path.isdir(_shared_memory) else tempfile.gettempdir()
-_metrics_folder = os.path.join(_folder_of_folders, f"smarthouse-metrics-{os.getuid()}-{os.environ.get('PORT', '8000')}")
+_metrics_folders = os.path.join(_folder_of_folders, f"smarthouse-metrics-{os.getuid()}-{os.environ.get('PORT', '8000')}-")
+_metrics_folder = f"{_metrics_folders}{os.getpid()}"  # of this master: another of the same port may be ending, or be elsewhere
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
 
@@ -71,7 +73,10 @@ def on_starting(server: Any) -> None:
     if told := unfit(settings.stores):
         sys.exit("\n".join(told))
     _refuse_newer_formats()
-    shutil.rmtree(_metrics_folder, ignore_errors=True)  # of a master that was killed
+    for folder in glob.glob(f"{glob.escape(_metrics_folders)}*"):
+        if not os.path.exists(f"/proc/{folder.removeprefix(_metrics_folders)}"):
+            shutil.rmtree(folder, ignore_errors=True)  # of a master that was killed
+    shutil.rmtree(_metrics_folder, ignore_errors=True)
     os.mkdir(_metrics_folder)
 
 

@@ -121,6 +121,22 @@ def test_a_forgotten_home_is_in_no_mean(client: FlaskClient) -> None:
     assert {row["mean"] for row in aggregates(client, "every=1h&units=W")} == {7.0}
 
 
+@pytest.mark.parametrize("environment", ["embedded_pair"], indirect=True)
+def test_a_state_of_any_year_breaks_no_aggregate(client: FlaskClient) -> None:
+    for at in (
+        "0001-01-01T00:00:00+00:00",
+        "1600-01-01T00:00:00+00:00",
+        "2300-01-01T00:00:00+00:00",
+        "9999-12-31T23:59:59+00:00",
+    ):
+        send(client, state("sensor.power", "1", at, **POWER), home=OTHER_HOME)
+    for every in ("15m", "1h", "1d"):
+        for clock in ("utc", "local"):
+            told = aggregates(client, f"every={every}&clock={clock}&units=W")
+            assert {"0001", "1600", "2026"} <= {row["start"][:4] for row in told}
+            assert sum(row["changes"] for row in told) == 3 + 4
+
+
 @pytest.mark.parametrize("query", ["every=2h", "every=1h&clock=mine", "clock=local", "hold=1d", "every=1h&time_field=received"])
 @pytest.mark.parametrize("environment", ["embedded_pair"], indirect=True)
 def test_what_is_no_aggregate_is_a_400(client: FlaskClient, query: str) -> None:

@@ -171,6 +171,12 @@ def test_an_answer_is_kept_until_the_lake_changes(client: FlaskClient) -> None:
     assert (after.status_code, after.json["homes"], after.json["rows"]) == (200, 1, 3)
 
 
+def test_other_settings_make_another_tag(client: FlaskClient, make_client: Clients) -> None:
+    first = client.get("/api/export/facets")
+    strict = make_client(export_privacy="strict")
+    assert strict.get("/api/export/facets", headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
+
+
 def test_strict_privacy_tells_of_no_home_alone(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
     for number, home in enumerate((HOME, OTHER_HOME)):

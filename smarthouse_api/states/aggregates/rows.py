@@ -59,8 +59,8 @@ class AggregatedRows:
             yield from part.to_batches()
 
     def _is_wanted(self, rows: pa.Table) -> pa.ChunkedArray:
-        day = pc.floor(pc.divide(rows["start"].cast(pa.int64()).cast(pa.float64()), float(DAY_US)))
-        within = pc.and_(pc.greater_equal(day, self._first), pc.less_equal(day, self._last))
+        day = rows["start"].cast(pa.int64()).to_numpy() // DAY_US
+        within = pa.array((day >= self._first) & (day <= self._last))
         return pc.and_(within, pc.or_(pc.greater(rows["known"], 0.0), pc.greater(rows["changes"], 0)))
 
     def _parts(self) -> Iterator[pa.Table]:

@@ -66,7 +66,8 @@ log = logging.getLogger(__name__)
 class Opened:
     """Holds what a snapshot holds, while its reader's lease does.
 
-    stored_bytes: of the lake's files. incomplete: in words, which rows are missing, if any are.
+    rules: name what else decides the answers. stored_bytes: of the lake's files. incomplete: in words, which rows are missing,
+    if any are.
     """
 
     def __init__(
@@ -75,12 +76,13 @@ class Opened:
         summary: Summary,
         ready: Callable[[Filters], Filters | None],
         of_entities: Callable[[Filters], Summary],
+        rules: str,
         hidden: frozenset[str] = frozenset(),
         stored_bytes: int = 0,
         incomplete: str | None = None,
     ) -> None:
         self._snapshot, self._summary, self._hidden = snapshot, summary, hidden
-        self._ready, self._of_entities = ready, cache(of_entities)
+        self._ready, self._of_entities, self._rules = ready, cache(of_entities), rules
         self.stored_bytes, self.incomplete = stored_bytes, incomplete
 
     @property
@@ -92,7 +94,9 @@ class Opened:
     def tag(self) -> str:
         """Name all that its answers depend on, for an `ETag`."""
         lake = "" if self._snapshot is None else f"{self._snapshot.metadata().id}/{self.version}"
-        return hashlib.sha256("\0".join([lake, self.incomplete or "", *sorted(self._hidden)]).encode()).hexdigest()[:24]
+        return hashlib.sha256(
+            "\0".join([lake, self._rules, self.incomplete or "", *sorted(self._hidden)]).encode()
+        ).hexdigest()[:24]
 
     def select(self, filters: Filters) -> Selection:
         """Select the rows that pass some filters. Raises `Invalid` as an export does."""
@@ -140,7 +144,7 @@ class Contents:
             publishing = Publishing(raw=self._settings.privacy == "raw", strict=self._settings.privacy == "strict")
             if snapshot is None:
                 summary = Summary(compact(nothing()), publishing)
-                yield Opened(None, summary, self._ready, lambda _: summary, hidden)
+                yield Opened(None, summary, self._ready, lambda _: summary, self._rules(), hidden)
                 return
             self._table.note(lease, snapshot)
             if publishing.strict:
@@ -149,7 +153,7 @@ class Contents:
             summary, stored = self._summary(snapshot, publishing)
             incomplete = told([*repairs, *self._rebuilding.repairs.touching(date.min, date.max)])
             incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(date.min)))) or None
-            yield Opened(snapshot, summary, self._ready, of_entities, hidden, stored, incomplete)
+            yield Opened(snapshot, summary, self._ready, of_entities, self._rules(), hidden, stored, incomplete)
             lease.check()  # a home that was forgotten meanwhile breaks it before its mark goes
 
     def count(self, is_over: Callable[[], bool]) -> None:
@@ -212,6 +216,10 @@ class Contents:
 
     def _ready(self, filters: Filters) -> Filters | None:
         return self.asking.ready(filters.kept(self._table.first_kept_day()))
+
+    def _rules(self) -> str:
+        """Name the settings that decide what is told of a snapshot."""
+        return f"{self._settings} {self._table.first_kept_day()}"
 
     def _of_entities(self, snapshot: DeltaTable, publishing: Publishing, filters: Filters) -> Summary:
         """Count the rows of entities, which are in no counts: their rows are read."""
