@@ -14,6 +14,9 @@ PART = [
     header_parameter("Range", "One range of bytes; several, or another unit, give all", example="bytes=0-99"),
     header_parameter("If-Range", "`ETag` of an earlier answer; if the bytes are others, all of them are sent"),
 ]
+KNOWN = header_parameter(
+    "If-None-Match", "`ETag`s of earlier answers; if one is still right, the answer is a 304 without a body"
+)
 PART_HEADERS = {"Content-Range": header("The range of bytes in this answer", example="bytes 0-99/1234")}
 
 

@@ -113,11 +113,11 @@ def visit(browser: BrowserContext) -> Iterator[Visit]:
     ("path", "operations"),
     [
         ("/api/ingest/ui", 2),
-        ("/api/export/ui", 3),
+        ("/api/export/ui", 13),
         ("/homes/ui", 21),
         ("/restapi/datasource/ui", 2),
         ("/v2/ui", 12),
-        ("/docs", 43),
+        ("/docs", 53),
     ],
     ids=["ingest", "export", "streams", "datasources", "datasets", "docs"],
 )

@@ -21,8 +21,8 @@ from tests.test_docs import document, operations, request_of
 Operation = tuple[str, str]
 """Path and method."""
 
-FIRST = ("putStream", "appendPackets", "putMetadata", "addSession", "createDataset")
-LAST = ("releaseSession", "deleteSession", "deleteStream", "data_deletion")
+FIRST = ("data_upload", "create_job", "putStream", "appendPackets", "putMetadata", "addSession", "createDataset")
+LAST = ("cancel_job", "releaseSession", "deleteSession", "deleteStream", "data_deletion")
 UNKNOWN = {("fixDeadLetter", 404), ("discardDeadLetter", 404)}
 """Nobody can write the id of a record that was refused into an example."""
 
@@ -34,11 +34,17 @@ OF_EVERY_REQUEST = {
 }
 """The headers that no operation documents."""
 
-ATTRIBUTES = {"range": "Range", "accept_mimetypes": "Accept", "content_encoding": "Content-Encoding", "if_range": "If-Range"}
+ATTRIBUTES = {
+    "range": "Range",
+    "accept_mimetypes": "Accept",
+    "content_encoding": "Content-Encoding",
+    "if_range": "If-Range",
+    "if_none_match": "If-None-Match",
+}
 """Attributes of a request that hold a header."""
 
-AS_A_WHOLE = {"blueprints/parameters.py", "blueprints/export/readers.py"}
-"""The modules that look at a query as a whole: to refuse what no document has, and to log it."""
+AS_A_WHOLE = {"blueprints/parameters.py", "blueprints/export/readers.py", "blueprints/export/routes.py"}
+"""The modules that look at a query as a whole: to refuse what no document has, to log it, and to take a parameter alone."""
 
 
 @pytest.fixture
@@ -113,7 +119,11 @@ def everything_tried(client: FlaskClient) -> dict[Operation, dict[str, Any]]:
         answer = client.open(method=method.upper(), buffered=True, **asked)
         assert answer.status_code < 400 or (name, answer.status_code) in UNKNOWN, (name, answer.text)
         if name == "addSession":
-            session = {"sessionId": answer.get_json()["id"]}
+            session |= {"sessionId": answer.get_json()["id"]}
+        if name == "create_job":
+            session |= {"job_id": answer.get_json()["id"]}
+            while house.states.jobs.maker.work():
+                pass
         if name == "fetchPackets":
             signed["downloadPackets"] = dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
         if name == "makeFollowUrl":

@@ -740,7 +740,7 @@ def test_a_store_that_cannot_be_used_is_named_and_nobody_is_made_to_wait(
     if name == "state":
         (folder / broken).mkdir()
     else:
-        (folder / broken).write_text("no folder")
+        (folder / broken).symlink_to(broken)  # leads nowhere
     with gunicorn(embedded_pair) as (_, port):
         soon(lambda: live(port))
         ready = requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=10)

@@ -11,7 +11,7 @@ from flask_smorest import Blueprint
 
 from blueprints import path_segments
 from blueprints.bodies import whole_body
-from blueprints.byte_ranges import PART, PART_HEADERS, ranged_response
+from blueprints.byte_ranges import KNOWN, PART, PART_HEADERS, ranged_response
 from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
 from blueprints.export.jobs_schemas import FILE_HEADERS, FOUND_HEADERS, JOB, JOB_HEADERS, JobQuerySchema, JobSchema, told
@@ -81,7 +81,7 @@ def add_jobs(blueprint: Blueprint) -> None:
     @blueprint.alt_response(206, **ZIP, description="The requested bytes", headers={**FILE_HEADERS, **PART_HEADERS})
     @blueprint.alt_response(302, description="Redirects to the object store", headers=FOUND_HEADERS)
     @blueprint.alt_response(304, description="The client has these bytes already")
-    @problems(blueprint, "download_job", 404, 410, 416, parameters=PART, security=OPTIONAL_BEARER)
+    @problems(blueprint, "download_job", 404, 410, 416, parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
     def file(job_id: str) -> Response:
         """Download the file of a job, or a range of its bytes.
 

@@ -81,11 +81,14 @@ class FiltersSchema(Schema):
 
     @pre_load
     def gather(self, data: Any, **_: Any) -> dict[str, Any]:
-        return {
-            name: _listed(data, name, field.is_whole) if isinstance(field, CommaSeparatedField) else data[name]
-            for name, field in self.fields.items()
-            if name in data or f"{name}[]" in data
-        }
+        found = dict[str, Any]()
+        for name, field in self.fields.items():
+            if isinstance(field, CommaSeparatedField):
+                if name in data or f"{name}[]" in data:
+                    found[name] = _listed(data, name, field.is_whole)
+            elif name in data:
+                found[name] = data[name]
+        return found
 
     @post_load
     def filters(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -430,8 +430,9 @@ def test_an_engine_killed_in_the_middle_breaks_the_zip(
     assert answer.status_code == 200
     own_sail.kill()
     came = BytesIO()
-    with pytest.raises(Unavailable, match=own_sail.endpoint):
+    with pytest.raises(ConnectionResetError) as broken:
         came.writelines(answer.response)
+    assert own_sail.endpoint in str(broken.value.__cause__)
     answer.close()
     assert not zipfile.is_zipfile(came)
     assert not house_of(client).states.table.is_read()
