@@ -8,6 +8,7 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
+from blueprints.byte_ranges import KNOWN, PART
 from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
 from blueprints.export.contents import add_contents
@@ -40,7 +41,7 @@ def formats() -> Response:
 @blueprint.arguments(VersionQuerySchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, "data_extraction", 404, 410, security=OPTIONAL_BEARER)
+@problems(blueprint, "data_extraction", 404, 410, parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
 def dataset(query: dict[str, Any]) -> Response:
     """Download a dataset in one or several formats, or a version that is kept."""
     return _download(query["formats"], query) if query["version"] is None else _version(query["version"])
@@ -50,7 +51,7 @@ def dataset(query: dict[str, Any]) -> Response:
 @blueprint.arguments(DownloadSchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, "export_format", security=OPTIONAL_BEARER)
+@problems(blueprint, "export_format", parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
 def one_format(query: dict[str, Any], format: str) -> Response:
     """Download a dataset in one format."""
     return _download([format], query)
