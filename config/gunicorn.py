@@ -73,11 +73,20 @@ def on_starting(server: Any) -> None:
     if told := unfit(settings.stores):
         sys.exit("\n".join(told))
     _refuse_newer_formats()
-    for folder in glob.glob(f"{glob.escape(_metrics_folders)}*"):
-        if not os.path.exists(f"/proc/{folder.removeprefix(_metrics_folders)}"):
-            shutil.rmtree(folder, ignore_errors=True)  # of a master that was killed
+    _remove_folders_of_the_dead()
     shutil.rmtree(_metrics_folder, ignore_errors=True)
     os.mkdir(_metrics_folder)
+
+
+def _remove_folders_of_the_dead() -> None:
+    """Remove the metrics of masters of this port that were killed, and of no other."""
+    for folder in glob.glob(f"{glob.escape(_metrics_folders)}*"):
+        try:
+            os.kill(int(folder.removeprefix(_metrics_folders)), 0)  # asks whether it runs
+        except (ProcessLookupError, ValueError):
+            shutil.rmtree(folder, ignore_errors=True)
+        except PermissionError:
+            continue
 
 
 def _refuse_newer_formats() -> None:

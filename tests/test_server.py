@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -718,6 +719,24 @@ def test_the_pages_work_under_a_script_name(embedded_pair: Environment) -> None:
 
 
 # Health, metrics, settings
+
+
+def test_a_start_removes_the_metrics_of_a_killed_master_and_of_no_other(embedded_pair: Environment) -> None:
+    shared = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+    with gunicorn(embedded_pair) as (_, port):
+        soon(lambda: live(port))
+        begins = f"smarthouse-metrics-{os.getuid()}-{port}-"
+        (killed,) = shared.glob(f"{begins}*")
+    assert killed.exists()
+    living = shared / f"{begins}{os.getpid()}"
+    living.mkdir()
+    try:
+        remove = "import runpy; runpy.run_path('config/gunicorn.py')['_remove_folders_of_the_dead']()"
+        environment = {**os.environ, **embedded_pair, "PORT": str(port)}
+        subprocess.run([sys.executable, "-c", remove], cwd=ROOT, env=environment, check=True, timeout=60)
+        assert (killed.exists(), living.exists()) == (False, True)
+    finally:
+        living.rmdir()
 
 
 def test_a_process_that_answers_is_live_and_ready(shared_server: Server) -> None:

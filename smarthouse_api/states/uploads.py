@@ -4,7 +4,7 @@ The bytes are an object whose name describes them; see `smarthouse_api.states.ra
 homes, because one commit touches the home too:
 
     upload/<home key>/<sha256>      the receipt of a stored payload: the same bytes are kept once
-    aside/<home key>/<id>           an upload of which the lake does not hold all rows, because they could not be made
+    aside/<home key>/<id>           an upload that lacks rows in the lake, because they could not be made
     reply/<home key>/<sha256>       the answer given under an `Idempotency-Key`, for a while
     log `pending`                   what the lake does not hold yet
 """

@@ -1,4 +1,4 @@
-"""Retention of the lake: rows of old days are dropped and stay away, whoever sends, exports or makes them again."""
+"""Retention of the lake: rows of old days are dropped, and stay away if they are sent, exported or made again."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class JobBook:
         """Have a job ask for a dataset, which may be new; False if something has changed meanwhile.
 
         document: the version of the job's. known: the dataset before, with `ABSENT` for a new one. equal: the version of the
-        document that names the newest dataset for the question, if this is to be it.
+        document that names the newest dataset for the question, if this one takes its place.
         """
         dataset = msgspec.structs.replace(known.dataset, jobs=(*known.dataset.jobs, (job.id, job.owner)))
         expect = {f"job/{job.id}": document, f"dataset/{dataset.version}": known.document}

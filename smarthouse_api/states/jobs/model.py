@@ -7,7 +7,7 @@
     part/<version>/<n>     a part that is made already
     progress/<version>     how far its maker is
     equal/<digest>         the newest dataset for a question, by all that decides the answer except the lake
-    turn                   whoever adds a job changes it, so that no limit is passed
+    turn                   is changed by each adding of a job, so that no limit is passed
     reply/<digest>         see `smarthouse_api.coordination.idempotency`
 
 In the object store: `jobs/<version>/<format>/<n>`, a part in one format, and `jobs/<version>/zip`, the file, also a bare one.
