@@ -60,7 +60,7 @@ def test_an_export_that_was_stopped_goes_on(
     jobs.maker.work()
     version = jobs._find(id_)[0].dataset
     assert version is not None
-    jobs.maker.work(lambda: len(jobs._book.parts(version)) > 2)
+    jobs.maker.work(lambda: len(jobs.maker._shop.book.parts(version)) > 2)
     monkeypatch.setattr("secrets.token_hex", lambda *_: 1 / 0)  # nothing is begun anew
     told = run(embedded_pair, "export", str(file))
     assert told.exit_code == 0, (told.output, told.exception)

@@ -23,7 +23,8 @@ from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.responses import closed_when_sent, empty_response, json_response
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.errors import Invalid, NotFound
-from smarthouse_api.states.jobs.service import Jobs, KeptFile
+from smarthouse_api.states.jobs.kept_files import KeptFile
+from smarthouse_api.states.jobs.service import Jobs
 
 
 @dataclass(frozen=True)

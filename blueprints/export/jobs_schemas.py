@@ -12,7 +12,7 @@ from blueprints.export.schemas import INCOMPLETE, DatasetQuerySchema
 from blueprints.idempotency import REPLAYED_HEADERS
 from blueprints.openapi import TIME, header, path_parameter
 from smarthouse_api.arrow.times import seconds_text
-from smarthouse_api.states.jobs.service import JobView
+from smarthouse_api.states.jobs.views import JobView
 
 JOB = path_parameter("job_id", "The job, as `Location` names it", "2c6e0b9d8a5f4c1e9b7a3d6f0e1c2b4a")
 JOB_HEADERS = {"Location": header("URL of the job", format="uri-reference"), **REPLAYED_HEADERS}

@@ -63,7 +63,7 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     # Before the export is opened: what reaches the lake in between is in it, too.
     as_of = {} if query["fresh"] else {"X-As-Of": time_text(states.uploads.held_until())}
     formats, options = known_formats(names), {name: query[name] for name in ("metadata", "fresh", "aggregation")}
-    if (kept := states.jobs.equal(states.jobs.request(query["filters"], formats, **options))) is not None:
+    if (kept := states.jobs.files.equal(states.jobs.request(query["filters"], formats, **options))) is not None:
         return kept_response(kept, key, as_of)
     extract = states.exports.open(formats, query["filters"], **options)
     response = _empty() if extract is None else closed_when_sent(extract.close, partial(_file, extract))
@@ -85,7 +85,7 @@ def _version(version: str) -> Response:
     key = admit_reader()
     if len(request.args) > 1:
         raise Invalid("version: it names a dataset with its filters and formats; give it alone")
-    kept = house().states.jobs.open_version(version)
+    kept = house().states.jobs.files.open(version)
     return _empty() if kept is None else kept_response(kept, key, {})
 
 

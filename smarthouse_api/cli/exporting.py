@@ -25,7 +25,7 @@ from smarthouse_api.states.query import Filters
 if TYPE_CHECKING:
     from smarthouse_api.house import House
     from smarthouse_api.states.jobs.model import Request
-    from smarthouse_api.states.jobs.service import JobView
+    from smarthouse_api.states.jobs.views import JobView
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 _LOOK_SECONDS = 0.2

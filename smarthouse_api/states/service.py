@@ -22,8 +22,8 @@ from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.homes_table import PURGE_LEASE
 from smarthouse_api.states.jobs.book import JobBook
-from smarthouse_api.states.jobs.making import Maker
 from smarthouse_api.states.jobs.service import Jobs
+from smarthouse_api.states.jobs.workshop import Workshop
 from smarthouse_api.states.known_homes import KnownHomes
 from smarthouse_api.states.raw import RawUploads
 from smarthouse_api.states.raw_retention import RawRetention
@@ -68,11 +68,9 @@ class States:
         self.exports = Exports(*served, engine, asking, settings.exports, is_open=is_open)
         read = self.homes, self.table, self.rebuilding, engine
         self.contents = Contents(objects, leases, *read, asking, settings.exports)
-        book, configured = JobBook(state), (room, settings.exports, settings.jobs)
         making = self.homes, self.table, self.chores, self.rebuilding, self.exports, self.contents
-        maker = Maker(state, objects, book, leases, *making, *configured)
-        around = keyring, replies, self.homes, self.uploads, self.table, self.rebuilding
-        self.jobs = Jobs(state, objects, book, maker, leases, *around, *configured, is_open=is_open)
+        shop = Workshop(state, objects, JobBook(state), leases, *making, room, settings.exports, settings.jobs)
+        self.jobs = Jobs(shop, keyring, replies, self.uploads)
 
     def rows_of(self, home_key: str) -> int:
         """Count the rows of a home in the lake, repeats that are not merged yet included; statistics too."""

@@ -23,7 +23,7 @@ from smarthouse_api.house import House
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.encoding import PartInFormat
 from smarthouse_api.states.jobs.model import PREFIX
-from smarthouse_api.states.jobs.service import JobView
+from smarthouse_api.states.jobs.views import JobView
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, state, unzipped
@@ -88,7 +88,7 @@ def kept(house: House) -> list[str]:
 
 def parts_of(house: House, id_: str) -> int:
     version = house.states.jobs._find(id_)[0].dataset
-    return 0 if version is None else len(house.states.jobs._book.parts(version))
+    return 0 if version is None else len(house.states.jobs.maker._shop.book.parts(version))
 
 
 def stop_in_the_middle(house: House, id_: str) -> None:
@@ -126,7 +126,7 @@ def test_a_file_holds_byte_for_byte_what_a_download_holds(house: House) -> None:
 def test_aggregates_are_made_in_blocks_of_days(
     house: House, monkeypatch: pytest.MonkeyPatch, every: str, is_local: bool
 ) -> None:
-    monkeypatch.setattr("smarthouse_api.states.jobs.making._TIMES_LONGER", 1)
+    monkeypatch.setattr("smarthouse_api.states.jobs.plan._TIMES_LONGER", 1)
     receive(house, HOME, days=12)
     aggregation = Aggregation(every, "1h", is_local=is_local)
     request = house.states.jobs.request(Filters(), ("jsonl",), metadata=False, aggregation=aggregation)
@@ -290,7 +290,8 @@ def test_no_file_is_made_by_two_versions_or_two_rules(make_house: Make, monkeypa
     stop_in_the_middle(house, id_)
     version = house.states.jobs._find(id_)[0].dataset
     with monkeypatch.context() as newer:
-        newer.setattr("smarthouse_api.states.jobs.making.own_version", lambda: "99")
+        for module in ("making", "preparing"):
+            newer.setattr(f"smarthouse_api.states.jobs.{module}.own_version", lambda: "99")
         house.states.jobs.maker.work()
         stop_in_the_middle(house, id_)
         assert house.states.jobs._find(id_)[0].dataset != version

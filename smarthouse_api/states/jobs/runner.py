@@ -15,7 +15,7 @@ from config.groups import JobSettings
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.troubles import Trouble
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.states.jobs.making import Maker
+from smarthouse_api.states.jobs.maker import Maker
 
 _LOOK_SECONDS: Final = 0.5
 

@@ -1,0 +1,140 @@
+"""The files of finished datasets: who may still read one, and how it is sent while a forget may come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from typing import Final
+
+from backends.ports import NoSuchObject, ObjectStore, SignsUrls
+from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
+from smarthouse_api.coordination.leases import Lease
+from smarthouse_api.coordination.notes import digest_of
+from smarthouse_api.errors import Gone, NotFound, Unavailable
+from smarthouse_api.lake.repairs import told
+from smarthouse_api.lake.snapshot_marks import encoded
+from smarthouse_api.states.jobs.model import Dataset, Request
+from smarthouse_api.states.jobs.preparing import Preparing
+from smarthouse_api.states.jobs.workshop import Workshop
+from smarthouse_api.states.uploads import Uploads
+
+KEPT: Final = "kept-exports"
+"""The lease that those share who send a kept file."""
+
+ERASED: Final = "The file is gone, because a home was erased that it may have held; ask for the export again"
+EXPIRED: Final = "The file has expired; ask for the export again"
+LOST: Final = "The file is gone; ask for the export again"
+_OTHER_RULES: Final = "The file was made by other rules of privacy than the service has now; ask for the export again"
+_URL_SECONDS: Final = 300.0
+_LOOK_SECONDS: Final = 0.05
+_ID: Final = re.compile("[0-9a-f]{32}", re.ASCII)
+
+
+class KeptFile(LeasedAnswer):
+    """Sends the file of a dataset, or a part of it. Until it is closed, a forget waits for it for a while, and then ends it."""
+
+    def __init__(self, objects: ObjectStore, dataset: Dataset, lease: Lease, ending: ExitStack) -> None:
+        super().__init__(lease, ending)
+        self._objects, self._dataset = objects, dataset
+        self.size_bytes, self.etag, self.rows = dataset.size_bytes, dataset.version, dataset.rows
+        self.file_name, self.media_type, self.incomplete = dataset.file_name, dataset.media_type, dataset.incomplete
+        self.is_whole = False
+
+    def body(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+        """Return the bytes from `first` to `last`. Raises `LeaseLost`, `Gone`, and `Unavailable` for what is not whole."""
+        left = (self.size_bytes if last is None else last + 1) - first
+        try:
+            chunks = self._objects.stream(self._dataset.file, first, left, chunk_bytes=256 << 10)
+        except NoSuchObject:
+            raise Gone(LOST) from None
+        for chunk in self._while_leased(chunks, _LOOK_SECONDS):
+            left -= len(chunk)
+            yield chunk
+        if left:
+            raise Unavailable("The file changed while it was sent; repeat the download")
+        self.is_whole = True
+
+
+class KeptFiles:
+    """Opens the files of datasets, and finds one that answers a question."""
+
+    def __init__(self, shop: Workshop, preparing: Preparing, uploads: Uploads) -> None:
+        self._shop, self._preparing, self._uploads = shop, preparing, uploads
+        at_once = shop.export_settings.at_once
+        self._slots = Slots(at_once, "This worker sends as many files as it can at once; ask again")
+
+    def open(self, version: str) -> KeptFile | None:
+        """Open the file of a dataset; None if it has no rows. Raises `NotFound`, and `Gone` with the reason."""
+        dataset = self.usable(version)
+        if not dataset.rows:
+            return None
+        with ExitStack() as ending:
+            ending.enter_context(self._slots)
+            lease = self._shop.leases.share(KEPT)
+            ending.callback(lease.release)
+            lease.tell(_note(dataset))
+            dataset = self.usable(version)  # under the lease, which a forget breaks before the file goes
+            try:
+                self._shop.objects.stream(dataset.file, 0, 0)
+            except NoSuchObject:
+                raise Gone(LOST) from None
+            return KeptFile(self._shop.objects, dataset, lease, ending.pop_all())
+
+    def signed_url(self, version: str) -> str | None:
+        """Make a URL of the object store's own for the file of a dataset; None if it makes none."""
+        if not isinstance(self._shop.objects, SignsUrls):
+            return None
+        dataset = self.usable(version)
+        return self._shop.objects.signed_url(dataset.file, _URL_SECONDS, dataset.file_name)
+
+    def equal(self, request: Request) -> KeptFile | None:
+        """Open a file that is kept and holds what the same request would be answered with now; None if there is none."""
+        version, _ = self._shop.book.equal(self._preparing.question(request))
+        known = None if version is None else self._shop.book.known(version)
+        if known is None or known.dataset.state != "done" or not known.dataset.rows:
+            return None
+        if request.fresh and self._uploads.queue.read(limit=1):
+            return None
+        dataset, filters = known.dataset, request.filters.kept(self._shop.table.first_kept_day())
+        if dataset.filters != filters:
+            return None
+        needed = filters if request.aggregation is None else request.aggregation.widened(filters)
+        found = told(self._shop.rebuilding.repairs.touching(*needed.span))
+        incomplete = "; ".join(filter(None, (found, self._shop.rebuilding.lacking(needed.span[0])))) or None
+        if not self._preparing.is_current(dataset, self._shop.table.open(), self._shop.hidden(), incomplete):
+            return None
+        try:
+            return self.open(dataset.version)
+        except (NotFound, Gone, Unavailable):
+            return None
+
+    def usable(self, version: str) -> Dataset:
+        """Find a dataset whose file may be read. Raises `NotFound`, and `Gone` with the reason."""
+        dataset = self._shop.book.dataset(version) if _ID.fullmatch(version) else None
+        if dataset is None or dataset.state in ("making", "failed"):
+            raise NotFound("There is no such version of a dataset, or not any more")
+        self.check(dataset)
+        return dataset
+
+    def check(self, dataset: Dataset) -> None:
+        """Check that the file of a dataset may be read. Raises `Gone`."""
+        if dataset.state != "done":
+            raise Gone(dataset.told or EXPIRED)
+        if (dataset.expires_at or 0.0) <= self._shop.state.now():
+            raise Gone(EXPIRED)
+        if dataset.request.rules != self._shop.rules:
+            raise Gone(_OTHER_RULES)
+        if self.may_hold(dataset, self._shop.homes.hidden()):
+            raise Gone(ERASED)
+
+    def may_hold(self, dataset: Dataset, keys: Collection[str]) -> bool:
+        """Tell whether a dataset may hold rows of hidden homes."""
+        if dataset.state == "done" and not dataset.rows:
+            return False
+        new = [key for key in keys if digest_of(key) not in dataset.excluded]
+        return bool(new) and not self._shop.homes.spared(new)(_note(dataset))
+
+
+def _note(dataset: Dataset) -> bytes:
+    return b"" if dataset.mark is None else encoded([dataset.mark])

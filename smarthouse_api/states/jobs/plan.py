@@ -1,0 +1,60 @@
+"""The plan of a dataset: the parts that it is made in, each of consecutive days, so that the same plan is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
+from typing import Final
+
+import pyarrow as pa
+
+from smarthouse_api.states.aggregates.asked import Aggregation
+from smarthouse_api.states.export.dataset import Exports
+from smarthouse_api.states.export.published_rows import PublishedRows
+from smarthouse_api.states.jobs.model import Dataset
+from smarthouse_api.states.query import ExportPart, Filters
+
+_TIMES_LONGER: Final = 8
+
+
+@dataclass(frozen=True)
+class PlannedPart:
+    """Plans a part: the first and the last of its days, and what reads its rows."""
+
+    first: date
+    last: date
+    read: Callable[[], Generator[pa.RecordBatch]]
+
+    @property
+    def days(self) -> tuple[str, str]:
+        return self.first.isoformat(), self.last.isoformat()
+
+
+def plan_of(
+    dataset: Dataset, asked: Filters, exports: Exports, source: Callable[[Filters], PublishedRows]
+) -> list[PlannedPart]:
+    """Plan the parts of a dataset. asked: its filters, made ready. source: gives the rows of its snapshot."""
+    rows, aggregation = source(asked), dataset.request.aggregation
+    if aggregation is None:
+        return [PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts]
+    now = round(dataset.at * 1e6)
+
+    def aggregated(first: date, last: date) -> Generator[pa.RecordBatch]:
+        return iter(exports.aggregates(source, replace(asked, since=first, until=last), aggregation, now))
+
+    return [PlannedPart(*days, partial(aggregated, *days)) for days in _blocks(rows.parts, asked.span, aggregation)]
+
+
+def _blocks(parts: Sequence[ExportPart], span: tuple[date, date], aggregation: Aggregation) -> list[tuple[date, date]]:
+    """Put parts together to blocks of days, whose aggregates are made one after the other. Each reads the days before it, too:
+    it must be much longer than these.
+    """
+    least = _TIMES_LONGER * aggregation.days_before
+    blocks, first = list[tuple[date, date]](), span[0]
+    for part in parts:
+        if (part.last - first).days + 1 >= least or part.last >= span[1]:
+            blocks.append((first, part.last))
+            first = part.last if part.last == date.max else part.last + timedelta(days=1)
+    return blocks or [span]

@@ -1,0 +1,76 @@
+"""What all that make datasets share: the services that they need, the rules that hold now, and what a dataset leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from backends.ports import ObjectStore, StateStore
+from config.groups import ExportSettings, JobSettings
+from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.notes import digest_of
+from smarthouse_api.coordination.room import Room
+from smarthouse_api.errors import Forbidden
+from smarthouse_api.states.chores import StatesChores
+from smarthouse_api.states.contents.service import Contents
+from smarthouse_api.states.export.asking import Asking
+from smarthouse_api.states.export.dataset import Exports
+from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.jobs.book import JobBook
+from smarthouse_api.states.jobs.model import Dataset, Request, encode
+from smarthouse_api.states.rebuilding import Rebuilding
+from smarthouse_api.states.table import StatesTable
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Holds what makers of datasets work with, in any process."""
+
+    state: StateStore
+    objects: ObjectStore
+    book: JobBook
+    leases: Leases
+    homes: Homes
+    table: StatesTable
+    chores: StatesChores
+    rebuilding: Rebuilding
+    exports: Exports
+    contents: Contents
+    room: Room
+    export_settings: ExportSettings
+    settings: JobSettings
+
+    @property
+    def asking(self) -> Asking:
+        """What makes filters ready."""
+        return self.contents.asking
+
+    @cached_property
+    def rules(self) -> str:
+        """A digest of the rules of privacy that hold now."""
+        level, settings = self.export_settings.privacy, self.export_settings
+        few = (settings.min_homes, settings.enrolled_after_days) if level == "strict" else ()
+        published = level, sorted(settings.words), settings.pseudonyms, few
+        return hashlib.sha256(encode(published)).hexdigest()[:16]
+
+    def check_rules(self, request: Request) -> None:
+        """Check that a request was made by the rules of privacy that hold now. Raises `Forbidden`."""
+        if request.rules != self.rules:
+            raise Forbidden("The service publishes by other rules than when this was asked for; ask again")
+
+    def hidden(self) -> list[str]:
+        """Return digests of the homes that are hidden now."""
+        return sorted(map(digest_of, self.homes.hidden()))
+
+    def expiry(self, now: float) -> float:
+        """Return when a file that is finished now expires."""
+        return now + self.settings.hours * 3600
+
+    def remove(self, dataset: Dataset) -> None:
+        """Remove all objects of a dataset."""
+        self.objects.delete([info.key for info in self.objects.list(dataset.folder)])
+
+    def remove_parts(self, dataset: Dataset) -> None:
+        """Remove what a dataset's file was put together of."""
+        self.objects.delete([info.key for info in self.objects.list(dataset.folder) if info.key != dataset.file])
