@@ -7,7 +7,7 @@ differ, it was changed at a full hour, as clocks are.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ from sqlglot import exp
 
 from smarthouse_api.lake.planning import day_number
 from smarthouse_api.states.records.placement import Numbers
+from smarthouse_api.states.records.sorting import distinct
 
 MINUTE_US: Final = 60_000_000
 HOUR_US: Final = 60 * MINUTE_US
@@ -33,6 +34,11 @@ class Timeline:
     def at(self, us: int) -> int:
         """Return the offset at a time."""
         return self.offsets[max(0, bisect_right(self.changes, us) - 1)]
+
+    def all_at(self, us: Numbers) -> Numbers:
+        """Return the offset at each of some times."""
+        found: Numbers = np.array(self.offsets, np.int64)[np.maximum(np.searchsorted(self.changes, us, "right") - 1, 0)]
+        return found
 
     def within(self, every: int) -> Timeline:
         """Return by how much intervals begin earlier than in UTC."""
@@ -70,21 +76,28 @@ class Clock:
         """Return the offset of each home's clock at a time, in microseconds."""
         return np.array([self._of(home).at(at) for home in homes], np.int64)
 
-    def shown(self, home: str, at: int) -> int:
-        """Return by how much a home's clock is ahead of UTC at a time, in microseconds."""
-        return self._shown.get(home, self._utc).at(at)
+    def shown(self, homes: Sequence[str], home: Numbers, at: Numbers) -> Numbers:
+        """Return by how much the clocks of homes are ahead of UTC at some times, in microseconds. home: places in `homes`."""
+        ahead = np.zeros(len(at), np.int64)
+        for place in np.unique(home).tolist():
+            line, of_home = self._shown.get(homes[place], self._utc), home == place
+            ahead[of_home] = line.all_at(at[of_home])
+        return ahead
 
-    def bounds(self, homes: Iterable[str], indexes: Numbers) -> tuple[Numbers, Numbers]:
-        """Return when intervals begin and end, in UTC."""
+    def bounds(self, homes: Sequence[str], home: Numbers, indexes: Numbers) -> tuple[Numbers, Numbers]:
+        """Return when intervals begin and end, in UTC. home: places in `homes`."""
         if not self.is_local:
             return indexes * self.every, (indexes + 1) * self.every
-        pairs = list(zip(homes, indexes.tolist(), strict=True))
-        known = {pair: (self._begin(*pair), self._begin(pair[0], pair[1] + 1)) for pair in set(pairs)}
-        both = np.array([known[pair] for pair in pairs], np.int64).reshape(-1, 2)
-        return both[:, 0], both[:, 1]
-
-    def _begin(self, home: str, index: int) -> int:
-        return self._of(home).begin(index, self.every)
+        if not len(indexes):
+            return indexes, indexes
+        least, width = int(indexes.min()), int(indexes.max() - indexes.min()) + 2
+        pairs, place = distinct(home * width + indexes - least)
+        both = [
+            (line.begin(index, self.every), line.begin(index + 1, self.every))
+            for line, index in ((self._of(homes[pair // width]), pair % width + least) for pair in pairs.tolist())
+        ]
+        begin, end = np.array(both, np.int64).T
+        return begin[place], end[place]
 
     def _of(self, home: str) -> Timeline:
         return self._timelines.get(home, self._utc)

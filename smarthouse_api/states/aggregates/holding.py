@@ -1,71 +1,39 @@
-"""Aggregates of states: what each entity's state was in an interval, weighted by the time for which it was held.
+"""What each entity's state was in an interval, weighted by the time for which it was held.
 
 1. A state is held until the entity's next one, but no longer than a bound: after that, nothing is known.
 2. A held state is cut where an interval begins. The pieces of one interval are put together.
 3. An interval that is not over at the end of a window is carried over, as is the last state of each entity.
+
+Texts are numbers here, in the order of the texts. So what belongs together lies side by side, mostly without being sorted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.states.aggregates.clocks import MINUTE_US, Clock
+from smarthouse_api.states.aggregates.intervals import INTERVALS, SERIES, TEXT
 from smarthouse_api.states.records.placement import Numbers
-from smarthouse_api.states.records.rules import REDACTED
 from smarthouse_api.states.records.sorting import distinct
 
-UNKNOWN: Final = ("unknown", "unavailable", "", REDACTED)
-"""States that tell nothing."""
-
-SERIES: Final = ("home", "entity_id", "type", "unit", "device_class")
-
-AGGREGATES: Final = pa.schema(
-    [
-        pa.field("home", pa.string(), nullable=False),
-        pa.field("entity_id", pa.string(), nullable=False),
-        pa.field("type", pa.string(), nullable=False),
-        pa.field("unit", pa.string()),
-        pa.field("device_class", pa.string()),
-        pa.field("start", TIMESTAMP, nullable=False),
-        pa.field("end", TIMESTAMP, nullable=False),
-        pa.field("utc_offset", pa.int32()),
-        *(pa.field(name, pa.float64()) for name in ("mean", "min", "max", "last")),
-        pa.field("known", pa.float64(), nullable=False),
-        pa.field("changes", pa.int64(), nullable=False),
-        pa.field("shares", pa.string()),
-    ]
-)
-"""A row of aggregates: one entity in one interval.
-
-mean: of its numbers, each weighted by the time for which it was held; null without numbers. last: the number at the end.
-known: the share of the interval in which the state is known. changes: states that begin in the interval. shares: JSON text of
-an object, for each word the share of the interval; null without words.
-"""
-
-_FLOATS = npt.NDArray[np.float64]
+TEXTS: Final = (*SERIES, "word")
+_KIND: Final = ("unit", "device_class", "type")
 _MOST_PIECES: Final = 250_000
-_FIGURES: Final = ("weight", "product", "least", "greatest", "at", "last", "changes")
-_WHOLE: Final = frozenset({"at", "changes"})
-_PARTS: Final = pa.schema(
-    [
-        *(pa.field(name, pa.string()) for name in SERIES),
-        pa.field("index", pa.int64()),
-        pa.field("word", pa.string()),
-        *(pa.field(name, pa.int64() if name in _WHOLE else pa.float64()) for name in _FIGURES),
-    ]
-)
+_MOST_CODES: Final = 1 << 62
+_PARTS: Final = ("weight", "mean", "least", "greatest", "last", "changes")
 
 States: TypeAlias = pa.Table
-"""Columns: those of `SERIES`, `time` in microseconds since 1970, `value` and `word`; sorted by home, entity and time."""
+"""Columns: `TEXTS`, `time` in microseconds since 1970, and `value`; by home, entity and time. A state is a number or a word."""
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -76,220 +44,294 @@ class Window:
     end: int
 
 
+@dataclass
+class Left:
+    """Collects what is carried over from a window: states that are still held, and intervals that are not over."""
+
+    held: list[States] = field(default_factory=list)
+    open: list[pa.Table] = field(default_factory=list)
+
+
+@dataclass
+class _Pieces:
+    """Holds pieces of intervals: of each its entity, interval, kind and word as numbers, and what is known of it."""
+
+    key: Numbers
+    index: Numbers
+    kind: Numbers
+    word: Numbers
+    weight: Floats
+    mean: Floats
+    least: Floats
+    greatest: Floats
+    last: Floats
+    changes: Numbers
+
+    def taken(self, places: Any) -> _Pieces:
+        return _Pieces(*(getattr(self, name)[places] for name in _PIECES))
+
+    def after(self, others: _Pieces) -> _Pieces:
+        return _Pieces(*(np.append(getattr(others, name), getattr(self, name)) for name in _PIECES))
+
+
+_PIECES: Final = ("key", "index", "kind", "word", *_PARTS)
+
+
 class Holding:
-    """Puts the states of one window after the other together. hold: the longest time for which a state is held."""
+    """Puts states together, window by window. hold: the longest time for which a state is held. now: until when, at most."""
 
     def __init__(self, clock: Clock, hold: int, now: int) -> None:
         self._clock, self._hold, self._now = clock, hold, now
 
-    def aggregated(self, window: Window, states: States, open_: pa.Table | None) -> tuple[pa.Table, pa.Table, States]:
-        """Return the intervals that are over at the end of the window, those that are not, and the states that are still held.
+    def ended(
+        self, window: Window, states: States, open_: pa.Table | None, left: Left, *, is_followed: bool = False
+    ) -> Iterator[pa.Table]:
+        """Yield the intervals that are over at the end of the window, in the order of their entities: of `INTERVALS`.
 
-        states: those that were held before the window, and then those of the window. open_: intervals of before.
+        states: those that were held before the window, and those of the window. open_: intervals of before that are not over.
+        left: takes what is carried over. is_followed: when the window ends, the next state of the only entity begins.
         """
-        home = states["home"].combine_chunks().dictionary_encode()
-        series = _series_of(states)
-        at, end = self._held(window, states, series)
+        texts = _Texts(states, open_)
+        before = texts.count - len(states)
+        order = np.argsort(texts.key[before:], kind="stable")
+        key, at = texts.key[before:][order], _numbers(states, "time")[order]
+        value, word = _numbers(states, "value")[order], texts.word[before:][order]
+        is_last = np.append(np.diff(key) != 0, True) if len(key) else np.zeros(0, np.bool_)
+        end = np.minimum(np.append(at[1:], 0) if len(at) else at, at + self._hold)
+        end[is_last] = at[is_last] + self._hold
+        end = np.minimum(end, min(window.end, self._now))
         begin = np.maximum(at, window.begin)
-        offsets = self._clock.offsets(home.dictionary.to_pylist(), window.begin)[home.indices.to_numpy()] if len(states) else at
-        told = _is_told(states)
-        parts = [one for one in (open_,) if one is not None]
-        for some in self._in_turns(begin, end, offsets, told):
-            parts.append(self._pieces(states, some, begin, end, offsets))
-        parts.append(self._changes(window, states, at, offsets))
-        together = _together(parts)
-        return *self._split(together, window.end), self._kept(window, states, series, at)
+        is_told = ~np.isnan(value) | (word >= 0)
+        is_held = is_told & (end > begin)
+        kind = texts.kind[before:][order]
+        if not is_followed:
+            kept = is_last & is_told & (at + self._hold > window.end)
+            left.held.append(texts.table(key[kept], kind[kept], word[kept], time=at[kept], value=value[kept]))
+        offset = self._offsets(texts, before + order, window.begin)
+        first = (begin + offset) // self._clock.every
+        most = np.where(is_held, (end - 1 + offset) // self._clock.every, first)
+        count = np.where(is_held | (at >= window.begin), most - first + 1, 0)
+        pending = None if open_ is None else _opened(texts, open_)
+        for begins, ends in _turns(key, count, None if pending is None else pending.key):
+            rows = np.repeat(np.arange(begins[0], ends[0]), count[begins[0] : ends[0]])
+            index = first[rows] + (np.arange(len(rows)) - np.repeat(*_starts(count[begins[0] : ends[0]])))
+            opened = index * self._clock.every - (offset[rows] if self._clock.is_local else 0)
+            weight = np.minimum(end[rows], opened + self._clock.every) - np.maximum(begin[rows], opened)
+            held = is_held[rows]
+            weight, number = np.where(held, weight, 0).astype(np.float64), np.where(held, value[rows], np.nan)
+            is_new = (at[rows] >= window.begin) & (index == first[rows])
+            pieces = _Pieces(
+                key[rows],
+                index,
+                kind[rows],
+                np.where(held, word[rows], -1),
+                weight,
+                number,
+                number,
+                number,
+                number,
+                is_new.astype(np.int64),
+            )
+            if pending is not None:
+                pieces = pieces.after(pending.taken(slice(begins[1], ends[1])))
+            yield from self._over(texts, _together(texts, pieces), window.end, left)
 
-    def _held(self, window: Window, states: States, series: Numbers) -> tuple[Numbers, Numbers]:
-        """Return when each state begins, and until when it is held in the window."""
-        at = states["time"].to_numpy()
-        following = np.append(at[1:], np.iinfo(np.int64).max) if len(at) else at
-        is_last = np.append(np.diff(series) != 0, True) if len(at) else np.zeros(0, np.bool_)
-        end = np.where(is_last, at + self._hold, np.minimum(following, at + self._hold))
-        return at, np.minimum(end, min(window.end, self._now))
+    def _offsets(self, texts: _Texts, rows: Numbers, at: int) -> Any:
+        if not self._clock.is_local:
+            return np.int64(0)
+        return self._clock.offsets(texts.homes.to_pylist(), at)[texts.home_of(rows)]
 
-    def _in_turns(self, begin: Numbers, end: Numbers, offsets: Numbers, told: npt.NDArray[np.bool_]) -> Iterator[Numbers]:
-        """Yield the places of states that are held, as many as are cut at once."""
-        places = np.flatnonzero((end > begin) & told)
-        if not len(places):
-            return
-        pieces = self._index(end[places] - 1, offsets[places]) - self._index(begin[places], offsets[places]) + 1
-        turns = np.cumsum(pieces) // _MOST_PIECES
-        yield from np.split(places, np.flatnonzero(np.diff(turns)) + 1)
+    def _over(self, texts: _Texts, parts: _Pieces, until: int, left: Left) -> Iterator[pa.Table]:
+        """Yield the intervals that are over, and carry the others over."""
+        homes, home = texts.homes.to_pylist() if self._clock.is_local else [], parts.key // texts.width
+        start, end = self._clock.bounds(homes, home, parts.index)
+        if not (is_over := end <= until).all():
+            some = parts.taken(~is_over)
+            told = {name: getattr(some, name) for name in ("index", *_PARTS)}
+            left.open.append(texts.table(some.key, some.kind, some.word, **told))
+            parts, home, start, end = parts.taken(is_over), home[is_over], start[is_over], end[is_over]
+        if len(start):
+            yield self._intervals(texts, parts, start, end)
 
-    def _index(self, us: Numbers, offsets: Numbers) -> Numbers:
-        index: Numbers = (us + offsets) // self._clock.every
-        return index
-
-    def _pieces(self, states: States, places: Numbers, begin: Numbers, end: Numbers, offsets: Numbers) -> pa.Table:
-        """Cut states where an interval begins, and put the pieces of each interval together."""
-        first = self._index(begin[places], offsets[places])
-        count = self._index(end[places] - 1, offsets[places]) - first + 1
-        row = np.repeat(places, count)
-        index = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(row))
-        opened = index * self._clock.every - offsets[row]
-        since = np.maximum(begin[row], opened)
-        weight = (np.minimum(end[row], opened + self._clock.every) - since).astype(np.float64)
-        value, word = states["value"].to_numpy()[row], states["word"].combine_chunks().take(pa.array(row))
-        is_number = ~np.isnan(value)
-        key, first_row, index_of = _keys(states, row, index)
-        words = word.dictionary_encode()
-        width = len(words.dictionary) + 1
-        pair, place = distinct(key * width + words.indices.fill_null(-1).to_numpy().astype(np.int64) + 1)
-        total = pa.table(
-            {
-                "key": place,
-                "weight": weight,
-                "product": pa.array(value * weight, mask=~is_number),
-                "value": pa.array(value, mask=~is_number),
-            }
-        )
-        found = (
-            total.group_by("key")
-            .aggregate([("weight", "sum"), ("value", "min"), ("value", "max"), ("product", "sum")])
-            .sort_by("key")
-        )
-        last = np.empty(len(pair), np.int64)
-        last[place] = np.arange(len(row))  # of equal places the last one stays, and pieces are in order of time
-        of_key = pair // width
-        texts = pa.array([None, *words.dictionary.to_pylist()], pa.string()).take(pa.array(pair % width))
-        return _parts(
-            states,
-            first_row[of_key],
-            index_of[of_key],
-            texts,
-            {
-                "weight": found["weight_sum"].to_numpy(),
-                "product": found["product_sum"].to_numpy(zero_copy_only=False),
-                "least": found["value_min"].to_numpy(zero_copy_only=False),
-                "greatest": found["value_max"].to_numpy(zero_copy_only=False),
-                "at": since[last],
-                "last": value[last],
-                "changes": np.zeros(len(pair), np.int64),
-            },
-        )
-
-    def _changes(self, window: Window, states: States, at: Numbers, offsets: Numbers) -> pa.Table:
-        """Count the states that begin in each interval."""
-        row = np.flatnonzero((at >= window.begin) & (at < window.end))
-        key, first_row, index_of = _keys(states, row, self._index(at[row], offsets[row]))
-        count = len(first_row)
-        empty, nothing = np.zeros(count), np.full(count, np.nan)
-        figures = {"weight": empty, "product": nothing, "least": nothing, "greatest": nothing, "last": nothing}
-        figures |= {"at": np.full(count, np.iinfo(np.int64).min), "changes": np.bincount(key, minlength=count)}
-        return _parts(states, first_row, index_of, pa.nulls(count, pa.string()), figures)
-
-    def _kept(self, window: Window, states: States, series: Numbers, at: Numbers) -> States:
-        """Return the last state of each entity, if it is still held at the end of the window."""
-        is_last = np.append(np.diff(series) != 0, True) if len(at) else np.zeros(0, np.bool_)
-        return states.filter(pa.array(is_last & (at + self._hold > window.end) & (at < window.end)))
-
-    def _split(self, parts: pa.Table, end: int) -> tuple[pa.Table, pa.Table]:
-        _, over = _bounds(parts, self._clock)
-        is_over = pa.array(over <= end)
-        return parts.filter(is_over), parts.filter(pc.invert(is_over))
+    def _intervals(self, texts: _Texts, parts: _Pieces, start: Numbers, end: Numbers) -> pa.Table:
+        """Make rows of `INTERVALS`: the parts of a series in an interval, one for its numbers and one for each word."""
+        begins = _changed(parts.key, parts.index, parts.kind)
+        length = (end - start)[begins].astype(np.float64)
+        row = np.cumsum(begins) - 1
+        first = np.flatnonzero(begins)
+        known = np.minimum(np.round(np.add.reduceat(parts.weight, first) / length, 9), 1.0)
+        is_word = parts.word >= 0
+        has_words = np.zeros(len(first), np.bool_)
+        has_words[row[is_word]] = True
+        offsets = np.searchsorted(row[is_word], np.arange(len(first) + 1)).astype(np.int32)
+        shares = np.round(parts.weight[is_word] / length[row[is_word]], 9)
+        words = texts.words.take(pa.array(parts.word[is_word]))
+        ahead = None
+        if self._clock.is_local:
+            ahead = self._clock.shown(texts.homes.to_pylist(), parts.key[first] // texts.width, start[first]) // MINUTE_US
+        figures = zip(("mean", "min", "max", "last"), ("mean", "least", "greatest", "last"), strict=True)
+        return texts.table(
+            parts.key[first],
+            parts.kind[first],
+            start=start[first],
+            end=end[first],
+            ahead=pa.nulls(len(first), pa.int64()) if ahead is None else ahead,
+            **{name: _nullable(getattr(parts, source)[first]) for name, source in figures},
+            known=known,
+            changes=np.add.reduceat(parts.changes, first),
+            shares=pa.MapArray.from_arrays(pa.array(offsets, mask=np.append(~has_words, False)), words, pa.array(shares)),
+        ).cast(INTERVALS)
 
 
-def _bounds(parts: pa.Table, clock: Clock) -> tuple[Numbers, Numbers]:
-    return clock.bounds(parts["home"].to_pylist() if clock.is_local else [], parts["index"].to_numpy())
+class _Texts:
+    """Numbers the texts of states and of open intervals, in the order of the texts. The open intervals come first."""
+
+    def __init__(self, states: States, open_: pa.Table | None) -> None:
+        tables = [states] if open_ is None else [open_, states]
+        self.count = sum(map(len, tables))
+        columns = {name: _sorted_texts([table[name] for table in tables]) for name in TEXTS}
+        (self.homes, home), (self.entities, entity) = columns["home"], columns["entity_id"]
+        self.words, self.word = columns["word"]
+        self.width = len(self.entities) + 1
+        self.key = home * self.width + entity
+        kinds = np.zeros(self.count, np.int64)
+        widths = [len(columns[name][0]) + 1 for name in _KIND]
+        for name, width in zip(_KIND, widths, strict=True):  # a null comes after all texts
+            codes = columns[name][1]
+            kinds = kinds * width + np.where(codes < 0, width - 1, codes)
+        found, self.kind = distinct(kinds)
+        order = np.argsort(found)
+        ranks = np.empty(len(found), np.int64)
+        ranks[order] = np.arange(len(found))
+        self.kind, found = ranks[self.kind], found[order]
+        self._kinds = {}
+        for name, width in reversed(list(zip(_KIND, widths, strict=True))):
+            found, codes = np.divmod(found, width)
+            self._kinds[name] = columns[name][0], np.where(codes == width - 1, -1, codes)
+        self.kinds = len(self._kinds["type"][1])
+
+    def home_of(self, rows: Numbers) -> Numbers:
+        home: Numbers = self.key[rows] // self.width
+        return home
+
+    def table(self, key: Numbers, kind: Numbers, word: Numbers | None = None, **columns: Any) -> pa.Table:
+        """Make a table of texts and other columns."""
+        told = {} if word is None else {"word": _coded(self.words, word)}
+        return pa.table({**self._columns(key, kind), **told, **columns})
+
+    def _columns(self, key: Numbers, kind: Numbers) -> dict[str, pa.Array]:
+        home, entity = np.divmod(key, self.width)
+        told = {name: _coded(texts, codes[kind]) for name, (texts, codes) in self._kinds.items()}
+        return {
+            "home": _coded(self.homes, home),
+            "entity_id": _coded(self.entities, entity),
+            **{n: told[n] for n in SERIES[2:]},
+        }
 
 
-def _series_of(states: States) -> Numbers:
-    """Number the entities of homes, in their order."""
-    if not len(states):
-        return np.zeros(0, np.int64)
-    home, entity = (states[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in ("home", "entity_id"))
-    return np.cumsum(np.append(False, (np.diff(home) != 0) | (np.diff(entity) != 0))).astype(np.int64)
+def _coded(texts: pa.Array, codes: Numbers) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=codes < 0), texts)
 
 
-def _is_told(states: States) -> npt.NDArray[np.bool_]:
-    """Find the states that tell a number or a word."""
-    told: npt.NDArray[np.bool_] = ~np.isnan(states["value"].to_numpy()) | states["word"].is_valid().to_numpy()
-    return told
+def _sorted_texts(columns: list[pa.ChunkedArray]) -> tuple[pa.Array, Numbers]:
+    """Return the different texts in order, and each row's place among them; -1 for a null."""
+    chunks = [
+        chunk.cast(TEXT) if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        for column in columns
+        for chunk in column.chunks
+    ]
+    if not chunks:
+        return pa.array([], pa.string()), np.zeros(0, np.int64)
+    together = pa.chunked_array(chunks, TEXT).unify_dictionaries().combine_chunks()
+    together = together if isinstance(together, pa.DictionaryArray) else together.chunk(0)
+    order = pc.sort_indices(together.dictionary)
+    ranks = np.empty(len(order) + 1, np.int64)
+    ranks[order.to_numpy()] = np.arange(len(order))
+    ranks[-1] = -1
+    return together.dictionary.take(order), ranks[together.indices.fill_null(len(order)).to_numpy()]
 
 
-def _keys(states: States, row: Numbers, index: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Number what is put together. Return each row's number, and for each number a state of its series, and its interval."""
-    key = np.zeros(len(row), np.int64)
-    for name in SERIES:
-        codes = states[name].combine_chunks().dictionary_encode()
-        of_row = codes.indices.fill_null(len(codes.dictionary)).to_numpy().astype(np.int64)[row]
-        _, key = distinct(key * (len(codes.dictionary) + 1) + of_row)
-    least = int(index.min(initial=0))
-    _, key = distinct(key * (int(index.max(initial=0)) - least + 1) + index - least)
-    count = int(key.max()) + 1 if len(key) else 0
-    first = np.empty(count, np.int64)
-    first[key[::-1]] = np.arange(len(key))[::-1]
-    return key, row[first], index[first]
+def _numbers(table: pa.Table, name: str) -> Any:
+    return table[name].to_numpy()
 
 
-def _parts(states: States, row: Numbers, index: Numbers, word: pa.Array, figures: dict[str, Any]) -> pa.Table:
-    """Make a table of parts of intervals: they are added up by `_together`."""
-    taken = {name: states[name].take(pa.array(row)) for name in SERIES}
-    told = {name: pa.array(figures[name], _PARTS.field(name).type, mask=_is_nan(figures[name])) for name in _FIGURES}
-    return pa.table({**taken, "index": pa.array(index, pa.int64()), "word": word.cast(pa.string()), **told}, schema=_PARTS)
+def _nullable(values: Floats) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))
 
 
-def _is_nan(values: Any) -> npt.NDArray[np.bool_] | None:
-    return np.isnan(values) if values.dtype.kind == "f" else None
+def _starts(count: Numbers) -> tuple[Numbers, Numbers]:
+    """Return where the pieces of each row begin, and how many there are."""
+    return np.cumsum(count) - count, count
 
 
-def _together(parts: list[pa.Table]) -> pa.Table:
-    """Add parts of intervals up, by series, interval and word."""
-    some = [one for one in parts if len(one)]
-    if len(some) < 2:
-        return some[0] if some else parts[-1]
-    keys = [*SERIES, "index", "word"]
-    sums = [("weight", "sum"), ("product", "sum"), ("least", "min"), ("greatest", "max"), ("at", "last"), ("last", "last")]
-    ordered = pa.concat_tables(some).sort_by("at")
-    found = ordered.group_by(keys, use_threads=False).aggregate([*sums, ("changes", "sum")])
-    return found.rename_columns([*keys, *_FIGURES]).cast(_PARTS)
+def _changed(*columns: Numbers) -> Mask:
+    """Tell where any of the columns has another value than in the row before."""
+    begins = np.ones(len(columns[0]), np.bool_)
+    begins[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return begins
 
 
-def _json(shares: dict[str, float] | None) -> str | None:
-    return None if shares is None else msgspec.json.encode(dict(sorted(shares.items()))).decode()
+def _opened(texts: _Texts, open_: pa.Table) -> _Pieces:
+    """Read open intervals as pieces."""
+    count = len(open_)
+    parts = (np.asarray(_numbers(open_, name)) for name in _PARTS)
+    return _Pieces(texts.key[:count], _numbers(open_, "index"), texts.kind[:count], texts.word[:count], *parts)
 
 
-def finished(parts: pa.Table, clock: Clock) -> pa.Table:
-    """Make rows of `AGGREGATES` of intervals that are over."""
-    begin, end = _bounds(parts, clock)
-    names = (*SERIES, "index")
-    encoded = [parts[name].combine_chunks().dictionary_encode() for name in names]
-    code = np.zeros(len(parts), np.int64)
-    for column in encoded:
-        _, code = distinct(code * (len(column.dictionary) + 1) + column.indices.fill_null(-1).to_numpy().astype(np.int64) + 1)
-    count = int(code.max()) + 1 if len(code) else 0
-    first = np.empty(count, np.int64)
-    first[code[::-1]] = np.arange(len(code))[::-1]
-    length = (end - begin).astype(np.float64)
-    word, weight = parts["word"], parts["weight"].to_numpy()
-    is_word = word.is_valid().to_numpy()
-    number = np.flatnonzero(~is_word)
-    figures = {name: np.full(count, np.nan) for name in ("mean", "min", "max", "last")}
-    product, seconds = parts["product"].to_numpy(), weight
-    has_number = number[~np.isnan(product[number]) & (seconds[number] > 0)]
-    figures["mean"][code[has_number]] = product[has_number] / seconds[has_number]
-    for name, source in (("min", "least"), ("max", "greatest"), ("last", "last")):
-        figures[name][code[has_number]] = parts[source].to_numpy()[has_number]
-    known = np.bincount(code, weight, count)[:count] / length[first]
-    changes = np.bincount(code, parts["changes"].to_numpy(), count)[:count].astype(np.int64)
-    shares: list[dict[str, float] | None] = [None] * count
-    for place, text in zip(np.flatnonzero(is_word).tolist(), word.filter(pa.array(is_word)).to_pylist(), strict=True):
-        of_row = shares[code[place]] = shares[code[place]] or {}
-        of_row[text] = round(float(weight[place] / length[place]), 9)
-    taken = {name: parts[name].take(pa.array(first)) for name in SERIES}
-    ahead = (clock.shown(*one) // MINUTE_US for one in zip(taken["home"].to_pylist(), begin[first].tolist(), strict=True))
-    offset = pa.array(ahead, pa.int32()) if clock.is_local else pa.nulls(count, pa.int32())
-    columns = {
-        **taken,
-        "start": pa.array(begin[first]).cast(TIMESTAMP),
-        "end": pa.array(end[first]).cast(TIMESTAMP),
-        "utc_offset": offset,
-        **{name: pa.array(values, mask=np.isnan(values)) for name, values in figures.items()},
-        "known": np.minimum(np.round(known, 9), 1.0),
-        "changes": changes,
-        "shares": pa.array(map(_json, shares), pa.string()),
-    }
-    rows = pa.table([columns[name] for name in AGGREGATES.names], schema=AGGREGATES)
-    order = [(name, "ascending") for name in ("home", "entity_id", "start", "unit", "device_class", "type")]
-    return rows.sort_by(order)
+def _turns(key: Numbers, count: Numbers, open_key: Numbers | None) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Yield runs of whole entities that have as many pieces as are put together at once: begins and ends of the states and of
+    the open intervals.
+    """
+    ends = np.append(np.flatnonzero(np.diff(key)) + 1, len(key)) if len(key) else np.zeros(0, np.int64)
+    pieces, begin, begun = np.cumsum(count), 0, 0
+    opened = 0 if open_key is None else len(open_key)
+    while begin < len(key):
+        done = pieces[begin - 1] if begin else 0
+        place = int(np.searchsorted(pieces[ends - 1], done + _MOST_PIECES, "right"))
+        end = int(ends[max(place - 1, int(np.searchsorted(ends, begin, "right")))])
+        upto = opened if end == len(key) or open_key is None else int(np.searchsorted(open_key, key[end]))
+        yield (begin, begun), (end, upto)
+        begin, begun = end, upto
+    if begun < opened:
+        yield (begin, begun), (begin, opened)
+
+
+def _together(texts: _Texts, pieces: _Pieces) -> _Pieces:
+    """Add the pieces of one entity, interval, kind and word up, in this order."""
+    if not len(pieces.key):
+        return pieces
+    least = int(pieces.index.min())
+    indexes, words = int(pieces.index.max()) - least + 1, len(texts.words) + 1
+    key = pieces.key
+    if (int(key.max()) + 1) * indexes * texts.kinds * words > _MOST_CODES:
+        key = np.unique(key, return_inverse=True)[1]
+    code = ((key * indexes + (pieces.index - least)) * texts.kinds + pieces.kind) * words + pieces.word + 1
+    if (code[1:] < code[:-1]).any():
+        order = np.argsort(code, kind="stable")
+        pieces, code = pieces.taken(order), code[order]
+    first = np.flatnonzero(np.append(True, code[1:] != code[:-1]))
+    if len(first) == len(code):
+        return pieces
+    is_number = ~np.isnan(pieces.mean)
+    weight = np.add.reduceat(pieces.weight, first)
+    smallest = np.minimum.reduceat(np.where(is_number, pieces.least, np.inf), first)
+    greatest = np.maximum.reduceat(np.where(is_number, pieces.greatest, -np.inf), first)
+    has_number = np.isfinite(smallest)
+    of_piece = np.repeat(smallest, np.diff(np.append(first, len(code))))
+    # By the distance from the least: a number that was held all the time is its own mean, to the last digit.
+    above = np.add.reduceat(np.where(is_number, (pieces.mean - of_piece) * pieces.weight, 0.0), first)
+    last = np.maximum.reduceat(np.where(is_number, np.arange(len(code)), -1), first)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(has_number, smallest + above / weight, np.nan)
+    return _Pieces(
+        pieces.key[first],
+        pieces.index[first],
+        pieces.kind[first],
+        pieces.word[first],
+        weight,
+        mean,
+        np.where(has_number, smallest, np.nan),
+        np.where(has_number, greatest, np.nan),
+        np.where(has_number, pieces.last[last], np.nan),
+        np.add.reduceat(pieces.changes, first),
+    )

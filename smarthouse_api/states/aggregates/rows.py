@@ -1,8 +1,4 @@
-"""Rows of aggregates, made of the rows of an export while these are read: day after day, in bounded memory.
-
-The rows of an export come in order of day, home, entity and time. For each day, the entities are put together a few at a time:
-those that have rows on that day, and those whose last state of before is still held.
-"""
+"""Rows of aggregates, made of the rows of an export while these are read: day after day, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,136 +10,87 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.arrow.begun_rows import BegunRows
 from smarthouse_api.states.aggregates.clocks import DAY_US, Clock
-from smarthouse_api.states.aggregates.holding import SERIES, UNKNOWN, Holding, States, Window, finished
+from smarthouse_api.states.aggregates.holding import TEXTS, States
+from smarthouse_api.states.aggregates.intervals import SERIES, TEXT
+from smarthouse_api.states.aggregates.long_rows import long_rows
+from smarthouse_api.states.aggregates.sweep import Sweep
+from smarthouse_api.states.records.rules import REDACTED
 
-_KEY: Final = "key"
+UNKNOWN: Final = ("unknown", "unavailable", "", REDACTED)
+"""States that tell nothing."""
 
 
-class AggregatedRows:
+class AggregatedRows(BegunRows):
     """Makes rows of `AGGREGATES` of published rows. first, last: the days of the intervals, counted since 1970, inclusive.
 
-    hold, now: see `Holding`. count: the rows made so far.
+    rows: in the order of an export. hold: the longest time for which a state is held, now: until when, at most.
     """
 
     def __init__(self, rows: Iterable[pa.RecordBatch], clock: Clock, hold: int, now: int, first: int, last: int) -> None:
-        self._rows, self._clock, self._first, self._last = rows, clock, first, last
-        self._holding, self._hold, self._now = Holding(clock, hold, now), hold, now
-        self._held: States | None = None
-        self._open: pa.Table | None = None
-        self._begun: tuple[pa.RecordBatch, Iterator[pa.RecordBatch]] | None = None
+        self._rows, self._clock, self._hold, self._now = rows, clock, hold, now
+        self._first, self._last = first, last
+
+    def _anew(self) -> Generator[pa.RecordBatch]:
         self.count = 0
+        for intervals in self._intervals():
+            wanted = intervals.filter(self._is_wanted(intervals))
+            self.count += len(wanted)
+            yield from long_rows(wanted) if len(wanted) else ()
 
-    def is_empty(self) -> bool:
-        """Return whether there is no row. The first ones are kept, so that they are not made twice."""
-        rest = self._made()
-        if (first := next(rest, None)) is None:
-            return True
-        self._begun = first, rest
-        return False
+    def _is_wanted(self, intervals: pa.Table) -> pa.Array:
+        day, known, changes = (intervals[name].to_numpy() for name in ("start", "known", "changes"))
+        day = day // DAY_US
+        return pa.array((day >= self._first) & (day <= self._last) & ((known > 0) | (changes > 0)))
 
-    def __iter__(self) -> Generator[pa.RecordBatch]:
-        if self._begun is not None:
-            (first, rest), self._begun = self._begun, None
-            yield first
-            yield from rest
-        else:
-            yield from self._made()
-
-    def _made(self) -> Iterator[pa.RecordBatch]:
-        self._held = self._open = None
-        self.count = 0
-        for part in self._parts():
-            part = part.filter(self._is_wanted(part))
-            self.count += len(part)
-            yield from part.to_batches()
-
-    def _is_wanted(self, rows: pa.Table) -> pa.ChunkedArray:
-        day = rows["start"].cast(pa.int64()).to_numpy() // DAY_US
-        within = pa.array((day >= self._first) & (day <= self._last))
-        return pc.and_(within, pc.or_(pc.greater(rows["known"], 0.0), pc.greater(rows["changes"], 0)))
-
-    def _parts(self) -> Iterator[pa.Table]:
-        """Yield aggregates day by day."""
-        day, behind = None, None  # the entity that may go on in the next batch, and those before it
+    def _intervals(self) -> Iterator[pa.Table]:
+        """Yield intervals day by day."""
+        sweep, day = Sweep(self._clock, self._hold, self._now), None
         for batch in self._rows:
             for own_day, some in _days(_states_of(batch)):
                 if own_day != day:
                     if day is not None:
-                        yield from self._put_together(day, behind, None)
-                        yield from self._days_between(day + 1, own_day)
-                    day, behind = own_day, None
-                some = some if behind is None else pa.concat_tables([behind, some])
-                cut = _last_series(some)
-                behind = some.slice(cut)
-                if cut:
-                    yield from self._put_together(day, some.slice(0, cut), some[_KEY][cut - 1].as_py())
+                        yield from sweep.end()
+                        yield from self._days_between(sweep, day + 1, own_day)
+                    sweep.begin(own_day)
+                    day = own_day
+                yield from sweep.take(some)
         if day is not None:
-            yield from self._put_together(day, behind, None)
-            yield from self._days_between(day + 1, self._last + 2)
+            yield from sweep.end()
+            yield from self._days_between(sweep, day + 1, self._last + 2)
 
-    def _days_between(self, first: int, end: int) -> Iterator[pa.Table]:
-        """Yield the aggregates of days on which no state began, as long as one is held."""
+    def _days_between(self, sweep: Sweep, first: int, end: int) -> Iterator[pa.Table]:
+        """Yield the intervals of days on which no state began, as long as one is held."""
         for day in range(first, end):
-            if not (_count(self._held) or _count(self._open)) or day * DAY_US > self._now:
+            if sweep.is_idle or day * DAY_US > self._now:
                 return
-            yield from self._put_together(day, None, None)
-
-    def _put_together(self, day: int, states: States | None, last_key: str | None) -> Iterator[pa.Table]:
-        """Put the states of some entities together. last_key: up to which held ones take part; None: all that are left."""
-        begin, end = day * DAY_US, (day + 1) * DAY_US
-        held, self._held = _up_to(self._held, last_key, begin)
-        open_, self._open = _up_to(self._open, last_key, begin)
-        cuts = [begin, *self._clock.changes_within(begin, end), end]
-        over = list[pa.Table]()
-        for since, until in pairwise(cuts):
-            own = None if states is None else states.filter(_within(states["time"], since, until))
-            together = _sorted([one for one in (held, own) if one is not None and len(one)])
-            if together is None:
-                together = _NO_STATES.empty_table()
-            done, left, held = self._holding.aggregated(Window(since, until), together, _plain(open_))
-            open_ = _keyed(left)
-            if len(done):
-                over.append(finished(done, self._clock))
-        self._keep(held, open_, end)
-        if over:
-            yield pa.concat_tables(over).sort_by([("home", "ascending"), ("entity_id", "ascending"), ("start", "ascending")])
-
-    def _keep(self, held: States | None, open_: pa.Table | None, end: int) -> None:
-        """Carry over to the next day what was put together of this one: it is marked, so that no entity has two turns."""
-        turn = pa.scalar(end, pa.int64())
-        for name, some in (("_held", held), ("_open", open_)):
-            if some is not None and len(some):
-                marked = _with(some, "turn", pa.repeat(turn, len(some)))
-                before = getattr(self, name)
-                setattr(self, name, marked if before is None else pa.concat_tables([before, marked]))
-
-
-_NO_STATES: Final = pa.schema(
-    [
-        *(pa.field(name, pa.string()) for name in SERIES),
-        pa.field("time", pa.int64()),
-        pa.field("value", pa.float64()),
-        pa.field("word", pa.string()),
-        pa.field(_KEY, pa.string()),
-    ]
-)
+            sweep.begin(day)
+            yield from sweep.end()
 
 
 def _states_of(batch: pa.RecordBatch) -> States:
     """Take of published rows what aggregates need: numbers, and words that tell something."""
-    state, value = batch.column("state").cast(pa.string()), batch.column("value")
-    tells_nothing = pc.or_(value.is_valid(), pc.is_in(state, pa.array(UNKNOWN, pa.string())))
-    columns = {name: batch.column(name).cast(pa.string()) for name in SERIES}
+    columns = {name: _coded(batch.column(name)) for name in SERIES}
+    value = batch.column("value")
+    columns["word"] = _words(_coded(batch.column("state")), value)
     columns["time"] = batch.column("time").cast(pa.int64())
     columns["value"] = value.fill_null(np.nan)
-    columns["word"] = pc.if_else(tells_nothing, pa.scalar(None, pa.string()), state)
-    columns[_KEY] = _key_of(columns["home"], columns["entity_id"])
-    return pa.table(columns, schema=_NO_STATES)
+    return pa.table({name: columns[name] for name in (*TEXTS, "time", "value")})
 
 
-def _key_of(home: pa.Array, entity: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(home, entity, "\0")
+def _coded(column: pa.Array) -> pa.DictionaryArray:
+    return column.cast(TEXT) if pa.types.is_dictionary(column.type) else column.cast(pa.string()).dictionary_encode()
+
+
+def _words(state: pa.DictionaryArray, value: pa.Array) -> pa.DictionaryArray:
+    """Return the words among the states: with a dictionary of their own, since a state may be any number."""
+    tells_nothing = pc.is_in(state.dictionary, pa.array(UNKNOWN, pa.string())).to_numpy(zero_copy_only=False)
+    codes = state.indices.fill_null(-1).to_numpy()
+    is_word = value.is_null().to_numpy(zero_copy_only=False) & (codes >= 0) & ~np.append(tells_nothing, True)[codes]
+    used = np.unique(codes[is_word])
+    places = np.searchsorted(used, codes).astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(places, mask=~is_word), state.dictionary.take(pa.array(used)))
 
 
 def _days(states: States) -> Iterator[tuple[int, States]]:
@@ -151,53 +98,3 @@ def _days(states: States) -> Iterator[tuple[int, States]]:
     begin = np.flatnonzero(np.diff(day, prepend=day[0] - 1)).tolist() if len(day) else []
     for first, end in pairwise([*begin, len(day)]):
         yield int(day[first]), states.slice(first, end - first)
-
-
-def _last_series(states: States) -> int:
-    """Return where the rows of the last entity begin."""
-    other = np.flatnonzero(pc.not_equal(states[_KEY], states[_KEY][-1]).to_numpy())
-    return int(other[-1]) + 1 if len(other) else 0
-
-
-def _up_to(some: pa.Table | None, last_key: str | None, begin: int) -> tuple[pa.Table | None, pa.Table | None]:
-    """Divide what is carried over into what takes part now and what does not, or not any more on this day."""
-    if some is None or not len(some):
-        return None, None
-    takes_part = pc.less_equal(some["turn"], begin)
-    if last_key is not None:
-        takes_part = pc.and_(takes_part, pc.less_equal(some[_KEY], last_key))
-    return some.filter(takes_part).drop_columns(["turn"]), some.filter(pc.invert(takes_part))
-
-
-def _sorted(parts: list[States]) -> States | None:
-    if not parts:
-        return None
-    together = pa.concat_tables(parts)
-    if len(parts) == 1:
-        return together
-    # Stable: of states of one time, the one that came last stays last.
-    order = pc.sort_indices(together.append_column("place", pa.array(np.arange(len(together)))), _ORDER)
-    return together.take(order)
-
-
-_ORDER: Final = [(_KEY, "ascending"), ("time", "ascending"), ("place", "ascending")]
-
-
-def _within(time: pa.ChunkedArray, begin: int, end: int) -> pa.ChunkedArray:
-    return pc.and_(pc.greater_equal(time, begin), pc.less(time, end))
-
-
-def _keyed(parts: pa.Table) -> pa.Table:
-    return _with(parts, _KEY, _key_of(parts["home"], parts["entity_id"]))
-
-
-def _plain(parts: pa.Table | None) -> pa.Table | None:
-    return None if parts is None or not len(parts) else parts.drop_columns([_KEY])
-
-
-def _with(some: pa.Table, name: str, values: pa.Array) -> pa.Table:
-    return some.append_column(name, values)
-
-
-def _count(some: pa.Table | None) -> int:
-    return 0 if some is None else len(some)

@@ -31,7 +31,7 @@ from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import told
 from smarthouse_api.states.aggregates.asked import HOLDS, LENGTHS, Aggregation
 from smarthouse_api.states.aggregates.clocks import Clock
-from smarthouse_api.states.aggregates.holding import AGGREGATES
+from smarthouse_api.states.aggregates.long_rows import AGGREGATES
 from smarthouse_api.states.aggregates.rows import AggregatedRows
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.archive import Member, Written, archive

@@ -17,6 +17,7 @@ from sqlglot import exp
 
 from backends.ports import StoreUnavailable
 from config.groups import ExportSettings
+from smarthouse_api.arrow.begun_rows import BegunRows
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.lake.data_files import DataFiles
@@ -35,7 +36,7 @@ from smarthouse_api.states.renewal import renewed
 _READ_AHEAD_BYTES: Final = 8 << 20
 
 
-class PublishedRows:
+class PublishedRows(BegunRows):
     """Reads the published rows of one export, for each format anew from the same snapshot."""
 
     def __init__(
@@ -58,16 +59,6 @@ class PublishedRows:
         self.parts: Sequence[ExportPart] = list(parts(files, filters, self._count_days))
         """What is read together, in the order of the rows: the same for the same snapshot and filters."""
         self._groups = self._published_groups(settings) if settings.privacy == "strict" else None
-        self._begun: tuple[pa.RecordBatch, Generator[pa.RecordBatch]] | None = None
-        self.count = 0
-
-    def is_empty(self) -> bool:
-        """Return whether there is no row. The first row is kept, so that finding it is not done twice."""
-        rest = self._ahead()
-        if (first := next(rest, None)) is None:
-            return True
-        self._begun = first, rest
-        return False
 
     def timelines(self) -> dict[str, Timeline]:
         """Find out how the clocks of the homes go, by pseudonyms."""
@@ -75,20 +66,7 @@ class PublishedRows:
         told = timelines_of(self._read(select_offsets(wanted)))
         return {self._redactor.home(key): line for key, line in told.items()}
 
-    def close(self) -> None:
-        """Stop reading ahead, if no format has begun to read."""
-        if self._begun is not None:
-            self._begun[1].close()
-
-    def __iter__(self) -> Generator[pa.RecordBatch]:
-        if self._begun is not None:
-            (first, rest), self._begun = self._begun, None
-            yield first
-            yield from rest
-        else:
-            yield from self._ahead()
-
-    def _ahead(self) -> Generator[pa.RecordBatch]:
+    def _anew(self) -> Generator[pa.RecordBatch]:
         """Read batches and make them private in a thread of their own, while earlier ones are encoded."""
         return read_ahead(self._batches(), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
 

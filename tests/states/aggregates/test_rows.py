@@ -115,16 +115,25 @@ def compare(rows: AggregatedRows, wanted: dict[tuple[str, str, str | None, int],
     assert days == sorted(days)
 
 
+@pytest.fixture(params=["whole", "in pieces"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Rows of a batch. In pieces, an entity's rows and the pieces of its states are too many to be put together at once."""
+    if request.param == "whole":
+        return 100_000
+    monkeypatch.setattr("smarthouse_api.states.aggregates.sweep.MOST_BEHIND", 2)
+    monkeypatch.setattr("smarthouse_api.states.aggregates.holding._MOST_PIECES", 100)
+    return 7
+
+
 @pytest.mark.parametrize("every", LENGTHS)
 @pytest.mark.parametrize("seed", range(2))
-def test_means_are_weighted_by_the_time_for_which_a_state_was_held(every: str, seed: int) -> None:
+def test_means_are_weighted_by_the_time_for_which_a_state_was_held(every: str, seed: int, size: int) -> None:
     chance, length = random.Random(seed), LENGTHS[every]
     states = drawn(chance, 2)
     clock = Clock(length)
     first = microseconds(FIRST) // DAY_US
-    for size in (37, 100_000):
-        rows = AggregatedRows(list(batches(states, size)), clock, HOLD, NOW, first - 1, first + 9)
-        compare(rows, expected(states, lambda _, at: at - at % length, lambda _, begin: begin + length))
+    rows = AggregatedRows(list(batches(states, size)), clock, HOLD, NOW, first - 1, first + 9)
+    compare(rows, expected(states, lambda _, at: at - at % length, lambda _, begin: begin + length))
 
 
 ZONES = {"home_a": "Europe/Lisbon", "home_b": "America/New_York", "home_c": "Asia/Kolkata"}
@@ -149,7 +158,7 @@ def begin_in(home: str, at: int, length: int) -> int:
 
 @pytest.mark.parametrize("month", [3, 10])
 @pytest.mark.parametrize("every", ["1h", "1d"])
-def test_a_homes_own_days_are_as_long_as_its_clock_says(every: str, month: int) -> None:
+def test_a_homes_own_days_are_as_long_as_its_clock_says(every: str, month: int, size: int) -> None:
     length, chance = LENGTHS[every], random.Random(month)
     begin = datetime(2026, month, 27 if month == 3 else 23, tzinfo=UTC)
     shift = begin - FIRST
@@ -179,7 +188,7 @@ def test_a_homes_own_days_are_as_long_as_its_clock_says(every: str, month: int) 
     def begun(home: str, at: int) -> int:
         return begin_in(home, at, length)
 
-    rows = AggregatedRows(list(batches(states, 50)), clock, HOLD, NOW, day - 2, day + 9)
+    rows = AggregatedRows(list(batches(states, size)), clock, HOLD, NOW, day - 2, day + 9)
     compare(rows, expected(states, begun, end_of))
     for row in (row for batch in rows for row in batch.to_pylist()):
         assert timedelta(minutes=row["utc_offset"]) == row["start"].astimezone(ZoneInfo(ZONES[row["home"]])).utcoffset()

@@ -1,0 +1,31 @@
+"""Intervals: what is known of each entity in each interval of time, before it gets the shape of an export's rows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+SERIES: Final = ("home", "entity_id", "type", "unit", "device_class")
+"""What tells one series from another: an entity may change its unit, and then has two."""
+
+FIGURES: Final = ("mean", "min", "max", "last", "known", "changes")
+
+TEXT: Final = pa.dictionary(pa.int32(), pa.string())
+
+INTERVALS: Final = pa.schema(
+    [
+        *(pa.field(name, TEXT) for name in SERIES),
+        *(pa.field(name, pa.int64()) for name in ("start", "end", "ahead")),
+        *(pa.field(name, pa.float64()) for name in ("mean", "min", "max", "last", "known")),
+        pa.field("changes", pa.int64()),
+        pa.field("shares", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+"""A row is one series in one interval.
+
+start, end: in microseconds since 1970. ahead: by how many minutes the home's clock is ahead of UTC; null without a clock.
+mean: of its numbers, each weighted by the time for which it was held; null without numbers. last: the number at the end.
+known: the share of the interval in which the state is known. changes: states that begin in the interval. shares: for each word
+its share of the interval, by words in order; null without words.
+"""

@@ -1,0 +1,54 @@
+"""Rows of aggregates in their usual shape: one series in one interval."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smarthouse_api.arrow.lines import joined
+from smarthouse_api.arrow.numbers import write_numbers
+from smarthouse_api.arrow.time_columns import TIMESTAMP
+from smarthouse_api.states.aggregates.intervals import SERIES
+
+AGGREGATES: Final = pa.schema(
+    [
+        pa.field("home", pa.string(), nullable=False),
+        pa.field("entity_id", pa.string(), nullable=False),
+        pa.field("type", pa.string(), nullable=False),
+        pa.field("unit", pa.string()),
+        pa.field("device_class", pa.string()),
+        pa.field("start", TIMESTAMP, nullable=False),
+        pa.field("end", TIMESTAMP, nullable=False),
+        pa.field("utc_offset", pa.int32()),
+        *(pa.field(name, pa.float64()) for name in ("mean", "min", "max", "last")),
+        pa.field("known", pa.float64(), nullable=False),
+        pa.field("changes", pa.int64(), nullable=False),
+        pa.field("shares", pa.string()),
+    ]
+)
+"""A row of aggregates, as `INTERVALS` tells it; `shares` is JSON text of an object."""
+
+
+def long_rows(intervals: pa.Table) -> list[pa.RecordBatch]:
+    """Make rows of `AGGREGATES`. intervals: of `INTERVALS`."""
+    columns = {name: intervals[name] for name in SERIES}
+    columns |= {name: intervals[name].cast(TIMESTAMP) for name in ("start", "end")}
+    columns["utc_offset"] = intervals["ahead"].cast(pa.int32())
+    columns |= {name: intervals[name] for name in ("mean", "min", "max", "last", "known", "changes")}
+    columns["shares"] = pa.chunked_array([_objects(chunk) for chunk in intervals["shares"].chunks], pa.string())
+    batches: list[pa.RecordBatch] = pa.table([columns[name] for name in AGGREGATES.names], AGGREGATES.names).to_batches()
+    return batches
+
+
+def _objects(shares: pa.MapArray) -> pa.StringArray:
+    """Write each map as JSON text of an object; null for null."""
+    if shares.null_count == len(shares):
+        return pa.nulls(len(shares), pa.string())
+    words = shares.keys.dictionary_encode()
+    keys = pa.array([json.dumps(word, ensure_ascii=False) for word in words.dictionary.to_pylist()], pa.string())
+    members = joined(keys.take(words.indices), write_numbers(shares.items), separator=":")
+    offsets = pc.if_else(pa.concat_arrays([shares.is_valid(), pa.array([True])]), shares.offsets, pa.scalar(None, pa.int32()))
+    return joined("{", pc.binary_join(pa.ListArray.from_arrays(offsets, members), ","), "}")
