@@ -166,6 +166,7 @@ class ExportSettings(Group):
     enrolled_after_days: int = count(
         7, "Let `strict` privacy count a home once it has sent data on this many days.", variable="enrolled_after_days"
     )
+    columns: int = count(1000, "Number of columns that aggregates with `layout=wide` have at most; 400 beyond.")
     license: str = text(
         "notspecified",
         "Set the licence of the exported datasets, by its CKAN id, such as `cc-by`.",

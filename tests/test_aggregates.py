@@ -11,10 +11,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import xmltodict
 from flask.testing import FlaskClient
 
-from smarthouse_api.states.export.metadata import AGGREGATE_COLUMNS
-from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, rows, state, unzipped
+from smarthouse_api.states.export.columns import AGGREGATE_COLUMNS
+from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state, unzipped
+from tests.test_ingest import assert_problem
 
 environment = on_pairs("embedded_pair", "production_pair")
 
@@ -135,6 +137,82 @@ def test_a_state_of_any_year_breaks_no_aggregate(client: FlaskClient) -> None:
             told = aggregates(client, f"every={every}&clock={clock}&units=W")
             assert {"0001", "1600", "2026"} <= {row["start"][:4] for row in told}
             assert sum(row["changes"] for row in told) == 3 + 4
+
+
+def test_the_wide_layout_has_a_column_for_each_measured_thing(client: FlaskClient) -> None:
+    send(client, state("sensor.kitchen_power", "7", "2026-03-01T10:00:00+00:00", **POWER), home=OTHER_HOME)
+    answer = ask(client, "every=1h&layout=wide&formats=csv,json,jsonl,xml,parquet", "dataset")
+    files = unzipped(answer.data)
+    told = json.loads(files["json"])
+    names = ["binary_sensor.door.share.off", "binary_sensor.door.share.on", "person", "sensor.kitchen_power.mean.W"]
+    first = ["home", "start", "end", "utc_offset"]
+    assert [name if name in first + names else name.partition(".")[0] for name in told[0]] == first + names
+    assert [json.loads(line) for line in files["jsonl"].splitlines()] == told
+    assert len({(row["home"], row["start"]) for row in told}) == len(told)
+    power = {(row["start"][:13], row["sensor.kitchen_power.mean.W"]) for row in told}
+    assert power >= {("2026-03-01T10", 150.0), ("2026-03-01T10", 7.0), ("2026-03-01T11", 300.0), ("2026-03-02T06", None)}
+    door = [(row["start"][:13], row["binary_sensor.door.share.on"]) for row in told]
+    assert {("2026-03-02T05", 1.0), ("2026-03-02T06", 0.0), ("2026-03-02T06", None)} <= set(door)
+    cells = list(csv.DictReader(io.StringIO(files["csv"].decode())))
+    assert [{name: row[name] or None for name in first} for row in cells] == [
+        {name: row[name] for name in first} for row in told
+    ]
+    assert pq.read_table(io.BytesIO(files["parquet"])).drop_columns(["start", "end"]).to_pylist() == [
+        {name: value for name, value in row.items() if name not in ("start", "end")} for row in told
+    ]
+    assert xmltodict.parse(files["xml"])["data"]["row"][0]["sensor.kitchen_power.mean.W"] in ("150.0", "7.0")
+    described = json.loads(files["datapackage.json"])["resources"][0]["schema"]["fields"]
+    assert [field["name"] for field in described] == list(told[0])
+    assert "weighted" in described[-1]["description"]
+    assert described[-1]["description"].endswith("`sensor.kitchen_power`, in W.")
+    extras = {one["key"]: one["value"] for one in json.loads(files["metadata.json"])["extras"]}
+    assert (extras["layout"], extras["figures"], extras["rows"]) == ("wide", '["mean","share"]', str(len(told)))
+    readme = files["README.md"].decode()
+    assert "| `sensor.kitchen_power.mean.W` | number |" in readme
+    assert "One row is one home in one interval of 1h in UTC." in readme
+
+
+def test_the_wide_layout_has_the_figures_that_are_asked_for(client: FlaskClient) -> None:
+    row = aggregates(client, "every=1h&layout=wide&figures=max,last,known&figures=Changes&units=W")[0]
+    assert {name.removeprefix("sensor.kitchen_power."): value for name, value in list(row.items())[4:]} == {
+        "max.W": 300.0,
+        "last.W": 300.0,
+        "known.W": 1.0,
+        "changes.W": 2,
+    }
+    assert list(aggregates(client, "every=1d&layout=wide&types=person")[0])[4:] == [
+        f"{aggregates(client, 'every=1d&types=person')[0]['entity_id']}.share.not_home"
+    ]
+
+
+def test_more_wide_columns_than_are_allowed_are_a_400_that_says_so(make_client: Clients) -> None:
+    client = make_client(export_columns=2)
+    send(client, *(state(f"sensor.kitchen_{number}_power", "1", "2026-03-01T10:00:00+00:00", **POWER) for number in range(3)))
+    assert_problem(ask(client, "every=1h&layout=wide"), 400, "more than 2 columns")
+    assert ask(client, "every=1h&layout=wide&entities=sensor.kitchen_1_power").status_code == 200
+    job = client.post("/api/export/jobs?formats=csv&every=1h&layout=wide").headers["Location"]
+    while house_of(client).states.jobs.maker.work():
+        pass
+    assert (client.get(job).json["state"], "more than 2 columns" in client.get(job).json["detail"]) == ("failed", True)
+
+
+def test_strict_privacy_names_no_column_that_few_homes_have(make_client: Clients) -> None:
+    client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    for home, entities in ((HOME, ("hall", "cellar")), (OTHER_HOME, ("hall",))):
+        for entity in entities:
+            unit = {"unit_of_measurement": "W" if entity == "hall" else "V"}
+            send(client, state(f"sensor.{entity}", "1", "2026-03-01T10:00:00+00:00", **unit), home=home)
+    columns = list(aggregates(client, "every=1h&layout=wide")[0])[4:]
+    assert len(columns) == 2
+    assert all(name.endswith(".mean.W") for name in columns)
+
+
+@pytest.mark.parametrize(
+    "query", ["every=1h&figures=mean", "every=1h&layout=wide&figures=median", "every=1h&layout=deep", "layout=wide"]
+)
+@pytest.mark.parametrize("environment", ["embedded_pair"], indirect=True)
+def test_what_is_no_layout_is_a_400(client: FlaskClient, query: str) -> None:
+    assert_problem(ask(client, query), 400, query.rpartition("&")[2].partition("=")[0])
 
 
 @pytest.mark.parametrize("query", ["every=2h", "every=1h&clock=mine", "clock=local", "hold=1d", "every=1h&time_field=received"])

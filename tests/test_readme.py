@@ -16,7 +16,7 @@ from config.settings import PRESETS, Settings, variables
 from smarthouse_api.app import create_app
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.collections.record_formats import RECORD_FORMATS
-from smarthouse_api.states.export.metadata import COLUMNS
+from smarthouse_api.states.export.columns import COLUMNS
 from smarthouse_api.states.records.schema import ROWS
 from tests.conftest import MEMORY
 

@@ -35,7 +35,7 @@ from smarthouse_api.errors import Forbidden
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.contents import answers
 from smarthouse_api.states.contents.service import Opened
-from smarthouse_api.states.export.dataset import row_source
+from smarthouse_api.states.export.shapes import STATE_CHANGES
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.schema import ROWS
 
@@ -124,7 +124,7 @@ def add_contents(blueprint: Blueprint) -> None:
             keys = sorted(opened.select(of_day).home_keys())[:limit]
             with states.exports.peek(replace(of_day, keys=tuple(keys))) as batches:
                 found = answers.preview_of(batches, len(keys), limit)
-            return _preview(b"[]" if found is None else answers.json_rows(row_source(found.to_batches())))
+            return _preview(b"[]" if found is None else answers.json_rows(STATE_CHANGES.source(found.to_batches())))
 
         return _answer(told, lasts=states.contents.asking.has_lasting_names)
 

@@ -13,7 +13,7 @@ from blueprints.parameters import ACCEPTED_TIMES
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import QUERY, read_time
 from smarthouse_api.errors import Invalid
-from smarthouse_api.states.aggregates.asked import HOLDS, LENGTHS, Aggregation
+from smarthouse_api.states.aggregates.asked import FIGURES, HOLDS, LAYOUTS, LENGTHS, USUAL_FIGURES, Aggregation
 from smarthouse_api.states.query import Filters
 
 FORMAT = path_parameter("format", f"{', '.join(FORMATS)}; upper or lower case", "csv")
@@ -131,6 +131,16 @@ class DownloadSchema(FiltersSchema):
         validate=validate.OneOf(list(HOLDS)),
         metadata={"description": "With `every`: for how long a state is held at most, if no other follows; `1d` without it"},
     )
+    layout = fields.String(
+        validate=validate.OneOf(LAYOUTS),
+        metadata={
+            "description": "With `every`: `long` (default), a row for each entity and interval; or `wide`, a row for each home "
+            "and interval, with a column for each measured thing, such as `sensor.kitchen_temperature.mean.degC`"
+        },
+    )
+    figures = CommaSeparatedField(
+        f"With `layout=wide`: what the columns tell, of {', '.join(FIGURES)}; {' and '.join(USUAL_FIGURES)} without it", []
+    )
     metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})
     fresh = fields.Boolean(
         load_default=True,
@@ -143,10 +153,22 @@ class DownloadSchema(FiltersSchema):
 
 def _aggregation(data: dict[str, Any]) -> Aggregation | None:
     if "every" in data:
-        return Aggregation(data["every"], data.get("hold", "1d"), is_local=data.get("clock") == "local")
-    if unused := [name for name in ("clock", "hold") if name in data]:
+        return Aggregation(data["every"], data.get("hold", "1d"), is_local=data.get("clock") == "local", figures=_figures(data))
+    if unused := [name for name in ("clock", "hold", "layout", "figures") if data.get(name)]:
         raise ValidationError({name: ["is only for aggregates; add `every`, or leave it out."] for name in unused})
     return None
+
+
+def _figures(data: dict[str, Any]) -> tuple[str, ...]:
+    """Read what wide columns tell, in their order; none for the long layout."""
+    asked = {figure.lower() for figure in data["figures"]}
+    if data.get("layout") != "wide":
+        if asked:
+            raise ValidationError({"figures": ["are only for the wide layout; add `layout=wide`, or leave them out."]})
+        return ()
+    if unknown := sorted(asked - set(FIGURES)):
+        raise ValidationError({"figures": [f"{unknown[0][:64]!r} is none; they are {', '.join(FIGURES)}."]})
+    return tuple(figure for figure in FIGURES if figure in asked) or USUAL_FIGURES
 
 
 class DatasetQuerySchema(DownloadSchema):

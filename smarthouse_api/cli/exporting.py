@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.open_house import answered, opened_shared_house, sentence
 from smarthouse_api.cli.options import json_lines_option
 from smarthouse_api.cli.output import echo_table
-from smarthouse_api.states.aggregates.asked import HOLDS, LENGTHS, Aggregation
+from smarthouse_api.states.aggregates.asked import FIGURES, HOLDS, LAYOUTS, LENGTHS, USUAL_FIGURES, Aggregation
 from smarthouse_api.states.query import Filters
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ _NOTHING = "-"
 @click.option("--every", type=click.Choice(list(LENGTHS)), help="Give aggregates of intervals instead of rows.")
 @click.option("--clock", type=click.Choice(["utc", "local"]), default="utc", help="The clock of the intervals.")
 @click.option("--hold", type=click.Choice(list(HOLDS)), default="1d", help="For how long a state is held at most.")
+@click.option("--layout", type=click.Choice(LAYOUTS), default="long", help="Wide: a column for each measured thing.")
+@click.option("--figure", "figures", type=click.Choice(FIGURES), multiple=True, help="What wide columns tell. Repeatable.")
 @click.option("--metadata/--no-metadata", default=True, help="Whether the zip holds documents about the data.")
 def command(
     file: Path, formats: tuple[str, ...], since: datetime | None, until: datetime | None, every: str | None, **options: Any
@@ -57,6 +60,13 @@ def command(
     It works beside the service, and without it. The dataset is made in parts: if this is stopped, the same command goes on.
     """
     aggregation = None if every is None else Aggregation(every, options["hold"], is_local=options["clock"] == "local")
+    if options["layout"] == "wide":
+        if aggregation is None:
+            raise click.UsageError("--layout wide is for aggregates; add --every")
+        figures = tuple(one for one in FIGURES if one in options["figures"]) or USUAL_FIGURES
+        aggregation = replace(aggregation, figures=figures)
+    elif options["figures"]:
+        raise click.UsageError("--figure is for --layout wide")
     filters = Filters(
         since=None if since is None else since.date(),
         until=None if until is None else until.date(),

@@ -16,14 +16,32 @@ LENGTHS: Final = {"15m": 15 * MINUTE_US, "1h": HOUR_US, "1d": DAY_US}
 HOLDS: Final = {"1h": HOUR_US, "6h": 6 * HOUR_US, "1d": DAY_US, "7d": 7 * DAY_US}
 """For how long a state may be held, in microseconds."""
 
+LAYOUTS: Final = ("long", "wide")
+"""Long: a row for each entity and interval. Wide: a row for each home and interval, a column for each measured thing."""
+
+SHARE: Final = "share"
+FIGURES: Final = ("mean", "min", "max", "last", "known", "changes", SHARE)
+"""What a wide column may tell: of numbers, of any state, and of words their share."""
+
+USUAL_FIGURES: Final = ("mean", SHARE)
+
 
 @dataclass(frozen=True)
 class Aggregation:
-    """Asks for aggregates. every: of `LENGTHS`. hold: of `HOLDS`. is_local: by the clocks of the homes, else by UTC."""
+    """Asks for aggregates. every: of `LENGTHS`. hold: of `HOLDS`. is_local: by the clocks of the homes, else by UTC.
+
+    figures: of `FIGURES`, for the wide layout; none means the long layout.
+    """
 
     every: str
     hold: str = "1d"
     is_local: bool = False
+    figures: tuple[str, ...] = ()
+
+    @property
+    def layout(self) -> str:
+        """One of `LAYOUTS`."""
+        return "wide" if self.figures else "long"
 
     @property
     def days_before(self) -> int:

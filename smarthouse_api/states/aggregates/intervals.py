@@ -6,10 +6,13 @@ from typing import Final
 
 import pyarrow as pa
 
+from smarthouse_api.states.records.rules import REDACTED
+
 SERIES: Final = ("home", "entity_id", "type", "unit", "device_class")
 """What tells one series from another: an entity may change its unit, and then has two."""
 
-FIGURES: Final = ("mean", "min", "max", "last", "known", "changes")
+UNKNOWN: Final = ("unknown", "unavailable", "", REDACTED)
+"""States that tell nothing."""
 
 TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 from smarthouse_api.arrow.lines import joined
 from smarthouse_api.arrow.numbers import write_numbers
 from smarthouse_api.arrow.time_columns import TIMESTAMP
+from smarthouse_api.states.aggregates.holding import States
 from smarthouse_api.states.aggregates.intervals import SERIES
 
 AGGREGATES: Final = pa.schema(
@@ -32,8 +34,22 @@ AGGREGATES: Final = pa.schema(
 """A row of aggregates, as `INTERVALS` tells it; `shares` is JSON text of an object."""
 
 
-def long_rows(intervals: pa.Table) -> list[pa.RecordBatch]:
-    """Make rows of `AGGREGATES`. intervals: of `INTERVALS`."""
+class LongRows:
+    """Makes rows of `AGGREGATES`."""
+
+    schema = AGGREGATES
+
+    def prepared(self, states: States) -> States:
+        """Return the states as they are: each type, unit and device class of an entity has rows of its own."""
+        return states
+
+    def batches(self, intervals: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
+        """Yield rows. intervals: of `INTERVALS`."""
+        for some in intervals:
+            yield from _rows(some)
+
+
+def _rows(intervals: pa.Table) -> list[pa.RecordBatch]:
     columns = {name: intervals[name] for name in SERIES}
     columns |= {name: intervals[name].cast(TIMESTAMP) for name in ("start", "end")}
     columns["utc_offset"] = intervals["ahead"].cast(pa.int32())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from itertools import pairwise
-from typing import Final
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,31 +13,55 @@ import pyarrow.compute as pc
 from smarthouse_api.arrow.begun_rows import BegunRows
 from smarthouse_api.states.aggregates.clocks import DAY_US, Clock
 from smarthouse_api.states.aggregates.holding import TEXTS, States
-from smarthouse_api.states.aggregates.intervals import SERIES, TEXT
-from smarthouse_api.states.aggregates.long_rows import long_rows
+from smarthouse_api.states.aggregates.intervals import SERIES, TEXT, UNKNOWN
+from smarthouse_api.states.aggregates.long_rows import LongRows
 from smarthouse_api.states.aggregates.sweep import Sweep
-from smarthouse_api.states.records.rules import REDACTED
 
-UNKNOWN: Final = ("unknown", "unavailable", "", REDACTED)
-"""States that tell nothing."""
+
+class Layout(Protocol):
+    """Gives intervals the shape of rows."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the rows."""
+
+    def prepared(self, states: States) -> States:
+        """Make one series of what the rows do not tell apart."""
+
+    def batches(self, intervals: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
+        """Yield rows. intervals: of `INTERVALS`; those of a home that end on one day come side by side."""
 
 
 class AggregatedRows(BegunRows):
-    """Makes rows of `AGGREGATES` of published rows. first, last: the days of the intervals, counted since 1970, inclusive.
+    """Makes rows of aggregates of published rows. first, last: the days of the intervals, counted since 1970, inclusive.
 
     rows: in the order of an export. hold: the longest time for which a state is held, now: until when, at most.
     """
 
-    def __init__(self, rows: Iterable[pa.RecordBatch], clock: Clock, hold: int, now: int, first: int, last: int) -> None:
+    def __init__(
+        self,
+        rows: Iterable[pa.RecordBatch],
+        clock: Clock,
+        hold: int,
+        now: int,
+        first: int,
+        last: int,
+        layout: Layout | None = None,
+    ) -> None:
         self._rows, self._clock, self._hold, self._now = rows, clock, hold, now
-        self._first, self._last = first, last
+        self._first, self._last, self._layout = first, last, LongRows() if layout is None else layout
 
     def _anew(self) -> Generator[pa.RecordBatch]:
         self.count = 0
+        for batch in self._layout.batches(self._wanted()):
+            self.count += batch.num_rows
+            yield batch
+
+    def _wanted(self) -> Iterator[pa.Table]:
         for intervals in self._intervals():
             wanted = intervals.filter(self._is_wanted(intervals))
-            self.count += len(wanted)
-            yield from long_rows(wanted) if len(wanted) else ()
+            if len(wanted):
+                yield wanted
 
     def _is_wanted(self, intervals: pa.Table) -> pa.Array:
         day, known, changes = (intervals[name].to_numpy() for name in ("start", "known", "changes"))
@@ -48,7 +72,7 @@ class AggregatedRows(BegunRows):
         """Yield intervals day by day."""
         sweep, day = Sweep(self._clock, self._hold, self._now), None
         for batch in self._rows:
-            for own_day, some in _days(_states_of(batch)):
+            for own_day, some in _days(self._layout.prepared(_states_of(batch))):
                 if own_day != day:
                     if day is not None:
                         yield from sweep.end()

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
@@ -19,8 +19,8 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from config.groups import ExportSettings
-from smarthouse_api.arrow.formats import FORMATS, Frame
-from smarthouse_api.arrow.schema_rows import SchemaRows
+from smarthouse_api.arrow.begun_rows import BegunRows
+from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import EPOCH, microseconds
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
@@ -31,8 +31,8 @@ from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import told
 from smarthouse_api.states.aggregates.asked import HOLDS, LENGTHS, Aggregation
 from smarthouse_api.states.aggregates.clocks import Clock
-from smarthouse_api.states.aggregates.long_rows import AGGREGATES
-from smarthouse_api.states.aggregates.rows import AggregatedRows
+from smarthouse_api.states.aggregates.rows import AggregatedRows, Layout
+from smarthouse_api.states.aggregates.wide_columns import wide_columns
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.asking import Asking
@@ -40,16 +40,14 @@ from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.metadata import Extract
 from smarthouse_api.states.export.published_rows import PublishedRows
+from smarthouse_api.states.export.shapes import AGGREGATES, STATE_CHANGES, Shape, wide
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import Filters, wanted_files
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.records.privacy import Redactor
-from smarthouse_api.states.records.schema import ROWS
 from smarthouse_api.states.table import StatesTable
 
 _COLUMNS_SECONDS: Final = 30.0
-_OBJECTS: Final = frozenset({"attributes"})
-_FRAME: Final = Frame(b"[", b"\n]\n", first=b"\n")
 
 
 class Export(LeasedAnswer):
@@ -62,7 +60,7 @@ class Export(LeasedAnswer):
         self,
         file_name: str,
         chunks: Iterator[bytes],
-        rows: PublishedRows | AggregatedRows,
+        rows: BegunRows,
         lease: Lease,
         ending: ExitStack,
         incomplete: str | None = None,
@@ -141,15 +139,17 @@ class Exports:
             ending.callback(rows.close)
             made_at = datetime.now(UTC)
             stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
-            given: PublishedRows | AggregatedRows = rows
+            shape = self.shape(rows, aggregation)
+            given: BegunRows = rows
             if aggregation is not None:
-                given = _aggregated(rows, aggregation, microseconds(made_at), days)
+                given = _aggregated(rows, aggregation, shape.layout, microseconds(made_at), days)
+                ending.callback(given.close)
                 if given.is_empty():
                     return None
-            coverage = Coverage("time" if aggregation is None else "start")
+            coverage = Coverage(shape.time)
 
             def member(name: str) -> Member:
-                source = (row_source if aggregation is None else aggregate_source)(coverage.noted(given))
+                source = shape.source(coverage.noted(given))
                 return Member(f"{stem}.{name}", FORMATS[name].write(source), FORMATS[name].packed)
 
             def trailer(files: list[Written]) -> Iterator[Member]:
@@ -164,6 +164,7 @@ class Exports:
                     last=coverage.last,
                     incomplete=incomplete,
                     aggregation=aggregation,
+                    columns=shape.columns,
                 )
                 return documents(extract, files, stem)
 
@@ -187,7 +188,9 @@ class Exports:
                 yield iter(())
                 return
             now = microseconds(datetime.now(UTC))
-            given = rows if aggregation is None else _aggregated(rows, aggregation, now, days)
+            given: BegunRows = rows
+            if aggregation is not None:
+                given = _aggregated(rows, aggregation, self.shape(rows, aggregation).layout, now, days)
             with closing(iter(given)) as batches:
                 yield batches
             lease.check()
@@ -209,12 +212,25 @@ class Exports:
         redactor = Redactor(secret, strict=level == "strict", raw=level == "raw", words=words)
         return PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings, looks)
 
+    def shape(self, rows: PublishedRows, aggregation: Aggregation | None) -> Shape:
+        """Return the shape of an export. rows: those that it is made of. Raises `Invalid` if it would have too many columns."""
+        if aggregation is None:
+            return STATE_CHANGES
+        if aggregation.layout == "long":
+            return AGGREGATES
+        return wide(wide_columns(rows.told(), aggregation.figures, self._settings.columns))
+
     def aggregates(
-        self, source: Callable[[Filters], PublishedRows], asked: Filters, aggregation: Aggregation, now: int
+        self,
+        source: Callable[[Filters], PublishedRows],
+        asked: Filters,
+        aggregation: Aggregation,
+        layout: Layout | None,
+        now: int,
     ) -> AggregatedRows:
         """Make aggregates of the days of some filters. source: gives the rows of a snapshot. now: in microseconds."""
         days = asked.since or date.min, asked.until or date.max
-        return _aggregated(source(aggregation.widened(asked)), aggregation, now, days)
+        return _aggregated(source(aggregation.widened(asked)), aggregation, layout, now, days)
 
     def looks(self, snapshot: DeltaTable, asked: Filters) -> DataFiles:
         """Return the looks at the files that a reader of a snapshot will need."""
@@ -231,18 +247,10 @@ class Exports:
         return None if rows.is_empty() else rows
 
 
-def _aggregated(rows: PublishedRows, asked: Aggregation, now: int, days: tuple[date, date]) -> AggregatedRows:
+def _aggregated(
+    rows: PublishedRows, asked: Aggregation, layout: Layout | None, now: int, days: tuple[date, date]
+) -> AggregatedRows:
     """Make aggregates of published rows. now: until when states are held. days: of the intervals."""
     clock = Clock(LENGTHS[asked.every], rows.timelines() if asked.is_local else None)
     first, last = ((day - EPOCH.date()).days for day in days)
-    return AggregatedRows(rows, clock, HOLDS[asked.hold], now, first, last)
-
-
-def aggregate_source(batches: Iterable[pa.RecordBatch]) -> SchemaRows:
-    """Make aggregates writable in any format. batches: of the columns of `AGGREGATES`, read one by one."""
-    return SchemaRows(batches, AGGREGATES, objects=frozenset({"shares"}), frame=_FRAME)
-
-
-def row_source(batches: Iterable[pa.RecordBatch]) -> SchemaRows:
-    """Make rows of an export writable in any format. batches: of the columns of `ROWS`, read one by one."""
-    return SchemaRows(batches, ROWS, objects=_OBJECTS, frame=_FRAME)
+    return AggregatedRows(rows, clock, HOLDS[asked.hold], now, first, last, layout)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -17,91 +16,13 @@ from smarthouse_api.arrow.readable import REPLACEMENT
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.export.archive import Written
+from smarthouse_api.states.export.columns import COLUMNS, Column
 from smarthouse_api.states.export.licences import Licence, licence
 from smarthouse_api.states.query import Filters
 
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """Describes a column of an export: its meaning in words, and its type in Table Schema."""
-
-    title: str
-    type: str
-    description: str
-    required: bool = False
-
-
-COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
-    {
-        "home": Column("Home", "string", "Pseudonym of the home. It cannot be turned back into the home's id.", required=True),
-        "entity_id": Column("Entity", "string", "Home Assistant's id of the entity; its name may be replaced by a pseudonym."),
-        "type": Column("Type", "string", "Home Assistant's domain of the entity, such as sensor or light.", required=True),
-        "state": Column(
-            "State",
-            "string",
-            "The state as text; `redacted` where it may not be published. It may be empty. A text of more than 131,072 "
-            "characters is cut, and ends in `…`.",
-        ),
-        "value": Column("Value", "number", "The state as a number; null where it is not a finite number."),
-        "unit": Column("Unit", "string", "Unit of measurement of the state; null where the entity has none that is known."),
-        "device_class": Column(
-            "Device class", "string", "Home Assistant's device class; null where the entity has none that is known."
-        ),
-        "last_changed": Column("Last changed", "datetime", "When the state last changed, UTC; null where unknown."),
-        "last_updated": Column(
-            "Last updated", "datetime", "When state or attributes were last written, UTC; null where unknown."
-        ),
-        "received": Column("Received", "date", "The day on which the record arrived at the data lake, UTC.", required=True),
-        "utc_offset": Column(
-            "UTC offset", "integer", "Minutes by which the home's clock was ahead of UTC; null where the upload did not tell."
-        ),
-        "time": Column(
-            "Time",
-            "datetime",
-            "The record's own time: last_updated, else last_changed, else the day of its arrival.",
-            required=True,
-        ),
-        "attributes": Column(
-            "Attributes",
-            "object",
-            "The entity's attributes that may be published: an object, or its JSON text. `{}` if they are longer than that.",
-        ),
-    }
-)
-"""The columns of an export's rows, in their order: the only place that describes them."""
-
-AGGREGATE_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
-    {
-        **{name: COLUMNS[name] for name in ("home", "entity_id", "type", "unit", "device_class")},
-        "start": Column("Start", "datetime", "When the interval begins, UTC.", required=True),
-        "end": Column("End", "datetime", "When the interval ends, UTC; the end itself is not in it.", required=True),
-        "utc_offset": Column(
-            "UTC offset",
-            "integer",
-            "Minutes by which the home's clock was ahead of UTC at the start; null without clock=local.",
-        ),
-        "mean": Column(
-            "Mean", "number", "The mean of the numbers, each weighted by the time for which it was held; null without numbers."
-        ),
-        "min": Column("Least", "number", "The least number that was held; null without numbers."),
-        "max": Column("Greatest", "number", "The greatest number that was held; null without numbers."),
-        "last": Column("Last", "number", "The last number that was held; null without numbers."),
-        "known": Column(
-            "Known",
-            "number",
-            "The share of the interval in which the state is known, from 0 to 1: the rest is a gap.",
-            required=True,
-        ),
-        "changes": Column("Changes", "integer", "The number of state changes in the interval.", required=True),
-        "shares": Column(
-            "Shares", "object", "For each word, the share of the interval in which it was the state; null without words."
-        ),
-    }
-)
-"""The columns of aggregates, in their order."""
-
 KEYWORDS: Final = ("smart home", "home-assistant", "time series")
 UNFILTERED: Final = "all"
+_MOST_NOTED: Final = 40
 _AUTHORITY: Final = "http://publications.europa.eu/resource/authority"
 _SHA256: Final = "http://spdx.org/rdf/terms#checksumAlgorithm_sha256"
 TITLE: Final = "Smart-home states"
@@ -116,7 +37,7 @@ class Extract:
 
     id: unique for each export. rows: number in each file. filters: those that were applied, which may differ from the request.
     first, last: the least and the greatest time of the rows. is_open: anyone may download exports.
-    incomplete: in words, which rows are missing. aggregation: if the rows are aggregates.
+    incomplete: in words, which rows are missing. aggregation: if the rows are aggregates. columns: of the rows.
     """
 
     id: str
@@ -129,11 +50,7 @@ class Extract:
     is_open: bool = True
     incomplete: str | None = None
     aggregation: Aggregation | None = None
-
-    @property
-    def columns(self) -> Mapping[str, Column]:
-        """The columns of the rows."""
-        return COLUMNS if self.aggregation is None else AGGREGATE_COLUMNS
+    columns: Mapping[str, Column] = field(default_factory=lambda: COLUMNS)
 
     @property
     def title(self) -> str:
@@ -145,10 +62,13 @@ class Extract:
         if self.aggregation is None:
             return "One row is one state change."
         clock = "by the clock of its home" if self.aggregation.is_local else "in UTC"
+        is_long = self.aggregation.layout == "long"
+        each = "entity" if is_long else "home"
+        more = "" if is_long else " Each measured thing has a column: an entity's numbers in one unit, or one of its words."
         return (
-            f"One row is one entity in one interval of {self.aggregation.every} {clock}. A state is held until the entity's"
-            f" next one, and at most for {self.aggregation.hold}: after that, nothing is known. An interval in which nothing is"
-            " known and nothing changes has no row."
+            f"One row is one {each} in one interval of {self.aggregation.every} {clock}.{more} A state is held until the"
+            f" entity's next one, and at most for {self.aggregation.hold}: after that, nothing is known. An interval in which"
+            " nothing is known and nothing changes has no row."
         )
 
     def covered(self, between: str) -> str | None:
@@ -167,7 +87,10 @@ class Extract:
 
     @property
     def notes(self) -> str:
-        columns = "\n".join(f"- `{name}`: {column.description}" for name, column in self.columns.items())
+        told = list(self.columns.items())
+        columns = "\n".join(f"- `{name}`: {column.description}" for name, column in told[:_MOST_NOTED])
+        if len(told) > _MOST_NOTED:
+            columns += f"\n- and {len(told) - _MOST_NOTED} more, see `datapackage.json`"
         if self.aggregation is None:
             return f"State changes of smart homes, one row for each, {self.rows} rows. Times are UTC.\n\n{columns}"
         return f"States of smart homes by intervals, {self.rows} rows. Times are UTC. {self.meaning}\n\n{columns}"
@@ -251,7 +174,8 @@ def facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
 def _of_aggregates(extract: Extract) -> dict[str, str]:
     if (asked := extract.aggregation) is None:
         return {}
-    return {"every": asked.every, "clock": "local" if asked.is_local else "utc", "hold": asked.hold}
+    told = {"every": asked.every, "clock": "local" if asked.is_local else "utc", "hold": asked.hold, "layout": asked.layout}
+    return told | ({"figures": _listed(asked.figures)} if asked.figures else {})
 
 
 def _listed(values: Sequence[str]) -> str:

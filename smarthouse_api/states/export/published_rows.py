@@ -26,11 +26,14 @@ from smarthouse_api.lake.files import files_of
 from smarthouse_api.states import query
 from smarthouse_api.states.aggregates.clocks import Timeline, select_offsets, timelines_of
 from smarthouse_api.states.export.ordering import Ordering
+from smarthouse_api.states.export.things import row_of_each, select_things
 from smarthouse_api.states.groups import Groups, of_groups, select_groups
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import ExportPart, Filters, days_of, is_outdated, parts, select_days, select_rows
 from smarthouse_api.states.records.placement import Numbers
 from smarthouse_api.states.records.privacy import Redactor
+from smarthouse_api.states.records.rules import published_words
+from smarthouse_api.states.records.sorting import encoded
 from smarthouse_api.states.renewal import renewed
 
 _READ_AHEAD_BYTES: Final = 8 << 20
@@ -55,10 +58,22 @@ class PublishedRows(BegunRows):
         self._ordering = Ordering(redactor)
         self._looks = looks
         files = files_of(snapshot)
-        self._outdated, self._is_raw = is_outdated(files), settings.privacy == "raw"
+        self._outdated, self._is_raw, self._words = is_outdated(files), settings.privacy == "raw", settings.words
         self.parts: Sequence[ExportPart] = list(parts(files, filters, self._count_days))
         """What is read together, in the order of the rows: the same for the same snapshot and filters."""
         self._groups = self._published_groups(settings) if settings.privacy == "strict" else None
+
+    def told(self) -> Iterator[pa.RecordBatch]:
+        """Yield published rows that tell of each entity its units, whether it has numbers, and its words: nothing else."""
+        if self._outdated:
+            yield from self._batches()
+            return
+        grouped = self._groups is not None
+        words = None if self._is_raw else published_words(self._words)
+        for batch in self._read(select_things(self._filters, self._homes.hidden(), words, grouped=grouped)):
+            rows = encoded([row_of_each(batch)])
+            if rows is not None and (rows := self._redactor.named(rows)).num_rows:
+                yield self._published(rows if self._groups is None else of_groups(rows, self._groups))
 
     def timelines(self) -> dict[str, Timeline]:
         """Find out how the clocks of the homes go, by pseudonyms."""

@@ -85,7 +85,7 @@ rows = pl.read_parquet("{stem}.parquet")
 DuckDB, in SQL:
 
 ```sql
-SELECT home, avg({number}) FROM '{stem}.parquet' WHERE unit = '°C' GROUP BY home;
+SELECT home, avg({number}) FROM '{stem}.parquet'{where} GROUP BY home;
 SELECT * FROM read_csv('{stem}.csv');
 SELECT * FROM read_json('{stem}.jsonl');
 ```
@@ -101,10 +101,11 @@ rows <- arrow::read_parquet("{stem}.parquet")
 
 - **CSV:** in a spreadsheet, choose UTF-8 and import every column as text. Otherwise `°C` is garbled, `007` becomes 7, and a
   text that begins with `=`, `+`, `-` or `@` may run as a formula.
-- **JSON, JSONL:** `{object}` is an object. In the other formats it is JSON text.
-- **XML:** `<data><row>…</row></data>`, an element for each column that is not null.
+{objects}- **XML:** `<data><row>…</row></data>`, an element for each column that is not null.
 - **Parquet:** compressed with zstd, times packed as differences. It is the smallest file, and the fastest to read.
 """
+
+_OBJECT: Final = "- **JSON, JSONL:** `{name}` is an object. In the other formats it is JSON text.\n"
 
 
 def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
@@ -137,6 +138,8 @@ def _cell(text: str) -> str:
 def _words(extract: Extract) -> dict[str, str]:
     """Give the names that the examples need."""
     columns, is_states = extract.columns, extract.aggregation is None
+    is_wide = extract.aggregation is not None and extract.aggregation.layout == "wide"
+    numbers = [name for name, column in columns.items() if column.type == "number"]
     texts = [name for name, column in columns.items() if column.type in ("string", "object")]
     nulls = [
         name for name, column in columns.items() if not column.required and name not in ("entity_id", "state", "attributes")
@@ -146,10 +149,11 @@ def _words(extract: Extract) -> dict[str, str]:
         "nulls": _quoted(nulls),
         "texts": '"state": str' if is_states else "",
         "times": _quoted(name for name, column in columns.items() if column.type in ("date", "datetime")),
-        "number": "value" if is_states else "mean",
+        "number": f'"{numbers[0]}"' if is_wide and numbers else "value" if is_states else "mean",
+        "where": "" if is_wide else " WHERE unit = '°C'",
         "classes": 'colClasses = c(state = "character"), ' if is_states else "",
         "moment": "time" if is_states else "start",
-        "object": next(name for name in texts if columns[name].type == "object"),
+        "objects": "".join(_OBJECT.format(name=name) for name in texts if columns[name].type == "object"),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from backends.ports import NoSuchObject, ObjectStore
@@ -12,11 +12,12 @@ from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import time_of
 from smarthouse_api.arrow.zip_stream import Piece, ZipMember, zip_stream
 from smarthouse_api.states.export.archive import Written
-from smarthouse_api.states.export.dataset import aggregate_source, row_source
+from smarthouse_api.states.export.columns import COLUMNS, Column
 from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.metadata import Extract
+from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.citation import citation_file
-from smarthouse_api.states.jobs.encoding import Source, file_of
+from smarthouse_api.states.jobs.encoding import file_of
 from smarthouse_api.states.jobs.model import Dataset, Part
 
 _CHUNK_BYTES = 64 << 10
@@ -26,8 +27,10 @@ class LostPart(Exception):
     """Says that a part is missing, or is not as it was written: the dataset must be begun anew."""
 
 
-def extract_of(dataset: Dataset, settings: ExportSettings, *, is_open: bool) -> Extract:
-    """Give the documents the facts about a dataset. is_open: anyone may download exports."""
+def extract_of(
+    dataset: Dataset, settings: ExportSettings, columns: Mapping[str, Column] = COLUMNS, *, is_open: bool
+) -> Extract:
+    """Give the documents the facts about a dataset. columns: of its rows. is_open: anyone may download exports."""
     first, last = (None if at is None else time_of(at) for at in (dataset.first_us, dataset.last_us))
     return Extract(
         id=dataset.version,
@@ -40,25 +43,23 @@ def extract_of(dataset: Dataset, settings: ExportSettings, *, is_open: bool) -> 
         last=last,
         incomplete=dataset.incomplete,
         aggregation=dataset.request.aggregation,
+        columns=columns,
     )
 
 
-def source_of(dataset: Dataset) -> Source:
-    """Return what makes its rows writable."""
-    return row_source if dataset.request.aggregation is None else aggregate_source
-
-
-def linked(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract) -> Iterator[bytes]:
+def linked(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract, shape: Shape) -> Iterator[bytes]:
     """Make the file. Raises `LostPart`."""
     if dataset.request.is_bare:
-        return _bare(objects, dataset, parts)
-    return zip_stream(_members(objects, dataset, parts, extract))
+        return _bare(objects, dataset, parts, shape)
+    return zip_stream(_members(objects, dataset, parts, extract, shape))
 
 
-def _members(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract) -> Iterator[ZipMember]:
+def _members(
+    objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract, shape: Shape
+) -> Iterator[ZipMember]:
     written, made_at = list[Written](), extract.generated_at
     for place, name in enumerate(dataset.request.formats):
-        chunks = _file(objects, dataset, parts, place)
+        chunks = _file(objects, dataset, parts, place, shape)
         file_name = f"{dataset.stem}.{name}"
         yield ZipMember(file_name, made_at, _noted(file_name, chunks, written), FORMATS[name].packed)
     if dataset.request.metadata:
@@ -67,19 +68,21 @@ def _members(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extr
         yield ZipMember("CITATION.cff", made_at, [citation_file(extract)])
 
 
-def _bare(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part]) -> Iterator[bytes]:
-    for chunk in _file(objects, dataset, parts, 0):
+def _bare(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], shape: Shape) -> Iterator[bytes]:
+    for chunk in _file(objects, dataset, parts, 0, shape):
         yield chunk.plain if isinstance(chunk, Piece) else chunk
 
 
-def _file(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], place: int) -> Iterator[bytes] | Iterator[Piece]:
+def _file(
+    objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], place: int, shape: Shape
+) -> Iterator[bytes] | Iterator[Piece]:
     """Put the file of one format together. place: of the format among those that are asked for."""
     name, sizes = dataset.request.formats[place], {number: part.sizes[place] for number, part in enumerate(parts) if part.rows}
 
     def read(number: int) -> Iterator[bytes]:
         return _whole(objects, dataset.part(name, number), sizes[number])
 
-    return file_of(FORMATS[name], source_of(dataset), list(sizes), read)
+    return file_of(FORMATS[name], shape.source, list(sizes), read)
 
 
 def _whole(objects: ObjectStore, name: str, size: int) -> Iterator[bytes]:

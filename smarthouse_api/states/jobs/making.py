@@ -17,11 +17,12 @@ from smarthouse_api.errors import TooLarge
 from smarthouse_api.lake.snapshot_marks import encoded
 from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.published_rows import PublishedRows
+from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.book import Dropped
 from smarthouse_api.states.jobs.encoding import PartInFormat
-from smarthouse_api.states.jobs.linking import LostPart, extract_of, linked, source_of
+from smarthouse_api.states.jobs.linking import LostPart, extract_of, linked
 from smarthouse_api.states.jobs.model import Dataset, Part, Progress
-from smarthouse_api.states.jobs.plan import PlannedPart, plan_of
+from smarthouse_api.states.jobs.plan import Plan, PlannedPart, plan_of
 from smarthouse_api.states.jobs.workshop import Workshop
 from smarthouse_api.states.query import Filters
 from smarthouse_api.version import own_version
@@ -60,9 +61,10 @@ class Making:
         try:
             with shop.table.reading() as reader:
                 self._reader = reader
-                parts = self._made(self._open())
+                plan = self._open()
+                parts = self._made(plan)
                 if self._rows:
-                    self._link(parts)
+                    self._link(parts, plan.shape)
         except (_Anew, LostPart) as fault:
             why = str(fault) or _LOST
             while (known := shop.book.known(dataset.version)) is not None and known.dataset.state == "making":
@@ -74,7 +76,7 @@ class Making:
             self._finish(0, [])
         shop.remove_parts(dataset)
 
-    def _open(self) -> list[PlannedPart]:
+    def _open(self) -> Plan:
         """Open the rows of the snapshot, whose files stay while the reader's lease is held; in the parts that are made."""
         shop, dataset = self._shop, self.dataset
         shop.check_rules(dataset.request)
@@ -93,28 +95,28 @@ class Making:
 
         return plan_of(dataset, asked, exports, source)
 
-    def _made(self, plan: Sequence[PlannedPart]) -> list[Part]:
+    def _made(self, plan: Plan) -> list[Part]:
         """Make the parts that are not made yet; all of them."""
         shop, dataset = self._shop, self.dataset
         parts = shop.book.parts(dataset.version)
-        if [part.days for part in parts] != [one.days for one in plan[: len(parts)]]:
+        if [part.days for part in parts] != [one.days for one in plan.parts[: len(parts)]]:
             raise _Anew(_OUTDATED)
         self._rows, self._bytes = sum(part.rows for part in parts), sum(sum(part.sizes) for part in parts)
-        self._planned = len(plan)
-        for number, planned in enumerate(plan[len(parts) :], len(parts)):
+        self._planned = len(plan.parts)
+        for number, planned in enumerate(plan.parts[len(parts) :], len(parts)):
             self._begun = number
             self._look(at_once=True)
-            part = self._part(planned, number)
+            part = self._part(planned, number, plan.shape)
             shop.book.add_part(dataset.version, number, part)
             parts.append(part)
             self.has_progressed = True
         return parts
 
-    def _part(self, planned: PlannedPart, number: int) -> Part:
+    def _part(self, planned: PlannedPart, number: int, shape: Shape) -> Part:
         shop, formats, before = self._shop, self.dataset.request.formats, (self._rows, self._bytes)
-        coverage, sizes = Coverage("time" if self.dataset.request.aggregation is None else "start"), list[int]()
+        coverage, sizes = Coverage(shape.time), list[int]()
         with ExitStack() as written:
-            source, is_first = source_of(self.dataset), not self._rows
+            source, is_first = shape.source, not self._rows
             writers = [written.enter_context(PartInFormat(name, source, is_first=is_first)) for name in formats]
             with closing(planned.read()) as batches:
                 for batch in coverage.noted(batches):
@@ -133,11 +135,11 @@ class Making:
         self._look(at_once=True)
         return Part(planned.days, self._rows - before[0], tuple(sizes), first, last)
 
-    def _link(self, parts: Sequence[Part]) -> None:
+    def _link(self, parts: Sequence[Part], shape: Shape) -> None:
         shop, dataset = self._shop, self._told(self.dataset, parts)
-        extract = extract_of(dataset, shop.export_settings, is_open=shop.exports.is_open)
+        extract = extract_of(dataset, shop.export_settings, shape.columns, is_open=shop.exports.is_open)
         shop.room.check()
-        size = shop.objects.put(dataset.file, self._watched(linked(shop.objects, dataset, parts, extract)))
+        size = shop.objects.put(dataset.file, self._watched(linked(shop.objects, dataset, parts, extract, shape)))
         self._look(at_once=True)
         self._finish(size, parts)
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.export.published_rows import PublishedRows
+from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.model import Dataset
 from smarthouse_api.states.query import ExportPart, Filters
 
@@ -32,19 +33,28 @@ class PlannedPart:
         return self.first.isoformat(), self.last.isoformat()
 
 
-def plan_of(
-    dataset: Dataset, asked: Filters, exports: Exports, source: Callable[[Filters], PublishedRows]
-) -> list[PlannedPart]:
-    """Plan the parts of a dataset. asked: its filters, made ready. source: gives the rows of its snapshot."""
+@dataclass(frozen=True)
+class Plan:
+    """Says of which parts a dataset is made, and what its rows are like."""
+
+    parts: list[PlannedPart]
+    shape: Shape
+
+
+def plan_of(dataset: Dataset, asked: Filters, exports: Exports, source: Callable[[Filters], PublishedRows]) -> Plan:
+    """Plan a dataset. asked: its filters, made ready. source: gives the rows of its snapshot. Raises as `Exports.shape`."""
     rows, aggregation = source(asked), dataset.request.aggregation
     if aggregation is None:
-        return [PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts]
+        parts = [PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts]
+        return Plan(parts, exports.shape(rows, None))
+    shape = exports.shape(source(aggregation.widened(asked)), aggregation)
     now = round(dataset.at * 1e6)
 
     def aggregated(first: date, last: date) -> Generator[pa.RecordBatch]:
-        return iter(exports.aggregates(source, replace(asked, since=first, until=last), aggregation, now))
+        return iter(exports.aggregates(source, replace(asked, since=first, until=last), aggregation, shape.layout, now))
 
-    return [PlannedPart(*days, partial(aggregated, *days)) for days in _blocks(rows.parts, asked.span, aggregation)]
+    blocks = _blocks(rows.parts, asked.span, aggregation)
+    return Plan([PlannedPart(*days, partial(aggregated, *days)) for days in blocks], shape)
 
 
 def _blocks(parts: Sequence[ExportPart], span: tuple[date, date], aggregation: Aggregation) -> list[tuple[date, date]]:

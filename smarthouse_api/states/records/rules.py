@@ -140,6 +140,21 @@ def words_of(kind: str, device_class: str | None, reviewed: frozenset[str]) -> f
     return words | reviewed | _ALWAYS
 
 
+NO_WORD: Final = "?"
+"""A state that is no word of any domain."""
+
+
+def published_words(reviewed: Iterable[str]) -> frozenset[str]:
+    """Return every word that a state of any domain and device class may be. reviewed: the operator's own list."""
+    return _all_words() | frozenset(reviewed)
+
+
+@cache
+def _all_words() -> frozenset[str]:
+    kinds = ((domain, one) for domain in facts.domains() for one in (None, *facts.device_classes(domain)))
+    return frozenset(chain.from_iterable(words_of(*kind, frozenset()) for kind in kinds))
+
+
 @cache
 def _shared_words() -> frozenset[str]:
     return frozenset(word for word in facts.shared_words("sensor") if not word[0].isdigit())

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from smarthouse_api.arrow.times import microseconds, time_of
+from smarthouse_api.errors import Invalid
+from smarthouse_api.states.aggregates.asked import FIGURES
 from smarthouse_api.states.aggregates.clocks import DAY_US, HOUR_US, MINUTE_US, Clock, Timeline, timelines_of
 from smarthouse_api.states.aggregates.rows import AggregatedRows
+from smarthouse_api.states.aggregates.wide_columns import WideColumn, wide_columns
+from smarthouse_api.states.aggregates.wide_rows import WideRows
+from smarthouse_api.states.records.rows import folded_unit
+from smarthouse_api.states.records.rules import published_words
+from smarthouse_api.states.vocabulary import facts
 
 FIRST = datetime(2026, 3, 27, tzinfo=UTC)
 NOW = microseconds(datetime(2026, 12, 1, tzinfo=UTC))
@@ -198,3 +207,62 @@ def test_a_midnight_that_was_skipped_begins_with_the_change() -> None:
     line = Timeline([0, 10 * DAY_US + 3 * HOUR_US], [-3 * HOUR_US, -2 * HOUR_US])  # at midnight, the clock goes to one
     assert line.begin(10, DAY_US) == 10 * DAY_US + 3 * HOUR_US
     assert line.begin(11, DAY_US) == 11 * DAY_US + 2 * HOUR_US
+
+
+@pytest.mark.parametrize("every", ["1h", "1d"])
+def test_the_wide_layout_is_the_long_one_pivoted(every: str, size: int) -> None:
+    chance, length = random.Random(every), LENGTHS[every]
+    states = drawn(chance, 2)
+    wanted = expected(states, lambda _, at: at - at % length, lambda _, begin: begin + length)
+    cells = dict[tuple[str, int], dict[str, float]]()
+    for (home, entity, unit, begin), one in wanted.items():
+        of_row, of_unit = cells.setdefault((home, begin), {}), "" if unit is None else f".{unit}"
+        weights, values = [w for w, _ in one["pieces"]], [v for _, v in one["pieces"]]
+        if values:
+            of_row[f"{entity}.mean.{unit}"] = sum(w * v for w, v in one["pieces"]) / sum(weights)
+            of_row |= {
+                f"{entity}.min.{unit}": min(values),
+                f"{entity}.max.{unit}": max(values),
+                f"{entity}.last.{unit}": values[-1],
+            }
+        known = sum(weights) + sum(one["words"].values())
+        of_row |= {f"{entity}.known{of_unit}": known / length, f"{entity}.changes{of_unit}": one["changes"]}
+        if one["words"]:
+            of_row |= {f"{entity}.share.{word}": one["words"].get(word, 0) / length for word in ("on", "off")}
+    columns = wide_columns(batches(states, size), FIGURES, 100)
+    layout, first = WideRows(columns), microseconds(FIRST) // DAY_US
+    rows = AggregatedRows(list(batches(states, size)), Clock(length), HOLD, NOW, first - 1, first + 9, layout)
+    told = pd.concat([batch.to_pandas(strings_to_categorical=False) for batch in rows]).astype({"home": str})
+    assert rows.count == len(told) == len(cells)
+    found = told.assign(begin=told["start"].map(lambda at: microseconds(at.to_pydatetime()))).set_index(["home", "begin"])
+    oracle = pd.DataFrame.from_dict(cells, orient="index")
+    assert sorted(oracle.columns) == sorted(one.name for one in columns)
+    pd.testing.assert_frame_equal(
+        found[[one.name for one in columns]].sort_index(),
+        oracle[[one.name for one in columns]].sort_index(),
+        atol=1e-8,
+        check_dtype=False,
+        check_names=False,
+    )
+    assert [*zip(told["start"].dt.date, told["home"], told["start"], strict=True)] == sorted(
+        zip(told["start"].dt.date, told["home"], told["start"], strict=True)
+    )
+
+
+def test_every_unit_and_word_gives_a_name_of_its_own_that_xml_takes() -> None:
+    units = {folded_unit(unit) for unit in facts.units()}
+    names = [WideColumn("sensor.x", unit, "mean").name for unit in units]
+    names += [
+        WideColumn("sensor.x", None, "share", word).name for word in published_words(["Zwölf", "zwolf", "a b", "a_b", "1"])
+    ]
+    assert len({name.lower() for name in names if name.isascii()}) > len(units)
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) for name in names)
+    assert WideColumn("sensor.x", "°C", "mean").name == "sensor.x.mean.degC"
+    assert WideColumn("sensor.x", "μg/m3", "max").name == "sensor.x.max.ug_per_m3"
+
+
+def test_too_many_columns_are_refused_in_words() -> None:
+    states = drawn(random.Random(1), 1)
+    with pytest.raises(Invalid, match="more than 3 columns"):
+        wide_columns(batches(states, 100), ("mean", "share"), 3)

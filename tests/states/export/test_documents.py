@@ -15,13 +15,13 @@ import pytest
 from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.states.export.archive import Member, archive
+from smarthouse_api.states.export.columns import COLUMNS
 from smarthouse_api.states.export.coverage import Coverage
-from smarthouse_api.states.export.dataset import row_source
 from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.json_ld import CONDITIONS, json_ld
 from smarthouse_api.states.export.licences import LICENCES, licence
-from smarthouse_api.states.export.metadata import COLUMNS
 from smarthouse_api.states.export.readme import readme
+from smarthouse_api.states.export.shapes import STATE_CHANGES
 from smarthouse_api.states.query import Filters
 from tests.states.export.rows import TIMES, batch, row
 from tests.states.export.test_metadata import EXTRACT, FILES, NOW
@@ -105,7 +105,7 @@ def test_no_batch_covers_no_time():
 def test_the_readmes_recipe_for_pandas_reads_texts_numbers_times_and_nulls(tmp_path, monkeypatch):
     absent = dict.fromkeys(("value", "unit", "device_class", "last_changed", "last_updated", "utc_offset"))
     rows = [row(state="007", value=7.0, utc_offset=-300), row(state="NA", **absent)]
-    (tmp_path / f"{STEM}.csv").write_bytes(b"".join(FORMATS["csv"].write(row_source(iter([batch(*rows)])))))
+    (tmp_path / f"{STEM}.csv").write_bytes(b"".join(FORMATS["csv"].write(STATE_CHANGES.source(iter([batch(*rows)])))))
     monkeypatch.chdir(tmp_path)
     recipe = re.search(r"^import pandas.*?^\)$", readme(EXTRACT, FILES, STEM), re.DOTALL | re.MULTILINE)
     found: dict[str, Any] = {}

@@ -16,14 +16,14 @@ import xmltodict
 
 from smarthouse_api.arrow import parquet, slices
 from smarthouse_api.arrow.formats import FORMATS
-from smarthouse_api.states.export.dataset import row_source
+from smarthouse_api.states.export.shapes import STATE_CHANGES
 from smarthouse_api.states.records.schema import ROWS
 from tests.states.export.readers import READERS, Rows, read_parquet
 from tests.states.export.rows import BIG, FORBIDDEN, NUMBERS, STATES, TIMES, batch, nasty, row
 
 
 def encoded(name: str, *batches: pa.RecordBatch) -> bytes:
-    return b"".join(FORMATS[name].write(row_source(iter(batches))))
+    return b"".join(FORMATS[name].write(STATE_CHANGES.source(iter(batches))))
 
 
 every_format = pytest.mark.parametrize("name", FORMATS)
@@ -220,7 +220,7 @@ def test_batches_are_read_one_at_a_time(name, monkeypatch):
             pulled.append(number)
             yield batch(row(), row())
 
-    chunks = FORMATS[name].write(row_source(source()))
+    chunks = FORMATS[name].write(STATE_CHANGES.source(source()))
     next(chunks)
     assert len(pulled) <= 1
     next(chunks)
@@ -230,7 +230,7 @@ def test_batches_are_read_one_at_a_time(name, monkeypatch):
 
 @text_format
 def test_a_chunk_stays_small_however_large_the_states(name):
-    chunks = list(FORMATS[name].write(row_source(iter([batch(*[row(state=BIG)] * 500)]))))
+    chunks = list(FORMATS[name].write(STATE_CHANGES.source(iter([batch(*[row(state=BIG)] * 500)]))))
     assert max(map(len, chunks)) < 6 * slices.TEXT_BYTES
     assert len(chunks) > 10
 
@@ -241,7 +241,7 @@ def test_a_long_text_that_is_held_once_is_not_written_out_in_every_row_at_once(n
     state = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int32()), pa.array(["x" * (1 << 17)]))
     plain = batch(*[row()] * 10_000)
     coded = pa.RecordBatch.from_arrays([state if n == "state" else plain.column(n) for n in ROWS.names], names=ROWS.names)
-    chunks = FORMATS[name].write(row_source(iter([coded])))
+    chunks = FORMATS[name].write(STATE_CHANGES.source(iter([coded])))
     assert max(len(next(chunks)) for _ in range(4)) < 2 * slices.TEXT_BYTES
 
 
@@ -267,12 +267,12 @@ def test_a_fault_in_the_batches_is_raised_and_not_taken_for_the_end(name):
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="disk"):
-        list(FORMATS[name].write(row_source(source())))
+        list(FORMATS[name].write(STATE_CHANGES.source(source())))
 
 
 def test_a_dictionary_as_long_as_its_column_is_still_looked_up_in() -> None:
     plain = batch(row(), row(), row())
     shuffled = pa.DictionaryArray.from_arrays(pa.array([2, 0, 0]), pa.array(["a", "b", "c"]))
     columns = {name: shuffled if name == "state" else plain.column(name) for name in ROWS.names}
-    written = b"".join(FORMATS["jsonl"].write(row_source([pa.RecordBatch.from_pydict(columns)])))
+    written = b"".join(FORMATS["jsonl"].write(STATE_CHANGES.source([pa.RecordBatch.from_pydict(columns)])))
     assert [json.loads(line)["state"] for line in written.splitlines()] == ["c", "a", "a"]

@@ -21,9 +21,10 @@ import pytest
 from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.states.export.archive import Member, Written, archive
-from smarthouse_api.states.export.dataset import row_source
+from smarthouse_api.states.export.columns import COLUMNS
 from smarthouse_api.states.export.licences import LICENCES
-from smarthouse_api.states.export.metadata import COLUMNS, Extract, ckan_package, data_package, table_schema
+from smarthouse_api.states.export.metadata import Extract, ckan_package, data_package, table_schema
+from smarthouse_api.states.export.shapes import STATE_CHANGES
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.schema import ROWS
 from tests.states.export.rows import batch, nasty
@@ -221,7 +222,9 @@ def unzipped(folder, names) -> None:
         yield Member("metadata.json", [orjson.dumps(ckan_package(EXTRACT, written))])
         yield Member("datapackage.json", [orjson.dumps(data_package(EXTRACT, written))])
 
-    members = [Member(f"extract.{name}", FORMATS[name].write(row_source([rows])), FORMATS[name].packed) for name in names]
+    members = [
+        Member(f"extract.{name}", FORMATS[name].write(STATE_CHANGES.source([rows])), FORMATS[name].packed) for name in names
+    ]
     data = b"".join(archive(members, modified_at=NOW, trailer=trailer))
     zipfile.ZipFile(BytesIO(data)).extractall(folder)
 

@@ -1,0 +1,49 @@
+"""The shapes of an export's rows: state changes, aggregates, and aggregates in the wide layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from smarthouse_api.arrow.formats import Frame
+from smarthouse_api.arrow.schema_rows import SchemaRows
+from smarthouse_api.states.aggregates.long_rows import LongRows
+from smarthouse_api.states.aggregates.rows import Layout
+from smarthouse_api.states.aggregates.wide_columns import WideColumn
+from smarthouse_api.states.aggregates.wide_rows import WideRows
+from smarthouse_api.states.export.columns import AGGREGATE_COLUMNS, COLUMNS, Column, wide_descriptions
+from smarthouse_api.states.records.schema import ROWS
+
+_FRAME: Final = Frame(b"[", b"\n]\n", first=b"\n")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Says what an export's rows are like: their columns in Arrow and in words.
+
+    time: the column that tells which time they cover. objects: the columns that hold JSON objects. layout: of aggregates.
+    """
+
+    schema: pa.Schema
+    columns: Mapping[str, Column]
+    time: str
+    objects: frozenset[str] = frozenset()
+    layout: Layout | None = None
+
+    def source(self, batches: Iterable[pa.RecordBatch]) -> SchemaRows:
+        """Make rows writable in any format. batches: of the columns of `schema`, read one by one."""
+        return SchemaRows(batches, self.schema, objects=self.objects, frame=_FRAME)
+
+
+STATE_CHANGES: Final = Shape(ROWS, COLUMNS, "time", frozenset({"attributes"}))
+_LONG: Final = LongRows()
+AGGREGATES: Final = Shape(_LONG.schema, AGGREGATE_COLUMNS, "start", frozenset({"shares"}), _LONG)
+
+
+def wide(columns: tuple[WideColumn, ...]) -> Shape:
+    """Make the shape of aggregates that have these columns."""
+    layout = WideRows(columns)
+    return Shape(layout.schema, wide_descriptions(columns), "start", layout=layout)
