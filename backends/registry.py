@@ -95,6 +95,11 @@ def unfit(urls: StoreUrls) -> list[str]:
     return told
 
 
+def shared(urls: StoreUrls) -> bool:
+    """Whether other processes find what this one stores: not so with `memory://`."""
+    return not any(url.startswith("memory:") for url in (urls.state_url, urls.objects_url))
+
+
 def shown(url: str) -> str:
     """Write the URL of a store without its secrets: its scheme, its place, and its prefix if it shares a server."""
     scheme, _, rest = url.partition("://")

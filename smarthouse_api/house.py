@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from backends.registry import open_objects, open_state, shown
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from backends.registry import open_objects, open_state, shared, shown
 from config.settings import Settings, SettingsError
 from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
@@ -26,6 +29,7 @@ from smarthouse_api.housekeeping import Housekeeper
 from smarthouse_api.lake.engine_registry import open_engine
 from smarthouse_api.migrating import Migrating
 from smarthouse_api.restoring import Restoring
+from smarthouse_api.serving.apart import Apart, Opened
 from smarthouse_api.serving.watch import Watch
 from smarthouse_api.state_age import StateAge
 from smarthouse_api.states.jobs.runner import Runner
@@ -57,7 +61,7 @@ class House:
         self.access, self.rates = Access(self.state, self.notes), Rates(settings.access, self.state)
         self.leases, keyring = Leases(self.state, settings.server.lease_seconds), Keyring(self.state)
         self.kind = "api"
-        """What this process is: `api`, or `worker`, which only keeps house."""
+        """What this process is: `api`; `exports`, which makes them for one of an API; or `worker`, which only keeps house."""
 
         faults = Faults(self.state)
         self.watch = Watch(self.installation, self.leases, faults, settings.server.lease_seconds, self._note)
@@ -69,6 +73,8 @@ class House:
         self.collections = Collections(
             *stores, self.leases, replies, self.notes, self.engine, room, settings.collections, settings.lake
         )
+        self.open_export: Callable[..., Opened | None] = self.states.exports.open
+        self._apart: Apart | None = None
         tenants = self.states, self.streams
         self.reserve = Reserve(*stores)
         self.forgetting = Forgetting(*stores, *tenants, self.access, self.leases, self.notes, self.reserve, settings.forgetting)
@@ -106,6 +112,22 @@ class House:
             self.collections.begin()
         return key
 
+    def part_exports(self) -> None:
+        """Have exports made in a process of their own, where the system and the stores allow it. Call it before all else."""
+        if Apart.is_possible() and shared(self.settings.stores):
+            self._apart = Apart(self.states.exports.open, self._exporting)
+            self.open_export = self._apart.open
+
+    @contextmanager
+    def _exporting(self) -> Iterator[None]:
+        """Announce a process that makes exports while it lives, and keep the faults that it logs."""
+        self.kind = "exports"
+        self.watch.start()
+        try:
+            yield
+        finally:
+            self.watch.stop()
+
     def _note(self) -> ProcessNote:
         keeper = self.housekeeper
         return note_of_this(self.kind, keeps_house=keeper.is_running, doing=keeper.doing)
@@ -118,6 +140,8 @@ class House:
         """Stop the housekeeper and the watch, and close the stores."""
         self.housekeeper.stop()
         self.watch.stop()
+        if self._apart is not None:
+            self._apart.close()
         self.engine.close()
         self.state.close()
         self.objects.close()

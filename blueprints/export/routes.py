@@ -21,7 +21,7 @@ from blueprints.parameters import refuse_unknown
 from blueprints.responses import closed_when_sent, empty_response, file_response, until_broken
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.errors import Invalid
-from smarthouse_api.states.export.dataset import Export
+from smarthouse_api.serving.apart import Opened
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
 blueprint.before_request(refuse_unknown)
@@ -65,7 +65,7 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     formats, options = known_formats(names), {name: query[name] for name in ("metadata", "fresh", "aggregation")}
     if (kept := states.jobs.files.equal(states.jobs.request(query["filters"], formats, **options))) is not None:
         return kept_response(kept, key, as_of)
-    extract = states.exports.open(formats, query["filters"], **options)
+    extract = house().open_export(formats, query["filters"], **options)
     response = _empty() if extract is None else closed_when_sent(extract.close, partial(_file, extract))
     response.headers.update(as_of)
     if key is not None:
@@ -73,7 +73,7 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     return response
 
 
-def _file(extract: Export) -> Response:
+def _file(extract: Opened) -> Response:
     response = file_response(until_broken("an export", iter(extract)), "application/zip", extract.file_name)
     if extract.incomplete is not None:
         response.headers["X-Incomplete"] = extract.incomplete

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class ProcessNote(msgspec.Struct, frozen=True):
-    """Says which process is announced: its kind (`api` or `worker`), host, number and version, and what it does now.
+    """Says which process is announced: its kind (`api`, `exports` or `worker`), host, number and version, and what it does now.
 
     since: when it began, in seconds since 1970. keeps_house: whether it does the housekeeping. doing: the chore under way.
     """
