@@ -13,6 +13,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from blueprints import envelope
+from blueprints.observability import HYPHENATED
 from smarthouse_api import errors
 from smarthouse_api.errors import Refused, StoreError
 
@@ -40,7 +41,8 @@ class Fault:
 def problem(fault: Fault) -> Response:
     """Answer as Ingest and Export do, and for paths that belong to no API: problem details, RFC 9457."""
     title = fault.title or HTTPStatus(fault.status).phrase
-    body = {"type": "about:blank", "title": title, "status": fault.status, "detail": fault.detail}
+    detail = HYPHENATED.sub("{uuid}", fault.detail)  # a home's, where a client gave it as a parameter
+    body = {"type": "about:blank", "title": title, "status": fault.status, "detail": detail}
     return Response(msgspec.json.encode(body), fault.status, _challenged(fault), content_type="application/problem+json")
 
 

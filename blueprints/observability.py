@@ -14,10 +14,12 @@ from prometheus_client import Counter, Histogram
 
 _UUID = re.compile("-?".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
 _KEY = re.compile(r"shk_\w*")
-_HYPHENATED = re.compile("-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
+HYPHENATED = re.compile("-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)), re.IGNORECASE)
 """A UUID as it is written. Without hyphens, it cannot be told from the random ids that we and proxies make."""
 
-_PART_DIGITS = 8
+_PART_DIGITS = 6
+"""A random id has so many digits of a given home by chance in one of 20,000; it is replaced then."""
+
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _NO_HEXADECIMAL = re.compile(r"[^0-9a-f]", re.ASCII)
 _SANE_ID = re.compile(r"(?!.*shk_)[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -65,7 +67,7 @@ def _names_the_home(request_id: str) -> bool:
         home = _NO_HEXADECIMAL.sub("", given)
         if any(home[first : first + _PART_DIGITS] in digits for first in range(len(home) - _PART_DIGITS + 1)):
             return True
-    return _HYPHENATED.search(request_id) is not None
+    return HYPHENATED.search(request_id) is not None
 
 
 @lru_cache(1000)

@@ -48,21 +48,24 @@ def is_whole(text: str, maximum: int = LARGEST) -> bool:
 
 
 class WholeNumberField(fields.Field[int]):
-    """Reads a parameter that is a whole number from 0 to `maximum`, and documents it."""
+    """Reads a parameter that is a whole number from `minimum` to `maximum`, and documents it."""
 
-    def __init__(self, description: str, example: int | None, maximum: int = LARGEST, **options: Any) -> None:
-        noted = {"type": "integer", "format": "int64", "minimum": 0, "maximum": maximum, "description": description}
-        missing = f"is missing; give a whole number from 0 to {maximum}."
+    def __init__(
+        self, description: str, example: int | None, maximum: int = LARGEST, *, minimum: int = 0, **options: Any
+    ) -> None:
+        noted = {"type": "integer", "format": "int64", "minimum": minimum, "maximum": maximum, "description": description}
+        missing = f"is missing; give a whole number from {minimum} to {maximum}."
         super().__init__(
             metadata=noted if example is None else {**noted, "example": example},
             error_messages={"required": missing},
             **options,
         )
-        self._maximum = maximum
+        self._minimum, self._maximum = minimum, maximum
 
     def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if not is_whole(value, self._maximum):
-            raise ValidationError(f"{value[:40]!r} is not a whole number from 0 to {self._maximum}, written in digits.")
+        if not is_whole(value, self._maximum) or int(value) < self._minimum:
+            span = f"from {self._minimum} to {self._maximum}"
+            raise ValidationError(f"{value[:40]!r} is not a whole number {span}, written in digits.")
         return int(value)
 
 

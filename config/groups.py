@@ -314,7 +314,7 @@ class ForgettingSettings(Group):
     )
     answer_seconds: float = duration(
         0.5,
-        "Answer deletions no sooner than after this time, and all as late as the slowest of a week, so that the time does not "
+        "Answer deletions no sooner than after this time, and all as late as the slowest of a day, so that the time does not "
         "tell whether the home was known. `0`: answer each at once.",
         maximum=30.0,
     )

@@ -118,13 +118,13 @@ class Forgetting:
 
     def finish(self) -> None:
         """Purge all that is due now. Raises `Unavailable` if the lake or another purge takes too long."""
-        if not self.is_due() and not self._is_scrub_owed():
+        if not self.is_due() and not self.is_scrub_owed():
             return
         try:
             with self._leases.hold(PURGE_LEASE, self._settings.wait_seconds) as lease:
                 if self.is_due():  # another purge may have done it meanwhile
                     self.purge(lease)
-                if self._is_scrub_owed():
+                if self.is_scrub_owed():
                     self._scrub()
         except TimeoutError:
             raise Unavailable("The home is hidden, but its data is not removed yet; repeat the request") from None
@@ -299,7 +299,7 @@ class Forgetting:
         puts = [Put(_DUE, str(when).encode(), FOR_GOOD_SECONDS), *([_OWED_PUT] if owed else [])]
         return self._state.commit(SPACE, Change(puts=tuple(puts))).version
 
-    def _is_scrub_owed(self) -> bool:
+    def is_scrub_owed(self) -> bool:
         """Tell whether files of the state store may hold bytes of what was erased, although no document does."""
         return self._state.get(SPACE, _OWED) is not None
 

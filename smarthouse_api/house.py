@@ -96,7 +96,7 @@ class House:
         census = Counting(*stores, self.leases, [table.name for table in tables])
         keepers = self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age, settings.lake
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers)
-        parts = self.states, self.streams, self.collections, census, faults, self.watch.presence
+        parts = self.forgetting, self.states, self.streams, self.collections, census, faults, self.watch.presence
         self.status = Status(self.state, self.installation, *parts, self.health)
 
     def begin(self) -> str | None:

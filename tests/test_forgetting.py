@@ -391,10 +391,12 @@ def test_a_scrub_that_failed_is_owed_until_it_succeeds_and_no_longer(house: Hous
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="a reader"):
             house.forgetting.forget(HOME)
+    assert house.status.report().waiting.scrubs == 1
     monkeypatch.setattr(house.state, "scrub", lambda: scrubbed.append(scrub()))
     for _ in range(2):
         house.forgetting.forget(HOME)
     assert len(scrubbed) == 1
+    assert house.status.report().waiting.scrubs == 0
 
 
 @pytest.mark.parametrize("step", ["_hide_streams", "note", "_purge_streams", "finish", "_break_readers"])

@@ -136,6 +136,7 @@ def test_a_real_prometheus_finds_each_metric_that_the_rules_and_the_dashboard_na
         return answer["data"]
 
     soon(lambda: asked("query", query="max(smarthouse_lake_rows)")["result"], seconds=20)
+    soon(lambda: asked("query", query="max(smarthouse_storage_bytes)")["result"], seconds=20)
     soon(lambda: all(rule["health"] == "ok" for group in asked("rules")["groups"] for rule in group["rules"]), seconds=20)
     for one in expressions():
         asked("query", query=one)

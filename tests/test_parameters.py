@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from blueprints.parameters import ORIGINALS
-from tests.conftest import Environment, house_of
+from tests.conftest import HOME, Environment, house_of
 from tests.test_ingest import assert_problem
 
 ORIGINAL_OPERATIONS = {
@@ -114,6 +114,11 @@ def test_all_parameters_that_do_not_exist_are_told_together(client: FlaskClient)
     answer = client.get("/api/export/csv?type=sensor&limit=5")
     assert_problem(answer, 400, "type: is not")
     assert_problem(answer, 400, "limit: is not")
+
+
+def test_a_uuid_that_a_client_gives_as_a_parameter_is_not_repeated(client: FlaskClient) -> None:
+    answer = client.get(f"/api/export/csv?date_from={HOME}")
+    assert (answer.status_code, "{uuid}" in answer.text, HOME in answer.text) == (400, True, False)
 
 
 def test_a_very_long_name_is_not_repeated_in_full(client: FlaskClient) -> None:

@@ -121,8 +121,8 @@ class PreviewQuerySchema(FiltersSchema):
         f"How many rows to give, from 1 to {MOST_PREVIEWED}",
         20,
         MOST_PREVIEWED,
+        minimum=1,
         load_default=20,
-        validate=validate.Range(1, error="must be at least 1."),
     )
 
 

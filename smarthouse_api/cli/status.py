@@ -79,6 +79,8 @@ def _waiting(report: Report) -> Iterable[tuple[str, str]]:
     yield "homes to be erased", _since(report, waiting.erasing, waiting.erasing_since)
     yield "streams to be erased", intcomma(waiting.erasing_streams)
     yield "collections to be erased", intcomma(waiting.erasing_collections)
+    if waiting.scrubs:
+        yield "the state's files", "may still hold bytes of what was erased"
     yield "rows to be made again", intcomma(waiting.repairs)
     yield "dead letters", intcomma(report.dead_letters)
     yield "damaged files", intcomma(report.damaged_files)
@@ -92,7 +94,7 @@ def _jobs(report: Report) -> Iterable[tuple[str, str]]:
 
 
 def _table(one: Table) -> str:
-    since = "" if one.oldest is None else f", since {one.oldest}"
+    since = "" if one.oldest is None else f", in partitions from {one.oldest} on"
     dropped = f", {intcomma(one.dropped)} rows dropped for their age" if one.dropped else ""
     return f"{intcomma(one.rows)} rows, {intcomma(one.files)} files, {naturalsize(one.bytes)}{since}{dropped}"
 

@@ -1,7 +1,7 @@
 """When to answer what must not tell, by the time that it took, what was there: a home that is erased and one that never was.
 
-All such answers take the same time: a least time, or the longest that one took in the last week, rounded up. It is in the state
-store, space `answers`: a document for each kind of request, with that time in seconds, for a week. So all processes share it.
+All such answers take the same time: a least time, or the longest that one took in the last day, rounded up. It is in the state
+store, space `answers`: a document for each kind of request, with that time in seconds, for a day. So all processes share it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from backends.ports import StateStore, StoreError
 
 _SPACE: Final = "answers"
-_REMEMBERED_SECONDS: Final = 7 * 86400.0
+_REMEMBERED_SECONDS: Final = 86400.0
 _STEP: Final = 1.5
 """A longer time is rounded up by so much at most. Otherwise each that takes a little longer than the others would be told."""
 

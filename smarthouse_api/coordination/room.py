@@ -5,13 +5,17 @@ Forgetting, deleting and reading need some room, too. So what clients send is re
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import suppress
 from typing import Final
 
 from backends.ports import ObjectStore, StateStore, StoreError
+from smarthouse_api.coordination.troubles import Trouble
 from smarthouse_api.errors import NoRoom
+
+log = logging.getLogger(__name__)
 
 _LOOKED_SECONDS: Final = 1.0
 
@@ -26,6 +30,7 @@ class Room:
         self._stores, self._floor = (state, objects), floor_bytes
         self._looking = threading.Lock()
         self._looks_at, self._is_short = float("-inf"), False
+        self._trouble = Trouble(log, logging.WARNING, "The stores have room again, and take what is sent")
 
     def check(self) -> None:
         """Raise `NoRoom` while there is too little room."""
@@ -36,9 +41,12 @@ class Room:
             try:
                 self._is_short = any(free is not None and free < self._floor for free in self.free())
                 self._looks_at = time.monotonic() + _LOOKED_SECONDS
+                if not self._is_short:
+                    self._trouble.over()
             finally:
                 self._looking.release()
         if self._is_short:
+            self._trouble.met(f"What is sent is refused: a store has less than {self._floor} bytes free")
             raise NoRoom(
                 f"The storage has less than {self._floor} bytes free, and takes nothing new until it has more. Reading and"
                 " erasing go on; repeat the request later"

@@ -73,6 +73,12 @@ class Worker(GatheringWorker):
         request_id = uuid.uuid4().hex
         self.log.warning("A request could not be read: %s %s", type(exc).__name__, request_id)
         detail = "The request is not HTTP as it should be; check its first line and its headers"
+        if status == HTTPStatus.REQUEST_URI_TOO_LONG:
+            detail = (
+                f"The request's first line is longer than {self.cfg.limit_request_line} bytes; name fewer values in its query"
+            )
+        if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            detail = "The request has too many headers, or one that is too long; send fewer and shorter ones"
         if status == HTTPStatus.REQUEST_TIMEOUT:
             detail = f"The request did not arrive in time; send its next bytes within {self.receive_seconds:g} seconds"
         body = json.dumps({"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}).encode()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,8 @@ from config.groups import GrowthSettings
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.errors import NoRoom, TooLarge, TooMany
 from smarthouse_api.states.homes import SPACE
+
+log = logging.getLogger(__name__)
 
 COUNTED: Final = "counted"
 _IN_ALL: Final = "kept-in-all"
@@ -139,6 +142,8 @@ class Counts:
         self._state.commit(SPACE, Change(expect=expect, deletes=deletes, adds=adds))
 
     def _note(self, name: str) -> None:
+        if self._full.get(name, 0) <= time.monotonic():
+            log.warning("Uploads are refused, since they would pass %s", _quota_of(name))
         if len(self._full) >= _MOST_SEEN:
             self._full.clear()
         self._full[name] = time.monotonic() + _LOOKS_FIRST_SECONDS
@@ -150,6 +155,13 @@ class Counts:
         day = int(time.time() // _DAY_SECONDS)
         told = f"{day} {_network(address)}".encode()
         return f"sent/{day}/{hmac.digest(self._keyring.key('address'), told, 'sha256').hex()[:32]}"
+
+
+def _quota_of(name: str) -> str:
+    """Name a quota without telling whose it is."""
+    if name == _IN_ALL:
+        return "the quota of all homes"
+    return "the quota of one home" if name.startswith("kept/") else "the quota of one address and day"
 
 
 def _refuse(name: str, quota: int) -> NoReturn:

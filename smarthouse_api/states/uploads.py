@@ -114,7 +114,7 @@ class Uploads:
             is_repeat = has_failed or upload.idempotency_key is not None
             if home is not None and is_repeat and (answer := self._earlier(home, digest, upload)) is not None:
                 return answer
-            if has_failed:
+            if has_failed or home is None:  # a home that is added for nothing would stay
                 self.counts.check(*of, len(upload.body))
             inspection = inspection or self._inspect(upload)
             home = home or self._homes.find_or_add(upload.uuid)

@@ -92,7 +92,8 @@ def _of_work(report: Report) -> Iterator[Metric]:
     yield _gauge("uploads_waiting", "Uploads that the lake does not hold yet.", waiting.uploads)
     yield _gauge("uploads_waiting_seconds", "Age of the oldest of them.", _age(at, waiting.uploads_since))
     yield _gauge("topics_waiting", "Collections with records that the lake does not hold yet.", waiting.topics)
-    erasing = {"homes": waiting.erasing, "streams": waiting.erasing_streams, "collections": waiting.erasing_collections}
+    deleted = {"streams": waiting.erasing_streams, "collections": waiting.erasing_collections}
+    erasing = {"homes": waiting.erasing, **deleted, "state_files": waiting.scrubs}
     yield _gauges("erasures_waiting", "What was deleted and is still to be erased.", "kind", erasing)
     yield _gauge("erasures_waiting_seconds", "Age of the oldest forgotten home among them.", _age(at, waiting.erasing_since))
     yield _gauge("repairs_waiting", "Damaged parts of the lake that are to be made again.", waiting.repairs)

@@ -37,7 +37,8 @@ class Waiting(msgspec.Struct, frozen=True):
     """Counts what waits for a housekeeper, and tells since when the oldest does, in seconds since 1970.
 
     uploads: for the lake. topics: of collections, with entries that the lake does not hold. erasing: forgotten homes.
-    erasing_streams, erasing_collections: deleted ones whose bytes are not removed yet. repairs: of the lake.
+    erasing_streams, erasing_collections: deleted ones whose bytes are not removed yet. scrubs: 1 while the state's files may
+    hold bytes of what was erased. repairs: of the lake.
     """
 
     uploads: int
@@ -47,6 +48,7 @@ class Waiting(msgspec.Struct, frozen=True):
     erasing_since: float | None
     erasing_streams: int
     erasing_collections: int
+    scrubs: int
     repairs: int
 
 

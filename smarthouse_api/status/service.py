@@ -17,6 +17,7 @@ from smarthouse_api.coordination.damage import Damages
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.presence import Presence
+from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.table import LakeTable
 from smarthouse_api.states.homes_table import EPOCH_DAY
@@ -43,6 +44,7 @@ class Status:
         self,
         state: StateStore,
         installation: Installation,
+        forgetting: Forgetting,
         states: States,
         streams: Streams,
         collections: Collections,
@@ -51,7 +53,7 @@ class Status:
         serving: Presence,
         ask: Callable[[], tuple[dict[str, str], bool]],
     ) -> None:
-        self._state, self._installation = state, installation
+        self._state, self._installation, self._forgetting = state, installation, forgetting
         self._states, self._streams, self._collections = states, streams, collections
         self._census, self._faults, self._serving, self._ask = census, faults, serving, ask
         self._damages, self._milestones = Damages(state), Milestones(state)
@@ -108,6 +110,7 @@ class Status:
             erasing_since=min(hidden.values(), default=None),
             erasing_streams=sum(1 for one in self._streams.catalogue.tombstones() if one.purged_at is None),
             erasing_collections=len(self._collections.catalogue.tombstones()),
+            scrubs=int(self._forgetting.is_scrub_owed()),
             repairs=len(self._states.rebuilding.repairs.unfinished())
             + len(self._collections.chores.rebuilding.repairs.unfinished()),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from flask.testing import FlaskClient
 
 from backends.ports import Change, Put, StoreUnavailable
 from smarthouse_api.house import House
+from smarthouse_api.states import counts
 from smarthouse_api.states.counts import COUNTED, Kept
 from smarthouse_api.states.homes import SPACE
 from smarthouse_api.states.receipts import receipt_name
@@ -112,9 +114,12 @@ def test_what_is_uploaded_while_old_uploads_are_counted_counts_once(house: House
     assert list(house.states.uploads.counting_old.steps()) == []
 
 
-def test_a_home_over_its_quota_is_refused_and_its_repeats_are_not(make_client: Callable[..., FlaskClient]) -> None:
+def test_a_home_over_its_quota_is_refused_and_its_repeats_are_not(
+    make_client: Callable[..., FlaskClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = make_client(quota_home_bytes=len(BODY) + 10)
-    house = house_of(client)
+    house, told = house_of(client), list[str]()
+    monkeypatch.setattr(counts.log, "warning", lambda words, *args: told.append(words % args))
     assert client.post("/api/ingest/data", data=BODY, headers={"Home-UUID": HOME}).status_code == 200
     for _ in range(2):
         answer = client.post("/api/ingest/data", data=OTHER, headers={"Home-UUID": HOME})
@@ -127,6 +132,7 @@ def test_a_home_over_its_quota_is_refused_and_its_repeats_are_not(make_client: C
     assert house.states.counts.in_all().uploads == 2
     assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
     assert client.post("/api/ingest/data", data=BODY, headers={"Home-UUID": HOME}).status_code == 200
+    assert told == ["Uploads are refused, since they would pass the quota of one home"]
 
 
 def test_an_address_over_its_quota_of_the_day_is_told_when_to_come_again(make_client: Callable[..., FlaskClient]) -> None:
@@ -142,6 +148,8 @@ def test_an_address_over_its_quota_of_the_day_is_told_when_to_come_again(make_cl
     assert 0 < int(refused.headers["Retry-After"]) <= 86400
     assert post("2001:db8:0:1::1", OTHER_HOME).status_code == 200
     assert "2001:" not in str(house_of(client).state.scan(SPACE))
+    assert post("2001:db8::3", str(uuid.uuid4())).status_code == 429
+    assert len(house_of(client).states.homes.known()) == 2, "a home whose upload is refused is not added"
 
 
 def test_all_homes_over_the_quota_are_refused_until_one_is_forgotten(make_client: Callable[..., FlaskClient]) -> None:
