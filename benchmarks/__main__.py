@@ -11,7 +11,7 @@ from benchmarks import table
 from benchmarks.paths import OUT
 from benchmarks.stores import Production
 
-PARTS: Final = ("upload", "curate", "export", "contents", "production", "growth", "streams", "collections")
+PARTS: Final = ("upload", "curate", "export", "contents", "means", "production", "growth", "streams", "collections")
 SERVED: Final = {"production", "growth", "streams", "collections"}
 """The parts that start servers of Redis and MinIO."""
 

@@ -25,7 +25,7 @@ from smarthouse_api.states.records.sorting import distinct
 
 TEXTS: Final = (*SERIES, "word")
 _KIND: Final = ("unit", "device_class", "type")
-_MOST_PIECES: Final = 250_000
+_MOST_PIECES: Final = 32_768
 _MOST_CODES: Final = 1 << 62
 _PARTS: Final = ("weight", "mean", "least", "greatest", "last", "changes")
 
