@@ -18,6 +18,7 @@ from smarthouse_api.cli import (
     importing,
     keys,
     migrating,
+    publishing,
     rebuilding,
     status,
     verify,
@@ -88,6 +89,7 @@ main.add_command(vocabulary.command)
 main.add_command(importing.command)
 main.add_command(exporting.command)
 main.add_command(exporting.group)
+main.add_command(publishing.group)
 main.add_command(migrating.command)
 main.add_command(rebuilding.command)
 main.add_command(status.command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,30 +36,35 @@ _HEADER = ("id", "state", "done", "rows", "bytes", "formats", "asked", "expires"
 _NOTHING = "-"
 
 
-@click.command("export")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--format", "formats", type=click.Choice(list(FORMATS)), multiple=True, help="Repeatable. The default is csv.")
-@click.option("--from", "since", type=_DAY, help="First UTC day, such as 2026-03-01.")
-@click.option("--to", "until", type=_DAY, help="Last UTC day, inclusive.")
-@click.option("--type", "types", multiple=True, help="A Home Assistant domain, such as sensor. Repeatable.")
-@click.option("--unit", "units", multiple=True, help="A unit of measurement. Repeatable.")
-@click.option("--device-class", "device_classes", multiple=True, help="A device class. Repeatable.")
-@click.option("--home", "homes", multiple=True, help="A home, by its pseudonym in exports. Repeatable.")
-@click.option("--entity", "entities", multiple=True, help="An entity, by its id in exports. Repeatable.")
-@click.option("--time-field", type=click.Choice(["updated", "changed", "received"]), default="updated", show_default=True)
-@click.option("--every", type=click.Choice(list(LENGTHS)), help="Give aggregates of intervals instead of rows.")
-@click.option("--clock", type=click.Choice(["utc", "local"]), default="utc", help="The clock of the intervals.")
-@click.option("--hold", type=click.Choice(list(HOLDS)), default="1d", help="For how long a state is held at most.")
-@click.option("--layout", type=click.Choice(LAYOUTS), default="long", help="Wide: a column for each measured thing.")
-@click.option("--figure", "figures", type=click.Choice(FIGURES), multiple=True, help="What wide columns tell. Repeatable.")
-@click.option("--metadata/--no-metadata", default=True, help="Whether the zip holds documents about the data.")
-def command(
-    file: Path, formats: tuple[str, ...], since: datetime | None, until: datetime | None, every: str | None, **options: Any
-) -> None:
-    """Write a dataset into FILE, a zip, as the service publishes it.
+_SELECTION = (
+    click.option("--from", "since", type=_DAY, help="First UTC day, such as 2026-03-01."),
+    click.option("--to", "until", type=_DAY, help="Last UTC day, inclusive."),
+    click.option("--type", "types", multiple=True, help="A Home Assistant domain, such as sensor. Repeatable."),
+    click.option("--unit", "units", multiple=True, help="A unit of measurement. Repeatable."),
+    click.option("--device-class", "device_classes", multiple=True, help="A device class. Repeatable."),
+    click.option("--home", "homes", multiple=True, help="A home, by its pseudonym in exports. Repeatable."),
+    click.option("--entity", "entities", multiple=True, help="An entity, by its id in exports. Repeatable."),
+    click.option("--time-field", type=click.Choice(["updated", "changed", "received"]), default="updated", show_default=True),
+    click.option("--every", type=click.Choice(list(LENGTHS)), help="Give aggregates of intervals instead of rows."),
+    click.option("--clock", type=click.Choice(["utc", "local"]), default="utc", help="The clock of the intervals."),
+    click.option("--hold", type=click.Choice(list(HOLDS)), default="1d", help="For how long a state is held at most."),
+    click.option("--layout", type=click.Choice(LAYOUTS), default="long", help="Wide: a column for each measured thing."),
+    click.option("--figure", "figures", type=click.Choice(FIGURES), multiple=True, help="What wide columns tell. Repeatable."),
+)
+"""The options that say which rows, or which aggregates of them."""
 
-    It works beside the service, and without it. The dataset is made in parts: if this is stopped, the same command goes on.
-    """
+
+def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that `selected` reads."""
+    for option in reversed(_SELECTION):
+        function = option(function)
+    return function
+
+
+def selected(
+    since: datetime | None, until: datetime | None, every: str | None, **options: Any
+) -> tuple[Filters, Aggregation | None]:
+    """Make the filters, and what is asked of aggregates, of the options of a selection."""
     aggregation = None if every is None else Aggregation(every, options["hold"], is_local=options["clock"] == "local")
     if options["layout"] == "wide":
         if aggregation is None:
@@ -74,10 +80,24 @@ def command(
         device_classes=tuple(one.lower() for one in options["device_classes"]),
         **{name: options[name] for name in ("units", "homes", "entities", "time_field")},
     )
+    return filters, aggregation
+
+
+@click.command("export")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--format", "formats", type=click.Choice(list(FORMATS)), multiple=True, help="Repeatable. The default is csv.")
+@selection_options
+@click.option("--metadata/--no-metadata", default=True, help="Whether the zip holds documents about the data.")
+def command(file: Path, formats: tuple[str, ...], metadata: bool, **options: Any) -> None:
+    """Write a dataset into FILE, a zip, as the service publishes it.
+
+    It works beside the service, and without it. The dataset is made in parts: if this is stopped, the same command goes on.
+    """
+    filters, aggregation = selected(**options)
     with opened_shared_house() as house:
         jobs, named = house.states.jobs, tuple(dict.fromkeys(formats)) or ("csv",)
-        request = answered(lambda: jobs.request(filters, named, metadata=options["metadata"], aggregation=aggregation))
-        view = _made(house, request)
+        request = answered(lambda: jobs.request(filters, named, metadata=metadata, aggregation=aggregation))
+        view = made(house, request)
         if view.state != "done":
             raise click.ClickException(view.told or "The export was cancelled")
         if not view.has_file:
@@ -88,7 +108,7 @@ def command(
     click.echo(view.citation)
 
 
-def _made(house: House, request: Request) -> JobView:
+def made(house: House, request: Request) -> JobView:
     """Have a dataset made, by this process or another, and show how far it is."""
     from smarthouse_api.states.jobs.service import OPERATOR
 

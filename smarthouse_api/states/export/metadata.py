@@ -24,7 +24,7 @@ KEYWORDS: Final = ("smart home", "home-assistant", "time series")
 UNFILTERED: Final = "all"
 _MOST_NOTED: Final = 40
 _AUTHORITY: Final = "http://publications.europa.eu/resource/authority"
-_SHA256: Final = "http://spdx.org/rdf/terms#checksumAlgorithm_sha256"
+SHA256: Final = "http://spdx.org/rdf/terms#checksumAlgorithm_sha256"
 TITLE: Final = "Smart-home states"
 AGGREGATE_TITLE: Final = "Smart-home states by intervals"
 _TAG: Final = re.compile(r"[\w \-.]{2,100}")
@@ -122,7 +122,7 @@ def ckan_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
                 "mimetype": format_of(file).media_type,
                 "size": file.size,
                 "hash": file.sha256,
-                "hash_algorithm": _SHA256,
+                "hash_algorithm": SHA256,
                 "created": made_at,
                 "last_modified": made_at,
             }

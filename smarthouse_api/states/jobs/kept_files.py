@@ -38,6 +38,7 @@ class KeptFile(LeasedAnswer):
         super().__init__(lease, ending)
         self._objects, self._dataset = objects, dataset
         self.size_bytes, self.etag, self.rows = dataset.size_bytes, dataset.version, dataset.rows
+        self.version, self.first_us, self.last_us = dataset.version, dataset.first_us, dataset.last_us
         self.file_name, self.media_type, self.incomplete = dataset.file_name, dataset.media_type, dataset.incomplete
         self.is_whole = False
 

@@ -1,0 +1,1 @@
+"""Publishing: the lake as a dataset on an open-data portal, kept up to date by the same command."""

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Installs a real CKAN for the tests, into an environment of its own: it needs older libraries than the service. It is kept.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+version=2.11.4
+[ -f "venv/$version" ] && exit 0
+python3 -m venv --clear venv
+venv/bin/pip install -q --disable-pip-version-check --no-deps "ckan==$version"
+# CKAN's own list, but with a driver for PostgreSQL that needs no compiler, and without the types.
+venv/bin/python - > venv/requirements.txt <<'PYTHON'
+from importlib.metadata import requires
+
+for one in requires("ckan") or ():
+    name = one.partition(";")[0].strip()
+    if "extra ==" in one and not name.startswith(("mypy", "sqlalchemy2-stubs")):
+        print(name.replace("psycopg2==", "psycopg2-binary==").replace("[mypy]", ""))
+PYTHON
+venv/bin/pip install -q --disable-pip-version-check "setuptools<80" -r venv/requirements.txt "ckanext-dcat==2.4.4" "pyshacl==0.40.1"
+touch "venv/$version"
