@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs a real CKAN for the tests, into an environment of its own: it needs older libraries than the service. It is kept.
+# Installs a real CKAN for the tests, and a loader of Croissant, into an environment of their own: CKAN needs older libraries than
+# the service. It is kept.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 version=2.11.4
@@ -16,4 +17,6 @@ for one in requires("ckan") or ():
         print(name.replace("psycopg2==", "psycopg2-binary==").replace("[mypy]", ""))
 PYTHON
 venv/bin/pip install -q --disable-pip-version-check "setuptools<80" -r venv/requirements.txt "ckanext-dcat==2.4.4" "pyshacl==0.40.1"
+sed -i 's/\[.*\]//' venv/requirements.txt
+venv/bin/pip install -q --disable-pip-version-check -c venv/requirements.txt "mlcroissant[parquet]==1.1.1"
 touch "venv/$version"

@@ -76,11 +76,13 @@ def test_a_licence_that_is_not_in_the_table_goes_by_its_id():
 
 def test_the_json_ld_is_a_dataset_of_schema_org():
     found = json.loads(json.dumps(json_ld(licensed("cc-by"), FILES)))
-    assert (found["@context"], found["@type"]) == ("https://schema.org/", "Dataset")
+    assert (found["@context"]["@vocab"], found["@context"]["sc"]) == ("https://schema.org/", "https://schema.org/")
+    assert found["@type"] == "sc:Dataset"
     assert found["license"] == LICENCES["cc-by"].url
     assert found["temporalCoverage"] == "2026-01-01T08:00:00.000000Z/2026-02-28T09:00:00.000000Z"
     assert [one["name"] for one in found["variableMeasured"]] == list(COLUMNS)
-    assert [one["encodingFormat"] for one in found["distribution"]] == [one.media_type for one in FORMATS.values()]
+    kinds = [one.media_type for one in FORMATS.values() if one.name != "parquet"]
+    assert [one["encodingFormat"] for one in found["distribution"]] == [*kinds, "application/x-parquet"]
     assert 50 <= len(found["description"]) <= 5000
 
 
