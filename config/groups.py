@@ -185,6 +185,9 @@ class JobSettings(Group):
         2, "Number of export jobs that one machine works on at a time, and no more than it has cores.", variable="jobs_at_once"
     )
     hours: float = duration(24.0, "Keep the file of a job for this many hours.", 0, 87600, above_minimum=True)
+    version_days: float = duration(
+        90.0, "Remember a version for this many days after its file is gone: `since=` goes on from it.", 1, 3650
+    )
     most: int = count(200, "Number of jobs that wait, run or have a file; 503 beyond.", variable="jobs_kept")
     per_client: int = count(
         20, "Number of them that one key, or one address without a key, may have; 429 beyond.", variable="jobs_per_client"

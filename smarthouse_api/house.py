@@ -73,7 +73,7 @@ class House:
         self.collections = Collections(
             *stores, self.leases, replies, self.notes, self.engine, room, settings.collections, settings.lake
         )
-        self.open_export: Callable[..., Opened | None] = self.states.exports.open
+        self.open_export: Callable[..., Opened | None] = lambda *asked, **options: self.states.exports.open(*asked, **options)
         self._apart: Apart | None = None
         tenants = self.states, self.streams
         self.reserve = Reserve(*stores)

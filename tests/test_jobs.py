@@ -203,6 +203,47 @@ def test_a_version_is_the_same_bytes_until_a_home_in_it_is_forgotten(client: Fla
     assert_problem(client.get(path), 410, "erased")
 
 
+def test_only_what_came_after_a_version_is_downloaded(client: FlaskClient) -> None:
+    first = done(client)
+    since = f"since={first['version']}"
+    assert (first["since"], len(rows(client.get(first["file"]).data))) == (None, 100)
+    nothing = client.get(f"/api/export/json?{since}")
+    assert (nothing.status_code, nothing.headers["X-Empty-Reason"]) == (204, "No record came after that version")
+    empty = done(client, f"formats=json&{since}")
+    assert (empty["rows"], empty["file"], empty["detail"]) == (0, None, "No record came after that version")
+    late = [
+        state("sensor.kitchen_power", str(number), "2021-03-01T12:00:00+00:00", unit_of_measurement="W") for number in range(3)
+    ]
+    sent = payload(*late, state("sensor.a_1", "1", unit_of_measurement="°C"))  # the last one came before
+    assert client.post("/api/ingest/data", data=sent, headers={"Home-UUID": HOME}).status_code == 200
+    for version in (first["version"], empty["version"]):
+        assert [row["value"] for row in rows(client.get(f"/api/export/json?since={version}", buffered=True).data)] == [0, 1, 2]
+    second = done(client, f"formats=csv&formats=json&{since}")
+    assert (second["rows"], second["since"]) == (3, first["version"])
+    assert f"after version {first['version']}" in second["citation"]
+    assert client.get(f"/api/export/dataset?formats=csv&formats=json&{since}").headers["ETag"] == f'"{second["version"]}"'
+    assert client.get(f"/api/export/json?since={second['version']}").status_code == 204
+    whole = client.get("/api/export/dataset?formats=csv&formats=json", buffered=True)
+    assert whole.status_code == 200
+    assert len(rows(whole.data)) == 103
+    assert client.delete("/api/ingest/data", headers={"Home-UUID": OTHER_HOME}).status_code == 200
+    told = client.get(f"/api/export/json?{since}", buffered=True)
+    assert "erased" in told.headers["X-Since-Note"]
+    assert len(rows(told.data)) == 3
+
+
+def test_a_version_that_cannot_be_continued_is_told(client: FlaskClient) -> None:
+    version = done(client)["version"]
+    for path in ("json?", "dataset?formats=json&"):
+        assert_problem(client.get(f"/api/export/{path}since={'0' * 32}"), 400, "no such version")
+        assert_problem(client.get(f"/api/export/{path}since={version}&types=sensor"), 400, "filters")
+        assert_problem(client.get(f"/api/export/{path}since={version}&every=1h"), 400, "every")
+    assert_problem(ask(client, f"formats=json&since={'0' * 32}"), 400, "no such version")
+    assert_problem(client.get(f"/api/export/dataset?version={version}&since={version}"), 400, "alone")
+    hours = done(client, "formats=json&every=1h")["version"]
+    assert_problem(client.get(f"/api/export/json?since={hours}"), 400, "aggregates")
+
+
 def test_a_bare_file_is_no_zip(client: FlaskClient) -> None:
     for format_, media_type in (("parquet", "application/vnd.apache.parquet"), ("json", "application/json")):
         told = done(client, f"formats={format_}&bare=true")

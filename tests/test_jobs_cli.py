@@ -44,6 +44,9 @@ def test_a_dataset_is_written_into_a_file(house: House, embedded_pair: Environme
     assert told.stdout.splitlines()[1] in members["CITATION.cff"].decode()
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["sensors.zip"]
     assert list(house.objects.list("jobs/")) == []
+    version = told.stdout.splitlines()[1].partition("Version ")[2].partition(",")[0]
+    again = run(embedded_pair, "export", str(file), "--since", version)
+    assert (again.exit_code, again.stderr.splitlines()[-1]) == (1, "Error: No record came after that version")
     hourly = run(embedded_pair, "export", str(file), "--every", "1d", "--no-metadata")
     assert hourly.exit_code == 0, hourly.output
     assert list(unzipped(file.read_bytes())) == ["csv"]

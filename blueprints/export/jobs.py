@@ -25,6 +25,7 @@ from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.states.jobs.kept_files import KeptFile
 from smarthouse_api.states.jobs.service import Jobs
+from smarthouse_api.states.jobs.views import NOTHING
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def add_jobs(blueprint: Blueprint) -> None:
     class AllJobs(MethodView):
         @blueprint.arguments(JobQuerySchema, location="query", error_status_code=400)
         @blueprint.response(202, JobSchema, headers=JOB_HEADERS)
-        @problems(blueprint, "create_job", 409, parameters=[IDEMPOTENCY_KEY], security=OPTIONAL_BEARER)
+        @problems(blueprint, "create_job", 409, 410, parameters=[IDEMPOTENCY_KEY], security=OPTIONAL_BEARER)
         def post(self, query: dict[str, Any]) -> Response:
             """Ask for a dataset to be made and kept.
 
@@ -54,7 +55,7 @@ def add_jobs(blueprint: Blueprint) -> None:
                 raise Invalid("The request has a body; give the parameters in the query, as for a download")
             owner = f"key/{key.id}" if key is not None else jobs.owner_of(request.remote_addr or "")
             formats = known_formats(query["formats"])
-            options = {name: query[name] for name in ("metadata", "fresh", "aggregation", "is_bare")}
+            options = {name: query[name] for name in ("metadata", "fresh", "aggregation", "is_bare", "since")}
             wanted = jobs.request(query["filters"], formats, **options)
             asked = jobs.ask(wanted, owner, request_key(owner, b""))
             headers = {"Location": _url(asked.id), **replayed_header(asked.replayed)}
@@ -95,7 +96,7 @@ def add_jobs(blueprint: Blueprint) -> None:
             return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
         kept = _jobs().open(job_id)
         if kept is None:
-            return empty_response(headers={"X-Empty-Reason": "No record passes the filters"})
+            return empty_response(headers={"X-Empty-Reason": _jobs().view(job_id).told or NOTHING})
         return kept_response(kept, key, {})
 
 
@@ -107,6 +108,8 @@ def kept_response(kept: KeptFile, key: KeyRecord | None, headers: dict[str, str]
         response.headers.update(headers)
         if kept.incomplete is not None:
             response.headers["X-Incomplete"] = kept.incomplete
+        if kept.since_note is not None:
+            response.headers["X-Since-Note"] = kept.since_note
         if key is not None:
             response.call_on_close(note(key, kept))
         return response

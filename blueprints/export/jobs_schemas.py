@@ -8,7 +8,7 @@ from typing import Any
 from flask import url_for
 from marshmallow import Schema, fields
 
-from blueprints.export.schemas import INCOMPLETE, DatasetQuerySchema
+from blueprints.export.schemas import INCOMPLETE, NOTE, DatasetQuerySchema
 from blueprints.idempotency import REPLAYED_HEADERS
 from blueprints.openapi import TIME, header, path_parameter
 from smarthouse_api.arrow.times import seconds_text
@@ -22,6 +22,7 @@ FILE_HEADERS = {
     "ETag": header("Identifies exactly these bytes"),
     "Accept-Ranges": header("Always `bytes`"),
     **INCOMPLETE,
+    **NOTE,
 }
 
 
@@ -81,6 +82,7 @@ class JobSchema(Schema):
     finished = _time("When the file was made")
     expires = _time("When the file is removed")
     version = fields.String(allow_none=True, metadata={"description": "Names the dataset, once it is made"})
+    since = fields.String(allow_none=True, metadata={"description": "The version that it continues; null if it has all rows"})
     citation = fields.String(allow_none=True, metadata={"description": "How to cite the dataset"})
     file = fields.String(
         allow_none=True, metadata={"format": "uri-reference", "description": "Path of the file; null: no file"}
@@ -106,6 +108,7 @@ def told(view: JobView) -> dict[str, Any]:
         "finished": None if view.finished_at is None else seconds_text(_time_of(view.finished_at)),
         "expires": None if view.expires_at is None else seconds_text(_time_of(view.expires_at)),
         "version": view.version,
+        "since": view.since,
         "citation": view.citation,
         "file": url_for(".file", job_id=view.id) if view.has_file else None,
     }

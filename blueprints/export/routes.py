@@ -22,6 +22,8 @@ from blueprints.responses import closed_when_sent, empty_response, file_response
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.errors import Invalid
 from smarthouse_api.serving.apart import Opened
+from smarthouse_api.states.export.metadata import Since
+from smarthouse_api.states.jobs.views import NOTHING, NOTHING_NEW
 
 blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description="Download what the homes sent, as a dataset")
 blueprint.before_request(refuse_unknown)
@@ -51,7 +53,7 @@ def dataset(query: dict[str, Any]) -> Response:
 @blueprint.arguments(DownloadSchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, "export_format", parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
+@problems(blueprint, "export_format", 410, parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
 def one_format(query: dict[str, Any], format: str) -> Response:
     """Download a dataset in one format."""
     return _download([format], query)
@@ -63,11 +65,18 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     # Before the export is opened: what reaches the lake in between is in it, too.
     as_of = {} if query["fresh"] else {"X-As-Of": time_text(states.uploads.held_until())}
     formats, options = known_formats(names), {name: query[name] for name in ("metadata", "fresh", "aggregation")}
-    if (kept := states.jobs.files.equal(states.jobs.request(query["filters"], formats, **options))) is not None:
+    request_ = states.jobs.request(query["filters"], formats, **options, since=(version := query["since"]))
+    if (kept := states.jobs.files.equal(request_)) is not None:
         return kept_response(kept, key, as_of)
-    extract = house().open_export(formats, query["filters"], **options)
-    response = _empty() if extract is None else closed_when_sent(extract.close, partial(_file, extract))
+    since = None if version is None else Since(version, states.jobs.continuing.note(version))
+    extract = house().open_export(formats, request_.filters, **options, since=since)
+    if extract is None:
+        response = _empty(NOTHING if since is None else NOTHING_NEW)
+    else:
+        response = closed_when_sent(extract.close, partial(_file, extract))
     response.headers.update(as_of)
+    if since is not None and since.note is not None:
+        response.headers["X-Since-Note"] = since.note
     if key is not None:
         response.call_on_close(note(key, extract))
     return response
@@ -86,8 +95,8 @@ def _version(version: str) -> Response:
     if len(request.args) > 1:
         raise Invalid("version: it names a dataset with its filters and formats; give it alone")
     kept = house().states.jobs.files.open(version)
-    return _empty() if kept is None else kept_response(kept, key, {})
+    return _empty(NOTHING) if kept is None else kept_response(kept, key, {})
 
 
-def _empty() -> Response:
-    return empty_response(headers={"X-Empty-Reason": "No record passes the filters"})
+def _empty(reason: str) -> Response:
+    return empty_response(headers={"X-Empty-Reason": reason})

@@ -22,7 +22,8 @@ AS_OF = {
     "X-As-Of": header("With `fresh=false`: the answer holds every upload acknowledged before this time", format="date-time")
 }
 INCOMPLETE = {"X-Incomplete": header("Only if the lake has lost rows, until they are made again: which days lack rows")}
-HEADERS = {"Content-Disposition": header("The file name"), **INCOMPLETE, **AS_OF}
+NOTE = {"X-Since-Note": header("With `since`, only if anything else has changed: what, such as that a home was erased")}
+HEADERS = {"Content-Disposition": header("The file name"), **INCOMPLETE, **NOTE, **AS_OF}
 EMPTY = {"X-Empty-Reason": header("Why the answer is empty"), **AS_OF}
 
 
@@ -141,6 +142,13 @@ class DownloadSchema(FiltersSchema):
     figures = CommaSeparatedField(
         f"With `layout=wide`: what the columns tell, of {', '.join(FIGURES)}; {' and '.join(USUAL_FIGURES)} without it", []
     )
+    since = fields.String(
+        load_default=None,
+        metadata={
+            "description": "Give only the rows that entered the lake after this version of a dataset, of any day. The filters "
+            "are those of the version"
+        },
+    )
     metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})
     fresh = fields.Boolean(
         load_default=True,
@@ -148,7 +156,7 @@ class DownloadSchema(FiltersSchema):
     )
 
     def read(self, data: dict[str, Any]) -> dict[str, Any]:
-        return {**super().read(data), "aggregation": _aggregation(data)}
+        return {**super().read(data), "aggregation": _aggregation(data), "since": data["since"]}
 
 
 def _aggregation(data: dict[str, Any]) -> Aggregation | None:

@@ -87,8 +87,9 @@ def selected(
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--format", "formats", type=click.Choice(list(FORMATS)), multiple=True, help="Repeatable. The default is csv.")
 @selection_options
+@click.option("--since", "version", help="Give only rows that came after this version of a dataset, with its filters.")
 @click.option("--metadata/--no-metadata", default=True, help="Whether the zip holds documents about the data.")
-def command(file: Path, formats: tuple[str, ...], metadata: bool, **options: Any) -> None:
+def command(file: Path, formats: tuple[str, ...], version: str | None, metadata: bool, **options: Any) -> None:
     """Write a dataset into FILE, a zip, as the service publishes it.
 
     It works beside the service, and without it. The dataset is made in parts: if this is stopped, the same command goes on.
@@ -96,12 +97,12 @@ def command(file: Path, formats: tuple[str, ...], metadata: bool, **options: Any
     filters, aggregation = selected(**options)
     with opened_shared_house() as house:
         jobs, named = house.states.jobs, tuple(dict.fromkeys(formats)) or ("csv",)
-        request = answered(lambda: jobs.request(filters, named, metadata=metadata, aggregation=aggregation))
+        request = answered(lambda: jobs.request(filters, named, metadata=metadata, aggregation=aggregation, since=version))
         view = made(house, request)
         if view.state != "done":
             raise click.ClickException(view.told or "The export was cancelled")
         if not view.has_file:
-            raise click.ClickException("No record passes the filters")
+            raise click.ClickException(view.told or "No record passes the filters")
         answered(lambda: _write(house, view.id, file))
         answered(lambda: jobs.cancel(view.id))
     click.echo(f"{file}: {intcomma(view.rows)} rows, {naturalsize(view.bytes)}")

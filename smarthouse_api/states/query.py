@@ -19,6 +19,7 @@ from sqlglot import exp
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.lake.planning import Bound, Shares, day_number, instant, packed_keys, shares_of, that_can_match, within_days
+from smarthouse_api.states.records.entered import ENTERED
 from smarthouse_api.states.records.placement import LATE, OWN_DAY, Numbers, buckets_of
 from smarthouse_api.states.records.rows import folded_unit
 from smarthouse_api.states.records.rules import may_ask_for_class, may_ask_for_type, may_ask_for_unit
@@ -30,7 +31,9 @@ MAX_SORTED_BYTES = 6 << 20
 _ROWS_PER_ROW_OF_A_UNIT = 4
 _DAY: Final = timedelta(days=1)
 _EPOCH: Final = date(1970, 1, 1)
-_READ: Final = tuple(name for name in STATES.names if name not in ("day", "bucket", "unit_nfkc", "attributes_uploaded"))
+_READ: Final = tuple(
+    name for name in STATES.names if name not in ("day", "bucket", "unit_nfkc", "attributes_uploaded", ENTERED)
+)
 _OUTDATED: Final = exp.column("bucket") < OWN_DAY
 _TIME: Final = exp.column("time")
 _OUTDATED_TIME: Final = exp.Coalesce(
@@ -41,6 +44,16 @@ OWN_TIME: Final = exp.Case(ifs=[exp.If(this=_OUTDATED, true=_OUTDATED_TIME)], de
 
 
 @dataclass(frozen=True)
+class After:
+    """Names a snapshot whose rows are not wanted again. number: the largest with which its rows entered the lake, see
+    `records.entered`. table: the id of its table; None if there was no table.
+    """
+
+    number: int
+    table: str | None
+
+
+@dataclass(frozen=True)
 class Filters:
     """Selects the rows of an export.
 
@@ -48,7 +61,7 @@ class Filters:
     `folded_unit`. device_classes: lower case. homes: pseudonyms. entities: ids as they are published. Empty: all.
     time_field: which time the days filter. `updated` is the row's `time`, `changed` is `last_changed` or else `time`,
     `received` is when the state change arrived first. keys: the internal keys of `homes`, once they are found. kept_since: the
-    first own day of rows, whichever time the days filter.
+    first own day of rows, whichever time the days filter. after: only rows that entered the lake after a snapshot.
     """
 
     since: date | None = None
@@ -61,6 +74,7 @@ class Filters:
     entities: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     kept_since: date | None = None
+    after: After | None = None
 
     @property
     def span(self) -> tuple[date, date]:
@@ -115,6 +129,8 @@ class Filters:
         kept = []
         if self.time_field == "received" and self.since is not None:
             kept.append(pc.greater_equal(rows.column("received"), pa.scalar(_start(self.since), TIMESTAMP)))
+        if self.after is not None:
+            kept.append(pc.greater(rows.column(ENTERED), self.after.number).fill_null(False))
         if renewed and self.types:
             kept.append(_is_one_of(rows.column("type"), self.types))
         if renewed and self.units:
@@ -247,6 +263,7 @@ def select_rows(
     chosen = [exp.column("home").isin(*filters.keys)] if filters.keys else []
     columns = (*_READ, "bucket", "unit_nfkc") if outdated else (*_READ, "unit_nfkc") if grouped else _READ
     columns = (*columns, "attributes_uploaded") if uploaded else columns
+    columns = (*columns, ENTERED) if filters.after is not None else columns
     return exp.select(*map(exp.column, columns)).from_("states").where(wanted, *chosen, *visible(hidden))
 
 
@@ -261,12 +278,39 @@ def select_days(filters: Filters) -> exp.Select:
     )
 
 
-def days_of(batches: Iterable[pa.RecordBatch]) -> tuple[Numbers, Numbers]:
-    """Read what `select_days` found: the days since 1970, and their rows."""
+def select_new_days(filters: Filters, number: int, hidden: Iterable[str]) -> exp.Select:
+    """Select for each own day the least number of the rows that entered the lake after one: `own_day` and `least`.
+
+    It is negative where rows were made again since.
+    """
+    entered, day = exp.column(ENTERED), day_number(_TIME)
+    chosen = [exp.column("home").isin(*filters.keys)] if filters.keys else []
+    is_new = exp.or_(entered > exp.Literal.number(number), entered.copy() < exp.Neg(this=exp.Literal.number(number)))
+    return (
+        exp.select(day.as_("own_day"), exp.Min(this=entered.copy()).as_("least"))
+        .from_("states")
+        .where(is_new, filters.condition(ExportPart(*filters.span)), *chosen, *visible(hidden))
+        .group_by(day.copy())
+    )
+
+
+def of_days(parts: Iterable[ExportPart], days: Numbers) -> list[ExportPart]:
+    """Narrow parts to the days that some rows lie on. days: counted since 1970."""
+    found, days = list[ExportPart](), np.sort(days)
+    for part in parts:
+        within_part = days[(days >= (part.first - _EPOCH).days) & (days <= (part.last - _EPOCH).days)]
+        if len(within_part):
+            first, last = (_EPOCH + int(day) * _DAY for day in (within_part[0], within_part[-1]))
+            found.append(replace(part, first=first, last=last))
+    return found
+
+
+def days_of(batches: Iterable[pa.RecordBatch], number: str = "found") -> tuple[Numbers, Numbers]:
+    """Read what `select_days` found: the days since 1970, and their rows, or another number."""
     found = list(batches)
     days, rows = (
         np.concatenate([np.zeros(0, np.int64), *(batch.column(name).to_numpy().astype(np.int64) for batch in found)])
-        for name in ("own_day", "found")
+        for name in ("own_day", number)
     )
     return days, rows
 

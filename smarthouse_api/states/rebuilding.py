@@ -33,6 +33,7 @@ from smarthouse_api.states.homes import SPACE, Homes
 from smarthouse_api.states.homes_table import PURGE_LEASE, HomesTable
 from smarthouse_api.states.pending import Pending
 from smarthouse_api.states.rebuilt_places import may_hold, places_of_days, repair_of_file, within
+from smarthouse_api.states.records.entered import made_again
 from smarthouse_api.states.rows import StateRows, StatesPart
 from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
@@ -299,7 +300,7 @@ class AgainRows(StateRows):
                 groups.setdefault(_again(entry.value).places, []).append(entry)
         for places, some in groups.items():
             made = super().rows(some, until)
-            part.tables += [within(table, places, "states") for table in made.tables]
+            part.tables += [made_again(within(table, places, "states")) for table in made.tables]
             part.statistics += [within(table, places, "statistics") for table in made.statistics]
             part.snapshot = made.snapshot or part.snapshot
         return part

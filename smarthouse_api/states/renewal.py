@@ -9,6 +9,7 @@ from smarthouse_api.arrow.numbers import read_numbers
 from smarthouse_api.states.payload.attributes import cut, read_distinct
 from smarthouse_api.states.payload.decoding import attribute_columns
 from smarthouse_api.states.payload.mending import mend_states, without_nul
+from smarthouse_api.states.records.entered import ENTERED
 from smarthouse_api.states.records.entities import identify
 from smarthouse_api.states.records.placement import OWN_DAY, bucket_of
 from smarthouse_api.states.records.rows import states_of
@@ -31,6 +32,8 @@ def renewed(rows: pa.Table) -> pa.Table:
     home, codes = _distinct(old["home"])
     share = pa.array([bucket_of(key) for key in home.to_pylist()], pa.int32()).take(codes)
     new = states_of(_records(old), home=home.take(codes), share=share, received=old["received"].combine_chunks())
+    if ENTERED in rows.column_names:
+        new = new.set_column(new.column_names.index(ENTERED), STATES.field(ENTERED), old[ENTERED])
     return pa.concat_tables([rows.filter(pc.invert(is_old)), new.select(rows.column_names)])
 
 

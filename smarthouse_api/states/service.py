@@ -69,7 +69,9 @@ class States:
         read = self.homes, self.table, self.rebuilding, engine
         self.contents = Contents(objects, leases, *read, asking, settings.exports)
         making = self.homes, self.table, self.chores, self.rebuilding, self.exports, self.contents
-        shop = Workshop(state, objects, JobBook(state), leases, *making, room, settings.exports, settings.jobs)
+        shop = Workshop(
+            state, objects, JobBook(state, settings.jobs.version_days), leases, *making, room, settings.exports, settings.jobs
+        )
         self.jobs = Jobs(shop, keyring, replies, self.uploads)
 
     def rows_of(self, home_key: str) -> int:

@@ -9,20 +9,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
+from sqlglot import exp
 
 from backends.ports import ObjectStore, StateStore
 from smarthouse_api.coordination.leases import Lease, Leases
+from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.files import Crowded, files_of, lake_faults
 from smarthouse_api.lake.open_table import Layout
 from smarthouse_api.lake.repairs import month_end
 from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
+from smarthouse_api.states.records.entered import ENTERED, is_unnumbered, numbered
 from smarthouse_api.states.records.placement import LATE, LATE_DAYS, OWN_DAY, buckets_of
 from smarthouse_api.states.records.schema import STATES
 from smarthouse_api.states.records.sorting import encoded, in_order
 from smarthouse_api.states.renewal import renewed
 
 NAME = "states"
-LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time", "received"), "States of homes")
+LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time", "received", ENTERED), "States of homes")
 
 _MOST_MOVED_ROWS = 250_000
 
@@ -38,6 +41,20 @@ class StatesTable(HomesTable):
 
     def is_over_before(self, day: date, bucket: int, first: date) -> bool:
         return (OWN_DAY <= bucket < LATE and day < first) or (bucket == LATE and month_end(day) < first)
+
+    def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
+        if is_unnumbered(rows):
+            number = max(self.entered(snapshot) + 1, round(self._state.now() * 1e6))
+            rows, logs = numbered(rows, number), {**logs, ENTERED: number}
+        super().append(snapshot, rows, logs)
+
+    def entered(self, snapshot: DeltaTable) -> int:
+        """Return the largest number that a commit has given to the rows of a snapshot; see `records.entered`. 0 for none."""
+        if (number := self.held(snapshot, [ENTERED])[ENTERED]) or not len(files_of(snapshot)):
+            return number
+        most = exp.Max(this=exp.Abs(this=exp.column(ENTERED)))  # the log was written anew, or an earlier version's
+        found = EmbeddedEngine().stream(snapshot, exp.select(most.as_("most")).from_(NAME))
+        return max((row["most"] or 0 for batch in found for row in batch.to_pylist()), default=0)
 
     def outdated(self) -> list[tuple[date, int]]:
         """List partitions that an earlier version wrote, the newest first: as many as are moved at once, or none."""

@@ -37,8 +37,18 @@ from smarthouse_api.lake.engine_registry import open_engine
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.open_table import CONFIGURATION
 from smarthouse_api.states import query as lake_query
+from smarthouse_api.states.export.things import select_things
 from smarthouse_api.states.groups import select_groups
-from smarthouse_api.states.query import ExportPart, Filters, is_outdated, parts, select_days, select_rows
+from smarthouse_api.states.query import (
+    After,
+    ExportPart,
+    Filters,
+    is_outdated,
+    parts,
+    select_days,
+    select_new_days,
+    select_rows,
+)
 from smarthouse_api.states.records.placement import bucket_of
 from smarthouse_api.states.records.rows import states_of
 from smarthouse_api.states.records.schema import RECORDS, STATES
@@ -179,7 +189,7 @@ def texts(batches: Iterator[pa.RecordBatch]) -> list[str]:
 
 A_DAY = ExportPart(FIRST_DAY, FIRST_DAY)
 ALL_DAYS = ExportPart(date.min, date.max)
-LEFT_OUT = ("day", "bucket", "unit_nfkc", "attributes_uploaded")
+LEFT_OUT = ("day", "bucket", "unit_nfkc", "attributes_uploaded", "entered")
 EVERYTHING = select_rows(ALL_DAYS, Filters(), (), outdated=False)
 ENDLESS = sqlglot.parse_one("SELECT CAST(id AS STRING) AS state FROM RANGE(100000000000)", dialect="spark")
 assert isinstance(ENDLESS, exp.Select)
@@ -335,6 +345,33 @@ def test_both_engines_find_the_same_groups(spark: Engine, crowded: DeltaTable, l
     ]
     assert found[0] == found[1]
     assert bool(found[0]) is (least <= 20 and days <= 4)
+
+
+def test_both_engines_find_what_entered_after_a_snapshot_and_what_is_told(spark: Engine, tmp_path: Path) -> None:
+    table, rows = new_table(tmp_path / "lake"), town()[:3_000]
+    for number, begin in ((10, 0), (20, 1_000), (-30, 2_000), (None, 2_500)):
+        some = placed(rows[begin : begin + 1_000])
+        entered = pa.repeat(pa.scalar(number, pa.int64()), len(some))
+        write_deltalake(table, some.set_column(some.column_names.index("entered"), "entered", entered), mode="append")
+    filters = Filters(types=("sensor", "binary_sensor"), after=After(15, None))
+    part = ExportPart(date.min, date.max)
+    queries = (
+        select_new_days(filters, 15, ["ffffffff"]),
+        select_new_days(filters, 25, []),
+        select_rows(part, filters, [], outdated=False),
+        *(
+            select_things(filters, ["ffffffff"], words, grouped=grouped)
+            for words, grouped in ((["on", "home"], True), (None, False))
+        ),
+    )
+    for query in queries:
+        ours, theirs = (
+            sorted(repr(one | {"own_day": int(one.get("own_day", 0))}) for batch in found for one in batch.to_pylist())
+            for found in (engine.stream(table, query) for engine in (EmbeddedEngine(), spark))
+        )
+        assert ours == theirs
+        assert ours
+    assert {one["least"] for batch in spark.stream(table, queries[0]) for one in batch.to_pylist()} == {-30}
 
 
 def test_columns_come_typed_as_those_of_an_export(spark: Engine, crowded: DeltaTable) -> None:

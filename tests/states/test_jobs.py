@@ -290,8 +290,7 @@ def test_no_file_is_made_by_two_versions_or_two_rules(make_house: Make, monkeypa
     stop_in_the_middle(house, id_)
     version = house.states.jobs._find(id_)[0].dataset
     with monkeypatch.context() as newer:
-        for module in ("making", "preparing"):
-            newer.setattr(f"smarthouse_api.states.jobs.{module}.own_version", lambda: "99")
+        newer.setattr("smarthouse_api.states.jobs.workshop.own_version", lambda: "99")
         house.states.jobs.maker.work()
         stop_in_the_middle(house, id_)
         assert house.states.jobs._find(id_)[0].dataset != version

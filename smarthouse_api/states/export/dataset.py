@@ -38,7 +38,7 @@ from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.documents import documents
-from smarthouse_api.states.export.metadata import Extract
+from smarthouse_api.states.export.metadata import Extract, Since
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.export.shapes import AGGREGATES, STATE_CHANGES, Shape, wide
 from smarthouse_api.states.homes import Homes
@@ -108,12 +108,14 @@ class Exports:
         metadata: bool = True,
         fresh: bool = True,
         aggregation: Aggregation | None = None,
+        since: Since | None = None,
     ) -> Export | None:
         """Open an export of the rows that pass `filters`, all acknowledged uploads included; None if no row does.
 
         formats: names in `FORMATS`. metadata: whether the zip also holds the documents about the export. fresh: whether to wait
         for uploads that the lake does not hold yet; else `Uploads.held_until` says which it holds. A fault while the zip
-        is read is raised to its reader, before the end. aggregation: export aggregates of these rows.
+        is read is raised to its reader, before the end. aggregation: export aggregates of these rows. since: what the documents
+        tell of the version that `filters.after` names. Raises `Gone` if nobody can tell what came after it.
         """
         filters = filters.kept(self._table.first_kept_day())
         wanted, days = filters, (filters.since or date.min, filters.until or date.max)
@@ -165,6 +167,7 @@ class Exports:
                     incomplete=incomplete,
                     aggregation=aggregation,
                     columns=shape.columns,
+                    since=since,
                 )
                 return documents(extract, files, stem)
 

@@ -31,6 +31,14 @@ _TAG: Final = re.compile(r"[\w \-.]{2,100}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Says after which version of a dataset the rows of an export came. note: what has changed since, in words."""
+
+    version: str
+    note: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
     """Gives the documents the facts of one export, and the texts that several of them contain.
@@ -38,6 +46,7 @@ class Extract:
     id: unique for each export. rows: number in each file. filters: those that were applied, which may differ from the request.
     first, last: the least and the greatest time of the rows. is_open: anyone may download exports.
     incomplete: in words, which rows are missing. aggregation: if the rows are aggregates. columns: of the rows.
+    since: if they are those that came after a version.
     """
 
     id: str
@@ -51,6 +60,7 @@ class Extract:
     incomplete: str | None = None
     aggregation: Aggregation | None = None
     columns: Mapping[str, Column] = field(default_factory=lambda: COLUMNS)
+    since: Since | None = None
 
     @property
     def title(self) -> str:
@@ -92,7 +102,8 @@ class Extract:
         if len(told) > _MOST_NOTED:
             columns += f"\n- and {len(told) - _MOST_NOTED} more, see `datapackage.json`"
         if self.aggregation is None:
-            return f"State changes of smart homes, one row for each, {self.rows} rows. Times are UTC.\n\n{columns}"
+            came = f" They entered the data lake after version {self.since.version}." if self.since else ""
+            return f"State changes of smart homes, one row for each, {self.rows} rows.{came} Times are UTC.\n\n{columns}"
         return f"States of smart homes by intervals, {self.rows} rows. Times are UTC. {self.meaning}\n\n{columns}"
 
 
@@ -168,6 +179,8 @@ def facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
         }
         | _of_aggregates(extract)
         | ({"incomplete": extract.incomplete} if extract.incomplete else {})
+        | ({"since": extract.since.version} if extract.since else {})
+        | ({"since_note": extract.since.note} if extract.since and extract.since.note else {})
     )
 
 

@@ -20,6 +20,7 @@ from config.groups import ExportSettings
 from smarthouse_api.arrow.begun_rows import BegunRows
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.coordination.leases import Lease
+from smarthouse_api.errors import Gone
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
@@ -29,7 +30,18 @@ from smarthouse_api.states.export.ordering import Ordering
 from smarthouse_api.states.export.things import row_of_each, select_things
 from smarthouse_api.states.groups import Groups, of_groups, select_groups
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.query import ExportPart, Filters, days_of, is_outdated, parts, select_days, select_rows
+from smarthouse_api.states.query import (
+    After,
+    ExportPart,
+    Filters,
+    days_of,
+    is_outdated,
+    of_days,
+    parts,
+    select_days,
+    select_new_days,
+    select_rows,
+)
 from smarthouse_api.states.records.placement import Numbers
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.records.rules import published_words
@@ -37,6 +49,10 @@ from smarthouse_api.states.records.sorting import encoded
 from smarthouse_api.states.renewal import renewed
 
 _READ_AHEAD_BYTES: Final = 8 << 20
+_MADE_ANEW: Final = "since: the lake was made anew since that version, and nobody can tell what came after it; ask for all rows"
+_MADE_AGAIN: Final = (
+    "since: rows were made again from raw uploads since that version, so that nobody can tell which it had; ask for all rows"
+)
 
 
 class PublishedRows(BegunRows):
@@ -61,6 +77,8 @@ class PublishedRows(BegunRows):
         self._outdated, self._is_raw, self._words = is_outdated(files), settings.privacy == "raw", settings.words
         self.parts: Sequence[ExportPart] = list(parts(files, filters, self._count_days))
         """What is read together, in the order of the rows: the same for the same snapshot and filters."""
+        if filters.after is not None:
+            self.parts = of_days(self.parts, self._new_days(filters.after))
         self._groups = self._published_groups(settings) if settings.privacy == "strict" else None
 
     def told(self) -> Iterator[pa.RecordBatch]:
@@ -146,6 +164,16 @@ class PublishedRows(BegunRows):
         asked = select_groups(self._filters.span, self._homes.hidden(), settings.min_homes, settings.enrolled_after_days)
         found = (row for batch in self._read(asked) for row in batch.to_pylist())
         return frozenset((int(row["own_day"]), row["type"], row["unit_nfkc"]) for row in found)
+
+    def _new_days(self, after: After) -> Numbers:
+        """Find the days of the rows that entered the lake after a snapshot. Raises `Gone` if nobody can tell them apart."""
+        if after.table is not None and after.table != str(self._snapshot.metadata().id):
+            raise Gone(_MADE_ANEW)
+        found = select_new_days(self._filters, after.number, self._homes.hidden())
+        days, least = days_of(self._read(found), "least")
+        if (least < 0).any():
+            raise Gone(_MADE_AGAIN)
+        return days
 
     def _count_days(self) -> tuple[Numbers, Numbers]:
         """Count the rows of each own day that lie outside the buckets of own days: the days since 1970, and their rows."""

@@ -9,13 +9,13 @@ from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.export.archive import Written
 from smarthouse_api.states.export.json_ld import CONDITIONS
 from smarthouse_api.states.export.licences import licence
-from smarthouse_api.states.export.metadata import Extract, facts
+from smarthouse_api.states.export.metadata import Extract, Since, facts
 
 _TEXT: Final = """# {title}
 
 {subject} of smart homes, as Home Assistant recorded them: {rows} rows, from {covered}.
 {author} published them on {made_at}.
-{incomplete}
+{incomplete}{since}
 **{conditions}** Real people live in these homes. If you recognise somebody all the same, tell {author}, and nobody else.
 
 ## Licence
@@ -120,6 +120,7 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
         author=extract.settings.author,
         made_at=made_at,
         incomplete=f"\n**This export is incomplete**: {extract.incomplete}.\n" if extract.incomplete else "",
+        since=_since(extract.since),
         year=extract.generated_at.year,
         id=extract.id,
         conditions=CONDITIONS,
@@ -128,6 +129,16 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
         columns="\n".join(f"| `{name}` | {column.type} | {column.description} |" for name, column in extract.columns.items()),
         filters="\n".join(f"| {name} | {_cell(value)} |" for name, value in facts(extract, files).items()),
         stem=stem,
+    )
+
+
+def _since(since: Since | None) -> str:
+    if since is None:
+        return ""
+    note = f" {since.note}." if since.note else ""
+    return (
+        f"\n**These are the rows that entered the data lake after version `{since.version}`**, of any day. With the rows"
+        f" of that version they are all rows.{note}\n"
     )
 
 

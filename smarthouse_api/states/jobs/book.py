@@ -19,7 +19,6 @@ from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.states.jobs.model import (
     ENDED_SECONDS,
     SPACE,
-    TOMBSTONE_SECONDS,
     Dataset,
     Job,
     Part,
@@ -49,8 +48,9 @@ class Dropped(Exception):
 class JobBook:
     """Keeps the documents of jobs and datasets in one state store."""
 
-    def __init__(self, state: StateStore) -> None:
-        self._state = state
+    def __init__(self, state: StateStore, version_days: float) -> None:
+        """version_days: how long a version is remembered once its file is gone."""
+        self._state, self._gone_seconds = state, version_days * 86400
 
     def job(self, id_: str) -> tuple[Job, int] | None:
         """Find a job, and the version of its document."""
@@ -78,6 +78,21 @@ class JobBook:
             return known.dataset
         gone = self._state.get(SPACE, f"gone/{version}")
         return None if gone is None else read_dataset(gone.value)
+
+    def gone(self) -> Iterator[Known]:
+        """List the datasets whose file is gone, or could not be made."""
+        for _, document in self._state.scan_all(SPACE, "gone/"):
+            yield Known(read_dataset(document.value), document.version)
+
+    def rebury(self, known: Known, state: str, told: str) -> bool:
+        """Note another reason why a file is gone; False if the document has changed meanwhile."""
+        gone = msgspec.structs.replace(known.dataset, state=state, told=told)
+        try:
+            put = Put(f"gone/{gone.version}", encode(gone), self._gone_seconds)
+            self._state.commit(SPACE, Change({put.key: known.document}, (put,)))
+        except Conflict:
+            return False
+        return True
 
     def equal(self, question: str) -> tuple[str | None, int]:
         """Find the newest dataset for a question: its version, and that of the document, for `join`."""
@@ -113,7 +128,7 @@ class JobBook:
             puts.append(Put(f"equal/{dataset.question}", dataset.version.encode()))
         joined = msgspec.structs.replace(job, dataset=dataset.version, told=None, faults=0, retry_at=0.0)
         is_done = dataset.state == "done"
-        puts.append(Put(f"job/{job.id}", encode(joined), TOMBSTONE_SECONDS if is_done else None))
+        puts.append(Put(f"job/{job.id}", encode(joined), self._gone_seconds if is_done else None))
         try:
             self._state.commit(SPACE, Change(expect, tuple(puts), (_todo(job),) if is_done else ()))
         except Conflict:
@@ -135,12 +150,12 @@ class JobBook:
         """Take a job off the list of those that are not done. name: of the document."""
         self._state.commit(SPACE, Change(deletes=(name,)))
 
-    def leave(self, dataset: Dataset, id_: str) -> bool:
-        """Take a job off a dataset; whether that was dropped, because no other job asks for it."""
+    def leave(self, dataset: Dataset, id_: str, told: str) -> bool:
+        """Take a job off a dataset; whether that was dropped, because no other job asks for it. told: why its file is gone."""
         while (known := self.known(dataset.version)) is not None:
             left = tuple(job for job in known.dataset.jobs if job[0] != id_)
             if not left:
-                if self._drop(known):
+                if self.bury(known, "expired", told) if known.dataset.state == "done" else self._drop(known):
                     return True
             elif self._put(known, msgspec.structs.replace(known.dataset, jobs=left)):
                 return False
@@ -174,7 +189,7 @@ class JobBook:
         """Note that a file is made, and that its jobs are done. Raises `Dropped`."""
         while (known := self.known(version)) is not None and known.dataset.state == "making":
             done = finished(known.dataset)
-            settled = self._settled(done, TOMBSTONE_SECONDS + (done.expires_at or done.at) - done.at)
+            settled = self._settled(done, self._gone_seconds + (done.expires_at or done.at) - done.at)
             puts, deletes = (Put(f"dataset/{version}", encode(done)), *settled.puts), (*settled.deletes, *self._made(version))
             if self._commit(known, Change(settled.expect, puts, deletes)):
                 return done
@@ -183,8 +198,8 @@ class JobBook:
     def bury(self, known: Known, state: str, told: str) -> bool:
         """Note that a file is gone, or cannot be made, and why; False if the dataset has changed meanwhile."""
         gone = msgspec.structs.replace(known.dataset, state=state, told=told, secret="", excluded=())
-        settled = self._settled(gone, TOMBSTONE_SECONDS)
-        puts = (Put(f"gone/{gone.version}", encode(gone), TOMBSTONE_SECONDS), *settled.puts)
+        settled = self._settled(gone, self._gone_seconds)
+        puts = (Put(f"gone/{gone.version}", encode(gone), self._gone_seconds), *settled.puts)
         deletes = (f"dataset/{gone.version}", *self._equal(gone), *settled.deletes, *self._made(gone.version))
         return self._commit(known, Change(settled.expect, puts, deletes))
 

@@ -14,7 +14,8 @@ def citation(extract: Extract) -> str:
     author, made_at = extract.settings.author, time_text(extract.generated_at)
     covered = extract.covered(" to ") or "no time"
     told = f"{author} ({extract.generated_at.year}). {extract.title}: {extract.rows} rows, {covered}."
-    return f"{told} Version {extract.id}, {made_at}."
+    after = f", after version {extract.since.version}" if extract.since else ""
+    return f"{told} Version {extract.id}{after}, {made_at}."
 
 
 def citation_file(extract: Extract) -> bytes:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Final
 
 from backends.ports import NoSuchObject, ObjectStore, SignsUrls
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
-from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import Gone, NotFound, Unavailable
 from smarthouse_api.lake.repairs import told
-from smarthouse_api.lake.snapshot_marks import encoded
 from smarthouse_api.states.jobs.model import Dataset, Request
 from smarthouse_api.states.jobs.preparing import Preparing
-from smarthouse_api.states.jobs.workshop import Workshop
+from smarthouse_api.states.jobs.workshop import Workshop, note_of
 from smarthouse_api.states.uploads import Uploads
 
 KEPT: Final = "kept-exports"
@@ -24,6 +22,7 @@ KEPT: Final = "kept-exports"
 
 ERASED: Final = "The file is gone, because a home was erased that it may have held; ask for the export again"
 EXPIRED: Final = "The file has expired; ask for the export again"
+REMOVED: Final = "The file was removed, because no job asks for it any more; ask for the export again"
 LOST: Final = "The file is gone; ask for the export again"
 _OTHER_RULES: Final = "The file was made by other rules of privacy than the service has now; ask for the export again"
 _URL_SECONDS: Final = 300.0
@@ -40,7 +39,7 @@ class KeptFile(LeasedAnswer):
         self.size_bytes, self.etag, self.rows = dataset.size_bytes, dataset.version, dataset.rows
         self.version, self.first_us, self.last_us = dataset.version, dataset.first_us, dataset.last_us
         self.file_name, self.media_type, self.incomplete = dataset.file_name, dataset.media_type, dataset.incomplete
-        self.is_whole = False
+        self.since_note, self.is_whole = dataset.since_note, False
 
     def body(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
         """Return the bytes from `first` to `last`. Raises `LeaseLost`, `Gone`, and `Unavailable` for what is not whole."""
@@ -74,7 +73,7 @@ class KeptFiles:
             ending.enter_context(self._slots)
             lease = self._shop.leases.share(KEPT)
             ending.callback(lease.release)
-            lease.tell(_note(dataset))
+            lease.tell(note_of(dataset))
             dataset = self.usable(version)  # under the lease, which a forget breaks before the file goes
             try:
                 self._shop.objects.stream(dataset.file, 0, 0)
@@ -126,16 +125,5 @@ class KeptFiles:
             raise Gone(EXPIRED)
         if dataset.request.rules != self._shop.rules:
             raise Gone(_OTHER_RULES)
-        if self.may_hold(dataset, self._shop.homes.hidden()):
+        if self._shop.may_hold(dataset, self._shop.homes.hidden()):
             raise Gone(ERASED)
-
-    def may_hold(self, dataset: Dataset, keys: Collection[str]) -> bool:
-        """Tell whether a dataset may hold rows of hidden homes."""
-        if dataset.state == "done" and not dataset.rows:
-            return False
-        new = [key for key in keys if digest_of(key) not in dataset.excluded]
-        return bool(new) and not self._shop.homes.spared(new)(_note(dataset))
-
-
-def _note(dataset: Dataset) -> bytes:
-    return b"" if dataset.mark is None else encoded([dataset.mark])

@@ -14,7 +14,7 @@ from smarthouse_api.arrow.zip_stream import Piece, ZipMember, zip_stream
 from smarthouse_api.states.export.archive import Written
 from smarthouse_api.states.export.columns import COLUMNS, Column
 from smarthouse_api.states.export.documents import documents
-from smarthouse_api.states.export.metadata import Extract
+from smarthouse_api.states.export.metadata import Extract, Since
 from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.citation import citation_file
 from smarthouse_api.states.jobs.encoding import file_of
@@ -44,6 +44,7 @@ def extract_of(
         incomplete=dataset.incomplete,
         aggregation=dataset.request.aggregation,
         columns=columns,
+        since=None if dataset.request.since is None else Since(dataset.request.since, dataset.since_note),
     )
 
 

@@ -14,7 +14,6 @@ from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import TooLarge
-from smarthouse_api.lake.snapshot_marks import encoded
 from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.export.shapes import Shape
@@ -23,9 +22,8 @@ from smarthouse_api.states.jobs.encoding import PartInFormat
 from smarthouse_api.states.jobs.linking import LostPart, extract_of, linked
 from smarthouse_api.states.jobs.model import Dataset, Part, Progress
 from smarthouse_api.states.jobs.plan import Plan, PlannedPart, plan_of
-from smarthouse_api.states.jobs.workshop import Workshop
+from smarthouse_api.states.jobs.workshop import Workshop, note_of
 from smarthouse_api.states.query import Filters
-from smarthouse_api.version import own_version
 
 _LOOK_SECONDS: Final = 0.2
 FORGOTTEN: Final = "begun anew: a home was erased that it might have held"
@@ -49,7 +47,7 @@ class Making:
 
     def __init__(self, shop: Workshop, dataset: Dataset, lease: Lease, is_over: Callable[[], bool]) -> None:
         self._shop, self.dataset, self._lease, self._is_over = shop, dataset, lease, is_over
-        self._note = b"" if dataset.mark is None else encoded([dataset.mark])
+        self._note = note_of(dataset)
         self._looked_at, self.has_progressed = float("-inf"), False
         self._rows = self._bytes = self._begun = self._planned = 0
         self._others_bytes = sum(
@@ -80,7 +78,7 @@ class Making:
         """Open the rows of the snapshot, whose files stay while the reader's lease is held; in the parts that are made."""
         shop, dataset = self._shop, self.dataset
         shop.check_rules(dataset.request)
-        if dataset.made_by != own_version():
+        if dataset.made_by != shop.program:
             raise _Anew(_NEWER)
         self._reader.tell(self._note)
         asked = shop.asking.ready(dataset.filters)

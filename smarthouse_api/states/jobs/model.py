@@ -29,9 +29,6 @@ SPACE: Final = "jobs"
 PREFIX: Final = "jobs/"
 """How the names of objects begin. No backup holds them."""
 
-TOMBSTONE_SECONDS: Final = 30 * 86400.0
-"""How long it is told why a file is gone."""
-
 ENDED_SECONDS: Final = 3600.0
 """How long a job is remembered that was cancelled or failed without a dataset."""
 
@@ -40,7 +37,7 @@ class Request(msgspec.Struct, frozen=True):
     """Says which dataset a client wants: the same as a download's parameters.
 
     rules: a digest of the rules of privacy by which it was asked for. aggregation: if it is to hold aggregates. is_bare: the
-    file is the one format that is asked for, and no zip.
+    file is the one format that is asked for, and no zip. since: the version that `filters.after` stands for.
     """
 
     filters: Filters
@@ -50,6 +47,7 @@ class Request(msgspec.Struct, frozen=True):
     rules: str = ""
     aggregation: Aggregation | None = None
     is_bare: bool = False
+    since: str | None = None
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -80,6 +78,7 @@ class Dataset(msgspec.Struct, frozen=True):
     `done`, `failed`, `expired` or `forgotten`.
     made_by: the version of the program. rows_in_all: None if that is not known yet. size_bytes: of the file. secret: of its
     pseudonyms, while they are its own. first_us, last_us: the times of its rows. told: in words, why it failed or is gone.
+    entered: the largest number with which rows entered its snapshot. since_note: what has changed since an earlier version.
     """
 
     version: str
@@ -102,6 +101,8 @@ class Dataset(msgspec.Struct, frozen=True):
     finished_at: float | None = None
     expires_at: float | None = None
     told: str | None = None
+    entered: int | None = None
+    since_note: str | None = None
 
     @property
     def stem(self) -> str:

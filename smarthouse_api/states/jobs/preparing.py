@@ -18,10 +18,10 @@ from smarthouse_api.lake.repairs import told
 from smarthouse_api.lake.snapshot_marks import mark_of
 from smarthouse_api.states.aggregates.asked import LENGTHS, Aggregation
 from smarthouse_api.states.jobs.book import Known
+from smarthouse_api.states.jobs.continuing import Continuing
 from smarthouse_api.states.jobs.model import Dataset, Job, Request, encode
 from smarthouse_api.states.jobs.workshop import Workshop
 from smarthouse_api.states.query import Filters
-from smarthouse_api.version import own_version
 
 _TRIES: Final = 3
 
@@ -32,11 +32,11 @@ class Preparing:
     """Finds or begins datasets, and tells which are equal."""
 
     def __init__(self, shop: Workshop) -> None:
-        self._shop = shop
+        self._shop, self.continuing = shop, Continuing(shop)
 
     def question(self, request: Request) -> str:
         """Name all that decides the answer to a request, except what the lake holds."""
-        named = self._shop.export_settings.license, self._shop.export_settings.author, own_version()
+        named = self._shop.export_settings.license, self._shop.export_settings.author, self._shop.program
         told = named, msgspec.structs.replace(request, fresh=True)
         return hashlib.sha256(encode(told)).hexdigest()
 
@@ -48,6 +48,8 @@ class Preparing:
             return False
         # The last states of aggregates are held until now: in the next interval they have another one.
         if aggregation is not None and now // _seconds(aggregation) != dataset.at // _seconds(aggregation):
+            return False
+        if dataset.since_note != self.continuing.note(dataset.request.since):
             return False
         return (dataset.mark, dataset.excluded, dataset.incomplete) == (mark, tuple(hidden), incomplete)
 
@@ -83,10 +85,12 @@ class Preparing:
                 mark=None if snapshot is None else mark_of(shop.table.name, snapshot),
                 excluded=tuple(excluded),
                 at=(now := shop.state.now()),
-                made_by=own_version(),
+                made_by=shop.program,
                 rows_in_all=count if request.aggregation is None or count == 0 else None,
                 incomplete=incomplete,
                 secret="" if shop.asking.has_lasting_names else shop.asking.secret().hex(),
+                entered=0 if snapshot is None else shop.table.entered(snapshot),
+                since_note=self.continuing.note(request.since),
             )
             if count == 0:
                 dataset = msgspec.structs.replace(dataset, state="done", finished_at=now, expires_at=shop.expiry(now))
@@ -102,6 +106,8 @@ class Preparing:
                 return None, 0
             snapshot = found[0]
             shop.table.note(lease, snapshot)
+            if filters.after is not None:
+                break
             try:
                 with shop.contents.open() as opened:
                     if opened.version == snapshot.version():

@@ -16,7 +16,7 @@ from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.errors import Gone, Invalid, NotFound, TooMany, Unavailable
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.book import Known
-from smarthouse_api.states.jobs.kept_files import ERASED, EXPIRED, KEPT, LOST, KeptFile, KeptFiles
+from smarthouse_api.states.jobs.kept_files import ERASED, EXPIRED, KEPT, LOST, REMOVED, KeptFile, KeptFiles
 from smarthouse_api.states.jobs.maker import Maker
 from smarthouse_api.states.jobs.making import FORGOTTEN
 from smarthouse_api.states.jobs.model import PREFIX, SPACE, Dataset, Job, Request
@@ -49,7 +49,7 @@ class Jobs:
     def __init__(self, shop: Workshop, keyring: Keyring, replies: Replies, uploads: Uploads) -> None:
         self._shop, self._keyring, self._replies, self.maker = shop, keyring, replies, Maker(shop)
         self.files = KeptFiles(shop, self.maker.preparing, uploads)
-        self._views = Views(shop, self.files)
+        self._views, self.continuing = Views(shop, self.files), self.maker.preparing.continuing
 
     def owner_of(self, address: str) -> str:
         """Name a client without a key, so that nobody can tell the address."""
@@ -64,13 +64,21 @@ class Jobs:
         fresh: bool = True,
         aggregation: Aggregation | None = None,
         is_bare: bool = False,
+        since: str | None = None,
     ) -> Request:
-        """Make a request by the service's present rules. Raises `Invalid` for what does not go together."""
+        """Make a request by the service's present rules. Raises `Invalid` for what does not go together.
+
+        since: the version whose rows are not wanted again, see `Continuing.filters`.
+        """
+        if since is not None:
+            if aggregation is not None:
+                raise Invalid("since: it gives rows and no aggregates; leave `every` out")
+            filters = self.continuing.filters(since, filters)
         if aggregation is not None:
             aggregation.widened(filters)
         if is_bare and len(formats) > 1:
             raise Invalid("bare: a file that is no zip has one format; ask for one, or for a zip")
-        return Request(filters, formats, metadata and not is_bare, fresh, self._shop.rules, aggregation, is_bare)
+        return Request(filters, formats, metadata and not is_bare, fresh, self._shop.rules, aggregation, is_bare, since)
 
     def ask(self, request: Request, owner: str, request_key: RequestKey | None = None) -> Asked:
         """Ask for an export. Raises `TooMany`, `Unavailable` if there are too many, and `KeyReused`."""
@@ -163,13 +171,16 @@ class Jobs:
         self._shop.leases.break_shared(KEPT, wait_seconds, self._shop.homes.spared(keys))
         for known in list(self._shop.book.datasets()):
             left: Known | None = known
-            while left is not None and self.files.may_hold(left.dataset, keys):
+            while left is not None and self._shop.may_hold(left.dataset, keys):
                 # Its bytes go before its document: if this process dies in between, the next one finds it.
                 self._shop.remove(left.dataset)
                 if self._forgotten(left):
                     self._shop.remove(left.dataset)  # what was put meanwhile
                     break
                 left = self._shop.book.known(known.dataset.version)
+        for known in list(self._shop.book.gone()):  # who continues such a version is told
+            if known.dataset.state == "expired" and self._shop.may_hold(known.dataset, keys):
+                self._shop.book.rebury(known, "forgotten", ERASED)
 
     def _forgotten(self, known: Known) -> bool:
         if known.dataset.state == "making":
@@ -194,7 +205,7 @@ class Jobs:
                     self._leave(dataset, id_)
 
     def _leave(self, dataset: Dataset, id_: str) -> None:
-        if self._shop.book.leave(dataset, id_):
+        if self._shop.book.leave(dataset, id_, REMOVED):
             self._shop.remove(dataset)
 
     def sweep(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from smarthouse_api.errors import Gone
 from smarthouse_api.states.jobs.citation import citation
@@ -11,6 +12,9 @@ from smarthouse_api.states.jobs.linking import extract_of
 from smarthouse_api.states.jobs.model import Dataset, Job
 from smarthouse_api.states.jobs.workshop import Workshop
 
+NOTHING: Final = "No record passes the filters"
+NOTHING_NEW: Final = "No record came after that version"
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
@@ -18,7 +22,7 @@ class JobView:
 
     state: `waiting`, `running`, `done`, `failed`, `cancelled` or `expired`. rows_in_all: None if it is not known yet.
     fraction: of the rows; of the parts while it is not known how many rows there are. bytes: of the file; until it is made, of
-    what is made for it. times: in seconds since 1970. citation: once it is done.
+    what is made for it. times: in seconds since 1970. citation: once it is done. since: the version that it continues.
     """
 
     id: str
@@ -34,6 +38,7 @@ class JobView:
     expires_at: float | None = None
     version: str | None = None
     citation: str | None = None
+    since: str | None = None
     has_file: bool = False
 
 
@@ -69,6 +74,7 @@ class Views:
                 fraction=0.0 if state == "waiting" else None,
                 told="; ".join(filter(None, (job.told, job.anew))) or None,
                 created_at=job.at,
+                since=job.request.since,
             )
         rows, size, in_all, fraction = dataset.rows, dataset.size_bytes, dataset.rows_in_all, None
         state, words = self._state_of(dataset)
@@ -78,6 +84,7 @@ class Views:
             rows, size = progress.rows, progress.bytes
             parts = progress.parts / max(1, progress.parts_in_all)
             fraction = min(1.0, parts if in_all is None else rows / max(1, in_all))
+        of_rows = "; ".join(filter(None, (dataset.incomplete, dataset.since_note))) if is_done else job.told
         extract = extract_of(dataset, self._shop.export_settings, is_open=self._shop.exports.is_open)
         return JobView(
             id=job.id,
@@ -87,12 +94,13 @@ class Views:
             rows_in_all=in_all,
             bytes=size,
             fraction=1.0 if is_done else fraction,
-            told="; ".join(filter(None, (words or (dataset.incomplete if is_done else job.told), job.anew))) or None,
+            told="; ".join(filter(None, (words or of_rows, job.anew))) or None,
             created_at=job.at,
             finished_at=dataset.finished_at,
             expires_at=dataset.expires_at,
             version=None if dataset.state in ("making", "failed") else dataset.version,
             citation=citation(extract) if is_done and rows else None,
+            since=job.request.since,
             has_file=is_done and rows > 0,
         )
 
@@ -107,7 +115,9 @@ class Views:
                 self._files.check(dataset)
             except Gone as fault:
                 return "expired", fault.detail
-            return "done", None if dataset.rows else "No record passes the filters"
+            if dataset.rows:
+                return "done", None
+            return "done", NOTHING if dataset.request.since is None else NOTHING_NEW
         return "expired", dataset.told
 
     def figures(self) -> Figures:

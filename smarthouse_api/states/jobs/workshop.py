@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Forbidden
+from smarthouse_api.lake.snapshot_marks import encoded
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.export.asking import Asking
@@ -21,6 +23,7 @@ from smarthouse_api.states.jobs.book import JobBook
 from smarthouse_api.states.jobs.model import Dataset, Request, encode
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.table import StatesTable
+from smarthouse_api.version import own_version
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,18 @@ class Workshop:
         """Return when a file that is finished now expires."""
         return now + self.settings.hours * 3600
 
+    @property
+    def program(self) -> str:
+        """The version of this program."""
+        return own_version()
+
+    def may_hold(self, dataset: Dataset, keys: Collection[str]) -> bool:
+        """Tell whether a dataset may hold rows of hidden homes. keys: their internal keys."""
+        if dataset.state == "done" and not dataset.rows:
+            return False
+        new = [key for key in keys if digest_of(key) not in dataset.excluded]
+        return bool(new) and not self.homes.spared(new)(note_of(dataset))
+
     def remove(self, dataset: Dataset) -> None:
         """Remove all objects of a dataset."""
         self.objects.delete([info.key for info in self.objects.list(dataset.folder)])
@@ -74,3 +89,8 @@ class Workshop:
     def remove_parts(self, dataset: Dataset) -> None:
         """Remove what a dataset's file was put together of."""
         self.objects.delete([info.key for info in self.objects.list(dataset.folder) if info.key != dataset.file])
+
+
+def note_of(dataset: Dataset) -> bytes:
+    """Write which snapshot a dataset has its rows of, as a reader notes it."""
+    return b"" if dataset.mark is None else encoded([dataset.mark])

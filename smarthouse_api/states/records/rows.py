@@ -7,12 +7,13 @@ import unicodedata
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smarthouse_api.states.records.entered import ENTERED, NEW
 from smarthouse_api.states.records.placement import placed
 from smarthouse_api.states.records.schema import STATES
 
 
 def states_of(records: pa.Table, *, home: pa.Array, share: pa.Array, received: pa.Array) -> pa.Table:
-    """Make rows of `STATES` of records: each with its time and its place in the table.
+    """Make rows of `STATES` of records: each with its time and its place in the table. They wait for the number of a commit.
 
     records: of schema `RECORDS`. home: internal keys. share: `bucket_of` each. received: times of arrival.
     """
@@ -22,6 +23,7 @@ def states_of(records: pa.Table, *, home: pa.Array, share: pa.Array, received: p
     columns |= {"day": day, "bucket": bucket, "home": home, "received": received, "time": time}
     columns["unit_nfkc"] = folded_units(columns["unit"].combine_chunks())
     columns.setdefault("utc_offset", pa.nulls(len(time), pa.int32()))
+    columns[ENTERED] = pa.repeat(pa.scalar(NEW, pa.int64()), len(time))
     return pa.table([columns[name] for name in STATES.names], schema=STATES)
 
 

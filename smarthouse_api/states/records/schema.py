@@ -60,12 +60,13 @@ STATES: Final = pa.schema(
         pa.field("received", TIMESTAMP, nullable=False),
         pa.field("time", TIMESTAMP, nullable=False),
         pa.field("unit_nfkc", pa.string()),
+        pa.field("entered", pa.int64()),
     ]
 )
 """The Delta table `states`, partitioned by `day` and `bucket`: see `placement`.
 
 home: the home's internal key, random, unrelated to its UUID. time: the record's own time, that is `last_updated`, else
-`last_changed`, else `received`. unit_nfkc: the unit after Unicode's NFKC, by which units are compared.
+`last_changed`, else `received`. unit_nfkc: the unit after Unicode's NFKC, by which units are compared. entered: see `entered`.
 """
 
 PERIODS: Final = pa.schema(

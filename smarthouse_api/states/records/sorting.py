@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smarthouse_api.arrow.times import DAY_US
+from smarthouse_api.states.records.entered import ENTERED, of_repeats
 from smarthouse_api.states.records.schema import KEY
 
 _BEFORE_ALL_TIMES: Final = -1 << 62  # and so little that the distance to any of them is a number too
@@ -61,7 +62,7 @@ def in_order(rows: pa.RecordBatch, home: str = "home", entity: str = "entity_id"
     repeats, begins = _tied(np.arange(len(moved)), np.append(True, other_group | (later != 0)))
     if len(repeats):
         repeats, begins = _put_ties_in_order(moved, repeats, begins, columns)
-        rows = _with_offsets(rows, moved[repeats], begins)
+        rows = _with_entered(_with_offsets(rows, moved[repeats], begins), moved[repeats], begins)
         moved = np.delete(moved, repeats[~begins])
     return rows if np.array_equal(moved, np.arange(len(at))) else rows.take(pa.array(moved))
 
@@ -114,6 +115,7 @@ def _timeless_once(rows: pa.RecordBatch) -> pa.RecordBatch:
     _break_ties(
         moved, np.arange(len(moved)), begins, [rows.column(name) for name in _AMONG_REPEATS if name in rows.schema.names]
     )
+    rows = _with_entered(rows, moved, begins)
     return rows.take(pa.array(np.sort(np.delete(np.arange(rows.num_rows), moved[~begins]))))
 
 
@@ -149,6 +151,14 @@ def _with_offsets(rows: pa.RecordBatch, repeats: Codes, begins: Bits) -> pa.Reco
     told[repeats[first]], has_one = told[repeats[nearest]], has_one.copy()
     has_one[repeats[first]] = True
     return rows.set_column(rows.schema.names.index("utc_offset"), "utc_offset", pa.array(told, pa.int32(), mask=~has_one))
+
+
+def _with_entered(rows: pa.RecordBatch, repeats: Codes, begins: Bits) -> pa.RecordBatch:
+    """Tell the first of some repeats when their state change entered the lake, where rows tell that."""
+    if ENTERED not in rows.schema.names:
+        return rows
+    told = of_repeats(rows.column(ENTERED), repeats, begins)
+    return rows.set_column(rows.schema.names.index(ENTERED), ENTERED, told)
 
 
 def _same_as_before(rows: Codes, begins: Bits, columns: Mapping[str, pa.Array]) -> Bits:

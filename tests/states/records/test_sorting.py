@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import product
+from itertools import cycle, product
 from typing import Any
 
 import pyarrow as pa
@@ -38,6 +38,7 @@ def row(**values: Any) -> Row:
         "attributes_uploaded": None,
         "received": NOON,
         "unit_nfkc": None,
+        "entered": 5,
         **values,
     }
     return {"time": whole["last_updated"] or whole["last_changed"] or whole["received"], **whole}
@@ -73,6 +74,9 @@ def expected(rows: list[Row]) -> list[Row]:
         kept = first.setdefault(key(one), dict(one))
         if kept["utc_offset"] is None:
             kept["utc_offset"] = one["utc_offset"]
+    for name, kept in first.items():
+        entered = [one["entered"] or 0 for one in rows if key(one) == name]
+        kept["entered"] = min(map(abs, entered)) * (-1 if min(entered) < 0 else 1) or None
     return sorted(first.values(), key=place)
 
 
@@ -91,14 +95,26 @@ def many() -> list[Row]:
     """Rows of every home, entity, day and time, with many a tie."""
     hour, day = timedelta(hours=1), timedelta(days=1)
     return [
-        row(home=home, entity_id=entity, last_changed=changed, last_updated=updated, received=received, state=state)
-        for home, entity, changed, updated, received, state in product(
-            HOMES,
-            ("sensor.b", "sensor.ä", "sensor.a"),
-            (NOON, NOON - hour, None),
-            (NOON, NOON - hour, None),
-            (NOON, NOON + hour, NOON + day),
-            ("on", "", "off"),
+        row(
+            home=home,
+            entity_id=entity,
+            last_changed=changed,
+            last_updated=updated,
+            received=received,
+            state=state,
+            entered=entered,
+        )
+        for entered, (home, entity, changed, updated, received, state) in zip(
+            cycle((7, 5, None, -6, 9, 8, -4, 3, 12, -2, 10)),
+            product(
+                HOMES,
+                ("sensor.b", "sensor.ä", "sensor.a"),
+                (NOON, NOON - hour, None),
+                (NOON, NOON - hour, None),
+                (NOON, NOON + hour, NOON + day),
+                ("on", "", "off"),
+            ),
+            strict=False,
         )
     ]
 
