@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -264,6 +265,10 @@ class KeepsSums(ABC):
     @abstractmethod
     def damaged(self) -> list[Part]:
         """The damaged parts that this process has met, and that still are. `check` looks for more, some at a time."""
+
+    @abstractmethod
+    def reading_around(self) -> AbstractContextManager[None]:
+        """A context in which `scan` and `read` leave damaged parts out, in this thread. Only for looking at what is left."""
 
     @abstractmethod
     def look_through(self) -> Iterator[Part]:

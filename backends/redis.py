@@ -110,7 +110,8 @@ class RedisState(FailsFast, StateStore, NamesLogs, CountsWindows, KeepsSums):
         while len(documents) < limit:
             last, page = self._run(SCAN, keys, low, high, min(limit - len(documents), _PAGE), _PAGE_BYTES)
             names = [name.decode(errors="replace") for name in page[::2]]
-            documents += [(key, self._document(space, key, packed)) for key, packed in zip(names, page[1::2], strict=True)]
+            pairs = zip(names, page[1::2], strict=True)
+            documents += self._sums.damaged.whole(lambda pair: (pair[0], self._document(space, *pair)), pairs)
             if last is None:
                 break
             low = b"(" + last
@@ -123,10 +124,10 @@ class RedisState(FailsFast, StateStore, NamesLogs, CountsWindows, KeepsSums):
         while len(entries) < limit and after < _LARGEST:
             count = min(limit - len(entries), _PAGE)
             page = self._ask("XRANGE", key, f"{after + 1}-0", "+", "COUNT", count)
-            entries += [self._sums.entry(space, log, names, *one) for one in page]
+            entries += self._sums.damaged.whole(lambda one: self._sums.entry(space, log, names, *one), page)
             if len(page) < count:
                 break
-            after = entries[-1].sequence
+            after = sequence_of(page[-1][0])
         return entries
 
     def last_sequence(self, space: str, log: str) -> int:
@@ -217,6 +218,9 @@ class RedisState(FailsFast, StateStore, NamesLogs, CountsWindows, KeepsSums):
 
     def damaged(self) -> list[Part]:
         return self._sums.damaged.left(self)
+
+    def reading_around(self) -> AbstractContextManager[None]:
+        return self._sums.damaged.reading_around()
 
     def look_through(self) -> Iterator[Part]:
         for parts in self._pages():

@@ -92,7 +92,7 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
         # One lower bound, so that a page begins where the last ended; as text, Python and UTF-8 agree about the order.
         begin, end = max(prefix, after), prefix.encode() + b"\xff"
         rows = self._rows(_SCAN, (space, begin, after, end, self._time(), max(limit, 0)))
-        return [(row[0], self._sums.document(space, *row)) for row in rows]
+        return self._sums.damaged.whole(lambda row: (row[0], self._sums.document(space, *row)), rows)
 
     def read(self, space: str, log: str, after: int = 0, limit: int = 1000) -> list[Entry]:
         check_names(space, log)
@@ -188,6 +188,9 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
 
     def damaged(self) -> list[Part]:
         return self._sums.damaged.left(self)
+
+    def reading_around(self) -> AbstractContextManager[None]:
+        return self._sums.damaged.reading_around()
 
     def look_through(self) -> Iterator[Part]:
         place: Place | None = Place()

@@ -85,16 +85,19 @@ class SqliteSums:
 
     def entries(self, space: str, log: str, rows: Iterable[tuple[Any, ...]]) -> list[Entry]:
         """Return the entries of rows of one log."""
-        names, entries = name_sum(space, log), list[Entry]()
-        for sequence, value, told in rows:
+        names = name_sum(space, log)
+
+        def entry(row: tuple[Any, ...]) -> Entry:
+            sequence, value, told = row
             try:
                 is_right = told == checksum(names, value, sequence) or (told is None and type(sequence) is int)
             except TypeError:  # of a damaged type
                 is_right = False
             if not is_right:
                 raise self.damaged.fault(Part(space, log, sequence))
-            entries.append(Entry(sequence, value))
-        return entries
+            return Entry(sequence, value)
+
+        return self.damaged.whole(entry, rows)
 
     def look(self, connection: sqlite3.Connection, place: Place) -> tuple[list[Part], Place | None]:
         """Compare some rows; the damaged ones, and where to go on. None: this was the end."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TypeVar
 
 from backends.ports import Part, PartDamaged, StateStore
 
 _MOST: Final = 1000
+
+Made = TypeVar("Made")
 
 
 class DamagedParts:
@@ -14,6 +19,26 @@ class DamagedParts:
 
     def __init__(self) -> None:
         self._met = dict[Part, None]()
+        self._thread = threading.local()
+
+    @contextmanager
+    def reading_around(self) -> Iterator[None]:
+        """Have `whole` leave damaged parts out, in this thread, instead of raising."""
+        self._thread.reads_around = True
+        try:
+            yield
+        finally:
+            self._thread.reads_around = False
+
+    def whole(self, make: Callable[[Any], Made], rows: Iterable[Any]) -> list[Made]:
+        """Make something of each row. make: raises `PartDamaged` for a damaged one."""
+        if not getattr(self._thread, "reads_around", False):
+            return [make(row) for row in rows]
+        found = list[Made]()
+        for row in rows:
+            with suppress(PartDamaged):
+                found.append(make(row))
+        return found
 
     def fault(self, part: Part) -> PartDamaged:
         """Note a damaged part; the fault to be raised."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
-from backends.ports import StateStore, StoreError
+from backends.ports import KeepsSums, PartDamaged, StateStore, StoreError
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.damage import Damages, Problem
 from smarthouse_api.coordination.installation import Installation
@@ -22,11 +23,16 @@ from smarthouse_api.streams.service import Streams
 
 
 class Step(NamedTuple):
-    """Looks at one part of what is kept, in one store. name: the part's."""
+    """Looks at one part of what is kept, in one store. name: the part's.
+
+    is_around: it looks at what documents name that can be read, and leaves damaged ones out: they are named for themselves. A
+    step that concludes something from what is not there must not.
+    """
 
     store: str
     name: str
     problems: Callable[[], Iterable[Problem]]
+    is_around: bool = False
 
 
 class Verifying:
@@ -64,16 +70,18 @@ class Verifying:
             Milestones(self._state).note("verify", problems=count, percent=round(100 * share))
 
     def _found(self, share: float, advance: Callable[[int, int], None]) -> Iterator[Problem]:
-        yield from _guarded(Step("state", "files", self._of_the_state))
+        yield from self._guarded(Step("state", "files", self._of_the_state))
         try:
             self._installation.check()
-            steps = self._steps(share)
+        except PartDamaged:
+            pass  # it is named below, and the rest is looked at all the same
         except StoreError as fault:
             yield Problem("stores", "installation", None, str(fault))
             return
-        told = set[str]()
+        documents = Step("state", "documents", self._state_damage.find)
+        told, steps = set[str](), [documents, *self._steps(share)]
         for done, step in enumerate(steps, 1):
-            for problem in _guarded(step):
+            for problem in self._guarded(step):
                 if problem.name not in told:
                     told.add(problem.name)
                     yield problem
@@ -81,19 +89,24 @@ class Verifying:
 
     def _steps(self, share: float) -> list[Step]:
         uploads = self._states.uploads.healing
-        homes = [Step("objects", f"raw/{one}/", partial(uploads.verify, one, share)) for one in self._states.homes.known()]
+        with self._reading_around():
+            known, everything = self._states.homes.known(), list(self._streams.catalogue.everything())
+        homes = [Step("objects", f"raw/{one}/", partial(uploads.verify, one, share), is_around=True) for one in known]
         streams = [
-            Step("objects", f"packets/{one.home_key}/{one.key}/", partial(self._streams.verify, one, share))
-            for one in self._streams.catalogue.everything()
+            Step(
+                "objects",
+                f"packets/{one.home_key}/{one.key}/",
+                partial(self._streams.verify, one, share),
+                is_around=True,
+            )
+            for one in everything
         ]
         tables = [Step("lake", f"tables/{table.name}", partial(self._of_the_table, table, share)) for table in self._tables]
         strangers = Step("objects", "raw/", uploads.strangers)
         notes = Step("objects", "forgotten/", self._notes.problems)
         repairs = Step("lake", "missing rows", self._of_the_repairs)
         losses = Step("lake", "lost records", self._of_the_losses)
-        documents = Step("state", "documents", self._state_damage.find)
         return [
-            documents,
             *homes,
             strangers,
             *streams,
@@ -103,6 +116,23 @@ class Verifying:
             losses,
             Step("state", "damage", self._damages.noted),
         ]
+
+    def _guarded(self, step: Step) -> Iterator[Problem]:
+        """Tell the problems of a step. If its store fails, that is one."""
+        try:
+            problems = iter(step.problems())
+            while True:
+                with self._reading_around() if step.is_around else nullcontext():
+                    if (problem := next(problems, None)) is None:
+                        return
+                yield problem
+        except PartDamaged:
+            yield Problem(step.store, step.name, None, "not looked at, because a document that it needs is damaged; see above")
+        except (StoreError, Unavailable) as fault:
+            yield Problem(step.store, step.name, None, str(fault))
+
+    def _reading_around(self) -> AbstractContextManager[None]:
+        return self._state.reading_around() if isinstance(self._state, KeepsSums) else nullcontext()
 
     def _of_the_state(self) -> Iterator[Problem]:
         for number, what in enumerate(self._state.verify(), 1):
@@ -123,11 +153,3 @@ class Verifying:
                 yield Problem(
                     "lake", what, None, "its records are lost for good; `smarthouse rebuild --accept-losses` ends this line"
                 )
-
-
-def _guarded(step: Step) -> Iterator[Problem]:
-    """The problems of a step. If its store fails, that is one."""
-    try:
-        yield from step.problems()
-    except (StoreError, Unavailable) as fault:
-        yield Problem(step.store, step.name, None, f"{type(fault).__name__}: {fault}")

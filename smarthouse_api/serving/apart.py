@@ -25,7 +25,7 @@ from smarthouse_api.errors import Refused, StoreError, Unavailable
 
 log = logging.getLogger(__name__)
 
-_NICENESS: Final = 5
+_NICENESS: Final = 10
 _IDLE_SECONDS: Final = 60.0
 _SIGNALS: Final = (
     signal.SIGTERM,

@@ -13,8 +13,9 @@ from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.store_agreement import FORMAT
 from smarthouse_api.coordination.store_marks import ObjectMarks
 from smarthouse_api.house import House
+from smarthouse_api.states.uploads import Upload
 from smarthouse_api.streams.heads import space_of
-from tests.conftest import HOME, house_of, on_pairs, payload, state
+from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, state
 from tests.damaging import damage, flipped
 from tests.streams.caller import Caller
 
@@ -94,6 +95,27 @@ def test_a_damaged_packet_or_document_of_one_stream_is_its_own_matter(
     logged = caplog.text
     assert stream.key not in logged
     assert "documents/stream-…/packets 1: its checksum is wrong" in logged
+
+
+def test_verify_goes_on_beyond_damaged_documents(make_house: Callable[..., House], environment) -> None:
+    house = make_house()
+    house.begin()
+    for home in (HOME, OTHER_HOME):
+        house.states.uploads.receive(Upload(home, payload(state("sensor.a", home[:4]))))
+    house.states.chores.flush()
+    one, other = (house.states.homes.find(home) for home in (HOME, OTHER_HOME))
+    assert one is not None
+    assert other is not None
+    receipt, _ = house.state.scan("homes", f"upload/{other.key}/")[0]
+    (lost,) = (info.key for info in house.objects.list(f"raw/{other.key}/"))
+    house.objects.delete([lost])
+    damage(environment, one.key.encode(), flipped(one.key.encode()))
+    told = found(house)
+    assert {("state", f"documents/homes/{one.name}"), ("objects", lost)} <= set(told)
+    assert all("PartDamaged" not in problem.what for problem in house.verifying.run(1.0, lambda *_: None))
+    whole = value_of(house, "homes", receipt)
+    damage(environment, whole, flipped(whole))
+    assert ("state", f"documents/homes/{receipt}") in found(house)
 
 
 def test_damaged_marks_are_mended_from_the_other_store_or_refused(make_house: Callable[..., House], environment) -> None:
