@@ -55,12 +55,14 @@ class Head(msgspec.Struct, frozen=True):
     """Records the newest version that we committed.
 
     log: the files from which it is read, by their paths in the table. id: the table's, as it was made; empty if an earlier
-    version of this service recorded it.
+    version of this service recorded it. changed: the newest version in which a reader may find other rows than in the one
+    before; -1 likewise.
     """
 
     version: int
     log: dict[str, FileSum]
     id: str = ""
+    changed: int = -1
 
 
 class Ledger:
@@ -82,6 +84,18 @@ class Ledger:
         """Mark the newest recorded version; None if there is none, or if an earlier version of this service recorded it."""
         head = self.head()
         return SnapshotMark(self._table, head.id, head.version) if head is not None and head.id else None
+
+    def has_same_rows(self, mark: SnapshotMark | None, snapshot: DeltaTable | None) -> bool:
+        """Tell whether a reader finds the same rows in the newest snapshot as in one that was marked earlier.
+
+        None: before the first row was ever written.
+        """
+        newest = None if snapshot is None else mark_of(self._table, snapshot)
+        if mark is None or newest is None or mark == newest:
+            return mark == newest
+        if (head := self.head()) is None or not head.id == mark.id == newest.id or head.version < newest.version:
+            return False
+        return 0 <= head.changed <= mark.version
 
     def check_log(self) -> Head | None:
         """Compare the files of the log with the ledger: their sizes, and the bytes of those that were not verified lately.
@@ -124,16 +138,18 @@ class Ledger:
         if found is None and snapshot.version() > 0:
             return  # of an earlier version; see `adopt`
         head = Head(-1, {}) if found is None else _head(found.value)
+        changed = head.version if head.changed < 0 else head.changed
         added, removed, read = dict[str, int](), set[str](), dict[str, FileSum]()
         try:
             for version in range(head.version + 1, snapshot.version() + 1):
                 path = f"{LOG}{version:020d}.json"
-                read[path] = note_commit(b"".join(self._objects.stream_table(self._table, path)), added, removed)
+                commit = note_commit(b"".join(self._objects.stream_table(self._table, path)), added, removed)
+                read[path], changed = commit.sum, version if commit.changes_rows else changed
         except NoSuchObject:  # the ledger is much older than the lake
             self.adopt(snapshot, lambda: False)
             return
         self._put_sums(added)
-        self._put_head(head, read, snapshot, ABSENT if found is None else found.version)
+        self._put_head(head, read, snapshot, ABSENT if found is None else found.version, changed)
         self._drop(removed - set(added))
 
     def adopt(self, snapshot: DeltaTable, is_over: Callable[[], bool]) -> bool:
@@ -149,7 +165,7 @@ class Ledger:
             if is_over():
                 return False
         head = Head(-1, {}) if found is None else _head(found.value)
-        self._put_head(head, {}, snapshot, ABSENT if found is None else found.version)
+        self._put_head(head, {}, snapshot, ABSENT if found is None else found.version, snapshot.version())
         self._drop(known - set(live))
         return True
 
@@ -236,7 +252,7 @@ class Ledger:
             )
             self._state.commit(SPACE, Change(puts=tuple(puts)))
 
-    def _put_head(self, before: Head, read: Mapping[str, FileSum], snapshot: DeltaTable, expected: int) -> None:
+    def _put_head(self, before: Head, read: Mapping[str, FileSum], snapshot: DeltaTable, expected: int, changed: int) -> None:
         """Record a version, unless another process has just done so. read: the sums of files of the log that were just read."""
         there, mark = self._log(), mark_of(self._table, snapshot)
         least = newest_checkpoint(there)
@@ -247,7 +263,7 @@ class Ledger:
                 log[path] = found
                 if path not in before.log and found.size == there[path].size_bytes:
                     self._files.remember(there[path])
-        put = Put(self._head_name, _encode(Head(mark.version, log, mark.id)), FOR_GOOD_SECONDS)
+        put = Put(self._head_name, _encode(Head(mark.version, log, mark.id, changed)), FOR_GOOD_SECONDS)
         with suppress(Conflict):
             self._state.commit(SPACE, Change(expect={self._head_name: expected}, puts=(put,)))
 

@@ -26,7 +26,7 @@ from deltalake.transaction import create_table_with_add_actions
 from backends.ports import NoSuchObject, ObjectStore, StateStore
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.lake.files import Crowded, crowded_partitions, files_of, lake_faults
-from smarthouse_api.lake.log_files import LOG
+from smarthouse_api.lake.log_files import LOG, SAME_ROWS
 from smarthouse_api.lake.open_table import CONFIGURATION, Layout, OpenTable
 from smarthouse_api.lake.relogging import add_actions
 from smarthouse_api.lake.snapshot_marks import decoded
@@ -245,8 +245,8 @@ class LakeTable(OpenTable):
             table.optimize.compact(partition_filters=of_it, writer_properties=self._writer)
 
     def _replace(self, table: DeltaTable, rows: pa.Table, predicate: str) -> None:
-        """Put rows, in one file, in the place of all that a predicate chooses. delta-rs refuses it if another has added such
-        rows.
+        """Put rows, in one file, in the place of the same rows, which a predicate chooses. delta-rs refuses it if another has
+        added such.
         """
         with lake_faults():
             write_deltalake(
@@ -256,4 +256,5 @@ class LakeTable(OpenTable):
                 predicate=predicate,
                 target_file_size=_ONE_FILE_BYTES,
                 writer_properties=self._writer,
+                commit_properties=CommitProperties(custom_metadata={SAME_ROWS: "true"}),
             )

@@ -199,6 +199,29 @@ def only_jobs(act: Callable[..., Any], dying_act: Callable[..., Any]) -> Callabl
     return lambda space, change: (dying_act if space == "jobs" else act)(space, change)
 
 
+def test_a_question_is_answered_from_what_was_made_before_files_were_merged(house: House) -> None:
+    receive(house, HOME)
+    first = ask(house)
+    work(house)
+    with house.states.table.writing(1) as lease:
+        assert house.states.table.compact(lease, 2, lambda: False)
+        house.states.table.erase_history(lease)
+    again = ask(house)
+    work(house)
+    assert view(house, again).version == view(house, first).version
+    found = house.states.jobs.files.equal(house.states.jobs.request(Filters(), ("csv",)))
+    assert found is not None
+    found.close()
+    receive(house, OTHER_HOME)
+    newer = ask(house)
+    work(house)
+    house.forgetting.forget(OTHER_HOME)
+    newest = ask(house)
+    work(house)
+    assert len({view(house, id_).version for id_ in (first, newer, newest)}) == 3
+    assert (view(house, newer).state, view(house, newest).rows) == ("expired", 30)
+
+
 def test_equal_questions_are_answered_once(house: House) -> None:
     receive(house, HOME)
     first, again, other = ask(house), ask(house, owner="address/you"), ask(house, "jsonl")

@@ -42,7 +42,6 @@ class Preparing:
 
     def is_current(self, dataset: Dataset, snapshot: DeltaTable | None, hidden: Sequence[str], incomplete: str | None) -> bool:
         """Tell whether a dataset is what the same question would be answered with now. hidden: digests of the homes."""
-        mark = None if snapshot is None else mark_of(self._shop.table.name, snapshot)
         now, aggregation = self._shop.state.now(), dataset.request.aggregation
         if dataset.state == "done" and (dataset.expires_at or 0.0) <= now:
             return False
@@ -51,7 +50,9 @@ class Preparing:
             return False
         if dataset.since_note != self.continuing.note(dataset.request.since):
             return False
-        return (dataset.mark, dataset.excluded, dataset.incomplete) == (mark, tuple(hidden), incomplete)
+        if (dataset.excluded, dataset.incomplete) != (tuple(hidden), incomplete):
+            return False
+        return self._shop.table.ledger.has_same_rows(dataset.mark, snapshot)
 
     def prepare(self, job: Job, document: int) -> None:
         """Find the dataset that a job asks for, or begin it."""
