@@ -22,13 +22,16 @@ from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.states.homes import SPACE
-from smarthouse_api.states.homes_table import PURGE_LEASE
+from smarthouse_api.states.homes_table import PURGE_LEASE, HomesTable, Place
 from smarthouse_api.states.service import States
 from smarthouse_api.streams.service import Streams
 
 _DUE = "purge-due"
 _OWED = "scrub-owed"
 _AFTERMATH_SECONDS = 60.0
+_BREATH_SECONDS = 0.03
+"""Long enough for one that waits for the lake to find it free."""
+
 _PATIENCE_SECONDS = 900.0
 _OWED_PUT = Put(_OWED, b"", FOR_GOOD_SECONDS)
 _STREAMS_LEFT = "The home is hidden, but its streams are not removed yet; repeat the request"
@@ -179,12 +182,7 @@ class Forgetting:
             self.sweep()
         is_all = self._purge_streams(0)  # a request that waits for them has waited itself
         self._objects.sweep()
-        # Without the writer's lease, which new exports need. The files that those read stay: nobody replaces files in a purge.
-        spared = self._homes.spared(hidden)
-        self._break_readers(hidden)
-        with self._table.writing(self._settings.wait_seconds) as writing:
-            for table in self._tables:
-                is_all &= table.erase_history(writing, break_readers_after=self._settings.wait_seconds, spared=spared)
+        is_all &= self._erase_history(hidden)
         self._contents.prune(self._settings.wait_seconds)
         lease.check()
         self._state.commit(SPACE, self._homes.purged(hidden))
@@ -207,7 +205,10 @@ class Forgetting:
             self._notes.leave(digest_of(link) for _, home_id, link in self._homes.links() if home_id in home_ids)
 
     def _delete_rows(self, hidden: Sequence[str]) -> None:
-        """Remove the uploads and the rows of hidden homes."""
+        """Remove the uploads and the rows of hidden homes, some partitions at a time: exports and curators write in between.
+
+        None of these adds a row of a hidden home: it either finds the home hidden, or was prepared before the fence.
+        """
         with self._table.writing(self._settings.wait_seconds) as writing:
             # First, for it makes the room that the tables need.
             for key in hidden:
@@ -215,14 +216,37 @@ class Forgetting:
                 self._uploads.purge(key)
             for table in self._tables:
                 table.fence()
-            for table in self._tables:
-                writing.check()
+        for table in self._tables:
+            for number, places in enumerate(table.places_of(hidden)):
+                time.sleep(_BREATH_SECONDS)
                 try:
-                    table.delete_homes(hidden)
+                    self._delete_from(table, hidden, places)
                 except StoreFull:
-                    table.sweep_unfinished(writing)  # else it has less room each time
-                    raise
+                    if not number:
+                        raise
+                    self._erase_history(hidden)  # what was replaced so far makes room for the rest
+                    self._delete_from(table, hidden, places)
+        with self._table.writing(self._settings.wait_seconds):
+            for table in self._tables:
                 table.erase_damaged()
+
+    def _delete_from(self, table: HomesTable, hidden: Sequence[str], places: Sequence[Place]) -> None:
+        with self._table.writing(self._settings.wait_seconds) as writing:
+            try:
+                table.delete_homes(hidden, places)
+            except StoreFull:
+                table.sweep_unfinished(writing)  # else it has less room each time
+                raise
+
+    def _erase_history(self, hidden: Sequence[str]) -> bool:
+        """Remove the files of the lake that were replaced. Returns whether none stays for a reader."""
+        # Without the writer's lease, which new exports need. The files that those read stay: nobody replaces files in a purge.
+        spared = self._homes.spared(hidden)
+        self._break_readers(hidden)
+        with self._table.writing(self._settings.wait_seconds) as writing:
+            wait = self._settings.wait_seconds
+            erased = [table.erase_history(writing, break_readers_after=wait, spared=spared) for table in self._tables]
+        return all(erased)
 
     def sweep(self) -> None:
         """Remove what came for forgotten homes after their purge, from uploads that died meanwhile.

@@ -6,13 +6,14 @@ import base64
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 
-from backends.ports import StoreUnavailable
+from backends.ports import StoreFull, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.coordination.queue import Queue
@@ -152,6 +153,59 @@ def test_hiding_comes_first_and_a_failed_purge_can_be_repeated(house: House, mon
     house.forgetting.forget(HOME)
     assert not house.forgetting.is_due()
     assert not list(house.state.scan_all(SPACE, "forgotten/"))
+
+
+def test_exports_take_uploads_in_while_a_home_is_erased(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Partition by partition: in between, others write, and nothing of the home comes back."""
+    monkeypatch.setattr("smarthouse_api.states.homes_table._MOST_REWRITTEN_ROWS", 1)
+    for day in range(1, 5):
+        for home, value in ((HOME, MARK), (OTHER_HOME, f"other {day}")):
+            at = datetime(2026, 3, day, 10, tzinfo=UTC)
+            body = payload(state("sensor.mark", value, at.isoformat()))
+            house.states.uploads.receive(Upload(home, body), at)
+        house.states.chores.flush()
+    seen = list[int]()
+
+    def meanwhile(*step: Any) -> None:
+        upload(house, f"new {len(seen)}", OTHER_HOME)
+        seen.append(len(exported(house)))
+        delete(*step)
+
+    delete = house.forgetting._delete_from
+    monkeypatch.setattr(house.forgetting, "_delete_from", meanwhile)
+    house.forgetting.forget(HOME)
+    assert seen == [5, 6, 7, 8]
+    assert MARK not in exported(house)
+    table = house.states.table.open()
+    assert table is not None
+    assert len(table.to_pyarrow_table()) == len(exported(house)) == 8
+    assert not house.states.contents._bundles.written()
+
+
+def test_what_was_replaced_makes_room_for_the_rest_of_an_erasure(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.states.homes_table._MOST_REWRITTEN_ROWS", 1)
+    for day in (1, 2, 3):
+        at = datetime(2026, 3, day, 10, tzinfo=UTC)
+        for home, value in ((HOME, MARK), (OTHER_HOME, "other")):
+            house.states.uploads.receive(Upload(home, payload(state("sensor.mark", value, at.isoformat()))), at)
+    house.states.chores.flush()
+    table, sizes = house.states.table, list[int]()
+    delete = table.delete_homes
+
+    def files() -> int:
+        return sum(info.key.endswith(".parquet") for info in house.objects.list_table("states", "day="))
+
+    def full_once(*which: Any) -> None:
+        sizes.append(files())
+        if len(sizes) == 3:
+            raise StoreFull("the disk is full")
+        delete(*which)
+
+    monkeypatch.setattr(table, "delete_homes", full_once)
+    house.forgetting.forget(HOME)
+    assert len(sizes) == 4
+    assert sizes[3] < sizes[2]
+    assert exported(house) == ["other"] * 3
 
 
 @pytest.mark.parametrize(("owner", "method"), [(Uploads, "purge"), (Queue, "read")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from backends.ports import StoreFull
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.lake.table import LakeTable
 
@@ -35,10 +36,18 @@ class Compaction:
         """
         if not self._table.remember(is_over):
             return
-        if self._table.compact(lease, self._compact_files, is_over):
+        try:
+            if self._table.compact(lease, self._compact_files, is_over):
+                self._has_dead = True
+                if is_over():
+                    return
+        except StoreFull:
             self._has_dead = True
-            if is_over():
-                return
+            self._erase(lease)  # what was replaced so far makes room for the rest
+            raise
+        self._erase(lease)
+        self._done_at = time.monotonic()
+
+    def _erase(self, lease: Lease) -> None:
         if self._has_dead and not self._table.is_read():
             self._has_dead = not self._table.erase_history(lease)
-        self._done_at = time.monotonic()

@@ -12,7 +12,7 @@ from operator import or_
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
+from deltalake import DeltaTable, WriterProperties
 from sqlglot import exp
 
 from backends.ports import ObjectStore, StateStore
@@ -22,7 +22,10 @@ from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.files import Crowded, files_of, lake_faults
 from smarthouse_api.lake.open_table import Layout
-from smarthouse_api.lake.table import DAMAGED, LakeTable
+from smarthouse_api.lake.table import DAMAGED, WRITER, LakeTable
+
+Place = tuple[date, int]
+"""A partition: its day and its bucket."""
 
 LEASE = "lake"
 """Name of two leases: one writer holds the first, and readers of snapshots share the second. Tables of homes share both."""
@@ -37,6 +40,7 @@ MOST_SORTED_BYTES = 192 << 20
 _MOST_SORTED_ROWS = 1_000_000
 _MOST_SORTED_FILE_BYTES = 48 << 20
 _MOST_DROPPED_AT_ONCE = 200
+_MOST_REWRITTEN_ROWS = 500_000
 _PARTITION = re.compile(r"day=(\d{4}-\d\d-\d\d)/bucket=(\d+)/", re.ASCII)
 
 
@@ -46,8 +50,16 @@ class HomesTable(LakeTable):
     days: how long rows are kept, by their own day; 0: for ever.
     """
 
-    def __init__(self, state: StateStore, objects: ObjectStore, leases: Leases, layout: Layout, days: int = 0) -> None:
-        super().__init__(state, objects, leases, layout)
+    def __init__(
+        self,
+        state: StateStore,
+        objects: ObjectStore,
+        leases: Leases,
+        layout: Layout,
+        days: int = 0,
+        writer: WriterProperties = WRITER,
+    ) -> None:
+        super().__init__(state, objects, leases, layout, writer)
         self._state, self._days = state, days
 
     @abstractmethod
@@ -87,9 +99,8 @@ class HomesTable(LakeTable):
             condition = f" AND ({self._own_time} < '{time_text(start)}' OR received < '{time_text(start)}')"
         if not old:
             return 0
-        places = " OR ".join(f"(day = '{day}' AND bucket = {bucket})" for day, bucket in sorted(old)[:_MOST_DROPPED_AT_ONCE])
         lease.check()
-        self.delete(f"({places}){condition}")
+        self.delete(f"({_chosen(sorted(old)[:_MOST_DROPPED_AT_ONCE])}){condition}")
         self._erase_damaged_before(first)
         after = self.open()
         left = 0 if after is None else _count(files_of(after))
@@ -133,15 +144,36 @@ class HomesTable(LakeTable):
         arrived = found.group_by(["home", "received"]).aggregate([])
         return set(zip(arrived["home"].to_pylist(), arrived["received"].cast(pa.int64()).to_pylist(), strict=True))
 
-    def delete_homes(self, homes: Collection[str]) -> None:
-        """Remove the rows of homes from the table, all at once: a file is rewritten once, however many homes it has.
+    def places_of(self, homes: Collection[str]) -> list[list[Place]]:
+        """List the partitions that may hold rows of homes, in turns: as many as `delete_homes` rewrites within seconds."""
+        table = self.open()
+        if table is None or not homes:
+            return []
+        buckets = pa.array(sorted({bucket for home in homes for bucket in self.buckets(home)}), pa.int32())
+        files = files_of(table)
+        files = files.filter(pc.is_in(files["partition.bucket"], buckets))
+        found = files.group_by(["partition.day", "partition.bucket"]).aggregate([("num_records", "sum")])
+        turns, rows = list[list[Place]](), 0
+        for day, bucket, count in sorted(zip(*(column.to_pylist() for column in found.columns), strict=True), reverse=True):
+            rows += count
+            if not turns or rows > _MOST_REWRITTEN_ROWS or len(turns[-1]) >= _MOST_DROPPED_AT_ONCE:
+                turns.append([])
+                rows = count
+            turns[-1].append((day, bucket))
+        return turns
+
+    def delete_homes(self, homes: Collection[str], places: Sequence[Place]) -> None:
+        """Remove the rows of homes from some partitions. A file is rewritten once, however many of these homes it has.
 
         Their bytes stay until `erase_history`.
         """
-        if homes:
-            buckets = sorted({bucket for home in homes for bucket in self.buckets(home)})
-            keys = ", ".join(f"'{home}'" for home in sorted(homes))
-            self.delete(f"bucket IN ({', '.join(map(str, buckets))}) AND home IN ({keys})")
+        keys = ", ".join(f"'{home}'" for home in sorted(homes))
+        self.delete(f"({_chosen(places)}) AND home IN ({keys})")
+
+
+def _chosen(places: Sequence[Place]) -> str:
+    """Choose partitions as SQL, so that no file of another need be read."""
+    return " OR ".join(f"(day = '{day}' AND bucket = {bucket})" for day, bucket in places)
 
 
 def _start(day: date) -> datetime:
@@ -164,12 +196,20 @@ def rows_of(snapshot: DeltaTable, partitions: Sequence[tuple[date, int]]) -> Ite
         yield from snapshot.to_pyarrow_dataset().to_batches(filter=wanted)
 
 
-def at_most(batches: Iterator[pa.RecordBatch], most_bytes: int) -> list[pa.RecordBatch]:
-    """Collect batches; none if they are more than so many bytes in memory: texts that repeat themselves rest in few."""
+def begun(batches: Iterator[pa.RecordBatch], most_bytes: int) -> tuple[list[pa.RecordBatch], bool]:
+    """Take batches until they are more than so many bytes in memory: texts that repeat themselves rest in few. Tell whether
+    these are all.
+    """
     found, size = list[pa.RecordBatch](), 0
     for batch in batches:
         found.append(batch)
         size += batch.nbytes
         if size > most_bytes:
-            return []
-    return found
+            return found, False
+    return found, True
+
+
+def at_most(batches: Iterator[pa.RecordBatch], most_bytes: int) -> list[pa.RecordBatch]:
+    """Collect batches; none if they are more than so many bytes in memory."""
+    found, is_all = begun(batches, most_bytes)
+    return found if is_all else []
