@@ -44,6 +44,8 @@ class Migrating:
             if lacked := table.bring_over(_WAIT_SECONDS):
                 yield f"{name}: the lake's table has what it lacked: {', '.join(lacked)}"
         yield from self._moved()
+        if count := len(set(self._states.chores.merge_days(_WAIT_SECONDS))):
+            yield f"states: the rows of {count} days that are over were merged"
         if count := sum(self._states.uploads.counting_old.steps()):
             yield f"states: {count} uploads were counted"
         if count := sum(1 for _ in self._streams.chores.bring_over(_WAIT_SECONDS)):

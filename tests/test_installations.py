@@ -15,6 +15,9 @@ and rotated.
 
 `installation-format-4.tar.xz` is the former one, which the last build that wrote format 4 had migrated and served: with more of
 each, and killed while uploads, records and a packet waited.
+
+`installation-format-5.tar.xz` is the former one, which the last build that wrote format 5 had migrated: with five days of 12
+homes more, which lie in eight buckets, some in two files with repeats. It was killed while uploads waited.
 """
 
 from __future__ import annotations
@@ -49,9 +52,11 @@ from smarthouse_api.coordination.adding_sums import AddingSums
 from smarthouse_api.coordination.store_agreement import FORMAT
 from smarthouse_api.coordination.store_marks import ObjectMarks, StateMarks
 from smarthouse_api.house import House
+from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.ledger import Ledger
 from smarthouse_api.states.query import Filters
-from smarthouse_api.states.records.placement import OWN_DAY
+from smarthouse_api.states.records.placement import LATE, MERGED, OWN_DAY
+from smarthouse_api.states.table import StatesTable
 from smarthouse_api.streams.segment_objects import SegmentObjects
 from tests.conftest import ROOT, Server, free_port
 from tests.damaging import damage, flipped
@@ -64,6 +69,7 @@ STATES = 576
 INSTALLATION = Path(__file__).parent / "data" / "installation-0.1.0.tar.xz"
 OF_FORMAT_3 = Path(__file__).parent / "data" / "installation-format-3.tar.xz"
 OF_FORMAT_4 = Path(__file__).parent / "data" / "installation-format-4.tar.xz"
+OF_FORMAT_5 = Path(__file__).parent / "data" / "installation-format-5.tar.xz"
 OF_FORMAT_2 = Path(__file__).parent / "data" / "installation-format-2.tar.xz"
 STREAMS = "/homes/7/smartModules/mod/streams"
 PATHS = (
@@ -430,7 +436,7 @@ def test_a_migration_that_dies_at_any_step_is_done_again(
     check_as_left(app_of_3, left_by_3)
 
 
-@pytest.mark.parametrize("archive", [OF_FORMAT_3, OF_FORMAT_4], ids=["format 3", "format 4"])
+@pytest.mark.parametrize("archive", [OF_FORMAT_3, OF_FORMAT_4, OF_FORMAT_5], ids=["format 3", "format 4", "format 5"])
 def test_a_migration_that_is_killed_loses_and_doubles_none(tmp_path: Path, archive: Path) -> None:
     left = unpacked(archive, tmp_path)
     settings = {**os.environ, **environment(left), **UNPURGED}
@@ -498,6 +504,87 @@ def test_format_4_is_brought_over_by_the_chores_and_then_no_bit_of_it_is_served(
     damage(environment(left_by_4), secret.value, flipped(secret.value))
     assert app_of_4.test_client().get("/api/export/csv").status_code == 503
     assert house.health()[1]
+
+
+# Format 5: days that are over lie in eight buckets, as their rows came
+
+
+@pytest.fixture
+def left_by_5(tmp_path: Path) -> Path:
+    return unpacked(OF_FORMAT_5, tmp_path)
+
+
+@pytest.fixture
+def app_of_5(left_by_5: Path) -> Iterator[Flask]:
+    app = create_app(Settings.from_env({**environment(left_by_5), **UNPURGED}))
+    yield app
+    house_in(app).close()
+
+
+def rows_told(house: House) -> int:
+    """How many rows the questions about the lake tell."""
+    with house.states.contents.open() as opened:
+        return opened.select(Filters()).rows
+
+
+def days_over(house: House) -> set[tuple[str, int]]:
+    """The days and the buckets of the usual rows of days that are over."""
+    table = house.states.table.open()
+    assert table is not None
+    files = files_of(table)
+    places = zip(files["partition.day"].to_pylist(), files["partition.bucket"].to_pylist(), strict=True)
+    return {(str(day), bucket) for day, bucket in places if OWN_DAY <= bucket < LATE and str(day) < "2026-11"}
+
+
+@pytest.mark.parametrize("by", ["command", "chores"])
+def test_format_5_is_as_it_was_and_days_that_are_over_are_merged(app_of_5: Flask, left_by_5: Path, by: str) -> None:
+    check_as_left(app_of_5, left_by_5)
+    house = house_in(app_of_5)
+    count = len((left_by_5 / "answers.jsonl").read_text().splitlines())
+    assert rows_told(house) == count
+    before = days_over(house)
+    assert len(before) > 3 * len({day for day, _ in before})
+    assert max(bucket for _, bucket in before) < MERGED
+    if by == "command":
+        told = list(house.migrating.run())
+        assert told[0] == f"stores: marked with format {FORMAT}, before: 5"
+        assert told[1].startswith("states: the rows of ")
+        assert list(house.migrating.run()) == told[:1]
+    else:
+        keep_house(app_of_5)
+    after = days_over(house)
+    assert {bucket for _, bucket in after} == {MERGED}
+    assert {day for day, _ in after} == {day for day, _ in before}
+    assert house.states.table.untidy() == []
+    check_as_left(app_of_5, left_by_5)
+    assert rows_told(house) == count
+
+
+@pytest.mark.parametrize("step", ["_replace", "_record"])
+@pytest.mark.parametrize("is_done", [False, True])
+def test_format_5_is_served_whole_after_a_merging_of_days_that_died(
+    app_of_5: Flask, left_by_5: Path, monkeypatch: pytest.MonkeyPatch, step: str, is_done: bool
+) -> None:
+    house, act, calls = house_in(app_of_5), getattr(StatesTable, step), list[str]()
+    lines_of(house)  # what waited is in the lake
+
+    def dies(*given: Any, **more: Any) -> None:
+        calls.append(step)
+        if len(calls) < 3 or is_done:
+            act(*given, **more)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StatesTable, step, dies)
+        with pytest.raises(KeyboardInterrupt):
+            list(house.migrating.run())
+    assert len({bucket < MERGED for _, bucket in days_over(house)}) > 1  # some days are merged
+    assert lines_of(house) == (left_by_5 / "answers.jsonl").read_text().splitlines()
+    app_of_5.extensions["smarthouse"] = House(house.settings)
+    list(house_in(app_of_5).migrating.run())
+    assert {bucket for _, bucket in days_over(house)} == {MERGED}
+    check_as_left(app_of_5, left_by_5)
 
 
 def test_a_newer_format_is_refused_at_start_in_a_sentence(left: Path) -> None:

@@ -8,7 +8,8 @@ No version touches a format that it does not know.
 | 2 | builds before 0.3 | states lie by their own day; see `smarthouse_api.states.records.placement` |
 | 3 | builds before 0.3 | states have their attributes as uploaded, too; see `smarthouse_api.states.payload.uploaded` |
 | 4 | builds before 0.3 | the stores and the lake bear the installation's id |
-| 5 | this version | documents and entries of the state have checksums; see `smarthouse_api.coordination.adding_sums` |
+| 5 | builds before 0.3 | documents and entries of the state have checksums; see `smarthouse_api.coordination.adding_sums` |
+| 6 | this version | states of days that are over lie in as many buckets as they need; see `smarthouse_api.states.days_over` |
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 from backends.ports import StoreUnfit
 from smarthouse_api.coordination.store_marks import Marks
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """The format that this version writes. It reads this and every older one."""
 
 MEND: Final = "set SMARTHOUSE_STATE_URL and SMARTHOUSE_OBJECTS_URL to two stores of one installation, or restore a backup"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
@@ -219,10 +219,7 @@ class LakeTable(OpenTable):
         if self.open() is None:
             return False
         table, merged = self.open_or_create(), False  # merged rows have the columns of the present format
-        today = datetime.now(UTC).date()
-        for crowded in crowded_partitions(
-            files_of(table), self._layout.partitions, least_files, lambda one: self._is_over(one, today)
-        ):
+        for crowded in self._crowded(files_of(table), least_files, datetime.now(UTC).date()):
             lease.check()
             before = table.version()
             self._merge(table, crowded)
@@ -234,6 +231,10 @@ class LakeTable(OpenTable):
                 break
         return merged
 
+    def _crowded(self, files: pa.Table, least_files: int, today: date) -> Sequence[Crowded]:
+        """List what is worth merging, each in a step of its own. files: `files_of` a snapshot."""
+        return crowded_partitions(files, self._layout.partitions, least_files, lambda one: self._is_over(one, today))
+
     def _is_over(self, partition: Mapping[str, Any], today: date) -> bool:
         """Whether hardly a row will be added to a partition. It is merged then even if it has two files."""
         return bool(partition["day"] < today)
@@ -244,9 +245,10 @@ class LakeTable(OpenTable):
         with lake_faults():
             table.optimize.compact(partition_filters=of_it, writer_properties=self._writer)
 
-    def _replace(self, table: DeltaTable, rows: pa.Table, predicate: str) -> None:
-        """Put rows, in one file, in the place of the same rows, which a predicate chooses. delta-rs refuses it if another has
-        added such.
+    def _replace(self, table: DeltaTable, rows: pa.Table | pa.RecordBatchReader, predicate: str) -> None:
+        """Put rows in the place of the same rows, which a predicate chooses. delta-rs refuses it if another has added such.
+
+        They are in one file for each partition, and in their order if those of a partition are one batch.
         """
         with lake_faults():
             write_deltalake(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Final
 
 from config.groups import LakeSettings
@@ -96,6 +97,18 @@ class StatesChores:
                 if is_over():
                     return
             self._may_be_outdated = False
+
+    def merge_days(self, wait_seconds: float) -> Iterator[date]:
+        """Merge the rows of days that are over, a step at a time, until all are; yield each step's day.
+
+        wait_seconds: how long to wait for the lake. Raises `TimeoutError` if another keeps it for longer, as a purge may.
+        """
+        while left := self._table.untidy():
+            with self._table.writing(wait_seconds) as lease:
+                if self._is_purging():  # asked with the lease, as before a compaction
+                    raise TimeoutError("Homes are being erased; repeat the command")
+                self._table.merge_first(lease)
+            yield left[0].day
 
     def count(self, is_over: Callable[[], bool]) -> None:
         """Count what earlier versions stored."""

@@ -29,6 +29,8 @@ from smarthouse_api.states.vocabulary.facts import domains
 MAX_SORTED_ROWS = 65_536
 MAX_SORTED_BYTES = 6 << 20
 _ROWS_PER_ROW_OF_A_UNIT = 4
+"""Few rows have one of some units: so many times as many files are read at once without counting them."""
+
 _DAY: Final = timedelta(days=1)
 _EPOCH: Final = date(1970, 1, 1)
 _READ: Final = tuple(
@@ -83,6 +85,11 @@ class Filters:
             return self.kept_since or date.min, date.max
         return self.since or date.min, self.until or date.max
 
+    @property
+    def are_narrow(self) -> bool:
+        """Tell whether they leave out rows of the days that they select."""
+        return bool(self.types or self.units or self.device_classes or self.keys or self._domains())
+
     def kept(self, first: date | None) -> Filters:
         """Leave out the rows of days before the first one that the lake keeps; None: it keeps all."""
         if first is None:
@@ -115,7 +122,7 @@ class Filters:
             wanted.append(exp.column("device_class").isin(*self.device_classes))
         if domains := self._domains():
             wanted.append(exp.column("type").isin(*domains))
-        return exp.and_(*wanted) if wanted else exp.true()
+        return exp.and_(*wanted, copy=False) if wanted else exp.true()
 
     def times(self, own: exp.Condition) -> list[exp.Condition]:
         """Make the conditions on the times of a row. own: its own time."""
@@ -188,24 +195,30 @@ def wanted_files(files: pa.Table, filters: Filters) -> pa.Table:
     return pa.concat_tables([old, that_can_match(new, _bounds(filters))])  # what files tell of outdated rows is no bound
 
 
-def parts(files: pa.Table, filters: Filters, count_days: Callable[[], tuple[Numbers, Numbers]]) -> Iterator[ExportPart]:
+def parts(files: pa.Table, filters: Filters, count: Callable[[exp.Select], tuple[Numbers, Numbers]]) -> Iterator[ExportPart]:
     """Plan the parts of a snapshot that can hold a wanted row, in the order of an export. Together they cover the filter's
     days.
 
-    files: `files_of` the snapshot. count_days: counts the rows of each own day outside the buckets of own days: the days, and
-    how many rows each has. It is asked only if these rows are many.
+    files: `files_of` the snapshot. count: runs a query such as `select_days`: the days, and how many rows each has. It is asked
+    only if files do not tell that, and their rows are many.
     """
     files = wanted_files(files, filters)
     if not len(files):
         return
-    bucket = files["partition.bucket"]
+    bucket, is_old = files["partition.bucket"], is_outdated(files)
     daily, others = _split(files, pc.and_(pc.greater_equal(bucket, OWN_DAY), pc.less(bucket, LATE)))
-    # Few rows have one of some units: larger parts, and fewer queries, then hold no more.
-    thinned = _ROWS_PER_ROW_OF_A_UNIT if filters.units else 1
-    shares, left = (shares_of(some, MAX_SORTED_ROWS, MAX_SORTED_BYTES) / thinned for some in (daily, others))
+    shares, left = (shares_of(some, MAX_SORTED_ROWS, MAX_SORTED_BYTES) for some in (daily, others))
     days: Numbers = daily["partition.day"].cast(pa.int32()).to_numpy().astype(np.int64)
-    if (share := left.sum()) > 1:
-        counted, rows = count_days()
+    share, whole = left.sum(), shares.sum() + left.sum()
+    if filters.units and whole <= _ROWS_PER_ROW_OF_A_UNIT:
+        shares, share = shares / _ROWS_PER_ROW_OF_A_UNIT, share / _ROWS_PER_ROW_OF_A_UNIT
+    if filters.are_narrow and whole > (_ROWS_PER_ROW_OF_A_UNIT if filters.units else 1):
+        # Reading their columns alone costs little, and larger parts are fewer queries.
+        everything = ExportPart(*filters.span, is_filed=not len(others))
+        days, rows = count(select_days(filters, _wanted(everything, filters, outdated=is_old)))
+        shares = rows * (whole / max(1, pc.sum(files["num_records"]).as_py()))
+    elif share > 1:
+        counted, rows = count(select_days(filters, exp.or_(_OUTDATED, exp.column("bucket") >= LATE)))
         days, shares = np.append(days, counted), np.append(shares, share * rows / max(1, rows.sum()))
     elif share:
         days, shares = np.append(days, days.min() if len(days) else 0), np.append(shares, share)
@@ -256,24 +269,28 @@ def select_rows(
     hidden: homes to leave out. outdated: whether the snapshot has rows of an earlier version; then `bucket` is there, too, and
     `unit_nfkc`. grouped: `unit_nfkc` is there. uploaded: `attributes_uploaded` is there.
     """
+    wanted = _wanted(part, filters, outdated=outdated)
+    columns = (*_READ, "bucket", "unit_nfkc") if outdated else (*_READ, "unit_nfkc") if grouped else _READ
+    columns = (*columns, "attributes_uploaded") if uploaded else columns
+    columns = (*columns, ENTERED) if filters.after is not None else columns
+    return exp.select(*map(exp.column, columns)).from_("states").where(wanted, *visible(hidden), copy=False)
+
+
+def _wanted(part: ExportPart, filters: Filters, *, outdated: bool) -> exp.Condition:
     wanted = filters.condition(part)
     if outdated:
         of_old = exp.and_(_OUTDATED, *part.times(_OUTDATED_TIME), *filters.times(_OUTDATED_TIME))
         wanted = exp.or_(exp.and_(exp.not_(_OUTDATED), wanted), of_old)
-    chosen = [exp.column("home").isin(*filters.keys)] if filters.keys else []
-    columns = (*_READ, "bucket", "unit_nfkc") if outdated else (*_READ, "unit_nfkc") if grouped else _READ
-    columns = (*columns, "attributes_uploaded") if uploaded else columns
-    columns = (*columns, ENTERED) if filters.after is not None else columns
-    return exp.select(*map(exp.column, columns)).from_("states").where(wanted, *chosen, *visible(hidden))
+    return exp.and_(exp.column("home").isin(*filters.keys), wanted) if filters.keys else wanted
 
 
-def select_days(filters: Filters) -> exp.Select:
-    """Count the rows outside the buckets of own days, for each own day: `own_day`, counted since 1970, and `found`."""
+def select_days(filters: Filters, wanted: exp.Condition) -> exp.Select:
+    """Count rows for each own day of the filter's days: `own_day`, counted since 1970, and `found`. wanted: which rows."""
     number = day_number(OWN_TIME)
     return (
         exp.select(number.as_("own_day"), exp.Count(this=exp.Star()).as_("found"))
         .from_("states")
-        .where(exp.or_(_OUTDATED, exp.column("bucket") >= LATE), *within(OWN_TIME, *filters.span))
+        .where(wanted, *within(OWN_TIME, *filters.span))
         .group_by(number)
     )
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from smarthouse_api.arrow.times import DAY_US, microseconds
 from smarthouse_api.lake.repairs import Place, Repair, month_end
 from smarthouse_api.states.pending import Pending
-from smarthouse_api.states.records.placement import FAR, LATE, LATE_DAYS, OWN_DAY, bucket_of
+from smarthouse_api.states.records.placement import FAR, LATE, LATE_DAYS, OWN_DAY, bucket_of, own_day_buckets_of
 
 _EPOCH: Final = date(1970, 1, 1)
 _YEAR_2000: Final = date(2000, 1, 1)
@@ -60,10 +60,15 @@ def may_hold(place: Place, pending: Pending) -> bool:
         return False
     return (
         (place.least <= share <= place.most and place.first <= day <= place.last)
-        or (place.least <= OWN_DAY + share <= place.most and _is_near(day, place))
+        or (_holds_usual(place, pending.home) and _is_near(day, place))
         or (place.least <= LATE <= place.most and day >= place.first)
         or place.least <= FAR <= place.most
     )
+
+
+def _holds_usual(place: Place, home: str) -> bool:
+    """Tell whether usual rows of a home can lie in a place."""
+    return any(place.least <= bucket <= place.most for bucket in own_day_buckets_of(home))
 
 
 def _is_near(day: date, place: Place) -> bool:
@@ -72,19 +77,22 @@ def _is_near(day: date, place: Place) -> bool:
 
 
 def within(rows: pa.Table, places: Sequence[Place], table: str) -> pa.Table:
-    """Leave out the rows that lie in none of the places. What lay in an old place has another by now: then all rows stay."""
+    """Leave out the rows that lie in none of the places. What lay in an old place has another by now: then all rows stay.
+
+    Usual rows are to lie with those of their day that are merged already, if these are asked for.
+    """
     here = [place for place in places if place.table == table]
     if not places or any(table == "states" and place.most < OWN_DAY for place in here):
         return rows
     if not here:
         return rows.slice(0, 0)
     day, bucket = pc.field("day"), pc.field("bucket")
-    return rows.filter(
-        reduce(
-            or_,
-            (
-                (day >= pa.scalar(one.first)) & (day <= pa.scalar(one.last)) & (bucket >= one.least) & (bucket <= one.most)
-                for one in here
-            ),
-        )
-    )
+    chosen = []
+    for one in here:
+        wanted = (bucket >= one.least) & (bucket <= one.most)
+        if table == "states" and one.most >= OWN_DAY:
+            homes = [home for home in pc.unique(rows["home"]).to_pylist() if _holds_usual(one, home)]
+            is_usual = (bucket >= OWN_DAY) & (bucket < LATE)
+            wanted |= is_usual & pc.field("home").isin(pa.array(homes, rows["home"].type))
+        chosen.append((day >= pa.scalar(one.first)) & (day <= pa.scalar(one.last)) & wanted)
+    return rows.filter(reduce(or_, chosen))

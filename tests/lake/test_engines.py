@@ -45,7 +45,6 @@ from smarthouse_api.states.query import (
     Filters,
     is_outdated,
     parts,
-    select_days,
     select_new_days,
     select_rows,
 )
@@ -284,12 +283,12 @@ def read(engine: Engine, table: DeltaTable, filters: Filters, hidden: list[str])
     files = files_of(table)
     old = is_outdated(files)
 
-    def count_days() -> tuple[np.ndarray, np.ndarray]:
-        found = [one for batch in engine.stream(table, select_days(filters)) for one in batch.to_pylist()]
+    def count(asked: exp.Select) -> tuple[np.ndarray, np.ndarray]:
+        found = [one for batch in engine.stream(table, asked) for one in batch.to_pylist()]
         return np.array([int(one["own_day"]) for one in found]), np.array([one["found"] for one in found])
 
     rows = list[Row]()
-    for part in parts(files, filters, count_days):
+    for part in parts(files, filters, count):
         found = list(engine.stream(table, select_rows(part, filters, hidden, outdated=old)))
         if found and old:
             found = renewed(pa.Table.from_batches(found)).to_batches()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -11,15 +11,17 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from backends.ports import Change
+from backends.ports import Change, StoreFull
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.house import House
+from smarthouse_api.lake.compaction import Compaction
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.open_table import Layout
 from smarthouse_api.lake.repairs import Repair, Repairs
 from smarthouse_api.lake.setting_aside import set_aside
 from smarthouse_api.lake.table import LakeTable
+from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, on_pairs, payload, state
 
@@ -130,6 +132,32 @@ def test_a_compaction_is_not_begun_without_the_lease(house: House) -> None:
     with pytest.raises(LeaseLost):
         house.states.table.compact(lease, 2, lambda: False)
     lease.release()
+
+
+def test_a_compaction_of_a_store_that_is_full_makes_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in (1, 2):
+        at = datetime(2026, 3, day, 10, tzinfo=UTC)
+        house.states.uploads.receive(Upload(HOME, payload(state(value=str(day), at=at.isoformat()))), at)
+    house.states.chores.flush()
+    compaction, tidy, steps = Compaction(house.states.table, 8), StatesTable._tidy, list[int]()
+
+    def files() -> int:
+        return sum(info.key.endswith(".parquet") for info in house.objects.list_table("states", "day="))
+
+    def full_once(*step: Any) -> None:
+        steps.append(files())
+        if len(steps) == 2:
+            raise StoreFull("the disk is full")
+        tidy(*step)
+
+    monkeypatch.setattr(StatesTable, "_tidy", full_once)
+    with house.states.table.writing(1) as lease:
+        with pytest.raises(StoreFull):
+            compaction.compact(lease, lambda: False)
+        assert files() == 2 < steps[1]
+        compaction.compact(lease, lambda: False)
+    assert len(steps) == files() + 1 == 3
+    assert values(house) == ["1", "2"]
 
 
 def test_a_compaction_that_is_interrupted_at_once_has_merged_a_partition(house: House) -> None:

@@ -125,8 +125,9 @@ def has_its_ends(told: Selection, found: list[dict[str, Any]]) -> None:
 
 
 def test_each_count_is_an_exports_after_every_kind_of_change(
-    make_house: Callable[..., House], environment: Environment
+    make_house: Callable[..., House], environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("smarthouse_api.states.days_over._ROWS", 8)
     chance, house = random.Random(len(environment)), make_house(export_words="eco")
     homes = UUIDS[:4]
     sent = [[drawn(chance) for _ in range(30)] for _ in homes]
@@ -140,6 +141,7 @@ def test_each_count_is_an_exports_after_every_kind_of_change(
         if turn == 1:
             with house.states.table.writing(5) as lease:
                 house.states.table.compact(lease, 2, lambda: False)
+            is_as_exported(house, chance.choice(FILTERS))
         if turn == 1:
             house.forgetting.forget(UUIDS[0])
     counted(house)

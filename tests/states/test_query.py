@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from sqlglot import exp
 
 from smarthouse_api.states.query import ExportPart, Filters, parts, select_rows
 from smarthouse_api.states.records.placement import FAR, OWN_DAY, Numbers
@@ -26,7 +28,7 @@ def files(*daily: int, far: int = 0) -> pa.Table:
     )
 
 
-def no_days() -> tuple[Numbers, Numbers]:
+def no_days(_: exp.Select) -> tuple[Numbers, Numbers]:
     raise AssertionError("there are too few rows to count them")
 
 
@@ -55,6 +57,25 @@ def test_a_day_that_is_too_large_is_a_part_of_its_own() -> None:
     assert [one.first for one in found if one.share > 1] == [FIRST + number * DAY for number in (3, 6, 7)]
 
 
+NARROW = (Filters(types=("sensor",)), Filters(units=("K",)), Filters(device_classes=("power",)), Filters(keys=("a0",)))
+
+
+@pytest.mark.parametrize("filters", NARROW)
+def test_parts_of_some_rows_of_large_days_are_packed_by_their_number(filters: Filters) -> None:
+    asked = list[str]()
+
+    def count(query: exp.Select) -> tuple[Numbers, Numbers]:
+        asked.append(str(query))
+        days = np.array([(FIRST - date(1970, 1, 1)).days + number for number in range(6)])
+        return days, np.array([4, 5, 0, 30, 1, 2])
+
+    found = list(parts(files(50, 50, 50, 50, 50, 50), replace(filters, since=FIRST, until=FIRST + 5 * DAY), count))
+    assert [(one.first.day, one.last.day, round(one.share, 1)) for one in found] == [(1, 3, 0.9), (4, 4, 3.0), (5, 6, 0.3)]
+    (query,) = asked
+    assert any(word in query.partition("WHERE")[2] for word in ("'sensor'", "'K'", "'power'", "'a0'"))
+    assert list(parts(files(1, 1), filters, no_days))  # few rows are not counted
+
+
 @pytest.mark.parametrize("far", [0, 1])
 def test_rows_are_found_by_their_partition_where_all_are_filed_by_their_own_day(far: int) -> None:
     filters = Filters(FIRST, FIRST + 4 * DAY)
@@ -72,7 +93,7 @@ def test_one_wanted_day_is_covered_whatever_it_holds(count: int, day: date) -> N
 
 def test_a_row_on_every_day_that_there_is_is_planned_at_once() -> None:
     every = np.arange(date.min.toordinal(), date.max.toordinal() + 1) - date(1970, 1, 1).toordinal()
-    found = list(parts(files(far=len(every)), Filters(), lambda: (every, np.ones(len(every), np.int64))))
+    found = list(parts(files(far=len(every)), Filters(), lambda _: (every, np.ones(len(every), np.int64))))
     assert len(found) == pytest.approx(len(every) / 10, rel=0.12)
     assert max(one.share for one in found) <= 1.0001
     assert (found[0].first, found[-1].last) == (date.min, date.max)

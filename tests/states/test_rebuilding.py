@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -108,6 +109,23 @@ def test_a_damaged_file_costs_its_rows_until_they_are_made_again(
     again = client.get("/api/export/csv", buffered=True)
     assert "X-Incomplete" not in again.headers
     assert house.states.rebuilding.condition() is None
+
+
+def test_a_damaged_file_of_a_day_that_is_over_is_made_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.states.days_over._ROWS", 4)
+    for number in range(24):
+        home = f"{number % 12:08x}-0000-4000-8000-000000000000"
+        house.states.uploads.receive(Upload(home, body(number // 12)), datetime(2026, 3, 2, tzinfo=UTC))
+    before = rows(house)
+    with house.states.table.writing(5) as lease:
+        house.states.table.compact(lease, 2, lambda: False)
+        house.states.table.erase_history(lease)
+    damaged = data_files(house)[0]
+    assert not re.search("bucket=100[0-7]/", damaged)
+    damage(house, damaged, flip)
+    assert len(rows(house)) < len(before)
+    keep_house(house)
+    assert rows(house) == before
 
 
 def test_two_files_that_changed_places_are_noticed(house: House) -> None:

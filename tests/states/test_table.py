@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 
@@ -21,7 +22,7 @@ from smarthouse_api.states.export import ordering
 from smarthouse_api.states.export.cuts import Cuts
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.query import Filters
-from smarthouse_api.states.records.placement import FAR, LATE, OWN_DAY, bucket_of
+from smarthouse_api.states.records.placement import FAR, LATE, OWN_DAY, bucket_of, buckets_of, merged_bucket
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Upload
@@ -126,19 +127,56 @@ def test_repeats_go_with_a_compaction_and_the_first_arrival_stays(house: House) 
     assert published(house) == before
 
 
+def test_a_day_that_is_over_is_divided_anew_as_it_grows(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are one bucket; many more are put aside on disk, and divided among more buckets. Late comers join them."""
+    homes = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(24)]
+
+    def send(homes: list[str], values: int) -> list[dict[str, Any]]:
+        for home in homes:
+            kinds = (("sensor.hall_power", "W"), ("sensor.hall_temperature", "°C"), ("light.hall", None))
+            receive(
+                house,
+                *(
+                    state(kind, str(one % 2), f"2026-03-01T12:00:{one:02}+00:00", unit_of_measurement=unit)
+                    for one in range(values)
+                    for kind, unit in kinds
+                ),
+                home=home,
+            )
+        return published(house)
+
+    monkeypatch.setattr("smarthouse_api.states.days_over._ROWS", 60)
+    for some, values, shares in ((homes[:4], 3, 1), (homes, 9, 16), (homes[:1], 11, 16)):
+        before = send(some, values)
+        compact(house)
+        assert published(house) == before
+        found = lake(house).to_pylist()
+        assert {row["bucket"] for row in found} <= {merged_bucket(share, shares) for share in range(shares)}
+        assert all(row["bucket"] in buckets_of(row["home"]) for row in found)
+        assert len(found) == len(before)
+        assert house.states.table.untidy() == []
+        for path in parquet_files(house):
+            names = ["type", "unit_nfkc", "home", "entity_id", "time"]
+            rows = pa.parquet.read_table(path, columns=names, partitioning=None).to_pylist() if "://" not in path else []
+            order = [tuple(str(row[name] or "") for name in names) for row in rows]
+            assert order == sorted(order)
+
+
 def parquet_files(house: House) -> set[str]:
     table = house.states.table.open()
     assert table is not None
     return set(table.file_uris())
 
 
-def receive_noise(house: House) -> None:
+def receive_noise(house: House, days_later: int = 0) -> None:
     """Two files of one partition, each larger than a file of the table is to be."""
     house.states.table.open_or_create().alter.set_table_properties({"delta.targetFileSize": "50000"})
     for number in range(2):
         texts = (secrets.token_hex(3000) for _ in range(100))
         receive(
-            house, *(state(f"sensor.s{one}", text) for one, text in enumerate(texts)), at=ARRIVAL + timedelta(seconds=number)
+            house,
+            *(state(f"sensor.s{one}", text) for one, text in enumerate(texts)),
+            at=ARRIVAL + timedelta(days_later, seconds=number),
         )
         house.states.chores.flush()
 
@@ -154,7 +192,7 @@ def test_a_partition_that_was_sorted_is_one_file(house: House, monkeypatch: pyte
 
 def test_a_partition_of_files_that_are_large_enough_is_no_work(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smarthouse_api.states.homes_table._MOST_SORTED_FILE_BYTES", 1)
-    receive_noise(house)
+    receive_noise(house, days_later=40)  # late ones, whose day is never over
     before = parquet_files(house)
     lease = house.states.table.try_write()
     assert lease is not None

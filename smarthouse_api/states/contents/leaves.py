@@ -1,7 +1,7 @@
 """Leaves: the files of a snapshot whose rows are counted together, and the counting.
 
-1. The repeats of a state change lie in the partition of its own day and its home's bucket, among late rows of its month, or
-   among those whose time could not be right. Each of these partitions is a leaf.
+1. The repeats of a state change lie on its own day among rows of its home's share, among late rows of its month, or among those
+   whose time could not be right. Each of these is a leaf. A day has as many shares as all of its files tell apart, at most 8.
 2. The counts of late rows are what these add to the usual partitions of the same days, and those of the last kind what they add
    to both. So all counts together are exact.
 3. A leaf is named by its files. These never change, so that counts hold for as long as their leaf is in the lake.
@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -24,27 +24,30 @@ from smarthouse_api.lake.planning import day_number, shares_of
 from smarthouse_api.states import query
 from smarthouse_api.states.contents.counts import added, counted, without
 from smarthouse_api.states.export.ordering import Ordering
-from smarthouse_api.states.query import ExportPart, Filters, select_days, select_rows
-from smarthouse_api.states.records.placement import FAR, LATE, OWN_DAY, bucket_of
+from smarthouse_api.states.query import ExportPart, Filters, select_rows
+from smarthouse_api.states.records.placement import BUCKETS, FAR, LATE, OWN_DAY, bucket_of, share_in, shares_in
 from smarthouse_api.states.records.privacy import Redactor
 
 _EPOCH: Final = date(1970, 1, 1)
 _MOST_LATE_ROWS: Final = 200_000
+_DIVISIONS: Final = tuple(1 << power for power in range(BUCKETS.bit_length()))
 
 Place = tuple[date, int]
-"""A partition: its day and its bucket."""
+"""A day and a bucket of the table. A leaf of a usual day goes by the first bucket that its homes have as they come."""
 
 
 @dataclass(frozen=True)
 class Leaf:
     """Names files that are counted together.
 
-    own: names its files. digest: names all files that its counts depend on. rows: of its files, repeats included. share: how
-    many that is; 1 is as much as is sorted at once. overlaps: other partitions that have rows of the same homes and days,
-    unless it is a usual one.
+    buckets: in which they are. shares: how many its day has; 0 unless it is a usual one. own: names its files. digest: names
+    all files that its counts depend on. rows: of its files, repeats included. share: how many that is; 1 is as much as is
+    sorted at once. overlaps: other places that have rows of the same homes and days, unless it is a usual one.
     """
 
     place: Place
+    buckets: tuple[int, ...]
+    shares: int
     own: str
     digest: str
     paths: tuple[str, ...]
@@ -62,26 +65,58 @@ class Leaf:
         return self.place[0].isoformat()[:7]
 
 
+class _File(NamedTuple):
+    path: str
+    bucket: int
+    rows: int
+    share: float
+
+
 def leaves_of(files: pa.Table) -> dict[Place, Leaf]:
     """Find the leaves of a snapshot. The late ones do not know yet what they overlap. files: `files_of` it."""
-    names = "partition.day", "partition.bucket", "path", "num_records"
+    names = "partition.day", "path", "partition.bucket", "num_records"
     shares = shares_of(files, query.MAX_SORTED_ROWS, query.MAX_SORTED_BYTES).tolist()
-    found = dict[Place, list[tuple[str, int, float]]]()
-    for day, bucket, *file in zip(*(files[name].to_pylist() for name in names), shares, strict=True):
-        found.setdefault((day, bucket), []).append(tuple(file))
-    leaves = {}
-    for place, some in found.items():
-        paths, rows, parts = zip(*sorted(some), strict=True)
-        own = _digest(paths)
-        leaves[place] = Leaf(place, own, own, paths, sum(rows), sum(parts))
-    return leaves
+    days = dict[date, list[_File]]()
+    for day, *file in zip(*(files[name].to_pylist() for name in names), shares, strict=True):
+        days.setdefault(day, []).append(_File(*file))
+    found = (leaf for day, some in days.items() for leaf in _of_day(day, some))
+    return {leaf.place: leaf for leaf in found}
+
+
+def _of_day(day: date, files: list[_File]) -> Iterator[Leaf]:
+    shares = min([BUCKETS, *(shares_in(file.bucket) for file in files if OWN_DAY <= file.bucket < LATE)])
+    places = dict[int, list[_File]]()
+    for file in sorted(files):
+        is_usual = OWN_DAY <= file.bucket < LATE
+        places.setdefault(OWN_DAY + share_in(file.bucket) % shares if is_usual else file.bucket, []).append(file)
+    for bucket, some in places.items():
+        paths, buckets = tuple(file.path for file in some), tuple(sorted({file.bucket for file in some}))
+        own, rows, share = _digest(paths), sum(file.rows for file in some), sum(file.share for file in some)
+        yield Leaf((day, bucket), buckets, shares if OWN_DAY <= bucket < LATE else 0, own, own, paths, rows, share)
 
 
 def late_leaf(leaf: Leaf, overlaps: Iterable[Place], leaves: Mapping[Place, Leaf]) -> Leaf:
     """Complete a late leaf: its counts hold as long as the partitions that it overlaps are the same, too."""
     there = frozenset(overlaps)
-    digest = _digest([leaf.own, *sorted(leaves[place].own for place in there if place in leaves)])
+    digest = _digest([leaf.own, *sorted(other.own for other in leaves_at(there, leaves))])
     return replace(leaf, digest=digest, overlaps=there)
+
+
+def leaves_at(places: Iterable[Place], leaves: Mapping[Place, Leaf]) -> list[Leaf]:
+    """Find the leaves that hold the rows of some places."""
+    found = {leaf.place: leaf for place in places if (leaf := _leaf_at(place, leaves)) is not None}
+    return list(found.values())
+
+
+def _leaf_at(place: Place, leaves: Mapping[Place, Leaf]) -> Leaf | None:
+    day, bucket = place
+    if bucket >= LATE:
+        return leaves.get(place)
+    for shares in _DIVISIONS:
+        leaf = leaves.get((day, OWN_DAY + (bucket - OWN_DAY) % shares))
+        if leaf is not None and leaf.shares == shares:
+            return leaf
+    return None
 
 
 class LeafCounter:
@@ -99,14 +134,14 @@ class LeafCounter:
         """Count the rows of a leaf. leaves: all of the snapshot."""
         if leaf.is_late:
             return added(self._count_late(leaf, leaves))
-        return self._counted(ExportPart(leaf.place[0], leaf.place[0], is_filed=True), leaf.share, _in(leaf.place))
+        return self._counted(ExportPart(leaf.place[0], leaf.place[0], is_filed=True), leaf.share, _in(leaf))
 
     def counts_of(self, files: pa.Table, filters: Filters) -> pa.Table:
         """Count the rows that pass some filters; those on entities are heeded, the others may count more rows.
 
         files: of the snapshot, without outdated ones.
         """
-        parts = query.parts(files, filters, lambda: query.days_of(self._engine.stream(self._snapshot, select_days(filters))))
+        parts = query.parts(files, filters, lambda asked: query.days_of(self._engine.stream(self._snapshot, asked)))
         return added(self._of_entities(part, filters) for part in parts)
 
     def _of_entities(self, part: ExportPart, filters: Filters) -> pa.Table:
@@ -118,15 +153,15 @@ class LeafCounter:
         """Count what rows of a late leaf add, some days at a time."""
         for some in _in_turns(self._late(leaf)):
             part, share = ExportPart(some[0][0], some[-1][0]), leaf.share * sum(count for *_, count in some) / leaf.rows
-            others = {place for day, home, _ in some for place in _others(leaf, day, home)} & leaves.keys()
+            others = leaves_at({place for day, home, _ in some for place in _others(leaf, day, home)}, leaves)
             if not others:
-                yield self._counted(part, share, _in(leaf.place))
+                yield self._counted(part, share, _in(leaf))
                 continue
-            share_of_others = sum(leaves[place].share for place in others)
+            share_of_others = sum(other.share for other in others)
             of_homes = exp.column("home").isin(*sorted({home for _, home, _ in some}))
-            in_others = exp.or_(*map(_in, sorted(others)))
+            in_others = exp.or_(*map(_in, others))
             yield without(
-                self._counted(part, share + share_of_others, exp.and_(of_homes, exp.or_(_in(leaf.place), in_others))),
+                self._counted(part, share + share_of_others, exp.and_(of_homes, exp.or_(_in(leaf), in_others))),
                 self._counted(part, share_of_others, exp.and_(of_homes, in_others)),
             )
 
@@ -139,7 +174,7 @@ class LeafCounter:
         """Count the rows of a late leaf by own day and home: in order of the days."""
         number, home = day_number(exp.column("time")), exp.column("home")
         counting = exp.select(number.as_("own_day"), home, exp.Count(this=exp.Star()).as_("found")).from_("states")
-        selected = counting.where(_in(leaf.place)).group_by(number, home)
+        selected = counting.where(_in(leaf)).group_by(number, home)
         found = (row for batch in self._engine.stream(self._snapshot, selected) for row in batch.to_pylist())
         return sorted((_EPOCH + timedelta(days=int(row["own_day"])), row["home"], int(row["found"])) for row in found)
 
@@ -164,11 +199,9 @@ def _others(leaf: Leaf, day: date, home: str) -> Iterator[Place]:
         yield day.replace(day=1), LATE
 
 
-def _in(place: Place) -> exp.Condition:
-    day, bucket = place
-    return exp.and_(
-        exp.column("day").eq(exp.cast(exp.Literal.string(day.isoformat()), "date")), exp.column("bucket").eq(bucket)
-    )
+def _in(leaf: Leaf) -> exp.Condition:
+    day = exp.cast(exp.Literal.string(leaf.place[0].isoformat()), "date")
+    return exp.and_(exp.column("day").eq(day), exp.column("bucket").isin(*leaf.buckets))
 
 
 def _digest(texts: Iterable[str]) -> str:

@@ -42,6 +42,7 @@ from smarthouse_api.states.groups import Groups, select_groups
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import Filters, is_outdated
 from smarthouse_api.states.rebuilding import Rebuilding
+from smarthouse_api.states.records.placement import MERGED
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.table import StatesTable
 
@@ -50,7 +51,9 @@ _MOST_ROWS_AT_ONCE: Final = 1_000_000
 """Rows that are counted while somebody waits: a second or two."""
 
 _REST: Final = 10
-"""How many times as long as it took to count the chore rests: each commit changes what is counted of its day."""
+"""How many times as long as it took the chore rests after it counted days to which rows are added: each commit changes what is
+counted of its day.
+"""
 
 _COLUMNS_SECONDS: Final = 30.0
 _LEASE: Final = "contents"
@@ -160,28 +163,32 @@ class Contents:
         """Count leaves that nobody has counted, the newest first, and keep the counts. It takes up little of the time."""
         if time.monotonic() < self._rests_until or (turn := self._leases.try_hold(_LEASE)) is None:
             return
-        began_at = time.monotonic()
         with turn, self._table.reading() as lease, self._counting:
-            self._count_all(lease, is_over)
-        self._rests_until = time.monotonic() + _REST * (time.monotonic() - began_at)
+            took = self._count_all(lease, is_over)
+        self._rests_until = time.monotonic() + _REST * took
 
-    def _count_all(self, lease: Lease, is_over: Callable[[], bool]) -> None:
+    def _count_all(self, lease: Lease, is_over: Callable[[], bool]) -> float:
+        """Count what is missing; how many seconds it took to count what will soon be outdated."""
         snapshot = self._table.open()
         if snapshot is None or is_outdated(files := files_of(snapshot)):
-            return
+            return 0.0
         self._table.note(lease, snapshot)
         leaves = self._completed(snapshot, leaves_of(files))
         self._load(leaves)
-        changed = set[str]()
+        changed, took = set[str](), 0.0
         for leaf in sorted(self._missing(leaves), key=lambda leaf: leaf.place, reverse=True):
+            began_at = time.monotonic()
             self._count(snapshot, files, leaf, leaves)
             changed.add(leaf.month)
+            if leaf.is_late or min(leaf.buckets) < MERGED:
+                took += time.monotonic() - began_at
             if is_over():
                 break
         lease.check()
         self._bundles.remove(self._bundles.written().keys() - {leaf.month for leaf in leaves.values()})
         if changed:
             self._keep(leaves, changed)
+        return took
 
     def prune(self, wait_seconds: float) -> None:
         """Remove all counts of files that are no longer in the lake. Raises `TimeoutError` if another counts for too long."""

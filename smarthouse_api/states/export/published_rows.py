@@ -38,7 +38,6 @@ from smarthouse_api.states.query import (
     is_outdated,
     of_days,
     parts,
-    select_days,
     select_new_days,
     select_rows,
 )
@@ -75,7 +74,7 @@ class PublishedRows(BegunRows):
         self._looks = looks
         files = files_of(snapshot)
         self._outdated, self._is_raw, self._words = is_outdated(files), settings.privacy == "raw", settings.words
-        self.parts: Sequence[ExportPart] = list(parts(files, filters, self._count_days))
+        self.parts: Sequence[ExportPart] = list(parts(files, filters, self._counted))
         """What is read together, in the order of the rows: the same for the same snapshot and filters."""
         if filters.after is not None:
             self.parts = of_days(self.parts, self._new_days(filters.after))
@@ -175,6 +174,5 @@ class PublishedRows(BegunRows):
             raise Gone(_MADE_AGAIN)
         return days
 
-    def _count_days(self) -> tuple[Numbers, Numbers]:
-        """Count the rows of each own day that lie outside the buckets of own days: the days since 1970, and their rows."""
-        return days_of(self._read(select_days(self._filters)))
+    def _counted(self, asked: exp.Select) -> tuple[Numbers, Numbers]:
+        return days_of(self._read(asked))

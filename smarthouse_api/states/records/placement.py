@@ -5,9 +5,13 @@ A state lies by its own time, so that the repeats of one state change lie togeth
 | bucket | day | rows |
 |---|---|---|
 | 0 to 7 | of arrival | written before format 2; a chore brings them to their place |
-| 1000 to 1007 | the row's own | usual ones; a home always has the same bucket |
+| 1000 to 1007 | the row's own | usual ones as they come; a home always has the same bucket |
+| 1100 to 1610 | the row's own | those of a day that is over, merged and sorted: as many buckets as the day's rows need |
 | 2000 | the first of the row's month | late ones, so that a home that brings years at once writes few files |
 | 3000 | 1970-01-01 | those whose time cannot be right: before 2000, or later than the day after arrival |
+
+A day that is over has 1, 2, 4 … or 256 buckets. With n of them, the share `s` of its homes is in bucket `1099 + n + s`. So a
+bucket tells how many there are, and each share of fewer buckets is the sum of some shares of more.
 
 A period of statistics has the bucket of its home, from 0 to 7. Its day is the first of the month in which it starts, or
 1970-01-01 if that cannot be right. So years of a home are few files, and its repeats lie together.
@@ -25,10 +29,15 @@ import pyarrow.compute as pc
 from smarthouse_api.arrow.times import DAY_US
 
 BUCKETS: Final = 8
-"""Buckets of homes in a day: a forget rewrites an eighth of the days that the home was seen on."""
+"""Buckets of homes in a day as its rows come."""
 
 OWN_DAY: Final = 1000
 """The first bucket of usual rows, and the first of the present format: what lies below is to be moved."""
+
+MERGED: Final = 1100
+"""The first bucket of a day that is over."""
+
+MOST_SHARES: Final = 256
 
 LATE: Final = 2000
 FAR: Final = 3000
@@ -42,15 +51,40 @@ _YEAR_2000: Final = 10_957
 Numbers = npt.NDArray[np.int64]
 
 
+def share_of(home: str, shares: int) -> int:
+    """Return which of so many shares of homes an internal key (hexadecimal) belongs to, counted from 0."""
+    return int(home[:8], 16) % shares
+
+
 def bucket_of(home: str) -> int:
-    """Return the share of homes that an internal key (hexadecimal) belongs to, from 0 to 7."""
-    return int(home[:8], 16) % BUCKETS
+    """Return the share of homes that an internal key belongs to, from 0 to 7."""
+    return share_of(home, BUCKETS)
+
+
+def merged_bucket(share: int, shares: int) -> int:
+    """Return the bucket of a share of homes, on a day that is over. shares: into how many its homes are divided."""
+    return MERGED - 1 + shares + share
+
+
+def shares_in(bucket: int) -> int:
+    """Tell into how many shares the homes of a day are divided, of which one has this bucket. bucket: of a usual row."""
+    return BUCKETS if bucket < MERGED else 1 << ((bucket - MERGED + 1).bit_length() - 1)
+
+
+def share_in(bucket: int) -> int:
+    """Tell which share of homes has this bucket, counted from 0. bucket: of a usual row."""
+    return bucket - OWN_DAY if bucket < MERGED else bucket - merged_bucket(0, shares_in(bucket))
+
+
+def own_day_buckets_of(home: str) -> tuple[int, ...]:
+    """List the buckets in which a home can have usual rows."""
+    divisions = (1 << power for power in range(MOST_SHARES.bit_length()))
+    return OWN_DAY + bucket_of(home), *(merged_bucket(share_of(home, shares), shares) for shares in divisions)
 
 
 def buckets_of(home: str) -> tuple[int, ...]:
     """List all buckets in which a home can have rows."""
-    share = bucket_of(home)
-    return share, OWN_DAY + share, LATE, FAR
+    return bucket_of(home), *own_day_buckets_of(home), LATE, FAR
 
 
 def placed(time: pa.TimestampArray, received: pa.TimestampArray, share: pa.Int32Array) -> tuple[pa.Date32Array, pa.Int32Array]:
