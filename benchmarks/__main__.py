@@ -1,4 +1,4 @@
-"""`python -m benchmarks [PART ...] [--size small|1m|6m] [--quick] [--keep]`: one table of ratios."""
+"""`python -m benchmarks [PART ...] [--size small|1m|6m|10m] [--quick]`: one table of ratios."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from benchmarks import table
 from benchmarks.paths import OUT
 from benchmarks.stores import Production
 
-PARTS: Final = ("upload", "curate", "export", "contents", "means", "production", "growth", "streams", "collections")
+PARTS: Final = ("upload", "curate", "export", "layout", "contents", "means", "production", "growth", "streams", "collections")
 SERVED: Final = {"production", "growth", "streams", "collections"}
 """The parts that start servers of Redis and MinIO."""
+
+ON_KEPT_LAKES: Final = {"export", "layout", "contents", "means"}
+"""The parts whose lakes are kept in `benchmarks/out` for the next run. Only these have the size 10m."""
 
 
 def main() -> None:
@@ -25,8 +28,8 @@ def main() -> None:
     for part in arguments.parts or PARTS:
         print(f"{part}, size {size}", flush=True)
         started = time.perf_counter()
-        options = {"keep": arguments.keep} if part == "export" else {}
-        rows += importlib.import_module(f"benchmarks.{part}").measure(size, **options)
+        of_part = "6m" if size == "10m" and part not in ON_KEPT_LAKES else size
+        rows += importlib.import_module(f"benchmarks.{part}").measure(of_part)
         print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
     print(f"\n{table.machine()}\n\n{table.text(rows)}")
 
@@ -35,11 +38,8 @@ def _arguments() -> argparse.Namespace:
     description = "Measure the service against yardsticks and print ratios."
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=description)
     parser.add_argument("parts", nargs="*", help=f"parts to measure: {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--size", choices=("small", "1m", "6m"), default="1m", help="number of states (default: 1m)")
+    parser.add_argument("--size", choices=("small", "1m", "6m", "10m"), default="1m", help="number of states (default: 1m)")
     parser.add_argument("--quick", action="store_true", help="only check that the benchmarks run; ignore the figures")
-    parser.add_argument(
-        "--keep", action="store_true", help="keep the lakes of the part export in benchmarks/out, and reuse them"
-    )
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")

@@ -9,10 +9,9 @@ from typing import Final
 
 from sqlglot import exp
 
-from benchmarks import lake
-from benchmarks.export import DAYS, FILTERED_DAYS, FILTERED_FROM_DAY, fill
-from benchmarks.homes import FIRST_DAY, payloads
-from benchmarks.paths import scratch
+from benchmarks import kept, lake
+from benchmarks.homes import FIRST_DAY
+from benchmarks.layout import FILTERED_DAYS, FILTERED_FROM_DAY
 from benchmarks.stores import Stores
 from benchmarks.table import Row, ratios
 from smarthouse_api.house import House
@@ -22,16 +21,13 @@ from smarthouse_api.states.contents.service import Opened
 from smarthouse_api.states.query import ExportPart, Filters
 
 ROUNDS: Final = 5
-HOMES: Final = {"quick": 2, "small": 10, "1m": 34, "6m": 200}
 
 
 def measure(size: str) -> list[Row]:
     """The rows for one lake: each question, and the first one of a process that finds what was counted."""
-    with scratch("contents") as folder:
-        fill(folder / "data", payloads(HOMES[size], DAYS))
-        with lake.opened(Stores(folder / "data")) as house:
-            house.states.contents.count(lambda: False)
-            return [_row(house, name, *one) for name, one in _questions().items()]
+    with lake.opened(Stores(kept.lake_of(kept.HOMES[size]))) as house:
+        house.states.contents.count(lambda: False)
+        return [_row(house, name, *one) for name, one in _questions().items()]
 
 
 def _questions() -> dict[str, tuple[Callable[[Opened], object], exp.Select]]:

@@ -1,29 +1,22 @@
-"""Exports: rows a second over HTTP in three formats against DuckDB, a filtered one against the full, memory, first byte."""
+"""Exports: rows a second over HTTP in three formats against DuckDB, memory, first byte."""
 
 from __future__ import annotations
 
-import shutil
 import statistics
-import time
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from benchmarks import lake, memory, server, yardstick
+from benchmarks import kept, lake, memory, server, yardstick
 from benchmarks.download import Download, download, rows_in
-from benchmarks.homes import FIRST_DAY, Payload, celsius_states, payloads
-from benchmarks.paths import OUT, scratch
+from benchmarks.homes import payloads
+from benchmarks.kept import DAYS
+from benchmarks.paths import scratch
 from benchmarks.stores import Stores
 from benchmarks.table import Row, a_second, ratios
 
-DAYS: Final = 30
-FILTERED_FROM_DAY: Final = 11
-FILTERED_DAYS: Final = 7
 FORMATS: Final = ("csv", "json", "xml")
-FILL_SECONDS: Final = 600
 
 
 @dataclass(frozen=True)
@@ -37,13 +30,14 @@ PLANS: Final = {
     "small": (Plan(10, 3),),
     "1m": (Plan(34, 3),),
     "6m": (Plan(34, 1), Plan(200, 3)),
+    "10m": (Plan(34, 1), Plan(334, 1)),
 }
 """The lakes to measure, the last of them for the figures, one before it for the flatness of memory."""
 
 
 @dataclass
 class Measured:
-    """What the rounds over one lake were like. seconds, first_bytes and peaks: for each format, or "filtered"."""
+    """What the rounds over one lake were like. seconds, first_bytes and peaks: for each format."""
 
     rows: int
     copies: list[yardstick.Copied] = field(default_factory=list)
@@ -60,25 +54,15 @@ class Measured:
         return max(self.peaks.values())
 
 
-def fill(data_dir: Path, prepared: Sequence[Payload]) -> None:
-    """Put every payload into the lake of `data_dir`, each on its own day of arrival, and compact the lake."""
-    shutil.rmtree(data_dir, ignore_errors=True)
-    with lake.opened(Stores(data_dir)) as house:
-        lake.receive(house, prepared)
-        lake.curate(house)
-    with server.service(data_dir) as running:
-        memory.settle(running.pid, FILL_SECONDS)
-
-
-def measure(size: str, keep: bool = False) -> list[Row]:
-    """The rows for the size's last lake, with the memory of the one before it. keep: the filled lakes stay for the next run."""
-    measured = [_measure(plan, keep) for plan in PLANS[size]]
+def measure(size: str) -> list[Row]:
+    """The rows for the size's last lake, with the memory of the one before it."""
+    measured = [_measure(plan) for plan in PLANS[size]]
     return _rows(measured[-1], measured[0] if len(measured) > 1 else None)
 
 
-def _measure(plan: Plan, keep: bool) -> Measured:
+def _measure(plan: Plan) -> Measured:
     with scratch("export") as folder:
-        data_dir = _lake(plan, OUT / f"lake-{plan.homes}" if keep else folder / "data")
+        data_dir = kept.lake_of(plan.homes)
         with lake.opened(Stores(data_dir)) as house:
             published, rows = lake.to_parquet(house, folder / "rows"), lake.rows(house)
         expected = sum(payload.states for payload in payloads(plan.homes, DAYS))
@@ -90,32 +74,15 @@ def _measure(plan: Plan, keep: bool) -> Measured:
             return _rounds(plan, running, folder, Measured(published))
 
 
-def _lake(plan: Plan, data_dir: Path) -> Path:
-    finished = data_dir.with_name(f"{data_dir.name}.filled")
-    if not finished.exists():
-        started = time.perf_counter()
-        fill(data_dir, payloads(plan.homes, DAYS))
-        print(f"  filled a lake of {plan.homes} homes and {DAYS} days in {time.perf_counter() - started:.1f} s")
-        finished.touch()
-    return data_dir
-
-
-def _filter() -> dict[str, str]:
-    first = FIRST_DAY + timedelta(days=FILTERED_FROM_DAY)
-    last = first + timedelta(days=FILTERED_DAYS - 1)
-    return {"types": "sensor", "units": "°C", "date_from": str(first), "date_to": str(last)}
-
-
 def _rounds(plan: Plan, running: server.Server, folder: Path, measured: Measured) -> Measured:
     for fmt in FORMATS:
-        _check(running, fmt, {}, measured.rows, folder, measured)
-    _check(running, "csv", _filter(), celsius_states(plan.homes, FILTERED_DAYS), folder, measured)
+        _check(running, fmt, folder, measured)
     yardstick.copy(folder / "rows", folder / "rows.csv")
     for number in range(1, plan.rounds + 1):
         measured.copies.append(yardstick.copy(folder / "rows", folder / "rows.csv"))
         print(f"  {measured.rows} rows, round {number}: DuckDB {measured.copies[-1].seconds:.2f} s", end="", flush=True)
-        for what, query in (*((fmt, {}) for fmt in FORMATS), ("filtered", _filter())):
-            one = _watched(running, what, query, measured)
+        for what in FORMATS:
+            one = _watched(running, what, measured)
             measured.seconds[what].append(one.seconds)
             print(
                 f", {what} {one.seconds:.2f} s (first byte {one.first_byte_seconds * 1000:.0f} ms, {one.size} B)",
@@ -126,25 +93,22 @@ def _rounds(plan: Plan, running: server.Server, folder: Path, measured: Measured
     return measured
 
 
-def _check(running: server.Server, fmt: str, query: dict[str, str], expected: int, folder: Path, measured: Measured) -> None:
+def _check(running: server.Server, fmt: str, folder: Path, measured: Measured) -> None:
     """One export that is not timed, to be unzipped and counted."""
     archive = folder / f"checked.{fmt}.zip"
-    _watched(running, fmt, query, measured, archive)
+    _watched(running, fmt, measured, archive)
     found = rows_in(archive, fmt)
     archive.unlink()
-    if found != expected:
-        raise RuntimeError(f"the export as {fmt} with {query or 'no filter'} holds {found} rows, not {expected}")
+    if found != measured.rows:
+        raise RuntimeError(f"the export as {fmt} holds {found} rows, not {measured.rows}")
 
 
-def _watched(
-    running: server.Server, what: str, query: dict[str, str], measured: Measured, target: Path | None = None
-) -> Download:
+def _watched(running: server.Server, fmt: str, measured: Measured, target: Path | None = None) -> Download:
     with memory.PeakMemory(running.pid) as peak:
-        one = download(running.port, "csv" if what == "filtered" else what, query, target)
-    measured.peaks[what] = max(measured.peaks[what], peak.process_mb)
+        one = download(running.port, fmt, {}, target)
+    measured.peaks[fmt] = max(measured.peaks[fmt], peak.process_mb)
     measured.tree_mb = max(measured.tree_mb, peak.tree_mb)
-    if not query:
-        measured.first_bytes.append(one.first_byte_seconds)
+    measured.first_bytes.append(one.first_byte_seconds)
     return one
 
 
@@ -161,21 +125,7 @@ def _rows(full: Measured, smaller: Measured | None) -> list[Row]:
         )
         for fmt in FORMATS
     ]
-    return [*rows, _filtered(full), *_memory(full, smaller), _first_byte(full)]
-
-
-def _filtered(full: Measured) -> Row:
-    ours, whole = full.seconds["filtered"], full.seconds["csv"]
-    return Row(
-        f"filtered export, types=sensor, units=°C, {FILTERED_DAYS} of {DAYS} days, csv",
-        f"{statistics.median(ours) * 1000:.0f} ms",
-        f"{statistics.median(whole) * 1000:.0f} ms",
-        ratios(ours, whole),
-        must=1 / 15,
-        ambition=1 / 40,
-        low_is_good=True,
-        unit="1/",
-    )
+    return [*rows, *_memory(full, smaller), _first_byte(full)]
 
 
 def _memory(full: Measured, smaller: Measured | None) -> list[Row]:

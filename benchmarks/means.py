@@ -23,10 +23,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import lake, memory, server
+from benchmarks import kept, lake, memory, server
 from benchmarks.download import download
-from benchmarks.export import DAYS, fill
-from benchmarks.homes import DAY_US, FIRST_DAY, payloads
+from benchmarks.homes import DAY_US, FIRST_DAY
 from benchmarks.paths import ROOT, scratch
 from benchmarks.stores import Stores
 from benchmarks.table import Row, ratios
@@ -37,8 +36,7 @@ from smarthouse_api.states.records.schema import ROWS
 from smarthouse_api.states.uploads import Upload
 
 ROUNDS: Final = 3
-HOMES: Final = {"quick": 2, "small": 10, "1m": 34, "6m": 200}
-ROWS_OF_A_DAY: Final = {"quick": 10_000, "small": 100_000, "1m": 1_000_000, "6m": 1_000_000}
+ROWS_OF_A_DAY: Final = {"quick": 10_000, "small": 100_000, "1m": 1_000_000, "6m": 1_000_000, "10m": 1_000_000}
 UPLOADS_OF_A_DAY: Final = 20
 BUSY_SHARE: Final = 4
 """One entity of the home sends a quarter of its day's rows."""
@@ -96,9 +94,9 @@ HAVING known > 0 OR changes > 0
 def measure(size: str) -> list[Row]:
     """The rows: hourly means against DuckDB, and the memory of a worker that makes them, also of one home's huge day."""
     with scratch("means") as folder:
-        fill(folder / "data", payloads(HOMES[size], DAYS))
+        data_dir = kept.lake_of(kept.HOMES[size])
         (folder / "rows").mkdir()
-        with lake.opened(Stores(folder / "data")) as house:
+        with lake.opened(Stores(data_dir)) as house:
             _publish(house, folder / "rows")
             _check(house, folder)
             ours, theirs = list[float](), list[float]()
@@ -109,10 +107,10 @@ def measure(size: str) -> list[Row]:
                     theirs.append(took[1])
             states = lake.rows(house)
         _fill_day(folder / "day", ROWS_OF_A_DAY[size])
-        peaks = [_peak(folder / name) for name in ("data", "day")]
+        peaks = [_peak(one) for one in (data_dir, folder / "day")]
     return [
         Row(
-            f"hourly means of {states / 1e6:.1f} M states of {DAYS} days, zipped csv, against DuckDB's SQL to csv, CPU",
+            f"hourly means of {states / 1e6:.1f} M states of {kept.DAYS} days, zipped csv, against DuckDB's SQL to csv, CPU",
             f"{sorted(ours)[ROUNDS // 2]:.2f} s",
             f"{sorted(theirs)[ROUNDS // 2]:.2f} s",
             ratios(ours, theirs),
