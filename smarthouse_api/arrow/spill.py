@@ -71,9 +71,3 @@ class Spill:
             file = self._ending.enter_context(TemporaryFile())  # noqa: SIM115 - the stack closes it
             self._files.append(file)
             self._writers.append(pa.ipc.new_stream(file, schema, options=options))
-
-
-def without_views(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Turn views of text, which may hold far more text than they show, into plain text."""
-    plain = [column.cast(pa.string()) if pa.types.is_string_view(column.type) else column for column in rows.columns]
-    return pa.RecordBatch.from_arrays(plain, names=rows.schema.names)

@@ -14,18 +14,19 @@ from deltalake import ColumnProperties, DeltaTable, WriterProperties
 from sqlglot import exp
 
 from backends.ports import ObjectStore, StateStore, StoreUnavailable
-from smarthouse_api.arrow.spill import Spill, without_views
+from smarthouse_api.arrow.spill import Spill
+from smarthouse_api.arrow.views import with_views
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.files import Crowded, files_of, lake_faults
 from smarthouse_api.lake.open_table import Layout
 from smarthouse_api.lake.repairs import month_end
 from smarthouse_api.states.days_over import Untidy, of_days_over, sorted_for_reading, untidy
-from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, begun, is_sortable, rows_of
+from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
 from smarthouse_api.states.records.entered import ENTERED, is_unnumbered, numbered
 from smarthouse_api.states.records.placement import LATE, LATE_DAYS, OWN_DAY, Numbers, buckets_of, share_in, share_of, shares_in
 from smarthouse_api.states.records.schema import STATES
-from smarthouse_api.states.records.sorting import encoded, in_order
+from smarthouse_api.states.records.sorting import encoded, encoded_at_most, in_order
 from smarthouse_api.states.renewal import renewed
 
 NAME = "states"
@@ -52,6 +53,9 @@ files are smaller than with dictionaries and a better compression, which is much
 LAYOUT = Layout(NAME, LEASE, STATES, ("day", "bucket"), ("time", "received", ENTERED), "States of homes")
 
 _MOST_MOVED_ROWS = 250_000
+_VIEWED = pa.schema(
+    [one.with_type(pa.string_view()) if pa.types.is_string(one.type) else one for one in STATES],
+)
 
 
 class StatesTable(HomesTable):
@@ -159,22 +163,23 @@ class StatesTable(HomesTable):
 
         All rows are read before the first is written: delta-rs cannot read a table while it asks for rows.
         """
-        rows = rows_of(table, [(step.day, bucket) for bucket in step.sources])
-        some, is_all = begun(rows, MOST_SORTED_BYTES if len(step.targets) == 1 else 0)
-        if is_all:
-            self._put_in_place(table, step, _of_bucket(some, step.targets[0]))
-            return
+        sources = [(step.day, bucket) for bucket in step.sources]
+        if len(step.targets) == 1:
+            together, is_all = encoded_at_most(rows_of(table, sources), MOST_SORTED_BYTES)
+            if is_all:
+                self._put_in_place(table, step, _sorted(together, step.targets[0]))
+                return
         try:
             with Spill(len(step.targets)) as spill:
-                for batch in chain(some, rows):
-                    spill.add(without_views(batch), _places(batch, step.targets))
+                for batch in rows_of(table, sources):
+                    spill.add(batch, _places(batch, step.targets))
                 found = zip(spill.read(), step.targets, strict=False)
                 self._put_in_place(table, step, chain.from_iterable(_of_bucket(one, bucket) for one, bucket in found))
         except OSError as fault:
             raise StoreUnavailable(f"rows cannot be put aside in the temporary folder: {fault.strerror}") from fault
 
     def _put_in_place(self, table: DeltaTable, step: Untidy, batches: Iterable[pa.RecordBatch]) -> None:
-        self._replace(table, pa.RecordBatchReader.from_batches(STATES, batches), step.predicate)
+        self._replace(table, pa.RecordBatchReader.from_batches(_VIEWED, batches), step.predicate)
 
 
 def _last_day_over(today: date) -> date:
@@ -192,20 +197,24 @@ def _places(rows: pa.RecordBatch, buckets: Sequence[int]) -> Numbers:
 
 
 def _of_bucket(rows: Iterable[pa.RecordBatch], bucket: int) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a bucket: one batch, sorted for reading, or as they lie if they are too many for that."""
-    left = iter(rows)
-    some, is_all = begun(left, MOST_SORTED_BYTES)
-    if not is_all:
-        yield from (_filed(batch, bucket) for batch in chain(some, left))
-    elif (together := encoded(some)) is not None:
-        yield _filed(sorted_for_reading(together), bucket)
+    """Yield the rows of a bucket: one batch, sorted for reading, or as they lie if they are too many for that.
+
+    rows: may be iterated twice.
+    """
+    together, is_all = encoded_at_most(rows, MOST_SORTED_BYTES)
+    yield from _sorted(together, bucket) if is_all else (_filed(batch, bucket) for batch in rows)
+
+
+def _sorted(rows: pa.RecordBatch | None, bucket: int) -> Iterator[pa.RecordBatch]:
+    if rows is not None:
+        yield _filed(sorted_for_reading(rows), bucket)
 
 
 def _filed(rows: pa.RecordBatch, bucket: int) -> pa.RecordBatch:
     """Return rows, with the columns of `STATES`, in another bucket."""
     place = rows.schema.names.index("bucket")
     rows = rows.set_column(place, "bucket", pa.array(np.full(rows.num_rows, bucket, np.int32)))
-    return pa.Table.from_batches([rows]).select(STATES.names).cast(STATES).combine_chunks().to_batches()[0]
+    return with_views(rows.select(STATES.names)).cast(_VIEWED)
 
 
 def _in_turns(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from backends.ports import StoreUnavailable
-from smarthouse_api.arrow.spill import Spill, SpilledRange, without_views
+from smarthouse_api.arrow.spill import Spill, SpilledRange
+from smarthouse_api.arrow.views import without_views
 from smarthouse_api.states import query
 from smarthouse_api.states.export.cuts import Cuts
 from smarthouse_api.states.records.privacy import Redactor

@@ -35,12 +35,27 @@ Bits = npt.NDArray[np.bool_]
 
 
 def encoded(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch | None:
-    """Put batches together as one, with each different text only once; None if they hold no row."""
+    """Put batches together as one, with each different text only once; None if they hold no row.
+
+    batches: all of them plain, or all of them encoded.
+    """
     found = [batch for batch in batches if batch.num_rows]
     if not found:
         return None
-    table = pa.Table.from_batches(found)
+    table = pa.Table.from_batches(found).unify_dictionaries()
     return pa.RecordBatch.from_arrays([_encoded(column) for column in table.columns], names=table.column_names)
+
+
+def encoded_at_most(batches: Iterable[pa.RecordBatch], most_bytes: int) -> tuple[pa.RecordBatch | None, bool]:
+    """Put batches together as `encoded` does, and encode each as it comes. Tell whether they are so many bytes at most."""
+    found, size = list[pa.RecordBatch](), 0
+    for batch in batches:
+        if (one := encoded([batch])) is not None:
+            found.append(one)
+            size += one.nbytes
+        if size > most_bytes:
+            return None, False
+    return encoded(found), True
 
 
 def in_order(rows: pa.RecordBatch, home: str = "home", entity: str = "entity_id") -> pa.RecordBatch:
