@@ -17,6 +17,7 @@ from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.mending import Mending
 from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.coordination.presence import ProcessNote, note_of_this
 from smarthouse_api.coordination.reserve import Reserve
@@ -27,6 +28,7 @@ from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.health import Check, conditions
 from smarthouse_api.housekeeping import Housekeeper
 from smarthouse_api.lake.engine_registry import open_engine
+from smarthouse_api.lake.ledger_mending import LedgerMending
 from smarthouse_api.migrating import Migrating
 from smarthouse_api.restoring import Restoring
 from smarthouse_api.serving.apart import Apart, Opened
@@ -93,9 +95,12 @@ class House:
         runner = Runner(self.states.jobs.maker, self.leases, self.installation.settle, settings.jobs)
         of_states = self.states.chores, self.states.contents, self.states.jobs, runner
         chores = *of_states, self.streams.chores, self.collections.chores
+        records = self.collections.table, self.collections.chores.rebuilding.set_aside
+        ledgers = LedgerMending([*self.states.rebuilding.tables(), records])
+        self.mending = Mending(self.state, self.leases, ledgers.menders())
         census = Counting(*stores, self.leases, [table.name for table in tables])
-        keepers = self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age, settings.lake
-        self.housekeeper = Housekeeper(self.installation, self.objects, *keepers)
+        keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age
+        self.housekeeper = Housekeeper(self.installation, self.objects, *keepers, settings.lake)
         parts = self.forgetting, self.states, self.streams, self.collections, census, faults, self.watch.presence
         self.status = Status(self.state, self.installation, *parts, self.health)
 

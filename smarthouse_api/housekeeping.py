@@ -18,6 +18,7 @@ from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.coordination.adding_sums import AddingSums
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.mending import Mending
 from smarthouse_api.coordination.presence import Presence
 from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.coordination.troubles import Trouble
@@ -50,6 +51,7 @@ class Housekeeper:
         self,
         installation: Installation,
         objects: ObjectStore,
+        mending: Mending,
         forgetting: Forgetting,
         reserve: Reserve,
         adding_sums: AddingSums,
@@ -65,6 +67,7 @@ class Housekeeper:
         settings: LakeSettings,
     ) -> None:
         self._installation, self._objects, self._forgetting, self._leases = installation, objects, forgetting, leases
+        self._mending = mending
         self.census, self._reserve, self._state_age, self._adding_sums = census, reserve, state_age, adding_sums
         self._states, self._contents, self._streams, self._collections = states, contents, streams, collections
         self._jobs, self._runner = jobs, runner
@@ -145,6 +148,7 @@ class Housekeeper:
         """Name the chores of a round, in their order."""
         turn = partial(partial, self._take_turn)
         return (
+            ("mend documents", self._mending.work),
             ("compare the stores", self._state_age.check_hourly),
             ("erase homes", self._forgetting.try_purge),
             ("add checksums", turn(self._adding_sums.run)),

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 import click
 
 from smarthouse_api.cli.open_house import answered, opened_shared_house
+from smarthouse_api.errors import Unavailable
 
 if TYPE_CHECKING:
     from smarthouse_api.house import House
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 _LOOK_SECONDS = 0.5
+_NEEDED = ("homes", "lake", "installation")
+_MADE_AGAIN = ("head/", "file/")
+"""Records of the lake that go with it when all of it is made again."""
 
 
 @click.command("rebuild")
@@ -27,6 +31,7 @@ _LOOK_SECONDS = 0.5
 @click.option("--despite-damage", is_flag=True, help="Remove rows from the lake though their raw upload is damaged or missing.")
 @click.option("--despite-expiry", is_flag=True, help="Remove rows from the lake though their raw upload has expired.")
 @click.option("--accept-losses", is_flag=True, help="Only tell no more of rows and records that are lost for good.")
+@click.option("--withdraw", is_flag=True, help="Only end what was asked for: nothing more is removed, and exports go on.")
 def command(
     since: datetime | None,
     until: datetime | None,
@@ -34,14 +39,15 @@ def command(
     despite_damage: bool,
     despite_expiry: bool,
     accept_losses: bool,
+    withdraw: bool,
 ) -> None:
     """Make states and statistics in the lake again from raw uploads, while the service runs.
 
     Use it if readiness says that the lake is damaged or behind. The service and its workers do the work: one of them must run.
     Exports of these days answer 503 until it is done. Late rows lie by months, so whole months may be made again.
 
-    All raw uploads are read first: the lake may hold the last copy of rows whose upload is damaged. Days whose uploads have
-    expired are refused, because they cannot be made wholly again.
+    Damaged documents of the state are made again first. Then all raw uploads are read: the lake may hold the last copy of rows
+    whose upload is damaged. Days whose uploads have expired are refused, because they cannot be made wholly again.
     """
     first, last = _date(since), _date(until)
     if first and last and first > last:
@@ -52,7 +58,11 @@ def command(
             count = sum(answered(repairs.accept_losses) for repairs in both)
             click.echo(f"Files whose losses are accepted: {count}")
             return
+        if withdraw:
+            click.echo(f"Requests withdrawn: {answered(house.states.rebuilding.withdraw)}. Exports say what they lack.")
+            return
         with _saying("Nothing was asked for"):
+            answered(lambda: _mend(house, is_all=first is None and last is None))
             if not despite_damage and (lost := len(answered(lambda: list(house.states.rebuilding.at_risk())))):
                 raise click.ClickException(
                     f"{lost} raw uploads are damaged or missing, and their rows in the lake would be lost; see `smarthouse"
@@ -69,6 +79,19 @@ def command(
         if sys.stderr.isatty() if wait is None else wait:
             with _saying("What was asked for is made again without this command"):
                 _wait(house, repair.id, with_collections=is_all)
+
+
+def _mend(house: House, *, is_all: bool) -> None:
+    """Mend what can be mended of the state. Raises `Unavailable` if the lake cannot be made again without the rest."""
+    left = house.mending.mend_all()
+    needed = [part for part in left if part.space in _NEEDED and not (is_all and part.name.startswith(_MADE_AGAIN))]
+    if needed:
+        raise Unavailable(
+            f"Documents and log entries of the state that are damaged, that are needed for it, and that cannot be made again:"
+            f" {len(needed)}, such as {needed[0].full_name}; `smarthouse verify` names them all. Restore a backup"
+        )
+    if not is_all:
+        house.states.rebuilding.check_tables()
 
 
 def _ask_for_collections(house: House) -> None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from backends.ports import StateStore
+from backends.ports import PartDamaged, StateStore
 from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.queue import TopicQueue
@@ -57,9 +57,13 @@ class RecordsRebuilding:
         """
         before = self._of(key)
         while snapshot is not None and (faults := self._faults(key, snapshot)):
-            set_aside(self._table, faults, self.repairs, _of_file)
+            self.set_aside(faults)
             snapshot = self._table.open()
         return snapshot, told([*before, *self._of(key)])
+
+    def set_aside(self, faults: Mapping[str, str]) -> None:
+        """Remove damaged files from the table, and have their records made again. faults: what is wrong, by their paths."""
+        set_aside(self._table, faults, self.repairs, _of_file)
 
     def distrust(self) -> None:
         """Have every data file looked at again: reading one has failed."""
@@ -70,7 +74,7 @@ class RecordsRebuilding:
         """Have the table's log made again if it is damaged; returns whether it is. The chores do the work."""
         try:
             self._table.open()
-        except TableDamaged as fault:
+        except (TableDamaged, PartDamaged) as fault:
             self.repairs.add(Repair(new_id(), str(fault), "remove"))
             return True
         return False
@@ -78,7 +82,7 @@ class RecordsRebuilding:
     def work(self) -> None:
         """Make again what is kept: of the files that were set aside, or of the whole table."""
         if not any(not repair.places for repair, _ in self.repairs.all()):  # else its log cannot be read
-            look_at_noted(self._table, self._damages, lambda faults: set_aside(self._table, faults, self.repairs, _of_file))
+            look_at_noted(self._table, self._damages, self.set_aside)
         # Nothing can be added to a table before its log can be read.
         for repair, document in sorted(self.repairs.all(), key=lambda one: bool(one[0].places)):
             if not repair.places:

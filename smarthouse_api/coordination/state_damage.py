@@ -1,6 +1,7 @@
 """Damaged documents and entries of the state store: found when they are read, noted, and told until they are mended.
 
 Nothing reads around them: what needs one is answered with 503. A note bears the part's name: `documents/homes/kept-in-all`.
+What can be made again is, see `smarthouse_api.coordination.mending`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from backends.ports import KeepsSums, Part, PartDamaged, StateStore
 from smarthouse_api.coordination.damage import DOCUMENTS, Damages, Problem
 from smarthouse_api.errors import Unavailable
 
-_WHAT: Final = "its checksum is wrong, and whatever needs it is answered with 503; restore a backup"
+_WHAT: Final = (
+    "its checksum is wrong, and whatever needs it is answered with 503; `smarthouse rebuild` makes it again if it can; else"
+    " restore a backup"
+)
 _MOST_READ: Final = 1000
 _LONGEST_NAME: Final = 500
 _SHORTENED: Final = 100
@@ -35,15 +39,32 @@ class StateDamage:
     def condition(self) -> str:
         """Give a line for readiness. Raises `Unavailable`, which is a warning, if a part is damaged."""
         if isinstance(self._state, KeepsSums):
-            for part in self._state.damaged():
-                self._noted(part)
+            self._note_met()
             if count := self._clear_mended():
                 many = f"{count} or more" if count == _MOST_READ else str(count)
                 raise Unavailable(
                     f"documents and log entries of the state store that are damaged: {many}; requests that need them are"
-                    " answered with 503; `smarthouse verify` names them; restore a backup"
+                    " answered with 503; `smarthouse verify` names them; the service makes again what it can; for the others"
+                    " restore a backup"
                 )
         return "none is known to be damaged"
+
+    def note(self, part: Part) -> None:
+        """Note that a part is damaged, though it was done without."""
+        self._noted(part)
+
+    def known(self) -> list[Part]:
+        """List the parts that are known to be damaged, and that still are."""
+        if not isinstance(self._state, KeepsSums):
+            return []
+        self._note_met()
+        self._clear_mended()
+        return [problem.part for _, problem in self._damages.names(DOCUMENTS, _MOST_READ) if problem.part is not None]
+
+    def _note_met(self) -> None:
+        if isinstance(self._state, KeepsSums):
+            for part in self._state.damaged():
+                self._noted(part)
 
     def _noted(self, part: Part) -> Problem:
         name = f"{DOCUMENTS}{part.full_name}"

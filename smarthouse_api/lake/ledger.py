@@ -9,6 +9,7 @@ In the state store, space `lake`:
 2. So the ledger is never ahead of the lake. A lake that is behind its ledger has lost something.
 3. Log files before the newest checkpoint are not looked at: nothing is read from them any more.
 4. A table that an earlier version wrote has no ledger. `adopt` makes one, and trusts what is there.
+5. A record that is damaged itself costs nothing: its data file is read whole, and must be as it describes itself.
 """
 
 from __future__ import annotations
@@ -30,21 +31,29 @@ from backends.ports import (
     NoSuchObject,
     ObjectInfo,
     ObjectStore,
+    Part,
+    PartDamaged,
     Put,
     StateStore,
     StoreUnfit,
 )
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
+from smarthouse_api.coordination.sound_scans import scan_past_damage
+from smarthouse_api.coordination.state_damage import StateDamage
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.log_files import HINT, LOG, is_superfluous, newest_checkpoint, note_commit, version_of
 from smarthouse_api.lake.snapshot_marks import SnapshotMark, mark_of
 from smarthouse_api.lake.verified_files import UNREADABLE, FileSum, VerifiedFiles
+from smarthouse_api.lake.whole_files import is_whole
 
 SPACE: Final = "lake"
 
 _AT_ONCE: Final = 200
 _OTHER: Final = "has other bytes than were written"
 _UNREADABLE: Final = "cannot be read, though the object store answers"
+_UNLIKE: Final = "is not as it describes itself, and the state's record of it is damaged"
+_DAMAGED: Final = FileSum(-2, 0)
+"""Stands for a record that is damaged."""
 
 
 class TableDamaged(StoreUnfit):
@@ -73,16 +82,28 @@ class Ledger:
 
     def __init__(self, state: StateStore, objects: ObjectStore, table: str) -> None:
         self._state, self._objects, self._table = state, objects, table
-        self._files = VerifiedFiles(objects, table)
+        self._files, self._damage = VerifiedFiles(objects, table), StateDamage(state)
 
     def head(self) -> Head | None:
-        """Return the newest recorded version; None for a table that has none, or that an earlier version wrote."""
-        found = self._document()
+        """Return the newest recorded version; None for a table that has none, or that an earlier version wrote.
+
+        Raises `TableDamaged` if the record is damaged.
+        """
+        try:
+            found = self._document()
+        except PartDamaged as fault:
+            raise TableDamaged(
+                f"the state's record of the lake's table {self._table} is damaged, so that nothing of it is given; the service"
+                " makes it again from the table if that fits the other records; else run `smarthouse rebuild`"
+            ) from fault
         return None if found is None else _head(found.value)
 
     def mark(self) -> SnapshotMark | None:
-        """Mark the newest recorded version; None if there is none, or if an earlier version of this service recorded it."""
-        head = self.head()
+        """Mark the newest recorded version; None if it is not known, or if an earlier version of this service recorded it."""
+        try:
+            head = self.head()
+        except TableDamaged:
+            return None
         return SnapshotMark(self._table, head.id, head.version) if head is not None and head.id else None
 
     def has_same_rows(self, mark: SnapshotMark | None, snapshot: DeltaTable | None) -> bool:
@@ -159,15 +180,47 @@ class Ledger:
         """
         found = self._document()
         live = dict(_live(snapshot))
-        known = {name.removeprefix(self._file("")) for name, _ in self._state.scan_all(SPACE, self._file(""))}
+        recorded = dict(self._recorded_files())
+        known = {path for path, document in recorded.items() if document is not None}
         for some in _batches([path for path in live if path not in known]):
             self._put_sums({path: live[path] for path in some})
             if is_over():
                 return False
         head = Head(-1, {}) if found is None else _head(found.value)
         self._put_head(head, {}, snapshot, ABSENT if found is None else found.version, snapshot.version())
-        self._drop(known - set(live))
+        self._drop(set(recorded) - set(live))
         return True
+
+    def record_head_anew(self, snapshot: DeltaTable) -> bool:
+        """Make the damaged record of the newest version again, from the log. Return whether the log can be trusted for that.
+
+        It must name just the files that are recorded: a log of yesterday does not, nor does one whose end is lost. The caller
+        holds the writer's lease.
+        """
+        live, added, removed = dict(_live(snapshot)), dict[str, int](), set[str]()
+        for path in self._log():
+            if path.endswith(".json"):
+                with suppress(NoSuchObject, msgspec.DecodeError):
+                    note_commit(b"".join(self._objects.stream_table(self._table, path)), added, removed)
+        recorded = self.sizes()
+        left = {path: size for path, size in recorded.items() if path in live or path not in removed}
+        if left != live:
+            return False
+        self._put_head(Head(-1, {}), {}, snapshot, None, snapshot.version())
+        return True
+
+    def record_file_anew(self, path: str, size: int, rows: int | None) -> str | None:
+        """Make the damaged record of a data file again, if the file is whole; else return what is wrong with it.
+
+        size, rows: as the table's log tells; None if it does not tell the rows. The caller holds the writer's lease.
+        """
+        if (fault := self._fault(path, size, _DAMAGED, rows)) is None:
+            self._put_sums({path: size})
+        return fault
+
+    def drop_record(self, path: str) -> None:
+        """Remove the record of a data file that the table does not have any more."""
+        self._drop([path])
 
     def faults(self, files: Mapping[str, int], *, anew: bool = False) -> Iterator[tuple[str, str]]:
         """Read data files, and tell for each that is not as it was what is wrong with it.
@@ -177,9 +230,7 @@ class Ledger:
         infos = self._files.listed(files)
         left = [path for path in files if anew or not self._files.is_known(infos.get(path))]
         for some in _batches(left):
-            recorded = self._state.get_many(SPACE, [self._file(path) for path in some])
-            for path, document in zip(some, recorded, strict=True):
-                wanted = None if document is None else _sum(document.value)
+            for path, wanted in zip(some, self._recorded(some), strict=True):
                 if (fault := self._fault(path, files[path], wanted)) is not None:
                     yield path, fault
                 elif (info := infos.get(path)) is not None:
@@ -190,9 +241,13 @@ class Ledger:
         self._files.forget()
 
     def sizes(self) -> dict[str, int]:
-        """Tell the sizes of all recorded data files, by their paths."""
-        found = self._state.scan_all(SPACE, self._file(""))
-        return {name.removeprefix(self._file("")): _sum(document.value).size for name, document in found}
+        """Tell the sizes of all recorded data files, by their paths. Where the record is damaged, it is that of the file."""
+        found = dict(self._recorded_files())
+        there = self._files.listed([path for path, document in found.items() if document is None])
+        return {
+            path: _sum(document.value).size if document is not None else there[path].size_bytes if path in there else 0
+            for path, document in found.items()
+        }
 
     def paths(self) -> set[str]:
         """List all recorded files, of the data and of the log. A store may not list those that are damaged."""
@@ -200,7 +255,10 @@ class Ledger:
 
     def log_paths(self) -> set[str]:
         """List the files of the log that there may be, as far as they are recorded."""
-        head = self.head()
+        try:
+            head = self.head()
+        except TableDamaged:
+            head = None
         return {HINT} if head is None else {HINT, *head.log}
 
     def forget_head(self) -> None:
@@ -211,7 +269,7 @@ class Ledger:
     def forget(self) -> None:
         """Forget the table: its files are about to be removed. Repeatable."""
         self._state.commit(SPACE, Change(deletes=(self._head_name,)))
-        self._drop({name.removeprefix(self._file("")) for name, _ in self._state.scan_all(SPACE, self._file(""))})
+        self._drop({path for path, _ in self._recorded_files()})
         self._files.forget()
 
     @property
@@ -224,6 +282,26 @@ class Ledger:
     def _document(self) -> Document | None:
         return self._state.get(SPACE, self._head_name)
 
+    def _recorded_files(self) -> Iterator[tuple[str, Document | None]]:
+        """List the records of data files by their paths; None for one that is damaged."""
+        for name, document in scan_past_damage(self._state, SPACE, self._file("")):
+            yield name.removeprefix(self._file("")), document
+
+    def _recorded(self, paths: list[str]) -> list[FileSum | None]:
+        """Return what is recorded of data files; `_DAMAGED` where that is damaged, which is noted."""
+        with suppress(PartDamaged):
+            found = self._state.get_many(SPACE, [self._file(path) for path in paths])
+            return [None if document is None else _sum(document.value) for document in found]
+        return [self._recorded_one(path) for path in paths]
+
+    def _recorded_one(self, path: str) -> FileSum | None:
+        try:
+            document = self._state.get(SPACE, self._file(path))
+        except PartDamaged:
+            self._damage.note(Part(SPACE, self._file(path)))
+            return _DAMAGED
+        return None if document is None else _sum(document.value)
+
     def _log(self) -> dict[str, ObjectInfo]:
         found = self._objects.list_table(self._table, LOG)
         return {info.key: info for info in found if version_of(info.key) >= 0}
@@ -232,7 +310,7 @@ class Ledger:
         told = f"the log of the lake's table {self._table} is damaged: {path} {fault}"
         return TableDamaged(f"{told}; restore its files, or run `smarthouse rebuild`")
 
-    def _fault(self, path: str, size: int, wanted: FileSum | None) -> str | None:
+    def _fault(self, path: str, size: int, wanted: FileSum | None, rows: int | None = None) -> str | None:
         found = self._files.sum(path)
         if found is None:
             return "is missing"
@@ -240,6 +318,12 @@ class Ledger:
             return _UNREADABLE
         if found.size != size:
             return _wrong_size(found.size, size)
+        if wanted == _DAMAGED:
+            try:
+                data = b"".join(self._objects.stream_table(self._table, path))
+            except NoSuchObject:
+                return "is missing"
+            return None if is_whole(data, rows) else _UNLIKE
         return None if wanted is None or wanted == found else _OTHER
 
     def _put_sums(self, sizes: Mapping[str, int]) -> None:
@@ -252,8 +336,13 @@ class Ledger:
             )
             self._state.commit(SPACE, Change(puts=tuple(puts)))
 
-    def _put_head(self, before: Head, read: Mapping[str, FileSum], snapshot: DeltaTable, expected: int, changed: int) -> None:
-        """Record a version, unless another process has just done so. read: the sums of files of the log that were just read."""
+    def _put_head(
+        self, before: Head, read: Mapping[str, FileSum], snapshot: DeltaTable, expected: int | None, changed: int
+    ) -> None:
+        """Record a version, unless another process has just done so. read: the sums of files of the log that were just read.
+
+        expected: the version of the document that it replaces; None for any.
+        """
         there, mark = self._log(), mark_of(self._table, snapshot)
         least = newest_checkpoint(there)
         needed = [path for path in there if version_of(path) <= mark.version and not is_superfluous(path, least)]
@@ -265,7 +354,7 @@ class Ledger:
                     self._files.remember(there[path])
         put = Put(self._head_name, _encode(Head(mark.version, log, mark.id, changed)), FOR_GOOD_SECONDS)
         with suppress(Conflict):
-            self._state.commit(SPACE, Change(expect={self._head_name: expected}, puts=(put,)))
+            self._state.commit(SPACE, Change(expect={} if expected is None else {self._head_name: expected}, puts=(put,)))
 
     def _drop(self, paths: Iterable[str]) -> None:
         for some in _batches(sorted(paths)):

@@ -130,21 +130,33 @@ class OpenTable:
 
     def _open(self) -> DeltaTable | None:
         head = self.ledger.check_log()
-        location = self._objects.table_location(self._layout.name)
-        table = None
-        try:
-            table = DeltaTable(location.uri, storage_options=location.storage_options)
-        except TableNotFoundError:
-            pass
-        except DeltaError as fault:
-            next(self._objects.list_table(self.name), None)  # raises for a store that does not answer
-            told = f"the log of the lake's table {self.name} cannot be read ({type(fault).__name__})"
-            raise TableDamaged(f"{told}; restore its files, or run `smarthouse rebuild`") from fault
+        table = self._loaded()
         self.ledger.check_version(head, None if table is None else table.version())
         if table is not None:
             self._ownership.require(self._layout.name, table)
             require_known(self.name, table, self._layout.schema)
         return table
+
+    def _loaded(self) -> DeltaTable | None:
+        location = self._objects.table_location(self._layout.name)
+        try:
+            return DeltaTable(location.uri, storage_options=location.storage_options)
+        except TableNotFoundError:
+            return None
+        except DeltaError as fault:
+            next(self._objects.list_table(self.name), None)  # raises for a store that does not answer
+            told = f"the log of the lake's table {self.name} cannot be read ({type(fault).__name__})"
+            raise TableDamaged(f"{told}; restore its files, or run `smarthouse rebuild`") from fault
+
+    def record_head_anew(self) -> bool:
+        """Make the ledger's damaged record of the newest version again, if the log can be trusted; hold the lease."""
+        with lake_faults():
+            table = self._loaded()
+        if table is None:
+            return False
+        self._ownership.require(self._layout.name, table)
+        require_known(self.name, table, self._layout.schema)
+        return self.ledger.record_head_anew(table)
 
     def open_marked(self, mark: SnapshotMark) -> DeltaTable | None:
         """Open a snapshot again that a reader noted earlier; None if it, or a file of it, is gone.

@@ -46,7 +46,8 @@ class Repair(msgspec.Struct, frozen=True):
     places: where its rows lie; none means everything. since, until: the rows' own days that may lack rows. holds: exports of
     these days wait; otherwise they go on, and say that they are incomplete. last: the queue's sequence at which it ends. rows:
     how many rows were in the file; 0 if that is not known. oldest_us: when the first of them arrived, in microseconds since
-    1970. accepts_loss: rows are removed though they cannot be made again.
+    1970. accepts_loss: rows are removed though they cannot be made again. has_begun: whether rows may have been removed. fault:
+    why it could not go on last, in words; empty if it could.
     """
 
     id: str
@@ -60,6 +61,8 @@ class Repair(msgspec.Struct, frozen=True):
     rows: int = 0
     oldest_us: int | None = None
     accepts_loss: bool = False
+    has_begun: bool = False
+    fault: str = ""
 
     @property
     def is_lost(self) -> bool:
@@ -113,15 +116,13 @@ class Repairs:
 
     def advance(self, repair: Repair, document: Document, step: str, last: int = 0) -> None:
         """Go on to the next step, unless another process has done so."""
-        after = msgspec.structs.replace(repair, step=step, last=last)
         with suppress(Conflict):
-            self._state.put(
-                SPACE,
-                self._prefix + repair.id,
-                msgspec.json.encode(after),
-                expect=document.version,
-                ttl_seconds=FOR_GOOD_SECONDS,
-            )
+            self.change(msgspec.structs.replace(repair, step=step, last=last, fault=""), document)
+
+    def change(self, repair: Repair, document: Document) -> Document:
+        """Store a repair with other members; its document then. Raises `Conflict` if another process has changed it."""
+        name, value = self._prefix + repair.id, msgspec.json.encode(repair)
+        return Document(value, self._state.put(SPACE, name, value, expect=document.version, ttl_seconds=FOR_GOOD_SECONDS))
 
     def end(self, repair: Repair, document: Document) -> None:
         """Remove a repair that is done."""
@@ -138,9 +139,14 @@ def told(repairs: Iterable[Repair]) -> str | None:
         (False, "are missing: the lake lost them, and they are being made again"),
         (True, "are lost for good"),
     ):
-        if days := sorted({_days(repair.since, repair.until) for repair in found if repair.is_lost is is_lost}):
-            parts.append(f"rows of {', '.join(days[:20])} {why}")
+        if some := [repair for repair in found if repair.is_lost is is_lost]:
+            parts.append(f"rows of {days_of(some)} {why}")
     return "; ".join(parts) or None
+
+
+def days_of(repairs: Iterable[Repair]) -> str:
+    """Name the days that may lack rows."""
+    return ", ".join(sorted({_days(repair.since, repair.until) for repair in repairs})[:20])
 
 
 def _days(since: date, until: date) -> str:

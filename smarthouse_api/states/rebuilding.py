@@ -2,7 +2,7 @@
 
 1. A damaged data file is set aside: its bytes become an object `damaged/...`, it leaves the table, and a repair of its place
    begins. Exports go on without its rows, and say so.
-2. An operator may ask for days, or for everything. Then exports of these days wait until the repair is done.
+2. An operator may ask for days, or for everything. Then exports of these days wait until the repair is done, or is withdrawn.
 3. A row that is made twice is a repeat, which no reader counts. So each step may be done twice.
 4. Rows of uploads that have expired cannot be made again. They stay in the lake, unless the operator accepts their loss. If a
    damaged file had some, they are lost, and exports say so until that is accepted.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from functools import partial
 from itertools import chain
@@ -19,14 +20,14 @@ from typing import Final
 
 import msgspec
 
-from backends.ports import Change, Document, Entry, StateStore, StoreUnfit
+from backends.ports import Change, Conflict, Document, Entry, StateStore, StoreUnfit
 from smarthouse_api.arrow.times import time_of, time_text
 from smarthouse_api.coordination.damage import Damages, Problem
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs, month_end, new_id
+from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs, days_of, month_end, new_id
 from smarthouse_api.lake.setting_aside import live_files, look_at_noted, set_aside
 from smarthouse_api.states.expired import expired_until, first_whole_day, take_turn
 from smarthouse_api.states.homes import SPACE, Homes
@@ -46,7 +47,7 @@ _FILES_AT_ONCE: Final = 20
 _PATIENCE_SECONDS: Final = 10.0
 _AT_ONCE: Final = 500
 _MOST_COUNTED: Final = 1000
-_HELD: Final = "The lake is being made again for these days; repeat the request later"
+_HELD: Final = "The lake is being made again for these days; repeat the request later. /health/ready says how far it is"
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,31 @@ class Rebuilding:
             self._lose(repair.id, fault, date.min, first_whole_day(expired) - timedelta(days=1))
         return repair.id
 
+    def check_tables(self) -> None:
+        """Read both tables. Raises `StoreUnfit` for one that cannot be read: no days of it can be made again alone."""
+        for table in (self._table, self._statistics):
+            table.open()
+
+    def withdraw(self) -> int:
+        """Have nothing more removed, and hold no export back any more; how many requests that ended.
+
+        What may have been removed is made again, and exports say what they lack until then. Raises `Unavailable` if another
+        process works at it for too long.
+        """
+        if not any(one.holds for one, _ in self.repairs.all()):
+            return 0
+        if (turn := self._leases.wait_for(_LEASE, _PATIENCE_SECONDS)) is None:
+            raise Unavailable("The service does a step of it at this moment; repeat this later")
+        with turn:
+            asked = [one for one in self.repairs.all() if one[0].holds]
+            for repair, document in asked:
+                if repair.step == "remove" and not repair.has_begun:
+                    self.repairs.end(repair, document)
+                else:
+                    step = "queue" if repair.step == "remove" else repair.step
+                    self.repairs.change(msgspec.structs.replace(repair, step=step, holds=False, fault=""), document)
+        return len(asked)
+
     def at_risk(self) -> Iterator[Problem]:
         """List the raw uploads that are damaged or missing, unless the lake cannot be read: it may hold the last copy of their
         rows, which making it again would remove.
@@ -123,12 +149,19 @@ class Rebuilding:
 
     def condition(self) -> str | None:
         """Say in a line what is being made again, or else what is lost; None for nothing."""
-        if not (found := self.repairs.unfinished()):
+        if not (found := [one for one, _ in self.repairs.all() if not one.is_lost]):
             lost = self.repairs.lost()
             return f"lost for good, see `smarthouse verify`: {'; '.join(lost[:5])}" if lost else None
         waiting = len(self._uploads.again.read(limit=_MOST_COUNTED + 1))
         count = f"more than {_MOST_COUNTED}" if waiting > _MOST_COUNTED else str(waiting)
-        return f"being made again from raw; uploads that wait: {count}: {'; '.join(found[:5])}"
+        told = f"being made again from raw; uploads that wait: {count}: {'; '.join(one.what for one in found[:5])}"
+        if held := [one for one in found if one.holds]:
+            told = (
+                f"exports of {days_of(held)} answer 503 until it is done or withdrawn (`smarthouse rebuild --withdraw`); {told}"
+            )
+        if fault := next((one.fault for one in found if one.fault), None):
+            told = f"the rebuild cannot go on: {fault}; {told}"
+        return told
 
     def lacking(self, first: date) -> str | None:
         """Say in a line which uploads gave no rows because they are damaged; None for none. first: of an export's days."""
@@ -145,6 +178,10 @@ class Rebuilding:
         if repair.step == "wait":
             return f"uploads that wait for the lake: {max(0, repair.last - self._rows().taken())}"
         return "waiting until rows are removed" if repair.step == "remove" else "listing the uploads that are kept raw"
+
+    def tables(self) -> list[tuple[HomesTable, Callable[[Mapping[str, str]], None]]]:
+        """List the tables, each with what sets damaged files of it aside."""
+        return [(table, partial(self.set_aside, table)) for table in (self._table, self._statistics)]
 
     def look_at_all(self) -> None:
         """Look at every data file, and set damaged ones aside."""
@@ -177,11 +214,26 @@ class Rebuilding:
 
     def work(self) -> bool:
         """Do the next step of each repair. Returns whether any could be done: then there may be more to do at once."""
-        repairs = [one for one in self.repairs.all() if not one[0].is_lost]
-        if not repairs or (turn := self._leases.try_hold(_LEASE)) is None:
+        is_asked = any(not one.is_lost for one, _ in self.repairs.all())
+        if not is_asked or (turn := self._leases.try_hold(_LEASE)) is None:
             return False
-        is_done, to_queue = False, list[tuple[Repair, Document]]()
         with turn:
+            try:
+                return self._work()
+            except StoreUnfit as fault:  # no outage: it may last, and readiness must say so
+                self._note_fault(str(fault))
+                raise
+
+    def _note_fault(self, fault: str) -> None:
+        for repair, document in self.repairs.all():
+            if not repair.is_lost and repair.step != "wait" and repair.fault != fault:
+                with suppress(Conflict):
+                    self.repairs.change(msgspec.structs.replace(repair, fault=fault), document)
+
+    def _work(self) -> bool:
+        repairs = [one for one in self.repairs.all() if not one[0].is_lost]
+        is_done, to_queue = False, list[tuple[Repair, Document]]()
+        if repairs:
             take_turn(self._state)  # nothing more expires
             expired = expired_until(self._state)
             # A damaged table must be removed before any of its rows can be.
@@ -190,8 +242,8 @@ class Rebuilding:
                     if self._loses_all(repair, expired):
                         log.error("the lake: raw uploads have expired meanwhile, so nothing is removed: %s", repair.what)
                         self.repairs.end(repair, document)
-                    elif self._removed(repair, expired):
-                        self.repairs.advance(repair, document, "queue")
+                    elif (begun := self._removed(repair, document, expired)) is not None:
+                        self.repairs.advance(*begun, "queue")
                     else:
                         continue
                 elif repair.step == "queue":
@@ -236,16 +288,23 @@ class Rebuilding:
             Repair(f"{id_}-lost", f"{what}; it may have held rows of uploads that have expired", LOST, (), since, until)
         )
 
-    def _removed(self, repair: Repair, expired: int | None) -> bool:
-        """Remove what a repair is to make again. Waits for its turn: purges that follow each other would leave it none."""
+    def _removed(self, repair: Repair, document: Document, expired: int | None) -> tuple[Repair, Document] | None:
+        """Remove what a repair is to make again. Waits for its turn: purges that follow each other would leave it none.
+
+        Returns the repair as it is then; None if it was not its turn.
+        """
         if (purge := self._leases.wait_for(PURGE_LEASE, _PATIENCE_SECONDS)) is None:
-            return False
+            return None
         with purge:
             if (lease := self._table.try_write(_PATIENCE_SECONDS)) is None:
-                return False
+                return None
             with lease:
+                if repair.places:
+                    self.check_tables()
+                begun = msgspec.structs.replace(repair, has_begun=True)
+                document = document if repair.has_begun else self.repairs.change(begun, document)
                 self._remove_all(repair, lease, expired)
-        return True
+        return begun, document
 
     def _remove_all(self, repair: Repair, lease: Lease, expired: int | None) -> None:
         for table in (self._table, self._statistics):
