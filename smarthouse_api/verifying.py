@@ -114,6 +114,7 @@ class Verifying:
             *tables,
             repairs,
             losses,
+            Step("objects", "jobs/", partial(self._states.jobs.files.verify, share)),
             Step("state", "damage", self._damages.noted),
         ]
 

@@ -6,9 +6,9 @@ import io
 import threading
 import zipfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -18,10 +18,11 @@ from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.backups.files import objects_of
 from smarthouse_api.coordination.leases import LeaseLost
-from smarthouse_api.errors import Gone, Invalid
+from smarthouse_api.errors import Gone, Invalid, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.encoding import PartInFormat
+from smarthouse_api.states.jobs.kept_files import KeptFile
 from smarthouse_api.states.jobs.model import PREFIX
 from smarthouse_api.states.jobs.views import JobView
 from smarthouse_api.states.query import Filters
@@ -83,7 +84,15 @@ def exported(house: House, *formats: str) -> dict[str, bytes]:
 
 
 def kept(house: House) -> list[str]:
-    return [info.key for info in house.objects.list(PREFIX)]
+    """The objects of all datasets, but for the checksums beside a file."""
+    names = [info.key for info in house.objects.list(PREFIX)]
+    return [name for name in names if not (name.endswith("/sums") and f"{name.removesuffix('sums')}zip" in names)]
+
+
+def flip(house: House, name: str, place: int) -> None:
+    whole = bytearray(house.objects.get(name))
+    whole[place] ^= 1
+    house.objects.put(name, [bytes(whole)])
 
 
 def parts_of(house: House, id_: str) -> int:
@@ -506,3 +515,52 @@ def test_a_backup_holds_no_file_of_a_job(house: House) -> None:
     work(house)
     assert kept(house)
     assert [file.path for file in objects_of(house.objects) if file.path.startswith(PREFIX)] == []
+
+
+@pytest.mark.parametrize("damage", ["first", "later", "short", "gone", "sums", "no sums"])
+def test_a_damaged_file_is_never_sent_and_is_made_anew(house: House, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    for room in ("sums", "kept_files"):
+        monkeypatch.setattr(f"smarthouse_api.states.jobs.{room}.BLOCK_BYTES", 64)
+    receive(house, HOME)
+    jobs = house.states.jobs
+    id_ = ask(house, "csv")
+    work(house)
+    whole, version = file(house, id_), view(house, id_).version
+    assert len(whole) > 256
+    with closing(cast(KeptFile, jobs.open(id_))) as part:
+        assert b"".join(part.body(100, 199)) == whole[100:200]
+    name = f"{PREFIX}{version}/zip"
+    assert list(jobs.files.verify(1.0)) == []
+    match damage:
+        case "first" | "later":
+            flip(house, name, 3 if damage == "first" else len(whole) - 2)
+        case "short":
+            house.objects.put(name, [whole[:-40]])
+        case "gone":
+            house.objects.delete([name])
+        case "sums":
+            flip(house, f"{PREFIX}{version}/sums", 5)
+        case _:
+            house.objects.delete([f"{PREFIX}{version}/sums"])
+    assert [(one.store, one.name) for one in jobs.files.verify(1.0)] == [("objects", name)]
+    with pytest.raises((Gone, Unavailable), match="ask for the export again"):
+        file(house, id_)
+    with pytest.raises(Gone, match="ask for the export again"):
+        jobs.open(id_)
+    assert kept(house) == []
+    assert jobs.files.equal(jobs.request(Filters(), ("csv",))) is None
+    assert list(jobs.files.verify(1.0)) == []
+    again = ask(house, "csv")
+    work(house)
+    assert unzipped(file(house, again))["csv"] == unzipped(whole)["csv"]
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_a_damaged_part_is_not_put_into_a_file(house: House, format_: str) -> None:
+    receive(house, HOME)
+    id_ = ask(house, format_)
+    stop_in_the_middle(house, id_)
+    flip(house, kept(house)[0], 10)
+    work(house)
+    assert unzipped(file(house, id_))[format_] == exported(house, format_)[format_]

@@ -23,6 +23,11 @@ _CHUNK_BYTES: Final = 1 << 20
 _LAST_BLOCK: Final = b"\x03\x00"
 """An empty block that ends a deflated stream."""
 
+
+class LostPart(Exception):
+    """Says that a part that was made is gone, or is not as it was made."""
+
+
 Source = Callable[[Iterable[pa.RecordBatch]], SchemaRows]
 """Makes batches of one schema writable."""
 
@@ -103,8 +108,11 @@ def _text_file(runs: Runs, no_rows: SchemaRows, parts: Iterable[int], read: Read
     yield _piece(runs.head(no_rows))
     for number in parts:
         inflate: Any = isal_zlib.decompressobj(wbits=-15)
-        for chunk in read(number):
-            yield Piece(chunk, inflate.decompress(chunk))
+        try:
+            for chunk in read(number):
+                yield Piece(chunk, inflate.decompress(chunk))
+        except isal_zlib.error:  # type: ignore[misc] # isal's types make it no exception
+            raise LostPart from None
     last = _piece(runs.tail(no_rows))
     yield Piece(last.deflated + _LAST_BLOCK, last.plain)
 

@@ -17,14 +17,11 @@ from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.metadata import Extract, Since
 from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.citation import citation_file
-from smarthouse_api.states.jobs.encoding import file_of
+from smarthouse_api.states.jobs.encoding import LostPart, file_of
 from smarthouse_api.states.jobs.model import Dataset, Part
+from smarthouse_api.states.jobs.sums import Summing
 
 _CHUNK_BYTES = 64 << 10
-
-
-class LostPart(Exception):
-    """Says that a part is missing, or is not as it was written: the dataset must be begun anew."""
 
 
 def extract_of(
@@ -78,24 +75,25 @@ def _file(
     objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], place: int, shape: Shape
 ) -> Iterator[bytes] | Iterator[Piece]:
     """Put the file of one format together. place: of the format among those that are asked for."""
-    name, sizes = dataset.request.formats[place], {number: part.sizes[place] for number, part in enumerate(parts) if part.rows}
+    name, with_rows = dataset.request.formats[place], {number: part for number, part in enumerate(parts) if part.rows}
 
     def read(number: int) -> Iterator[bytes]:
-        return _whole(objects, dataset.part(name, number), sizes[number])
+        part = with_rows[number]
+        return _whole(objects, dataset.part(name, number), part.sizes[place], part.sums[place] if part.sums else None)
 
-    return file_of(FORMATS[name], shape.source, list(sizes), read)
+    return file_of(FORMATS[name], shape.source, list(with_rows), read)
 
 
-def _whole(objects: ObjectStore, name: str, size: int) -> Iterator[bytes]:
-    """Read an object to its end. Raises `LostPart` if it is not of its size."""
-    found = 0
+def _whole(objects: ObjectStore, name: str, size: int, crc: int | None) -> Iterator[bytes]:
+    """Read an object to its end. Raises `LostPart` if it is not of its size, or its bytes are not those that were put."""
+    found, summing = 0, Summing()
     try:
-        for chunk in objects.stream(name, chunk_bytes=_CHUNK_BYTES):
+        for chunk in summing.passing(objects.stream(name, chunk_bytes=_CHUNK_BYTES)):
             found += len(chunk)
             yield chunk
     except NoSuchObject:
         raise LostPart from None
-    if found != size:
+    if found != size or crc not in (None, summing.whole):
         raise LostPart
 
 

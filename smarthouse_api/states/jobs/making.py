@@ -18,10 +18,11 @@ from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.book import Dropped
-from smarthouse_api.states.jobs.encoding import PartInFormat
-from smarthouse_api.states.jobs.linking import LostPart, extract_of, linked
+from smarthouse_api.states.jobs.encoding import LostPart, PartInFormat
+from smarthouse_api.states.jobs.linking import extract_of, linked
 from smarthouse_api.states.jobs.model import Dataset, Part, Progress
 from smarthouse_api.states.jobs.plan import Plan, PlannedPart, plan_of
+from smarthouse_api.states.jobs.sums import Summing
 from smarthouse_api.states.jobs.workshop import Workshop, note_of
 from smarthouse_api.states.query import Filters
 
@@ -112,7 +113,7 @@ class Making:
 
     def _part(self, planned: PlannedPart, number: int, shape: Shape) -> Part:
         shop, formats, before = self._shop, self.dataset.request.formats, (self._rows, self._bytes)
-        coverage, sizes = Coverage(shape.time), list[int]()
+        coverage, sizes, sums = Coverage(shape.time), list[int](), list[int]()
         with ExitStack() as written:
             source, is_first = shape.source, not self._rows
             writers = [written.enter_context(PartInFormat(name, source, is_first=is_first)) for name in formats]
@@ -126,18 +127,24 @@ class Making:
             if self._rows > before[0]:
                 shop.room.check()
                 for name, writer in zip(formats, writers, strict=True):
-                    sizes.append(shop.objects.put(self.dataset.part(name, number), self._watched(writer.end())))
+                    summing = Summing()
+                    sizes.append(
+                        shop.objects.put(self.dataset.part(name, number), self._watched(summing.passing(writer.end())))
+                    )
+                    sums.append(summing.whole)
         self._bytes = before[1] + sum(sizes)
         first, last = (None if at is None else microseconds(at) for at in (coverage.first, coverage.last))
         # After it was put: what a forget has not seen is removed here.
         self._look(at_once=True)
-        return Part(planned.days, self._rows - before[0], tuple(sizes), first, last)
+        return Part(planned.days, self._rows - before[0], tuple(sizes), first, last, tuple(sums))
 
     def _link(self, parts: Sequence[Part], shape: Shape) -> None:
         shop, dataset = self._shop, self._told(self.dataset, parts)
         extract = extract_of(dataset, shop.export_settings, shape.columns, is_open=shop.exports.is_open)
         shop.room.check()
-        size = shop.objects.put(dataset.file, self._watched(linked(shop.objects, dataset, parts, extract, shape)))
+        summing, chunks = Summing(), linked(shop.objects, dataset, parts, extract, shape)
+        size = shop.objects.put(dataset.file, self._watched(summing.passing(chunks)))
+        shop.objects.put(dataset.sums, [summing.blocks()])
         self._look(at_once=True)
         self._finish(size, parts)
 
@@ -146,6 +153,7 @@ class Making:
 
         def finished(dataset: Dataset) -> Dataset:
             done = {"state": "done", "size_bytes": size, "finished_at": now, "expires_at": shop.expiry(now), "secret": ""}
+            done["has_sums"] = bool(parts)
             return msgspec.structs.replace(self._told(dataset, parts), **done)
 
         shop.book.finish(self.dataset.version, finished)

@@ -10,7 +10,8 @@
     turn                   is changed by each adding of a job, so that no limit is passed
     reply/<digest>         see `smarthouse_api.coordination.idempotency`
 
-In the object store: `jobs/<version>/<format>/<n>`, a part in one format, and `jobs/<version>/zip`, the file, also a bare one.
+In the object store: `jobs/<version>/<format>/<n>`, a part in one format, `jobs/<version>/zip`, the file, also a bare one, and
+`jobs/<version>/sums`, its checksums.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Dataset(msgspec.Struct, frozen=True):
     made_by: the version of the program. rows_in_all: None if that is not known yet. size_bytes: of the file. secret: of its
     pseudonyms, while they are its own. first_us, last_us: the times of its rows. told: in words, why it failed or is gone.
     entered: the largest number with which rows entered its snapshot. since_note: what has changed since an earlier version.
+    has_sums: there are checksums of its file.
     """
 
     version: str
@@ -103,6 +105,7 @@ class Dataset(msgspec.Struct, frozen=True):
     told: str | None = None
     entered: int | None = None
     since_note: str | None = None
+    has_sums: bool = False
 
     @property
     def stem(self) -> str:
@@ -129,6 +132,11 @@ class Dataset(msgspec.Struct, frozen=True):
         """The object that is its file."""
         return f"{self.folder}zip"
 
+    @property
+    def sums(self) -> str:
+        """The object that holds the checksums of its file."""
+        return f"{self.folder}sums"
+
     def part(self, format_: str, number: int) -> str:
         """Name the object of one part in one format."""
         return f"{self.folder}{format_}/{number:06d}"
@@ -137,7 +145,7 @@ class Dataset(msgspec.Struct, frozen=True):
 class Part(msgspec.Struct, frozen=True, array_like=True):
     """Tells of a part that is made. days: the first and the last one, so that nothing but the same plan goes on with it.
 
-    sizes: of its objects, by format; none without rows. first_us, last_us: the times of its rows.
+    sizes: of its objects, by format; none without rows. first_us, last_us: the times of its rows. sums: CRC-32 of its objects.
     """
 
     days: tuple[str, str]
@@ -145,6 +153,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     sizes: tuple[int, ...]
     first_us: int | None
     last_us: int | None
+    sums: tuple[int, ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):

@@ -222,7 +222,7 @@ class Jobs:
             if known is None:
                 self._shop.objects.delete(names)
             elif known.dataset.state == "done":
-                self._shop.objects.delete([name for name in names if name != known.dataset.file])
+                self._shop.objects.delete([name for name in names if name not in (known.dataset.file, known.dataset.sums)])
         for known in kept:
             if known.dataset.file not in found.get(known.dataset.version, ()):
                 self._shop.book.bury(known, "expired", LOST)

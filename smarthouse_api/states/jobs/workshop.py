@@ -88,7 +88,9 @@ class Workshop:
 
     def remove_parts(self, dataset: Dataset) -> None:
         """Remove what a dataset's file was put together of."""
-        self.objects.delete([info.key for info in self.objects.list(dataset.folder) if info.key != dataset.file])
+        self.objects.delete(
+            [info.key for info in self.objects.list(dataset.folder) if info.key not in (dataset.file, dataset.sums)]
+        )
 
 
 def note_of(dataset: Dataset) -> bytes:
