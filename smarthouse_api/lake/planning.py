@@ -43,12 +43,12 @@ class Bound:
 
 def that_can_match(files: pa.Table, bounds: list[Bound]) -> pa.Table:
     """Drop the files that are out of a bound. A file without the statistic may hold any value, and is kept."""
-    possible = pc.scalar(True)
-    for bound in bounds:
+    for bound in bounds:  # an expression would cost milliseconds
         if bound.column in files.column_names:
-            told = pc.field(bound.column).cast(bound.value.type, safe=False)
-            possible &= pc.coalesce(told >= bound.value if bound.is_least else told <= bound.value, True)
-    return files.filter(possible)
+            told = files[bound.column].cast(bound.value.type, safe=False)
+            can_match = pc.greater_equal(told, bound.value) if bound.is_least else pc.less_equal(told, bound.value)
+            files = files.filter(can_match.fill_null(True))
+    return files
 
 
 def shares_of(files: pa.Table, max_rows: int, max_bytes: int) -> Shares:
