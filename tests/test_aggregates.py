@@ -145,7 +145,7 @@ def test_the_wide_layout_has_a_column_for_each_measured_thing(client: FlaskClien
     files = unzipped(answer.data)
     told = json.loads(files["json"])
     names = ["binary_sensor.door.share.off", "binary_sensor.door.share.on", "person", "sensor.kitchen_power.mean.W"]
-    first = ["home", "start", "end", "utc_offset"]
+    first = ["home", "start", "end", "utc_offset", "source"]
     assert [name if name in first + names else name.partition(".")[0] for name in told[0]] == first + names
     assert [json.loads(line) for line in files["jsonl"].splitlines()] == told
     assert len({(row["home"], row["start"]) for row in told}) == len(told)
@@ -174,13 +174,13 @@ def test_the_wide_layout_has_a_column_for_each_measured_thing(client: FlaskClien
 
 def test_the_wide_layout_has_the_figures_that_are_asked_for(client: FlaskClient) -> None:
     row = aggregates(client, "every=1h&layout=wide&figures=max,last,known&figures=Changes&units=W")[0]
-    assert {name.removeprefix("sensor.kitchen_power."): value for name, value in list(row.items())[4:]} == {
+    assert {name.removeprefix("sensor.kitchen_power."): value for name, value in list(row.items())[5:]} == {
         "max.W": 300.0,
         "last.W": 300.0,
         "known.W": 1.0,
         "changes.W": 2,
     }
-    assert list(aggregates(client, "every=1d&layout=wide&types=person")[0])[4:] == [
+    assert list(aggregates(client, "every=1d&layout=wide&types=person")[0])[5:] == [
         f"{aggregates(client, 'every=1d&types=person')[0]['entity_id']}.share.not_home"
     ]
 
@@ -202,7 +202,7 @@ def test_strict_privacy_names_no_column_that_few_homes_have(make_client: Clients
         for entity in entities:
             unit = {"unit_of_measurement": "W" if entity == "hall" else "V"}
             send(client, state(f"sensor.{entity}", "1", "2026-03-01T10:00:00+00:00", **unit), home=home)
-    columns = list(aggregates(client, "every=1h&layout=wide")[0])[4:]
+    columns = list(aggregates(client, "every=1h&layout=wide")[0])[5:]
     assert len(columns) == 2
     assert all(name.endswith(".mean.W") for name in columns)
 

@@ -13,7 +13,7 @@ from blueprints.parameters import ACCEPTED_TIMES
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import QUERY, read_time
 from smarthouse_api.errors import Invalid
-from smarthouse_api.states.aggregates.asked import FIGURES, HOLDS, LAYOUTS, LENGTHS, USUAL_FIGURES, Aggregation
+from smarthouse_api.states.aggregates.asked import FIGURES, HOLDS, LAYOUTS, LENGTHS, SOURCES, USUAL_FIGURES, Aggregation
 from smarthouse_api.states.query import Filters
 
 FORMAT = path_parameter("format", f"{', '.join(FORMATS)}; upper or lower case", "csv")
@@ -132,6 +132,13 @@ class DownloadSchema(FiltersSchema):
         validate=validate.OneOf(list(HOLDS)),
         metadata={"description": "With `every`: for how long a state is held at most, if no other follows; `1d` without it"},
     )
+    source = fields.String(
+        validate=validate.OneOf(SOURCES),
+        metadata={
+            "description": "With `every`: whether intervals are made of `states` (default), of long-term `statistics` that "
+            "were uploaded, or of `all`, each in rows of its own; the column `source` tells them apart"
+        },
+    )
     layout = fields.String(
         validate=validate.OneOf(LAYOUTS),
         metadata={
@@ -161,8 +168,9 @@ class DownloadSchema(FiltersSchema):
 
 def _aggregation(data: dict[str, Any]) -> Aggregation | None:
     if "every" in data:
-        return Aggregation(data["every"], data.get("hold", "1d"), is_local=data.get("clock") == "local", figures=_figures(data))
-    if unused := [name for name in ("clock", "hold", "layout", "figures") if data.get(name)]:
+        is_local, source = data.get("clock") == "local", data.get("source", SOURCES[0])
+        return Aggregation(data["every"], data.get("hold", "1d"), is_local, _figures(data), source)
+    if unused := [name for name in ("clock", "hold", "source", "layout", "figures") if data.get(name)]:
         raise ValidationError({name: ["is only for aggregates; add `every`, or leave it out."] for name in unused})
     return None
 

@@ -21,7 +21,7 @@ from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.open_house import answered, opened_shared_house, sentence
 from smarthouse_api.cli.options import json_lines_option
 from smarthouse_api.cli.output import echo_table
-from smarthouse_api.states.aggregates.asked import FIGURES, HOLDS, LAYOUTS, LENGTHS, USUAL_FIGURES, Aggregation
+from smarthouse_api.states.aggregates.asked import FIGURES, HOLDS, LAYOUTS, LENGTHS, SOURCES, USUAL_FIGURES, Aggregation
 from smarthouse_api.states.query import Filters
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ _SELECTION = (
     click.option("--every", type=click.Choice(list(LENGTHS)), help="Give aggregates of intervals instead of rows."),
     click.option("--clock", type=click.Choice(["utc", "local"]), default="utc", help="The clock of the intervals."),
     click.option("--hold", type=click.Choice(list(HOLDS)), default="1d", help="For how long a state is held at most."),
+    click.option("--source", type=click.Choice(SOURCES), default=SOURCES[0], help="What aggregates are made of."),
     click.option("--layout", type=click.Choice(LAYOUTS), default="long", help="Wide: a column for each measured thing."),
     click.option("--figure", "figures", type=click.Choice(FIGURES), multiple=True, help="What wide columns tell. Repeatable."),
 )
@@ -65,7 +66,9 @@ def selected(
     since: datetime | None, until: datetime | None, every: str | None, **options: Any
 ) -> tuple[Filters, Aggregation | None]:
     """Make the filters, and what is asked of aggregates, of the options of a selection."""
-    aggregation = None if every is None else Aggregation(every, options["hold"], is_local=options["clock"] == "local")
+    aggregation = (
+        None if every is None else Aggregation(every, options["hold"], options["clock"] == "local", source=options["source"])
+    )
     if options["layout"] == "wide":
         if aggregation is None:
             raise click.UsageError("--layout wide is for aggregates; add --every")

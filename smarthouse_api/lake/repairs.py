@@ -71,7 +71,7 @@ class Repair(msgspec.Struct, frozen=True):
 
     def touches(self, first: date, last: date) -> bool:
         """Tell whether an export of these days may lack rows."""
-        return self.since <= last and self.until >= first
+        return self.since <= self.until and self.since <= last and self.until >= first
 
 
 def new_id() -> str:

@@ -25,6 +25,7 @@ from smarthouse_api.arrow.times import time_of, time_text
 from smarthouse_api.coordination.damage import Damages, Problem
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Invalid, Unavailable
+from smarthouse_api.lake import repairs as lake_repairs
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs, days_of, month_end, new_id
@@ -47,6 +48,7 @@ _FILES_AT_ONCE: Final = 20
 _PATIENCE_SECONDS: Final = 10.0
 _AT_ONCE: Final = 500
 _MOST_COUNTED: Final = 1000
+_STATISTICS: Final = "long-term statistics are missing: the lake lost them, and those that can be are being made again"
 _HELD: Final = "The lake is being made again for these days; repeat the request later. /health/ready says how far it is"
 
 log = logging.getLogger(__name__)
@@ -162,6 +164,15 @@ class Rebuilding:
         if fault := next((one.fault for one in found if one.fault), None):
             told = f"the rebuild cannot go on: {fault}; {told}"
         return told
+
+    def missing(self, first: date, last: date, *, states: bool = True, statistics: bool = False) -> str | None:
+        """Say what an export of some days lacks since it is being made again, or lost; None for nothing."""
+        lacks = [lake_repairs.told(self.repairs.touching(first, last))] if states else []
+        if statistics:
+            repairs = (repair for repair, _ in self.repairs.all())
+            if any(not one.places or any(place.table == "statistics" for place in one.places) for one in repairs):
+                lacks.append(_STATISTICS)
+        return "; ".join(filter(None, lacks)) or None
 
     def lacking(self, first: date) -> str | None:
         """Say in a line which uploads gave no rows because they are damaged; None for none. first: of an export's days."""

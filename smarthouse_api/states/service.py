@@ -63,7 +63,7 @@ class States:
         parts = self.uploads, self.homes, *tables, self.rebuilding, retention
         self.chores = StatesChores(*parts, lambda: leases.is_held(PURGE_LEASE), settings.lake)
         is_open = settings.access.export_access == "open"
-        served = self.chores, self.homes, self.table, self.rebuilding
+        served = self.chores, self.homes, self.table, self.statistics, self.rebuilding
         asking = Asking(self.homes, keyring, settings.exports)
         self.exports = Exports(*served, engine, asking, settings.exports, is_open=is_open)
         read = self.homes, self.table, self.rebuilding, engine

@@ -36,7 +36,10 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.engine_registry import open_engine
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.open_table import CONFIGURATION
+from smarthouse_api.lake.repairs import month_end
 from smarthouse_api.states import query as lake_query
+from smarthouse_api.states.aggregates.periods import VALUES
+from smarthouse_api.states.export import statistics_queries
 from smarthouse_api.states.export.things import select_things
 from smarthouse_api.states.groups import select_groups
 from smarthouse_api.states.query import (
@@ -48,9 +51,10 @@ from smarthouse_api.states.query import (
     select_new_days,
     select_rows,
 )
+from smarthouse_api.states.records.periods import periods_of
 from smarthouse_api.states.records.placement import bucket_of
 from smarthouse_api.states.records.rows import states_of
-from smarthouse_api.states.records.schema import RECORDS, STATES
+from smarthouse_api.states.records.schema import PERIODS, RECORDS, STATES, STATISTICS
 from smarthouse_api.states.records.sorting import encoded, in_order
 from smarthouse_api.states.renewal import renewed
 from tests.conftest import ROOT, Environment, house_of, unzipped
@@ -371,6 +375,36 @@ def test_both_engines_find_what_entered_after_a_snapshot_and_what_is_told(spark:
         assert ours == theirs
         assert ours
     assert {one["least"] for batch in spark.stream(table, queries[0]) for one in batch.to_pylist()} == {-30}
+
+
+def test_both_engines_find_the_same_statistics(spark: Engine, tmp_path: Path) -> None:
+    table = DeltaTable.create(
+        (tmp_path / "lake").as_uri(), PERIODS, partition_by=["day", "bucket"], configuration=CONFIGURATION
+    )
+    chance, rows = random.Random(1), []
+    for number in range(300):
+        start = NOON + timedelta(hours=number, days=-400 * (number % 7 == 0), weeks=6000 * (number % 50 == 49))
+        values = {name: chance.choice((None, number / 4)) for name in VALUES}
+        rows.append({"home": f"{number % 3:08}", "statistic_id": "sensor.x", "start": start, "period_seconds": 3600, **values})
+    statistics = pa.Table.from_pylist(rows, pa.schema([("home", pa.string()), *STATISTICS]))
+    received = pa.array([NOON] * len(rows), TIMESTAMP)
+    share = pa.array([bucket_of(one["home"]) for one in rows], pa.int32())
+    home = statistics["home"].combine_chunks()
+    write_deltalake(
+        table, periods_of(statistics.drop_columns(["home"]), home=home, share=share, received=received), mode="append"
+    )
+    filters = Filters(NOON.date() + timedelta(days=1))
+    months = [rows[number]["start"].date().replace(day=1) for number in (1, 99)]
+    asked = [statistics_queries.select_periods(Filters(), month, month_end(month), ["00000002"]) for month in months]
+    asked += [statistics_queries.select_far_days(Filters(), [])]
+    asked += [statistics_queries.select_things(filters, ["00000002"], by_day=by_day) for by_day in (True, False)]
+    for query in asked:
+        ours, theirs = (
+            sorted(repr(one | {"own_day": int(one.get("own_day", 0))}) for batch in found for one in batch.to_pylist())
+            for found in (engine.stream(table, query) for engine in (EmbeddedEngine(), spark))
+        )
+        assert ours == theirs
+        assert ours
 
 
 def test_columns_come_typed_as_those_of_an_export(spark: Engine, crowded: DeltaTable) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from smarthouse_api.errors import Invalid
 from smarthouse_api.states.aggregates.clocks import DAY_US, HOUR_US, MINUTE_US
+from smarthouse_api.states.aggregates.intervals import METER, STATES, STATISTICS
 from smarthouse_api.states.query import Filters
 
 LENGTHS: Final = {"15m": 15 * MINUTE_US, "1h": HOUR_US, "1d": DAY_US}
@@ -20,8 +21,11 @@ LAYOUTS: Final = ("long", "wide")
 """Long: a row for each entity and interval. Wide: a row for each home and interval, a column for each measured thing."""
 
 SHARE: Final = "share"
-FIGURES: Final = ("mean", "min", "max", "last", "known", "changes", SHARE)
-"""What a wide column may tell: of numbers, of any state, and of words their share."""
+FIGURES: Final = ("mean", "min", "max", "last", "known", "changes", SHARE, *METER)
+"""What a wide column may tell: of numbers, of any state, of words their share, and of a meter."""
+
+SOURCES: Final = (STATES, STATISTICS, "all")
+"""What aggregates are made of: states, long-term statistics that were uploaded, or each of both for itself."""
 
 USUAL_FIGURES: Final = ("mean", SHARE)
 
@@ -30,18 +34,29 @@ USUAL_FIGURES: Final = ("mean", SHARE)
 class Aggregation:
     """Asks for aggregates. every: of `LENGTHS`. hold: of `HOLDS`. is_local: by the clocks of the homes, else by UTC.
 
-    figures: of `FIGURES`, for the wide layout; none means the long layout.
+    figures: of `FIGURES`, for the wide layout; none means the long layout. source: of `SOURCES`.
     """
 
     every: str
     hold: str = "1d"
     is_local: bool = False
     figures: tuple[str, ...] = ()
+    source: str = STATES
 
     @property
     def layout(self) -> str:
         """One of `LAYOUTS`."""
         return "wide" if self.figures else "long"
+
+    @property
+    def has_states(self) -> bool:
+        """Tell whether states are asked for."""
+        return self.source != STATISTICS
+
+    @property
+    def has_statistics(self) -> bool:
+        """Tell whether statistics are asked for."""
+        return self.source != STATES
 
     @property
     def days_before(self) -> int:

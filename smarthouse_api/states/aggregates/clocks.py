@@ -76,6 +76,15 @@ class Clock:
         """Return the offset of each home's clock at a time, in microseconds."""
         return np.array([self._of(home).at(at) for home in homes], np.int64)
 
+    def indexes(self, homes: Sequence[str], home: Numbers, at: Numbers) -> Numbers:
+        """Return the intervals that hold some times. home: places in `homes`."""
+        offset = np.zeros(len(at), np.int64)
+        for place in np.unique(home).tolist() if self.is_local else ():
+            of_home = home == place
+            offset[of_home] = self._of(homes[place]).all_at(at[of_home])
+        index: Numbers = (at + offset) // self.every
+        return index
+
     def shown(self, homes: Sequence[str], home: Numbers, at: Numbers) -> Numbers:
         """Return by how much the clocks of homes are ahead of UTC at some times, in microseconds. home: places in `homes`."""
         ahead = np.zeros(len(at), np.int64)

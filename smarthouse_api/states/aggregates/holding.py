@@ -16,15 +16,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from smarthouse_api.states.aggregates.clocks import MINUTE_US, Clock
-from smarthouse_api.states.aggregates.intervals import INTERVALS, SERIES, TEXT
+from smarthouse_api.states.aggregates.intervals import INTERVALS, STATES, of_source
+from smarthouse_api.states.aggregates.texts import Texts, changed, nullable
 from smarthouse_api.states.records.placement import Numbers
-from smarthouse_api.states.records.sorting import distinct
 
-TEXTS: Final = (*SERIES, "word")
-_KIND: Final = ("unit", "device_class", "type")
 _MOST_PIECES: Final = 32_768
 _MOST_CODES: Final = 1 << 62
 _PARTS: Final = ("weight", "mean", "least", "greatest", "last", "changes")
@@ -91,7 +88,7 @@ class Holding:
         states: those that were held before the window, and those of the window. open_: intervals of before that are not over.
         left: takes what is carried over. is_followed: when the window ends, the next state of the only entity begins.
         """
-        texts = _Texts(states, open_)
+        texts = Texts(states) if open_ is None else Texts(open_, states)
         before = texts.count - len(states)
         order = np.argsort(texts.key[before:], kind="stable")
         key, at = texts.key[before:][order], _numbers(states, "time")[order]
@@ -136,12 +133,12 @@ class Holding:
                 pieces = pieces.after(pending.taken(slice(begins[1], ends[1])))
             yield from self._over(texts, _together(texts, pieces), window.end, left)
 
-    def _offsets(self, texts: _Texts, rows: Numbers, at: int) -> Any:
+    def _offsets(self, texts: Texts, rows: Numbers, at: int) -> Any:
         if not self._clock.is_local:
             return np.int64(0)
         return self._clock.offsets(texts.homes.to_pylist(), at)[texts.home_of(rows)]
 
-    def _over(self, texts: _Texts, parts: _Pieces, until: int, left: Left) -> Iterator[pa.Table]:
+    def _over(self, texts: Texts, parts: _Pieces, until: int, left: Left) -> Iterator[pa.Table]:
         """Yield the intervals that are over, and carry the others over."""
         homes, home = texts.homes.to_pylist() if self._clock.is_local else [], parts.key // texts.width
         start, end = self._clock.bounds(homes, home, parts.index)
@@ -153,9 +150,9 @@ class Holding:
         if len(start):
             yield self._intervals(texts, parts, start, end)
 
-    def _intervals(self, texts: _Texts, parts: _Pieces, start: Numbers, end: Numbers) -> pa.Table:
+    def _intervals(self, texts: Texts, parts: _Pieces, start: Numbers, end: Numbers) -> pa.Table:
         """Make rows of `INTERVALS`: the parts of a series in an interval, one for its numbers and one for each word."""
-        begins = _changed(parts.key, parts.index, parts.kind)
+        begins = changed(parts.key, parts.index, parts.kind)
         length = (end - start)[begins].astype(np.float64)
         row = np.cumsum(begins) - 1
         first = np.flatnonzero(begins)
@@ -176,87 +173,16 @@ class Holding:
             start=start[first],
             end=end[first],
             ahead=pa.nulls(len(first), pa.int64()) if ahead is None else ahead,
-            **{name: _nullable(getattr(parts, source)[first]) for name, source in figures},
+            **{name: nullable(getattr(parts, source)[first]) for name, source in figures},
             known=known,
             changes=np.add.reduceat(parts.changes, first),
+            **of_source(STATES, len(first)),
             shares=pa.MapArray.from_arrays(pa.array(offsets, mask=np.append(~has_words, False)), words, pa.array(shares)),
         ).cast(INTERVALS)
 
 
-class _Texts:
-    """Numbers the texts of states and of open intervals, in the order of the texts. The open intervals come first."""
-
-    def __init__(self, states: States, open_: pa.Table | None) -> None:
-        tables = [states] if open_ is None else [open_, states]
-        self.count = sum(map(len, tables))
-        columns = {name: _sorted_texts([table[name] for table in tables]) for name in TEXTS}
-        (self.homes, home), (self.entities, entity) = columns["home"], columns["entity_id"]
-        self.words, self.word = columns["word"]
-        self.width = len(self.entities) + 1
-        self.key = home * self.width + entity
-        kinds = np.zeros(self.count, np.int64)
-        widths = [len(columns[name][0]) + 1 for name in _KIND]
-        for name, width in zip(_KIND, widths, strict=True):  # a null comes after all texts
-            codes = columns[name][1]
-            kinds = kinds * width + np.where(codes < 0, width - 1, codes)
-        found, self.kind = distinct(kinds)
-        order = np.argsort(found)
-        ranks = np.empty(len(found), np.int64)
-        ranks[order] = np.arange(len(found))
-        self.kind, found = ranks[self.kind], found[order]
-        self._kinds = {}
-        for name, width in reversed(list(zip(_KIND, widths, strict=True))):
-            found, codes = np.divmod(found, width)
-            self._kinds[name] = columns[name][0], np.where(codes == width - 1, -1, codes)
-        self.kinds = len(self._kinds["type"][1])
-
-    def home_of(self, rows: Numbers) -> Numbers:
-        home: Numbers = self.key[rows] // self.width
-        return home
-
-    def table(self, key: Numbers, kind: Numbers, word: Numbers | None = None, **columns: Any) -> pa.Table:
-        """Make a table of texts and other columns."""
-        told = {} if word is None else {"word": _coded(self.words, word)}
-        return pa.table({**self._columns(key, kind), **told, **columns})
-
-    def _columns(self, key: Numbers, kind: Numbers) -> dict[str, pa.Array]:
-        home, entity = np.divmod(key, self.width)
-        told = {name: _coded(texts, codes[kind]) for name, (texts, codes) in self._kinds.items()}
-        return {
-            "home": _coded(self.homes, home),
-            "entity_id": _coded(self.entities, entity),
-            **{n: told[n] for n in SERIES[2:]},
-        }
-
-
-def _coded(texts: pa.Array, codes: Numbers) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32), mask=codes < 0), texts)
-
-
-def _sorted_texts(columns: list[pa.ChunkedArray]) -> tuple[pa.Array, Numbers]:
-    """Return the different texts in order, and each row's place among them; -1 for a null."""
-    chunks = [
-        chunk.cast(TEXT) if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        for column in columns
-        for chunk in column.chunks
-    ]
-    if not chunks:
-        return pa.array([], pa.string()), np.zeros(0, np.int64)
-    together = pa.chunked_array(chunks, TEXT).unify_dictionaries().combine_chunks()
-    together = together if isinstance(together, pa.DictionaryArray) else together.chunk(0)
-    order = pc.sort_indices(together.dictionary)
-    ranks = np.empty(len(order) + 1, np.int64)
-    ranks[order.to_numpy()] = np.arange(len(order))
-    ranks[-1] = -1
-    return together.dictionary.take(order), ranks[together.indices.fill_null(len(order)).to_numpy()]
-
-
 def _numbers(table: pa.Table, name: str) -> Any:
     return table[name].to_numpy()
-
-
-def _nullable(values: Floats) -> pa.Array:
-    return pa.array(values, mask=np.isnan(values))
 
 
 def _starts(count: Numbers) -> tuple[Numbers, Numbers]:
@@ -264,14 +190,7 @@ def _starts(count: Numbers) -> tuple[Numbers, Numbers]:
     return np.cumsum(count) - count, count
 
 
-def _changed(*columns: Numbers) -> Mask:
-    """Tell where any of the columns has another value than in the row before."""
-    begins = np.ones(len(columns[0]), np.bool_)
-    begins[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
-    return begins
-
-
-def _opened(texts: _Texts, open_: pa.Table) -> _Pieces:
+def _opened(texts: Texts, open_: pa.Table) -> _Pieces:
     """Read open intervals as pieces."""
     count = len(open_)
     parts = (np.asarray(_numbers(open_, name)) for name in _PARTS)
@@ -296,7 +215,7 @@ def _turns(key: Numbers, count: Numbers, open_key: Numbers | None) -> Iterator[t
         yield (begin, begun), (begin, opened)
 
 
-def _together(texts: _Texts, pieces: _Pieces) -> _Pieces:
+def _together(texts: Texts, pieces: _Pieces) -> _Pieces:
     """Add the pieces of one entity, interval, kind and word up, in this order."""
     if not len(pieces.key):
         return pieces

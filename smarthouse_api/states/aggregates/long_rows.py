@@ -13,7 +13,7 @@ from smarthouse_api.arrow.lines import joined
 from smarthouse_api.arrow.numbers import write_numbers
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.states.aggregates.holding import States
-from smarthouse_api.states.aggregates.intervals import SERIES
+from smarthouse_api.states.aggregates.intervals import METER, SERIES
 
 AGGREGATES: Final = pa.schema(
     [
@@ -27,8 +27,10 @@ AGGREGATES: Final = pa.schema(
         pa.field("utc_offset", pa.int32()),
         *(pa.field(name, pa.float64()) for name in ("mean", "min", "max", "last")),
         pa.field("known", pa.float64(), nullable=False),
-        pa.field("changes", pa.int64(), nullable=False),
+        pa.field("changes", pa.int64()),
         pa.field("shares", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+        *(pa.field(name, pa.float64()) for name in METER),
     ]
 )
 """A row of aggregates, as `INTERVALS` tells it; `shares` is JSON text of an object."""
@@ -53,7 +55,7 @@ def _rows(intervals: pa.Table) -> list[pa.RecordBatch]:
     columns = {name: intervals[name] for name in SERIES}
     columns |= {name: intervals[name].cast(TIMESTAMP) for name in ("start", "end")}
     columns["utc_offset"] = intervals["ahead"].cast(pa.int32())
-    columns |= {name: intervals[name] for name in ("mean", "min", "max", "last", "known", "changes")}
+    columns |= {name: intervals[name] for name in ("mean", "min", "max", "last", "known", "changes", "source", *METER)}
     columns["shares"] = pa.chunked_array([_objects(chunk) for chunk in intervals["shares"].chunks], pa.string())
     batches: list[pa.RecordBatch] = pa.table([columns[name] for name in AGGREGATES.names], AGGREGATES.names).to_batches()
     return batches

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 
 from smarthouse_api.arrow.begun_rows import BegunRows
 from smarthouse_api.states.aggregates.clocks import DAY_US, Clock
-from smarthouse_api.states.aggregates.holding import TEXTS, States
+from smarthouse_api.states.aggregates.holding import States
 from smarthouse_api.states.aggregates.intervals import SERIES, TEXT, UNKNOWN
 from smarthouse_api.states.aggregates.long_rows import LongRows
 from smarthouse_api.states.aggregates.sweep import Sweep
+from smarthouse_api.states.aggregates.texts import TEXTS
 
 
 class Layout(Protocol):

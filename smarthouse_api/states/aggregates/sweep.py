@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smarthouse_api.states.aggregates.clocks import DAY_US, Clock
-from smarthouse_api.states.aggregates.holding import TEXTS, Holding, Left, States, Window
+from smarthouse_api.states.aggregates.holding import Holding, Left, States, Window
 from smarthouse_api.states.aggregates.intervals import TEXT
+from smarthouse_api.states.aggregates.texts import TEXTS
 
 MOST_BEHIND: Final = 65_536
 """As many rows of one entity wait for the others of a day."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from smarthouse_api.errors import Invalid
 from smarthouse_api.states.aggregates.asked import FIGURES, SHARE
-from smarthouse_api.states.aggregates.intervals import UNKNOWN
+from smarthouse_api.states.aggregates.intervals import METER, UNKNOWN
 from smarthouse_api.states.records.rows import folded_unit
 
 _SPELT: Final = {
@@ -55,14 +55,11 @@ def safe(text: str) -> str:
     return name if name == spelt else f"{name}_{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
-def wide_columns(told: Iterable[pa.RecordBatch], figures: Sequence[str], most: int) -> tuple[WideColumn, ...]:
-    """List the columns of published rows, in the order of their entities. Raises `Invalid` for more than `most`.
-
-    told: rows that tell which entity has which unit and words. figures: of `FIGURES`.
-    """
+def wide_columns(columns: Iterable[WideColumn], most: int) -> tuple[WideColumn, ...]:
+    """List different columns, in the order of their entities. Raises `Invalid` for more than `most`."""
     found = set[WideColumn]()
-    for batch in told:
-        found.update(_columns(batch, figures))
+    for column in columns:
+        found.add(column)
         if len(found) > most:
             raise Invalid(
                 f"layout: there would be more than {most} columns, one for each measured thing; choose homes, entities, types, "
@@ -75,12 +72,29 @@ def _place(column: WideColumn) -> tuple[str, str, int, str]:
     return column.entity_id, column.unit or "", FIGURES.index(column.figure), column.word or ""
 
 
-def _columns(batch: pa.RecordBatch, figures: Sequence[str]) -> Iterator[WideColumn]:
-    entity, unit, state = (batch.column(name).cast(pa.string()).to_pylist() for name in ("entity_id", "unit", "state"))
-    is_number = batch.column("value").is_valid().to_pylist()
-    words = (None if number else word for number, word in zip(is_number, state, strict=True))
-    for of_entity, of_unit, word in set(zip(entity, unit, words, strict=True)):
-        yield from _of_thing(of_entity, of_unit and folded_unit(of_unit), word, figures)
+def columns_of_states(told: Iterable[pa.RecordBatch], figures: Sequence[str]) -> Iterator[WideColumn]:
+    """Yield the columns of published rows. told: those that tell which entity has which unit and words. figures: `FIGURES`."""
+    for batch in told:
+        entity, unit, state = (batch.column(name).cast(pa.string()).to_pylist() for name in ("entity_id", "unit", "state"))
+        is_number = batch.column("value").is_valid().to_pylist()
+        words = (None if number else word for number, word in zip(is_number, state, strict=True))
+        for of_entity, of_unit, word in set(zip(entity, unit, words, strict=True)):
+            yield from _of_thing(of_entity, of_unit and folded_unit(of_unit), word, figures)
+
+
+def columns_of_statistics(told: Iterable[pa.Table], figures: Sequence[str]) -> Iterator[WideColumn]:
+    """Yield the columns of published periods. told: periods that tell which entity has which unit and values."""
+    for table in told:
+        for figure in figures:
+            if (name := _VALUE_OF.get(figure)) is not None:
+                some = table.filter(table[name].is_valid())
+                entity, unit = (some[column].cast(pa.string()).to_pylist() for column in ("entity_id", "unit"))
+                for of_entity, of_unit in set(zip(entity, unit, strict=True)):
+                    yield WideColumn(of_entity, of_unit and folded_unit(of_unit), figure)
+
+
+_VALUE_OF: Final = {"known": "start", "last": "state", **{name: name for name in ("mean", "min", "max", *METER)}}
+"""The value of a period that each figure is made of."""
 
 
 def _of_thing(entity: str, unit: str | None, word: str | None, figures: Sequence[str]) -> Iterator[WideColumn]:
@@ -90,5 +104,5 @@ def _of_thing(entity: str, unit: str | None, word: str | None, figures: Sequence
         if figure == SHARE:
             if word is not None:
                 yield WideColumn(entity, unit, figure, word)
-        elif word is None or figure in ("known", "changes"):
+        elif figure not in METER and (word is None or figure in ("known", "changes")):
             yield WideColumn(entity, unit, figure)

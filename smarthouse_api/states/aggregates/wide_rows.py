@@ -24,6 +24,7 @@ _FIRST: Final = (
     pa.field("start", TIMESTAMP, nullable=False),
     pa.field("end", TIMESTAMP, nullable=False),
     pa.field("utc_offset", pa.int32()),
+    pa.field("source", pa.string(), nullable=False),
 )
 _MOST_CELLS: Final = 1 << 18
 
@@ -31,7 +32,7 @@ Thing = tuple[str, str | None]
 
 
 class WideRows:
-    """Puts the intervals of each home side by side. columns: from `wide_columns`."""
+    """Puts the intervals of each home side by side, those of one source in a row. columns: from `wide_columns`."""
 
     def __init__(self, columns: Sequence[WideColumn]) -> None:
         self._columns = columns
@@ -92,7 +93,7 @@ class WideRows:
         if not is_told.any():
             return
         columns = [heads["home"].combine_chunks(), *(heads[name].cast(TIMESTAMP).combine_chunks() for name in ("start", "end"))]
-        columns.append(heads["ahead"].cast(pa.int32()).combine_chunks())
+        columns += [heads["ahead"].cast(pa.int32()).combine_chunks(), heads["source"].combine_chunks()]
         columns += [pa.array(cells[place], mask=np.isnan(cells[place])) for place in range(len(cells))]
         typed = [
             column.cast(pa.int64()) if field.type == pa.int64() else column

@@ -81,10 +81,20 @@ AGGREGATE_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
             "The share of the interval in which the state is known, from 0 to 1: the rest is a gap.",
             required=True,
         ),
-        "changes": Column("Changes", "integer", "The number of state changes in the interval.", required=True),
+        "changes": Column("Changes", "integer", "The number of state changes in the interval; null for statistics."),
         "shares": Column(
             "Shares", "object", "For each word, the share of the interval in which it was the state; null without words."
         ),
+        "source": Column(
+            "Source",
+            "string",
+            "`states`, or `statistics` if the row is made of long-term statistics that Home Assistant had made.",
+            required=True,
+        ),
+        "sum": Column(
+            "Sum", "number", "What a meter has counted at the end, by its statistics: it does not fall if it begins anew."
+        ),
+        "change": Column("Change", "number", "By how much a meter has grown in the interval, if its statistics tell that."),
     }
 )
 """The columns of aggregates, in their order."""
@@ -96,13 +106,15 @@ _FIGURES: Final = {
     "last": "The last number that was held",
     "known": "The share of the interval in which the state is known, from 0 to 1",
     "changes": "The number of state changes in the interval",
+    "sum": "What a meter has counted at the end of the interval, by its statistics",
+    "change": "By how much a meter has grown in the interval, by its statistics",
     "share": "The share of the interval in which the state was this word; null where nothing is known",
 }
 
 
 def wide_descriptions(columns: Iterable[WideColumn]) -> Mapping[str, Column]:
     """Describe the columns of the wide layout."""
-    first = {name: AGGREGATE_COLUMNS[name] for name in ("home", "start", "end", "utc_offset")}
+    first = {name: AGGREGATE_COLUMNS[name] for name in ("home", "start", "end", "utc_offset", "source")}
     return MappingProxyType(first | {one.name: _described(one) for one in columns})
 
 

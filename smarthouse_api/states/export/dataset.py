@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import Final
 
 import pyarrow as pa
@@ -21,30 +22,31 @@ from deltalake import DeltaTable
 from config.groups import ExportSettings
 from smarthouse_api.arrow.begun_rows import BegunRows
 from smarthouse_api.arrow.formats import FORMATS
-from smarthouse_api.arrow.times import EPOCH, microseconds
+from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.lake.repairs import told
-from smarthouse_api.states.aggregates.asked import HOLDS, LENGTHS, Aggregation
-from smarthouse_api.states.aggregates.clocks import Clock
-from smarthouse_api.states.aggregates.rows import AggregatedRows, Layout
-from smarthouse_api.states.aggregates.wide_columns import wide_columns
+from smarthouse_api.lake.snapshot_marks import SnapshotMark, encoded, mark_of
+from smarthouse_api.states.aggregates.asked import Aggregation
+from smarthouse_api.states.aggregates.wide_columns import columns_of_states, columns_of_statistics, wide_columns
 from smarthouse_api.states.chores import StatesChores
+from smarthouse_api.states.export.aggregating import aggregates
 from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.metadata import Extract, Since
+from smarthouse_api.states.export.published_periods import PublishedPeriods
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.export.shapes import AGGREGATES, STATE_CHANGES, Shape, wide
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import Filters, wanted_files
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.records.privacy import Redactor
+from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
 
 _COLUMNS_SECONDS: Final = 30.0
@@ -87,6 +89,7 @@ class Exports:
         chores: StatesChores,
         homes: Homes,
         table: StatesTable,
+        statistics: StatisticsTable,
         rebuilding: Rebuilding,
         engine: Engine,
         asking: Asking,
@@ -97,6 +100,7 @@ class Exports:
         """is_open: whether anyone may download exports, which their metadata tells."""
         self.is_open = is_open
         self._chores, self._homes, self._table, self._rebuilding, self._engine = chores, homes, table, rebuilding, engine
+        self._statistics = statistics
         self._asking, self._settings = asking, settings
         self._slots = Slots(settings.at_once, "This worker makes as many exports as it can at once; ask again")
 
@@ -118,47 +122,40 @@ class Exports:
         tell of the version that `filters.after` names. Raises `Gone` if nobody can tell what came after it.
         """
         filters = filters.kept(self._table.first_kept_day())
-        wanted, days = filters, (filters.since or date.min, filters.until or date.max)
-        if aggregation is not None:
-            filters = aggregation.widened(filters)
+        wanted = filters
+        needed = filters if aggregation is None else aggregation.widened(filters)
         with ExitStack() as ending:
             ending.enter_context(self._slots)
-            self._rebuilding.refuse_held(*filters.span)  # at once: its uploads may take long
+            self._rebuilding.refuse_held(*needed.span)  # at once: its uploads may take long
             if fresh:
                 self._chores.flush()
             lease = self._table.reading()
             ending.callback(lease.release)
-            self._rebuilding.refuse_held(*filters.span)  # with the lease, which a removal breaks
-            # Before the snapshot is opened, and after: a repair that ends in between has no rows in it.
-            repairs = self._rebuilding.repairs.touching(*filters.span)
-            rows = self._rows(filters, lease)
-            incomplete = told([*repairs, *self._rebuilding.repairs.touching(*filters.span)])
-            if rows is None:
+            self._rebuilding.refuse_held(*needed.span)  # with the lease, which a removal breaks
+            # Before the snapshots are opened, and after: a repair that ends in between has no rows in them.
+            before = self.missing(needed, aggregation)
+            made_at = datetime.now(UTC)
+            given = self._given(filters, aggregation, lease, microseconds(made_at))
+            incomplete = before or self.missing(needed, aggregation)
+            if given is None:
                 if incomplete is not None:
                     raise Unavailable(f"No row can be given now: {incomplete}")
                 return None
-            incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(filters.span[0])))) or None
+            rows, shape = given
+            incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(needed.span[0])))) or None
             ending.callback(rows.close)
-            made_at = datetime.now(UTC)
             stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
-            shape = self.shape(rows, aggregation)
-            given: BegunRows = rows
-            if aggregation is not None:
-                given = _aggregated(rows, aggregation, shape.layout, microseconds(made_at), days)
-                ending.callback(given.close)
-                if given.is_empty():
-                    return None
             coverage = Coverage(shape.time)
 
             def member(name: str) -> Member:
-                source = shape.source(coverage.noted(given))
+                source = shape.source(coverage.noted(rows))
                 return Member(f"{stem}.{name}", FORMATS[name].write(source), FORMATS[name].packed)
 
             def trailer(files: list[Written]) -> Iterator[Member]:
                 extract = Extract(
                     id=uuid.uuid4().hex,
                     generated_at=made_at,
-                    rows=given.count,
+                    rows=rows.count,
                     filters=wanted,
                     settings=self._settings,
                     is_open=self.is_open,
@@ -173,7 +170,7 @@ class Exports:
 
             chunks = archive(map(member, formats), modified_at=made_at, trailer=trailer if metadata else None)
             ending.callback(chunks.close)
-            return Export(f"{stem}.zip", chunks, given, lease, ending.pop_all(), incomplete)
+            return Export(f"{stem}.zip", chunks, rows, lease, ending.pop_all(), incomplete)
 
     @contextmanager
     def peek(self, filters: Filters, aggregation: Aggregation | None = None) -> Iterator[Iterator[pa.RecordBatch]]:
@@ -182,19 +179,14 @@ class Exports:
         aggregation: look at aggregates of these rows: batches of `AGGREGATES`.
         """
         filters = filters.kept(self._table.first_kept_day())
-        days = filters.since or date.min, filters.until or date.max
-        filters = filters if aggregation is None else aggregation.widened(filters)
+        needed = filters if aggregation is None else aggregation.widened(filters)
         with self._slots, self._table.reading() as lease:
-            self._rebuilding.refuse_held(*filters.span)
-            rows = self._rows(filters, lease)
-            if rows is None:
+            self._rebuilding.refuse_held(*needed.span)
+            given = self._given(filters, aggregation, lease, microseconds(datetime.now(UTC)))
+            if given is None:
                 yield iter(())
                 return
-            now = microseconds(datetime.now(UTC))
-            given: BegunRows = rows
-            if aggregation is not None:
-                given = _aggregated(rows, aggregation, self.shape(rows, aggregation).layout, now, days)
-            with closing(iter(given)) as batches:
+            with closing(iter(given[0])) as batches:
                 yield batches
             lease.check()
 
@@ -211,29 +203,26 @@ class Exports:
 
     def rows(self, snapshot: DeltaTable, asked: Filters, lease: Lease, secret: bytes, looks: DataFiles) -> PublishedRows:
         """Make the rows of a snapshot ready to be read. lease: a reader's, with the snapshot noted. secret: of the names."""
-        level, words = self._settings.privacy, frozenset(self._settings.words)
-        redactor = Redactor(secret, strict=level == "strict", raw=level == "raw", words=words)
+        redactor = self._redactor(secret)
         return PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings, looks)
 
-    def shape(self, rows: PublishedRows, aggregation: Aggregation | None) -> Shape:
-        """Return the shape of an export. rows: those that it is made of. Raises `Invalid` if it would have too many columns."""
+    def periods(
+        self, snapshot: DeltaTable, states: DeltaTable | None, asked: Filters, lease: Lease, secret: bytes
+    ) -> PublishedPeriods:
+        """Make the periods of a snapshot of statistics ready to be read, likewise. states: the snapshot of states beside it."""
+        looks = DataFiles(self._statistics.ledger, files_of(snapshot), partial(self._rebuilding.set_aside, self._statistics))
+        redactor, settings = self._redactor(secret), self._settings
+        return PublishedPeriods(snapshot, states, asked, self._engine, self._homes, lease, redactor, settings, looks)
+
+    def shape(self, rows: PublishedRows | None, periods: PublishedPeriods | None, aggregation: Aggregation | None) -> Shape:
+        """Return the shape of an export. rows, periods: what it is made of. Raises `Invalid` for too many columns."""
         if aggregation is None:
             return STATE_CHANGES
         if aggregation.layout == "long":
             return AGGREGATES
-        return wide(wide_columns(rows.told(), aggregation.figures, self._settings.columns))
-
-    def aggregates(
-        self,
-        source: Callable[[Filters], PublishedRows],
-        asked: Filters,
-        aggregation: Aggregation,
-        layout: Layout | None,
-        now: int,
-    ) -> AggregatedRows:
-        """Make aggregates of the days of some filters. source: gives the rows of a snapshot. now: in microseconds."""
-        days = asked.since or date.min, asked.until or date.max
-        return _aggregated(source(aggregation.widened(asked)), aggregation, layout, now, days)
+        of_states = columns_of_states(() if rows is None else rows.told(), aggregation.figures)
+        of_statistics = columns_of_statistics(() if periods is None else periods.told(), aggregation.figures)
+        return wide(wide_columns(chain(of_states, of_statistics), self._settings.columns))
 
     def looks(self, snapshot: DeltaTable, asked: Filters) -> DataFiles:
         """Return the looks at the files that a reader of a snapshot will need."""
@@ -241,19 +230,55 @@ class Exports:
         files = files if self._settings.privacy == "strict" else wanted_files(files, asked)
         return DataFiles(self._table.ledger, files, partial(self._rebuilding.set_aside, self._table))
 
-    def _rows(self, filters: Filters, lease: Lease) -> PublishedRows | None:
-        if (asked := self._asking.ready(filters)) is None or (found := self.whole(asked)) is None:
+    def statistics_of(self, mark: SnapshotMark) -> DeltaTable | None:
+        """Open a snapshot of statistics again, as `OpenTable.open_marked` does."""
+        return self._statistics.open_marked(mark)
+
+    def mark_of_statistics(self, snapshot: DeltaTable | None) -> SnapshotMark | None:
+        """Mark a snapshot of statistics."""
+        return None if snapshot is None else mark_of(self._statistics.name, snapshot)
+
+    def has_same_statistics(self, mark: SnapshotMark | None, snapshot: DeltaTable | None) -> bool:
+        """Tell whether a snapshot of statistics has the rows of a marked one."""
+        return self._statistics.ledger.has_same_rows(mark, snapshot)
+
+    def newest_statistics(self, aggregation: Aggregation | None) -> DeltaTable | None:
+        """Open the newest snapshot of statistics; None if there is none, or none is asked for."""
+        return self._statistics.open() if aggregation is not None and aggregation.has_statistics else None
+
+    def missing(self, needed: Filters, aggregation: Aggregation | None) -> str | None:
+        """Say what an export lacks since it is being made again, or lost; None for nothing. needed: the days of its states."""
+        if aggregation is None:
+            return self._rebuilding.missing(*needed.span)
+        first, last = needed.span
+        return self._rebuilding.missing(first, last, states=aggregation.has_states, statistics=aggregation.has_statistics)
+
+    def _redactor(self, secret: bytes) -> Redactor:
+        level, words = self._settings.privacy, frozenset(self._settings.words)
+        return Redactor(secret, strict=level == "strict", raw=level == "raw", words=words)
+
+    def _given(
+        self, filters: Filters, aggregation: Aggregation | None, lease: Lease, now: int
+    ) -> tuple[BegunRows, Shape] | None:
+        """Open what is asked for, and note the snapshots with the lease; None if there is no row. now: in microseconds."""
+        if (asked := self._asking.ready(filters)) is None:
             return None
-        snapshot, looks = found
-        self._table.note(lease, snapshot)
-        rows = self.rows(snapshot, asked, lease, self._asking.secret(), looks)
-        return None if rows.is_empty() else rows
-
-
-def _aggregated(
-    rows: PublishedRows, asked: Aggregation, layout: Layout | None, now: int, days: tuple[date, date]
-) -> AggregatedRows:
-    """Make aggregates of published rows. now: until when states are held. days: of the intervals."""
-    clock = Clock(LENGTHS[asked.every], rows.timelines() if asked.is_local else None)
-    first, last = ((day - EPOCH.date()).days for day in days)
-    return AggregatedRows(rows, clock, HOLDS[asked.hold], now, first, last, layout)
+        needed, secret = asked if aggregation is None else aggregation.widened(asked), self._asking.secret()
+        has_states, statistics = aggregation is None or aggregation.has_states, self.newest_statistics(aggregation)
+        found = self.whole(needed) if has_states else None
+        states = found[0] if found is not None else self._table.open_current(_COLUMNS_SECONDS)
+        marks = [(self._table.name, states), (self._statistics.name, statistics)]
+        lease.tell(encoded(mark_of(name, snapshot) for name, snapshot in marks if snapshot is not None))
+        rows = periods = None
+        if found is not None:
+            rows = self.rows(found[0], needed, lease, secret, found[1])
+            rows = None if rows.is_empty() else rows
+        if statistics is not None:
+            periods = self.periods(statistics, states, asked, lease, secret)
+        if rows is None and periods is None:
+            return None
+        shape = self.shape(rows, periods, aggregation)
+        if aggregation is None or shape.layout is None:
+            return None if rows is None else (rows, shape)
+        given = aggregates(rows, periods, aggregation, shape.layout, asked, now)
+        return None if given.is_empty() else (given, shape)

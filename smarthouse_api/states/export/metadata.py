@@ -187,7 +187,8 @@ def facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
 def _of_aggregates(extract: Extract) -> dict[str, str]:
     if (asked := extract.aggregation) is None:
         return {}
-    told = {"every": asked.every, "clock": "local" if asked.is_local else "utc", "hold": asked.hold, "layout": asked.layout}
+    clock = "local" if asked.is_local else "utc"
+    told = {"every": asked.every, "clock": clock, "hold": asked.hold, "source": asked.source, "layout": asked.layout}
     return told | ({"figures": _listed(asked.figures)} if asked.figures else {})
 
 

@@ -16,7 +16,6 @@ from smarthouse_api.coordination.damage import Problem
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Gone, NotFound, Unavailable
-from smarthouse_api.lake.repairs import told
 from smarthouse_api.states.jobs.model import Dataset, Request
 from smarthouse_api.states.jobs.preparing import Preparing
 from smarthouse_api.states.jobs.sums import BLOCK_BYTES, DamagedFile, compared, read_sums
@@ -174,9 +173,10 @@ class KeptFiles:
         if dataset.filters != filters:
             return None
         needed = filters if request.aggregation is None else request.aggregation.widened(filters)
-        found = told(self._shop.rebuilding.repairs.touching(*needed.span))
+        found = self._shop.exports.missing(needed, request.aggregation)
         incomplete = "; ".join(filter(None, (found, self._shop.rebuilding.lacking(needed.span[0])))) or None
-        if not self._preparing.is_current(dataset, self._shop.table.open(), self._shop.hidden(), incomplete):
+        newest = self._shop.table.open(), self._shop.exports.newest_statistics(request.aggregation)
+        if not self._preparing.is_current(dataset, *newest, self._shop.hidden(), incomplete):
             return None
         try:
             return self.open(dataset.version)

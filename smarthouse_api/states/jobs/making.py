@@ -6,9 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Final
 
 import msgspec
+from deltalake import DeltaTable
 
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.leases import Lease
@@ -83,16 +85,23 @@ class Making:
             raise _Anew(_NEWER)
         self._reader.tell(self._note)
         asked = shop.asking.ready(dataset.filters)
-        snapshot = None if dataset.mark is None else shop.table.open_marked(dataset.mark)
+        exports, reader, aggregation = shop.exports, self._reader, dataset.request.aggregation
+        mark, other = dataset.mark, dataset.statistics_mark
+        snapshot = None if mark is None else shop.table.open_marked(mark)
+        statistics = None if other is None else exports.statistics_of(other)
+        is_gone = (mark is not None and snapshot is None) or (other is not None and statistics is None)
         # What is hidden now stays hidden until this lease is broken: so its rows are not read.
-        if asked is None or snapshot is None or not set(dataset.excluded) <= set(shop.hidden()):
+        if asked is None or is_gone or mark is other is None or not set(dataset.excluded) <= set(shop.hidden()):
             raise _Anew(_OUTDATED)
-        secret, exports, reader = bytes.fromhex(dataset.secret) or shop.asking.secret(), shop.exports, self._reader
+        secret = bytes.fromhex(dataset.secret) or shop.asking.secret()
 
-        def source(filters: Filters) -> PublishedRows:
-            return exports.rows(snapshot, filters, reader, secret, exports.looks(snapshot, filters))
+        def source(states: DeltaTable, filters: Filters) -> PublishedRows:
+            return exports.rows(states, filters, reader, secret, exports.looks(states, filters))
 
-        return plan_of(dataset, asked, exports, source)
+        periods = None if statistics is None else exports.periods(statistics, snapshot, asked, reader, secret)
+        has_states = aggregation is None or aggregation.has_states
+        rows = partial(source, snapshot) if snapshot is not None and has_states else None
+        return plan_of(dataset, asked, exports, rows, periods)
 
     def _made(self, plan: Plan) -> list[Part]:
         """Make the parts that are not made yet; all of them."""

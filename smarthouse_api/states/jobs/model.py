@@ -81,6 +81,7 @@ class Dataset(msgspec.Struct, frozen=True):
     pseudonyms, while they are its own. first_us, last_us: the times of its rows. told: in words, why it failed or is gone.
     entered: the largest number with which rows entered its snapshot. since_note: what has changed since an earlier version.
     has_sums: there are checksums of its file.
+    statistics_mark: the snapshot of statistics, if it has any.
     """
 
     version: str
@@ -106,6 +107,7 @@ class Dataset(msgspec.Struct, frozen=True):
     entered: int | None = None
     since_note: str | None = None
     has_sums: bool = False
+    statistics_mark: SnapshotMark | None = None
 
     @property
     def stem(self) -> str:

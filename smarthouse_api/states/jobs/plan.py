@@ -11,7 +11,9 @@ from typing import Final
 import pyarrow as pa
 
 from smarthouse_api.states.aggregates.asked import Aggregation
+from smarthouse_api.states.export.aggregating import of_states, of_statistics
 from smarthouse_api.states.export.dataset import Exports
+from smarthouse_api.states.export.published_periods import Month, PublishedPeriods
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.model import Dataset
@@ -41,20 +43,40 @@ class Plan:
     shape: Shape
 
 
-def plan_of(dataset: Dataset, asked: Filters, exports: Exports, source: Callable[[Filters], PublishedRows]) -> Plan:
-    """Plan a dataset. asked: its filters, made ready. source: gives the rows of its snapshot. Raises as `Exports.shape`."""
-    rows, aggregation = source(asked), dataset.request.aggregation
+def plan_of(
+    dataset: Dataset,
+    asked: Filters,
+    exports: Exports,
+    source: Callable[[Filters], PublishedRows] | None,
+    periods: PublishedPeriods | None,
+) -> Plan:
+    """Plan a dataset. asked: its filters, made ready. source, periods: what it is made of. Raises as `Exports.shape`."""
+    aggregation = dataset.request.aggregation
     if aggregation is None:
-        parts = [PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts]
-        return Plan(parts, exports.shape(rows, None))
-    shape = exports.shape(source(aggregation.widened(asked)), aggregation)
-    now = round(dataset.at * 1e6)
+        shape = exports.shape(None, None, None)
+        if source is None:
+            return Plan([], shape)
+        rows = source(asked)
+        return Plan([PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts], shape)
+    widened = aggregation.widened(asked)
+    shape = exports.shape(None if source is None else source(widened), periods, aggregation)
+    layout, now, parts = shape.layout, round(dataset.at * 1e6), list[PlannedPart]()
+    if layout is None:
+        return Plan(parts, shape)
 
-    def aggregated(first: date, last: date) -> Generator[pa.RecordBatch]:
-        return iter(exports.aggregates(source, replace(asked, since=first, until=last), aggregation, shape.layout, now))
+    def of_days(first: date, last: date, source: Callable[[Filters], PublishedRows]) -> Generator[pa.RecordBatch]:
+        days = replace(asked, since=first, until=last)
+        return iter(of_states(source(aggregation.widened(days)), periods, aggregation, layout, days, now))
 
-    blocks = _blocks(rows.parts, asked.span, aggregation)
-    return Plan([PlannedPart(*days, partial(aggregated, *days)) for days in blocks], shape)
+    def of_month(month: Month, periods: PublishedPeriods) -> Generator[pa.RecordBatch]:
+        return iter(of_statistics(periods, aggregation, layout, asked, [month]))
+
+    if source is not None:
+        blocks = _blocks(source(asked).parts, asked.span, aggregation)
+        parts += [PlannedPart(*days, partial(of_days, *days, source)) for days in blocks]
+    if periods is not None:
+        parts += [PlannedPart(month.first, month.last, partial(of_month, month, periods)) for month in periods.months]
+    return Plan(parts, shape)
 
 
 def _blocks(parts: Sequence[ExportPart], span: tuple[date, date], aggregation: Aggregation) -> list[tuple[date, date]]:

@@ -14,7 +14,6 @@ from deltalake import DeltaTable
 from backends.ports import ABSENT
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.repairs import told
 from smarthouse_api.lake.snapshot_marks import mark_of
 from smarthouse_api.states.aggregates.asked import LENGTHS, Aggregation
 from smarthouse_api.states.jobs.book import Known
@@ -40,7 +39,14 @@ class Preparing:
         told = named, msgspec.structs.replace(request, fresh=True)
         return hashlib.sha256(encode(told)).hexdigest()
 
-    def is_current(self, dataset: Dataset, snapshot: DeltaTable | None, hidden: Sequence[str], incomplete: str | None) -> bool:
+    def is_current(
+        self,
+        dataset: Dataset,
+        snapshot: DeltaTable | None,
+        statistics: DeltaTable | None,
+        hidden: Sequence[str],
+        incomplete: str | None,
+    ) -> bool:
         """Tell whether a dataset is what the same question would be answered with now. hidden: digests of the homes."""
         now, aggregation = self._shop.state.now(), dataset.request.aggregation
         if dataset.state == "done" and (dataset.expires_at or 0.0) <= now:
@@ -51,6 +57,8 @@ class Preparing:
         if dataset.since_note != self.continuing.note(dataset.request.since):
             return False
         if (dataset.excluded, dataset.incomplete) != (tuple(hidden), incomplete):
+            return False
+        if aggregation is not None and not self._shop.exports.has_same_statistics(dataset.statistics_mark, statistics):
             return False
         return self._shop.table.ledger.has_same_rows(dataset.mark, snapshot)
 
@@ -65,16 +73,21 @@ class Preparing:
             shop.chores.flush()
         with shop.table.reading() as lease:
             shop.rebuilding.refuse_held(*needed.span)
-            repairs, excluded = shop.rebuilding.repairs.touching(*needed.span), shop.hidden()
+            aggregation, excluded = request.aggregation, shop.hidden()
+            found = shop.exports.missing(needed, aggregation)
             snapshot, count = self._counted(needed, lease)
-            found = told([*repairs, *shop.rebuilding.repairs.touching(*needed.span)])
+            if aggregation is not None and not aggregation.has_states:
+                count = 0
+            if (statistics := shop.exports.newest_statistics(aggregation)) is not None:
+                count = None
+            found = found or shop.exports.missing(needed, aggregation)
             if count == 0 and found is not None:
                 raise Unavailable(f"No row can be given now: {found}")
             incomplete = "; ".join(filter(None, (found, shop.rebuilding.lacking(needed.span[0])))) or None
             question = self.question(request) if shop.asking.has_lasting_names else secrets.token_hex(32)
             newest, equal = shop.book.equal(question)
             known = None if newest is None else shop.book.known(newest)
-            if known is not None and self.is_current(known.dataset, snapshot, excluded, incomplete):
+            if known is not None and self.is_current(known.dataset, snapshot, statistics, excluded, incomplete):
                 shop.book.join(job, document, known)  # else it is done again
                 return
             dataset = Dataset(
@@ -87,11 +100,12 @@ class Preparing:
                 excluded=tuple(excluded),
                 at=(now := shop.state.now()),
                 made_by=shop.program,
-                rows_in_all=count if request.aggregation is None or count == 0 else None,
+                rows_in_all=count if aggregation is None or count == 0 else None,
                 incomplete=incomplete,
                 secret="" if shop.asking.has_lasting_names else shop.asking.secret().hex(),
                 entered=0 if snapshot is None else shop.table.entered(snapshot),
                 since_note=self.continuing.note(request.since),
+                statistics_mark=shop.exports.mark_of_statistics(statistics),
             )
             if count == 0:
                 dataset = msgspec.structs.replace(dataset, state="done", finished_at=now, expires_at=shop.expiry(now))

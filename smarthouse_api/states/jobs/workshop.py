@@ -94,5 +94,6 @@ class Workshop:
 
 
 def note_of(dataset: Dataset) -> bytes:
-    """Write which snapshot a dataset has its rows of, as a reader notes it."""
-    return b"" if dataset.mark is None else encoded([dataset.mark])
+    """Write which snapshots a dataset has its rows of, as a reader notes it."""
+    marks = [mark for mark in (dataset.mark, dataset.statistics_mark) if mark is not None]
+    return encoded(marks) if marks else b""

@@ -21,7 +21,7 @@ from smarthouse_api.errors import Invalid
 from smarthouse_api.states.aggregates.asked import FIGURES
 from smarthouse_api.states.aggregates.clocks import DAY_US, HOUR_US, MINUTE_US, Clock, Timeline, timelines_of
 from smarthouse_api.states.aggregates.rows import AggregatedRows
-from smarthouse_api.states.aggregates.wide_columns import WideColumn, wide_columns
+from smarthouse_api.states.aggregates.wide_columns import WideColumn, columns_of_states, wide_columns
 from smarthouse_api.states.aggregates.wide_rows import WideRows
 from smarthouse_api.states.records.rows import folded_unit
 from smarthouse_api.states.records.rules import published_words
@@ -229,7 +229,7 @@ def test_the_wide_layout_is_the_long_one_pivoted(every: str, size: int) -> None:
         of_row |= {f"{entity}.known{of_unit}": known / length, f"{entity}.changes{of_unit}": one["changes"]}
         if one["words"]:
             of_row |= {f"{entity}.share.{word}": one["words"].get(word, 0) / length for word in ("on", "off")}
-    columns = wide_columns(batches(states, size), FIGURES, 100)
+    columns = wide_columns(columns_of_states(batches(states, size), FIGURES), 100)
     layout, first = WideRows(columns), microseconds(FIRST) // DAY_US
     rows = AggregatedRows(list(batches(states, size)), Clock(length), HOLD, NOW, first - 1, first + 9, layout)
     told = pd.concat([batch.to_pandas(strings_to_categorical=False) for batch in rows]).astype({"home": str})
@@ -265,4 +265,4 @@ def test_every_unit_and_word_gives_a_name_of_its_own_that_xml_takes() -> None:
 def test_too_many_columns_are_refused_in_words() -> None:
     states = drawn(random.Random(1), 1)
     with pytest.raises(Invalid, match="more than 3 columns"):
-        wide_columns(batches(states, 100), ("mean", "share"), 3)
+        wide_columns(columns_of_states(batches(states, 100), ("mean", "share")), 3)
