@@ -61,8 +61,10 @@ def minio_url(url: str) -> MinioUrl:
         raise ValueError(_FORM) from None
     access, _, secret = (unquote(part) for part in login.partition(":"))
     bucket, _, prefix = parts.path.removeprefix("/").partition("/")
-    if parts.fragment or not parts.hostname or bool(login) != bool(access and secret) or not _BUCKET.fullmatch(bucket):
+    if parts.fragment or not parts.hostname or bool(login) != bool(access and secret) or not bucket:
         raise ValueError(_FORM)
+    if not _BUCKET.fullmatch(bucket):
+        raise ValueError("the bucket in a MinIO URL must have 3 to 63 of a-z, 0-9, . and -, and begin and end with no . or -")
     options = options_of(parts.query, _OPTIONS, "minio://")
     if not _REGION.fullmatch(options["region"]):
         raise ValueError("region is not the name of a region in a MinIO URL")

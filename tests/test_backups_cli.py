@@ -44,6 +44,8 @@ def test_a_backup_tells_what_it_holds_and_a_restore_what_it_deleted_again(instal
     done = run(elsewhere, "restore", "--from", str(tmp_path / "backup"), "-", input=listed.output)
     assert done.exit_code == 0, done.output
     assert "Homes forgotten again: 0" in done.output
+    is_listed = bool(listed.output.strip())
+    assert ("the list has no line" in done.output) != is_listed
     assert run(elsewhere, "keys", "list").output == run(installation, "keys", "list").output
 
 

@@ -112,8 +112,10 @@ class Target:
             is_empty = False
         if is_empty and all(one.path.startswith(FOLDER) for one in self._there()):
             return
-        if replaces is None or ids - {None} != {replaces}:
+        if replaces is None:
             raise Invalid("The stores are not empty; choose empty ones, or say --replace if they hold the same installation")
+        if ids - {None} != {replaces}:
+            raise Invalid("The stores hold another installation, which --replace does not touch; choose empty ones")
 
 
 def _held(dump: Iterable[Dumped], reason: str) -> Iterator[Dumped]:

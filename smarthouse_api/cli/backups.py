@@ -72,6 +72,12 @@ def restore(place: str | None, is_replaced: bool, keeps_log: bool, lists: tuple[
         f"collections deleted again: {done.collections}; streams: {done.streams}; keys revoked or rotated again: {done.keys}; "
         f"taken away again from projects, links and collections: {done.rights}"
     )
+    if place is not None and not digests:
+        click.echo(
+            "Warning: the list has no line. What was deleted for good after the backup is back, unless the stores still told of"
+            " it; `smarthouse restore LIST` deletes it again",
+            err=True,
+        )
 
 
 @click.command()
