@@ -17,7 +17,7 @@ from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.coordination.mending import Mending
+from smarthouse_api.coordination.mending import Mending, passing
 from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.coordination.presence import ProcessNote, note_of_this
 from smarthouse_api.coordination.reserve import Reserve
@@ -97,7 +97,8 @@ class House:
         chores = *of_states, self.streams.chores, self.collections.chores
         records = self.collections.table, self.collections.chores.rebuilding.set_aside
         ledgers = LedgerMending([*self.states.rebuilding.tables(), records])
-        self.mending = Mending(self.state, self.leases, ledgers.menders())
+        menders = *self.states.mending.menders(), *ledgers.menders(), *self.collections.chores.rebuilding.menders()
+        self.mending = Mending(self.state, self.leases, [*menders, *passing(self.state)])
         census = Counting(*stores, self.leases, [table.name for table in tables])
         keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers, settings.lake)

@@ -62,7 +62,7 @@ def command(
             click.echo(f"Requests withdrawn: {answered(house.states.rebuilding.withdraw)}. Exports say what they lack.")
             return
         with _saying("Nothing was asked for"):
-            answered(lambda: _mend(house, is_all=first is None and last is None))
+            answered(lambda: _mend(house, is_all=first is None and last is None, despite_damage=despite_damage))
             if not despite_damage and (lost := len(answered(lambda: list(house.states.rebuilding.at_risk())))):
                 raise click.ClickException(
                     f"{lost} raw uploads are damaged or missing, and their rows in the lake would be lost; see `smarthouse"
@@ -81,14 +81,18 @@ def command(
                 _wait(house, repair.id, with_collections=is_all)
 
 
-def _mend(house: House, *, is_all: bool) -> None:
+def _mend(house: House, *, is_all: bool, despite_damage: bool) -> None:
     """Mend what can be mended of the state. Raises `Unavailable` if the lake cannot be made again without the rest."""
     left = house.mending.mend_all()
+    if despite_damage:
+        house.states.mending.drop_receipts(part for part in left if (part.space, part.name[:7]) == ("homes", "upload/"))
+        left = house.mending.mend_all() if left else left
     needed = [part for part in left if part.space in _NEEDED and not (is_all and part.name.startswith(_MADE_AGAIN))]
     if needed:
         raise Unavailable(
             f"Documents and log entries of the state that are damaged, that are needed for it, and that cannot be made again:"
-            f" {len(needed)}, such as {needed[0].full_name}; `smarthouse verify` names them all. Restore a backup"
+            f" {len(needed)}, such as {needed[0].full_name}; `smarthouse verify` names them all. Restore a backup. For"
+            " a receipt, homes/upload/..., send the same upload again, or add --despite-damage"
         )
     if not is_all:
         house.states.rebuilding.check_tables()

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from backends.ports import PartDamaged, StateStore
+from backends.ports import Change, Part, PartDamaged, StateStore
 from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.queue import TopicQueue
@@ -28,12 +28,14 @@ from smarthouse_api.collections.rows import Fields, LoggedEntry, read_logged, to
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.damage import Damages
 from smarthouse_api.coordination.leases import Lease
+from smarthouse_api.coordination.mending import Mender
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.lake.ledger import TableDamaged
+from smarthouse_api.lake.ledger import SPACE, TableDamaged
 from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs, new_id, told
 from smarthouse_api.lake.setting_aside import look_at_noted, set_aside
 
+_REPAIRS: Final = "repair/collections/"
 _AT_ONCE: Final = 500
 _LOOK_SECONDS: Final = 600.0
 _LAST: Final = (1 << 62) - 1
@@ -69,6 +71,18 @@ class RecordsRebuilding:
         """Have every data file looked at again: reading one has failed."""
         self._looked_at = {}
         self._table.ledger.distrust()
+
+    def menders(self) -> list[Mender]:
+        """List what mends the notes of what is being made again."""
+        return [Mender(SPACE, _REPAIRS, self._mend_repair)]
+
+    def _mend_repair(self, part: Part) -> bool:
+        """Have all records made again that topics keep. The note may have told of a loss: so does that of each collection."""
+        what = "all that it held, because the note of what is made again was damaged"
+        for one in self._catalogue.everything():
+            self.repairs.add(Repair(new_id(), what, "queue", (Place(one.key, date.min, date.max, 1, _LAST),)))
+        self._state.commit(SPACE, Change(deletes=(part.name,)))
+        return True
 
     def ask(self) -> bool:
         """Have the table's log made again if it is damaged; returns whether it is. The chores do the work."""

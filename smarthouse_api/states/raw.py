@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from backends.ports import ObjectInfo, ObjectStore, StateStore, StoreError
+from backends.ports import NoSuchObject, ObjectInfo, ObjectStore, StateStore, StoreError
 from smarthouse_api.arrow.times import DAY_US, microseconds, time_of
 from smarthouse_api.states.homes import SPACE
 from smarthouse_api.states.payload.compression import CODINGS, known_codings
@@ -112,6 +112,15 @@ class RawUploads:
                 if found is not None and stored_receipt(found.value).id == raw.id:
                     return body, coding
         raise Damaged(f"{name} does not hold the bytes that were stored")
+
+    def matching(self, raw: RawUpload, digest: str) -> Body | None:
+        """Read an upload whose receipt is not known; None unless a receipt of this digest is its own."""
+        try:
+            body = self._objects.get(raw.object)
+        except NoSuchObject:
+            return None
+        found = (coding for coding in dict.fromkeys((raw.encoding, *_OLD_CODINGS)) if digest_of(body, coding) == digest)
+        return next(((body, coding) for coding in found), None)
 
 
 def raw_name(home: str, id_: str, received_us: int, body: bytes, encoding: str | None) -> str:

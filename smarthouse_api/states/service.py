@@ -25,6 +25,7 @@ from smarthouse_api.states.jobs.book import JobBook
 from smarthouse_api.states.jobs.service import Jobs
 from smarthouse_api.states.jobs.workshop import Workshop
 from smarthouse_api.states.known_homes import KnownHomes
+from smarthouse_api.states.mending import HomesMending
 from smarthouse_api.states.raw import RawUploads
 from smarthouse_api.states.raw_retention import RawRetention
 from smarthouse_api.states.rebuilding import Rebuilding
@@ -58,6 +59,7 @@ class States:
         tables = self.table, self.statistics
         self.table.readers_need_log = engine.reads_log
         self.rebuilding = Rebuilding(state, self.uploads, self.homes, *tables, leases)
+        self.mending = HomesMending(state, self.uploads, self.homes, self.rebuilding)
         kept = RawUploads(state, objects), self.uploads, self.homes
         retention = RawRetention(state, *kept, tables, self.rebuilding, leases, settings.growth.raw_days)
         parts = self.uploads, self.homes, *tables, self.rebuilding, retention

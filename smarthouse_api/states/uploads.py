@@ -17,25 +17,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, ObjectStore, Put, StateStore, StoreFull
+from backends.ports import ABSENT, Change, Conflict, ObjectInfo, ObjectStore, PartDamaged, Put, StateStore, StoreFull
 from config.groups import RequestSettings
 from smarthouse_api.arrow.times import EPOCH, microseconds
 from smarthouse_api.coordination.idempotency import Replies, RequestKey
 from smarthouse_api.coordination.queue import Queue
 from smarthouse_api.coordination.room import Room
+from smarthouse_api.coordination.sound_scans import scan_past_damage
 from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.states.counting_old import CountingOld
 from smarthouse_api.states.counts import Counts, Kept, last_put
+from smarthouse_api.states.damaged_receipts import DamagedReceipts
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.kept_uploads import PENDING, KeptUploads, id_of
 from smarthouse_api.states.payload.decoding import Body, Decoded, to_table
 from smarthouse_api.states.payload.inspection import Inspection, inspect
 from smarthouse_api.states.payload.statistics_decoding import to_statistics
 from smarthouse_api.states.pending import Pending, read_pending
-from smarthouse_api.states.raw import RawUploads, raw_name
+from smarthouse_api.states.raw import RawUpload, RawUploads, raw_name
 from smarthouse_api.states.receipts import (
     REPLY,
     Answer,
@@ -54,6 +57,7 @@ _TURN = "turn"
 _TURN_SECONDS = 86400.0
 MESSAGE = "Data successfully uploaded"
 _ATTEMPTS = 16
+_AT_ONCE = 1000
 _ANY = 1 << 62
 _LARGE_BYTES = 256 << 10
 _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
@@ -92,6 +96,7 @@ class Uploads:
         self._raw, self._room, self.counts = RawUploads(state, objects), room, counts
         self.counting_old = CountingOld(state, self._raw, homes, counts)
         self.healing = KeptUploads(state, self._raw, homes, counts)
+        self.receipts = DamagedReceipts(state, self._raw, homes, counts, self._unlimited())
         self._large = threading.Lock()
         self.queue = Queue(state, SPACE, PENDING, _TURN, ttl_seconds=_TURN_SECONDS)
         self.again = Queue(state, SPACE, REBUILDING, f"{_TURN}-again", ttl_seconds=_TURN_SECONDS)
@@ -156,6 +161,10 @@ class Uploads:
         """Return the internal keys of all homes that have stored payloads."""
         return self._raw.homes()
 
+    def raw_of(self, home: str) -> Iterator[tuple[RawUpload, ObjectInfo]]:
+        """List the raw uploads of a home, by its internal key."""
+        return self._raw.of(home)
+
     def waiting(self) -> set[str]:
         """Return the ids of all uploads that wait for the lake, or are to be taken into it again."""
         found = set[str]()
@@ -188,8 +197,9 @@ class Uploads:
         self._remove("aside", home_key)
 
     def _remove(self, kind: str, home_key: str) -> None:
-        while page := self._state.scan(SPACE, f"{kind}/{home_key}/"):
-            self._state.commit(SPACE, Change(deletes=tuple(name for name, _ in page)))
+        names = (name for name, _ in scan_past_damage(self._state, SPACE, f"{kind}/{home_key}/"))
+        while some := tuple(islice(names, _AT_ONCE)):
+            self._state.commit(SPACE, Change(deletes=some))
 
     def _unlimited(self) -> RequestSettings:
         # The limits are of what is acknowledged. What was, is decoded whatever they are by now.
@@ -212,17 +222,33 @@ class Uploads:
     def _earlier(self, home: Home, digest: str, upload: Upload) -> Answer | None:
         """Find the answer that was given before, to the same key or for the same bytes. If these are damaged, heal them."""
         request_key, name = _request_key(home, digest, upload), receipt_name(home.key, digest)
-        kept = self._state.get(SPACE, name)
+        try:
+            kept = self._state.get(SPACE, name)
+        except PartDamaged:
+            return self._renewed(home, digest, upload, request_key)
         is_healed = kept is not None and self.healing.heal(home, name, kept, (upload.body, upload.encoding))
         if (earlier := self._replies.earlier(SPACE, request_key, REPLY)) is not None:
             return earlier
         if kept is None:
             return None
         answer = Answer(receipt_of(kept.value), duplicate=not is_healed)
+        self._note_reply(home, request_key, answer)
+        return answer
+
+    def _renewed(self, home: Home, digest: str, upload: Upload, request_key: RequestKey | None) -> Answer | None:
+        """Answer for bytes whose receipt is damaged, once it is made again; None if the home is changed meanwhile."""
+        if (receipt := self.receipts.renew(home, digest, (upload.body, upload.encoding))) is None:
+            return None
+        if (earlier := self._replies.earlier(SPACE, request_key, REPLY)) is not None:
+            return earlier
+        answer = Answer(receipt, duplicate=True)
+        self._note_reply(home, request_key, answer)
+        return answer
+
+    def _note_reply(self, home: Home, request_key: RequestKey | None, answer: Answer) -> None:
         for put in self._replies.puts(request_key, answer, REPLY):
             with suppress(Conflict):  # it has an answer, or the home is gone by now
                 self._state.commit(SPACE, Change(expect={home.name: home.version, put.key: ABSENT}, puts=(put,)))
-        return answer
 
     def _keep(self, home: Home, digest: str, upload: Upload, inspection: Inspection, received_at: datetime) -> Answer | None:
         """Keep new bytes and answer; None if meanwhile the home was forgotten, or another request kept the same bytes."""
@@ -254,6 +280,11 @@ class Uploads:
             self._state.commit(SPACE, change)
         except Conflict:
             self._raw.delete(key)
+            return None
+        except PartDamaged as fault:
+            self._raw.delete(key)
+            if fault.part.name != name:
+                raise
             return None
         except StoreFull:
             self._raw.delete(key)
