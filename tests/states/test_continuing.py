@@ -112,7 +112,7 @@ def curated_by_a_victim(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> No
             make_house().states.chores.flush()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 def test_a_version_and_what_came_after_are_all_rows(make_house: Make, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     chance, house = random.Random(seed), make_house()
     known = {HOME: list[dict[str, Any]](), OTHER_HOME: list[dict[str, Any]]()}
