@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from backends.ports import Change, Part, PartDamaged, StoreUnfit
 from smarthouse_api.cli import main
 from smarthouse_api.coordination.damage import Damages, Problem
+from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.receipts import digest_of, receipt_name, stored_receipt, stored_receipts
@@ -68,7 +69,7 @@ def test_a_damaged_record_of_a_table_is_made_again_unless_the_table_is_of_yester
     with pytest.raises(StoreUnfit, match="the state's record of the lake's table states is damaged"):
         rows(house)
     told, failed = house.health()
-    assert (failed, "nothing of it is given" in told["lake"]) == (True, True)
+    assert (failed, "exports answer 503" in told["lake"]) == (True, True)
     house.mending.work()
     made = house.states.table.ledger.head()
     assert head is not None
@@ -250,6 +251,47 @@ def test_the_command_mends_first_and_refuses_before_it_holds_anything_back(
         hurt(house, environment, "homes", name)
     code, told = run()
     assert (code, "cannot be made again: 2, such as homes/home/" in told, "Restore a backup" in told) == (1, True, True)
+
+
+def test_readiness_says_in_its_lake_line_that_exports_are_stopped(
+    house: House, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.installation.settle()
+    upload(house, HOME, "one")
+    house.state.put("homes", f"forgotten/{'f' * 32}", b"1.5")
+    before = rows(house)
+    head = house.state.get("lake", "head/states")
+    assert head is not None
+    for value in (b"1.5", head.value):
+        damage(environment, value, flipped(value))
+        with pytest.raises(StoreUnfit):
+            rows(house)
+        assert "exports answer 503" in house.health()[0]["lake"]
+        damage(environment, flipped(value), value)
+        assert rows(house) == before
+        assert house.health()[0]["lake"].startswith("version 1 can be read")
+    house.states.uploads.receive(Upload(OTHER, body("two")))
+    (entry,) = house.state.read("homes", "pending")
+    damage(environment, entry.value, flipped(entry.value))
+    with pytest.raises(StoreUnfit):
+        rows(house)
+    assert "exports answer 503" in house.health()[0]["lake"]
+    # A damaged note of the damage keeps nothing from being mended, nor does a damaged lease.
+    (note,) = names(house, "damage", "documents/")
+    hurt(house, environment, "damage", note)
+    faults, hold = [PartDamaged(Part("leases", "one/mending"))], Leases.try_hold
+
+    def fails_first(leases: Leases, name: str) -> Lease | None:
+        if name == "mending" and faults:
+            raise faults.pop()
+        return hold(leases, name)
+
+    monkeypatch.setattr(Leases, "try_hold", fails_first)
+    for _ in range(3):
+        house.mending.work()
+    assert faults == []
+    keep_house(house)
+    assert (len(rows(house)), problems(house)) == (2, [])
 
 
 def key_of(house: House) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from backends.ports import Change, KeepsSums, Part, StateStore, StoreError
+from backends.ports import Change, KeepsSums, Part, PartDamaged, StateStore, StoreError
 from smarthouse_api.coordination.damage import Backoff
-from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.state_damage import StateDamage
 from smarthouse_api.errors import Unavailable
 
@@ -55,7 +55,7 @@ class Mending:
             return
         self._backoff.forget_others({part.full_name for part in parts})
         due = [part for part in parts if self._backoff.is_due(part.full_name, _AGAIN_SECONDS)]
-        if due and (turn := self._leases.try_hold(_LEASE)) is not None:
+        if due and (turn := self._turn(0)) is not None:
             with turn:
                 self._mend(due)
 
@@ -70,7 +70,7 @@ class Mending:
             pass
         left = self._damage.known()
         if left:
-            if (turn := self._leases.wait_for(_LEASE, _PATIENCE_SECONDS)) is None:
+            if (turn := self._turn(_PATIENCE_SECONDS)) is None:
                 raise Unavailable("Another process makes damaged documents again; repeat this later")
             with turn:
                 for _ in range(_MOST_ROUNDS):  # what is made of others waits for them
@@ -79,6 +79,14 @@ class Mending:
                     if not left or left == before:
                         break
         return left
+
+    def _turn(self, wait_seconds: float) -> Lease | None:
+        """Begin to mend; None if another process does. A damaged lease is nobody's."""
+        try:
+            return self._leases.wait_for(_LEASE, wait_seconds)
+        except PartDamaged as fault:
+            removing(self._state)(fault.part)
+            return self._leases.wait_for(_LEASE, wait_seconds)
 
     def _mend(self, parts: Iterable[Part]) -> None:
         for place, part in sorted(((self._place(part), part) for part in parts), key=lambda one: one[0]):

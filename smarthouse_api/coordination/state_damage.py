@@ -7,6 +7,7 @@ What can be made again is, see `smarthouse_api.coordination.mending`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from backends.parts import name_sum
@@ -32,7 +33,8 @@ class StateDamage:
     def find(self) -> Iterator[Problem]:
         """Read all documents and entries, and note each damaged one. Notes of others go."""
         if isinstance(self._state, KeepsSums):
-            self._clear_mended()
+            with suppress(PartDamaged):  # a note of one: it is found, too
+                self._clear_mended()
             for part in self._state.look_through():
                 yield self._noted(part)
 
@@ -54,12 +56,15 @@ class StateDamage:
         self._noted(part)
 
     def known(self) -> list[Part]:
-        """List the parts that are known to be damaged, and that still are."""
+        """List the parts that are known to be damaged, and that still are. A damaged note comes alone, before all else."""
         if not isinstance(self._state, KeepsSums):
             return []
-        self._note_met()
-        self._clear_mended()
-        return [problem.part for _, problem in self._damages.names(DOCUMENTS, _MOST_READ) if problem.part is not None]
+        try:
+            self._note_met()
+            self._clear_mended()
+            return [problem.part for _, problem in self._damages.names(DOCUMENTS, _MOST_READ) if problem.part is not None]
+        except PartDamaged as fault:
+            return [fault.part]
 
     def _note_met(self) -> None:
         if isinstance(self._state, KeepsSums):

@@ -93,8 +93,8 @@ class Ledger:
             found = self._document()
         except PartDamaged as fault:
             raise TableDamaged(
-                f"the state's record of the lake's table {self._table} is damaged, so that nothing of it is given; the service"
-                " makes it again from the table if that fits the other records; else run `smarthouse rebuild`"
+                f"the state's record of the lake's table {self._table} is damaged, and exports answer 503; the service makes it"
+                " again from the table if that fits the other records; else run `smarthouse rebuild`"
             ) from fault
         return None if found is None else _head(found.value)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from deltalake import DeltaTable
 from sqlglot import exp
 
@@ -11,6 +13,7 @@ from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.room import Room
+from smarthouse_api.coordination.state_damage import StateDamage
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.ledger import TableDamaged
@@ -19,11 +22,12 @@ from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.counts import Counts
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.dataset import Exports
-from smarthouse_api.states.homes import Homes
+from smarthouse_api.states.homes import SPACE, Homes
 from smarthouse_api.states.homes_table import PURGE_LEASE
 from smarthouse_api.states.jobs.book import JobBook
 from smarthouse_api.states.jobs.service import Jobs
 from smarthouse_api.states.jobs.workshop import Workshop
+from smarthouse_api.states.kept_uploads import PENDING
 from smarthouse_api.states.known_homes import KnownHomes
 from smarthouse_api.states.mending import HomesMending
 from smarthouse_api.states.raw import RawUploads
@@ -32,6 +36,9 @@ from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
+
+_NEEDED_BY_ALL: Final = ("forgotten/", PENDING)
+"""What no export can do without: which homes are hidden, and what is to be in the lake before."""
 
 
 class States:
@@ -49,7 +56,7 @@ class States:
         settings: Settings,
     ) -> None:
         stores, days = (state, objects, leases), settings.growth.lake_days
-        self._engine = engine
+        self._engine, self._damage = engine, StateDamage(state)
         self.table, self.statistics = StatesTable(*stores, days), StatisticsTable(*stores, days)
         ledgers = self.table.ledger, self.statistics.ledger
         self.homes = Homes(state, keyring, lambda: filter(None, (ledger.mark() for ledger in ledgers)))
@@ -94,6 +101,9 @@ class States:
             told = told if self.statistics.open() is None else f"{told}; statistics: {self.statistics.condition()}"
         except TableDamaged as fault:
             raise Unavailable(f"exports go on, and deletions fail: {fault}") from fault
+        for part in self._damage.known():
+            if part.space == SPACE and part.name.startswith(_NEEDED_BY_ALL):
+                raise Unavailable(f"exports answer 503 until the state store's {part.name_in_logs} is made again")
         if (repairs := self.rebuilding.condition()) is not None:
             raise Unavailable(repairs)
         return told
