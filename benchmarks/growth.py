@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from benchmarks import lake, server
+from benchmarks import kept, lake, server
 from benchmarks.download import check, download
 from benchmarks.homes import ENTITIES, FIRST_DAY, STATES_A_DAY, Payload, payloads
 from benchmarks.paths import scratch
@@ -23,6 +23,8 @@ TIMES: Final = 10
 WARMING: Final = 6
 COMMITS_A_DAY: Final = 4
 JSON_BYTES_OF_A_STATE: Final = 290
+PUBLISHED: Final = ENTITIES - 1
+"""The sun gives no row."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,16 @@ def measure(size: str) -> list[Row]:
     prepared = payloads(plan.homes, plan.days * TIMES)
     sizes = {plan.days: prepared[: plan.homes * plan.days], plan.days * TIMES: prepared}
     with scratch("growth") as folder:
-        embedded = _row(plan, "embedded", {days: Stores(folder / f"days{days}") for days in sizes}, sizes, folder)
+        kept_ones = {days: Stores(kept.lake_of(plan.homes, days)) for days in sizes}
+        embedded = _row(plan, "embedded", kept_ones, sizes, folder)
         with Production(folder / "servers") as production:
             pairs = {days: production.stores(f"days{days}") for days in sizes}
+            for days, stores in pairs.items():
+                lake.fill(stores, sizes[days], "Redis and MinIO", curate_batch_bytes=str(plan.batch_bytes))
             return [embedded, _row(plan, "Redis and MinIO", pairs, sizes, folder)]
 
 
 def _row(plan: Plan, name: str, pairs: dict[int, Stores], sizes: dict[int, list[Payload]], folder: Path) -> Row:
-    for days, stores in pairs.items():
-        lake.fill(stores, sizes[days], name, curate_batch_bytes=str(plan.batch_bytes))
     seconds = _rounds(plan, pairs, folder)
     small, large = (seconds[days] for days in sorted(seconds))
     for days, some in seconds.items():
@@ -69,6 +72,7 @@ def _row(plan: Plan, name: str, pairs: dict[int, Stores], sizes: dict[int, list[
         f"{statistics.median(small) * 1000:.0f} ms",
         ratios(large, small),
         must=1.2,
+        ambition=1.0,
         low_is_good=True,
     )
 
@@ -80,7 +84,7 @@ def _rounds(plan: Plan, pairs: dict[int, Stores], folder: Path) -> dict[int, lis
     query = {"date_from": day, "date_to": day}
     with server.undisturbed(pairs) as services:
         for one in [*services.values()] * WARMING:
-            check(one.port, "csv", query, plan.homes * ENTITIES * STATES_A_DAY, folder / "checked.zip")
+            check(one.port, "csv", query, plan.homes * PUBLISHED * STATES_A_DAY, folder / "checked.zip")
         for _ in range(plan.rounds):
             for days, one in services.items():
                 seconds[days].append(download(one.port, "csv", query).seconds)
