@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 
 import msgspec
 import pytest
@@ -16,10 +17,13 @@ from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.read_plan import Selection
 from smarthouse_api.collections.rebuilding import RecordsRebuilding
 from smarthouse_api.collections.rows import Fields, read_logged, to_rows
+from smarthouse_api.coordination.mending import Mending
 from smarthouse_api.lake.ledger import SPACE
-from smarthouse_api.lake.repairs import Repair, Repairs
+from smarthouse_api.lake.ledger_mending import LedgerMending
+from smarthouse_api.lake.repairs import Place, Repair, Repairs
 from tests.collections.lakes import Died, Lake, interrupt, once
 from tests.conftest import Environment, house_of, on_pairs
+from tests.damaging import damage, flipped
 
 environment = on_pairs("embedded_pair", "production_pair")
 
@@ -111,6 +115,39 @@ def test_a_damaged_log_is_made_again_from_the_files_and_the_topics(lake: Lake, w
     assert {one.key: other.read(one) for one in (meters, plain)} == before
     other.accept(meters, {"n": 99})
     assert other.read(meters) == [*before[meters.key], {"n": 99}]
+
+
+def test_damaged_documents_of_the_lakes_memory_are_made_again(lake: Lake, environment: Environment) -> None:
+    meters, plain = lake.create("meters", entry_topic="in"), lake.create("plain")
+    for one in (meters, plain):
+        lake.accept(one, {"n": 1})
+        lake.read(one)
+    before = {one.key: lake.read(one) for one in (meters, plain)}
+    rebuilding, repairs = lake.chores.rebuilding, Repairs(lake.state, "collections")
+    ledgers = LedgerMending([(lake.table, rebuilding.set_aside)])
+    mending = Mending(lake.state, lake.leases, [*ledgers.menders(), *rebuilding.menders()])
+    memory = {name: document.value for name, document in lake.state.scan_all(SPACE)}
+    assert {name.partition("/")[0] for name in memory} == {"file", "head"}
+    for name, value in memory.items():
+        damage(environment, value, flipped(value))
+        assert mending.mend_all() == []
+        made = lake.state.get(SPACE, name)
+        assert made is not None
+        if name.startswith("file/"):
+            assert made.value == value
+        assert {one.key: lake.another().read(one) for one in (meters, plain)} == before
+    # Nobody knows any more what was made again or lost: topics give what they keep, and any collection may lack some.
+    repairs.add(Repair("1", "a file", "lost", (Place(plain.key, date.min, date.max, 1, 9),)))
+    (value,) = (document.value for _, document in lake.state.scan_all(SPACE, "repair/"))
+    damage(environment, value, flipped(value))
+    with pytest.raises(StoreUnfit):
+        lake.read(meters)
+    assert mending.mend_all() == []
+    rebuilding.work()
+    assert {one.key: lake.read(one) for one in (meters, plain)} == before
+    assert "are lost for good" in str(incomplete(lake, plain))
+    assert rebuilding.repairs.accept_losses() == 2
+    assert [incomplete(lake, one) for one in (meters, plain)] == [None, None]
 
 
 def test_a_log_that_was_being_made_again_when_its_process_died_is_made_again(lake: Lake) -> None:
