@@ -90,5 +90,5 @@ def ckan() -> Iterator[Ckan]:
         servers.append(portal := Ckan(folder / "ckan", database.url, redis.url))
         for one in servers:
             one.start()
-            running.callback(one.kill)
+            running.callback(one.stop if one is database else one.kill)  # a killed PostgreSQL leaves shared memory
         yield portal
