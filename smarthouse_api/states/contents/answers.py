@@ -80,11 +80,14 @@ def coverage_by_day(selection: Selection) -> dict[str, Any]:
 
 def coverage_by_home(selection: Selection, secret: bytes) -> dict[str, Any]:
     """Tell how many rows each home has each day, or each longer step, by pseudonyms; null for none. secret: of these."""
-    axis, told = Axis.of(selection.by_day()), []
+    by_day = selection.by_day()
+    axis, told = Axis.of(by_day), []
+    places = {day: axis.place(day) for day in by_day}
     for key, days in selection.by_home().items():
-        row: list[int | None] = [None] * len(axis.days)
+        row: list[int | None] = [None] * axis.count
         for day, count in days.items():
-            row[axis.place(day)] = (row[axis.place(day)] or 0) + count
+            place = places[day]
+            row[place] = (row[place] or 0) + count
         told.append({"home": home_name(secret, key), "rows": row})
     told.sort(key=lambda one: str(one["home"]))
     return {"step": axis.step, "days": axis.days, "homes_in_all": len(told), "homes": told[:MOST_HOMES]}

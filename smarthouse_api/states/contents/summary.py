@@ -20,6 +20,7 @@ from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records import rules
 from smarthouse_api.states.records.placement import Numbers
 from smarthouse_api.states.records.rows import folded_unit
+from smarthouse_api.states.records.sorting import distinct
 
 _EPOCH: Final = date(1970, 1, 1)
 _DAY_OF: Final = {"updated": "day", "changed": "changed", "received": "received"}
@@ -162,39 +163,46 @@ class Selection:
         days = self.summary.column(self.days)[self.of]
         least = int(days.min(initial=0))
         width = int(days.max(initial=0)) - least + 1
-        pairs, place = np.unique(self.summary.home_codes[self.of] * width + days - least, return_inverse=True)
-        rows = np.bincount(place, self.summary.column("rows")[self.of], len(pairs))
+        pairs, rows = self._summed(self.summary.home_codes[self.of] * width + days - least)
+        has_rows = rows > 0
+        homes, days = np.divmod(pairs[has_rows], width)
+        dates = {day: _date(day + least) for day in distinct(days)[0].tolist()}
         found = dict[str, dict[date, int]]()
-        for pair, count in zip(pairs.tolist(), rows.tolist(), strict=True):
-            if count > 0:
-                home, day = divmod(pair, width)
-                found.setdefault(self.summary.home_names[home], {})[_date(day + least)] = int(count)
+        for home, day, count in zip(homes.tolist(), days.tolist(), rows[has_rows].tolist(), strict=True):
+            found.setdefault(self.summary.home_names[home], {})[dates[day]] = count
         return found
 
     def _day_codes(self) -> tuple[Numbers, Numbers]:
         """Return the days that there are, and for each count of the whole summary the place of its day."""
         days = self.summary.column(self.days)
-        there = np.unique(days[self.of])
+        least = int(days.min(initial=0))
+        there = np.sort(distinct(days[self.of] - least)[0]) + least
         return there, np.searchsorted(there, days)
 
     def _sums(self, code: Numbers, count: int) -> Numbers:
-        sums: Numbers = np.zeros(count, np.int64)
-        np.add.at(sums, code[self.of], self.summary.column("rows")[self.of])
+        sums: Numbers = np.bincount(code[self.of], self.summary.column("rows")[self.of], count).astype(np.int64)
         return sums
+
+    def _summed(self, code: Numbers) -> tuple[Numbers, Numbers]:
+        """Return the different codes of the selected counts, and the number of rows of each."""
+        codes, place = distinct(code)
+        rows: Numbers = np.bincount(place, self.summary.column("rows")[self.of], len(codes)).astype(np.int64)
+        return codes, rows
 
     def _homes_of(self, code: Numbers, count: int) -> Numbers:
         """Count the homes that have rows with each code."""
         width = max(1, len(self.summary.home_names))
-        pairs, place = np.unique(code[self.of] * width + self.summary.home_codes[self.of], return_inverse=True)
-        sums = np.bincount(place, self.summary.column("rows")[self.of], len(pairs))
-        return np.bincount(pairs[sums > 0] // width, minlength=count)
+        pairs, rows = self._summed(code[self.of] * width + self.summary.home_codes[self.of])
+        return np.bincount(pairs[rows > 0] // width, minlength=count)
 
     def _ends(self, code: Numbers, count: int, name: str) -> npt.NDArray[np.float64]:
         has_values = np.array([kind.has_values for kind in self.summary.kinds], np.bool_)[self.summary.kind_codes[self.of]]
-        values = np.where(has_values, self.summary.values(name)[self.of], np.nan)
-        ends = np.full(count, np.nan)
-        (np.fmin if name == "least" else np.fmax).at(ends, code[self.of], values)
-        return ends
+        values, nothing = self.summary.values(name)[self.of], np.inf if name == "least" else -np.inf
+        ends = np.full(count, nothing)
+        # numpy is slow at this if some are not numbers.
+        compared = np.where(has_values & ~np.isnan(values), values, nothing)
+        (np.minimum if name == "least" else np.maximum).at(ends, code[self.of], compared)
+        return np.where(ends == nothing, np.nan, ends)
 
 
 class Summary:
