@@ -84,7 +84,8 @@ parts AS (
 SELECT home, entity_id, type, unit, device_class, start, start + INTERVAL 1 HOUR AS end, NULL::INTEGER AS utc_offset,
     sum(product) / sum(weight) FILTER (word IS NULL) AS mean, min(least) AS min, max(greatest) AS max, any_value(last) AS last,
     least(sum(weight) / 3.6e9, 1.0) AS known, sum(changes)::BIGINT AS changes,
-    to_json(map_from_entries(list({{'k': word, 'v': weight / 3.6e9}} ORDER BY word) FILTER (word IS NOT NULL))) AS shares
+    to_json(map_from_entries(list({{'k': word, 'v': weight / 3.6e9}} ORDER BY word) FILTER (word IS NOT NULL))) AS shares,
+    'states' AS source, NULL::DOUBLE AS sum, NULL::DOUBLE AS change
 FROM parts
 GROUP BY home, entity_id, type, unit, device_class, start
 HAVING known > 0 OR changes > 0

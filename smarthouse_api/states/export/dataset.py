@@ -135,7 +135,7 @@ class Exports:
             # Before the snapshots are opened, and after: a repair that ends in between has no rows in them.
             before = self.missing(needed, aggregation)
             made_at = datetime.now(UTC)
-            given = self._given(filters, aggregation, lease, microseconds(made_at))
+            given = self._given(filters, aggregation, lease, microseconds(made_at), ending)
             incomplete = before or self.missing(needed, aggregation)
             if given is None:
                 if incomplete is not None:
@@ -143,7 +143,6 @@ class Exports:
                 return None
             rows, shape = given
             incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(needed.span[0])))) or None
-            ending.callback(rows.close)
             stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
             coverage = Coverage(shape.time)
 
@@ -180,9 +179,9 @@ class Exports:
         """
         filters = filters.kept(self._table.first_kept_day())
         needed = filters if aggregation is None else aggregation.widened(filters)
-        with self._slots, self._table.reading() as lease:
+        with self._slots, self._table.reading() as lease, ExitStack() as ending:
             self._rebuilding.refuse_held(*needed.span)
-            given = self._given(filters, aggregation, lease, microseconds(datetime.now(UTC)))
+            given = self._given(filters, aggregation, lease, microseconds(datetime.now(UTC)), ending)
             if given is None:
                 yield iter(())
                 return
@@ -258,9 +257,12 @@ class Exports:
         return Redactor(secret, strict=level == "strict", raw=level == "raw", words=words)
 
     def _given(
-        self, filters: Filters, aggregation: Aggregation | None, lease: Lease, now: int
+        self, filters: Filters, aggregation: Aggregation | None, lease: Lease, now: int, ending: ExitStack
     ) -> tuple[BegunRows, Shape] | None:
-        """Open what is asked for, and note the snapshots with the lease; None if there is no row. now: in microseconds."""
+        """Open what is asked for, and note the snapshots with the lease; None if there is no row. now: in microseconds.
+
+        ending: closes what is opened.
+        """
         if (asked := self._asking.ready(filters)) is None:
             return None
         needed, secret = asked if aggregation is None else aggregation.widened(asked), self._asking.secret()
@@ -272,6 +274,7 @@ class Exports:
         rows = periods = None
         if found is not None:
             rows = self.rows(found[0], needed, lease, secret, found[1])
+            ending.callback(rows.close)
             rows = None if rows.is_empty() else rows
         if statistics is not None:
             periods = self.periods(statistics, states, asked, lease, secret)
@@ -281,4 +284,5 @@ class Exports:
         if aggregation is None or shape.layout is None:
             return None if rows is None else (rows, shape)
         given = aggregates(rows, periods, aggregation, shape.layout, asked, now)
+        ending.callback(given.close)
         return None if given.is_empty() else (given, shape)
