@@ -242,7 +242,12 @@ def test_a_version_that_cannot_be_continued_is_told(client: FlaskClient) -> None
     assert_problem(ask(client, f"formats=json&since={'0' * 32}"), 400, "no such version")
     assert_problem(client.get(f"/api/export/dataset?version={version}&since={version}"), 400, "alone")
     hours = done(client, "formats=json&every=1h")["version"]
-    assert_problem(client.get(f"/api/export/json?since={hours}"), 400, "aggregates")
+    assert_problem(client.get(f"/api/export/json?since={hours}&every=1d"), 400, "every")
+    assert client.get(f"/api/export/json?since={hours}").status_code == 204
+    sent = payload(state("sensor.a_1", "7", "2021-03-01T12:00:00+00:00", unit_of_measurement="°C"))
+    assert client.post("/api/ingest/data", data=sent, headers={"Home-UUID": HOME}).status_code == 200
+    told = rows(client.get(f"/api/export/json?since={hours}", buffered=True).data)
+    assert {row["start"][:10] for row in told} == {"2021-03-01", "2021-03-02"}
 
 
 def test_a_bare_file_is_no_zip(client: FlaskClient) -> None:

@@ -69,7 +69,8 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     if (kept := states.jobs.files.equal(request_)) is not None:
         return kept_response(kept, key, as_of)
     since = None if version is None else Since(version, states.jobs.continuing.note(version))
-    extract = house().open_export(formats, request_.filters, **options, since=since)
+    asked = {**options, "aggregation": request_.aggregation, "since": since}
+    extract = house().open_export(formats, request_.filters, **asked)
     if extract is None:
         response = _empty(NOTHING if since is None else NOTHING_NEW)
     else:

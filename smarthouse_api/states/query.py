@@ -48,11 +48,12 @@ OWN_TIME: Final = exp.Case(ifs=[exp.If(this=_OUTDATED, true=_OUTDATED_TIME)], de
 @dataclass(frozen=True)
 class After:
     """Names a snapshot whose rows are not wanted again. number: the largest with which its rows entered the lake, see
-    `records.entered`. table: the id of its table; None if there was no table.
+    `records.entered`. table: the id of its table; None if there was no table. at: the day until which states were held.
     """
 
     number: int
     table: str | None
+    at: date = date.min
 
 
 @dataclass(frozen=True)

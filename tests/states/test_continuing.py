@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -143,6 +144,59 @@ def test_a_version_and_what_came_after_are_all_rows(make_house: Make, monkeypatc
     )
 
 
+@pytest.mark.parametrize(
+    "aggregation", [Aggregation("1h", "6h"), Aggregation("1d", "7d", is_local=True, figures=("mean", "known"))]
+)
+def test_aggregates_of_the_days_that_changed_take_the_place_of_those_before(make_house: Make, aggregation: Aggregation) -> None:
+    chance, house, known = random.Random(7), make_house(), list[dict[str, Any]]()
+    versions = dict[str, list[dict[str, Any]]]()
+    for step in range(4):
+        receive(house, drawn(chance, known), NOW + timedelta(minutes=step))
+        if step % 2:
+            house.states.chores.flush()
+            compacted(house)
+        id_ = ask(house, aggregation=aggregation)
+        kept = house.states.jobs.open(id_)
+        assert kept is not None
+        versions[version(house, id_)] = list(map(read, unzipped(b"".join(kept.body()))["jsonl"].splitlines()))
+        kept.close()
+    stayed, (*before, newest) = 0, versions
+    for one in before:
+        files = since_of(house, one, aggregation)
+        extras = {each["key"]: each["value"] for each in read(files["metadata.json"])["extras"]}
+        spans = [span.partition("/") for span in json.loads(extras["since_days"])]
+        replaced = [(first, "9999" if last == ".." else last or first) for first, _, last in spans]
+        left = [row for row in versions[one] if not any(first <= row["start"][:10] <= last for first, last in replaced)]
+        stayed += len(left)
+        new = list(map(read, files["jsonl"].splitlines()))
+        assert all(any(first <= row["start"][:10] <= last for first, last in replaced) for row in new)
+        names = {name for row in versions[newest] for name in row}
+        told = [tuple(str(row.get(name)) for name in sorted(names)) for row in (*left, *new)]
+        assert sorted(told) == sorted(tuple(str(row[name]) for name in sorted(names)) for row in versions[newest])
+        assert sorted(map(str, new)) == sorted(map(str, list_of(house, ask(house, one))))
+        assert ", ".join(json.loads(extras["since_days"])) in files["README.md"].decode()
+    assert stayed > 0
+
+
+def since_of(house: House, one: str, aggregation: Aggregation) -> dict[str, bytes]:
+    export = house.states.exports.open(
+        ["jsonl"], house.states.jobs.continuing.filters(one, Filters()), aggregation=aggregation, since=Since(one)
+    )
+    assert export is not None
+    files = unzipped(b"".join(export))
+    export.close()
+    return files
+
+
+def list_of(house: House, id_: str) -> list[dict[str, Any]]:
+    kept = house.states.jobs.open(id_)
+    assert kept is not None
+    files = unzipped(b"".join(kept.body()))
+    kept.close()
+    assert "since_days" in files["metadata.json"].decode()
+    return list(map(read, files["jsonl"].splitlines()))
+
+
 def test_only_the_days_that_have_something_new_are_read(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 4)
     for day in range(20):
@@ -228,10 +282,11 @@ def test_what_was_made_again_is_refused_and_not_guessed(house: House) -> None:
 def test_what_cannot_be_continued_is_refused_in_words(make_house: Make) -> None:
     house = make_house()
     receive(house, drawn(random.Random(3), []))
-    rows, hours = version(house, ask(house)), version(house, ask(house, aggregation=Aggregation("1h")))
-    with pytest.raises(Invalid, match="aggregates"):
-        house.states.jobs.continuing.filters(hours, Filters())
-    with pytest.raises(Invalid, match="leave `every` out"):
+    hours = Aggregation("1h", source="all")
+    rows, hourly = version(house, ask(house)), version(house, ask(house, aggregation=hours))
+    with pytest.raises(Invalid, match="statistics"):
+        house.states.jobs.continuing.filters(hourly, Filters())
+    with pytest.raises(Invalid, match="leave `every`"):
         ask(house, rows, aggregation=Aggregation("1h"))
     for changes, words in (
         ({"export_privacy": "strict"}, "other homes"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
@@ -16,6 +17,8 @@ LENGTHS: Final = {"15m": 15 * MINUTE_US, "1h": HOUR_US, "1d": DAY_US}
 
 HOLDS: Final = {"1h": HOUR_US, "6h": 6 * HOUR_US, "1d": DAY_US, "7d": 7 * DAY_US}
 """For how long a state may be held, in microseconds."""
+
+_EPOCH: Final = date(1970, 1, 1)
 
 LAYOUTS: Final = ("long", "wide")
 """Long: a row for each entity and interval. Wide: a row for each home and interval, a column for each measured thing."""
@@ -58,6 +61,24 @@ class Aggregation:
         """Tell whether statistics are asked for."""
         return self.source != STATES
 
+    def changed(self, days: Iterable[int], at: date) -> Iterator[tuple[date, date]]:
+        """Yield spans of days, in order, on which intervals may have changed.
+
+        days: on which there are new states, counted since 1970. at: until when states were held before.
+        """
+        is_local, reach = int(self.is_local), self.days_before
+        spans = [(day - is_local, day + reach) for day in days]
+        spans.append(((at - _EPOCH).days - is_local, (date.max - _EPOCH).days))
+        begin, end = None, 0
+        for first, last in sorted(spans):
+            if begin is None or first > end + 1:
+                if begin is not None:
+                    yield _day(begin), _day(end)
+                begin, end = first, last
+            end = max(end, last)
+        if begin is not None:
+            yield _day(begin), _day(end)
+
     @property
     def days_before(self) -> int:
         """Number of days before an interval whose states may matter to it."""
@@ -74,3 +95,8 @@ class Aggregation:
         if until is not None and self.is_local and until < date.max:
             until += timedelta(days=1)
         return replace(filters, since=since, until=until)
+
+
+def _day(number: int) -> date:
+    least, most = ((day - _EPOCH).days for day in (date.min, date.max))
+    return _EPOCH + timedelta(days=min(max(number, least), most))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -33,7 +34,7 @@ from smarthouse_api.lake.snapshot_marks import SnapshotMark, encoded, mark_of
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.aggregates.wide_columns import columns_of_states, columns_of_statistics, wide_columns
 from smarthouse_api.states.chores import StatesChores
-from smarthouse_api.states.export.aggregating import aggregates
+from smarthouse_api.states.export.aggregating import Spans, aggregates, changed_spans, clock_of, of_spans
 from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.coverage import Coverage
@@ -141,7 +142,7 @@ class Exports:
                 if incomplete is not None:
                     raise Unavailable(f"No row can be given now: {incomplete}")
                 return None
-            rows, shape = given
+            rows, shape, days = given
             incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(needed.span[0])))) or None
             stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
             coverage = Coverage(shape.time)
@@ -163,7 +164,7 @@ class Exports:
                     incomplete=incomplete,
                     aggregation=aggregation,
                     columns=shape.columns,
-                    since=since,
+                    since=since and replace(since, days=days),
                 )
                 return documents(extract, files, stem)
 
@@ -258,7 +259,7 @@ class Exports:
 
     def _given(
         self, filters: Filters, aggregation: Aggregation | None, lease: Lease, now: int, ending: ExitStack
-    ) -> tuple[BegunRows, Shape] | None:
+    ) -> tuple[BegunRows, Shape, Spans] | None:
         """Open what is asked for, and note the snapshots with the lease; None if there is no row. now: in microseconds.
 
         ending: closes what is opened.
@@ -275,14 +276,28 @@ class Exports:
         if found is not None:
             rows = self.rows(found[0], needed, lease, secret, found[1])
             ending.callback(rows.close)
-            rows = None if rows.is_empty() else rows
+            is_partial = aggregation is not None and asked.after is not None
+            rows = None if not is_partial and rows.is_empty() else rows
         if statistics is not None:
             periods = self.periods(statistics, states, asked, lease, secret)
         if rows is None and periods is None:
             return None
-        shape = self.shape(rows, periods, aggregation)
-        if aggregation is None or shape.layout is None:
-            return None if rows is None else (rows, shape)
-        given = aggregates(rows, periods, aggregation, shape.layout, asked, now)
+        if rows is not None and found is not None and aggregation is not None and asked.after is not None:
+            of_span = partial(self._of_span, found, aggregation, lease, secret)
+            spans = changed_spans(rows, aggregation, asked)
+            all_rows = of_span(replace(asked, after=None))
+            shape, clock = self.shape(all_rows, None, aggregation), clock_of(all_rows, None, aggregation)
+            given = of_spans(of_span, clock, aggregation, shape.of_aggregates, asked, spans, now)
+        else:
+            shape, spans = self.shape(rows, periods, aggregation), ()
+            if aggregation is None:
+                return None if rows is None else (rows, shape, ())
+            given = aggregates(rows, periods, aggregation, shape.of_aggregates, asked, now)
         ending.callback(given.close)
-        return None if given.is_empty() else (given, shape)
+        return None if given.is_empty() else (given, shape, spans)
+
+    def _of_span(
+        self, found: tuple[DeltaTable, DataFiles], aggregation: Aggregation, lease: Lease, secret: bytes, asked: Filters
+    ) -> PublishedRows:
+        snapshot, looks = found
+        return self.rows(snapshot, aggregation.widened(asked), lease, secret, looks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 import orjson
@@ -33,10 +33,19 @@ _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """Says after which version of a dataset the rows of an export came. note: what has changed since, in words."""
+    """Says after which version of a dataset the rows of an export came. note: what has changed since, in words. days: spans of
+    days whose aggregates take the place of those that the version has.
+    """
 
     version: str
     note: str | None = None
+    days: tuple[tuple[date, date], ...] = ()
+
+    @property
+    def replaced(self) -> list[str]:
+        """Write the days: `2026-03-01` or `2026-03-01/2026-03-04`; the last span may have no end: `2026-03-08/..`."""
+        ends = (("" if last == first else f"/{'..' if last == date.max else last}") for first, last in self.days)
+        return [f"{first}{end}" for (first, _), end in zip(self.days, ends, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +190,7 @@ def facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
         | ({"incomplete": extract.incomplete} if extract.incomplete else {})
         | ({"since": extract.since.version} if extract.since else {})
         | ({"since_note": extract.since.note} if extract.since and extract.since.note else {})
+        | ({"since_days": _listed(extract.since.replaced)} if extract.since and extract.since.days else {})
     )
 
 

@@ -77,7 +77,9 @@ class PublishedRows(BegunRows):
         self.parts: Sequence[ExportPart] = list(parts(files, filters, self._counted))
         """What is read together, in the order of the rows: the same for the same snapshot and filters."""
         if filters.after is not None:
-            self.parts = of_days(self.parts, self._new_days(filters.after))
+            self.new_days = self._found_new_days(filters.after)
+            """The days on which rows lie that entered the lake after a snapshot, counted since 1970."""
+            self.parts = of_days(self.parts, self.new_days)
         self._groups = self._published_groups(settings) if settings.privacy == "strict" else None
 
     def told(self) -> Iterator[pa.RecordBatch]:
@@ -164,7 +166,7 @@ class PublishedRows(BegunRows):
         found = (row for batch in self._read(asked) for row in batch.to_pylist())
         return frozenset((int(row["own_day"]), row["type"], row["unit_nfkc"]) for row in found)
 
-    def _new_days(self, after: After) -> Numbers:
+    def _found_new_days(self, after: After) -> Numbers:
         """Find the days of the rows that entered the lake after a snapshot. Raises `Gone` if nobody can tell them apart."""
         if after.table is not None and after.table != str(self._snapshot.metadata().id):
             raise Gone(_MADE_ANEW)

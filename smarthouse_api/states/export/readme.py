@@ -136,6 +136,10 @@ def _since(since: Since | None) -> str:
     if since is None:
         return ""
     note = f" {since.note}." if since.note else ""
+    if since.days:
+        days = ", ".join(since.replaced)
+        told = f"**These are the aggregates that may have changed after version `{since.version}`**: those of {days}. Leave out"
+        return f"\n{told} the rows of that version that start on these days, in UTC, and take these.{note}\n"
     return (
         f"\n**These are the rows that entered the data lake after version `{since.version}`**, of any day. With the rows"
         f" of that version they are all rows.{note}\n"

@@ -33,6 +33,13 @@ class Shape:
     objects: frozenset[str] = frozenset()
     layout: Layout | None = None
 
+    @property
+    def of_aggregates(self) -> Layout:
+        """The layout of aggregates."""
+        if self.layout is None:
+            raise TypeError("rows of states have no layout")
+        return self.layout
+
     def source(self, batches: Iterable[pa.RecordBatch]) -> SchemaRows:
         """Make rows writable in any format. batches: of the columns of `schema`, read one by one."""
         return SchemaRows(batches, self.schema, objects=self.objects, frame=_FRAME)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 from smarthouse_api.errors import Gone, Invalid
+from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.model import Dataset
 from smarthouse_api.states.jobs.workshop import Workshop
 from smarthouse_api.states.query import After, Filters
@@ -18,7 +20,8 @@ _ID: Final = re.compile("[0-9a-f]{32}", re.ASCII)
 _UNKNOWN: Final = "since: there is no such version of a dataset, or not any more; ask for all rows"
 _ROTATING: Final = "since: each export has pseudonyms of its own here, so that its rows cannot be joined with those of another"
 _STRICT: Final = "since: which rows are published depends on other homes here, so that a version cannot be continued"
-_AGGREGATES: Final = "since: late data change the aggregates that a version has; ask for those of the days that you need again"
+_OTHERS: Final = "since: the aggregates are those of the version, so leave `every` and what goes with it out"
+_STATISTICS: Final = "since: nobody can tell which long-term statistics came after a version; ask for all of them"
 _FILTERS: Final = "since: the filters are those of the version; leave the others out"
 _OTHER_RULES: Final = "since: the version was made by other rules of privacy than the service has now; ask for all rows"
 _EARLIER: Final = "since: an earlier version of the service made this one, and did not note what it had; ask for all rows"
@@ -46,8 +49,8 @@ class Continuing:
             raise Invalid(_STRICT)
         if dataset is None or dataset.state in ("making", "failed"):
             raise Invalid(_UNKNOWN)
-        if dataset.request.aggregation is not None:
-            raise Invalid(_AGGREGATES)
+        if dataset.request.aggregation is not None and dataset.request.aggregation.has_statistics:
+            raise Invalid(_STATISTICS)
         if given not in (Filters(), replace(dataset.request.filters, after=None)):
             raise Invalid(_FILTERS)
         if dataset.request.rules != self._shop.rules:
@@ -57,7 +60,16 @@ class Continuing:
         if dataset.incomplete is not None:
             raise Gone(_LACKED + dataset.incomplete)
         table = None if dataset.mark is None else dataset.mark.id
-        return replace(dataset.request.filters, after=After(dataset.entered, table))
+        at = datetime.fromtimestamp(dataset.at, UTC).date()
+        return replace(dataset.request.filters, after=After(dataset.entered, table, at))
+
+    def aggregation(self, version: str, given: Aggregation | None) -> Aggregation | None:
+        """Return what aggregates a version has. given: what a client asked for. Raises `Invalid` if that is something else."""
+        dataset = self._dataset(version)
+        found = None if dataset is None else dataset.request.aggregation
+        if given not in (None, found):
+            raise Invalid(_OTHERS)
+        return found
 
     def note(self, version: str | None) -> str | None:
         """Say what has changed since a version, apart from new rows; None for nothing."""

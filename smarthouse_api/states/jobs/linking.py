@@ -11,6 +11,7 @@ from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import time_of
 from smarthouse_api.arrow.zip_stream import Piece, ZipMember, zip_stream
+from smarthouse_api.states.export.aggregating import Spans
 from smarthouse_api.states.export.archive import Written
 from smarthouse_api.states.export.columns import COLUMNS, Column
 from smarthouse_api.states.export.documents import documents
@@ -25,9 +26,16 @@ _CHUNK_BYTES = 64 << 10
 
 
 def extract_of(
-    dataset: Dataset, settings: ExportSettings, columns: Mapping[str, Column] = COLUMNS, *, is_open: bool
+    dataset: Dataset,
+    settings: ExportSettings,
+    columns: Mapping[str, Column] = COLUMNS,
+    spans: Spans = (),
+    *,
+    is_open: bool,
 ) -> Extract:
-    """Give the documents the facts about a dataset. columns: of its rows. is_open: anyone may download exports."""
+    """Give the documents the facts about a dataset. columns: of its rows. spans: of the days that are made, if not all are.
+    is_open: anyone may download exports.
+    """
     first, last = (None if at is None else time_of(at) for at in (dataset.first_us, dataset.last_us))
     return Extract(
         id=dataset.version,
@@ -41,7 +49,7 @@ def extract_of(
         incomplete=dataset.incomplete,
         aggregation=dataset.request.aggregation,
         columns=columns,
-        since=None if dataset.request.since is None else Since(dataset.request.since, dataset.since_note),
+        since=None if dataset.request.since is None else Since(dataset.request.since, dataset.since_note, spans),
     )
 
 

@@ -65,7 +65,7 @@ class Making:
                 plan = self._open()
                 parts = self._made(plan)
                 if self._rows:
-                    self._link(parts, plan.shape)
+                    self._link(parts, plan)
         except (_Anew, LostPart) as fault:
             why = str(fault) or _LOST
             while (known := shop.book.known(dataset.version)) is not None and known.dataset.state == "making":
@@ -147,11 +147,11 @@ class Making:
         self._look(at_once=True)
         return Part(planned.days, self._rows - before[0], tuple(sizes), first, last, tuple(sums))
 
-    def _link(self, parts: Sequence[Part], shape: Shape) -> None:
+    def _link(self, parts: Sequence[Part], plan: Plan) -> None:
         shop, dataset = self._shop, self._told(self.dataset, parts)
-        extract = extract_of(dataset, shop.export_settings, shape.columns, is_open=shop.exports.is_open)
+        extract = extract_of(dataset, shop.export_settings, plan.shape.columns, plan.spans, is_open=shop.exports.is_open)
         shop.room.check()
-        summing, chunks = Summing(), linked(shop.objects, dataset, parts, extract, shape)
+        summing, chunks = Summing(), linked(shop.objects, dataset, parts, extract, plan.shape)
         size = shop.objects.put(dataset.file, self._watched(summing.passing(chunks)))
         shop.objects.put(dataset.sums, [summing.blocks()])
         self._look(at_once=True)

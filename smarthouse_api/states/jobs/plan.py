@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 
 from smarthouse_api.states.aggregates.asked import Aggregation
-from smarthouse_api.states.export.aggregating import of_states, of_statistics
+from smarthouse_api.states.export.aggregating import Spans, changed_spans, clock_of, of_states, of_statistics
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.export.published_periods import Month, PublishedPeriods
 from smarthouse_api.states.export.published_rows import PublishedRows
@@ -37,10 +37,11 @@ class PlannedPart:
 
 @dataclass(frozen=True)
 class Plan:
-    """Says of which parts a dataset is made, and what its rows are like."""
+    """Says of which parts a dataset is made, and what its rows are like. spans: of days, if not all days are made."""
 
     parts: list[PlannedPart]
     shape: Shape
+    spans: Spans = ()
 
 
 def plan_of(
@@ -51,32 +52,46 @@ def plan_of(
     periods: PublishedPeriods | None,
 ) -> Plan:
     """Plan a dataset. asked: its filters, made ready. source, periods: what it is made of. Raises as `Exports.shape`."""
-    aggregation = dataset.request.aggregation
-    if aggregation is None:
-        shape = exports.shape(None, None, None)
-        if source is None:
-            return Plan([], shape)
-        rows = source(asked)
-        return Plan([PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts], shape)
-    widened = aggregation.widened(asked)
-    shape = exports.shape(None if source is None else source(widened), periods, aggregation)
-    layout, now, parts = shape.layout, round(dataset.at * 1e6), list[PlannedPart]()
-    if layout is None:
-        return Plan(parts, shape)
+    if (aggregation := dataset.request.aggregation) is not None:
+        return _of_aggregates(aggregation, round(dataset.at * 1e6), asked, exports, source, periods)
+    shape = exports.shape(None, None, None)
+    if source is None:
+        return Plan([], shape)
+    rows = source(asked)
+    return Plan([PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts], shape)
 
-    def of_days(first: date, last: date, source: Callable[[Filters], PublishedRows]) -> Generator[pa.RecordBatch]:
-        days = replace(asked, since=first, until=last)
-        return iter(of_states(source(aggregation.widened(days)), periods, aggregation, layout, days, now))
 
-    def of_month(month: Month, periods: PublishedPeriods) -> Generator[pa.RecordBatch]:
-        return iter(of_statistics(periods, aggregation, layout, asked, [month]))
+def _of_aggregates(
+    asked: Aggregation,
+    now: int,
+    filters: Filters,
+    exports: Exports,
+    source: Callable[[Filters], PublishedRows] | None,
+    periods: PublishedPeriods | None,
+) -> Plan:
+    """Plan aggregates. now: until when states are held, in microseconds."""
+    days, changed = replace(filters, after=None), tuple[tuple[date, date], ...]()
+    spans: Spans = (filters.span,)
+    rows = None if source is None else source(asked.widened(days))
+    shape, clock = exports.shape(rows, periods, asked), clock_of(rows, periods, asked)
+    layout, parts = shape.of_aggregates, list[PlannedPart]()
+
+    def of_block(source: Callable[[Filters], PublishedRows], first: date, last: date) -> Generator[pa.RecordBatch]:
+        some = replace(days, since=first, until=last)
+        return iter(of_states(source(asked.widened(some)), clock, asked, layout, some, now))
+
+    def of_month(periods: PublishedPeriods, month: Month) -> Generator[pa.RecordBatch]:
+        return iter(of_statistics(periods, clock, layout, days, [month]))
 
     if source is not None:
-        blocks = _blocks(source(asked).parts, asked.span, aggregation)
-        parts += [PlannedPart(*days, partial(of_days, *days, source)) for days in blocks]
+        if filters.after is not None:
+            spans = changed = changed_spans(source(asked.widened(filters)), asked, filters)
+        for first, last in spans:
+            blocks = _blocks(source(replace(days, since=first, until=last)).parts, (first, last), asked)
+            parts += [PlannedPart(*block, partial(of_block, source, *block)) for block in blocks]
     if periods is not None:
-        parts += [PlannedPart(month.first, month.last, partial(of_month, month, periods)) for month in periods.months]
-    return Plan(parts, shape)
+        parts += [PlannedPart(month.first, month.last, partial(of_month, periods, month)) for month in periods.months]
+    return Plan(parts, shape, changed)
 
 
 def _blocks(parts: Sequence[ExportPart], span: tuple[date, date], aggregation: Aggregation) -> list[tuple[date, date]]:

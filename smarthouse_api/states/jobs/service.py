@@ -71,9 +71,8 @@ class Jobs:
         since: the version whose rows are not wanted again, see `Continuing.filters`.
         """
         if since is not None:
-            if aggregation is not None:
-                raise Invalid("since: it gives rows and no aggregates; leave `every` out")
             filters = self.continuing.filters(since, filters)
+            aggregation = self.continuing.aggregation(since, aggregation)
         if aggregation is not None:
             aggregation.widened(filters)
         if is_bare and len(formats) > 1:
