@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from smarthouse_api.arrow.spill import Spill, without_views
+from smarthouse_api.arrow.spill import Spill
+from smarthouse_api.arrow.views import without_views
 
 
 def rows(*numbers: int) -> pa.RecordBatch:

@@ -49,7 +49,7 @@ def test_the_rows_are_loaded_by_their_description(client: FlaskClient, tmp_path:
         assert len(told["rows"]) == 2, "the last state is held into the next day"
         with next(tmp_path.glob("*.csv")).open() as file:
             written = list(csv.DictReader(file))
-        numbers = [name for name in written[0] if name not in ("home", "start", "end", "utc_offset")]
+        numbers = [name for name in written[0] if name not in ("home", "start", "end", "utc_offset", "source")]
         assert numbers
         assert [[float(one[f"rows/{name}"]) for name in numbers] for one in told["rows"]] == [
             [float(one[name]) for name in numbers] for one in written
