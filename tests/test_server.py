@@ -663,7 +663,9 @@ def test_a_client_that_does_not_hang_up_holds_up_nobody(start: Callable[..., Ser
 def test_an_export_that_is_broken_off_costs_the_worker_nothing(start: Callable[..., Server]) -> None:
     server = start(workers=1, purge_wait_seconds=0, export_privacy="raw")
     for number in range(4):
-        texts = [state(f"input_text.large{place}", os.urandom(1 << 16).hex()) for place in range(32)]
+        texts = [
+            state(f"input_text.large{place}", os.urandom(1 << 16).hex()) for place in range(96)
+        ]  # more than all buffers hold
         assert server.upload(home(number), payload(*texts)).status_code == 200
     before = server.workers()
     for number in range(3):
@@ -676,7 +678,7 @@ def test_an_export_that_is_broken_off_costs_the_worker_nothing(start: Callable[.
             with pytest.raises((http.client.HTTPException, OSError)):
                 answer.read()
         assert live(server.port)
-    assert len(stored_rows(server)) == 32
+    assert len(stored_rows(server)) == 96
     assert server.workers() == before
 
 

@@ -51,7 +51,7 @@ class TestIngest(Document):
 
 
 class TestExport(Document):
-    url, requests = "/api/export/openapi.json", 350
+    url, requests = "/api/export/openapi.json", 700
 
 
 class TestStreams(Document):
