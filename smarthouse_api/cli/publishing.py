@@ -202,7 +202,7 @@ def _address(given: str) -> str:
     except ImportFault:
         raise click.UsageError("--url must be the portal's address, such as https://data.example.org") from None
     if is_readable_on_the_way(found):
-        click.echo(f"Warning: {found} is not encrypted; whoever is on the way reads the token", err=True)
+        click.echo(f"Warning: {found} is not encrypted; others on the network can read the token", err=True)
     return found
 
 

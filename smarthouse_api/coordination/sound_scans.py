@@ -1,4 +1,4 @@
-"""Scans that go on after a damaged document: whoever removes or mends must find the others, and the damaged one's name."""
+"""Scans that go on after a damaged document: what removes or mends must find the others, and the damaged one's name."""
 
 from __future__ import annotations
 
