@@ -17,6 +17,7 @@ from smarthouse_api.errors import Unavailable
 
 SPACE = "leases"
 _HOLDER_BYTES = 16
+_GIVING_BACK_SECONDS = 0.1
 
 
 class LeaseLost(Unavailable):
@@ -29,7 +30,11 @@ class Lease:
     def __init__(self, state: StateStore, key: str, seconds: float) -> None:
         self._state, self._key, self._seconds = state, key, seconds
         self._holder, self._note = uuid.uuid4().bytes, b""
-        self._version = state.put(SPACE, key, self._holder, expect=ABSENT, ttl_seconds=seconds)
+        try:
+            self._version = state.put(SPACE, key, self._holder, expect=ABSENT, ttl_seconds=seconds)
+        except StoreUnavailable:
+            self._give_back_later()  # it may be held all the same: only the answer was lost
+            raise
         self._beating = threading.Lock()
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name=f"lease {key.split('/')[0]}", daemon=True)
@@ -56,11 +61,32 @@ class Lease:
                 raise _lost()
 
     def release(self) -> None:
-        """Let go of the lease. Never fails: the lease expires in any case."""
+        """Let go of the lease. Never fails: it expires in any case.
+
+        A store that does not answer is asked again for as long, so that nobody waits once it does.
+        """
         self._ended.set()
         self._heart.join()
-        with suppress(Conflict, StoreUnavailable):
+        try:
             self._state.commit(SPACE, Change(expect={self._key: self._version}, deletes=(self._key,)))
+        except (Conflict, StoreUnavailable):
+            self._give_back_later()
+
+    def _give_back_later(self) -> None:
+        """Go on trying to let go of the lease, so that nobody waits until it expires once the store answers again."""
+        threading.Thread(target=self._give_back, name="giving back a lease", daemon=True).start()
+
+    def _give_back(self) -> None:
+        deadline = time.monotonic() + self._seconds
+        while time.monotonic() < deadline:
+            try:
+                held = self._state.get(SPACE, self._key)
+                if held is not None and self._is_ours(held):
+                    self._state.commit(SPACE, Change(expect={self._key: held.version}, deletes=(self._key,)))
+            except (Conflict, StoreUnavailable):
+                time.sleep(_GIVING_BACK_SECONDS)
+            else:
+                return
 
     def _beat(self) -> None:
         while not self._ended.wait(self._seconds / 4):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
+from backends.ports import StoreUnavailable
 from smarthouse_api.coordination.leases import LeaseLost, Leases
 from smarthouse_api.house import House
 
@@ -106,6 +108,32 @@ def test_a_beat_whose_answer_was_lost_does_not_lose_the_lease(house: House) -> N
         time.sleep(0.01)
     lease.release()
     assert house.state.get("leases", "one/lake") is None
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["not heard", "heard, and the answer lost"])
+@pytest.mark.parametrize("step", ["taking", "giving back"])
+def test_a_lease_is_free_soon_after_its_store_is_back(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str, is_done: bool
+) -> None:
+    leases, name = Leases(house.state, seconds=30), "put" if step == "taking" else "commit"
+    method = getattr(house.state, name)
+
+    def cut(*args: Any, **options: Any) -> None:
+        if is_done:
+            method(*args, **options)
+        raise StoreUnavailable("cut")
+
+    held = leases.try_hold("lake") if step == "giving back" else None
+    with monkeypatch.context() as away:
+        away.setattr(house.state, name, cut)
+        if held is not None:
+            held.release()
+        else:
+            with pytest.raises(StoreUnavailable):
+                leases.try_hold("lake")
+        time.sleep(0.05)
+    with leases.hold("lake", wait_seconds=5) as next_one:
+        next_one.check()
 
 
 def test_what_was_claimed_is_anothers_only_after_its_time(leases: Leases) -> None:
