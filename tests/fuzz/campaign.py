@@ -78,7 +78,7 @@ class Campaign:
     def run(self, requests: int, *, borders: int | None = None) -> Findings:
         """Try the borders of every parameter and body once, then what chance gives, until there were so many requests.
 
-        borders: most of one operation; None: all.
+        What has only refused by then is asked on, at most as often again. borders: most of one operation; None: all.
         """
         operations = [result.ok() for result in self._schema.get_all_operations()]
         for operation in operations:
@@ -89,6 +89,8 @@ class Campaign:
             for operation in operations:
                 self._fuzz(operation, cases, f"{self._seed}/{turn}/{operation.label}")
             if self.found.requests >= requests:
+                operations = [operation for operation in operations if operation.label in self.found.never_succeeded]
+            if not operations or self.found.requests >= 2 * requests:
                 break
         return self.found
 
