@@ -97,7 +97,7 @@ class House:
         chores = *of_states, self.streams.chores, self.collections.chores
         records = self.collections.table, self.collections.chores.rebuilding.set_aside
         ledgers = LedgerMending([*self.states.rebuilding.tables(), records])
-        menders = *self.states.mending.menders(), *ledgers.menders(), *self.collections.chores.rebuilding.menders()
+        menders = *self.states.mending.menders(), *ledgers.menders(), *self.collections.chores.mending.menders()
         self.mending = Mending(self.state, self.leases, [*menders, *passing(self.state)])
         census = Counting(*stores, self.leases, [table.name for table in tables])
         keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age

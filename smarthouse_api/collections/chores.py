@@ -15,6 +15,7 @@ from backends.ports import Conflict, StateStore
 from config.groups import CollectionSettings, LakeSettings
 from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue
 from smarthouse_api.collections.dead_letters import DeadLetters
+from smarthouse_api.collections.mending import CollectionsMending
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.purging import Purging
 from smarthouse_api.collections.queue import TopicQueue, TopicRows
@@ -54,6 +55,7 @@ class CollectionsChores:
         self._state, self._table, self._catalogue = state, table, catalogue
         self._dead_letters, self._leases = dead_letters, leases
         self.rebuilding = RecordsRebuilding(state, table, catalogue)
+        self.mending = CollectionsMending(state, table, catalogue, self.rebuilding.repairs)
         self._curator = Curator(table, lake, _BATCH_ENTRIES)
         self._purging = Purging(state, table, catalogue, leases)
         self._retention = TopicRetention(state, catalogue, settings)

@@ -13,6 +13,9 @@ import msgspec
 from smarthouse_api.collections.schemas import Checker
 from smarthouse_api.errors import Invalid, TooLarge
 
+SPACES: Final = "collection/"
+"""The spaces of all collections begin so."""
+
 TOPIC: Final = "topic"
 """The log in a collection's space that feeds the lake, and that consumers read. Each of its values is a `TopicEntry`."""
 
@@ -160,7 +163,7 @@ def is_name(text: str) -> bool:
 
 def space_of(id_: str, key: str) -> str:
     """Name the space of the collection with this id and key."""
-    return f"collection/{id_}.{key}"
+    return f"{SPACES}{id_}.{key}"
 
 
 def position_in(text: str) -> Position | None:

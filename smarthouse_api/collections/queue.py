@@ -27,8 +27,8 @@ from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.coordination.queue import Queue, Turn
 from smarthouse_api.lake.row_maker import Part, RowMaker, together_or_apart
 
-_TAKEN: Final = "taken"
-_FIELDS: Final = "fields"
+TAKEN: Final = "taken"
+FIELDS: Final = "fields"
 _PAGE: Final = 64
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,8 @@ class TopicProgress(msgspec.Struct, frozen=True, omit_defaults=True):
 _decode = msgspec.json.Decoder(TopicProgress).decode
 _encode = msgspec.json.Encoder().encode
 
+NOTHING_TAKEN: Final = _encode(TopicProgress())
+
 
 class TopicQueue(Queue):
     """Keeps one worker at a time at the topic of a collection: its curator, or the retention.
@@ -62,9 +64,9 @@ class TopicQueue(Queue):
             state,
             collection.space,
             TOPIC,
-            _TAKEN,
+            TAKEN,
             ttl_seconds=FOR_GOOD_SECONDS,
-            value=_encode(TopicProgress()),
+            value=NOTHING_TAKEN,
             page=_PAGE,
             guards={BORN: collection.born},
         )
@@ -78,7 +80,7 @@ class TopicQueue(Queue):
         """Return how far the lake holds the topic: as the turn says, or as it is now."""
         if turn is not None:
             return _decode(turn.value)
-        found = self._state.get(self._space, _TAKEN)
+        found = self._state.get(self._space, TAKEN)
         return TopicProgress() if found is None else _decode(found.value)
 
     def advance(self, turn: Turn, taken: TopicProgress, drops: Iterable[int] = ()) -> Turn:
@@ -94,12 +96,12 @@ class TopicQueue(Queue):
 
     def fields(self) -> Fields:
         """Tell which members the collection's records in the lake have, at least."""
-        found = self._state.get(self._space, _FIELDS)
+        found = self._state.get(self._space, FIELDS)
         return Fields() if found is None else Fields.decoded(found.value)
 
     def put_fields(self, turn: Turn, fields: Fields) -> None:
         """Store which members the records in the lake have."""
-        self.commit(turn, Change(puts=(Put(_FIELDS, fields.encoded(), FOR_GOOD_SECONDS),)))
+        self.commit(turn, Change(puts=(Put(FIELDS, fields.encoded(), FOR_GOOD_SECONDS),)))
 
 
 @dataclass

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from backends.ports import Change, Part, PartDamaged, StateStore
+from backends.ports import PartDamaged, StateStore
 from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.queue import TopicQueue
@@ -28,17 +28,14 @@ from smarthouse_api.collections.rows import Fields, LoggedEntry, read_logged, to
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.damage import Damages
 from smarthouse_api.coordination.leases import Lease
-from smarthouse_api.coordination.mending import Mender
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.lake.ledger import SPACE, TableDamaged
-from smarthouse_api.lake.repairs import LOST, Place, Repair, Repairs, new_id, told
+from smarthouse_api.lake.ledger import TableDamaged
+from smarthouse_api.lake.repairs import LAST, LOST, Place, Repair, Repairs, new_id, told
 from smarthouse_api.lake.setting_aside import look_at_noted, set_aside
 
-_REPAIRS: Final = "repair/collections/"
 _AT_ONCE: Final = 500
 _LOOK_SECONDS: Final = 600.0
-_LAST: Final = (1 << 62) - 1
 _PARTITION: Final = re.compile(r"collection=([^/]+)/day=([0-9-]{10})/")
 
 log = logging.getLogger(__name__)
@@ -71,18 +68,6 @@ class RecordsRebuilding:
         """Have every data file looked at again: reading one has failed."""
         self._looked_at = {}
         self._table.ledger.distrust()
-
-    def menders(self) -> list[Mender]:
-        """List what mends the notes of what is being made again."""
-        return [Mender(SPACE, _REPAIRS, self._mend_repair)]
-
-    def _mend_repair(self, part: Part) -> bool:
-        """Have all records made again that topics keep. The note may have told of a loss: so does that of each collection."""
-        what = "all that it held, because the note of what is made again was damaged"
-        for one in self._catalogue.everything():
-            self.repairs.add(Repair(new_id(), what, "queue", (Place(one.key, date.min, date.max, 1, _LAST),)))
-        self._state.commit(SPACE, Change(deletes=(part.name,)))
-        return True
 
     def ask(self) -> bool:
         """Have the table's log made again if it is damaged; returns whether it is. The chores do the work."""
@@ -133,7 +118,7 @@ class RecordsRebuilding:
         with lease:
             lost = list[str]()
             self._table.write_log_anew(lease, lambda paths: lost.extend(filter(self._note_loss, paths)))
-            places = {one.key: (one, Place(one.key, date.min, date.max, 1, _LAST)) for one in self._catalogue.everything()}
+            places = {one.key: (one, Place(one.key, date.min, date.max, 1, LAST)) for one in self._catalogue.everything()}
             whole = {key for key, (one, _) in places.items() if self._keeps_all(one)}
             made = {key: self._make(one, place, lease) for key, (one, place) in places.items()}
             self._drop_losses({_loss_id(path) for path in lost}, whole)
@@ -149,7 +134,7 @@ class RecordsRebuilding:
         if (found := _PARTITION.match(path)) is None:
             return False
         day = date.fromisoformat(found[2])
-        place, what = Place(found[1], day, day, 1, _LAST), f"{self._table.name}/{path} is lost"
+        place, what = Place(found[1], day, day, 1, LAST), f"{self._table.name}/{path} is lost"
         self.repairs.add(Repair(_loss_id(path), what, LOST, (place,), day, day))
         return True
 
@@ -213,5 +198,5 @@ def _loss_id(path: str) -> str:
 def _of_file(id_: str, what: str, file: Mapping[str, Any]) -> Repair:
     least, most = file.get("min.sequence"), file.get("max.sequence")
     day = file["partition.day"]
-    place = Place(file["partition.collection"], day, day, 1 if least is None else least, _LAST if most is None else most)
+    place = Place(file["partition.collection"], day, day, 1 if least is None else least, LAST if most is None else most)
     return Repair(id_, what, "queue", (place,), day, day, rows=file["num_records"] or 0)

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 class Mender:
     """Makes the damaged parts of a space again whose names begin with a prefix. Those of the first mender go first.
 
-    mend: returns whether the part was made again, or is gone. is_log: entries of a log instead of documents.
+    space: one that ends with / stands for all that begin so. mend: returns whether the part was made again, or is gone. is_log:
+    entries of a log instead of documents.
     """
 
     space: str
@@ -39,7 +40,8 @@ class Mender:
     is_log: bool = False
 
     def knows(self, part: Part) -> bool:
-        return self.space == part.space and part.name.startswith(self.prefix) and self.is_log is (part.sequence is not None)
+        is_there = part.space == self.space or (self.space.endswith("/") and part.space.startswith(self.space))
+        return is_there and part.name.startswith(self.prefix) and self.is_log is (part.sequence is not None)
 
 
 class Mending:

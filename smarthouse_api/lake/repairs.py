@@ -24,6 +24,8 @@ from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.lake.ledger import SPACE
 
 LOST: Final = "lost"
+LAST: Final = (1 << 62) - 1
+"""Stands for the last bucket or sequence that there is."""
 
 
 class Place(msgspec.Struct, frozen=True):

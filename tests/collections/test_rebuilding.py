@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from backends.ports import Change, StoreUnfit
+from backends.ports import Change, PartDamaged, StoreUnfit
 from smarthouse_api.collections.model import TOPIC
-from smarthouse_api.collections.queue import TopicQueue
+from smarthouse_api.collections.queue import FIELDS, TAKEN, TopicQueue
 from smarthouse_api.collections.read_plan import Selection
 from smarthouse_api.collections.rebuilding import RecordsRebuilding
 from smarthouse_api.collections.rows import Fields, read_logged, to_rows
@@ -125,7 +125,7 @@ def test_damaged_documents_of_the_lakes_memory_are_made_again(lake: Lake, enviro
     before = {one.key: lake.read(one) for one in (meters, plain)}
     rebuilding, repairs = lake.chores.rebuilding, Repairs(lake.state, "collections")
     ledgers = LedgerMending([(lake.table, rebuilding.set_aside)])
-    mending = Mending(lake.state, lake.leases, [*ledgers.menders(), *rebuilding.menders()])
+    mending = Mending(lake.state, lake.leases, [*ledgers.menders(), *lake.chores.mending.menders()])
     memory = {name: document.value for name, document in lake.state.scan_all(SPACE)}
     assert {name.partition("/")[0] for name in memory} == {"file", "head"}
     for name, value in memory.items():
@@ -148,6 +148,57 @@ def test_damaged_documents_of_the_lakes_memory_are_made_again(lake: Lake, enviro
     assert "are lost for good" in str(incomplete(lake, plain))
     assert rebuilding.repairs.accept_losses() == 2
     assert [incomplete(lake, one) for one in (meters, plain)] == [None, None]
+
+
+@pytest.mark.parametrize("which", ["held", "waiting", "last"])
+def test_a_damaged_entry_of_a_topic_stops_no_other_and_its_loss_is_told(
+    lake: Lake, environment: Environment, which: str
+) -> None:
+    meters = lake.create("meters", entry_topic="in")
+    lake.accept(meters, {"n": 0})
+    before = lake.read(meters)
+    for number in range(1, 4):
+        lake.accept(meters, {"n": number})
+    entry = lake.state.read(meters.space, TOPIC)[{"held": 0, "waiting": 2, "last": 3}[which]]
+    damage(environment, entry.value, flipped(entry.value))
+    mending = Mending(lake.state, lake.leases, lake.chores.mending.menders())
+    with pytest.raises(PartDamaged):
+        lake.topic(meters)
+    assert mending.mend_all() == []
+    if which == "held":
+        assert (before, lake.read(meters)) == ([{"n": 0}], [{"n": number} for number in range(4)])
+        assert (incomplete(lake, meters), lake.topic(meters)) == (None, [{"n": 1}, {"n": 2}, {"n": 3}])
+        return
+    lost = entry.sequence - 1
+    assert lake.read(meters) == [{"n": number} for number in range(4) if number != lost]
+    assert "are lost for good" in str(incomplete(lake, meters))
+    assert f"entry {entry.sequence} of a topic was damaged" in str(lake.chores.rebuilding.condition())
+    lake.accept(meters, {"n": 9})
+    assert lake.read(meters)[-1] == {"n": 9}
+    assert lake.chores.rebuilding.repairs.accept_losses() == 1
+    assert incomplete(lake, meters) is None
+
+
+def test_damaged_documents_of_a_collection_are_made_of_the_topic_and_the_lake(lake: Lake, environment: Environment) -> None:
+    meters = lake.create("meters", entry_topic="in")
+    for number in range(3):
+        lake.accept(meters, {"n": number, f"field{number}": "x"})
+        lake.read(meters)
+    rows, whole = lake.rows(meters), {}
+    for name in (TAKEN, FIELDS):
+        document = lake.state.get(meters.space, name)
+        assert document is not None
+        whole[name] = msgspec.json.decode(document.value)
+        damage(environment, document.value, flipped(document.value))
+    mending = Mending(lake.state, lake.leases, lake.chores.mending.menders())
+    assert mending.mend_all() == []
+    lake.accept(meters, {"n": 3})
+    assert [record["n"] for record in lake.read(meters)] == [0, 1, 2, 3]
+    assert lake.rows(meters)[:3] == rows
+    again = TopicQueue(lake.state, meters)
+    assert (again.taken().sequence, again.taken().kept_us) == (4, whole[TAKEN]["kept_us"])
+    assert again.taken().kept_bytes > whole[TAKEN]["kept_bytes"]
+    assert again.fields().types == whole[FIELDS]
 
 
 def test_a_log_that_was_being_made_again_when_its_process_died_is_made_again(lake: Lake) -> None:
