@@ -184,6 +184,9 @@ class JobSettings(Group):
     at_once: int = count(
         2, "Number of export jobs that one machine works on at a time, and no more than it has cores.", variable="jobs_at_once"
     )
+    parts_at_once: int = count(
+        0, "Number of parts of jobs that one process makes at a time. `0`: one for each core that it may use.", 0, 256
+    )
     hours: float = duration(24.0, "Keep the file of a job for this many hours.", 0, 87600, above_minimum=True)
     version_days: float = duration(
         90.0, "Remember a version for this many days after its file is gone: `since=` goes on from it.", 1, 3650

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +90,24 @@ def test_an_operator_lists_and_cancels_jobs(house: House, embedded_pair: Environ
         assert run(embedded_pair, "jobs", "cancel", id_).stdout == f"{id_}: cancelled\n"
     assert run(embedded_pair, "jobs", "list").stdout.splitlines()[1:] == []
     assert run(embedded_pair, "jobs", "cancel", "x").exit_code == 1
+
+
+def test_a_process_that_is_killed_in_any_phase_leaves_its_job_to_the_next(house: House, embedded_pair: Environment) -> None:
+    jobs = house.states.jobs
+    id_ = jobs.ask(jobs.request(Filters(), ("csv", "parquet")), "address/me").id
+    phases = ["part", "file", "done"]
+    run = [sys.executable, "-m", "tests.states.dying_maker", *phases]
+    settings = {**os.environ, **embedded_pair, "SMARTHOUSE_LEASE_SECONDS": "0.5", "SMARTHOUSE_JOB_PARTS_AT_ONCE": "2"}
+    ended = subprocess.run(run, env=settings, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.splitlines() == [f"{phase} ended by signal 9" for phase in phases], ended.stderr
+    told = jobs.view(id_)
+    assert (told.state, told.rows, told.told) == ("done", 21, None)
+    jobs.sweep()
+    assert {info.key for info in house.objects.list("jobs/")} == {f"jobs/{told.version}/{name}" for name in ("zip", "sums")}
+    kept, export = jobs.open(id_), house.states.exports.open(("csv", "parquet"), Filters(), metadata=False)
+    assert kept is not None
+    assert export is not None
+    members, streamed = unzipped(b"".join(kept.body())), unzipped(b"".join(export))
+    kept.close()
+    export.close()
+    assert {name: members[name] for name in streamed} == streamed

@@ -60,8 +60,8 @@ class RowSource(Protocol):
 class Runs:
     """Writes a file in runs of consecutive rows, which are put together later, perhaps by another process.
 
-    A file is the head, the runs and the tail. rows: writes a run, in which `between` precedes each row; the first run of a file
-    is without it at its begin. head, tail: they ask for no row.
+    A file is the head, the runs with `between` between them, and the tail. rows: writes a run, in which `between` precedes each
+    row, the first one too. head, tail: they ask for no row.
     """
 
     head: Callable[[RowSource], bytes]

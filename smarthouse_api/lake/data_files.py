@@ -6,6 +6,7 @@ looked at part by part: the first byte must not wait for all of a large lake.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Final
@@ -20,7 +21,7 @@ _FIRST_BYTES: Final = 256 << 20
 
 
 class DataFiles:
-    """Looks once at each of some data files. files: of `files_of`, those that may be read.
+    """Looks once at each of some data files, though many threads ask. files: of `files_of`, those that may be read.
 
     set_aside: takes files that `check` finds damaged out of their table, so that the next answer can do without them.
     """
@@ -31,6 +32,7 @@ class DataFiles:
         self._ledger, self._set_aside = ledger, set_aside
         names = map(unquote, files["path"].to_pylist())
         days = files["partition.day"].to_pylist()
+        self._looking = threading.Lock()
         self._left = {path: (size, day) for path, size, day in zip(names, files["size_bytes"].to_pylist(), days, strict=True)}
 
     def first_faults(self) -> dict[str, str]:
@@ -59,8 +61,9 @@ class DataFiles:
 
         Raises `StoreUnavailable` if one is damaged, once it is set aside.
         """
-        chosen = [path for path, (_, day) in self._left.items() if not is_filed or first <= day <= last]
-        if faults := self._look(chosen):
+        with self._looking:  # whoever comes second waits until they are found whole
+            faults = self._look([path for path, (_, day) in self._left.items() if not is_filed or first <= day <= last])
+        if faults:
             self._set_aside(faults)
             path, fault = next(iter(faults.items()))
             raise StoreUnavailable(f"the lake: {path} {fault}")

@@ -14,6 +14,7 @@ from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.coordination.state_damage import StateDamage
+from smarthouse_api.cores import cores
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.ledger import TableDamaged
@@ -26,6 +27,7 @@ from smarthouse_api.states.homes import SPACE, Homes
 from smarthouse_api.states.homes_table import PURGE_LEASE
 from smarthouse_api.states.jobs.book import JobBook
 from smarthouse_api.states.jobs.service import Jobs
+from smarthouse_api.states.jobs.side_by_side import Places
 from smarthouse_api.states.jobs.workshop import Workshop
 from smarthouse_api.states.kept_uploads import PENDING
 from smarthouse_api.states.known_homes import KnownHomes
@@ -78,9 +80,8 @@ class States:
         read = self.homes, self.table, self.rebuilding, engine
         self.contents = Contents(objects, leases, *read, asking, settings.exports)
         making = self.homes, self.table, self.chores, self.rebuilding, self.exports, self.contents
-        shop = Workshop(
-            state, objects, JobBook(state, settings.jobs.version_days), leases, *making, room, settings.exports, settings.jobs
-        )
+        book, places = JobBook(state, settings.jobs.version_days), Places(settings.jobs.parts_at_once or cores())
+        shop = Workshop(state, objects, book, leases, *making, room, settings.exports, settings.jobs, places)
         self.jobs = Jobs(shop, keyring, replies, self.uploads)
 
     def rows_of(self, home_key: str) -> int:

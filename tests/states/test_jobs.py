@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import threading
 import zipfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any, cast
 
 import pyarrow as pa
@@ -18,12 +20,12 @@ from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.backups.files import objects_of
 from smarthouse_api.coordination.leases import LeaseLost
-from smarthouse_api.errors import Gone, Invalid, Unavailable
+from smarthouse_api.errors import Gone, Invalid, TooMany, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.encoding import PartInFormat
 from smarthouse_api.states.jobs.kept_files import KeptFile
-from smarthouse_api.states.jobs.model import PREFIX
+from smarthouse_api.states.jobs.model import PREFIX, Progress
 from smarthouse_api.states.jobs.views import JobView
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
@@ -153,15 +155,15 @@ def test_aggregates_are_made_in_blocks_of_days(house: House, monkeypatch: pytest
         house.states.jobs.request(Filters(time_field="received"), ("csv",), aggregation=aggregation)
 
 
-def dying(act: Callable[..., Any], turn: list[int], *, is_done: bool) -> Callable[..., Any]:
-    """Do what `act` does, but for one time, which `turn` counts down to: then die before it, or after."""
+def dying(act: Callable[..., Any], turn: Iterator[int], *, is_done: bool) -> Callable[..., Any]:
+    """Do what `act` does, but for one time, when `turn` comes to 0: then die before it, or after."""
 
     def act_or_die(*given: Any, **options: Any) -> Any:
-        turn[0] -= 1
-        if turn[0] == 0 and not is_done:
+        is_last = next(turn) == 0
+        if is_last and not is_done:
             raise Killed
         made = act(*given, **options)
-        if turn[0] == 0:
+        if is_last:
             raise Killed
         return made
 
@@ -185,7 +187,7 @@ def test_another_goes_on_where_one_is_killed(make_house: Make, monkeypatch: pyte
     id_, made, kills, version = ask(house, "json", "parquet"), 0, 0, None
     while view(house, id_).state != "done":
         kills += 1
-        victim, turn = make_house(), [kills]
+        victim, turn = make_house(job_parts_at_once=2), count(1 - kills)
         commit = dying(victim.state.commit, turn, is_done=is_done)
         monkeypatch.setattr(victim.state, "commit", only_jobs(victim.state.commit, commit))
         monkeypatch.setattr(victim.objects, "put", dying(victim.objects.put, turn, is_done=is_done))
@@ -196,11 +198,55 @@ def test_another_goes_on_where_one_is_killed(make_house: Make, monkeypatch: pyte
         assert found >= made or view(house, id_).state == "done", "a part was lost"
         made, before, version = found, version, house.states.jobs._find(id_)[0].dataset
         assert before in (None, version), "it was begun anew"
-    assert kills > 5
+    assert kills > 4
     members = unzipped(file(house, id_))
     assert all(members[name] == wanted[name] for name in ("json", "parquet"))
     house.states.jobs.sweep()
     assert kept(house) == [f"{PREFIX}{version}/zip"]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_parts_are_made_at_once_and_end_in_any_order(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while its first part is under way and later ones are noted, a job is gone on with by another."""
+    house, victim = make_house(), make_house(job_parts_at_once=3)
+    receive(house, HOME, days=6)
+    id_ = ask(house, "json", "xml", "parquet")
+    house.states.jobs.maker.work()
+    dataset, book, told = str(house.states.jobs._find(id_)[0].dataset), victim.states.jobs.maker._shop.book, list[Progress]()
+    numbers, put, late, tell = list[int](), victim.objects.put, threading.Event(), book.tell
+
+    def put_late(name: str, chunks: Any, **options: Any) -> int:
+        if name.endswith("json/000002"):
+            late.set()
+            soon(lambda: parts_of(house, id_) > 3)
+            raise Killed
+        return put(name, chunks, **options)
+
+    def note(version: str, progress: Progress) -> None:
+        assert sum(part.rows for part in book.parts(version).values()) <= progress.rows <= 60
+        told.append(progress)
+        tell(version, progress)
+
+    monkeypatch.setattr(victim.objects, "put", put_late)
+    monkeypatch.setattr(book, "tell", note)
+    with pytest.raises(Killed):
+        victim.states.jobs.maker.work()
+    made = book.parts(dataset)
+    assert late.is_set()
+    assert 2 not in made
+    assert max(made) > 2
+    for figures in zip(*((one.rows, one.bytes, one.parts) for one in told), strict=True):
+        assert list(figures) == sorted(figures)
+    put_again = house.objects.put
+    monkeypatch.setattr(
+        house.objects, "put", lambda name, chunks, **options: numbers.append(name) or put_again(name, chunks, **options)
+    )
+    work(house)
+    assert {int(name[-6:]) for name in numbers if name[-6:].isdigit()}.isdisjoint(made)
+    assert (view(house, id_).version, view(house, id_).rows) == (dataset, 60)
+    members, streamed = unzipped(file(house, id_)), exported(house, "json", "xml", "parquet")
+    assert {name: members[name] for name in streamed} == streamed
+    assert kept(house) == [f"{PREFIX}{dataset}/zip"]
 
 
 def only_jobs(act: Callable[..., Any], dying_act: Callable[..., Any]) -> Callable[..., Any]:
@@ -364,7 +410,7 @@ def test_rows_wait_in_a_file_and_not_in_memory(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("smarthouse_api.states.jobs.encoding._IN_MEMORY_BYTES", 1000)
     numbers = pa.array([number * 7919 % 104729 for number in range(200_000)], pa.int64())
     batch = pa.RecordBatch.from_pydict({"number": numbers})
-    with PartInFormat("csv", lambda some: SchemaRows(some, batch.schema, objects=frozenset()), is_first=True) as part:
+    with PartInFormat("csv", lambda some: SchemaRows(some, batch.schema, objects=frozenset())) as part:
         part.add(batch)
         assert part.size > 1000
         assert part._spool._rolled
@@ -399,6 +445,33 @@ def test_a_forget_while_a_file_is_made_begins_it_anew(make_house: Make, monkeypa
         assert step > 10
         return
     assert (view(house, id_).state, view(house, id_).rows) == ("done", 30 if forgets else 60)
+    assert kept(house) == [f"{PREFIX}{view(house, id_).version}/zip"]
+
+
+@pytest.mark.parametrize("phase", ["waiting", "preparing"])
+def test_a_forget_before_a_file_is_made_leaves_the_home_out(
+    make_house: Make, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    house, forgetter = make_house(), make_house(purge_wait_seconds=0.2)
+    receive(house, HOME)
+    receive(house, OTHER_HOME, value=100)
+    id_, book = ask(house, "json"), house.states.jobs.maker._shop.book
+    join, forgotten = book.join, list[str]()
+
+    def forget_and_join(*given: Any, **options: Any) -> bool:
+        if not forgotten:
+            forgotten.append(OTHER_HOME)
+            forgetter.forgetting.forget(OTHER_HOME)
+        return join(*given, **options)
+
+    if phase == "waiting":
+        forgetter.forgetting.forget(OTHER_HOME)
+    else:
+        monkeypatch.setattr(book, "join", forget_and_join)
+    work(house)
+    soon(lambda: work(house) or view(house, id_).state == "done")
+    assert view(house, id_).rows == 30
+    assert len(unzipped(file(house, id_))["json"].splitlines()) == 32
     assert kept(house) == [f"{PREFIX}{view(house, id_).version}/zip"]
 
 
@@ -480,6 +553,30 @@ def test_each_client_has_its_turn(house: House) -> None:
         house.states.jobs.maker.work()
     states = [view(house, id_).state for id_ in (mine[0], other, *mine[1:])]
     assert states == ["done", "done", "waiting", "waiting"]
+
+
+def test_a_stranger_that_asks_for_a_thousand_jobs_takes_nothing_from_others(make_house: Make) -> None:
+    house = make_house(jobs_per_client=3, jobs_kept=12)
+    receive(house, HOME)
+    done = ask(house)
+    work(house)
+    before, waiting, refused = file(house, done), ask(house, "jsonl"), Counter[str]()
+    for number in range(1000):
+        try:
+            ask(house, "csv", owner=f"address/{number % 4}", since=NOW.date() - timedelta(days=number))
+        except (TooMany, Unavailable) as fault:
+            refused[fault.detail] += 1
+    told = ["You have 3 export jobs that wait, run or have a file; delete some, or wait"]
+    told.append("There are as many export jobs as the service keeps; repeat the request later")
+    assert sorted(refused) == sorted(told)
+    assert refused.total() == 990
+    assert house.states.jobs.figures().waiting == 11
+    assert file(house, done) == before
+    for _ in range(10):  # the first one of each other client, and then this one: each is prepared and made
+        house.states.jobs.maker.work()
+    assert view(house, waiting).state == "done"
+    work(house)
+    assert [one.state for one in house.states.jobs.views()] == ["done"] * 12
 
 
 def test_ten_jobs_at_once_are_all_made(make_house: Make) -> None:

@@ -161,9 +161,10 @@ class JobBook:
                 return False
         return False
 
-    def parts(self, version: str) -> list[Part]:
-        """List the parts that are made, in their order."""
-        return [read_part(document.value) for _, document in self._state.scan_all(SPACE, f"part/{version}/")]
+    def parts(self, version: str) -> dict[int, Part]:
+        """Return the parts that are made, by their numbers. They may have been made in any order."""
+        found = self._state.scan_all(SPACE, f"part/{version}/")
+        return {int(name.rpartition("/")[2]): read_part(document.value) for name, document in found}
 
     def add_part(self, version: str, number: int, part: Part) -> None:
         """Note a part that was made. Raises `Dropped`."""

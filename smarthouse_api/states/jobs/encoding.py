@@ -1,7 +1,8 @@
 """Parts of a dataset in one format, so written that the file can be put together of them without encoding a row again.
 
-1. A text is deflated in runs. Each ends at a whole byte, and none refers to bytes of the one before.
-2. For Parquet, a part holds the rows as Arrow has them. The row groups are made when the file is.
+1. No part depends on another one: they can be made in any order, and at the same time.
+2. A text is deflated in runs. Each ends at a whole byte, and none refers to bytes of the one before.
+3. For Parquet, a part holds the rows as Arrow has them. The row groups are made when the file is.
 """
 
 from __future__ import annotations
@@ -36,15 +37,12 @@ Read = Callable[[int], Iterator[bytes]]
 
 
 class PartInFormat:
-    """Writes the rows of one part in one format, to a temporary file if they are many.
+    """Writes the rows of one part in one format, to a temporary file if they are many. source: makes batches writable."""
 
-    source: makes batches writable. is_first: no row of the file comes before.
-    """
-
-    def __init__(self, format_: str, source: Source, *, is_first: bool) -> None:
+    def __init__(self, format_: str, source: Source) -> None:
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
         runs = FORMATS[format_].runs
-        self._writer = _Arrow(self._spool, source) if runs is None else _Text(self._spool, source, runs, is_first)
+        self._writer = _Arrow(self._spool, source) if runs is None else _Text(self._spool, source, runs)
 
     def __enter__(self) -> PartInFormat:
         return self
@@ -70,8 +68,8 @@ class PartInFormat:
 
 
 class _Text:
-    def __init__(self, spool: IO[bytes], source: Source, runs: Runs, is_first: bool) -> None:
-        self._spool, self._source, self._runs, self._is_first = spool, source, runs, is_first
+    def __init__(self, spool: IO[bytes], source: Source, runs: Runs) -> None:
+        self._spool, self._source, self._runs, self._is_first = spool, source, runs, True
         self._deflate = isal_zlib.compressobj(level=1, wbits=-15)
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -106,7 +104,9 @@ def file_of(format_: Format, source: Source, parts: Iterable[int], read: Read) -
 
 def _text_file(runs: Runs, no_rows: SchemaRows, parts: Iterable[int], read: Read) -> Iterator[Piece]:
     yield _piece(runs.head(no_rows))
-    for number in parts:
+    for place, number in enumerate(parts):
+        if place and runs.between:
+            yield _piece(runs.between)
         inflate: Any = isal_zlib.decompressobj(wbits=-15)
         try:
             for chunk in read(number):

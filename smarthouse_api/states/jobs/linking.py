@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from backends.ports import NoSuchObject, ObjectStore
 from config.groups import ExportSettings
 from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.arrow.times import time_of
 from smarthouse_api.arrow.zip_stream import Piece, ZipMember, zip_stream
 from smarthouse_api.states.export.aggregating import Spans
@@ -23,6 +24,7 @@ from smarthouse_api.states.jobs.model import Dataset, Part
 from smarthouse_api.states.jobs.sums import Summing
 
 _CHUNK_BYTES = 64 << 10
+_READ_AHEAD_BYTES = 4 << 20
 
 
 def extract_of(
@@ -53,8 +55,8 @@ def extract_of(
     )
 
 
-def linked(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract, shape: Shape) -> Iterator[bytes]:
-    """Make the file. Raises `LostPart`."""
+def linked(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract, shape: Shape) -> Generator[bytes]:
+    """Make the file. Parts are read ahead in a thread, until the iterator is closed. Raises `LostPart`."""
     if dataset.request.is_bare:
         return _bare(objects, dataset, parts, shape)
     return zip_stream(_members(objects, dataset, parts, extract, shape))
@@ -74,14 +76,12 @@ def _members(
         yield ZipMember("CITATION.cff", made_at, [citation_file(extract)])
 
 
-def _bare(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], shape: Shape) -> Iterator[bytes]:
+def _bare(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], shape: Shape) -> Generator[bytes]:
     for chunk in _file(objects, dataset, parts, 0, shape):
         yield chunk.plain if isinstance(chunk, Piece) else chunk
 
 
-def _file(
-    objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], place: int, shape: Shape
-) -> Iterator[bytes] | Iterator[Piece]:
+def _file(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], place: int, shape: Shape) -> Generator[bytes | Piece]:
     """Put the file of one format together. place: of the format among those that are asked for."""
     name, with_rows = dataset.request.formats[place], {number: part for number, part in enumerate(parts) if part.rows}
 
@@ -89,7 +89,12 @@ def _file(
         part = with_rows[number]
         return _whole(objects, dataset.part(name, number), part.sizes[place], part.sums[place] if part.sums else None)
 
-    return file_of(FORMATS[name], shape.source, list(with_rows), read)
+    chunks: Iterator[bytes | Piece] = file_of(FORMATS[name], shape.source, list(with_rows), read)
+    return read_ahead(chunks, _READ_AHEAD_BYTES, _size)
+
+
+def _size(chunk: bytes | Piece) -> int:
+    return len(chunk.plain if isinstance(chunk, Piece) else chunk)
 
 
 def _whole(objects: ObjectStore, name: str, size: int, crc: int | None) -> Iterator[bytes]:
@@ -105,7 +110,7 @@ def _whole(objects: ObjectStore, name: str, size: int, crc: int | None) -> Itera
         raise LostPart
 
 
-def _noted(name: str, chunks: Iterator[bytes] | Iterator[Piece], written: list[Written]) -> Iterator[bytes | Piece]:
+def _noted(name: str, chunks: Iterator[bytes | Piece], written: list[Written]) -> Iterator[bytes | Piece]:
     size, digest = 0, hashlib.sha256()
     for chunk in chunks:
         plain = chunk.plain if isinstance(chunk, Piece) else chunk

@@ -1,34 +1,37 @@
-"""Makes one dataset, part by part: each part is put and noted, and the file is put together of the parts."""
+"""Makes one dataset of parts, some at the same time: each part is put and noted, and the file is put together of all.
+
+1. Threads make the parts. The maker waits for them, notes each that is put, and looks several times a second whether to go on.
+2. Parts may be noted in any order. Another process makes those that are not noted.
+3. Before the maker returns, however it ends, none of its threads is under way: nothing is put behind a forget's back.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from functools import partial
 from typing import Final
 
 import msgspec
 from deltalake import DeltaTable
 
-from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import TooLarge
-from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.published_rows import PublishedRows
-from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.book import Dropped
-from smarthouse_api.states.jobs.encoding import LostPart, PartInFormat
+from smarthouse_api.states.jobs.encoding import LostPart
 from smarthouse_api.states.jobs.linking import extract_of, linked
 from smarthouse_api.states.jobs.model import Dataset, Part, Progress
-from smarthouse_api.states.jobs.plan import Plan, PlannedPart, plan_of
+from smarthouse_api.states.jobs.part_making import make_part
+from smarthouse_api.states.jobs.plan import Plan, plan_of
+from smarthouse_api.states.jobs.side_by_side import LOOK_SECONDS, side_by_side
 from smarthouse_api.states.jobs.sums import Summing
 from smarthouse_api.states.jobs.workshop import Workshop, note_of
 from smarthouse_api.states.query import Filters
 
-_LOOK_SECONDS: Final = 0.2
 FORGOTTEN: Final = "begun anew: a home was erased that it might have held"
 _OUTDATED: Final = "begun anew with the newest data: its snapshot of the lake is gone"
 _NEWER: Final = "begun anew by another version of the service"
@@ -52,7 +55,7 @@ class Making:
         self._shop, self.dataset, self._lease, self._is_over = shop, dataset, lease, is_over
         self._note = note_of(dataset)
         self._looked_at, self.has_progressed = float("-inf"), False
-        self._rows = self._bytes = self._begun = self._planned = 0
+        self._tally = _Tally(0)
         self._others_bytes = sum(
             known.dataset.size_bytes for known in shop.book.datasets() if known.dataset.version != dataset.version
         )
@@ -64,7 +67,7 @@ class Making:
                 self._reader = reader
                 plan = self._open()
                 parts = self._made(plan)
-                if self._rows:
+                if self._tally.rows:
                     self._link(parts, plan)
         except (_Anew, LostPart) as fault:
             why = str(fault) or _LOST
@@ -73,7 +76,7 @@ class Making:
                     log.info("an export job is %s", why)
                     break
             raise Dropped from None
-        if not self._rows:
+        if not self._tally.rows:
             self._finish(0, [])
         shop.remove_parts(dataset)
 
@@ -104,55 +107,39 @@ class Making:
         return plan_of(dataset, asked, exports, rows, periods)
 
     def _made(self, plan: Plan) -> list[Part]:
-        """Make the parts that are not made yet; all of them."""
-        shop, dataset = self._shop, self.dataset
-        parts = shop.book.parts(dataset.version)
-        if [part.days for part in parts] != [one.days for one in plan.parts[: len(parts)]]:
+        """Make the parts that are not made yet; all of them, in their order."""
+        shop, dataset, tally = self._shop, self.dataset, _Tally(len(plan.parts))
+        made = shop.book.parts(dataset.version)
+        if any(number >= len(plan.parts) or part.days != plan.parts[number].days for number, part in made.items()):
             raise _Anew(_OUTDATED)
-        self._rows, self._bytes = sum(part.rows for part in parts), sum(sum(part.sizes) for part in parts)
-        self._planned = len(plan.parts)
-        for number, planned in enumerate(plan.parts[len(parts) :], len(parts)):
-            self._begun = number
-            self._look(at_once=True)
-            part = self._part(planned, number, plan.shape)
-            shop.book.add_part(dataset.version, number, part)
-            parts.append(part)
-            self.has_progressed = True
-        return parts
-
-    def _part(self, planned: PlannedPart, number: int, shape: Shape) -> Part:
-        shop, formats, before = self._shop, self.dataset.request.formats, (self._rows, self._bytes)
-        coverage, sizes, sums = Coverage(shape.time), list[int](), list[int]()
-        with ExitStack() as written:
-            source, is_first = shape.source, not self._rows
-            writers = [written.enter_context(PartInFormat(name, source, is_first=is_first)) for name in formats]
-            with closing(planned.read()) as batches:
-                for batch in coverage.noted(batches):
-                    for writer in writers:
-                        writer.add(batch)
-                    self._rows += batch.num_rows
-                    self._bytes = before[1] + sum(writer.size for writer in writers)
-                    self._look()
-            if self._rows > before[0]:
-                shop.room.check()
-                for name, writer in zip(formats, writers, strict=True):
-                    summing = Summing()
-                    sizes.append(
-                        shop.objects.put(self.dataset.part(name, number), self._watched(summing.passing(writer.end())))
-                    )
-                    sums.append(summing.whole)
-        self._bytes = before[1] + sum(sizes)
-        first, last = (None if at is None else microseconds(at) for at in (coverage.first, coverage.last))
-        # After it was put: what a forget has not seen is removed here.
+        for number, part in made.items():
+            tally.add(number, part)
+        self._tally = tally
+        left = [partial(self._part, plan, number) for number in range(len(plan.parts)) if number not in made]
         self._look(at_once=True)
-        return Part(planned.days, self._rows - before[0], tuple(sizes), first, last, tuple(sums))
+        with closing(side_by_side(left, shop.places, self._look)) as results:
+            for number, part in results:
+                self._look(at_once=True)  # now that it is put: what a forget has not seen is removed here
+                shop.book.add_part(dataset.version, number, part)
+                made[number] = part
+                tally.add(number, part)
+                self.has_progressed = True
+        return [made[number] for number in range(len(plan.parts))]
+
+    def _part(self, plan: Plan, number: int, check: Callable[[], None]) -> tuple[int, Part]:
+        def tell(rows: int, size: int) -> None:
+            check()
+            self._tally.tell(number, rows, size)
+
+        return number, make_part(self._shop, self.dataset, number, plan.parts[number], plan.shape, tell)
 
     def _link(self, parts: Sequence[Part], plan: Plan) -> None:
         shop, dataset = self._shop, self._told(self.dataset, parts)
         extract = extract_of(dataset, shop.export_settings, plan.shape.columns, plan.spans, is_open=shop.exports.is_open)
         shop.room.check()
-        summing, chunks = Summing(), linked(shop.objects, dataset, parts, extract, plan.shape)
-        size = shop.objects.put(dataset.file, self._watched(summing.passing(chunks)))
+        summing = Summing()
+        with closing(linked(shop.objects, dataset, parts, extract, plan.shape)) as chunks:
+            size = shop.objects.put(dataset.file, self._watched(summing.passing(chunks)))
         shop.objects.put(dataset.sums, [summing.blocks()])
         self._look(at_once=True)
         self._finish(size, parts)
@@ -166,12 +153,13 @@ class Making:
             return msgspec.structs.replace(self._told(dataset, parts), **done)
 
         shop.book.finish(self.dataset.version, finished)
-        log.info("an export job is done: %d rows, %d bytes", self._rows, size)
+        log.info("an export job is done: %d rows, %d bytes", self._tally.rows, size)
 
     def _told(self, dataset: Dataset, parts: Sequence[Part]) -> Dataset:
         first = min((part.first_us for part in parts if part.first_us is not None), default=None)
         last = max((part.last_us for part in parts if part.last_us is not None), default=None)
-        return msgspec.structs.replace(dataset, rows=self._rows, rows_in_all=self._rows, first_us=first, last_us=last)
+        rows = self._tally.rows
+        return msgspec.structs.replace(dataset, rows=rows, rows_in_all=rows, first_us=first, last_us=last)
 
     def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -182,16 +170,41 @@ class Making:
         """Look now and then whether to go on. Raises `Stopped`, `Dropped`, `LeaseLost`, `TooLarge`, and `_Anew`."""
         if self._is_over():
             raise Stopped
-        if not at_once and time.monotonic() - self._looked_at < _LOOK_SECONDS:
+        if not at_once and time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         shop, dataset = self._shop, self.dataset
         self._looked_at = time.monotonic()
-        shop.book.tell(dataset.version, Progress(self._rows, self._bytes, self._begun, self._planned))
+        progress = self._tally.progress()
+        shop.book.tell(dataset.version, progress)
         new = [key for key in shop.homes.hidden() if digest_of(key) not in dataset.excluded]
         if new and not shop.homes.spared(new)(self._note):
             raise _Anew(FORGOTTEN)
         self._lease.check()
         self._reader.check()
-        if self._others_bytes + self._bytes > shop.settings.bytes:
+        if self._others_bytes + progress.bytes > shop.settings.bytes:
             most = shop.settings.bytes
             raise TooLarge(f"The files of all jobs would be larger than {most} bytes; choose fewer days, homes or formats")
+
+
+class _Tally:
+    """Counts what the parts have, while several threads tell of them. All of it only grows."""
+
+    def __init__(self, planned: int) -> None:
+        self._rows, self._bytes, self._made = [0] * planned, [0] * planned, 0
+
+    @property
+    def rows(self) -> int:
+        """The rows of all parts."""
+        return sum(self._rows)
+
+    def tell(self, number: int, rows: int, size: int) -> None:
+        """Note how many rows and bytes a part has so far. Only one thread tells of a part at a time."""
+        self._rows[number], self._bytes[number] = rows, size
+
+    def add(self, number: int, part: Part) -> None:
+        """Note that a part is made."""
+        self.tell(number, part.rows, sum(part.sizes))
+        self._made += 1
+
+    def progress(self) -> Progress:
+        return Progress(self.rows, sum(self._bytes), self._made, len(self._rows))

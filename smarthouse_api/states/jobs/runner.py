@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from backends.ports import StoreError
 from config.groups import JobSettings
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.troubles import Trouble
+from smarthouse_api.cores import cores
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.states.jobs.maker import Maker
 
@@ -30,7 +30,10 @@ class Runner:
 
     def __init__(self, maker: Maker, leases: Leases, settle: Callable[[], object], settings: JobSettings) -> None:
         self._maker, self._leases, self._settle = maker, leases, settle
-        self._at_once = min(settings.at_once, os.cpu_count() or 1)
+        self.work: Callable[[Callable[[], bool]], bool] = maker.work
+        """What works on a job: the maker, or something that has another process do it."""
+
+        self._at_once = min(settings.at_once, cores())
         self._stopping = threading.Event()
         self._threads = list[threading.Thread]()
         self._trouble = Trouble(log, logging.WARNING, "export jobs can be worked on again")
@@ -70,7 +73,7 @@ class Runner:
             return False
         self._settle()
         with self._place() as place:
-            return place is not None and self._maker.work(self._stopping.is_set)
+            return place is not None and self.work(self._stopping.is_set)
 
     @contextmanager
     def _place(self) -> Iterator[Lease | None]:

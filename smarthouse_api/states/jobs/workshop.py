@@ -21,6 +21,7 @@ from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.jobs.book import JobBook
 from smarthouse_api.states.jobs.model import Dataset, Request, encode
+from smarthouse_api.states.jobs.side_by_side import Places
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.version import own_version
@@ -28,7 +29,7 @@ from smarthouse_api.version import own_version
 
 @dataclass(frozen=True)
 class Workshop:
-    """Holds what makers of datasets work with, in any process."""
+    """Holds what makers of datasets work with, in any process. places: for the parts that this one makes at a time."""
 
     state: StateStore
     objects: ObjectStore
@@ -43,6 +44,7 @@ class Workshop:
     room: Room
     export_settings: ExportSettings
     settings: JobSettings
+    places: Places
 
     @property
     def asking(self) -> Asking:

@@ -1,0 +1,48 @@
+"""Makes one part of a dataset: its rows in each format, put into the object store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+from smarthouse_api.arrow.times import microseconds
+from smarthouse_api.states.export.coverage import Coverage
+from smarthouse_api.states.export.shapes import Shape
+from smarthouse_api.states.jobs.encoding import PartInFormat
+from smarthouse_api.states.jobs.model import Dataset, Part
+from smarthouse_api.states.jobs.plan import PlannedPart
+from smarthouse_api.states.jobs.sums import Summing
+from smarthouse_api.states.jobs.workshop import Workshop
+
+Tell = Callable[[int, int], None]
+"""Is told of a part, again and again, how many rows and bytes it has so far. What it raises ends the making."""
+
+
+def make_part(shop: Workshop, dataset: Dataset, number: int, planned: PlannedPart, shape: Shape, tell: Tell) -> Part:
+    """Make one part and put it. Other parts may be made at the same time, and in any order."""
+    formats, rows, sizes, sums = dataset.request.formats, 0, list[int](), list[int]()
+    coverage = Coverage(shape.time)
+    with ExitStack() as written:
+        writers = [written.enter_context(PartInFormat(name, shape.source)) for name in formats]
+        with closing(planned.read()) as batches:
+            for batch in coverage.noted(batches):
+                for writer in writers:
+                    writer.add(batch)
+                rows += batch.num_rows
+                tell(rows, sum(writer.size for writer in writers))
+        if rows:
+            shop.room.check()
+            size = sum(writer.size for writer in writers)
+
+            def watched(chunks: Iterator[bytes]) -> Iterator[bytes]:
+                for chunk in chunks:
+                    tell(rows, size)
+                    yield chunk
+
+            for name, writer in zip(formats, writers, strict=True):
+                summing = Summing()
+                sizes.append(shop.objects.put(dataset.part(name, number), watched(summing.passing(writer.end()))))
+                sums.append(summing.whole)
+            tell(rows, sum(sizes))
+    first, last = (None if at is None else microseconds(at) for at in (coverage.first, coverage.last))
+    return Part(planned.days, rows, tuple(sizes), first, last, tuple(sums))

@@ -1,0 +1,75 @@
+"""Several pieces of work at once, each in a thread, while the one who wants their results looks after them all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice
+from typing import Final, TypeVar
+
+LOOK_SECONDS: Final = 0.2
+
+Result = TypeVar("Result")
+
+
+class Ended(Exception):
+    """Says to a piece of work that nobody wants it any more."""
+
+
+class Places:
+    """Shares the places for work in this process among those who have some to do. count: of the places."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self._sharing, self._changing = count, 0, threading.Lock()
+
+    @property
+    def share(self) -> int:
+        """How many pieces of work each of them may do at once now: one at least, though they may be more than the places."""
+        return max(1, self.count // max(1, self._sharing))
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Be one of them."""
+        self._change(1)
+        try:
+            yield
+        finally:
+            self._change(-1)
+
+    def _change(self, by: int) -> None:
+        with self._changing:
+            self._sharing += by
+
+
+def side_by_side(
+    work: Iterable[Callable[[Callable[[], None]], Result]], places: Places, look: Callable[[], None]
+) -> Generator[Result]:
+    """Do pieces of work in threads, as many at once as a share of the places, and yield what each returns once it is done.
+
+    work: begun in their order. Each is given a function to call now and then, which raises `Ended` if it is to end. look: is
+    called several times a second, by the one who takes the results. What it raises, or a piece of work, ends them all. So does
+    closing this iterator, which waits until none of them is under way.
+    """
+    ended, left = threading.Event(), iter(work)
+    running, done = set[Future[Result]](), set[Future[Result]]()
+
+    def check() -> None:
+        if ended.is_set():
+            raise Ended
+
+    with places.shared(), ThreadPoolExecutor(places.count, thread_name_prefix="side-by-side") as threads:
+        try:
+            while True:
+                free = max(0, places.share - len(running))
+                running |= {threads.submit(one, check) for one in islice(left, free)}  # before the results have their time
+                for one in done:
+                    yield one.result()
+                if not running:
+                    return
+                done, running = wait(running, LOOK_SECONDS, FIRST_COMPLETED)
+                if not done:
+                    look()
+        finally:
+            ended.set()
