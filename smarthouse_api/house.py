@@ -92,7 +92,7 @@ class House:
         self.backups = Backups(*stores, tables, self.installation, self.restoring, self.leases, lease_seconds, names)
         adding_sums = AddingSums(self.state)
         self.migrating = Migrating(self.installation, adding_sums, self.states, self.streams, self.collections)
-        runner = Runner(self.states.jobs.maker, self.leases, self.installation.settle, settings.jobs)
+        self._runner = runner = Runner(self.states.jobs.maker, self.leases, self.installation.settle, settings.jobs)
         of_states = self.states.chores, self.states.contents, self.states.jobs, runner
         chores = *of_states, self.streams.chores, self.collections.chores
         records = self.collections.table, self.collections.chores.rebuilding.set_aside
@@ -121,8 +121,8 @@ class House:
     def part_exports(self) -> None:
         """Have exports made in a process of their own, where the system and the stores allow it. Call it before all else."""
         if Apart.is_possible() and shared(self.settings.stores):
-            self._apart = Apart(self.states.exports.open, self._exporting)
-            self.open_export = self._apart.open
+            self._apart = Apart(self.states.exports.open, self.states.jobs.maker.work, self._exporting)
+            self.open_export, self._runner.work = self._apart.open, self._apart.work
 
     @contextmanager
     def _exporting(self) -> Iterator[None]:

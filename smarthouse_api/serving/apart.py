@@ -2,7 +2,7 @@
 
 A worker forks a keeper while it has a single thread and no connection. The keeper waits. When an export is asked for, it forks
 a maker, which serves all exports of the worker until none was asked for in a while, and whose memory goes with it. A maker that
-dies breaks off its exports, and the next one has another.
+dies breaks off its exports, and the next one has another. It works on export jobs in the same way.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ _SIGNALS: Final = (
 )
 _FIRST_OTHER_FILE: Final = 3
 _ENDED: Final = "ended"
+_OVER: Final = "over"
+_LOOK_SECONDS: Final = 0.2
+
+Work = Callable[[Callable[[], bool]], bool]
+"""Works on what there is to do, until it is done, or the function that it is given says that the time is over."""
 
 
 class Opened(Protocol):
@@ -61,21 +66,22 @@ class Opened(Protocol):
 class Apart:
     """Opens exports in another process. Make it while this one has a single thread and has opened no store.
 
-    open_: opens an export, and is called in a maker. living: a context around the life of a maker. idle_seconds: how long a
-    maker waits for the next export.
+    open_: opens an export, and is called in a maker. work: likewise. living: a context around the life of a maker.
+    idle_seconds: how long a maker waits for the next export.
     """
 
     def __init__(
         self,
         open_: Callable[..., Opened | None],
+        work: Work,
         living: Callable[[], AbstractContextManager[object]],
         idle_seconds: float = _IDLE_SECONDS,
     ) -> None:
-        self._open = open_
+        self._open, self._work = open_, work
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if (keeper := os.fork()) == 0:
             self._control.close()
-            _keep(theirs, _Maker(theirs, open_, living, idle_seconds))
+            _keep(theirs, _Maker(theirs, open_, work, living, idle_seconds))
         theirs.close()
         self._keeper = keeper
 
@@ -86,14 +92,7 @@ class Apart:
 
     def open(self, *args: Any, **options: Any) -> Opened | None:
         """Open an export as `open_` would. A fault there is raised here, and that the process has died is `Unavailable`."""
-        ours, theirs = socket.socketpair()
-        connection = Connection(ours.detach())
-        try:
-            with theirs:
-                socket.send_fds(self._control, [b"export"], [theirs.fileno()])
-        except OSError as fault:
-            connection.close()
-            log.warning("Exports are made in the worker from now on: the process that keeps them apart is gone (%s)", fault)
+        if (connection := self._asked()) is None:
             return self._open(*args, **options)
         try:
             connection.send((args, options))
@@ -104,6 +103,32 @@ class Apart:
             raise
         connection.close()
         return None
+
+    def work(self, is_over: Callable[[], bool]) -> bool:
+        """Work as `work` would. A fault there is raised here, and that the process has died is `Unavailable`."""
+        if (connection := self._asked()) is None:
+            return self._work(is_over)
+        with connection:
+            with suppress(OSError):  # it has died, which is found out below
+                connection.send(None)
+                while not connection.poll(_LOOK_SECONDS):
+                    if is_over():
+                        connection.send(_OVER)
+                        break
+            return bool(_received(connection))
+
+    def _asked(self) -> Connection | None:
+        """Ask for somebody to talk to in the other process; None if it is gone."""
+        ours, theirs = socket.socketpair()
+        connection = Connection(ours.detach())
+        try:
+            with theirs:
+                socket.send_fds(self._control, [b"export"], [theirs.fileno()])
+        except OSError as fault:
+            connection.close()
+            log.warning("Exports are made in the worker from now on: the process that keeps them apart is gone (%s)", fault)
+            return None
+        return connection
 
     def close(self) -> None:
         """Let the other process end, once its exports have."""
@@ -191,10 +216,11 @@ class _Maker:
         self,
         control: socket.socket,
         open_: Callable[..., Opened | None],
+        work: Work,
         living: Callable[[], AbstractContextManager[object]],
         idle_seconds: float,
     ) -> None:
-        self._control, self._open, self._living, self._idle_seconds = control, open_, living, idle_seconds
+        self._control, self._open, self._work, self._living, self._idle_seconds = control, open_, work, living, idle_seconds
         self._threads = set[threading.Thread]()
 
     def run(self) -> None:
@@ -237,7 +263,10 @@ class _Maker:
             self._threads.discard(threading.current_thread())
 
     def _send(self, connection: Connection) -> None:
-        args, options = connection.recv()
+        if (asked := connection.recv()) is None:
+            connection.send(self._work(connection.poll))  # there is something to read once the time is over, or the worker gone
+            return
+        args, options = asked
         if (opened := self._open(*args, **options)) is None:
             connection.send(None)
             return

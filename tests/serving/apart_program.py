@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from typing import Any
 
@@ -73,13 +73,41 @@ def told(apart: Apart, what: str, **options: Any) -> dict[str, Any]:
     }
 
 
+def work(is_over: Callable[[], bool]) -> bool:
+    """Work until the time is over; whether the process is one of low priority."""
+    sys.stderr.write(f"works in {os.getpid()}\n")
+    sys.stderr.flush()
+    while not is_over():
+        time.sleep(0.01)
+    return os.nice(0) > 0
+
+
+def worked(apart: Apart, how: str) -> Any:
+    """Have it work, and tell what came. dies: the process is killed meanwhile."""
+    pid, asked = told(apart, "one", where=True)["name"].split()[0], 0
+
+    def is_over() -> bool:
+        nonlocal asked
+        asked += 1
+        if how == "dies":
+            os.kill(int(pid), signal.SIGKILL)
+            return False
+        return asked > 1
+
+    try:
+        return apart.work(is_over)
+    except Exception as fault:
+        return f"{type(fault).__name__}: {fault}"
+
+
 def tell(what: Any) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
 
 
 def main() -> None:
-    apart = Apart(open_, nullcontext, idle_seconds=0.3)
+    apart = Apart(open_, work, nullcontext, idle_seconds=0.3)
     tell([told(apart, what) for what in sys.argv[1:]])
+    tell([worked(apart, how) for how in ("over", "dies", "over")])
     first, second = (told(apart, "one", where=True)["name"] for _ in range(2))
     deadline = time.monotonic() + 20
     while os.path.exists(f"/proc/{first.split()[0]}") and time.monotonic() < deadline:
@@ -90,6 +118,7 @@ def main() -> None:
     os.kill(int(third.split()[0]), signal.SIGKILL)
     time.sleep(0.1)
     tell([first, second, third, told(apart, "one", where=True)["name"], os.getpid()])
+    tell(apart.work(lambda: True))
 
 
 if __name__ == "__main__":

@@ -12,19 +12,21 @@ import pytest
 from smarthouse_api.serving.apart import Apart
 from tests.serving.apart_program import PIECE, PIECES
 
+Told = tuple[list[Any], list[Any], str, list[Any]]
+
 pytestmark = pytest.mark.skipif(not Apart.is_possible(), reason="exports are made apart on Linux only")
 
 
 @pytest.fixture(scope="module")
-def program() -> tuple[list[Any], list[Any], str]:
+def program() -> Told:
     asked = ["whole", "nothing", "refused", "faulty", "breaks", "dies", "whole", "closes", "busy"]
     run = [sys.executable, "-m", "tests.serving.apart_program", *asked]
     done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=True)
-    exports, processes = map(json.loads, done.stdout.splitlines())
-    return exports, processes, done.stderr
+    exports, worked, processes, alone = map(json.loads, done.stdout.splitlines())
+    return exports, processes, done.stderr, [*worked, alone]
 
 
-def test_what_the_other_process_says_is_what_comes(program: tuple[list[Any], list[Any], str]) -> None:
+def test_what_the_other_process_says_is_what_comes(program: Told) -> None:
     whole, nothing, refused, faulty, breaks, dies, again, closes, busy = program[0]
     assert whole == again
     assert whole == {"name": "whole", "incomplete": "some rows", "rows": PIECES, "sent": PIECES * len(PIECE), "whole": True}
@@ -46,16 +48,22 @@ def test_what_the_other_process_says_is_what_comes(program: tuple[list[Any], lis
     assert (busy["fault"], busy["told"]) == ("Unavailable", "ask later"), "a fault that cannot be made anew elsewhere"
 
 
-def test_a_death_is_logged_and_an_export_that_nobody_reads_is_closed(program: tuple[list[Any], list[Any], str]) -> None:
+def test_a_death_is_logged_and_an_export_that_nobody_reads_is_closed(program: Told) -> None:
     assert "signal 9 has ended the process" in program[2]
     assert "ZeroDivisionError: a secret" in program[2]  # for the operator
     assert "closed" in program[2]
 
 
-def test_one_process_of_low_priority_makes_them_and_ends_when_idle(program: tuple[list[Any], list[Any], str]) -> None:
+def test_one_process_of_low_priority_makes_them_and_ends_when_idle(program: Told) -> None:
     first, second, third, fallen_back, own = program[1]
     assert first == second != third, "one process for the exports of a while"
     assert first.endswith(" 10")
     assert str(own) not in first
     assert fallen_back == f"{own} 0", "without the keeper, the worker makes them"
     assert "made in the worker from now on" in program[2]
+
+
+def test_jobs_are_worked_on_there_until_the_time_is_over(program: Told) -> None:
+    over, died, again, alone = program[3]
+    assert (over, again, alone) == (True, True, False), "without the keeper, the worker works on them"
+    assert died == "Unavailable: The process that made the export has ended; ask again"

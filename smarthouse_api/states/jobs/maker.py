@@ -41,8 +41,8 @@ class Maker:
         self._shop, self.preparing = shop, Preparing(shop)
 
     def is_wanted(self) -> bool:
-        """Tell whether there is a job that is not done."""
-        return bool(self._shop.book.todo())
+        """Tell whether there is something to do: a job whose time has come, and that nobody works on."""
+        return any(self._is_free(id_) for _, id_, _ in self._shop.book.todo())
 
     def work(self, is_over: Callable[[], bool] = lambda: False, only: str | None = None) -> bool:
         """Work on the job whose turn it is, until it is done; whether there was one that nobody else works on.
@@ -62,13 +62,19 @@ class Maker:
                 return True
         return False
 
+    def _is_free(self, id_: str) -> bool:
+        found = self._shop.book.job(id_)
+        if found is None or found[0].ended is not None:
+            return True  # it is to be taken off the list
+        known = None if found[0].dataset is None else self._shop.book.known(found[0].dataset)
+        return found[0].retry_at <= self._shop.state.now() and not self._shop.leases.is_held(_lease_of(found[0], known))
+
     def _is_worked_on(self, name: str, job: Job, document: int, is_over: Callable[[], bool]) -> bool:
         known = None if job.dataset is None else self._shop.book.known(job.dataset)
         if known is None and job.dataset is not None and self._shop.book.dataset(job.dataset) is not None:
             self._shop.book.forget_todo(name)  # it was buried while the job joined it
             return True
-        what = f"job/{job.id}" if known is None else f"dataset/{known.dataset.version}"
-        if (lease := self._shop.leases.try_hold(what)) is None:
+        if (lease := self._shop.leases.try_hold(_lease_of(job, known))) is None:
             return False
         with lease:
             if known is None:
@@ -132,6 +138,11 @@ class Maker:
                 self._shop.remove(known.dataset)
                 return
             known = self._shop.book.known(known.dataset.version)
+
+
+def _lease_of(job: Job, known: Known | None) -> str:
+    """Name the lease of whoever works on a job, which may share its dataset with others."""
+    return f"job/{job.id}" if known is None else f"dataset/{known.dataset.version}"
 
 
 def _in_turn(todo: Sequence[tuple[str, str, str]], served: Sequence[str]) -> list[tuple[str, str, str]]:
