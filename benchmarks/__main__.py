@@ -11,11 +11,23 @@ from benchmarks import table
 from benchmarks.paths import OUT
 from benchmarks.stores import Production
 
-PARTS: Final = ("upload", "curate", "export", "layout", "contents", "means", "production", "growth", "streams", "collections")
+PARTS: Final = (
+    "upload",
+    "curate",
+    "export",
+    "jobs",
+    "layout",
+    "contents",
+    "means",
+    "production",
+    "growth",
+    "streams",
+    "collections",
+)
 SERVED: Final = {"production", "growth", "streams", "collections"}
 """The parts that start servers of Redis and MinIO."""
 
-ON_KEPT_LAKES: Final = {"export", "layout", "contents", "means"}
+ON_KEPT_LAKES: Final = {"export", "jobs", "layout", "contents", "means"}
 """The parts whose lakes are kept in `benchmarks/out` for the next run. Only these have the size 10m."""
 
 
