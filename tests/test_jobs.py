@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import requests
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state
+from tests.conftest import HOME, OTHER_HOME, Environment, Server, house_of, on_pairs, payload, rows, state
 from tests.servers import MinioServer
 from tests.test_ingest import assert_problem
+from tests.waiting import soon
 
 environment = on_pairs("embedded_pair")
 
@@ -85,6 +89,41 @@ def test_a_client_that_was_broken_off_goes_on_with_a_range(client: FlaskClient) 
     assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", etag)
     head = client.head(told["file"])
     assert (head.status_code, int(head.headers["Content-Length"]), head.data) == (200, size, b"")
+
+
+def test_a_client_that_breaks_off_ten_times_has_the_whole_file_in_the_end(embedded_pair: Environment) -> None:
+    """The connection is cut at 10, 50 and 99 percent, and at once. The one place for exports is free again each time."""
+    settings = {"EXPORTS_AT_ONCE": "1", "WORKERS": "1", "EXPORT_PRIVACY": "raw", "EXPORT_RATE_ADDRESS": "100000/minute"}
+    server = Server({**embedded_pair, **{f"SMARTHOUSE_{name}": value for name, value in settings.items()}}).start()
+    try:
+        states = [state("sensor.a", os.urandom(1500).hex(), f"2026-03-02T10:{n // 60:02}:{n % 60:02}Z") for n in range(1000)]
+        assert server.upload(HOME, payload(*states)).status_code == 200
+        headers = server.operator
+        url = f"{server.url}/api/export/jobs"
+        asked = requests.post(f"{url}?formats=csv&bare=true", headers=headers, timeout=30).json()
+        told = soon(lambda: (view := requests.get(f"{url}/{asked['id']}", headers=headers, timeout=30).json())["file"] and view)
+        file, size = f"{server.url}{told['file']}", told["bytes"]
+        assert size > 3_000_000
+
+        def get(begin: int, etag: str | None) -> requests.Response | None:
+            some = {} if etag is None else {"Range": f"bytes={begin}-", "If-Range": etag}
+            answer = requests.get(file, headers={**headers, **some}, stream=True, timeout=30)
+            return None if answer.status_code == 503 else answer
+
+        found, etag = b"", None
+        for percent in (0, 10, 10, 25, 50, 50, 75, 90, 99, 100):
+            answer = soon(partial(get, len(found), etag))
+            assert answer.status_code == (200 if etag is None else 206)
+            etag = answer.headers["ETag"]
+            found += answer.raw.read(size * percent // 100 - len(found))
+            answer.raw.close()
+            answer.close()
+        whole = soon(partial(get, 0, None)).content
+        assert (len(found), found) == (size, whole)
+        changed = soon(partial(get, 100, '"another"'))
+        assert (changed.status_code, changed.content) == (200, whole)
+    finally:
+        server.kill()
 
 
 def test_a_repeat_under_the_same_idempotency_key_is_the_same_job(client: FlaskClient) -> None:
