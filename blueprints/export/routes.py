@@ -8,12 +8,12 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from blueprints.byte_ranges import KNOWN, PART
+from blueprints.byte_ranges import KNOWN, PART, PART_HEADERS
 from blueprints.current_request import count_request, house
 from blueprints.dialects import problems
 from blueprints.export.contents import add_contents
 from blueprints.export.jobs import add_jobs, kept_response
-from blueprints.export.jobs_schemas import VersionQuerySchema
+from blueprints.export.jobs_schemas import FILE_HEADERS, VersionQuerySchema
 from blueprints.export.readers import admit_reader, note
 from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DownloadSchema, known_formats
 from blueprints.openapi import OPTIONAL_BEARER
@@ -30,6 +30,8 @@ blueprint.before_request(refuse_unknown)
 add_contents(blueprint)
 add_jobs(blueprint)
 
+PART_OF_KEPT = {**HEADERS, **FILE_HEADERS, **PART_HEADERS}
+
 
 @blueprint.route("/formats")
 @blueprint.response(200, {"type": "string", "example": "json, csv, xml"}, content_type="text/plain")
@@ -43,7 +45,9 @@ def formats() -> Response:
 @blueprint.arguments(VersionQuerySchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, "data_extraction", 404, 410, parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
+@blueprint.alt_response(206, **ZIP, description="The requested bytes, if the dataset is kept", headers=PART_OF_KEPT)
+@blueprint.alt_response(304, description="The client has these bytes already")
+@problems(blueprint, "data_extraction", 404, 410, 416, parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
 def dataset(query: dict[str, Any]) -> Response:
     """Download a dataset in one or several formats, or a version that is kept."""
     return _download(query["formats"], query) if query["version"] is None else _version(query["version"])
@@ -53,7 +57,9 @@ def dataset(query: dict[str, Any]) -> Response:
 @blueprint.arguments(DownloadSchema, location="query", error_status_code=400)
 @blueprint.response(200, **ZIP, description="The dataset, zipped", headers=HEADERS)
 @blueprint.alt_response(204, description="No row passes the filters", headers=EMPTY)
-@problems(blueprint, "export_format", 410, parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
+@blueprint.alt_response(206, **ZIP, description="The requested bytes, if the dataset is kept", headers=PART_OF_KEPT)
+@blueprint.alt_response(304, description="The client has these bytes already")
+@problems(blueprint, "export_format", 410, 416, parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
 def one_format(query: dict[str, Any], format: str) -> Response:
     """Download a dataset in one format."""
     return _download([format], query)
