@@ -78,8 +78,7 @@ def _row(house: House, name: str, tell: Callable[[Opened], object], scan: exp.Se
 
 
 def _ask(house: House, tell: Callable[[Opened], object]) -> None:
-    with house.states.contents.open() as opened:
-        tell(opened)
+    house.states.contents.answer(tell)
 
 
 def _scan(house: House, query: exp.Select) -> None:

@@ -60,7 +60,7 @@ class Forgetting:
         self._state, self._objects, self._streams, self._access = state, objects, streams, access
         self._notes, self._reserve = notes, reserve
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
-        self._rebuilding, self._contents, self._jobs = states.rebuilding, states.contents, states.jobs
+        self._rebuilding, self._counting, self._jobs = states.rebuilding, states.contents.counting, states.jobs
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
         self._tables = states.table, states.statistics
         self._leases, self._settings = leases, settings
@@ -183,7 +183,7 @@ class Forgetting:
         is_all = self._purge_streams(0)  # a request that waits for them has waited itself
         self._objects.sweep()
         is_all &= self._erase_history(hidden)
-        self._contents.prune(self._settings.wait_seconds)
+        self._counting.prune(self._settings.wait_seconds, hidden)
         lease.check()
         self._state.commit(SPACE, self._homes.purged(hidden))
         # Without the lake's lease: scrubbing may take long, and exports and curators need not wait.
@@ -233,10 +233,12 @@ class Forgetting:
     def _delete_from(self, table: HomesTable, hidden: Sequence[str], places: Sequence[Place]) -> None:
         with self._table.writing(self._settings.wait_seconds) as writing:
             try:
-                table.delete_homes(hidden, places)
+                changed = table.delete_homes(hidden, places)
             except StoreFull:
                 table.sweep_unfinished(writing)  # else it has less room each time
                 raise
+        if table is self._table and changed is not None:
+            self._counting.note_deleted(*changed)
 
     def _erase_history(self, hidden: Sequence[str]) -> bool:
         """Remove the files of the lake that were replaced. Returns whether none stays for a reader."""

@@ -179,7 +179,7 @@ def test_exports_take_uploads_in_while_a_home_is_erased(house: House, monkeypatc
     table = house.states.table.open()
     assert table is not None
     assert len(table.to_pyarrow_table()) == len(exported(house)) == 8
-    assert not house.states.contents._bundles.written()
+    assert not house.states.contents.counting.bundles.written()
 
 
 def test_what_was_replaced_makes_room_for_the_rest_of_an_erasure(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,16 +156,14 @@ def _answer(tell: Callable[[Opened], Any], *also: object, lasts: bool = True) ->
     """Answer with what `tell` finds in the lake. lasts: the same question has the same answer until the lake changes."""
     count_request("export")
     admit_reader()
-    with house().states.contents.open() as opened:
-        told = tell(opened)
-        tag, incomplete = opened.tag, opened.incomplete
+    told, opened = house().states.contents.answer(tell)
     is_written = isinstance(told, bytes)
     response = Response(told, content_type="application/json") if is_written else json_response(told)
     response.headers["Cache-Control"] = "no-cache"
-    if incomplete is not None:
-        response.headers["X-Incomplete"] = incomplete
+    if opened.incomplete is not None:
+        response.headers["X-Incomplete"] = opened.incomplete
     if lasts:
-        response.set_etag("-".join([tag, *map(str, also)]))
+        response.set_etag("-".join([opened.tag, *map(str, also)]))
         response.make_conditional(request)
     return response
 

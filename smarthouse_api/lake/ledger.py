@@ -118,13 +118,14 @@ class Ledger:
             return False
         return 0 <= head.changed <= mark.version
 
-    def check_log(self) -> Head | None:
+    def check_log(self) -> tuple[Head | None, int]:
         """Compare the files of the log with the ledger: their sizes, and the bytes of those that were not verified lately.
 
-        Raises `StoreUnfit`, which names a file that is missing or damaged.
+        Returns what is recorded, and the newest version that the log has; -1 if nothing is recorded. Raises `StoreUnfit`, which
+        names a file that is missing or damaged.
         """
         if (head := self.head()) is None:
-            return None
+            return None, -1
         there = self._log()
         least = newest_checkpoint(there)
         for path, wanted in head.log.items():
@@ -137,7 +138,7 @@ class Ledger:
                 if (there_now := self._files.sum(path)) != wanted:
                     raise self._unfit(path, _UNREADABLE if there_now == UNREADABLE else _OTHER)
                 self._files.remember(found)
-        return head
+        return head, max(map(version_of, there), default=-1)
 
     def drop_hint(self) -> None:
         """Remove the file that hints at the newest checkpoint: it is not needed, and a damaged one misleads."""

@@ -129,7 +129,7 @@ class OpenTable:
         return None
 
     def _open(self) -> DeltaTable | None:
-        head = self.ledger.check_log()
+        head, _ = self.ledger.check_log()
         table = self._loaded()
         self.ledger.check_version(head, None if table is None else table.version())
         if table is not None:
@@ -205,16 +205,21 @@ class OpenTable:
             return self.open_or_create()
 
     def open_again(self, wait_seconds: float) -> DeltaTable | None:
-        """Open the latest snapshot as `open_current` does, or return that of before if nothing was recorded since.
+        """Open the latest snapshot as `open_current` does, or return that of before if nothing was committed since.
 
-        Nobody may write to it, nor update it. What a writer committed that died before it was recorded may be missing.
+        Nobody may write to it, nor update it.
         """
-        head, before = self.ledger.check_log(), self._opened
-        if head is not None and before is not None and before[0] == head:
+        (head, newest), before = self.ledger.check_log(), self._opened
+        if head is not None and before is not None and before[0] == head and newest <= before[1].version():
             return before[1]
         snapshot = self.open_current(wait_seconds)
         self._opened = None if head is None or snapshot is None else (head, snapshot)
         return snapshot
+
+    def opened_last(self) -> DeltaTable | None:
+        """Return the snapshot that `open_again` has opened, if nothing was recorded since. No file of the lake is looked at."""
+        opened = self._opened
+        return opened[1] if opened is not None and self.ledger.head() == opened[0] else None
 
     def remember(self, is_over: Callable[[], bool]) -> bool:
         """Complete a table that an earlier version wrote. Return whether it has its ledger; the caller holds the lease."""

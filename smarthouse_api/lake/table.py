@@ -85,11 +85,13 @@ class LakeTable(OpenTable):
 
     def delete(self, predicate: str) -> None:
         """Remove the rows from the table; their bytes stay until `erase_history`. predicate: SQL, without any client's text."""
-        table = self.open()
-        if table is not None:
-            with lake_faults():
-                table.delete(predicate, writer_properties=self._writer)
-            self._record(table)
+        if (table := self.open()) is not None:
+            self._delete(table, predicate)
+
+    def _delete(self, table: DeltaTable, predicate: str) -> None:
+        with lake_faults():
+            table.delete(predicate, writer_properties=self._writer)
+        self._record(table)
 
     def sweep_unfinished(self, lease: Lease) -> None:
         """Remove data files of commits that failed, as for want of room. lease: the writer's. A reader loses nothing."""

@@ -161,13 +161,18 @@ class HomesTable(LakeTable):
             turns[-1].append((day, bucket))
         return turns
 
-    def delete_homes(self, homes: Collection[str], places: Sequence[Place]) -> None:
+    def delete_homes(self, homes: Collection[str], places: Sequence[Place]) -> tuple[pa.Table, pa.Table] | None:
         """Remove the rows of homes from some partitions. A file is rewritten once, however many of these homes it has.
 
-        Their bytes stay until `erase_history`.
+        Their bytes stay until `erase_history`. Returns `files_of` the table before and after it; None if the two may differ by
+        more than that.
         """
+        if (table := self.open()) is None:
+            return None
         keys = ", ".join(f"'{home}'" for home in sorted(homes))
-        self.delete(f"({_chosen(places)}) AND home IN ({keys})")
+        before, version = files_of(table), table.version()
+        self._delete(table, f"({_chosen(places)}) AND home IN ({keys})")
+        return (before, files_of(table)) if table.version() == version + 1 else None
 
 
 def _chosen(places: Sequence[Place]) -> str:

@@ -144,10 +144,12 @@ class Rebuilding:
         for home in sorted(self._homes.known()) if there else ():
             yield from self._uploads.healing.verify(home, 1)
 
-    def refuse_held(self, first: date, last: date) -> None:
-        """Raise `Unavailable` if rows of these days are held back until they are made again."""
-        if any(repair.holds for repair in self.repairs.touching(first, last)):
+    def refuse_held(self, first: date, last: date) -> list[Repair]:
+        """Raise `Unavailable` if rows of these days are held back until they are made again; else list the repairs of them."""
+        found = self.repairs.touching(first, last)
+        if any(repair.holds for repair in found):
             raise Unavailable(_HELD)
+        return found
 
     def condition(self) -> str | None:
         """Say in a line what is being made again, or else what is lost; None for nothing."""

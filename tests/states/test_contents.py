@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from smarthouse_api.errors import Invalid
 from smarthouse_api.house import House
 from smarthouse_api.states.contents.bundles import PREFIX
+from smarthouse_api.states.contents.service import Opened
 from smarthouse_api.states.contents.summary import Selection
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.privacy import home_name
@@ -49,7 +51,7 @@ def receive(house: House, home: str, *states: Any, at: datetime = NOW) -> None:
 
 
 def counted(house: House) -> None:
-    house.states.contents._rests_until = 0
+    house.states.contents.counting._rests_until = 0
     house.states.contents.count(lambda: False)
 
 
@@ -89,27 +91,41 @@ def is_as_exported(house: House, filters: Filters, others: Iterable[House] = ())
 
 
 def is_told(house: House, filters: Filters, found: list[dict[str, Any]]) -> None:
-    secret = house.states.contents.asking.secret()
+    for told in (asked(house, filters), house.states.contents.answer(lambda opened: opened.select(filters))[0]):
+        is_of(told, found, filters.time_field, house.states.contents.asking.secret())
+
+
+def is_of(told: Selection, found: list[dict[str, Any]], time_field: str, secret: bytes) -> None:
+    assert told.rows == len(found)
+    assert told.homes == len({row["home"] for row in found})
+    for name in ("type", "unit", "device_class"):
+        counted = Counter(row[name] for row in found)
+        assert {one.value: one.rows for one in told.facets(name)} == counted
+        assert {one.value: one.homes for one in told.facets(name)} == {
+            value: len({row["home"] for row in found if row[name] == value}) for value in counted
+        }
+    days = Counter(day_of(row, time_field) for row in found)
+    assert {str(day): count for day, count in told.by_day().items()} == days
+    columns = {day: column for column, day in enumerate(told.by_day())}
+    of_columns, homes = told.rows_and_homes_by(lambda day: columns.get(day, -1), len(columns))
+    assert dict(zip(map(str, columns), of_columns, strict=True)) == days
+    of_days = {day: {row["home"] for row in found if day_of(row, time_field) == str(day)} for day in columns}
+    assert homes == [len(some) for some in of_days.values()]
+    by_home = defaultdict(Counter)
+    for row in found:
+        by_home[row["home"]][day_of(row, time_field)] += 1
+    keys = told.home_keys()
+    of_homes = told.of_homes(keys, lambda day: columns.get(day, -1), len(columns))
+    assert {
+        home_name(secret, key): Counter({str(day): count for day, count in zip(columns, of_home, strict=True) if count})
+        for key, of_home in zip(keys, of_homes, strict=True)
+    } == by_home
+    has_its_ends(told, found)
+
+
+def asked(house: House, filters: Filters) -> Selection:
     with house.states.contents.open() as opened:
-        told = opened.select(filters)
-        assert told.rows == len(found)
-        assert told.homes == len({row["home"] for row in found})
-        for name in ("type", "unit", "device_class"):
-            counted = Counter(row[name] for row in found)
-            assert {one.value: one.rows for one in told.facets(name)} == counted
-            assert {one.value: one.homes for one in told.facets(name)} == {
-                value: len({row["home"] for row in found if row[name] == value}) for value in counted
-            }
-        days = Counter(day_of(row, filters.time_field) for row in found)
-        assert {str(day): count for day, (count, _) in told.by_day().items()} == days
-        by_home = defaultdict(Counter)
-        for row in found:
-            by_home[row["home"]][day_of(row, filters.time_field)] += 1
-        assert {
-            home_name(secret, home): Counter({str(day): count for day, count in of_home.items()})
-            for home, of_home in told.by_home().items()
-        } == by_home
-        has_its_ends(told, found)
+        return opened.select(filters)
 
 
 def has_its_ends(told: Selection, found: list[dict[str, Any]]) -> None:
@@ -190,9 +206,78 @@ def test_no_count_of_a_forgotten_home_is_left(house: House) -> None:
         if is_counted:
             counted(house)
         for info in house.objects.list(PREFIX):
-            counts = house.states.contents._bundles.load(info.key.removeprefix(PREFIX)).values()
-            assert all(key not in table["home"].to_pylist() for _, table in counts)
+            bundle = house.states.contents.counting.bundles.load(info.key.removeprefix(PREFIX))
+            assert bundle.leaves
+            assert all(key not in some["home"].to_pylist() for digest in bundle.leaves for some in bundle.counts(digest))
     assert is_as_exported(house, Filters()) == 3
+
+
+def test_what_is_counted_of_others_outlives_a_forget(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = (0, 1, 40, 20_000)
+    for home in UUIDS[:3]:
+        receive(house, home, *(state(at=(NOW - timedelta(days=day)).isoformat()) for day in days))
+    receive(house, UUIDS[1], *(state(at=(NOW - timedelta(days=day)).isoformat()) for day in (0, 3)), at=NOW + timedelta(days=9))
+    with house.states.table.writing(5) as lease:
+        house.states.table.compact(lease, 2, lambda: False)
+    counted(house)
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("it counts anew")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("smarthouse_api.states.contents.leaves.LeafCounter.counts", fail)
+        house.forgetting.forget(UUIDS[0])
+        assert is_as_exported(house, Filters()) == 9
+    receive(house, UUIDS[2], state(at=NOW.isoformat(), value="other"))
+    house.forgetting.forget(UUIDS[1])
+    assert is_as_exported(house, Filters()) == 5
+
+
+def test_an_answer_is_made_again_if_a_home_is_forgotten_meanwhile(house: House) -> None:
+    for home in UUIDS[:2]:
+        receive(house, home, state(at=NOW.isoformat()))
+    counted(house)
+    found = []
+
+    def tell(opened: Opened) -> int:
+        found.append(opened.select(Filters()).rows)
+        if len(found) == 1:
+            house.forgetting.forget(UUIDS[0])
+        return found[-1]
+
+    assert house.states.contents.answer(tell)[0] == 1
+    assert found == [2, 1]
+
+
+def test_a_question_needs_no_lease_once_all_is_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive(house, UUIDS[0], state(at=NOW.isoformat()))
+    assert is_as_exported(house, Filters()) == 1
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("it takes a lease")
+
+    monkeypatch.setattr(house.states.table, "reading", fail)
+    assert house.states.contents.answer(lambda opened: opened.select(Filters()).rows)[0] == 1
+
+
+def test_counts_that_are_lost_while_they_are_not_held_are_made_again(make_house: Callable[..., House]) -> None:
+    house = make_house()
+    receive(house, UUIDS[0], state(at=NOW.isoformat()))
+    counted(house)
+    assert is_as_exported(house, Filters()) == 1
+    house.objects.delete([info.key for info in house.objects.list(PREFIX)])
+    house.states.contents._shelf.keep(())
+    house.states.contents._newest = None
+    assert is_as_exported(house, Filters()) == 1
+
+
+def test_too_many_rows_of_entities_are_refused_with_what_to_ask_instead(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    receive(house, UUIDS[0], *(state(at=(NOW - timedelta(days=day)).isoformat()) for day in (0, 1)))
+    filters = Filters(entities=("sensor.kitchen",))
+    assert house.states.contents.answer(lambda opened: opened.select(filters).rows)[0] == len(exported(house, filters))
+    monkeypatch.setattr("smarthouse_api.states.contents.service._MOST_OF_ENTITIES", 0)
+    with pytest.raises(Invalid, match="ask for fewer entities, homes or days"):
+        house.states.contents.answer(lambda opened: opened.select(filters).rows)
 
 
 def test_rows_of_days_that_are_not_kept_are_not_counted(make_house: Callable[..., House]) -> None:

@@ -68,29 +68,19 @@ def facets(selection: Selection, others: dict[str, Selection], *, with_values: b
 def coverage_by_day(selection: Selection) -> dict[str, Any]:
     """Tell how many rows and homes each day, or each longer step, has: none is left out between the first and the last."""
     axis = Axis.of(selection.by_day())
-    rows, homes = selection.rows_and_homes_by(axis.place)
-    columns = range(len(axis.days))
-    return {
-        "step": axis.step,
-        "days": axis.days,
-        "rows": [rows.get(column, 0) for column in columns],
-        "homes": [homes.get(column, 0) for column in columns],
-    }
+    rows, homes = selection.rows_and_homes_by(axis.place, axis.count)
+    return {"step": axis.step, "days": axis.days, "rows": rows, "homes": homes}
 
 
 def coverage_by_home(selection: Selection, secret: bytes) -> dict[str, Any]:
     """Tell how many rows each home has each day, or each longer step, by pseudonyms; null for none. secret: of these."""
-    by_day = selection.by_day()
-    axis, told = Axis.of(by_day), []
-    places = {day: axis.place(day) for day in by_day}
-    for key, days in selection.by_home().items():
-        row: list[int | None] = [None] * axis.count
-        for day, count in days.items():
-            place = places[day]
-            row[place] = (row[place] or 0) + count
-        told.append({"home": home_name(secret, key), "rows": row})
-    told.sort(key=lambda one: str(one["home"]))
-    return {"step": axis.step, "days": axis.days, "homes_in_all": len(told), "homes": told[:MOST_HOMES]}
+    axis = Axis.of(selection.by_day())
+    names = sorted((home_name(secret, key), key) for key in selection.home_keys())
+    counts = selection.of_homes([key for _, key in names[:MOST_HOMES]], axis.place, axis.count)
+    homes = [
+        {"home": name, "rows": [count or None for count in of_home]} for (name, _), of_home in zip(names, counts, strict=False)
+    ]
+    return {"step": axis.step, "days": axis.days, "homes_in_all": len(names), "homes": homes}
 
 
 def estimate(opened: Opened, selection: Selection, formats: Sequence[str]) -> dict[str, Any]:

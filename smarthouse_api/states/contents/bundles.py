@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -19,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backends.ports import NoSuchObject, ObjectStore
-from smarthouse_api.states.contents.counts import COUNTS, together
+from smarthouse_api.states.contents.counts import COUNTS
 from smarthouse_api.states.contents.leaves import Leaf
 
 PREFIX: Final = "contents/"
@@ -27,6 +29,8 @@ PREFIX: Final = "contents/"
 
 _META: Final = b"smarthouse"
 _SUM_BYTES: Final = 32
+_GROUP: Final = 1 << 16
+"""Counts that are read at once, at least: so many take some 5 MB in memory."""
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +44,9 @@ class CountedLeaf(msgspec.Struct, frozen=True):
     overlaps: list[tuple[date, int]] = []
 
 
-def describe(leaf: Leaf, counts: pa.Table) -> CountedLeaf:
-    """Describe a leaf that was counted."""
-    return CountedLeaf(leaf.digest, leaf.own, counts.num_rows, sorted(leaf.overlaps))
+def describe(leaf: Leaf, counts: int = 0) -> CountedLeaf:
+    """Describe a leaf that was counted. counts: how many there are, if that is known."""
+    return CountedLeaf(leaf.digest, leaf.own, counts, sorted(leaf.overlaps))
 
 
 class _Listed(msgspec.Struct, frozen=True):
@@ -53,9 +57,33 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 _listed = msgspec.json.Decoder(_Listed).decode
+_TEXTS: Final = [field.name for field in COUNTS if pa.types.is_string(field.type)]
 
-Bundle = Mapping[str, tuple[CountedLeaf, pa.Table]]
-"""Leaves and their counts, by the digests of the leaves."""
+
+class Bundle:
+    """The counts of a month as they are kept. leaves: by their digests. file: holds their counts, if there are any."""
+
+    def __init__(self, leaves: Iterable[CountedLeaf] = (), file: pq.ParquetFile | None = None) -> None:
+        self.leaves, self._file = {leaf.digest: leaf for leaf in leaves}, file
+        self._begins = dict(
+            zip(self.leaves, accumulate((leaf.counts for leaf in self.leaves.values()), initial=0), strict=False)
+        )
+        groups = () if file is None else range(file.num_row_groups)
+        self._groups = list(accumulate((file.metadata.row_group(n).num_rows for n in groups), initial=0)) if file else [0]
+        self._read: tuple[int, pa.Table] | None = None
+
+    def counts(self, digest: str, first: int = 0, count: int | None = None) -> Iterator[pa.Table]:
+        """Read counts of a leaf, some at a time. first: the place of the first one. count: how many; None for the rest."""
+        begin = self._begins[digest] + first
+        end = self._begins[digest] + self.leaves[digest].counts if count is None else begin + count
+        while begin < end:
+            number = bisect_right(self._groups, begin) - 1
+            if self._read is None or self._read[0] != number:
+                assert self._file is not None
+                self._read = number, self._file.read_row_group(number)
+            some = self._read[1].slice(begin - self._groups[number], end - begin)
+            yield some
+            begin += len(some)
 
 
 class Bundles:
@@ -69,36 +97,43 @@ class Bundles:
         return {info.key.removeprefix(PREFIX): info.modified_at for info in self._objects.list(PREFIX)}
 
     def load(self, month: str) -> Bundle:
-        """Read the counts of a month; none if there is no bundle, or no good one."""
+        """Load the counts of a month; none if there is no bundle, or no good one."""
         try:
-            stored = self._objects.get(PREFIX + month)
+            stored = memoryview(self._objects.get(PREFIX + month))
         except NoSuchObject:
-            return {}
+            return Bundle()
         if stored[:_SUM_BYTES] != hashlib.sha256(stored[_SUM_BYTES:]).digest():
             log.warning("counts of %s are damaged, and are made again", month)
-            return {}
-        table = pq.read_table(pa.BufferReader(stored[_SUM_BYTES:]))
-        found = _listed((table.schema.metadata or {})[_META])
-        if found.basis != self._basis:
-            return {}
-        counts, begin, bundle = table.cast(COUNTS), 0, {}
-        for leaf in found.leaves:
-            bundle[leaf.digest] = leaf, counts.slice(begin, leaf.counts)
-            begin += leaf.counts
-        return bundle
+            return Bundle()
+        file = pq.ParquetFile(pa.py_buffer(stored[_SUM_BYTES:]), read_dictionary=_TEXTS)
+        found = _listed((file.metadata.metadata or {})[_META])
+        return Bundle(found.leaves, file) if found.basis == self._basis else Bundle()
 
-    def save(self, month: str, bundle: Iterable[tuple[CountedLeaf, pa.Table]]) -> None:
-        """Replace the counts of a month."""
-        some = list(bundle)
-        if not some:
+    def save(self, month: str, leaves: Iterable[tuple[CountedLeaf, Iterable[pa.Table]]]) -> list[CountedLeaf]:
+        """Replace the counts of a month, and return the leaves, with the number of their counts.
+
+        leaves: each with its counts, in any number of pieces.
+        """
+        saved, held, rows, sink = list[CountedLeaf](), list[pa.Table](), 0, pa.BufferOutputStream()
+        with pq.ParquetWriter(sink, COUNTS, compression="zstd") as writer:
+            for leaf, pieces in leaves:
+                count = 0
+                for some in pieces:
+                    held.append(some.cast(COUNTS))
+                    count, rows = count + len(some), rows + len(some)
+                    if rows >= _GROUP:
+                        writer.write_table(pa.concat_tables(held))
+                        held, rows = [], 0
+                saved.append(msgspec.structs.replace(leaf, counts=count))
+            if rows:
+                writer.write_table(pa.concat_tables(held))
+            writer.add_key_value_metadata({_META: msgspec.json.encode(_Listed(self._basis, saved))})
+        if saved:
+            written = sink.getvalue()
+            self._objects.put(PREFIX + month, [hashlib.sha256(written).digest(), written.to_pybytes()])
+        else:
             self.remove([month])
-            return
-        listed = msgspec.json.encode(_Listed(self._basis, [leaf for leaf, _ in some]))
-        table = together(counts for _, counts in some).cast(COUNTS).replace_schema_metadata({_META: listed})
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        written = sink.getvalue().to_pybytes()
-        self._objects.put(PREFIX + month, [hashlib.sha256(written).digest(), written])
+        return saved
 
     def remove(self, months: Iterable[str]) -> None:
         """Remove the counts of months."""

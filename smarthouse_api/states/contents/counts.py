@@ -72,11 +72,6 @@ def compact(counts: pa.Table) -> pa.Table:
     return pa.table(columns, names=COUNTS.names)
 
 
-def together(counts: Iterable[pa.Table]) -> pa.Table:
-    """Put counts together, compact."""
-    return pa.concat_tables(map(compact, [nothing(), *counts])).unify_dictionaries().combine_chunks()
-
-
 def added(counts: Iterable[pa.Table]) -> pa.Table:
     """Add counts up: one row for each home, kind and days."""
     together = pa.concat_tables([nothing(), *counts]).group_by(list(KEYS))

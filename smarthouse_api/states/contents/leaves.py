@@ -98,8 +98,13 @@ def _of_day(day: date, files: list[_File]) -> Iterator[Leaf]:
 def late_leaf(leaf: Leaf, overlaps: Iterable[Place], leaves: Mapping[Place, Leaf]) -> Leaf:
     """Complete a late leaf: its counts hold as long as the partitions that it overlaps are the same, too."""
     there = frozenset(overlaps)
-    digest = _digest([leaf.own, *sorted(other.own for other in leaves_at(there, leaves))])
+    digest = late_digest(leaf.own, (other.own for other in leaves_at(there, leaves)))
     return replace(leaf, digest=digest, overlaps=there)
+
+
+def late_digest(own: str, others: Iterable[str]) -> str:
+    """Name all files on which the counts of a late leaf depend. others: name the files of each leaf that it overlaps."""
+    return _digest([own, *sorted(others)])
 
 
 def leaves_at(places: Iterable[Place], leaves: Mapping[Place, Leaf]) -> list[Leaf]:
@@ -136,13 +141,13 @@ class LeafCounter:
             return added(self._count_late(leaf, leaves))
         return self._counted(ExportPart(leaf.place[0], leaf.place[0], is_filed=True), leaf.share, _in(leaf))
 
-    def counts_of(self, files: pa.Table, filters: Filters) -> pa.Table:
-        """Count the rows that pass some filters; those on entities are heeded, the others may count more rows.
+    def counts_of(self, files: pa.Table, filters: Filters) -> Iterator[pa.Table]:
+        """Count the rows that pass some filters, some at a time; those on entities are heeded, the others may count more rows.
 
         files: of the snapshot, without outdated ones.
         """
         parts = query.parts(files, filters, lambda asked: query.days_of(self._engine.stream(self._snapshot, asked)))
-        return added(self._of_entities(part, filters) for part in parts)
+        return (self._of_entities(part, filters) for part in parts)
 
     def _of_entities(self, part: ExportPart, filters: Filters) -> pa.Table:
         batches = self._engine.stream(self._snapshot, select_rows(part, filters, (), outdated=False, uploaded=self._raw))

@@ -1,32 +1,38 @@
 """The summary of a snapshot: what an export would hold, counted without reading a row.
 
-Everything is told as an export would publish it: closed types and units are not there, and hidden homes are left out.
+Everything is told as an export would publish it: closed types and units are not there, and hidden homes are left out. A
+question looks at one chunk after the other, so that its memory does not grow with the lake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
+from smarthouse_api.states.contents.choosing import LAST_DAY, Choice, Chosen, Mask
+from smarthouse_api.states.contents.chunks import Kind, Names, summed
+from smarthouse_api.states.contents.shelf import HeldChunk
 from smarthouse_api.states.groups import Groups
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records import rules
 from smarthouse_api.states.records.placement import Numbers
 from smarthouse_api.states.records.rows import folded_unit
-from smarthouse_api.states.records.sorting import distinct
 
 _EPOCH: Final = date(1970, 1, 1)
 _DAY_OF: Final = {"updated": "day", "changed": "changed", "received": "received"}
-_KIND: Final = ("type", "kind", "unit", "device_class")
+_MOST_CELLS: Final = 1 << 22
+"""Homes times columns of days, or times kinds, that are added up at once: more are added up in turns."""
 
-Mask = npt.NDArray[np.bool_]
+_NONE: Final = np.zeros(0, np.int64)
+
+_Measured = tuple[str, str | None, str | None]
+"""A published type, device class and unit."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,9 @@ class Publishing:
     strict: bool = False
     groups: Groups | None = None
 
-    def kind(self, type_: str, kind: str, unit: str | None, device_class: str | None) -> _Kind:
+    def kind(self, stored: Kind) -> _Kind:
         """Publish one kind of rows."""
+        type_, kind, unit, device_class = stored
         if self.raw:
             return _Kind(type_, unit, type_, unit, device_class, True)
         told = (
@@ -85,50 +92,44 @@ class Publishing:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows that pass some filters. of: the places of their counts in the summary."""
+    """Rows that pass some filters. choice: None if none do. days: by which of `DAYS` they are told."""
 
     summary: Summary
-    of: Numbers
+    choice: Choice | None
     days: str
 
     @property
     def rows(self) -> int:
         """Return the number of rows."""
-        return int(self.summary.column("rows")[self.of].sum())
+        return int(self._pairs[2].sum())
 
     @property
     def homes(self) -> int:
         """Return the number of homes that have rows."""
-        return len(self.home_keys())
+        return len(self._homes)
 
     def home_keys(self) -> list[str]:
         """List the internal keys of the homes that have rows."""
-        held = self._sums(self.summary.home_codes, len(self.summary.home_names))
-        return [self.summary.home_names[place] for place in np.flatnonzero(held > 0).tolist()]
+        return [self.summary.home_names[number] for number in self._homes.tolist()]
 
     def facets(self, name: str) -> list[Facet]:
         """Count rows and homes for each published value, the most rows first. name: `type`, `unit` or `device_class`."""
         texts = [getattr(kind, name) for kind in self.summary.kinds]
         values = sorted(set(texts), key=lambda text: (text is None, text or ""))
-        place = {text: number for number, text in enumerate(values)}
-        code = np.array([place[text] for text in texts], np.int64)[self.summary.kind_codes]
-        rows, homes = self._sums(code, len(values)), self._homes_of(code, len(values))
-        found = [Facet(value, int(rows[n]), int(homes[n])) for n, value in enumerate(values) if rows[n] > 0]
+        rows, homes = self._sums(values, texts)
+        found = [Facet(values[n], int(rows[n]), int(homes[n])) for n in np.flatnonzero(rows > 0).tolist()]
         return sorted(found, key=lambda facet: -facet.rows)
 
     def measured(self, *, with_values: bool) -> list[Measured]:
         """Tell what is measured, the most rows first. with_values: the least and the greatest value, too."""
         names = [(kind.type, kind.device_class, kind.unit) for kind in self.summary.kinds]
         told = list(dict.fromkeys(names))
-        place = {name: number for number, name in enumerate(told)}
-        code = np.array([place[name] for name in names], np.int64)[self.summary.kind_codes]
-        rows, homes = self._sums(code, len(told)), self._homes_of(code, len(told))
-        least, greatest = (self._ends(code, len(told), name) for name in ("least", "greatest"))
-        found = []
-        for number, name in enumerate(told):
-            if rows[number] > 0:
-                ends = (_finite(least[number]), _finite(greatest[number])) if with_values else (None, None)
-                found.append(Measured(*name, int(rows[number]), int(homes[number]), *ends))
+        rows, homes = self._sums(told, names)
+        ends = self._ends(names) if with_values else {}
+        found = [
+            Measured(*told[n], int(rows[n]), int(homes[n]), *ends.get(told[n], (None, None)))
+            for n in np.flatnonzero(rows > 0).tolist()
+        ]
         return sorted(found, key=lambda one: (-one.rows, one.type, one.device_class or "", one.unit or ""))
 
     def span(self) -> tuple[date, date] | None:
@@ -137,163 +138,155 @@ class Selection:
             return None
         return min(days), max(days)
 
-    def by_day(self) -> dict[date, tuple[int, int]]:
-        """Count the rows and the homes of each day that has rows."""
-        days, code = self._day_codes()
-        rows, homes = self._sums(code, len(days)), self._homes_of(code, len(days))
-        return {_date(day): (int(rows[n]), int(homes[n])) for n, day in enumerate(days.tolist()) if rows[n] > 0}
+    def by_day(self) -> dict[date, int]:
+        """Count the rows of each day that has rows, in order."""
+        found = Counter[int]()
+        for chosen in self._chosen():
+            days, rows = chosen.by_day(self.days)
+            for day, count in zip(days.tolist(), rows.tolist(), strict=True):
+                found[day] += count
+        return {_date(day): found[day] for day in sorted(found) if found[day] > 0}
 
-    def rows_and_homes_by(self, column: Callable[[date], int]) -> tuple[dict[int, int], dict[int, int]]:
-        """Count rows and homes by columns of days. column: the column of a day, counted from 0."""
-        days, code = self._day_codes()
-        if not len(days):
-            return {}, {}
-        columns = np.array([max(0, column(_date(day))) for day in days.tolist()], np.int64)  # of none: it has no row left
-        of_row = columns[np.minimum(code, len(days) - 1)]
-        rows, homes = (count(of_row, int(columns.max()) + 1).tolist() for count in (self._sums, self._homes_of))
-        return dict(enumerate(rows)), dict(enumerate(homes))
+    def rows_and_homes_by(self, column: Callable[[date], int], count: int) -> tuple[list[int], list[int]]:
+        """Count rows and homes by columns of days. column: the column of a day that has rows, counted from 0."""
+        rows, homes = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        at_once = max(1, _MOST_CELLS // max(1, count))
+        for first in range(0, self.homes, at_once):
+            found = self._by_columns(self._homes[first : first + at_once], column, count)
+            rows, homes = rows + found.sum(axis=0), homes + np.count_nonzero(found > 0, axis=0)
+        return rows.tolist(), homes.tolist()
 
-    def last(self, days: str) -> date | None:
-        """Return the last day that has rows. days: whether `day`, `changed` or `received`."""
-        chosen = replace(self, days=days)
-        return max(chosen.by_day(), default=None)
-
-    def by_home(self) -> dict[str, dict[date, int]]:
-        """Count the rows of each day for each home, by internal keys."""
-        days = self.summary.column(self.days)[self.of]
-        least = int(days.min(initial=0))
-        width = int(days.max(initial=0)) - least + 1
-        pairs, rows = self._summed(self.summary.home_codes[self.of] * width + days - least)
-        has_rows = rows > 0
-        homes, days = np.divmod(pairs[has_rows], width)
-        dates = {day: _date(day + least) for day in distinct(days)[0].tolist()}
-        found = dict[str, dict[date, int]]()
-        for home, day, count in zip(homes.tolist(), days.tolist(), rows[has_rows].tolist(), strict=True):
-            found.setdefault(self.summary.home_names[home], {})[dates[day]] = count
+    def of_homes(self, keys: Sequence[str], column: Callable[[date], int], count: int) -> list[list[int]]:
+        """Count the rows of some homes, which have rows, by columns of days, likewise. keys: the homes' internal keys."""
+        numbers = np.array([self.summary.names.homes[key] for key in keys], np.int64)
+        found: list[list[int]] = self._by_columns(numbers, column, count).tolist()
         return found
 
-    def _day_codes(self) -> tuple[Numbers, Numbers]:
-        """Return the days that there are, and for each count of the whole summary the place of its day."""
-        days = self.summary.column(self.days)
-        least = int(days.min(initial=0))
-        there = np.sort(distinct(days[self.of] - least)[0]) + least
-        return there, np.searchsorted(there, days)
+    def last(self, days: str) -> date | None:
+        """Return the last day that has rows. days: of `DAYS`."""
+        return max(replace(self, days=days).by_day(), default=None)
 
-    def _sums(self, code: Numbers, count: int) -> Numbers:
-        sums: Numbers = np.bincount(code[self.of], self.summary.column("rows")[self.of], count).astype(np.int64)
-        return sums
+    def _chosen(self) -> Iterator[Chosen]:
+        """Choose from one chunk after the other."""
+        if self.choice is not None:
+            for chunk in self.summary.chunks:
+                if (chosen := self.choice.of(chunk)) is not None:
+                    yield chosen
 
-    def _summed(self, code: Numbers) -> tuple[Numbers, Numbers]:
-        """Return the different codes of the selected counts, and the number of rows of each."""
-        codes, place = distinct(code)
-        rows: Numbers = np.bincount(place, self.summary.column("rows")[self.of], len(codes)).astype(np.int64)
-        return codes, rows
+    @cached_property
+    def _pairs(self) -> tuple[Numbers, Numbers, Numbers]:
+        """The homes and kinds that there are together, and how many rows they have."""
+        width, found = max(1, len(self.summary.home_names)), [(_NONE, _NONE)]
+        for chosen in self._chosen():
+            homes, kinds, rows = chosen.rows()
+            code = kinds.astype(np.int64) * width + homes
+            found.append((code, rows.astype(np.int64)) if chosen.details is None else summed(code, rows))
+            if sum(len(codes) for codes, _ in found) > _MOST_CELLS:
+                found = [_summed(found)]
+        codes, sums = _summed(found)
+        return codes % width, codes // width, sums
 
-    def _homes_of(self, code: Numbers, count: int) -> Numbers:
-        """Count the homes that have rows with each code."""
-        width = max(1, len(self.summary.home_names))
-        pairs, rows = self._summed(code[self.of] * width + self.summary.home_codes[self.of])
-        return np.bincount(pairs[rows > 0] // width, minlength=count)
+    @cached_property
+    def _homes(self) -> Numbers:
+        homes, _, rows = self._pairs
+        return np.flatnonzero(np.bincount(homes, rows) > 0)
 
-    def _ends(self, code: Numbers, count: int, name: str) -> npt.NDArray[np.float64]:
-        has_values = np.array([kind.has_values for kind in self.summary.kinds], np.bool_)[self.summary.kind_codes[self.of]]
-        values, nothing = self.summary.values(name)[self.of], np.inf if name == "least" else -np.inf
-        ends = np.full(count, nothing)
-        # numpy is slow at this if some are not numbers.
-        compared = np.where(has_values & ~np.isnan(values), values, nothing)
-        (np.minimum if name == "least" else np.maximum).at(ends, code[self.of], compared)
-        return np.where(ends == nothing, np.nan, ends)
+    def _sums(self, values: Sequence[object], of_kinds: Sequence[object]) -> tuple[Numbers, Numbers]:
+        """Count rows and homes by values. of_kinds: the value of each kind."""
+        place = {value: number for number, value in enumerate(values)}
+        homes, kinds, rows = self._pairs
+        code, width = np.array([place[value] for value in of_kinds], np.int64)[kinds], max(1, len(self.summary.home_names))
+        found, of_home = summed(code * width + homes, rows)
+        return (
+            np.bincount(code, rows, len(values)).astype(np.int64),
+            np.bincount(found[of_home > 0] // width, minlength=len(values)),
+        )
+
+    def _ends(self, names: Sequence[_Measured]) -> dict[_Measured, tuple[float | None, float | None]]:
+        """Find the least and the greatest of the values that are published. names: of each kind."""
+        least, greatest = (np.full(len(names), end) for end in (np.inf, -np.inf))
+        for chosen in self._chosen():
+            kinds, low, high = chosen.ends()
+            firsts = np.flatnonzero(np.append(True, kinds[1:] != kinds[:-1]))
+            there = kinds[firsts]
+            least[there] = np.minimum(least[there], np.minimum.reduceat(low, firsts))
+            greatest[there] = np.maximum(greatest[there], np.maximum.reduceat(high, firsts))
+        found = dict[_Measured, tuple[float, float]]()
+        for name, kind, low, high in zip(names, self.summary.kinds, least.tolist(), greatest.tolist(), strict=True):
+            if kind.has_values and low <= high:
+                before = found.get(name, (low, high))
+                found[name] = min(before[0], low), max(before[1], high)
+        return dict(found)
+
+    def _by_columns(self, homes: Numbers, column: Callable[[date], int], count: int) -> Numbers:
+        """Count rows by homes and columns of days. homes: their numbers, each once."""
+        if self.choice is None:
+            return np.zeros((len(homes), count), np.int64)
+        row = np.zeros(len(self.summary.home_names), np.int64)
+        row[homes] = np.arange(len(homes))
+        wanted = np.zeros(len(row), np.bool_)
+        wanted[homes] = True
+        choice = replace(self.choice, homes=wanted if self.choice.homes is None else wanted & self.choice.homes)
+        cells = np.zeros(len(homes) * count, np.int64)
+        for chosen in replace(self, choice=choice)._chosen():
+            days, place, of_home, rows = chosen.of_days(self.days)
+            # Of a day that has no row left, the column may be another: its rows add up to none.
+            columns = np.clip([column(_date(day)) for day in days.tolist()], 0, count - 1)
+            cells += np.bincount(row[of_home] * count + columns[place], rows, len(cells)).astype(np.int64)
+        return cells.reshape(len(homes), count)
 
 
 class Summary:
-    """Answers questions about what is in a snapshot. counts: of its rows, compact, added up or not."""
+    """Answers questions about what is in a snapshot. chunks: of its counts. names: of the homes and kinds in them."""
 
-    def __init__(self, counts: pa.Table, publishing: Publishing) -> None:
-        self._counts, self.publishing = counts, publishing
-        self._numbers = dict[str, Numbers]()
-        home = counts["home"].combine_chunks()
-        self.home_names: list[str] = home.dictionary.to_pylist()
-        self.home_codes: Numbers = home.indices.to_numpy().astype(np.int64)
-
-    def column(self, name: str) -> Numbers:
-        """Return the days or the rows of all counts."""
-        if name not in self._numbers:
-            self._numbers[name] = self._counts[name].to_numpy().astype(np.int64)
-        return self._numbers[name]
-
-    def values(self, name: str) -> npt.NDArray[np.float64]:
-        """Return `least` or `greatest` of all counts; NaN where there is no number."""
-        found: npt.NDArray[np.float64] = self._counts[name].to_numpy()
-        return found
-
-    @cached_property
-    def _kinds(self) -> tuple[list[_Kind], Numbers]:
-        encoded = [self._counts[name].combine_chunks() for name in _KIND]
-        code = np.zeros(len(self._counts), np.int64)
-        for column in encoded:
-            code = code * (len(column.dictionary) + 1) + column.indices.fill_null(len(column.dictionary)).to_numpy()
-        found, place = np.unique(code, return_inverse=True)
-        sizes = [len(column.dictionary) + 1 for column in encoded]
-        texts = [[*column.dictionary.to_pylist(), None] for column in encoded]
-        places = np.array(np.unravel_index(found, sizes)).T.tolist() if len(found) else []
-        return [self.publishing.kind(*(text[n] for text, n in zip(texts, each, strict=True))) for each in places], place
-
-    @property
-    def kinds(self) -> list[_Kind]:
-        """The kinds of rows that there are."""
-        return self._kinds[0]
-
-    @property
-    def kind_codes(self) -> Numbers:
-        """For each count, the place of its kind."""
-        return self._kinds[1]
+    def __init__(self, names: Names, chunks: Sequence[HeldChunk], publishing: Publishing) -> None:
+        for chunk in chunks:
+            chunk.number()
+        self.names, self.chunks, self.publishing = names, chunks, publishing
+        self.home_names = list(names.homes)
+        self.kinds = [publishing.kind(kind) for kind in list(names.kinds)]
 
     def select(self, filters: Filters, hidden: Collection[str] = ()) -> Selection:
         """Select the rows that pass the filters. filters: without entities, which are not counted. hidden: homes."""
-        days = _DAY_OF[filters.time_field]
-        tests = [_passes(kind, filters) for kind in self.kinds]
-        chosen: Mask = np.array(tests, np.bool_)[self.kind_codes] if tests else np.zeros(len(self._counts), np.bool_)
-        if hidden or filters.keys:
-            of_home = [name not in hidden and (not filters.keys or name in filters.keys) for name in self.home_names]
-            chosen &= np.array(of_home, np.bool_)[self.home_codes] if of_home else False
-        if filters.since is not None:
-            chosen &= self.column(days) >= _number(filters.since)
-        if filters.until is not None:
-            chosen &= self.column(days) <= _number(filters.until)
+        days, bounds, units = _DAY_OF[filters.time_field], [], set(map(folded_unit, filters.units))
+        if filters.since is not None or filters.until is not None:
+            bounds.append((days, _number(filters.since or date.min), _number(filters.until or date.max)))
         if filters.kept_since is not None:
-            chosen &= self.column("day") >= _number(filters.kept_since)
-        if self.publishing.groups is not None:
-            chosen &= self._in_groups(self.publishing.groups)
-        return Selection(self, np.flatnonzero(chosen), days)
+            bounds.append(("day", _number(filters.kept_since), LAST_DAY))
+        kinds = np.array([_passes(kind, filters, units) for kind in self.kinds], np.bool_)
+        return Selection(self, Choice(kinds, self._homes(filters, hidden), tuple(bounds), self._is_told()), days)
 
     def none(self) -> Selection:
         """Select no row."""
-        return Selection(self, np.zeros(0, np.int64), "day")
+        return Selection(self, None, "day")
 
-    def _in_groups(self, groups: Groups) -> Mask:
-        width = max(1, len(self.kinds))
-        found, place = np.unique((self.column("day") - _FIRST) * width + self.kind_codes, return_inverse=True)
-        told = []
-        for one in found.tolist():
-            day, kind = divmod(one, width)
-            stored = self.kinds[kind]
-            unit = None if stored.stored_unit is None else folded_unit(stored.stored_unit)
-            told.append((day + _FIRST, stored.stored_type, unit) in groups)
-        return np.array(told, np.bool_)[place] if told else np.zeros(len(self._counts), np.bool_)
+    def _homes(self, filters: Filters, hidden: Collection[str]) -> Mask | None:
+        if not hidden and not filters.keys:
+            return None
+        passes = np.full(len(self.home_names), not filters.keys)
+        for keys, passing in ((filters.keys, True), (hidden, False)):
+            numbers = (self.names.homes.get(key, len(passes)) for key in keys)
+            passes[[number for number in numbers if number < len(passes)]] = passing
+        return passes
+
+    def _is_told(self) -> Callable[[int, int], bool] | None:
+        if (groups := self.publishing.groups) is None:
+            return None
+        kinds = [(one.stored_type, None if one.stored_unit is None else folded_unit(one.stored_unit)) for one in self.kinds]
+        return lambda day, kind: (day, *kinds[kind]) in groups
 
 
-_FIRST: Final = -719_162
-"""The first day that there is, counted since 1970."""
-
-
-def _passes(kind: _Kind, filters: Filters) -> bool:
+def _passes(kind: _Kind, filters: Filters, units: Collection[str]) -> bool:
     if filters.types and kind.stored_type not in filters.types:
         return False
-    if filters.units and (
-        kind.stored_unit is None or folded_unit(kind.stored_unit) not in set(map(folded_unit, filters.units))
-    ):
+    if units and (kind.stored_unit is None or folded_unit(kind.stored_unit) not in units):
         return False
     return not filters.device_classes or kind.device_class in filters.device_classes
+
+
+def _summed(some: Sequence[tuple[Numbers, Numbers]]) -> tuple[Numbers, Numbers]:
+    codes, rows = (np.concatenate(parts) for parts in zip(*some, strict=True))
+    return summed(codes, rows)
 
 
 def _number(day: date) -> int:
@@ -302,7 +295,3 @@ def _number(day: date) -> int:
 
 def _date(number: int) -> date:
     return _EPOCH + timedelta(days=number)
-
-
-def _finite(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

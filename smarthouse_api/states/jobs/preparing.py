@@ -124,9 +124,9 @@ class Preparing:
             if filters.after is not None:
                 break
             try:
-                with shop.contents.open() as opened:
-                    if opened.version == snapshot.version():
-                        count = opened.select(filters).rows
+                rows, told_of = shop.contents.answer(lambda opened: opened.select(filters).rows)
+                if told_of.version == snapshot.version():
+                    count = rows
             except Unavailable as fault:
                 log.info("an export job does not know how many rows it will have: %s", fault)
                 break
