@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
+import pyarrow as pa
+
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.shapes import Shape
@@ -44,5 +46,8 @@ def make_part(shop: Workshop, dataset: Dataset, number: int, planned: PlannedPar
                 sizes.append(shop.objects.put(dataset.part(name, number), watched(summing.passing(writer.end()))))
                 sums.append(summing.whole)
             tell(rows, sum(sizes))
+    if rows:
+        # What a thread has freed stays in its arena. Without this, the peak of a million rows is 100 MB higher.
+        pa.default_memory_pool().release_unused()
     first, last = (None if at is None else microseconds(at) for at in (coverage.first, coverage.last))
     return Part(planned.days, rows, tuple(sizes), first, last, tuple(sums))
