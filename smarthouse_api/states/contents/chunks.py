@@ -142,7 +142,7 @@ def chunk_of(counts: Iterable[pa.Table], names: Names) -> Chunk:
     found = [_numbers(some, names) for some in (nothing(), *counts)]
     columns = {name: np.concatenate([one.pop(name) for one in found]) for name in found[0].copy()}
     width = max(1, len(names.homes))
-    codes, pair = distinct(columns.pop("kind") * width + columns.pop("home"))
+    codes, pair = distinct(columns.pop("kind").astype(np.int64) * width + columns.pop("home"))
     pair = pair.astype(np.uint16) if len(codes) <= _FEW else pair  # numpy sorts short numbers many times as fast
     order = np.argsort(pair, kind="stable")
     begins = np.append(0, np.cumsum(np.bincount(pair, minlength=len(codes)))).astype(np.int64)
@@ -182,7 +182,7 @@ def _numbers(counts: pa.Table, names: Names) -> dict[str, npt.NDArray[Any]]:
     texts, of_home = encoded["home"]
     homes, place = distinct(of_home)
     found: dict[str, npt.NDArray[Any]] = {
-        "home": np.array(names.number_homes(texts[number] for number in homes.tolist()), np.int64)[place]
+        "home": np.array(names.number_homes(texts[number] for number in homes.tolist()), np.int32)[place]
     }
     place = np.zeros(len(counts), np.int64)
     for name in Kind._fields:
@@ -192,7 +192,7 @@ def _numbers(counts: pa.Table, names: Names) -> dict[str, npt.NDArray[Any]]:
     firsts[place[::-1]] = np.arange(len(place))[::-1]
     columns = [[encoded[name][0][code] for code in encoded[name][1][firsts].tolist()] for name in Kind._fields]
     kinds = names.number_kinds(Kind(*one) for one in zip(*columns, strict=True))
-    found["kind"] = np.array(kinds, np.int64)[place]
+    found["kind"] = np.array(kinds, np.int32)[place]
     found |= {name: counts[name].to_numpy() for name in (*DAYS, "rows")}
     for name, none in (("least", np.inf), ("greatest", -np.inf)):
         values = counts[name].to_numpy()

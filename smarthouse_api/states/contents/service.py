@@ -131,7 +131,7 @@ class Contents:
         self._rebuilding, self._engine, self._settings = rebuilding, engine, settings
         self.asking, self.counting = asking, Counting(objects, leases, table, rebuilding, settings)
         self._slots = Slots(settings.at_once, "This worker reads as many rows as it can at once; ask again")
-        self._shelf = Shelf()
+        self._shelf, self._told_settings = Shelf(), str(settings)
         self._newest: tuple[DeltaTable, Publishing, tuple[Summary, int]] | None = None
         self._grouped: tuple[tuple[str, frozenset[str]], Groups] | None = None
 
@@ -245,7 +245,7 @@ class Contents:
 
     def _rules(self) -> str:
         """Name the settings that decide what is told of a snapshot."""
-        return f"{self._settings} {self._table.first_kept_day()}"
+        return f"{self._told_settings} {self._table.first_kept_day()}"
 
     def _of_entities(self, snapshot: DeltaTable | None, publishing: Publishing, filters: Filters) -> Summary:
         """Count the rows of entities, which are in no counts: their rows are read. Raises `Invalid` for too many."""

@@ -195,7 +195,7 @@ class Exports:
 
         asked: filters that are made ready.
         """
-        snapshot = self._table.open_again(_COLUMNS_SECONDS)
+        snapshot = self._table.open_current(_COLUMNS_SECONDS)
         while snapshot is not None and (faults := (looks := self.looks(snapshot, asked)).first_faults()):
             self._rebuilding.set_aside(self._table, faults)
             snapshot = self._table.open()
@@ -269,7 +269,7 @@ class Exports:
         needed, secret = asked if aggregation is None else aggregation.widened(asked), self._asking.secret()
         has_states, statistics = aggregation is None or aggregation.has_states, self.newest_statistics(aggregation)
         found = self.whole(needed) if has_states else None
-        states = found[0] if found is not None else self._table.open_again(_COLUMNS_SECONDS)
+        states = found[0] if found is not None else self._table.open_current(_COLUMNS_SECONDS)
         marks = [(self._table.name, states), (self._statistics.name, statistics)]
         lease.tell(encoded(mark_of(name, snapshot) for name, snapshot in marks if snapshot is not None))
         rows = periods = None
