@@ -68,7 +68,7 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
                 os.unlink(path)
         for folder in sorted({os.path.dirname(path) for path in paths}, reverse=True):
             self._sync(folder)
-            self._prune(folder)
+            self._prune(folder, self._objects)
 
     def sweep(self) -> int:
         removed = 0
@@ -93,9 +93,13 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
 
     def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
         table = os.path.join(self._tables, check_key(name))
+        folders = set[str]()
         for path in dead:
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(table, path))
+            folders.add(os.path.dirname(os.path.join(table, path)))
+        for folder in folders:
+            self._prune(folder, table)
         half_written = [
             os.path.join(folder, name)
             for folder, _, names in os.walk(table, onerror=_raise_unless_missing)
@@ -204,9 +208,9 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
                 finally:
                     os.close(handle)
 
-    def _prune(self, folder: str) -> None:
-        """Remove the folder and those above it that are empty."""
-        while folder != self._objects:
+    def _prune(self, folder: str, root: str) -> None:
+        """Remove the folder and those above it that are empty, below the root."""
+        while folder != root:
             try:
                 os.rmdir(folder)
             except FileNotFoundError:

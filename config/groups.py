@@ -258,6 +258,16 @@ class LakeSettings(Group):
         "Choose what runs an export's queries: `embedded`, DataFusion in the process, or `sc://host:port`, a Spark Connect "
         "endpoint.",
     )
+    engine_answer_seconds: float = duration(
+        5.0, "Let a Spark Connect endpoint take this long to answer whether it is there; 503 beyond.", 0.1, 600
+    )
+    engine_query_seconds: float = duration(
+        120.0, "Let a query of some rows take this long at a Spark Connect endpoint, to its last row; 503 beyond.", 1
+    )
+    engine_write_seconds: float = duration(
+        3600.0,
+        "Let a Spark Connect endpoint take this long to write a part of a job. `0`: it writes none, and only sends rows.",
+    )
     curate_interval_seconds: float = duration(
         15.0,
         "Look this often for uploads to bring into the lake and for homes to erase. An export does not wait for it.",

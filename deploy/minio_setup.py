@@ -4,7 +4,7 @@ Environment:
 
 - MINIO_ENDPOINT (`host:port`), MINIO_SECURE (`0`: no TLS), MINIO_ROOT_USER, MINIO_ROOT_PASSWORD, BUCKET
 - OBJECTS_ACCESS_KEY and OBJECTS_SECRET_KEY: the user of the service
-- ENGINE_ACCESS_KEY and ENGINE_SECRET_KEY: the user of a query engine, which can only read the lake; optional
+- ENGINE_ACCESS_KEY and ENGINE_SECRET_KEY: the user of a query engine, which reads the lake and writes parts of jobs; optional
 
 An existing user gets the given secret.
 """

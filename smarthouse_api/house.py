@@ -55,7 +55,12 @@ class House:
         self.settings = settings
         self.state, self.objects = open_state(settings.stores.state_url), open_objects(settings.stores.objects_url)
         try:
-            self.engine = open_engine(settings.lake.engine_url)
+            self.engine = open_engine(
+                settings.lake.engine_url,
+                answer_seconds=settings.lake.engine_answer_seconds,
+                query_seconds=settings.lake.engine_query_seconds,
+                write_seconds=settings.lake.engine_write_seconds,
+            )
         except ValueError as fault:
             raise SettingsError(f"SMARTHOUSE_ENGINE_URL: {fault}") from None
         self.installation = Installation(self.state, self.objects, may_begin=may_begin)

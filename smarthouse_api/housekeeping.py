@@ -161,6 +161,7 @@ class Housekeeper:
             ("drop rows", turn(self._states.drop)),
             ("merge files of states", turn(self._states.compact)),
             ("count rows", turn(self._contents.count)),
+            ("warm the engine", self._jobs.warm_engine),
             ("expire exports", self._jobs.keep),
             ("expire uploads", turn(self._states.expire)),
             ("seal and trim streams", turn(self._streams.run)),

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from configparser import ConfigParser
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,12 @@ from packaging.specifiers import SpecifierSet
 from backends.minio import MinioObjects
 from config.settings import Settings, variables
 from smarthouse_api.app import create_app
+from smarthouse_api.coordination.store_marks import TABLES
+from smarthouse_api.house import House
+from smarthouse_api.states.query import Filters
+from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, ROOT, Server, free_port, payload, rows, state
-from tests.servers import MinioServer
+from tests.servers import MinioServer, Process
 
 yaml = pytest.importorskip("yaml")
 
@@ -244,8 +250,14 @@ def objects_url(minio: MinioServer) -> str:
     return f"minio://{':'.join(SERVICE_KEYS)}@{minio.endpoint}/lake?secure=0"
 
 
-def test_the_service_needs_no_more_rights_than_the_setup_gives(objects_url: str) -> None:
-    stores = {"SMARTHOUSE_STATE_URL": "memory://", "SMARTHOUSE_OBJECTS_URL": objects_url, "SMARTHOUSE_WORKERS": "1"}
+@pytest.fixture(scope="module")
+def state_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The state of the installation in the bucket."""
+    return f"sqlite:///{tmp_path_factory.mktemp('state')}/state.db"
+
+
+def test_the_service_needs_no_more_rights_than_the_setup_gives(state_url: str, objects_url: str) -> None:
+    stores = {"SMARTHOUSE_STATE_URL": state_url, "SMARTHOUSE_OBJECTS_URL": objects_url}
     app = create_app(Settings.from_env(stores))
     client = app.test_client()
     assert client.post("/api/ingest/data", data=payload(state()), headers={"Home-UUID": HOME}).status_code == 200
@@ -264,15 +276,62 @@ def test_that_goes_for_large_objects_too(objects_url: str) -> None:
     objects.close()
 
 
-def test_an_engine_may_read_the_lake_and_nothing_else(minio: MinioServer) -> None:
+def test_the_documented_command_starts_an_engine_that_makes_jobs(
+    minio: MinioServer, state_url: str, objects_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (command,) = re.findall(r"^AWS_ENDPOINT=.*\n.*sail spark server.*$", (ROOT / "docs/production.md").read_text(), re.M)
+    port = free_port()
+    for said, here in {
+        "http://minio.internal:9000": f"http://{minio.endpoint}",
+        "smarthouse-engine": ENGINE_KEYS[0],
+        "=...": f"={ENGINE_KEYS[1]}",
+        "10.0.0.21": "127.0.0.1",
+        "50051": str(port),
+        " sail ": f" {Path(sys.executable).parent / 'sail'} ",
+    }.items():
+        assert said in command
+        command = command.replace(said, here)
+    engine = Process(["sh", "-c", command], tmp_path, lambda: listens(port), {"AWS_EC2_METADATA_DISABLED": "true"})
+    engine.start()
+    stores = {"SMARTHOUSE_STATE_URL": state_url, "SMARTHOUSE_OBJECTS_URL": objects_url}
+    house = House(Settings.from_env({**stores, "SMARTHOUSE_ENGINE_URL": f"sc://127.0.0.1:{port}"}))
+    try:
+        house.begin()
+        house.states.uploads.receive(Upload(HOME, payload(state())), datetime.now(UTC))
+        jobs = house.states.jobs
+        id_ = jobs.ask(jobs.request(Filters(), ("csv",)), "me").id
+        while jobs.maker.work():
+            pass
+        assert (jobs.view(id_).state, jobs.view(id_).rows) == ("done", 1)
+        assert not [one for one in caplog.records if one.levelname in ("WARNING", "ERROR")]
+        assert not list(house.objects.list_table("parts"))
+    finally:
+        house.close()
+        engine.kill()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_an_engine_may_read_the_lake_and_write_parts_of_jobs_and_nothing_else(minio: MinioServer) -> None:
     administrator = Minio(endpoint=minio.endpoint, access_key="administrator", secret_key="of-the-server", secure=False)
-    for key in ("tables/states/x", "objects/raw/x"):
+    tables = [f"tables/{name}/x" for name in TABLES]
+    for key in (*tables, "objects/raw/x"):
         administrator.put_object(bucket_name="lake", object_name=key, data=BytesIO(b"x"), length=1)
     engine = Minio(endpoint=minio.endpoint, access_key=ENGINE_KEYS[0], secret_key=ENGINE_KEYS[1], secure=False)
-    engine.stat_object(bucket_name="lake", object_name="tables/states/x")
+    for key in tables:
+        engine.stat_object(bucket_name="lake", object_name=key)
+        with pytest.raises(S3Error):
+            engine.remove_object(bucket_name="lake", object_name=key)
+        with pytest.raises(S3Error):
+            engine.put_object(bucket_name="lake", object_name=f"{key}/y", data=BytesIO(b"x"), length=1)
     with pytest.raises(S3Error):
         engine.stat_object(bucket_name="lake", object_name="objects/raw/x")
-    with pytest.raises(S3Error):
-        engine.remove_object(bucket_name="lake", object_name="tables/states/x")
+    part = "tables/parts/version/attempt/span=0/part.parquet"
+    engine.put_object(bucket_name="lake", object_name=part, data=BytesIO(b"x"), length=1)
+    assert [found.object_name for found in engine.list_objects("lake", prefix="tables/parts/", recursive=True)] == [part]
+    engine.remove_object(bucket_name="lake", object_name=part)
     with pytest.raises(S3Error):
         list(engine.list_objects(bucket_name="lake", prefix="objects/"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import ClassVar
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from sqlglot import exp
+
+from smarthouse_api.errors import Unavailable
 
 
 class Engine(ABC):
@@ -33,8 +35,58 @@ class Engine(ABC):
     def check(self) -> str:
         """Return one line for readiness. Raises `Unavailable` if the engine does not answer."""
 
+    def is_cold(self) -> bool:
+        """Tell whether a first query would take long, because the engine is new."""
+        return False
+
+    def warm(self, table: DeltaTable) -> None:  # noqa: B027
+        """Have a cold engine load what a query of the table needs, in a thread of its own: it may take minutes."""
+
     def close(self) -> None:  # noqa: B027
         """Let go of connections. They are made again when the engine is next used."""
+
+
+class EngineFailed(Unavailable):
+    """Says that an engine answers, and cannot do what it was asked for: another try may fail, too."""
+
+
+class Writing(ABC):
+    """Waits for an engine that writes the result of a query. token: names it for `WritesFiles.stop_writing`, in any process."""
+
+    token: str
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Have the engine begin. Raises `Unavailable`."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long, and tell whether all is written. Raises `Unavailable`, and `EngineFailed`."""
+
+    @abstractmethod
+    def stop(self) -> bool:
+        """Have the engine stop, if it still writes. Tell whether it surely writes no more. Repeatable."""
+
+
+class WritesFiles(ABC):
+    """The power of some engines to write the result of a query to the object store, by themselves."""
+
+    @property
+    @abstractmethod
+    def write_seconds(self) -> float:
+        """The time that one query may take to be written. 0: the engine is not to write."""
+
+    @abstractmethod
+    def writing(self, query: exp.Select, sources: Mapping[str, DeltaTable | str], uri: str, by: str) -> Writing:
+        """Prepare the writing of the rows of `query` as Parquet files below `uri`, where nothing may be.
+
+        sources: what each table in the query is: a snapshot, or the URI of a Parquet file. by: the column whose values name
+        folders, `<by>=<value>`, in which the rows are without it.
+        """
+
+    @abstractmethod
+    def stop_writing(self, token: str) -> bool:
+        """Have the engine stop writing. Tell whether it surely writes no more: False if it does not answer. Repeatable."""
 
 
 def name_of_source(query: exp.Select) -> str:

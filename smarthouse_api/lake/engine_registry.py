@@ -6,8 +6,10 @@ from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.engine import Engine
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, **seconds: float) -> Engine:
     """Open the engine that `SMARTHOUSE_ENGINE_URL` names: `embedded`, or a Spark Connect endpoint, `sc://host:port`.
+
+    seconds: `answer_seconds`, `query_seconds` and `write_seconds` of `SparkEngine`.
 
     Asks no server. Raises `ValueError`, which tells no secret of the URL, for any other, and where the client is missing.
     """
@@ -19,4 +21,4 @@ def open_engine(url: str) -> Engine:
         from smarthouse_api.lake.spark import SparkEngine
     except ImportError as fault:
         raise ValueError("an engine sc://host:port needs the client of Spark: install smarthouse-api[spark]") from fault
-    return SparkEngine(url)
+    return SparkEngine(url, **seconds)

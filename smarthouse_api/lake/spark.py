@@ -4,8 +4,9 @@ We speak its protocol with the messages that `pyspark` brings along, but do not 
 ten minutes, runs threads, and may wait for ever; ours tells within seconds that an engine does not answer.
 
 The endpoint reads the table itself, at the version that an export opened. We tell it where the table is, and send no
-credentials. Its operator gives it credentials of its own, which need only to read: `AWS_*` variables for Sail,
-`spark.hadoop.fs.s3a.*` for Spark. A folder must have the same path there, and be readable for the endpoint's user.
+credentials. Its operator gives it credentials of its own: `AWS_*` variables for Sail, `spark.hadoop.fs.s3a.*` for Spark. They
+need only to read the lake, and to write below `tables/parts`. A folder must have the same path there, and be readable for the
+endpoint's user.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 import uuid
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
-from urllib.parse import unquote
+from functools import partial
+from typing import Any, Final
 
 import grpc
 import pyarrow as pa
@@ -26,7 +28,9 @@ from deltalake import DeltaTable
 from sqlglot import exp
 
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.engine import Engine, name_of_source
+from smarthouse_api.lake.engine import Engine, EngineFailed, WritesFiles, Writing
+from smarthouse_api.lake.spark_plans import query_plan, writing_plan
+from smarthouse_api.lake.spark_writing import SparkWriting
 
 with warnings.catch_warnings():
     # pyspark has not been tried with pandas 3 by its authors. It insists on importing pandas; we use none of it.
@@ -41,6 +45,9 @@ ANSWER_SECONDS = 5.0
 QUERY_SECONDS = 120.0
 """Seconds that one query may take, from its start to its last row. An export asks for some 65,000 rows at a time."""
 
+WRITE_SECONDS = 3600.0
+"""Seconds that the writing of one part of a job may take."""
+
 _URL = re.compile(r"sc://(\[[0-9A-Fa-f:.]+\]|[^\s/:;?#@\[\]]+)(:[0-9]+)?(/(;[^\s;=?#]+=[^\s;=?#]*)*)?")
 _SSL = re.compile(r";use_ssl=(?!(true|false)(;|$))")
 _CHANNEL = [
@@ -50,10 +57,20 @@ _CHANNEL = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
+_OUTAGES: Final = {
+    grpc.StatusCode.UNAVAILABLE: "cannot be reached",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "does not answer in time",
+    grpc.StatusCode.CANCELLED: "does not answer any more",
+}
+"""What it means if a call ends without the server's own words."""
+
+_STOP_SECONDS: Final = 0.2
+_WARMING_ROWS: Final = 1000
+
 log = logging.getLogger(__name__)
 
 
-class SparkEngine(Engine):
+class SparkEngine(Engine, WritesFiles):
     """Runs queries on a Spark Connect endpoint, in one session that all threads share.
 
     url: `sc://host:port/;name=value...`, the values percent-encoded, in the notation of Spark's own clients. A `token` goes
@@ -63,7 +80,14 @@ class SparkEngine(Engine):
 
     reads_log = True
 
-    def __init__(self, url: str, *, answer_seconds: float = ANSWER_SECONDS, query_seconds: float = QUERY_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+        query_seconds: float = QUERY_SECONDS,
+        write_seconds: float = WRITE_SECONDS,
+    ) -> None:
         try:
             if not _URL.fullmatch(url) or _SSL.search(url):
                 raise ValueError
@@ -71,14 +95,58 @@ class SparkEngine(Engine):
         except ValueError:  # whose words may hold the token
             form = "sc://host:port or sc://host:port/;token=...;use_ssl=true, the values percent-encoded"
             raise ValueError(f"the engine's URL is malformed; write {form}") from None
-        self._answer_seconds, self._query_seconds = answer_seconds, query_seconds
+        self._answer_seconds, self._query_seconds, self._write_seconds = answer_seconds, query_seconds, write_seconds
         self._lock = threading.Lock()
         self._session: _Session | None = None
+        self._warming: threading.Thread | None = None
 
     def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
-        plan, schema = _plan(table, query), pa.schema(table.schema().to_arrow())
+        plan, schema = query_plan(query, table), pa.schema(table.schema().to_arrow())
         with self._faults():
             yield from self._ready().run(plan, schema, self._query_seconds)
+
+    @property
+    def write_seconds(self) -> float:
+        return self._write_seconds
+
+    def writing(self, query: exp.Select, sources: Mapping[str, DeltaTable | str], uri: str, by: str) -> Writing:
+        with self._faults():
+            session = self._ready()
+        plan, token = writing_plan(query, sources, uri, by), f"{session.id} {uuid.uuid4()}"
+        start = partial(session.execute, plan, token.partition(" ")[2], self._write_seconds)
+        return SparkWriting(
+            token, start, partial(_Watch, session, seconds=self._answer_seconds), self.stop_writing, self._faults
+        )
+
+    def stop_writing(self, token: str) -> bool:
+        session, _, operation = token.partition(" ")
+        try:
+            return self._ready().stop(session, operation)
+        except grpc.RpcError as fault:
+            log.warning("the query engine at %s may go on writing: %s", self._builder.endpoint, fault.code().name)
+            return False
+
+    def is_cold(self) -> bool:
+        with self._lock:
+            return self._session is None or not self._session.is_warm
+
+    def warm(self, table: DeltaTable) -> None:
+        with self._lock:
+            if self._warming is None or not self._warming.is_alive():
+                self._warming = threading.Thread(target=self._warm, args=(table,), name="engine-warming", daemon=True)
+                self._warming.start()
+
+    def _warm(self, table: DeltaTable) -> None:
+        some = exp.select("type").from_("states").limit(_WARMING_ROWS).subquery("some")
+        query = exp.select("type", exp.Count(this=exp.Star()).as_("found")).from_(some).group_by("type")
+        began_at = time.monotonic()
+        with suppress(Unavailable), self._faults():
+            session = self._ready()
+            plan, schema = query_plan(query, table), pa.schema(table.schema().to_arrow())
+            for _ in session.run(plan, schema, max(self._query_seconds, self._write_seconds)):
+                pass
+            log.info("the query engine at %s is warm after %.1f s", self._builder.endpoint, time.monotonic() - began_at)
+            session.is_warm = True
 
     def check(self) -> str:
         with self._faults():
@@ -123,12 +191,9 @@ class SparkEngine(Engine):
         except grpc.RpcError as fault:
             code, endpoint = fault.code(), self._builder.endpoint
             log.error("the query engine at %s failed: %s: %.1000s", endpoint, code.name, fault.details())
-            told = {
-                grpc.StatusCode.UNAVAILABLE: "cannot be reached",
-                grpc.StatusCode.DEADLINE_EXCEEDED: "does not answer in time",
-                grpc.StatusCode.CANCELLED: "does not answer any more",
-            }.get(code, "failed to run the query")
-            raise Unavailable(f"The query engine at {endpoint} {told}; repeat the request later") from fault
+            told = _OUTAGES.get(code, "failed to run the query")
+            kind = Unavailable if code in _OUTAGES else EngineFailed
+            raise kind(f"The query engine at {endpoint} {told}; repeat the request later") from fault
 
 
 class _Session:
@@ -138,13 +203,15 @@ class _Session:
     """
 
     def __init__(self, builder: DefaultChannelBuilder, answer_seconds: float) -> None:
-        self.answered = False
+        self.answered = self.is_warm = False
+        self._known_as = ""
+        self.id = str(uuid.uuid4())
         self._answer_seconds = answer_seconds
         self._channel = builder.toChannel()
         self._server = SparkConnectServiceStub(self._channel)
         self._headers = list(builder.metadata())
         self._names: dict[str, Any] = {
-            "session_id": str(uuid.uuid4()),
+            "session_id": self.id,
             "user_context": pb.UserContext(user_id=builder.userId or "smarthouse"),
             "client_type": builder.userAgent,
         }
@@ -153,7 +220,9 @@ class _Session:
         """Check that the server answers, and set its time zone to UTC, in which results have their times."""
         zone = pb.ConfigRequest.Set(pairs=[pb.KeyValue(key="spark.sql.session.timeZone", value="UTC")])
         request = pb.ConfigRequest(operation=pb.ConfigRequest.Operation(set=zone), **self._names)
-        self._server.Config(request, timeout=self._answer_seconds, metadata=self._headers)
+        told = self._server.Config(request, timeout=self._answer_seconds, metadata=self._headers)
+        if told.server_side_session_id != self._known_as:  # the server is another one than before
+            self._known_as, self.is_warm = told.server_side_session_id, False
         self.answered = True
 
     def run(self, plan: pb.Plan, schema: pa.Schema, seconds: float) -> Iterator[pa.RecordBatch]:
@@ -162,8 +231,7 @@ class _Session:
         schema: has the types that the columns are to have, by their names.
         """
         operation = str(uuid.uuid4())
-        request = pb.ExecutePlanRequest(plan=plan, operation_id=operation, **self._names)
-        answers = self._server.ExecutePlan(request, timeout=seconds, metadata=self._headers)
+        answers = self.execute(plan, operation, seconds)
         whole, watch = False, _Watch(self, answers, self._answer_seconds)
         watch.start()
         try:
@@ -179,6 +247,29 @@ class _Session:
                 answers.cancel()
                 if not watch.gave_up:
                     self._interrupt(operation)
+
+    def execute(self, plan: pb.Plan, operation: str, seconds: float) -> Any:
+        """Begin an operation, and return the call, whose answers are to be read."""
+        request = pb.ExecutePlanRequest(plan=plan, operation_id=operation, **self._names)
+        return self._server.ExecutePlan(request, timeout=seconds, metadata=self._headers)
+
+    def stop(self, session: str, operation: str) -> bool:
+        """Have the server stop an operation of any session. Tell whether it knows of no such operation any more."""
+        kind = pb.InterruptRequest.INTERRUPT_TYPE_OPERATION_ID
+        named = {**self._names, "session_id": session}
+        request = pb.InterruptRequest(interrupt_type=kind, operation_id=operation, **named)
+        ends_at = time.monotonic() + self._answer_seconds
+        while time.monotonic() < ends_at:
+            try:
+                told = self._server.Interrupt(request, timeout=self._answer_seconds, metadata=self._headers)
+            except grpc.RpcError as fault:
+                if fault.code() in _OUTAGES:
+                    raise
+                return True  # the session is closed, and all that it did
+            if operation not in told.interrupted_ids:
+                return True
+            time.sleep(_STOP_SECONDS)
+        return False
 
     def close(self) -> None:
         """Have the server forget the session, if it answers."""
@@ -215,41 +306,6 @@ class _Watch(threading.Thread):
             except (grpc.RpcError, ValueError):  # the one of a server that is gone, the other of a closed channel
                 self.gave_up = True
                 self._call.cancel()
-
-
-def _plan(table: DeltaTable, query: exp.Select) -> pb.Plan:
-    """Write `query` as Spark's SQL over the snapshot. Texts are sent apart, as values: in the SQL, Spark would unescape them,
-    and replace `${...}` by its settings or its server's environment.
-
-    The snapshot has a name of this query's own. Apache Spark makes it a view of the whole session while it reads the SQL: of
-    two queries at once with one name, one would find no view, or the other's snapshot.
-    """
-    texts: dict[str, pb.Expression] = {}
-    source_name, own_name = name_of_source(query), f"snapshot_{uuid.uuid4().hex}"
-
-    def set_aside(node: exp.Expression) -> exp.Expression:
-        if isinstance(node, exp.Table) and node.name == source_name:
-            return exp.to_table(own_name, alias=node.alias or source_name)
-        if not (isinstance(node, exp.Literal) and node.is_string):
-            return node
-        name = f"text{len(texts)}"
-        texts[name] = pb.Expression(literal=pb.Expression.Literal(string=node.this))
-        return exp.Placeholder(this=name)
-
-    sql = query.transform(set_aside).sql("spark", identify=True)
-    version = {"versionAsOf": str(table.version())}
-    source = pb.Read.DataSource(format="delta", paths=[_location(table.table_uri)], options=version)
-    whole_table = pb.SubqueryAlias(input=pb.Relation(read=pb.Read(data_source=source)), alias=own_name)
-    whole = pb.WithRelations(
-        root=pb.Relation(common=pb.RelationCommon(plan_id=1), sql=pb.SQL(query=sql, named_arguments=texts)),
-        references=[pb.Relation(common=pb.RelationCommon(plan_id=2), subquery_alias=whole_table)],
-    )
-    return pb.Plan(root=pb.Relation(common=pb.RelationCommon(plan_id=3), with_relations=whole))
-
-
-def _location(uri: str) -> str:
-    """Write a table's URI as Hadoop, below Spark, expects it: paths unescaped, and `s3a` for S3. Sail takes either."""
-    return re.sub("^s3://", "s3a://", unquote(uri))
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -26,6 +26,8 @@ from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import SPACE, Homes
 from smarthouse_api.states.homes_table import PURGE_LEASE
 from smarthouse_api.states.jobs.book import JobBook
+from smarthouse_api.states.jobs.engine_files import EngineFiles
+from smarthouse_api.states.jobs.engine_parts import EngineWork
 from smarthouse_api.states.jobs.service import Jobs
 from smarthouse_api.states.jobs.side_by_side import Places
 from smarthouse_api.states.jobs.workshop import Workshop
@@ -81,7 +83,8 @@ class States:
         self.contents = Contents(objects, leases, *read, asking, settings.exports)
         making = self.homes, self.table, self.chores, self.rebuilding, self.exports, self.contents
         book, places = JobBook(state, settings.jobs.version_days), Places(settings.jobs.parts_at_once or cores())
-        shop = Workshop(state, objects, book, leases, *making, room, settings.exports, settings.jobs, places)
+        work = EngineWork(engine, self.homes, book, EngineFiles(objects, book, engine))
+        shop = Workshop(state, objects, book, leases, *making, room, settings.exports, settings.jobs, places, work)
         self.jobs = Jobs(shop, keyring, replies, self.uploads)
 
     def rows_of(self, home_key: str) -> int:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
@@ -54,6 +55,16 @@ _MADE_AGAIN: Final = (
 )
 
 
+@dataclass(frozen=True)
+class Question:
+    """Says which rows are published, and how: all that another needs who makes them. groups: under strict privacy."""
+
+    snapshot: DeltaTable
+    filters: Filters
+    redactor: Redactor
+    groups: Groups | None
+
+
 class PublishedRows(BegunRows):
     """Reads the published rows of one export, for each format anew from the same snapshot."""
 
@@ -81,6 +92,16 @@ class PublishedRows(BegunRows):
             """The days on which rows lie that entered the lake after a snapshot, counted since 1970."""
             self.parts = of_days(self.parts, self.new_days)
         self._groups = self._published_groups(settings) if settings.privacy == "strict" else None
+
+    def question(self) -> Question | None:
+        """Tell what the rows are made of; None if the lake has rows of an earlier version, which no query makes anew."""
+        if self._outdated:
+            return None
+        return Question(self._snapshot, self._filters, self._redactor, self._groups)
+
+    def check(self, part: ExportPart) -> None:
+        """Look at the files of a part before another process reads them. Raises `StoreUnavailable` for a damaged one."""
+        self._looks.check(part.first, part.last, is_filed=part.is_filed)
 
     def told(self) -> Iterator[pa.RecordBatch]:
         """Yield published rows that tell of each entity its units, whether it has numbers, and its words: nothing else."""
@@ -124,7 +145,7 @@ class PublishedRows(BegunRows):
 
     def _in_order(self, part: ExportPart) -> Iterator[pa.RecordBatch]:
         """Yield the named rows of a part, sorted and without repeats."""
-        self._looks.check(part.first, part.last, is_filed=part.is_filed)
+        self.check(part)
         grouped = self._groups is not None
         kinds = {"outdated": self._outdated, "grouped": grouped, "uploaded": self._is_raw}
         asked = select_rows(part, self._filters, self._homes.hidden(), **kinds)

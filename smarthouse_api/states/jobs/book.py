@@ -32,6 +32,8 @@ from smarthouse_api.states.jobs.model import (
 
 _TURN: Final = "turn"
 _PROGRESS_SECONDS: Final = 86400.0
+_WRITING_SECONDS: Final = 900.0
+"""How long after its time an engine may still be found to write."""
 
 
 class Known(NamedTuple):
@@ -174,6 +176,28 @@ class JobBook:
                 self._state.commit(SPACE, Change({f"dataset/{version}": known.document}, (Put(name, encode(part)),)))
                 return
         raise Dropped
+
+    def begin_writing(self, version: str, name: str, token: str, seconds: float) -> str:
+        """Note that an engine is to write for a dataset, before it does; the document's name. Raises `Dropped`.
+
+        token: stops the writing. seconds: that it may take. Some time later the document expires.
+        """
+        note = f"writing/{version}/{name}"
+        while (known := self.known(version)) is not None and known.dataset.state == "making":
+            put = Put(note, token.encode(), seconds + _WRITING_SECONDS)
+            with suppress(Conflict):
+                self._state.commit(SPACE, Change({f"dataset/{version}": known.document}, (put,)))
+                return note
+        raise Dropped
+
+    def end_writing(self, name: str) -> None:
+        """Note that a writing is over. name: of its document."""
+        self._state.commit(SPACE, Change(deletes=(name,)))
+
+    def writings(self, version: str | None = None) -> list[tuple[str, str]]:
+        """List the writings that may be under way, of one dataset or of all: the documents' names, and what stops each."""
+        prefix = "writing/" if version is None else f"writing/{version}/"
+        return [(name, document.value.decode()) for name, document in self._state.scan_all(SPACE, prefix)]
 
     def progress(self, version: str) -> Progress:
         """Tell how far a dataset is."""

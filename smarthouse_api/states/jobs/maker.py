@@ -3,6 +3,7 @@
 1. Whoever takes a job finds out what it asks for: a snapshot of the lake, and which homes are hidden. If there is a dataset of
    the same, made or being made, the job joins it. Else it gets a new one. See `preparing`.
 2. Whoever holds the lease of a dataset makes it. A reader's lease keeps the files of its snapshot. See `making`.
+   An engine of its own makes its parts, if there is one: see `engine_parts`.
 3. Each part is put into the object store in each format, then noted. What is noted is not made again.
 4. The file is put together of the parts, then the dataset is done, and the parts are removed.
 5. If the snapshot is gone, or a home is forgotten that it may hold, the dataset is dropped and its jobs get another.

@@ -104,7 +104,7 @@ class Making:
         periods = None if statistics is None else exports.periods(statistics, snapshot, asked, reader, secret)
         has_states = aggregation is None or aggregation.has_states
         rows = partial(source, snapshot) if snapshot is not None and has_states else None
-        return plan_of(dataset, asked, exports, rows, periods)
+        return plan_of(dataset, asked, exports, rows, periods, partial(shop.engine.parts_of, dataset))
 
     def _made(self, plan: Plan) -> list[Part]:
         """Make the parts that are not made yet; all of them, in their order."""

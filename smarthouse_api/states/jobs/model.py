@@ -6,12 +6,14 @@
     gone/<version>         the same, once the file is no longer kept, or could not be made
     part/<version>/<n>     a part that is made already
     progress/<version>     how far its maker is
+    writing/<version>/<n>  what stops an engine of its own that writes a part of it, as long as it may do that
     equal/<digest>         the newest dataset for a question, by all that decides the answer except the lake
     turn                   is changed by each adding of a job, so that no limit is passed
     reply/<digest>         see `smarthouse_api.coordination.idempotency`
 
 In the object store: `jobs/<version>/<format>/<n>`, a part in one format, `jobs/<version>/zip`, the file, also a bare one, and
-`jobs/<version>/sums`, its checksums.
+`jobs/<version>/sums`, its checksums. While an engine of its own makes a dataset, its files lie in the place of a table,
+`parts/<version>/...`: see `engine_files`.
 """
 
 from __future__ import annotations

@@ -50,14 +50,20 @@ def plan_of(
     exports: Exports,
     source: Callable[[Filters], PublishedRows] | None,
     periods: PublishedPeriods | None,
+    by_engine: Callable[[PublishedRows], list[PlannedPart] | None],
 ) -> Plan:
-    """Plan a dataset. asked: its filters, made ready. source, periods: what it is made of. Raises as `Exports.shape`."""
+    """Plan a dataset. asked: its filters, made ready. source, periods: what it is made of. Raises as `Exports.shape`.
+
+    by_engine: plans parts that an engine of its own makes; None if it makes none.
+    """
     if (aggregation := dataset.request.aggregation) is not None:
         return _of_aggregates(aggregation, round(dataset.at * 1e6), asked, exports, source, periods)
     shape = exports.shape(None, None, None)
     if source is None:
         return Plan([], shape)
     rows = source(asked)
+    if (parts := by_engine(rows)) is not None:
+        return Plan(parts, shape)
     return Plan([PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts], shape)
 
 

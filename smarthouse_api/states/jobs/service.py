@@ -177,6 +177,7 @@ class Jobs:
                     self._shop.remove(left.dataset)  # what was put meanwhile
                     break
                 left = self._shop.book.known(known.dataset.version)
+        self._shop.engine.files.remove_late(self._shop.is_made)
         for known in list(self._shop.book.gone()):  # who continues such a version is told
             if known.dataset.state == "expired" and self._shop.may_hold(known.dataset, keys):
                 self._shop.book.rebury(known, "forgotten", ERASED)
@@ -185,6 +186,12 @@ class Jobs:
         if known.dataset.state == "making":
             return self._shop.book.begin_anew(known, FORGOTTEN)
         return self._shop.book.bury(known, "forgotten", ERASED)
+
+    def warm_engine(self) -> None:
+        """Have an engine of its own that is new load what the first job needs."""
+        engine = self._shop.engine.engine
+        if engine.is_cold() and (snapshot := self._shop.table.open()) is not None:
+            engine.warm(snapshot)
 
     def keep(self) -> None:
         """Tidy once a minute, in one of all processes."""
@@ -202,6 +209,7 @@ class Jobs:
             for id_, _ in dataset.jobs:
                 if (found := self._shop.book.job(id_)) is None or found[0].ended is not None:
                     self._leave(dataset, id_)
+        self._shop.engine.files.sweep(self._shop.is_made)
 
     def _leave(self, dataset: Dataset, id_: str) -> None:
         if self._shop.book.leave(dataset, id_, REMOVED):

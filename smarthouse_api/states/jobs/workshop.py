@@ -20,6 +20,7 @@ from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.jobs.book import JobBook
+from smarthouse_api.states.jobs.engine_parts import EngineWork
 from smarthouse_api.states.jobs.model import Dataset, Request, encode
 from smarthouse_api.states.jobs.side_by_side import Places
 from smarthouse_api.states.rebuilding import Rebuilding
@@ -45,6 +46,7 @@ class Workshop:
     export_settings: ExportSettings
     settings: JobSettings
     places: Places
+    engine: EngineWork
 
     @property
     def asking(self) -> Asking:
@@ -87,12 +89,19 @@ class Workshop:
     def remove(self, dataset: Dataset) -> None:
         """Remove all objects of a dataset."""
         self.objects.delete([info.key for info in self.objects.list(dataset.folder)])
+        self.engine.files.remove(dataset.version)
 
     def remove_parts(self, dataset: Dataset) -> None:
         """Remove what a dataset's file was put together of."""
         self.objects.delete(
             [info.key for info in self.objects.list(dataset.folder) if info.key not in (dataset.file, dataset.sums)]
         )
+        self.engine.files.remove(dataset.version)
+
+    def is_made(self, version: str) -> bool:
+        """Tell whether a dataset is being made."""
+        known = self.book.known(version)
+        return known is not None and known.dataset.state == "making"
 
 
 def note_of(dataset: Dataset) -> bytes:

@@ -23,8 +23,10 @@ from smarthouse_api.states.records.uuids import without_uuids
 
 _MOST_REMEMBERED: Final = 100_000
 _MINUTE_US: Final = 60_000_000
-_PRESENCE_US: Final = 15 * _MINUTE_US
-_GRAINS_US: Final = {**dict.fromkeys(rules.PRESENCE, _PRESENCE_US), "weather": 60 * _MINUTE_US}
+PRESENCE_US: Final = 15 * _MINUTE_US
+"""To how many microseconds the time of a state is rounded down that tells presence."""
+
+_GRAINS_US: Final = {**dict.fromkeys(rules.PRESENCE, PRESENCE_US), "weather": 60 * _MINUTE_US}
 """To what the times of a domain are rounded down. A state of another domain that tells presence, of a group, is as coarse."""
 
 _MOST_NUMBERS: Final = 2
@@ -45,7 +47,7 @@ class Redactor:
     """
 
     def __init__(self, secret: bytes, *, strict: bool = False, raw: bool = False, words: frozenset[str] = frozenset()) -> None:
-        self._strict, self._raw, self._words = strict, raw, words
+        self._strict, self.is_raw, self.reviewed = strict, raw, words
         # Of functions, not of methods: with these in a cycle, the names would outlive the export until a garbage collection.
         self._home = cache(partial(home_name, secret))
         self._entity = lru_cache(_MOST_REMEMBERED)(partial(entity_name, secret, strict=strict))
@@ -61,13 +63,21 @@ class Redactor:
         """Return the range that a home's pseudonym lies in. All ranges, counted from 0, hold about as many homes."""
         return int(self._home(home)[-16:-8], 16) * ranges >> 32
 
+    def grain(self, kind: str) -> int:
+        """Return to how many microseconds the times of a domain are rounded down, at least."""
+        return _GRAINS_US.get(kind, _MINUTE_US if self._strict else 1)
+
+    def allowed(self, attributes: str, *, is_weather: bool) -> str:
+        """Return what is published of attributes, as JSON text. is_weather: of a weather entity."""
+        return self._attributes(attributes, is_weather=is_weather)
+
     def named(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Leave out the rows that are never published, and add the names that are: rows are put in order by them.
 
         rows: `home`, an internal key, and `entity_id`, both dictionary-encoded, `type` and `state`. The result has the columns
         `home_name` and `entity_name`, too, and unless raw `kind`: the domain whose rules hold.
         """
-        if not self._raw:
+        if not self.is_raw:
             kinds, of_row = self._kinds(rows)
             rows = rows.append_column("kind", pa.DictionaryArray.from_arrays(pa.array(of_row), pa.array(kinds, pa.string())))
             if not (published := self._published(rows, kinds, of_row)).all():
@@ -75,7 +85,7 @@ class Redactor:
         home, entity = rows.column("home"), rows.column("entity_id")
         names = [self._home(key) for key in home.dictionary.to_pylist()]
         homes = pa.DictionaryArray.from_arrays(home.indices, pa.array(names, pa.string()))
-        entities = entity if self._raw else self._named(names, home, entity)
+        entities = entity if self.is_raw else self._named(names, home, entity)
         return rows.append_column("home_name", homes).append_column("entity_name", entities)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -87,7 +97,7 @@ class Redactor:
         columns = {name: batch.column(name) for name in ROWS.names}
         columns["home"], columns["entity_id"] = batch.column("home_name"), batch.column("entity_name")
         columns["received"] = columns["received"].cast(ROWS.field("received").type)
-        if self._raw:
+        if self.is_raw:
             columns |= _as_uploaded(batch, columns)
         else:
             kind = batch.column("kind")
@@ -113,8 +123,8 @@ class Redactor:
         pairs, places = distinct(_codes(entity) * (len(kinds) + 1) + of_row)
         told = [self._is_published(kinds[pair % (len(kinds) + 1)], ids[pair // (len(kinds) + 1)]) for pair in pairs.tolist()]
         published: Mask = np.array(told, np.bool_)[places]
-        if self._words and (back := np.array([rules.is_published_if_reviewed(kind) for kind in kinds], np.bool_)).any():
-            reviewed = pc.is_in(state.dictionary, pa.array(sorted(self._words), pa.string())).to_numpy(zero_copy_only=False)
+        if self.reviewed and (back := np.array([rules.is_published_if_reviewed(kind) for kind in kinds], np.bool_)).any():
+            reviewed = pc.is_in(state.dictionary, pa.array(sorted(self.reviewed), pa.string())).to_numpy(zero_copy_only=False)
             published |= back[of_row] & reviewed[_codes(state)]
         return published
 
@@ -148,7 +158,7 @@ class Redactor:
         }
 
     def _known_words(self, state: pa.DictionaryArray, told: list[Any], group: Codes, codes: Codes) -> Mask:
-        words = [rules.words_of(kind, device_class, self._words) for kind, device_class, _ in told]
+        words = [rules.words_of(kind, device_class, self.reviewed) for kind, device_class, _ in told]
         pairs, places = distinct(codes * (len(told) + 1) + group)
         texts = state.dictionary.take(pa.array(pairs // (len(told) + 1))).to_pylist()
         known = [text in words[place] for text, place in zip(texts, (pairs % (len(told) + 1)).tolist(), strict=True)]
@@ -156,9 +166,8 @@ class Redactor:
 
     def _times(self, columns: dict[str, Any], kinds: list[str], of_row: Codes) -> dict[str, Any]:
         """Round times down to what the domain allows, and to a day where a row has no time but its arrival."""
-        least = _MINUTE_US if self._strict else 1
-        grains = np.array([_GRAINS_US.get(kind, least) for kind in kinds], np.int64)[of_row]
-        grains = np.where(_says_presence(columns["state"]), np.maximum(grains, _PRESENCE_US), grains)
+        grains = np.array([self.grain(kind) for kind in kinds], np.int64)[of_row]
+        grains = np.where(_says_presence(columns["state"]), np.maximum(grains, PRESENCE_US), grains)
         is_arrival = pc.and_(columns["last_changed"].is_null(), columns["last_updated"].is_null())
         grains = np.where(is_arrival.to_numpy(zero_copy_only=False), DAY_US, grains)
         if not (grains > 1).any():

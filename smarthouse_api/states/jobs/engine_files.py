@@ -1,0 +1,104 @@
+"""The files that an engine of its own leaves for a job in the object store: its parts, and the tables that it joins rows with.
+
+They lie in a place like that of a table, `parts`, because an engine writes there by itself: `parts/<version>/<attempt>/...`.
+The state store has a document `writing/<version>/<attempt>-<number>` for each writing that may be under way. So nobody who
+removes a dataset leaves behind what is written later: the engine is stopped first, also if the process is dead that began it.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from backends.ports import ObjectStore
+from smarthouse_api.errors import Unavailable
+from smarthouse_api.lake.engine import Engine, WritesFiles
+from smarthouse_api.states.jobs.book import JobBook
+
+PARTS: Final = "parts"
+"""The place, named as a table of the object store."""
+
+_IN_MEMORY_BYTES: Final = 8 << 20
+_CHUNK_BYTES: Final = 1 << 20
+
+log = logging.getLogger(__name__)
+
+
+class EngineFiles:
+    """Puts, reads and removes these files."""
+
+    def __init__(self, objects: ObjectStore, book: JobBook, engine: Engine) -> None:
+        self._objects, self._book, self._engine = objects, book, engine
+
+    def uri(self, path: str) -> str:
+        """Return the URI by which an engine finds a path."""
+        return f"{self._objects.table_location(PARTS).uri.rstrip('/')}/{path}"
+
+    def put(self, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        """Put a table as one file."""
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
+            with pq.ParquetWriter(spool, schema, compression="zstd") as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+            spool.seek(0)
+            self._objects.put_table(PARTS, path, _chunks(spool))
+
+    def paths(self, folder: str) -> list[str]:
+        """List the paths of the files in a folder, in byte order."""
+        return [info.key for info in self._objects.list_table(PARTS, f"{folder}/")]
+
+    def read(self, path: str, texts: list[str]) -> Iterator[pa.RecordBatch]:
+        """Read the rows of a file. texts: the columns that come dictionary-encoded. Raises `Unavailable` for a damaged file."""
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
+            for chunk in self._objects.stream_table(PARTS, path):
+                spool.write(chunk)
+            spool.seek(0)
+            try:
+                yield from pq.ParquetFile(spool, read_dictionary=texts).iter_batches()
+            except (pa.ArrowException, OSError) as fault:
+                raise Unavailable(f"A part that the query engine wrote cannot be read ({type(fault).__name__})") from fault
+
+    def remove(self, folder: str) -> None:
+        """Remove all files in a folder."""
+        if paths := self.paths(folder):
+            self._objects.sweep_table(PARTS, paths)
+
+    def remove_late(self, is_made: Callable[[str], bool]) -> None:
+        """Remove what may still be written for datasets that are not made any more. is_made: asked of each version.
+
+        Raises `Unavailable` if the engine may go on: then nobody may say that all is gone.
+        """
+        for version in {name.split("/")[1] for name, _ in self._book.writings()}:
+            if not is_made(version):
+                self.stop(version)
+                self.remove(version)
+
+    def stop(self, version: str) -> None:
+        """Stop the writings for a dataset. Raises `Unavailable`."""
+        for name, token in self._book.writings(version):
+            if not isinstance(self._engine, WritesFiles) or not self._engine.stop_writing(token):
+                raise Unavailable(
+                    "The query engine may still write a part of an export, and does not answer; repeat this later"
+                )
+            self._book.end_writing(name)
+
+    def sweep(self, is_made: Callable[[str], bool]) -> None:
+        """Remove the files of datasets that are not made any more. is_made: asked of each version."""
+        try:
+            self.remove_late(is_made)
+        except Unavailable as fault:
+            log.warning("files of an export may stay for now: %s", fault)
+        # A new dataset has its document before its first file.
+        for version in {info.key.partition("/")[0] for info in self._objects.list_table(PARTS)}:
+            if not is_made(version):
+                self.remove(version)
+
+
+def _chunks(spool: IO[bytes]) -> Iterator[bytes]:
+    while chunk := spool.read(_CHUNK_BYTES):
+        yield chunk
