@@ -99,7 +99,7 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
                 os.unlink(os.path.join(table, path))
             folders.add(os.path.dirname(os.path.join(table, path)))
         for folder in folders:
-            self._prune(folder, table)
+            self._prune(folder, self._tables)
         half_written = [
             os.path.join(folder, name)
             for folder, _, names in os.walk(table, onerror=_raise_unless_missing)

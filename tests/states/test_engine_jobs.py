@@ -99,7 +99,8 @@ def village(count: int = 1_500, seed: int = 7) -> list[dict[str, Any]]:
     rows = list[dict[str, Any]]()
     for number in range(count):
         entity, words, unit, device_class = chance.choice(THINGS)
-        at = NOON + timedelta(days=chance.randrange(4), seconds=chance.randrange(400), microseconds=chance.choice((0, 250_001)))
+        day = chance.choice((0, 0, 0, 0, 1, 2, 3))  # the first is too large to be sorted at once, the others are one part
+        at = NOON + timedelta(days=day, seconds=chance.randrange(400), microseconds=chance.choice((0, 250_001)))
         if number % 97 == 0:
             at = datetime(1969, 7, 20, 20, 17, 40, 500_000, tzinfo=UTC)
         word = chance.choice(words)
@@ -207,7 +208,7 @@ def test_an_engine_writes_the_rows_that_a_download_has(
             assert (b"Anna" in ours["csv"]) is (privacy == "raw")
             assert b",eco," in ours["csv"]
         assert all(key.endswith("/zip") for key in left(there))
-    assert not list(Path(environment["SMARTHOUSE_DATA_DIR"]).glob("objects/tables/parts/*")), "no empty folder stays"
+    assert not list(Path(environment["SMARTHOUSE_DATA_DIR"]).glob("objects/tables/parts")), "no empty folder stays"
 
 
 @pytest.mark.parametrize("pair", ["memory_pair", "production_pair"])

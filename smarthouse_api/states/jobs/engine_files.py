@@ -1,6 +1,7 @@
 """The files that an engine of its own leaves for a job in the object store: its parts, and the tables that it joins rows with.
 
-They lie in a place like that of a table, `parts`, because an engine writes there by itself: `parts/<version>/<attempt>/...`.
+Those of a dataset lie in a place like that of a table, `parts/<version>`, because an engine writes there by itself. They are
+removed together: half-written files that nobody writes any more cannot be told from those of another part.
 The state store has a document `writing/<version>/<attempt>-<number>` for each writing that may be under way. So nobody who
 removes a dataset leaves behind what is written later: the engine is stopped first, also if the process is dead that began it.
 """
@@ -21,7 +22,7 @@ from smarthouse_api.lake.engine import Engine, WritesFiles
 from smarthouse_api.states.jobs.book import JobBook
 
 PARTS: Final = "parts"
-"""The place, named as a table of the object store."""
+"""What the names of these places begin with."""
 
 _IN_MEMORY_BYTES: Final = 8 << 20
 _CHUNK_BYTES: Final = 1 << 20
@@ -30,14 +31,15 @@ log = logging.getLogger(__name__)
 
 
 class EngineFiles:
-    """Puts, reads and removes these files."""
+    """Puts, reads and removes these files. A path begins with the dataset's version: `<version>/<attempt>/...`."""
 
     def __init__(self, objects: ObjectStore, book: JobBook, engine: Engine) -> None:
         self._objects, self._book, self._engine = objects, book, engine
 
     def uri(self, path: str) -> str:
         """Return the URI by which an engine finds a path."""
-        return f"{self._objects.table_location(PARTS).uri.rstrip('/')}/{path}"
+        name, rest = _place(path)
+        return f"{self._objects.table_location(name).uri.rstrip('/')}/{rest}"
 
     def put(self, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         """Put a table as one file."""
@@ -46,16 +48,17 @@ class EngineFiles:
                 for batch in batches:
                     writer.write_batch(batch)
             spool.seek(0)
-            self._objects.put_table(PARTS, path, _chunks(spool))
+            self._objects.put_table(*_place(path), _chunks(spool))
 
     def paths(self, folder: str) -> list[str]:
         """List the paths of the files in a folder, in byte order."""
-        return [info.key for info in self._objects.list_table(PARTS, f"{folder}/")]
+        name, rest = _place(f"{folder}/")
+        return [f"{name.removeprefix(PARTS)[1:]}/{info.key}" for info in self._objects.list_table(name, rest)]
 
     def read(self, path: str, texts: list[str]) -> Iterator[pa.RecordBatch]:
         """Read the rows of a file. texts: the columns that come dictionary-encoded. Raises `Unavailable` for a damaged file."""
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
-            for chunk in self._objects.stream_table(PARTS, path):
+            for chunk in self._objects.stream_table(*_place(path)):
                 spool.write(chunk)
             spool.seek(0)
             try:
@@ -63,10 +66,11 @@ class EngineFiles:
             except (pa.ArrowException, OSError) as fault:
                 raise Unavailable(f"A part that the query engine wrote cannot be read ({type(fault).__name__})") from fault
 
-    def remove(self, folder: str) -> None:
-        """Remove all files in a folder."""
-        if paths := self.paths(folder):
-            self._objects.sweep_table(PARTS, paths)
+    def remove(self, version: str) -> None:
+        """Remove all files of a dataset, for which nothing is written any more."""
+        name = f"{PARTS}/{version}"
+        if paths := [info.key for info in self._objects.list_table(name)]:
+            self._objects.sweep_table(name, paths)
 
     def remove_late(self, is_made: Callable[[str], bool]) -> None:
         """Remove what may still be written for datasets that are not made any more. is_made: asked of each version.
@@ -97,6 +101,12 @@ class EngineFiles:
         for version in {info.key.partition("/")[0] for info in self._objects.list_table(PARTS)}:
             if not is_made(version):
                 self.remove(version)
+
+
+def _place(path: str) -> tuple[str, str]:
+    """Return the place in which a path lies, and its path there."""
+    version, _, rest = path.partition("/")
+    return f"{PARTS}/{version}", rest
 
 
 def _chunks(spool: IO[bytes]) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 1. The engine finds the different things, and attributes, that the rows are about. These are few.
 2. A `Redactor`, the same that makes rows here, decides about them. Its decisions are put as tables beside the parts.
 3. The engine joins the rows of each part with them, leaves out repeats, sorts, and writes.
-4. The rows are read in their order, each place in it once, and are encoded. Then the part's files are removed.
+4. The rows are read in their order, each place in it once, and are encoded. All files are removed with the dataset's parts.
 
 What the engine cannot do is made here, as without such an engine: rows of earlier versions, aggregates, and all if it refuses.
 """
@@ -41,7 +41,7 @@ from smarthouse_api.states.export.engine_queries import (
 from smarthouse_api.states.export.published_rows import PublishedRows, Question
 from smarthouse_api.states.groups import Groups
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.jobs.book import JobBook
+from smarthouse_api.states.jobs.book import Dropped, JobBook
 from smarthouse_api.states.jobs.engine_files import EngineFiles
 from smarthouse_api.states.jobs.model import Dataset
 from smarthouse_api.states.jobs.plan import PlannedPart
@@ -115,6 +115,8 @@ class _EngineParts:
                 yield from self._written(number, parts)
                 return
             except EngineFailed as fault:  # no row was given yet
+                if self._work.book.known(self._dataset.version) is None:  # its files were removed
+                    raise Dropped from None
                 if not self._work.rests:
                     self._work.rest(str(fault))
         for part in parts:
@@ -137,9 +139,7 @@ class _EngineParts:
         )
         name = f"{number:06d}"
         yield from self._waited(query, name)
-        folder = f"{self._folder}/{name}"
-        yield from self._in_order(folder)
-        self._work.files.remove(folder)
+        yield from self._in_order(f"{self._folder}/{name}")
 
     def _waited(self, query: exp.Select, name: str) -> Reading:
         """Have the engine write, and wait for it."""

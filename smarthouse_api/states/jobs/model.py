@@ -13,7 +13,7 @@
 
 In the object store: `jobs/<version>/<format>/<n>`, a part in one format, `jobs/<version>/zip`, the file, also a bare one, and
 `jobs/<version>/sums`, its checksums. While an engine of its own makes a dataset, its files lie in the place of a table,
-`parts/<version>/...`: see `engine_files`.
+`parts/<version>`: see `engine_files`.
 """
 
 from __future__ import annotations
