@@ -560,8 +560,7 @@ def test_format_5_is_as_it_was_and_days_that_are_over_are_merged(app_of_5: Flask
     assert rows_told(house) == count
 
 
-@pytest.mark.parametrize("step", ["_replace", "_record"])
-@pytest.mark.parametrize("is_done", [False, True])
+@pytest.mark.parametrize(("step", "is_done"), [("_replace", False), ("_replace", True), ("_record", True)])
 def test_format_5_is_served_whole_after_a_merging_of_days_that_died(
     app_of_5: Flask, left_by_5: Path, monkeypatch: pytest.MonkeyPatch, step: str, is_done: bool
 ) -> None:

@@ -125,7 +125,7 @@ def test_nothing_that_the_service_does_meanwhile_is_a_problem(make_house: Callab
 
     def work() -> None:
         stream, _ = working.streams.catalogue.create(8, "m", "meter")
-        for number in range(12):
+        for number in range(8):
             home = f"{number % 4:08x}" + HOME[8:]
             working.states.uploads.receive(Upload(home, payload(state(value=str(number)))))
             working.streams.appending.append(stream, [NewPacket(b"b" * 700)], Owner("user", "a" * 12, "Anna"))

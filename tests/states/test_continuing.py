@@ -145,7 +145,12 @@ def test_a_version_and_what_came_after_are_all_rows(make_house: Make, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "aggregation", [Aggregation("1h", "6h"), Aggregation("1d", "7d", is_local=True, figures=("mean", "known"))]
+    ("environment", "aggregation"),
+    [
+        ("embedded_pair", Aggregation("1d", "7d", is_local=True, figures=("mean", "known"))),
+        ("production_pair", Aggregation("1h", "6h")),
+    ],
+    indirect=["environment"],
 )
 def test_aggregates_of_the_days_that_changed_take_the_place_of_those_before(make_house: Make, aggregation: Aggregation) -> None:
     chance, house, known = random.Random(7), make_house(), list[dict[str, Any]]()

@@ -148,20 +148,24 @@ def test_means_are_weighted_by_the_time_for_which_a_state_was_held(every: str, s
 ZONES = {"home_a": "Europe/Lisbon", "home_b": "America/New_York", "home_c": "Asia/Kolkata"}
 
 
+QUARTER_US = 15 * MINUTE_US
+
+
 @cache
-def begin_in(home: str, at: int, length: int) -> int:
-    """When the interval of a home's own clock begins that holds a time: found by going back, quarter by quarter."""
-    zone, quarter = ZoneInfo(ZONES[home]), 15 * MINUTE_US
+def index_in(home: str, at: int, length: int) -> int:
+    """Which interval of a home's own clock holds a time."""
+    offset = time_of(at).astimezone(ZoneInfo(ZONES[home])).utcoffset()
+    assert offset is not None
+    ahead = offset // timedelta(microseconds=1)
+    return (at + (ahead if length == DAY_US else ahead % length)) // length
 
-    def index(us: int) -> int:
-        offset = time_of(us).astimezone(zone).utcoffset()
-        assert offset is not None
-        ahead = offset // timedelta(microseconds=1)
-        return (us + (ahead if length == DAY_US else ahead % length)) // length
 
-    begin = at - at % quarter
-    while index(begin - quarter) == index(at):
-        begin -= quarter
+@cache
+def begin_in(home: str, quarter: int, length: int) -> int:
+    """When the interval of a home's own clock begins that holds a quarter of an hour: found by going back, one by one."""
+    begin = quarter
+    while index_in(home, begin - QUARTER_US, length) == index_in(home, quarter, length):
+        begin -= QUARTER_US
     return begin
 
 
@@ -172,8 +176,8 @@ def test_a_homes_own_days_are_as_long_as_its_clock_says(every: str, month: int, 
     begin = datetime(2026, month, 27 if month == 3 else 23, tzinfo=UTC)
     shift = begin - FIRST
     states = [(home, entity, unit, at + shift, state) for home, entity, unit, at, state in drawn(chance, 3)]
-    # Something is told every half hour, so that it is known when a clock is changed.
-    often = (begin + timedelta(minutes=30 * number) for number in range(4 * 48))
+    # Something is told every hour, so that it is known when a clock is changed.
+    often = (begin + timedelta(hours=number) for number in range(4 * 24))
     states += [(home, "sensor.often", "W", at, "1") for at in often for home in ZONES]
     told = [
         (home, at, int(at.astimezone(ZoneInfo(ZONES[home])).utcoffset() / timedelta(minutes=1))) for home, _, _, at, _ in states
@@ -188,14 +192,15 @@ def test_a_homes_own_days_are_as_long_as_its_clock_says(every: str, month: int, 
     clock = Clock(length, timelines_of(pa.Table.from_pylist(offsets).to_batches()))
     day = microseconds(begin) // DAY_US
 
+    @cache
     def end_of(home: str, begun: int) -> int:
-        upto = begun + 15 * MINUTE_US
+        upto = begun + QUARTER_US
         while begin_in(home, upto, length) == begun:
-            upto += 15 * MINUTE_US
+            upto += QUARTER_US
         return upto
 
     def begun(home: str, at: int) -> int:
-        return begin_in(home, at, length)
+        return begin_in(home, at - at % QUARTER_US, length)
 
     rows = AggregatedRows(list(batches(states, size)), clock, HOLD, NOW, day - 2, day + 9)
     compare(rows, expected(states, begun, end_of))
