@@ -428,14 +428,13 @@ def test_a_forget_while_a_file_is_made_begins_it_anew(make_house: Make, monkeypa
     house, forgetter = make_house(), make_house(purge_wait_seconds=5)
     receive(house, HOME)
     receive(house, OTHER_HOME, value=100)
-    id_, put, puts = ask(house, "json"), house.objects.put, 0
+    id_, put, puts = ask(house, "json"), house.objects.put, count(1)
     forgets: list[threading.Thread] = []
 
     def put_and_forget(*given: Any, **options: Any) -> Any:
-        nonlocal puts
-        puts += 1
+        number = next(puts)  # parts are put by several threads
         size = put(*given, **options)
-        if puts == step:
+        if number == step:
             forgets.append(threading.Thread(target=forgetter.forgetting.forget, args=(OTHER_HOME,)))
             forgets[0].start()
             soon(lambda: forgetter.states.homes.hidden() or not forgets[0].is_alive())
