@@ -266,7 +266,8 @@ class LakeSettings(Group):
     )
     engine_write_seconds: float = duration(
         3600.0,
-        "Let a Spark Connect endpoint take this long to write a part of a job. `0`: it writes none, and only sends rows.",
+        "Let a Spark Connect endpoint take this long for each step of a job, such as the writing of a part. "
+        "`0`: it writes none, and only sends rows.",
     )
     curate_interval_seconds: float = duration(
         15.0,

@@ -77,6 +77,10 @@ class WritesFiles(ABC):
         """The time that one query may take to be written. 0: the engine is not to write."""
 
     @abstractmethod
+    def read(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
+        """Run a query over all that is to be written, as `Engine.stream` does, for as long as a writing may take."""
+
+    @abstractmethod
     def writing(self, query: exp.Select, sources: Mapping[str, DeltaTable | str], uri: str, by: str) -> Writing:
         """Prepare the writing of the rows of `query` as Parquet files below `uri`, where nothing may be.
 

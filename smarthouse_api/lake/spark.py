@@ -101,9 +101,15 @@ class SparkEngine(Engine, WritesFiles):
         self._warming: threading.Thread | None = None
 
     def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
+        return self._run(table, query, self._query_seconds)
+
+    def read(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
+        return self._run(table, query, max(self._query_seconds, self._write_seconds))
+
+    def _run(self, table: DeltaTable, query: exp.Select, seconds: float) -> Generator[pa.RecordBatch]:
         plan, schema = query_plan(query, table), pa.schema(table.schema().to_arrow())
         with self._faults():
-            yield from self._ready().run(plan, schema, self._query_seconds)
+            yield from self._ready().run(plan, schema, seconds)
 
     @property
     def write_seconds(self) -> float:

@@ -209,7 +209,7 @@ class _EngineParts:
         return uris
 
     def _stream(self, query: exp.Select) -> Generator[pa.RecordBatch]:
-        return self._work.engine.stream(self._question.snapshot, query)
+        return self._engine.read(self._question.snapshot, query)
 
     def _asked(self, things: pa.RecordBatch) -> pa.RecordBatch:
         """Tell of each thing whether the filters want it by what is published of it."""
