@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -152,8 +153,11 @@ def _run(request: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as given:
+        gc.disable()
         for library in LIBRARIES:
             importlib.import_module(library)
+        gc.freeze()  # a program would look through all of it again and again, and copy each page that it looks at
+        gc.enable()
         asked = _serve(given)
     if asked is not None:
         _run(asked)
