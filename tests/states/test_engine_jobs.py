@@ -425,6 +425,9 @@ def test_a_cancelled_job_stops_the_engine(make_house: Make, sail: SailServer, mo
     assert house.states.jobs.view(id_).state == "cancelled"
     assert left(house) == []
     assert not house.states.jobs.maker._shop.book.writings()
+    house.objects.put_table(f"{PARTS}/{'0' * 32}", "late/part.parquet", [b"written by an engine that did not hear"])
+    house.states.jobs.tidy()
+    assert left(house) == []
 
 
 def test_a_new_engine_is_warmed(make_house: Make, sail: SailServer, caplog: pytest.LogCaptureFixture) -> None:
