@@ -41,6 +41,7 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
     def __init__(self, url: str) -> None:
         root, options = path_and_options(url, _OPTIONS)
         self._fsync = chosen(options, "fsync", ("0", "1")) == "1"
+        self._root, self._opened = root, (0, 0)
         self._objects = os.path.join(root, "objects")
         self._written = os.path.join(root, "written")
         self._tables = os.path.join(root, "tables")
@@ -161,6 +162,7 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 # A sweep may have been faster than the lock.
                 if os.fstat(handle).st_nlink:
+                    self._opened = self._opened if any(self._opened) else self._identity()
                     return handle, temporary
             except BaseException:
                 os.close(handle)
@@ -190,6 +192,11 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
         self._sync(folder)
 
     def _make(self, folder: str) -> None:
+        if any(self._opened) and self._identity() != self._opened:
+            raise StoreUnavailable(
+                f"the folder of the objects, {os.path.basename(self._root)}, was removed, or another put in its place, while"
+                " this process had it open; put it back, or restart the service if it is the right one"
+            )
         # Either error is a race against a delete that prunes; the caller tries again, and then meets what is really wrong.
         with suppress(FileNotFoundError, FileExistsError):
             os.makedirs(folder, exist_ok=True)
@@ -197,6 +204,14 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
             folder = os.path.dirname(folder)
             self._sync(folder)
         self._sync(os.path.dirname(folder))
+
+    def _identity(self) -> tuple[int, int]:
+        """Tell which folder the root is now; zeros for none. One that was moved is not made anew: it would be empty."""
+        try:
+            found = os.stat(self._root)
+        except FileNotFoundError:
+            return 0, 0
+        return found.st_dev, found.st_ino
 
     def _sync(self, folder: str) -> None:
         """Wait until the names in the folder are on the disk; a folder that is gone has none."""

@@ -31,6 +31,7 @@ from backends.ports import (
     StoreDamaged,
     StoreFull,
     StoreUnavailable,
+    StoreUnfit,
 )
 from backends.sqlite_changes import EXPIRE, LARGEST, LIVE, SCHEMA, WaitingCommit, apply
 from backends.sqlite_clock import SqliteClock
@@ -264,6 +265,7 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
         had_log = sqlite_log.look(self._path)
         connection = sqlite3.connect(self._path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         try:
+            self._refuse_foreign(connection)
             self._insist(connection, "PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA secure_delete = ON")
@@ -283,6 +285,16 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
             connection.close()
             raise
         return connection
+
+    def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
+        """Raise `StoreUnfit` if the file is another program's, before a byte of it is changed."""
+        self._insist(connection, "PRAGMA user_version")
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and "documents" not in tables:
+            raise StoreUnfit(
+                f"SQLite: {os.path.basename(self._path)} is a database of another program; let SMARTHOUSE_DATA_DIR or"
+                " SMARTHOUSE_STATE_URL name another place"
+            )
 
     def _time(self) -> float:
         if not self._clock.is_set and self._file.is_there():  # who only asks for the time makes no file

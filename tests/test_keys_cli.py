@@ -21,6 +21,7 @@ from smarthouse_api.cli import main
 from smarthouse_api.errors import Unauthorized
 from smarthouse_api.house import House
 from tests.conftest import MEMORY, ROOT, Environment, Server, begin
+from tests.damaging import damage, flipped
 from tests.programs import Program
 from tests.servers import free_port
 from tests.waiting import soon
@@ -187,6 +188,19 @@ def test_revoke_takes_ids_and_whole_keys_and_repeats_no_secret(smarthouse: Comma
     assert second_text not in told.stderr
     assert [opens(access, text) for text in (first_text, second_text, third_text)] == [False, False, True]
     assert access.list() == [third]
+
+
+def test_a_damaged_key_is_told_and_can_be_revoked(smarthouse: Command, access: Access, embedded_pair: Environment) -> None:
+    (bad, bad_text), (good, good_text) = (access.create("gateway", admin=True) for _ in range(2))
+    document = access._find(bad.id)
+    assert document is not None
+    damage(embedded_pair, document.value, flipped(document.value))
+    told = smarthouse("keys", "list")
+    assert (told.returncode, good.id in told.stdout) == (0, True)
+    assert f"The key {bad.id} is damaged and opens nothing" in told.stderr
+    assert smarthouse("keys", "revoke", bad.id).returncode == 0
+    assert not smarthouse("keys", "list").stderr
+    assert (opens(access, bad_text), opens(access, good_text)) == (False, True)
 
 
 def test_an_unknown_id_is_told_and_does_not_keep_the_others(smarthouse: Command, access: Access) -> None:

@@ -9,11 +9,11 @@ A key's text is shown once, when it is made. In the state store, space `access`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore, StoreUnavailable
+from backends.ports import ABSENT, Change, Conflict, Document, PartDamaged, Put, StateStore, StoreUnavailable
 from smarthouse_api.access import keys
 from smarthouse_api.access.keys import KeyDocument, KeyRecord
 from smarthouse_api.access.projects import LARGEST_HOME as LARGEST_HOME
@@ -22,6 +22,7 @@ from smarthouse_api.access.projects import Projects, home_in, name_in
 from smarthouse_api.coordination.keyring import SPACE as INSTALLATION
 from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.single_flight import SingleFlight
+from smarthouse_api.coordination.sound_scans import scan_past_damage
 from smarthouse_api.errors import Forbidden, Invalid, Unauthorized
 
 _BEGUN = "begun"
@@ -125,9 +126,15 @@ class Access:
         return record, self._add(record)
 
     def list(self) -> list[KeyRecord]:
-        """List all keys that were not revoked, expired ones included, the oldest first."""
-        records = (keys.decoded(document.value).record for _, document in self._state.scan_all(SPACE, "key/"))
+        """List all keys that were not revoked, expired ones included, the oldest first. Damaged ones are left out."""
+        found = scan_past_damage(self._state, SPACE, "key/")
+        records = (keys.decoded(document.value).record for _, document in found if document is not None)
         return sorted(records, key=lambda record: (record.created_at, record.id))
+
+    def damaged(self) -> Sequence[str]:
+        """List the ids of the keys that are damaged: they open nothing, and can only be revoked."""
+        found = scan_past_damage(self._state, SPACE, "key/")
+        return [name.removeprefix("key/") for name, document in found if document is None]
 
     def revoke(self, id_: str) -> bool:
         """Delete the key, so that it opens nothing any more, nor if a backup brings it back; whether there was one."""
@@ -160,11 +167,16 @@ class Access:
 
     def _remove(self, id_: str) -> bool:
         """Delete the key; whether there was one."""
-        while (found := self._find(id_)) is not None:
+        while True:
+            try:
+                if (found := self._find(id_)) is None:
+                    return False
+            except PartDamaged as fault:
+                self._state.commit(SPACE, Change(deletes=(fault.part.name,)))
+                return True
             with suppress(Conflict):
                 self._state.commit(SPACE, Change(expect={f"key/{id_}": found.version}, deletes=(f"key/{id_}",)))
                 return True
-        return False
 
     def rotate(self, id_: str, keep_old_seconds: float = 0.0) -> str | None:
         """Give a key a new secret, and return its new text; None if there is no such key. Raises `Invalid`.

@@ -48,7 +48,10 @@ def restore(place: str | None, is_replaced: bool, keeps_log: bool, lists: tuple[
     after a failover. LIST: output of `smarthouse forgotten`, the newest that you have; `-` is standard input. First stop the
     service and its workers. Nothing is served until the command has ended well. You may repeat it.
     """
-    digests = {line.strip() for one in lists for line in one if line.strip()}
+    try:
+        digests = {line.strip() for one in lists for line in one if line.strip()}
+    except UnicodeDecodeError:
+        raise click.ClickException("A list is no text; unpack it first, or make it anew by `smarthouse forgotten`") from None
     if faulty := [digest for digest in sorted(digests) if not _DIGEST.fullmatch(digest)]:
         raise click.ClickException(
             f"{len(faulty)} lines are not from `smarthouse forgotten`; a line must have 64 hexadecimal digits"

@@ -57,7 +57,9 @@ def create(**asked: Any) -> None:
 def list_(as_json: bool) -> None:
     """Print what each key opens, the oldest key first."""
     with opened_shared_house() as house:
-        records = answered(house.access.list)
+        records, damaged = answered(house.access.list), answered(house.access.damaged)
+    for id_ in damaged:
+        click.echo(f"The key {id_} is damaged and opens nothing; `smarthouse keys revoke {id_}` removes it", err=True)
     if as_json:
         for record in records:
             click.echo(msgspec.json.encode(record))

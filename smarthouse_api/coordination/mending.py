@@ -100,7 +100,7 @@ class Mending:
                 log.warning("the state store's %s cannot be made again now: %s", part.name_in_logs, fault)
             else:
                 if is_mended:
-                    log.warning("the state store's %s was damaged, and was made again", part.name_in_logs)
+                    log.warning("the state store's %s was damaged, and is mended", part.name_in_logs)
 
     def _place(self, part: Part) -> int:
         return next((place for place, mender in enumerate(self._menders) if mender.knows(part)), len(self._menders))

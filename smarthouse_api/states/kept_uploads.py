@@ -70,11 +70,11 @@ class KeptUploads:
         self._looked_at = float("-inf")
         self._backoff = Backoff()
 
-    def all(self, home: str | None = None) -> Iterator[Pending]:
+    def all(self, home: str | None = None, missing: Callable[[Pending], None] = lambda _: None) -> Iterator[Pending]:
         """List every payload that gives rows, of all homes that are not hidden or of one, by its internal key.
 
         Each stands as it would in the queue, without a sequence. Payloads are left out whose upload died before its receipt, or
-        has expired.
+        has expired. missing: told of each whose object is gone, with the name that it had.
         """
         for key in sorted(self._homes.known()) if home is None else [home]:
             receipts = {one.id: one for one in stored_receipts(self._state, key)}
@@ -82,6 +82,10 @@ class KeptUploads:
                 receipt = receipts.get(raw.id)
                 if receipt is not None and not receipt.expired and (receipt.records or receipt.statistics):
                     yield _pending(raw, info, receipt)
+                    del receipts[raw.id]
+            for receipt in receipts.values():
+                if not receipt.expired and (receipt.records or receipt.statistics):
+                    missing(self._without_object(key, receipt))
 
     def expired(self) -> Iterator[Pending]:
         """List the payloads that have expired, of all homes that are not hidden, as they were queued, without objects."""
@@ -101,6 +105,13 @@ class KeptUploads:
             raise StoreUnavailable("no queued payload is in the object store: it is another's, or was emptied")
         for pending, is_missing in there:
             self._note(pending.home, pending.object, is_missing=is_missing, is_lacking=True)
+
+    def note_missing(self, pending: Pending) -> None:
+        """Note a payload whose object is gone, unless its home is, or it has expired or come back since."""
+        if pending.home in self._homes.known() and not self._is_whole(pending.object, None):
+            receipt = next((one for one in stored_receipts(self._state, pending.home) if one.id == id_of(pending.object)), None)
+            if receipt is not None and not receipt.expired:
+                self._note(pending.home, pending.object, is_missing=True, is_lacking=True)
 
     def lacking(self, first: date) -> str | None:
         """Say which uploads gave no rows because they are damaged, if rows of this day or later may be among them."""
@@ -182,7 +193,7 @@ class KeptUploads:
             raw = there.get(receipt.id)
             if raw is not None and (random.random() >= share or self._is_whole(raw.object, raw.encoding)):  # noqa: S311
                 continue
-            name = receipt.object or (f"{RAW}{home}/{_UNKNOWN_DAY}/{receipt.id}" if raw is None else raw.object)
+            name = _name_of(home, receipt) if raw is None else receipt.object or raw.object
             if home in self._homes.known() and not (
                 raw is None and (self._is_whole(name, None) or self._expired(home, receipt))
             ):
@@ -212,6 +223,12 @@ class KeptUploads:
         """Remove all raw uploads of a home, and the notes of them."""
         self._raw.purge(home_key)
         self._damages.clear_all(f"{RAW}{home_key}/")
+
+    def _without_object(self, home: str, receipt: StoredReceipt) -> Pending:
+        raw = read_raw_name(name := _name_of(home, receipt))
+        at_us = microseconds(datetime.now(UTC)) if raw is None else microseconds(datetime.fromisoformat(f"{raw.day}T00:00:00Z"))
+        size = receipt.decoded_bytes or receipt.records * _RECORD_BYTES
+        return Pending(0, home, name, at_us, size, None, receipt.records, receipt.statistics or 0)
 
     def _expired(self, home: str, receipt: StoredReceipt) -> bool:
         """Tell whether an upload has expired by now."""
@@ -244,6 +261,11 @@ def _is_missing(fault: StoreError) -> bool:
 def id_of(name: str) -> str:
     """Read the id of an upload from its object's name, or from the name of a note."""
     return name.rpartition("/")[2].partition(".")[0]
+
+
+def _name_of(home: str, receipt: StoredReceipt) -> str:
+    """Name the object of an upload, as far as its receipt tells it."""
+    return receipt.object or f"{RAW}{home}/{_UNKNOWN_DAY}/{receipt.id}"
 
 
 def _pending(raw: RawUpload, info: ObjectInfo, receipt: StoredReceipt) -> Pending:

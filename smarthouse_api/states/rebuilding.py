@@ -337,10 +337,18 @@ class Rebuilding:
                 table.delete(f"({predicate}) AND received > '{time_text(time_of(expired))}'")
 
     def _queued(self, repairs: Sequence[Repair]) -> int:
-        """Queue the payloads that may have rows in a repair's places, each once; return the last sequence."""
+        """Queue the payloads that may have rows in a repair's places, each once; return the last sequence.
+
+        What is missing of them is noted, so that no export without their rows looks whole.
+        """
+
+        def missing(pending: Pending) -> None:
+            if is_all or any(may_hold(place, pending) for repair in repairs for place in repair.places):
+                self._uploads.healing.note_missing(pending)
+
         is_all = any(not repair.places for repair in repairs)
         appends = list[tuple[str, bytes]]()
-        for pending in self._uploads.kept():
+        for pending in self._uploads.kept(missing=missing):
             wanted = [one.places for one in repairs if any(may_hold(place, pending) for place in one.places)]
             if is_all or wanted:
                 places = () if is_all else tuple(chain.from_iterable(wanted))

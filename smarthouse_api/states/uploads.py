@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -175,9 +175,9 @@ class Uploads:
                 after = page[-1].sequence
         return found
 
-    def kept(self, home: str | None = None) -> Iterator[Pending]:
+    def kept(self, home: str | None = None, missing: Callable[[Pending], None] = lambda _: None) -> Iterator[Pending]:
         """List every payload that is kept raw and gives rows; see `KeptUploads.all`."""
-        return self.healing.all(home)
+        return self.healing.all(home, missing)
 
     def has_kept(self, home_key: str) -> bool:
         """Tell whether the state knows of a raw upload of a home that has not expired."""

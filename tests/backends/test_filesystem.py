@@ -16,6 +16,7 @@ import pytest
 from deltalake import DeltaTable
 
 from backends.filesystem import FilesystemObjects
+from backends.ports import StoreUnavailable
 
 WRITES_A_TABLE = """
 import sys, pyarrow
@@ -96,6 +97,23 @@ def test_a_writer_whose_new_file_was_swept_before_it_was_locked_begins_another(o
     monkeypatch.setattr(fcntl, "flock", sweep_then_lock)
     objects.put("key", [b"value"])
     assert (swept, objects.get("key")) == ([1], b"value")
+
+
+def test_nothing_is_put_beside_a_folder_that_was_moved_or_replaced(tmp_path):
+    root, away = tmp_path / "root", tmp_path / "away"
+    objects = FilesystemObjects(f"file://{root}")
+    objects.put("a/b", [b"1"])
+    root.rename(away)
+    with pytest.raises(StoreUnavailable, match="the folder of the objects, root, was removed"):
+        objects.put("a/c", [b"2"])
+    assert not root.exists()
+    root.mkdir()
+    with pytest.raises(StoreUnavailable, match="or another put in its place"):
+        objects.put("a/c", [b"2"])
+    root.rmdir()
+    away.rename(root)
+    objects.put("a/c", [b"2"])
+    assert (objects.get("a/b"), objects.get("a/c")) == (b"1", b"2")
 
 
 def test_nothing_outside_the_objects_is_listed(tmp_path, objects):

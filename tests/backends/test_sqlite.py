@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends import sqlite
-from backends.ports import Change, Put, StoreDamaged, StoreUnavailable
+from backends.ports import Change, Put, StoreDamaged, StoreUnavailable, StoreUnfit
 from backends.sqlite import SqliteState
 from backends.sqlite_damage import SqliteDamage
 from tests.waiting import soon
@@ -185,6 +185,16 @@ def test_damage_that_a_reader_met_is_told_at_once(path: Path) -> None:
         state.scan("s", after="02900")
     with pytest.raises(StoreDamaged):
         state.check()
+
+
+def test_another_programs_database_is_refused_and_stays_as_it_was(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("CREATE TABLE bookmarks (a, b)")
+    before = path.read_bytes()
+    with pytest.raises(StoreUnfit, match="a database of another program"):
+        SqliteState(f"sqlite://{path}").check()
+    assert path.read_bytes() == before
+    assert [one.name for one in path.parent.iterdir() if one.name.startswith(path.name)] == [path.name]
 
 
 def test_a_file_that_is_none_of_sqlite_is_damaged(path: Path) -> None:

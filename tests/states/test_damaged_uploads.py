@@ -142,6 +142,29 @@ def test_an_export_says_that_it_lacks_the_rows_of_a_damaged_upload(house: House,
     assert values(house) == ["1", "2", "3", "5"]
 
 
+@pytest.mark.parametrize("is_verified", [False, True])
+def test_what_left_the_lake_and_is_no_longer_kept_raw_is_missed_aloud(house: House, format_: str, is_verified: bool) -> None:
+    house.installation.settle()
+    answer = sent(house, "1", format_=format_)
+    assert values(house) == ["1"]
+    sent(house, "2", OTHER_HOME)
+    assert values(house) == ["1", "2"]
+    removed(house, raw_of(house, answer))
+    if is_verified:
+        assert list(house.verifying.run(1, lambda *_: None))
+    assert incomplete(house) is None  # the lake has its rows
+    house.objects.sweep_table("states", [one.key for one in house.objects.list_table("states", "day=")])
+    house.states.rebuilding.look_at_all()
+    for _ in range(4):
+        house.housekeeper.keep()
+    assert values(house) == ["2"]
+    if format_ == "this format":
+        assert "are missing, because these are damaged" in str(incomplete(house))
+    assert "damaged or missing: 1;" in warning(house)
+    assert not sent(house, "1").duplicate
+    assert (values(house), incomplete(house)) == (["1", "2"], None)
+
+
 def test_the_same_bytes_sent_again_heal_it(house: House, damage: Damage, format_: str) -> None:
     house.installation.settle()
     answer = sent(house, "1", format_=format_)
