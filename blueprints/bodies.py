@@ -13,8 +13,8 @@ from werkzeug.exceptions import ClientDisconnected, UnsupportedMediaType
 
 from blueprints.current_request import house
 from smarthouse_api.collections.fast_path import DEPTH, UniformReader
-from smarthouse_api.errors import Invalid, TooLarge, TooSlow
-from smarthouse_api.serving.connection import Late
+from smarthouse_api.errors import Invalid, TooLarge, TooSlow, Unavailable
+from smarthouse_api.serving.connection import Crowded, Late
 from smarthouse_api.states.payload.compression import BOM, CODINGS, Undecodable, UnknownCoding, undo_codings
 from smarthouse_api.states.payload.repair import depth_of, words_of
 
@@ -23,7 +23,8 @@ _TEN_DIGITS = b"0" * 10
 
 
 def whole_body() -> bytes:
-    """Read all of the request's body, as it came. Raises `TooLarge`, `Invalid` if it broke off, `TooSlow` if it was late.
+    """Read all of the request's body, as it came. Raises `TooLarge`, `Invalid` if it broke off, `TooSlow` if it was late,
+    `Unavailable` if too many come at once.
 
     Werkzeug cuts a body without a length short at the limit and calls it whole; so one byte more is let in, and refused here.
     """
@@ -32,6 +33,8 @@ def whole_body() -> bytes:
         request.max_content_length = limit + 1
     try:
         body = request.get_data(cache=False)
+    except Crowded as fault:
+        raise Unavailable(str(fault)) from fault
     except Late as fault:
         seconds = house().settings.requests.receive_seconds
         raise TooSlow(f"The body did not arrive in time; send its next bytes within {seconds:g} seconds") from fault

@@ -25,6 +25,13 @@ class Late(errors.ParseException):  # type: ignore[misc] # gunicorn is not typed
         return "The request did not arrive in time"
 
 
+class Crowded(Late):
+    """Says that large requests arrive slowly, more than are gathered, and that this was the largest."""
+
+    def __str__(self) -> str:
+        return "Too many large requests arrive slowly at the same time, and this was the largest; repeat it later"
+
+
 class PacedSocket(socket.socket):
     """Cuts a client that takes its answer too slowly: it holds a thread, and maybe a lease on the lake.
 
@@ -105,7 +112,7 @@ class Connection(TConn):  # type: ignore[misc] # gunicorn is not typed
         self._seconds, self._longest_body = seconds, longest_body
         self.data_ready = True  # a thread gets the connection only when its request has come
         self.has_ended = False
-        self.is_late = False
+        self.is_late = self.is_crowded = self.is_unfinished = False
         self.is_continued = False
         self.is_polled = False
         self.unwanted = 0
@@ -126,7 +133,7 @@ class Connection(TConn):  # type: ignore[misc] # gunicorn is not typed
             self.parser.unreader = _Given(self)
 
     def receive(self, size: int) -> bytes:
-        """Wait for bytes of the request, as long as its client keeps the pace. Raises `Late`, `LimitRequestHeaders`."""
+        """Wait for bytes, as long as the client keeps the pace. Raises `Late`, `Crowded`, `LimitRequestHeaders`."""
         if self.has_ended:
             return b""
         if self.arrival.is_hopeless and not self.arrival.has_head:
@@ -138,4 +145,4 @@ class Connection(TConn):  # type: ignore[misc] # gunicorn is not typed
                 piece = self.sock.recv(size)
                 self.pace.moved(len(piece))
                 return bytes(piece)
-        raise Late
+        raise Crowded if self.is_crowded else Late

@@ -23,7 +23,9 @@ _UNWANTED_BYTES = 64 << 20
 """Limits for reading on after an answer: the silence of the client, the time, the bytes."""
 _PIECE_BYTES = 1 << 16
 _GATHERED_BYTES = 64 << 20
-"""What one worker gathers of bodies. Beyond it, threads read them, and the clients have to wait for a thread."""
+"""What one worker gathers of bodies. Beyond it, some threads read them as they come, and the largest are not waited for."""
+_SHARE_OF_THREADS = 4
+"""One of so many threads, at most, reads a body as it comes: the others serve whoever has sent all of it."""
 _LOOK_SECONDS = 0.25
 
 
@@ -45,6 +47,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
         self._held: dict[Connection, tuple[float, Future[bool]]] = {}
         self._held_until = math.inf
         self._gathered, self._looked_at = 0, 0.0
+        self._unfinished, self._most_unfinished = 0, self.cfg.threads // _SHARE_OF_THREADS
         # Neither may wait for a thread that is busy: a watchdog would end the process, and a late client would stay.
         self._for_health, self._for_late = ThreadPoolExecutor(1, "health"), ThreadPoolExecutor(1, "late")
         path = f"{os.environ.get('SCRIPT_NAME', '')}/health/live".encode()
@@ -119,8 +122,16 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
     def _go_on(self, conn: Connection) -> None:
         """Serve the request if all of it has come that will, or poll for more."""
         arrival = conn.arrival
-        is_too_much = self._gathered > _GATHERED_BYTES and arrival.has_head
-        if arrival.is_ready or conn.has_ended or is_too_much:
+        if self._gathered > _GATHERED_BYTES and not (arrival.is_ready or conn.has_ended):
+            if arrival.has_head and self._unfinished < self._most_unfinished:
+                conn.is_unfinished = True
+                self._unfinished += 1
+                self._serve(conn, self.tpool)
+                return
+            self._cut_largest()
+            if conn.is_late:
+                return
+        if arrival.is_ready or conn.has_ended:
             is_quick = arrival.is_whole and arrival.bytes.startswith(self._health)
             self._serve(conn, self._for_health if is_quick else self.tpool)
             return
@@ -129,6 +140,13 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
             with suppress(OSError):
                 conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._poll(conn, self._gather)
+
+    def _cut_largest(self) -> None:
+        """Answer the client at once that has sent most of a request that is not whole: clients that do so are many."""
+        largest = max(self._arriving, key=lambda one: one.arrival.size)
+        self._gathered -= largest.arrival.size
+        largest.is_late = largest.is_crowded = True
+        self._serve(largest, self.tpool if largest.arrival.has_head else self._for_late)
 
     def _serve(self, conn: Connection, pool: ThreadPoolExecutor) -> None:
         self._arriving.pop(conn, None)
@@ -141,7 +159,11 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
 
         An answer that is held back is sent first, when its time has come.
         """
-        self._gathered -= conn.arrival.size
+        if not conn.is_crowded:
+            self._gathered -= conn.arrival.size
+        if conn.is_unfinished:
+            conn.is_unfinished = False
+            self._unfinished -= 1
         if (held_until := conn.sock.held_until) is not None:
             self._held[conn] = held_until, fs
             self._held_until = min(self._held_until, held_until)

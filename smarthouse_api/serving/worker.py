@@ -10,7 +10,7 @@ from typing import Any
 
 from gunicorn.http import errors
 
-from smarthouse_api.serving.connection import Late
+from smarthouse_api.serving.connection import Crowded, Late
 from smarthouse_api.serving.gathering import GatheringWorker
 
 _STATUSES = {
@@ -19,6 +19,7 @@ _STATUSES = {
     errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
     errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
     Late: HTTPStatus.REQUEST_TIMEOUT,
+    Crowded: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _YIELD_SECONDS = 0.00025
 _MOST_YIELDS = 8

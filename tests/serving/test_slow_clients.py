@@ -70,6 +70,22 @@ def test_slow_clients_hold_up_nobody_and_are_cut_in_the_dialect_that_they_speak(
     assert all(told["reason"] == "REQUEST_TIMEOUT" for _, told in appends)
 
 
+def test_large_bodies_that_come_slowly_are_not_all_waited_for(narrow: Server) -> None:
+    large = post_head(16_000_000) + bytes(15_400_000)
+    with ExitStack() as held:
+        slow = [held.enter_context(socket_to(narrow.port)) for _ in range(6)]
+        for one in slow:
+            one.sendall(large)
+        began = time.monotonic()
+        assert narrow.upload(HOME, payload(state(value="beside"))).status_code == 200
+        assert time.monotonic() - began < 1.9  # before the first of them is cut
+        told = [answer_on(one) for one in slow]
+    assert {status for status, _, _ in told} == {408, 503}
+    crowded = next((headers, json.loads(body)) for status, headers, body in told if status == 503)
+    assert "Too many large requests arrive slowly" in crowded[1]["detail"]
+    assert "retry-after" in crowded[0]
+
+
 def test_a_client_that_asks_whether_it_may_send_is_told_so_once(narrow: Server) -> None:
     body = payload(state(value="asked"))
     with socket_to(narrow.port) as one:
