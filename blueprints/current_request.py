@@ -7,6 +7,7 @@ from typing import cast
 
 from flask import current_app, request
 
+from smarthouse_api.access.addresses import network_of
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.errors import NotFound
@@ -23,7 +24,12 @@ def count_request(api: str) -> None:
 
     The API is a name that the rates know, such as `export`.
     """
-    house().rates.count(api, request.remote_addr or "")
+    house().rates.count(api, client_network())
+
+
+def client_network() -> str:
+    """Tell what is counted as the client of the current request: its address, or its network if that is IPv6."""
+    return network_of(request.remote_addr or "")
 
 
 def authenticate() -> KeyRecord:

@@ -21,6 +21,7 @@ _PART_DIGITS = 6
 """A random id has so many digits of a given home by chance in one of 20,000; it is replaced then."""
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_PART_OF_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _NO_HEXADECIMAL = re.compile(r"[^0-9a-f]", re.ASCII)
 _SANE_ID = re.compile(r"(?!.*shk_)[A-Za-z0-9._-]{1,128}", re.ASCII)
 """What may be logged: no key, and no part of one."""
@@ -67,7 +68,7 @@ def _names_the_home(request_id: str) -> bool:
         home = _NO_HEXADECIMAL.sub("", given)
         if any(home[first : first + _PART_DIGITS] in digits for first in range(len(home) - _PART_DIGITS + 1)):
             return True
-    return HYPHENATED.search(request_id) is not None
+    return _PART_OF_UUID.search(request_id.lower()) is not None
 
 
 @lru_cache(1000)

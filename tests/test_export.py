@@ -884,6 +884,13 @@ def test_asking_too_often_is_a_429_that_says_when(make_client: Clients) -> None:
     assert 0 < int(answer.headers["Retry-After"]) <= 3600
 
 
+def test_an_ipv6_network_is_one_client(make_client: Clients) -> None:
+    client = make_client(export_rate_address="2/hour")
+    from_ = ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1")
+    asked = [client.get("/api/export/csv", environ_base={"REMOTE_ADDR": one}, buffered=True).status_code for one in from_]
+    assert asked == [204, 204, 429, 204]
+
+
 # States that break files
 
 NASTY = {

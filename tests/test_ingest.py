@@ -235,6 +235,8 @@ def test_a_wrong_method_is_a_405_that_names_the_right_ones(client: FlaskClient) 
 def test_a_sane_request_id_is_returned_and_another_replaced(client: FlaskClient) -> None:
     assert client.delete(URL, headers={**BY_HOME, "X-Request-ID": "night-1"}).headers["X-Request-ID"] == "night-1"
     assert len(client.delete(URL, headers={**BY_HOME, "X-Request-ID": "a b\t<>"}).headers["X-Request-ID"]) == 32
+    for part in (OTHER_HOME[:-1], OTHER_HOME[:23], OTHER_HOME[19:].upper()):  # also without a home's header
+        assert len(client.get("/health/live", headers={"X-Request-ID": part}).headers["X-Request-ID"]) == 32
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from flask.views import MethodView
 from flask_smorest import Blueprint
 
 from blueprints import path_segments
 from blueprints.bodies import whole_body
 from blueprints.byte_ranges import KNOWN, PART, PART_HEADERS, ranged_response
-from blueprints.current_request import count_request, house
+from blueprints.current_request import client_network, count_request, house
 from blueprints.dialects import problems
 from blueprints.export.jobs_schemas import FILE_HEADERS, FOUND_HEADERS, JOB, JOB_HEADERS, JobQuerySchema, JobSchema, told
 from blueprints.export.readers import admit_reader, note
@@ -53,7 +53,7 @@ def add_jobs(blueprint: Blueprint) -> None:
             key, jobs = admit_reader(), _jobs()
             if whole_body():
                 raise Invalid("The request has a body; give the parameters in the query, as for a download")
-            owner = f"key/{key.id}" if key is not None else jobs.owner_of(request.remote_addr or "")
+            owner = f"key/{key.id}" if key is not None else jobs.owner_of(client_network())
             formats = known_formats(query["formats"])
             options = {name: query[name] for name in ("metadata", "fresh", "aggregation", "is_bare", "since")}
             wanted = jobs.request(query["filters"], formats, **options)

@@ -18,7 +18,6 @@ A receipt that has `bytes` is counted. Those of earlier versions have none, and 
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 import math
 import time
@@ -29,6 +28,7 @@ from typing import Final, NoReturn
 from backends.counters import numbers_of
 from backends.ports import Add, Change, Document, Put, StateStore
 from config.groups import GrowthSettings
+from smarthouse_api.access.addresses import network_of
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.errors import NoRoom, TooLarge, TooMany
 from smarthouse_api.states.homes import SPACE
@@ -153,7 +153,7 @@ class Counts:
 
     def _sent(self, address: str) -> str:
         day = int(time.time() // _DAY_SECONDS)
-        told = f"{day} {_network(address)}".encode()
+        told = f"{day} {network_of(address)}".encode()
         return f"sent/{day}/{hmac.digest(self._keyring.key('address'), told, 'sha256').hex()[:32]}"
 
 
@@ -199,12 +199,3 @@ def _kept(counter: Document | None, first: Document | None = None, last: Documen
     numbers = (*numbers_of(counter.value if counter else None), 0, 0, 0)[:3]
     times = (int(one.value) if one else None for one in (first, last))
     return Kept(*numbers, *times)
-
-
-def _network(address: str) -> str:
-    """Return what one client holds of addresses: an IPv4 address, or an IPv6 network of 64 bits."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(parsed) if parsed.version == 4 else str(ipaddress.ip_network((parsed, 64), strict=False))
