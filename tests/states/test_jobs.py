@@ -583,6 +583,30 @@ def test_a_stranger_that_asks_for_a_thousand_jobs_takes_nothing_from_others(make
     assert [one.state for one in house.states.jobs.views()] == ["done"] * 12
 
 
+def test_a_new_job_takes_the_place_of_a_finished_one_of_whoever_has_the_most(make_house: Make) -> None:
+    house = make_house(jobs_per_client=3, jobs_kept=6)
+    receive(house, HOME)
+
+    def asked(owner: str) -> str:
+        id_ = ask(house, "csv", owner=owner, since=NOW.date() - timedelta(days=next(days)))
+        work(house)
+        return id_
+
+    days = count(1)
+    (first, *others), [key] = [asked("address/a") for _ in range(3)], [asked("key/k")]
+    others += [asked("address/b") for _ in range(2)]
+    new = asked("address/c")  # a has three
+    assert view(house, first).state == "expired"
+    with pytest.raises(Gone, match="made room for another client's"):
+        house.states.jobs.open(first)
+    assert {view(house, id_).state for id_ in (*others, key, new)} == {"done"}
+    with pytest.raises(Unavailable, match="as many export jobs"):  # nobody has more than it would have then
+        asked("address/c")
+    assert view(house, key).state == "done"
+    assert view(house, asked("key/other")).state == "done"
+    assert sum(view(house, id_).state == "done" for id_ in others) == 3
+
+
 def test_ten_jobs_at_once_are_all_made(make_house: Make) -> None:
     house = make_house(jobs_at_once=2, curate_interval_seconds=0.05)
     receive(house, HOME)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.errors import Gone, Invalid, NotFound, TooMany, Unavailable
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.book import Known
-from smarthouse_api.states.jobs.kept_files import ERASED, EXPIRED, KEPT, LOST, REMOVED, KeptFile, KeptFiles
+from smarthouse_api.states.jobs.kept_files import CROWDED, ERASED, EXPIRED, KEPT, LOST, REMOVED, KeptFile, KeptFiles
 from smarthouse_api.states.jobs.maker import Maker
 from smarthouse_api.states.jobs.making import FORGOTTEN
 from smarthouse_api.states.jobs.model import PREFIX, SPACE, Dataset, Job, Request
@@ -28,6 +29,8 @@ from smarthouse_api.states.uploads import Uploads
 OPERATOR: Final = "operator"
 """The owner of jobs from the command line, which no limit refuses."""
 
+_ADDRESS: Final = "address/"
+_KEY: Final = "key/"
 _TIDY_SECONDS: Final = 60.0
 _ID: Final = re.compile("[0-9a-f]{32}", re.ASCII)
 _RETRY_SECONDS: Final = 600
@@ -53,7 +56,7 @@ class Jobs:
 
     def owner_of(self, address: str) -> str:
         """Name a client without a key, so that nobody can tell the address."""
-        return f"address/{hmac.digest(self._keyring.key('jobs'), address.encode(), 'sha256').hex()[:32]}"
+        return f"{_ADDRESS}{hmac.digest(self._keyring.key('jobs'), address.encode(), 'sha256').hex()[:32]}"
 
     def request(
         self,
@@ -95,16 +98,41 @@ class Jobs:
     def _check_room(self, owner: str) -> None:
         if owner == OPERATOR:
             return
-        owners = [one for _, _, one in self._shop.book.todo()]
-        done = [known.dataset for known in self._shop.book.datasets() if known.dataset.state == "done"]
-        owners += [one for dataset in done for _, one in dataset.jobs]
-        if owners.count(owner) >= self._shop.settings.per_client:
-            most = self._shop.settings.per_client
-            raise TooMany(f"You have {most} export jobs that wait, run or have a file; delete some, or wait", _RETRY_SECONDS)
-        if len(owners) >= self._shop.settings.most:
-            raise Unavailable("There are as many export jobs as the service keeps; repeat the request later")
-        if sum(dataset.size_bytes for dataset in done) >= self._shop.settings.bytes:
-            raise Unavailable("The files of export jobs take up as much room as they may; repeat the request later")
+        while True:
+            owners = [one for _, _, one in self._shop.book.todo()]
+            done = [known.dataset for known in self._shop.book.datasets() if known.dataset.state == "done"]
+            owners += [one for dataset in done for _, one in dataset.jobs]
+            if (own := owners.count(owner)) >= self._shop.settings.per_client:
+                most = self._shop.settings.per_client
+                raise TooMany(
+                    f"You have {most} export jobs that wait, run or have a file; delete some, or wait", _RETRY_SECONDS
+                )
+            if len(owners) >= self._shop.settings.most:
+                refusal = "There are as many export jobs as the service keeps; repeat the request later"
+            elif sum(dataset.size_bytes for dataset in done) >= self._shop.settings.bytes:
+                refusal = "The files of export jobs take up as much room as they may; repeat the request later"
+            else:
+                return
+            if not self._make_room(owner, own, done):
+                raise Unavailable(refusal)
+
+    def _make_room(self, owner: str, own: int, done: Sequence[Dataset]) -> bool:
+        """End the oldest finished job of the client that has the most, if those are more than its own with the new one.
+
+        No client without a key ends the job of one with a key. own: how many jobs the client has.
+        """
+        jobs = [
+            (one, dataset, id_)
+            for dataset in sorted(done, key=lambda dataset: dataset.finished_at or 0.0)
+            for id_, one in dataset.jobs
+            if one.startswith(_ADDRESS) or (owner.startswith(_KEY) and one.startswith(_KEY))
+        ]
+        counts = Counter(one for one, _, _ in jobs)
+        largest = max(counts, key=lambda one: (one.startswith(_ADDRESS), counts[one]), default=None)
+        if largest is None or counts[largest] <= own + 1:
+            return False
+        self._leave(*next((dataset, id_) for one, dataset, id_ in jobs if one == largest), told=CROWDED)
+        return True
 
     def owner(self, id_: str) -> str:
         """Tell whose a job is. Raises `NotFound`."""
@@ -211,8 +239,8 @@ class Jobs:
                     self._leave(dataset, id_)
         self._shop.engine.files.sweep(self._shop.is_made)
 
-    def _leave(self, dataset: Dataset, id_: str) -> None:
-        if self._shop.book.leave(dataset, id_, REMOVED):
+    def _leave(self, dataset: Dataset, id_: str, told: str = REMOVED) -> None:
+        if self._shop.book.leave(dataset, id_, told):
             self._shop.remove(dataset)
 
     def sweep(self) -> None:
