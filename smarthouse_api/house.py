@@ -131,13 +131,16 @@ class House:
 
     @contextmanager
     def _exporting(self) -> Iterator[None]:
-        """Announce a process that makes exports while it lives, and keep the faults that it logs."""
+        """Announce a process that makes exports while it lives, and keep the faults that it logs. Then close its stores: SQLite
+        would keep its log, and a restore would ask whose that is.
+        """
         self.kind = "exports"
         self.watch.start()
         try:
             yield
         finally:
             self.watch.stop()
+            self._close_stores()
 
     def _note(self) -> ProcessNote:
         keeper = self.housekeeper
@@ -153,6 +156,9 @@ class House:
         self.watch.stop()
         if self._apart is not None:
             self._apart.close()
+        self._close_stores()
+
+    def _close_stores(self) -> None:
         self.engine.close()
         self.state.close()
         self.objects.close()

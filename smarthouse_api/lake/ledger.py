@@ -151,7 +151,7 @@ class Ledger:
             found = "there is none" if version is None else f"it has version {version}"
             raise TableDamaged(
                 f"the lake's table {self._table} is behind the state's memory of it: version {head.version} was written, and"
-                f" {found}; restore its files, or run `smarthouse rebuild`"
+                f" {found}; restore its files, or run `smarthouse rebuild` without days"
             )
 
     def record(self, snapshot: DeltaTable) -> None:
@@ -309,7 +309,7 @@ class Ledger:
 
     def _unfit(self, path: str, fault: str) -> TableDamaged:
         told = f"the log of the lake's table {self._table} is damaged: {path} {fault}"
-        return TableDamaged(f"{told}; restore its files, or run `smarthouse rebuild`")
+        return TableDamaged(f"{told}; restore its files, or run `smarthouse rebuild` without days")
 
     def _fault(self, path: str, size: int, wanted: FileSum | None, rows: int | None = None) -> str | None:
         found = self._files.sum(path)

@@ -146,7 +146,7 @@ class OpenTable:
         except DeltaError as fault:
             next(self._objects.list_table(self.name), None)  # raises for a store that does not answer
             told = f"the log of the lake's table {self.name} cannot be read ({type(fault).__name__})"
-            raise TableDamaged(f"{told}; restore its files, or run `smarthouse rebuild`") from fault
+            raise TableDamaged(f"{told}; restore its files, or run `smarthouse rebuild` without days") from fault
 
     def record_head_anew(self) -> bool:
         """Make the ledger's damaged record of the newest version again, if the log can be trusted; hold the lease."""
