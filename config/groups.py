@@ -191,7 +191,12 @@ class JobSettings(Group):
     version_days: float = duration(
         90.0, "Remember a version for this many days after its file is gone: `since=` goes on from it.", 1, 3650
     )
-    most: int = count(200, "Number of jobs that wait, run or have a file; 503 beyond.", variable="jobs_kept")
+    most: int = count(
+        200,
+        "Number of jobs that wait, run or have a file. Beyond, a new one ends a finished one of the client that has the most;"
+        " else 503.",
+        variable="jobs_kept",
+    )
     per_client: int = count(
         20, "Number of them that one key, or one address without a key, may have; 429 beyond.", variable="jobs_per_client"
     )

@@ -92,7 +92,7 @@ def test_a_rebuild_that_cannot_go_on_says_so_and_can_be_withdrawn(house: House, 
     upload(house, HOME, "one")
     before, rebuilding = rows(house), house.states.rebuilding
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise PartDamaged(Part("homes", "upload/x"))
 
     rebuilding.ask(None, None)

@@ -218,7 +218,7 @@ def test_uploads_are_listed_once_for_all_damaged_files(house: House, monkeypatch
         damage(house, path, flip)
     house.states.rebuilding.look_at_all()
     assert len(house.states.rebuilding.repairs.all()) == 2
-    monkeypatch.setattr(house.states.uploads, "kept", lambda: (asked.append(1), kept())[1])
+    monkeypatch.setattr(house.states.uploads, "kept", lambda **options: (asked.append(1), kept(**options))[1])
     keep_house(house)
     assert rows(house) == before
     assert len(asked) == 1
