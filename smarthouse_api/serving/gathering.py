@@ -25,7 +25,7 @@ _PIECE_BYTES = 1 << 16
 _GATHERED_BYTES = 64 << 20
 """What one worker gathers of bodies. Beyond it, some threads read them as they come, and the largest are not waited for."""
 _SHARE_OF_THREADS = 4
-"""One of so many threads, at most, reads a body as it comes: the others serve whoever has sent all of it."""
+"""One of so many threads, at most, reads a body as it comes: the others serve requests that have come whole."""
 _LOOK_SECONDS = 0.25
 
 
