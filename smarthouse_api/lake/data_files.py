@@ -61,7 +61,7 @@ class DataFiles:
 
         Raises `StoreUnavailable` if one is damaged, once it is set aside.
         """
-        with self._looking:  # whoever comes second waits until they are found whole
+        with self._looking:  # the second one waits until they are found whole
             faults = self._look([path for path, (_, day) in self._left.items() if not is_filed or first <= day <= last])
         if faults:
             self._set_aside(faults)

@@ -46,7 +46,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
         self._heard_out: dict[Connection, tuple[float, Pace]] = {}
         self._held: dict[Connection, tuple[float, Future[bool]]] = {}
         self._held_until = math.inf
-        self._gathered, self._looked_at = 0, 0.0
+        self._gathered, self._looked_at, self._paused = 0, 0.0, list[Connection]()
         self._unfinished, self._most_unfinished = 0, self.cfg.threads // _SHARE_OF_THREADS
         # Neither may wait for a thread that is busy: a watchdog would end the process, and a late client would stay.
         self._for_health, self._for_late = ThreadPoolExecutor(1, "health"), ThreadPoolExecutor(1, "late")
@@ -128,6 +128,9 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
                 self._unfinished += 1
                 self._serve(conn, self.tpool)
                 return
+            if sum(one.arrival.size for one in self._arriving) <= _GATHERED_BYTES // 2:
+                self._paused.append(conn)  # requests that came whole are being served, which makes room soon
+                return
             self._cut_largest()
             if conn.is_late:
                 return
@@ -164,6 +167,11 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
         if conn.is_unfinished:
             conn.is_unfinished = False
             self._unfinished -= 1
+        if self._paused and self._gathered <= _GATHERED_BYTES:
+            paused, self._paused = self._paused, []
+            for one in paused:
+                if one in self._arriving:
+                    self._poll(one, self._gather)
         if (held_until := conn.sock.held_until) is not None:
             self._held[conn] = held_until, fs
             self._held_until = min(self._held_until, held_until)

@@ -86,6 +86,16 @@ def test_large_bodies_that_come_slowly_are_not_all_waited_for(narrow: Server) ->
     assert "retry-after" in crowded[0]
 
 
+def test_other_uploads_are_taken_while_more_comes_than_is_gathered(narrow: Server) -> None:
+    with ThreadPoolExecutor(12) as clients:
+        large = [clients.submit(narrow.upload, HOME, bytes([number]) * 12_000_000) for number in range(10)]
+        others = [narrow.upload(OTHER_HOME, bytes([number]) * 200_000).status_code for number in range(10)]
+        statuses = {one.result().status_code for one in large}
+    assert others == [200] * 10
+    assert 200 in statuses
+    assert statuses <= {200, 503}
+
+
 def test_a_client_that_asks_whether_it_may_send_is_told_so_once(narrow: Server) -> None:
     body = payload(state(value="asked"))
     with socket_to(narrow.port) as one:

@@ -61,7 +61,7 @@ _TEXTS: Final = [field.name for field in ROWS if pa.types.is_string(field.type)]
 _GROUPS: Final = pa.schema([("own_day", pa.int64()), ("type", pa.string()), ("unit_key", pa.string())])
 _ASKED: Final = THINGS.append(pa.field("is_asked", pa.bool_()))
 _NO_ROWS: Final = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in ROWS], schema=ROWS)
-"""Is yielded while an engine is waited for, so that whoever reads the rows can look whether to go on."""
+"""Is yielded while an engine is waited for, so that the reader of the rows can look whether to go on."""
 
 Reading = Generator[pa.RecordBatch]
 

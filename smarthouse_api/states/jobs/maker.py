@@ -142,7 +142,7 @@ class Maker:
 
 
 def _lease_of(job: Job, known: Known | None) -> str:
-    """Name the lease of whoever works on a job, which may share its dataset with others."""
+    """Name the lease of the process that works on a job, which may share its dataset with others."""
     return f"job/{job.id}" if known is None else f"dataset/{known.dataset.version}"
 
 

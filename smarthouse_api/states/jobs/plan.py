@@ -37,7 +37,7 @@ class PlannedPart:
 
 @dataclass(frozen=True)
 class Plan:
-    """Says of which parts a dataset is made, and what its rows are like. spans: of days, if not all days are made."""
+    """Lists the parts that a dataset is made of, and says what its rows are like. spans: of days, if not all days are made."""
 
     parts: list[PlannedPart]
     shape: Shape

@@ -1,4 +1,4 @@
-"""The summary against a count by hand, over random counts in several chunks of which few are held at once."""
+"""The summary against a count by hand, over random counts in several chunks, few of them held at once."""
 
 from __future__ import annotations
 
