@@ -83,7 +83,7 @@ class Jobs(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Reports on one installation at one time, in seconds since 1970."""
+    """Reports on one installation at one time, in seconds since 1970. unreadable: tables of the lake that are damaged."""
 
     at: float
     installation: str
@@ -101,3 +101,4 @@ class Report(msgspec.Struct, frozen=True):
     damaged_files: int
     faults: list[Fault]
     milestones: dict[str, Milestone]
+    unreadable: list[str] = []
