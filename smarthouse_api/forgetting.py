@@ -60,6 +60,7 @@ class Forgetting:
         self._state, self._objects, self._streams, self._access = state, objects, streams, access
         self._notes, self._reserve = notes, reserve
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
+        self._held_days = states.held_days
         self._rebuilding, self._counting, self._jobs = states.rebuilding, states.contents.counting, states.jobs
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
         self._tables = states.table, states.statistics
@@ -80,6 +81,8 @@ class Forgetting:
 
     def _forget_tagged(self, tag: str) -> None:
         self._note_links(set(self._homes.linked(tag)))
+        if (home := self._homes.tagged(tag)) is not None:
+            self._held_days.note_home(home)  # before it is hidden: nobody is told then that all may hold it
         linked = {home_id: self._streams.catalogue.home_keys_of(home_id) for home_id in self._homes.linked(tag)}
         self._homes.hide(tag, linked)
         is_erased = self._erase_streams(lambda: self.note(map(digest_of, self._homes.hidden())))
@@ -216,6 +219,7 @@ class Forgetting:
                 self._uploads.purge(key)
             for table in self._tables:
                 table.fence()
+            self._held_days.note(hidden)
         for table in self._tables:
             for number, places in enumerate(table.places_of(hidden)):
                 time.sleep(_BREATH_SECONDS)
@@ -306,10 +310,12 @@ class Forgetting:
     def _break_readers(self, hidden: Iterable[str] = ()) -> None:
         """Wait for exports that may send rows of homes that were hidden since they began, then break them off.
 
-        Those stay whose snapshot is older than the homes.
+        Those stay that cannot have any: their snapshot is older than the homes, or they read other days.
         """
         unbroken = self._homes.unbroken()
-        keys = {*hidden, *(name.partition("/")[2] for name in unbroken)}
+        new = {name.partition("/")[2] for name in unbroken}
+        self._held_days.note(new.difference(hidden))
+        keys = {*hidden, *new}
         self._table.break_readers(self._settings.wait_seconds, self._homes.spared(keys))
         self._jobs.forget(keys, self._settings.wait_seconds)
         self._state.commit(SPACE, Change(deletes=tuple(unbroken)))

@@ -46,6 +46,11 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    @property
+    def note(self) -> bytes:
+        """What was told last."""
+        return self._note
+
     def check(self) -> None:
         """Check that the lease is held now. Raises `LeaseLost`."""
         with self._beating:

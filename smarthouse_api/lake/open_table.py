@@ -19,7 +19,8 @@ from smarthouse_api.coordination.troubles import Trouble
 from smarthouse_api.lake.files import files_of, lake_faults
 from smarthouse_api.lake.ledger import Head, Ledger, TableDamaged
 from smarthouse_api.lake.ownership import Ownership, require_known
-from smarthouse_api.lake.snapshot_marks import SnapshotMark, encoded, mark_of
+from smarthouse_api.lake.snapshot_marks import SnapshotMark, mark_of
+from smarthouse_api.lake.sparing import Span, noted
 
 # Only what is named has statistics: those of an identifying column would keep a forgotten home's values in the log. Expired
 # log entries and removed files go as soon as they are asked to, which is what forgetting needs, and not before: an engine that
@@ -94,12 +95,12 @@ class OpenTable:
         """Return whether a reader may still need the files of an older snapshot."""
         return bool(self._leases.shared(self._layout.lease))
 
-    def note(self, lease: Lease, snapshot: DeltaTable) -> None:
+    def note(self, lease: Lease, snapshot: DeltaTable, span: Span | None = None) -> None:
         """Note with a reader's lease which snapshot it is of: who cannot have a forgotten home in it is not broken off.
 
-        Raises `LeaseLost`.
+        span: the days that are read. Raises `LeaseLost`.
         """
-        lease.tell(encoded([mark_of(self.name, snapshot)]))
+        lease.tell(noted([mark_of(self.name, snapshot)], span))
 
     def break_readers(self, wait_seconds: float, spared: Callable[[bytes], bool] = lambda _: False) -> None:
         """Wait at most `wait_seconds` for the present readers to finish, then break their leases.

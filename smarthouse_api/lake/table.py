@@ -29,7 +29,7 @@ from smarthouse_api.lake.files import Crowded, crowded_partitions, files_of, lak
 from smarthouse_api.lake.log_files import LOG, SAME_ROWS
 from smarthouse_api.lake.open_table import CONFIGURATION, Layout, OpenTable
 from smarthouse_api.lake.relogging import add_actions
-from smarthouse_api.lake.snapshot_marks import decoded
+from smarthouse_api.lake.sparing import Span, Sparing, SparingNone, read_marks
 
 WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=128 * 1024)
 
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._=/-]")
 _ONE_FILE_BYTES = 1 << 40
+_SPARES_NONE = SparingNone()
 
 
 class LakeTable(OpenTable):
@@ -162,14 +163,13 @@ class LakeTable(OpenTable):
         """Remove what is left of damaged files: what is forgotten may have rows there. prefix: of their paths in the table."""
         self._objects.delete([info.key for info in self._objects.list(f"{DAMAGED}{self.name}/{prefix}")])
 
-    def erase_history(
-        self, lease: Lease, *, break_readers_after: float | None = None, spared: Callable[[bytes], bool] = lambda _: False
-    ) -> bool:
+    def erase_history(self, lease: Lease, *, break_readers_after: float | None = None, spared: Sparing = _SPARES_NONE) -> bool:
         """Remove every file and log entry that the latest snapshot does not need, those of crashed writers included.
 
         lease: the writer's. A reader of an older snapshot fails. Whoever reads by the log began before the fence, or finds the
         fence's version: after so many seconds they are broken off. Without that, nothing is erased while they read.
-        spared: tells from what a reader noted whether its snapshot, files and log, must stay. Returns whether all was erased.
+        spared: tells which readers go on. Of a snapshot that cannot have what is erased, all files stay, and the log. Else
+        those stay that are of the reader's days alone. Returns whether all was erased.
         """
         if self.open() is None:
             return True
@@ -183,8 +183,8 @@ class LakeTable(OpenTable):
                 return False
             self.break_readers(break_readers_after, spared)
         kept, needed = self._noted(spared), set[str]()
-        for version in kept:
-            needed.update(self._paths(version))
+        for version, span in kept:
+            needed.update(self._paths(version, span))
         table = self.open_or_create()
         with lake_faults():
             dead = table.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False, full=True)
@@ -200,18 +200,34 @@ class LakeTable(OpenTable):
             log.info("the lake: %s: %d files that no reader needs were removed", self.name, len(dead))
         return not kept
 
-    def _noted(self, spared: Callable[[bytes], bool]) -> set[int]:
-        """List the versions of this table that readers who are to be spared have noted."""
-        noted = map(decoded, filter(spared, self._leases.notes(self.lease).values()))
-        return {marks[self.name].version for marks in noted if self.name in marks}
+    def _noted(self, spared: Sparing) -> set[tuple[int, Span | None]]:
+        """List the versions of this table that readers who are to be spared have noted, and the days that each still needs.
 
-    def _paths(self, version: int) -> Iterable[str]:
-        """List the files of a version of the table; none if its log is gone, which its reader then finds out."""
+        None: it needs all. A reader that may need rows of the same days finds the others in a newer snapshot.
+        """
+        found = set[tuple[int, Span | None]]()
+        for note in filter(spared, self._leases.notes(self.lease).values()):
+            mark, is_older = read_marks(note).get(self.name), spared.is_older(note)
+            if mark is not None and (is_older or spared.is_apart(note)):
+                found.add((mark.version, None if is_older else mark.span))
+        return found
+
+    def _paths(self, version: int, span: Span | None) -> Iterable[str]:
+        """List the files of a version of the table; none if its log is gone, which its reader then finds out.
+
+        span: only those that have rows of these days and of no others.
+        """
         location = self._objects.table_location(self.name)
         with suppress(DeltaError):
             older = DeltaTable(location.uri, version=version, storage_options=location.storage_options)
-            return map(unquote, files_of(older)["path"].to_pylist())
+            files = files_of(older)
+            files = files if span is None else self._of_days(files, span)
+            return map(unquote, files["path"].to_pylist())
         return ()
+
+    def _of_days(self, files: pa.Table, span: Span) -> pa.Table:
+        """Choose the files that surely have rows of some days and of no others. files: `files_of` a snapshot."""
+        return files.slice(0, 0)
 
     def compact(self, lease: Lease, least_files: int, interrupted: Callable[[], bool]) -> bool:
         """Merge the small files of partitions that have too many. Returns whether any were merged.

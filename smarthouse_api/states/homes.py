@@ -7,6 +7,7 @@ The UUID itself is not stored, except inside of a raw upload that contains it. I
     forgotten/<key>     a home that is hidden and whose bytes are still to be purged
     unbroken/<key>      the same, while an export that began before may still send rows of it
     born/<key>          for a day: the newest versions of the lake's tables when the home was added; none has rows of it
+    held/<key>          on which days a home that is hidden has rows, see `smarthouse_api.states.held_days`
     streams/<tag>/<id>  a home of the Stream Data Store that is the same home, and is forgotten with it
     erasing/<id>/...    internal keys of such a home that was forgotten, while its streams may not be erased yet
     turn                whose turn it is to work on the queue, see `smarthouse_api.states.uploads`
@@ -33,7 +34,8 @@ from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.errors import Invalid
-from smarthouse_api.lake.snapshot_marks import SnapshotMark, decoded, encoded, is_no_later
+from smarthouse_api.lake.snapshot_marks import SnapshotMark, decoded, encoded
+from smarthouse_api.lake.sparing import Sparing, decoded_held
 
 SPACE = "homes"
 _DAY_SECONDS = 86400.0
@@ -175,18 +177,19 @@ class Homes:
         """Return the homes that are hidden and not purged yet: internal key -> when it was hidden, by the store's clock."""
         return {name.partition("/")[2]: float(document.value) for name, document in self._state.scan_all(SPACE, "forgotten/")}
 
-    def spared(self, hidden: Iterable[str]) -> Callable[[bytes], bool]:
-        """Return what tells, from a reader's note on its snapshot, that no row of the hidden homes can be in it.
+    def spared(self, hidden: Iterable[str]) -> Sparing:
+        """Return what tells, from a reader's note, that no row of the hidden homes can be in what it reads.
 
         A reader that has noted nothing is not spared.
         """
-        documents = self._state.get_many(SPACE, [f"born/{key}" for key in hidden])
-        born = [decoded(document.value if document else b"") for document in documents]
-        return lambda note: note != b"" and all(is_no_later(note, marks) for marks in born)
+        keys = list(hidden)
+        documents = self._state.get_many(SPACE, [f"{kind}/{key}" for kind in ("born", "held") for key in keys])
+        texts = [document.value if document else b"" for document in documents]
+        return Sparing([decoded(text) for text in texts[: len(keys)]], [decoded_held(text) for text in texts[len(keys) :]])
 
     def purged(self, hidden: Iterable[str]) -> Change:
         """Return the change that takes hidden homes out of the lists, once nothing of them is left."""
-        return Change(deletes=tuple(f"{kind}/{key}" for key in hidden for kind in ("forgotten", "born")))
+        return Change(deletes=tuple(f"{kind}/{key}" for key in hidden for kind in ("forgotten", "born", "held")))
 
     def unbroken(self) -> list[str]:
         """List the marks of hidden homes whose rows an older export may still send, by their documents' names."""

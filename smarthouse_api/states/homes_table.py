@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -21,6 +22,9 @@ from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.files import Crowded, files_of, lake_faults
 from smarthouse_api.lake.open_table import Layout
+from smarthouse_api.lake.planning import day_number
+from smarthouse_api.lake.snapshot_marks import mark_of
+from smarthouse_api.lake.sparing import HeldRows, Span, together
 from smarthouse_api.lake.table import DAMAGED, WRITER, LakeTable
 
 Place = tuple[date, int]
@@ -128,6 +132,32 @@ class HomesTable(LakeTable):
         # Not with Arrow's threads: they may outlive a scan that fails, and then crash the process.
         query = exp.select(exp.column("home")).distinct().from_(self.name)
         return {home for batch in EmbeddedEngine().stream(table, query) for home in batch.column("home").to_pylist()}
+
+    def held_by(self, homes: Collection[str]) -> dict[str, HeldRows] | None:
+        """Tell on which days each of some homes has rows in the newest snapshot; None if no row was ever written."""
+        if (table := self.open()) is None:
+            return None
+        buckets = sorted({bucket for home in homes for bucket in self.buckets(home)})
+        home, day = exp.column("home"), day_number(self._row_time())
+        query = (
+            exp.select(home, day.as_("own_day"))
+            .distinct()
+            .from_(self.name)
+            .where(exp.column("bucket").isin(*buckets), home.isin(*sorted(homes)))
+        )
+        spans = defaultdict[str, list[Span]](list)
+        for row in (row for batch in EmbeddedEngine().stream(table, query) for row in batch.to_pylist()):
+            spans[row["home"]].append(self._span_read_with(EPOCH_DAY + timedelta(days=int(row["own_day"]))))
+        first, mark = self.first_kept_day(), mark_of(self.name, table)
+        return {home: HeldRows(mark.id, together(spans[home]), first) for home in homes}
+
+    @abstractmethod
+    def _row_time(self) -> exp.Condition:
+        """Return a row's own time, whichever version wrote it."""
+
+    def _span_read_with(self, day: date) -> Span:
+        """Name the days whose readers may find a row of one day."""
+        return day, day
 
     def arrivals(self, snapshot: DeltaTable, payloads: set[tuple[str, int]]) -> set[tuple[str, int]]:
         """Find which payloads a snapshot holds; the answer may contain others, too.

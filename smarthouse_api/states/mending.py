@@ -49,6 +49,7 @@ class HomesMending:
             ("home/", self._mend_home),
             ("forgotten/", lambda part: self._put(part, b"0", None)),  # it is purged without delay
             ("unbroken/", lambda part: self._put(part, b"", _DAY_SECONDS)),
+            ("held/", lambda part: self._put(part, b"", FOR_GOOD_SECONDS)),  # its rows may be of any day
             ("aside/", lambda part: self._put(part, b"")),
             ("streams/", lambda part: self._put(part, b"", None)),
             (RECEIPTS, self._uploads.receipts.mend),

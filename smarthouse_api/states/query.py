@@ -65,6 +65,8 @@ class Filters:
     time_field: which time the days filter. `updated` is the row's `time`, `changed` is `last_changed` or else `time`,
     `received` is when the state change arrived first. keys: the internal keys of `homes`, once they are found. kept_since: the
     first own day of rows, whichever time the days filter. after: only rows that entered the lake after a snapshot.
+    entered_by: only rows that had entered it by then: the largest number of a snapshot that is read no more. Rows that were
+    made again since may have been in it.
     """
 
     since: date | None = None
@@ -78,6 +80,12 @@ class Filters:
     keys: tuple[str, ...] = ()
     kept_since: date | None = None
     after: After | None = None
+    entered_by: int | None = None
+
+    @property
+    def ask_when_entered(self) -> bool:
+        """Tell whether they go by when rows entered the lake."""
+        return self.after is not None or self.entered_by is not None
 
     @property
     def span(self) -> tuple[date, date]:
@@ -139,6 +147,8 @@ class Filters:
             kept.append(pc.greater_equal(rows.column("received"), pa.scalar(_start(self.since), TIMESTAMP)))
         if self.after is not None:
             kept.append(pc.greater(rows.column(ENTERED), self.after.number).fill_null(False))
+        if self.entered_by is not None:
+            kept.append(pc.less_equal(rows.column(ENTERED), self.entered_by).fill_null(True))
         if renewed and self.types:
             kept.append(_is_one_of(rows.column("type"), self.types))
         if renewed and self.units:
@@ -273,7 +283,7 @@ def select_rows(
     wanted = _wanted(part, filters, outdated=outdated)
     columns = (*_READ, "bucket", "unit_nfkc") if outdated else (*_READ, "unit_nfkc") if grouped else _READ
     columns = (*columns, "attributes_uploaded") if uploaded else columns
-    columns = (*columns, ENTERED) if filters.after is not None else columns
+    columns = (*columns, ENTERED) if filters.ask_when_entered else columns
     return exp.select(*map(exp.column, columns)).from_("states").where(wanted, *visible(hidden), copy=False)
 
 
@@ -321,6 +331,15 @@ def of_days(parts: Iterable[ExportPart], days: Numbers) -> list[ExportPart]:
             first, last = (_EPOCH + int(day) * _DAY for day in (within_part[0], within_part[-1]))
             found.append(replace(part, first=first, last=last))
     return found
+
+
+def within_days_of(parts: Iterable[ExportPart], first: date, last: date) -> list[ExportPart]:
+    """Cut parts to some days, both inclusive."""
+    return [
+        replace(part, first=max(first, part.first), last=min(last, part.last))
+        for part in parts
+        if part.first <= last and part.last >= first
+    ]
 
 
 def days_of(batches: Iterable[pa.RecordBatch], number: str = "found") -> tuple[Numbers, Numbers]:

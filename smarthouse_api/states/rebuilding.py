@@ -184,6 +184,10 @@ class Rebuilding:
         """Tell whether a repair has not yet removed what it is to make again."""
         return any(one.id == id_ and one.step == "remove" for one, _ in self.repairs.all())
 
+    def has_repairs(self) -> bool:
+        """Tell whether rows that left the lake are being made again, or are lost."""
+        return any(True for _ in self.repairs.all())
+
     def progress(self, id_: str) -> str | None:
         """Say in a line how far a repair is; None once it is done."""
         if (repair := next((one for one, _ in self.repairs.all() if one.id == id_), None)) is None:

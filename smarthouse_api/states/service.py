@@ -23,6 +23,7 @@ from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.counts import Counts
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.dataset import Exports
+from smarthouse_api.states.held_days import HeldDays
 from smarthouse_api.states.homes import SPACE, Homes
 from smarthouse_api.states.homes_table import PURGE_LEASE
 from smarthouse_api.states.jobs.book import JobBook
@@ -70,6 +71,7 @@ class States:
         tables = self.table, self.statistics
         self.table.readers_need_log = engine.reads_log
         self.rebuilding = Rebuilding(state, self.uploads, self.homes, *tables, leases)
+        self.held_days = HeldDays(state, tables, self.rebuilding.has_repairs)
         self.mending = HomesMending(state, self.uploads, self.homes, self.rebuilding)
         kept = RawUploads(state, objects), self.uploads, self.homes
         retention = RawRetention(state, *kept, tables, self.rebuilding, leases, settings.growth.raw_days)

@@ -21,8 +21,10 @@ from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.files import Crowded, files_of, lake_faults
 from smarthouse_api.lake.open_table import Layout
 from smarthouse_api.lake.repairs import month_end
+from smarthouse_api.lake.sparing import Span
 from smarthouse_api.states.days_over import Untidy, of_days_over, sorted_for_reading, untidy
 from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
+from smarthouse_api.states.query import OWN_TIME
 from smarthouse_api.states.records.entered import ENTERED, is_unnumbered, numbered
 from smarthouse_api.states.records.placement import LATE, LATE_DAYS, OWN_DAY, Numbers, buckets_of, share_in, share_of, shares_in
 from smarthouse_api.states.records.schema import STATES
@@ -69,6 +71,15 @@ class StatesTable(HomesTable):
 
     def is_over_before(self, day: date, bucket: int, first: date) -> bool:
         return (OWN_DAY <= bucket < LATE and day < first) or (bucket == LATE and month_end(day) < first)
+
+    def _row_time(self) -> exp.Condition:
+        return OWN_TIME.copy()
+
+    def _of_days(self, files: pa.Table, span: Span) -> pa.Table:
+        first, last = (pa.scalar(day, pa.date32()) for day in span)
+        bucket, day = files["partition.bucket"], files["partition.day"]
+        is_usual = pc.and_(pc.greater_equal(bucket, OWN_DAY), pc.less(bucket, LATE))
+        return files.filter(pc.and_(is_usual, pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last))))
 
     def append(self, snapshot: DeltaTable, rows: pa.Table, logs: Mapping[str, int]) -> None:
         if is_unnumbered(rows):

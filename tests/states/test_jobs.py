@@ -6,13 +6,14 @@ import io
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from backends.ports import StoreUnavailable
@@ -25,7 +26,7 @@ from smarthouse_api.house import House
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.encoding import PartInFormat
 from smarthouse_api.states.jobs.kept_files import KeptFile
-from smarthouse_api.states.jobs.model import PREFIX, Progress
+from smarthouse_api.states.jobs.model import PREFIX, Dataset, Progress
 from smarthouse_api.states.jobs.views import JobView
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
@@ -39,12 +40,12 @@ NOW = datetime(2026, 3, 20, 5, tzinfo=UTC)
 ME = "address/me"
 
 
-def receive(house: House, home: str, days: int = 3, value: int = 0) -> None:
-    """Rows on some days: ten each, and one of a word with a comma, a quote and an ampersand."""
+def receive(house: House, home: str, days: int | Iterable[int] = 3, value: int = 0) -> None:
+    """Rows on some days, counted back from now: ten each."""
     states = [
         state(f"sensor.kitchen_{number % 3}", str(value + number), (NOW - timedelta(days=day, minutes=number)).isoformat())
         | {"attributes": {"unit_of_measurement": "°C", "device_class": "temperature"}}
-        for day in range(days)
+        for day in (range(days) if isinstance(days, int) else days)
         for number in range(10)
     ]
     house.states.uploads.receive(Upload(home, payload(*states)), NOW)
@@ -85,10 +86,26 @@ def exported(house: House, *formats: str) -> dict[str, bytes]:
     return unzipped(body)
 
 
+def forget(house: House, home: str) -> None:
+    """Forget a home, and look that no data file of the lake has a row of it."""
+    found = house.states.homes.find(home)
+    assert found is not None
+    house.forgetting.forget(home)
+    for info in house.objects.list_table("states"):
+        if info.key.endswith(".parquet") and not info.key.startswith("_delta_log"):
+            file = io.BytesIO(b"".join(house.objects.stream_table("states", info.key)))
+            assert found.key not in pq.read_table(file, columns=["home"])["home"].to_pylist()
+
+
 def kept(house: House) -> list[str]:
     """The objects of all datasets, but for the checksums beside a file."""
     names = [info.key for info in house.objects.list(PREFIX)]
-    return [name for name in names if not (name.endswith("/sums") and f"{name.removesuffix('sums')}zip" in names)]
+    return [name for name in names if "/sums" not in name or name.replace("/sums", "/zip") not in names]
+
+
+def file_of(house: House, id_: str) -> str:
+    """The object that is the file of a job."""
+    return house.states.jobs.files.usable(str(view(house, id_).version)).file
 
 
 def flip(house: House, name: str, place: int) -> None:
@@ -227,10 +244,10 @@ def test_parts_are_made_at_once_and_end_in_any_order(make_house: Make, monkeypat
             raise Killed
         return put(name, chunks, **options)
 
-    def note(version: str, progress: Progress) -> None:
-        assert sum(part.rows for part in book.parts(version).values()) <= progress.rows <= 60
+    def note(one: Dataset, progress: Progress) -> None:
+        assert sum(part.rows for part in book.parts(one.version).values()) <= progress.rows <= 60
         told.append(progress)
-        tell(version, progress)
+        tell(one, progress)
 
     monkeypatch.setattr(victim.objects, "put", put_late)
     monkeypatch.setattr(book, "tell", note)
@@ -333,7 +350,7 @@ def test_a_home_that_is_forgotten_is_in_no_file_and_no_part(make_house: Make, mo
     work(house)
     told = view(house, running)
     assert (told.state, told.rows) == ("done", 30)
-    assert "begun anew" in (told.told or "")
+    assert "made again" in (told.told or "")
 
 
 def test_a_home_that_waits_to_be_erased_is_in_no_file_that_is_read(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,7 +466,76 @@ def test_a_forget_while_a_file_is_made_begins_it_anew(make_house: Make, monkeypa
         assert step > 10
         return
     assert (view(house, id_).state, view(house, id_).rows) == ("done", 30 if forgets else 60)
-    assert kept(house) == [f"{PREFIX}{view(house, id_).version}/zip"]
+    assert kept(house) == [file_of(house, id_)]
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("privacy", ["standard", "strict"])
+def test_a_home_that_comes_and_goes_while_a_job_runs_has_only_its_days_made_again(
+    make_house: Make, monkeypatch: pytest.MonkeyPatch, privacy: str
+) -> None:
+    """A stranger uploads, waits for each part, and deletes; again and again. Each other row is there once."""
+    strict = {"export_privacy": privacy, "export_min_homes": 1, "enrolled_after_days": 1}
+    house, forgetter = make_house(job_parts_at_once=1, **strict), make_house(purge_wait_seconds=0.2)
+    receive(house, HOME)
+    receive(house, OTHER_HOME, days=[1], value=100)
+    id_, put, puts = ask(house, "jsonl"), house.objects.put, list[str]()
+
+    def put_and_forget(name: str, chunks: Any, **options: Any) -> int:
+        size: int = put(name, chunks, **options)
+        if "/jsonl/" in name:
+            puts.append(name)
+            forget(forgetter, OTHER_HOME)
+            receive(forgetter, OTHER_HOME, days=[0, 1, 2], value=1000 * len(puts))
+        return size
+
+    monkeypatch.setattr(house.objects, "put", put_and_forget)
+    house.states.jobs.maker.work()
+    version = house.states.jobs._find(id_)[0].dataset
+    soon(lambda: work(house) or view(house, id_).state == "done")
+    monkeypatch.undo()
+    told = view(house, id_)
+    assert (told.rows, told.version) == (30, version)
+    assert "parts of it are made again" in (told.told or "")
+    assert 3 < len(puts) <= 6, "the first home's day once more, and what was under way"
+    assert kept(house) == [file_of(house, id_)]
+    lines = unzipped(file(house, id_))["jsonl"].splitlines()
+    forgetter.forgetting.forget(OTHER_HOME)
+    assert sorted(lines) == sorted(exported(house, "jsonl")["jsonl"].splitlines())
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("asked", [(10, 8, 5), (2, 1, 0), (2, 1, 40000)])
+def test_a_home_without_a_row_of_the_days_breaks_off_nothing(make_house: Make, asked: tuple[int, int, int]) -> None:
+    """Whether its rows lie in files of their own, among late ones of the same month, or where times cannot be right."""
+    first, last, other = asked
+    count = 10 * (first - last + 1)
+    house, forgetter = make_house(), make_house(purge_wait_seconds=0)
+    receive(house, HOME, days=range(last, first + 1))
+    receive(house, HOME, days=[other])
+    receive(house, OTHER_HOME, days=[other], value=100)
+    with house.states.table.writing(5) as lease:
+        house.states.table.compact(lease, 2, lambda: False)  # the rows of both lie in the same files
+    days = {"since": (NOW - timedelta(days=first)).date(), "until": (NOW - timedelta(days=last)).date()}
+    done, running = ask(house, "csv", **days), ask(house, "json", **days)
+    house.states.jobs.maker.work()
+    house.states.jobs.maker.work()
+    stop_in_the_middle(house, running)
+    sent, export = house.states.jobs.open(done), house.states.exports.open(["csv", "xml"], Filters(**days), metadata=False)
+    assert sent is not None
+    assert export is not None
+    body = sent.body()
+    forget(forgetter, OTHER_HOME)
+    assert len(b"".join(body)) == sent.size_bytes
+    sent.close()
+    members = unzipped(b"".join(export))
+    export.close()
+    assert (len(members["csv"].splitlines()), members["xml"].count(b"<row>")) == (count + 1, count)
+    work(house)
+    told = view(house, running)
+    assert (told.state, told.rows, told.told) == ("done", count, None)
+    assert len(unzipped(file(house, running))["json"].splitlines()) == count + 2
+    assert view(house, done).state == "done"
 
 
 @pytest.mark.parametrize("phase", ["waiting", "preparing"])
@@ -480,18 +566,30 @@ def test_a_forget_before_a_file_is_made_leaves_the_home_out(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_snapshot_that_is_gone_is_told_and_the_newest_taken(house: House) -> None:
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_once_its_snapshot_is_gone_the_rest_is_made_of_the_newest_without_later_rows(house: House, is_lost: bool) -> None:
+    """If nobody can tell any more which rows came later, it is begun anew."""
     receive(house, HOME)
     id_ = ask(house)
     stop_in_the_middle(house, id_)
-    receive(house, HOME, days=1, value=50)
+    receive(house, HOME, value=50)
     with house.states.table.writing(5) as lease:
         house.states.table.compact(lease, 2, lambda: False)
         house.states.table.erase_history(lease)
-    work(house)
+        if is_lost:
+            house.states.table.remove()
+    if is_lost:
+        house.states.rebuilding.ask(None, None)
+        while house.states.rebuilding.work():
+            house.states.chores.curate(lambda: False)
+    puts, put = list[str](), house.objects.put
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.objects, "put", lambda name, chunks, **options: puts.append(name) or put(name, chunks, **options))
+        work(house)
     told = view(house, id_)
-    assert (told.state, told.rows) == ("done", 40)
-    assert "newest data" in (told.told or "")
+    assert (told.state, told.rows) == ("done", 60 if is_lost else 30)
+    assert ("newest data" in (told.told or "")) is is_lost
+    assert sum("/csv/" in name for name in puts) == (3 if is_lost else 2), "one day was made before"
 
 
 def test_files_expire_and_nothing_of_them_stays(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,20 +617,22 @@ def test_a_job_whose_file_would_be_too_large_fails_in_words(make_house: Make) ->
     assert "larger than 100 bytes" in (told.told or "")
 
 
-def test_a_store_that_fails_is_tried_again_and_given_up_in_the_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_fails_is_tried_again_and_given_up_in_plain_words(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     receive(house, HOME)
     id_, put = ask(house), house.objects.put
 
     def fail(*_: Any, **__: Any) -> int:
-        raise StoreUnavailable("the object store does not answer")
+        raise StoreUnavailable("the lake: a library failed (DeltaError)")
 
     monkeypatch.setattr(house.objects, "put", fail)
     work(house)
-    assert (view(house, id_).state, view(house, id_).told) == ("running", "the object store does not answer")
+    what = "The service could not read or write its storage"
+    assert (view(house, id_).state, view(house, id_).told) == ("running", f"{what}; the job goes on by itself")
     for _ in range(8):
         pass_time(house, 61, monkeypatch)
         work(house)
-    assert (view(house, id_).state, view(house, id_).told) == ("failed", "the object store does not answer")
+    told = f"{what}; tried 8 times; ask again later, or tell the service's operator"
+    assert (view(house, id_).state, view(house, id_).told) == ("failed", told)
     other = ask(house)
     monkeypatch.setattr(house.objects, "put", put)
     work(house)

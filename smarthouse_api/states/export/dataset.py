@@ -30,7 +30,8 @@ from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.lake.snapshot_marks import SnapshotMark, encoded, mark_of
+from smarthouse_api.lake.snapshot_marks import SnapshotMark, mark_of
+from smarthouse_api.lake.sparing import moved, noted
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.aggregates.wide_columns import columns_of_states, columns_of_statistics, wide_columns
 from smarthouse_api.states.chores import StatesChores
@@ -203,8 +204,8 @@ class Exports:
 
     def rows(self, snapshot: DeltaTable, asked: Filters, lease: Lease, secret: bytes, looks: DataFiles) -> PublishedRows:
         """Make the rows of a snapshot ready to be read. lease: a reader's, with the snapshot noted. secret: of the names."""
-        redactor = self._redactor(secret)
-        return PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings, looks)
+        redactor, newest = self._redactor(secret), partial(self._newest, asked, lease)
+        return PublishedRows(snapshot, asked, self._engine, self._homes, lease, redactor, self._settings, looks, newest)
 
     def periods(
         self, snapshot: DeltaTable, states: DeltaTable | None, asked: Filters, lease: Lease, secret: bytes
@@ -253,6 +254,16 @@ class Exports:
         first, last = needed.span
         return self._rebuilding.missing(first, last, states=aggregation.has_states, statistics=aggregation.has_statistics)
 
+    def _newest(self, asked: Filters, lease: Lease, before: DeltaTable) -> tuple[DeltaTable, DataFiles, int] | None:
+        """Open the newest snapshot in the place of another, see `PublishedRows`; None also while it lacks rows."""
+        snapshot = self._table.open_current(_COLUMNS_SECONDS)
+        if snapshot is None or snapshot.version() <= before.version() or snapshot.metadata().id != before.metadata().id:
+            return None
+        if self._rebuilding.missing(*asked.span) is not None:
+            return None
+        lease.tell(moved(lease.note, mark_of(self._table.name, snapshot)))
+        return snapshot, self.looks(snapshot, asked), self._table.entered(before)
+
     def _redactor(self, secret: bytes) -> Redactor:
         level, words = self._settings.privacy, frozenset(self._settings.words)
         return Redactor(secret, strict=level == "strict", raw=level == "raw", words=words)
@@ -271,7 +282,7 @@ class Exports:
         found = self.whole(needed) if has_states else None
         states = found[0] if found is not None else self._table.open_current(_COLUMNS_SECONDS)
         marks = [(self._table.name, states), (self._statistics.name, statistics)]
-        lease.tell(encoded(mark_of(name, snapshot) for name, snapshot in marks if snapshot is not None))
+        lease.tell(noted((mark_of(name, snapshot) for name, snapshot in marks if snapshot is not None), needed.span))
         rows = periods = None
         if found is not None:
             rows = self.rows(found[0], needed, lease, secret, found[1])

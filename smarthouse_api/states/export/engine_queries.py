@@ -110,7 +110,7 @@ def _scanned(found: exp.Select, filters: Filters, *, grouped: bool, uploaded: bo
         f"{_key('device_class')} AS class_key",
     ]
     columns += [f"{_key('unit_nfkc')} AS group_key"] * grouped + ["attributes_uploaded"] * uploaded
-    columns += [ENTERED] * (filters.after is not None)
+    columns += [ENTERED] * filters.ask_when_entered
     return _select(*columns).from_(found.subquery("found"))
 
 
@@ -135,7 +135,7 @@ def _counted(filters: Filters, *, uploaded: bool) -> exp.Select:
         f"ROW_NUMBER() OVER ({over}) AS turn",
         f"CASE WHEN arrival_day IS NULL THEN {first} ELSE utc_offset END AS minutes",
     ]
-    if filters.after is not None:
+    if filters.ask_when_entered:
         columns.append(f"MIN(COALESCE({ENTERED}, 0)) OVER (PARTITION BY {_KEY}) AS entered_first")
     return _select("*", *columns).from_("named")
 
@@ -148,6 +148,8 @@ def _chosen(filters: Filters, *, grouped: bool) -> exp.Select:
     if filters.after is not None:
         # It is negative if a repeat was made again, and 0 if one has no number: neither is after a number.
         wanted.append(exp.column("entered_first", "c") > exp.Literal.number(filters.after.number))
+    if filters.entered_by is not None:
+        wanted.append(exp.column("entered_first", "c") <= exp.Literal.number(filters.entered_by))
     chosen = _select("c.*").from_("counted AS c")
     if grouped:
         same = "c.own_day = g.own_day AND c.type = g.type AND c.group_key = g.unit_key"

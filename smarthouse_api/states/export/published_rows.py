@@ -3,12 +3,16 @@
 1. A part is some of the rows' own days. All repeats of a state change lie in one part.
 2. Names are made before rows are put in order: no order tells more than what is published.
 3. Rows of a home that was forgotten meanwhile are left out.
+4. A file may go that holds rows of such a home beside those of other days. Then what is left is read from the newest snapshot,
+   without what entered the lake later. All of a part is read before its first row is given, so that it can be read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -20,8 +24,8 @@ from backends.ports import StoreUnavailable
 from config.groups import ExportSettings
 from smarthouse_api.arrow.begun_rows import BegunRows
 from smarthouse_api.arrow.read_ahead import read_ahead
-from smarthouse_api.coordination.leases import Lease
-from smarthouse_api.errors import Gone
+from smarthouse_api.coordination.leases import Lease, LeaseLost
+from smarthouse_api.errors import Gone, Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
@@ -41,6 +45,7 @@ from smarthouse_api.states.query import (
     parts,
     select_new_days,
     select_rows,
+    within_days_of,
 )
 from smarthouse_api.states.records.placement import Numbers
 from smarthouse_api.states.records.privacy import Redactor
@@ -49,6 +54,7 @@ from smarthouse_api.states.records.sorting import encoded
 from smarthouse_api.states.renewal import renewed
 
 _READ_AHEAD_BYTES: Final = 8 << 20
+_MOST_FOLLOWED: Final = 16
 _MADE_ANEW: Final = "since: the lake was made anew since that version, and nobody can tell what came after it; ask for all rows"
 _MADE_AGAIN: Final = (
     "since: rows were made again from raw uploads since that version, so that nobody can tell which it had; ask for all rows"
@@ -65,6 +71,18 @@ class Question:
     groups: Groups | None
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Holds what rows are read from. is_first: what the parts were planned of."""
+
+    snapshot: DeltaTable
+    filters: Filters
+    looks: DataFiles
+    parts: Sequence[ExportPart]
+    is_outdated: bool
+    is_first: bool = False
+
+
 class PublishedRows(BegunRows):
     """Reads the published rows of one export, for each format anew from the same snapshot."""
 
@@ -78,20 +96,29 @@ class PublishedRows(BegunRows):
         redactor: Redactor,
         settings: ExportSettings,
         looks: DataFiles,
+        newest: Callable[[DeltaTable], tuple[DeltaTable, DataFiles, int] | None] = lambda _: None,
     ) -> None:
-        self._snapshot, self._filters, self._engine = snapshot, filters, engine
-        self._homes, self._lease, self._redactor = homes, lease, redactor
-        self._ordering = Ordering(redactor)
-        self._looks = looks
-        files = files_of(snapshot)
-        self._outdated, self._is_raw, self._words = is_outdated(files), settings.privacy == "raw", settings.words
-        self.parts: Sequence[ExportPart] = list(parts(files, filters, self._counted))
-        """What is read together, in the order of the rows: the same for the same snapshot and filters."""
-        if filters.after is not None:
-            self.new_days = self._found_new_days(filters.after)
-            """The days on which rows lie that entered the lake after a snapshot, counted since 1970."""
-            self.parts = of_days(self.parts, self.new_days)
+        """newest: opens the newest snapshot in the place of one whose files are gone, and notes that with the lease. It tells
+        the largest number with which rows had entered the other one, too. None: there is no newer one, or it lacks rows.
+        """
+        self._engine, self._homes, self._lease, self._redactor = engine, homes, lease, redactor
+        self._ordering, self._newest, self._following = Ordering(redactor), newest, threading.Lock()
+        self._is_raw, self._words = settings.privacy == "raw", settings.words
+        self._snapshot, self._filters, self._looks = snapshot, filters, looks
+        self._source = self._planned(snapshot, filters, looks, is_first=True)
+        self._outdated, self.parts = self._source.is_outdated, self._source.parts
         self._groups = self._published_groups(settings) if settings.privacy == "strict" else None
+
+    def _planned(self, snapshot: DeltaTable, filters: Filters, looks: DataFiles, *, is_first: bool = False) -> _Source:
+        files = files_of(snapshot)
+        found = list(parts(files, filters, lambda asked: days_of(self._read_of(snapshot, asked, looks))))
+        if filters.after is not None:
+            new_days = self._found_new_days(snapshot, filters, filters.after, looks)
+            found = of_days(found, new_days)
+            if is_first:
+                self.new_days = new_days
+                """The days on which rows lie that entered the lake after a snapshot, counted since 1970."""
+        return _Source(snapshot, filters, looks, found, is_outdated(files), is_first)
 
     def question(self) -> Question | None:
         """Tell what the rows are made of; None if the lake has rows of an earlier version, which no query makes anew."""
@@ -101,7 +128,7 @@ class PublishedRows(BegunRows):
 
     def check(self, part: ExportPart) -> None:
         """Look at the files of a part before another process reads them. Raises `StoreUnavailable` for a damaged one."""
-        self._looks.check(part.first, part.last, is_filed=part.is_filed)
+        self._source.looks.check(part.first, part.last, is_filed=part.is_filed)
 
     def told(self) -> Iterator[pa.RecordBatch]:
         """Yield published rows that tell of each entity its units, whether it has numbers, and its words: nothing else."""
@@ -137,32 +164,72 @@ class PublishedRows(BegunRows):
         """Read the published rows of one part, ahead as for all. Raises `LeaseLost` if the lease was broken."""
         return read_ahead(self._of_part(part), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
 
-    def _of_part(self, part: ExportPart) -> Iterator[pa.RecordBatch]:
-        for rows in self._in_order(part):
-            published = self._published(rows)
-            if published.num_rows:
-                yield published
+    def of_parts(self, some: Sequence[ExportPart]) -> Generator[pa.RecordBatch]:
+        """Read the published rows of some parts, one after the other, as `of_part` does."""
+        for part in some:
+            with closing(self.of_part(part)) as batches:
+                yield from batches
 
-    def _in_order(self, part: ExportPart) -> Iterator[pa.RecordBatch]:
-        """Yield the named rows of a part, sorted and without repeats."""
-        self.check(part)
-        grouped = self._groups is not None
-        kinds = {"outdated": self._outdated, "grouped": grouped, "uploaded": self._is_raw}
-        asked = select_rows(part, self._filters, self._homes.hidden(), **kinds)
-        batches = self._renewed(self._read(asked))
+    def _of_part(self, part: ExportPart) -> Iterator[pa.RecordBatch]:
+        source = self._source
+        for piece in [part] if source.is_first else within_days_of(source.parts, part.first, part.last):
+            for rows in self._in_order(piece, source, _MOST_FOLLOWED):
+                published = self._published(rows)
+                if published.num_rows:
+                    yield published
+
+    def _in_order(self, part: ExportPart, source: _Source, most_followed: int) -> Iterator[pa.RecordBatch]:
+        """Yield the named rows of a part, sorted and without repeats. most_followed: how many newer snapshots may be tried."""
+        rows = self._in_order_of(part, source)
+        try:
+            first = next(rows, None)
+        except LeaseLost:
+            raise
+        except (StoreUnavailable, Unavailable) as fault:
+            if not most_followed or (newer := self._followed(source)) is None:
+                if isinstance(fault, StoreUnavailable):
+                    source.looks.distrust()
+                raise
+        else:
+            if first is not None:
+                yield first
+                yield from rows
+            return
+        for piece in within_days_of(newer.parts, part.first, part.last):
+            yield from self._in_order(piece, newer, most_followed - 1)
+
+    def _in_order_of(self, part: ExportPart, source: _Source) -> Iterator[pa.RecordBatch]:
+        source.looks.check(part.first, part.last, is_filed=part.is_filed)
+        kinds = {"outdated": source.is_outdated, "grouped": self._groups is not None, "uploaded": self._is_raw}
+        asked = select_rows(part, source.filters, self._homes.hidden(), **kinds)
+        batches = self._renewed(self._engine.stream(source.snapshot, asked), source)
         for rows in self._ordering.in_order(batches, part.share):
-            rows = self._filters.keep(rows, renewed=self._outdated)
+            rows = source.filters.keep(rows, renewed=source.is_outdated)
             yield rows if self._groups is None else of_groups(rows, self._groups)
 
+    def _followed(self, source: _Source) -> _Source | None:
+        """Find a newer source than one that cannot be read; None if there is none."""
+        with self._following:  # several parts may be read at a time
+            if self._source.snapshot.version() <= source.snapshot.version():
+                if (found := self._newest(source.snapshot)) is None:
+                    return None
+                snapshot, looks, entered = found
+                by = entered if source.filters.entered_by is None else source.filters.entered_by
+                self._source = self._planned(snapshot, replace(source.filters, entered_by=by), looks)
+            return self._source
+
     def _read(self, asked: exp.Select) -> Iterator[pa.RecordBatch]:
+        return self._read_of(self._snapshot, asked, self._looks)
+
+    def _read_of(self, snapshot: DeltaTable, asked: exp.Select, looks: DataFiles) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self._engine.stream(self._snapshot, asked)
+            yield from self._engine.stream(snapshot, asked)
         except StoreUnavailable:
-            self._looks.distrust()
+            looks.distrust()
             raise
 
-    def _renewed(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        if not self._outdated:
+    def _renewed(self, batches: Iterable[pa.RecordBatch], source: _Source) -> Iterator[pa.RecordBatch]:
+        if not source.is_outdated:
             yield from batches
             return
         for batch in batches:
@@ -187,15 +254,12 @@ class PublishedRows(BegunRows):
         found = (row for batch in self._read(asked) for row in batch.to_pylist())
         return frozenset((int(row["own_day"]), row["type"], row["unit_nfkc"]) for row in found)
 
-    def _found_new_days(self, after: After) -> Numbers:
+    def _found_new_days(self, snapshot: DeltaTable, filters: Filters, after: After, looks: DataFiles) -> Numbers:
         """Find the days of the rows that entered the lake after a snapshot. Raises `Gone` if nobody can tell them apart."""
-        if after.table is not None and after.table != str(self._snapshot.metadata().id):
+        if after.table is not None and after.table != str(snapshot.metadata().id):
             raise Gone(_MADE_ANEW)
-        found = select_new_days(self._filters, after.number, self._homes.hidden())
-        days, least = days_of(self._read(found), "least")
+        found = select_new_days(filters, after.number, self._homes.hidden())
+        days, least = days_of(self._read_of(snapshot, found, looks), "least")
         if (least < 0).any():
             raise Gone(_MADE_AGAIN)
         return days
-
-    def _counted(self, asked: exp.Select) -> tuple[Numbers, Numbers]:
-        return days_of(self._read(asked))

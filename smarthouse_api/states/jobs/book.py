@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from typing import Final, NamedTuple
 
 import msgspec
@@ -27,6 +28,7 @@ from smarthouse_api.states.jobs.model import (
     read_dataset,
     read_job,
     read_part,
+    read_plan,
     read_progress,
 )
 
@@ -168,25 +170,64 @@ class JobBook:
         found = self._state.scan_all(SPACE, f"part/{version}/")
         return {int(name.rpartition("/")[2]): read_part(document.value) for name, document in found}
 
-    def add_part(self, version: str, number: int, part: Part) -> None:
-        """Note a part that was made. Raises `Dropped`."""
-        name = f"part/{version}/{number:06d}"
-        while (known := self.known(version)) is not None and known.dataset.state == "making":
+    def add_part(self, dataset: Dataset, number: int, part: Part) -> None:
+        """Note a part that was made. Raises `Dropped`, also if parts were given up since the dataset was read."""
+        name = f"part/{dataset.version}/{number:06d}"
+        while (known := self.in_turn(dataset)) is not None:
             with suppress(Conflict):  # a job has joined it, or left it
-                self._state.commit(SPACE, Change({f"dataset/{version}": known.document}, (Put(name, encode(part)),)))
+                put = Put(name, encode(part))
+                self._state.commit(SPACE, Change({f"dataset/{dataset.version}": known.document}, (put,)))
                 return
         raise Dropped
 
-    def begin_writing(self, version: str, name: str, token: str, seconds: float) -> str:
+    def in_turn(self, dataset: Dataset) -> Known | None:
+        """Find a dataset that is being made, as far as no part was given up since; None otherwise."""
+        known = self.known(dataset.version)
+        is_same = known is not None and known.dataset.state == "making" and known.dataset.turn == dataset.turn
+        return known if is_same else None
+
+    def plan(self, version: str) -> tuple[tuple[date, date], ...] | None:
+        """Return the days of each part, as they were planned first; None if nothing was planned yet."""
+        found = self._state.get(SPACE, f"plan/{version}")
+        return None if found is None else read_plan(found.value)
+
+    def add_plan(self, dataset: Dataset, days: Sequence[tuple[date, date]]) -> None:
+        """Note the days of each part. Raises `Dropped`."""
+        while (known := self.in_turn(dataset)) is not None:
+            with suppress(Conflict):
+                put = Put(f"plan/{dataset.version}", encode(days))
+                self._state.commit(SPACE, Change({f"dataset/{dataset.version}": known.document}, (put,)))
+                return
+        raise Dropped
+
+    def give_up_parts(self, known: Known, is_good: Callable[[Part], bool], excluded: Sequence[str], told: str) -> bool:
+        """Give up parts that may hold homes, and whatever is being made; False if the dataset has changed meanwhile.
+
+        is_good: tells which parts stay. excluded: digests of the homes. told: what the jobs say of it.
+        """
+        dataset, made = known.dataset, self.parts(known.dataset.version)
+        kept = tuple(number for number, part in made.items() if dataset.has_part(number, part) and is_good(part))
+        # Which part is noted until this is committed, and is not among these, counts as given up.
+        homes = tuple(sorted({*dataset.excluded, *excluded}))
+        left = msgspec.structs.replace(dataset, turn=dataset.turn + 1, kept=kept, excluded=homes, rows_in_all=None)
+        deletes = [f"part/{dataset.version}/{number:06d}" for number in made if number not in kept]
+        # A store that is full takes only what expires, and a forget must succeed there.
+        put = Put(f"dataset/{dataset.version}", encode(left), FOR_GOOD_SECONDS)
+        if not self._commit(known, Change(puts=(put,), deletes=tuple(deletes))):
+            return False
+        self._tell_jobs(dataset, told)
+        return True
+
+    def begin_writing(self, dataset: Dataset, name: str, token: str, seconds: float) -> str:
         """Note that an engine is to write for a dataset, before it does; the document's name. Raises `Dropped`.
 
         token: stops the writing. seconds: that it may take. Some time later the document expires.
         """
-        note = f"writing/{version}/{name}"
-        while (known := self.known(version)) is not None and known.dataset.state == "making":
+        note = f"writing/{dataset.version}/{name}"
+        while (known := self.in_turn(dataset)) is not None:
             put = Put(note, token.encode(), seconds + _WRITING_SECONDS)
             with suppress(Conflict):
-                self._state.commit(SPACE, Change({f"dataset/{version}": known.document}, (put,)))
+                self._state.commit(SPACE, Change({f"dataset/{dataset.version}": known.document}, (put,)))
                 return note
         raise Dropped
 
@@ -204,15 +245,16 @@ class JobBook:
         found = self._state.get(SPACE, f"progress/{version}")
         return Progress() if found is None else read_progress(found.value)
 
-    def tell(self, version: str, progress: Progress) -> None:
-        """Note how far a dataset is. Raises `Dropped` if it is not wanted any more."""
-        if self.known(version) is None:
+    def tell(self, dataset: Dataset, progress: Progress) -> None:
+        """Note how far a dataset is. Raises `Dropped` if it is not wanted any more, or parts of it were given up."""
+        if self.in_turn(dataset) is None:
             raise Dropped
-        self._state.put(SPACE, f"progress/{version}", encode(progress), ttl_seconds=_PROGRESS_SECONDS)
+        self._state.put(SPACE, f"progress/{dataset.version}", encode(progress), ttl_seconds=_PROGRESS_SECONDS)
 
-    def finish(self, version: str, finished: Callable[[Dataset], Dataset]) -> Dataset:
+    def finish(self, making: Dataset, finished: Callable[[Dataset], Dataset]) -> Dataset:
         """Note that a file is made, and that its jobs are done. Raises `Dropped`."""
-        while (known := self.known(version)) is not None and known.dataset.state == "making":
+        version = making.version
+        while (known := self.in_turn(making)) is not None:
             done = finished(known.dataset)
             settled = self._settled(done, self._gone_seconds + (done.expires_at or done.at) - done.at)
             puts, deletes = (Put(f"dataset/{version}", encode(done)), *settled.puts), (*settled.deletes, *self._made(version))
@@ -232,11 +274,14 @@ class JobBook:
         """Drop a dataset that is not done, so that its jobs get another one; False if it has changed meanwhile."""
         if not self._drop(known):
             return False
-        for id_, _ in known.dataset.jobs:
-            while (found := self.job(id_)) is not None and found[0].ended is None:
-                if self.change(msgspec.structs.replace(found[0], anew=told), found[1]):
-                    break
+        self._tell_jobs(known.dataset, told)
         return True
+
+    def _tell_jobs(self, dataset: Dataset, told: str) -> None:
+        for id_, _ in dataset.jobs:
+            while (found := self.job(id_)) is not None and found[0].ended is None:
+                if self.change(msgspec.structs.replace(found[0], anew=told, told=None, faults=0, retry_at=0.0), found[1]):
+                    break
 
     def _settled(self, dataset: Dataset, seconds: float) -> Change:
         """Make the change of the jobs whose dataset is done or gone."""
@@ -267,7 +312,8 @@ class JobBook:
         return (f"equal/{dataset.question}",) if self.equal(dataset.question)[0] == dataset.version else ()
 
     def _made(self, version: str) -> Iterable[str]:
-        return (*(name for name, _ in self._state.scan_all(SPACE, f"part/{version}/")), f"progress/{version}")
+        parts = (name for name, _ in self._state.scan_all(SPACE, f"part/{version}/"))
+        return (*parts, f"plan/{version}", f"progress/{version}")
 
 
 def _todo(job: Job) -> str:

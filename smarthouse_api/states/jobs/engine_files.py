@@ -2,8 +2,8 @@
 
 Those of a dataset lie in a place like that of a table, `parts/<version>`, because an engine writes there by itself. They are
 removed together: half-written files that nobody writes any more cannot be told from those of another part.
-The state store has a document `writing/<version>/<attempt>-<number>` for each writing that may be under way. So nobody who
-removes a dataset leaves behind what is written later: the engine is stopped first, also if the process is dead that began it.
+The state store has a document `writing/<version>/<turn>-<attempt>-<number>` for each writing that may be under way. So nobody
+who removes a dataset leaves behind what is written later: the engine is stopped first, also after the death of who began.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineFiles:
-    """Puts, reads and removes these files. A path begins with the dataset's version: `<version>/<attempt>/...`."""
+    """Puts, reads and removes these files. A path begins with the dataset's version: `<version>/<turn>-<attempt>/...`."""
 
     def __init__(self, objects: ObjectStore, book: JobBook, engine: Engine) -> None:
         self._objects, self._book, self._engine = objects, book, engine
@@ -64,13 +64,24 @@ class EngineFiles:
             try:
                 yield from pq.ParquetFile(spool, read_dictionary=texts).iter_batches()
             except (pa.ArrowException, OSError) as fault:
-                raise Unavailable(f"A part that the query engine wrote cannot be read ({type(fault).__name__})") from fault
+                log.warning("a part that the query engine wrote cannot be read: %s", fault)
+                raise Unavailable("A part that the query engine wrote cannot be read; it is made again") from fault
 
     def remove(self, version: str) -> None:
         """Remove all files of a dataset, for which nothing is written any more."""
         name = f"{PARTS}/{version}"
         if paths := [info.key for info in self._objects.list_table(name)]:
             self._objects.sweep_table(name, paths)
+
+    def remove_before(self, version: str, turn: int) -> None:
+        """Stop the writings of earlier turns of a dataset, and remove their files. Raises `Unavailable` as `remove_late`."""
+        for name, token in self._book.writings(version):
+            if _turn_of(name.split("/")[2]) < turn:
+                self._stop(name, token)
+        name = f"{PARTS}/{version}"
+        paths = (info.key for info in self._objects.list_table(name))
+        if earlier := [path for path in paths if _turn_of(path) < turn]:
+            self._objects.sweep_table(name, earlier)
 
     def remove_late(self, is_made: Callable[[str], bool]) -> None:
         """Remove what may still be written for datasets that are not made any more. is_made: asked of each version.
@@ -85,11 +96,12 @@ class EngineFiles:
     def stop(self, version: str) -> None:
         """Stop the writings for a dataset. Raises `Unavailable`."""
         for name, token in self._book.writings(version):
-            if not isinstance(self._engine, WritesFiles) or not self._engine.stop_writing(token):
-                raise Unavailable(
-                    "The query engine may still write a part of an export, and does not answer; repeat this later"
-                )
-            self._book.end_writing(name)
+            self._stop(name, token)
+
+    def _stop(self, name: str, token: str) -> None:
+        if not isinstance(self._engine, WritesFiles) or not self._engine.stop_writing(token):
+            raise Unavailable("The query engine may still write a part of an export, and does not answer; repeat this later")
+        self._book.end_writing(name)
 
     def sweep(self, is_made: Callable[[str], bool]) -> None:
         """Remove the files of datasets that are not made any more. is_made: asked of each version."""
@@ -101,6 +113,12 @@ class EngineFiles:
         for version in {info.key.partition("/")[0] for info in self._objects.list_table(PARTS)}:
             if not is_made(version):
                 self.remove(version)
+
+
+def _turn_of(name: str) -> int:
+    """Tell of which turn a folder, or a writing, is: `<turn>-...`; 0 if an earlier version of the service named it."""
+    turn, separator, _ = name.partition("-")
+    return int(turn) if separator and turn.isdecimal() else 0
 
 
 def _place(path: str) -> tuple[str, str]:

@@ -16,7 +16,6 @@ import secrets
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from typing import Final
 
@@ -44,8 +43,8 @@ from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.jobs.book import Dropped, JobBook
 from smarthouse_api.states.jobs.engine_files import EngineFiles
 from smarthouse_api.states.jobs.model import Dataset
-from smarthouse_api.states.jobs.plan import PlannedPart
-from smarthouse_api.states.query import ExportPart
+from smarthouse_api.states.jobs.plan import Days, PlannedPart
+from smarthouse_api.states.query import ExportPart, within_days_of
 from smarthouse_api.states.records.judging import ATTRIBUTES, THINGS, WORDS, Judging
 from smarthouse_api.states.records.schema import ROWS
 
@@ -75,16 +74,17 @@ class EngineWork:
         self.engine, self.homes, self.book, self.files = engine, homes, book, files
         self._rests_until = float("-inf")
 
-    def parts_of(self, dataset: Dataset, rows: PublishedRows) -> list[PlannedPart] | None:
-        """Plan the parts of a dataset of state changes; None if the engine makes none."""
+    def parts_of(self, dataset: Dataset, rows: PublishedRows, days: Sequence[Days] | None = None) -> list[PlannedPart] | None:
+        """Plan the parts of a dataset of state changes; None if the engine makes none. days: of the parts, once decided."""
         engine, question = self.engine, rows.question()
         if question is None or not isinstance(engine, WritesFiles) or not engine.write_seconds:
             return None
         making = _EngineParts(self, engine, dataset, rows, question)
-        groups = together(rows.parts, _MOST_SHARES)
-        return [
-            PlannedPart(some[0].first, some[-1].last, partial(making.read, number, some)) for number, some in enumerate(groups)
-        ]
+        if days is None:
+            days = [(some[0].first, some[-1].last) for some in together(rows.parts, _MOST_SHARES)]
+        groups = (within_days_of(rows.parts, *one) for one in days)
+        found = zip(days, groups, strict=True)
+        return [PlannedPart(*one, partial(making.read, number, some)) for number, (one, some) in enumerate(found)]
 
     @property
     def rests(self) -> bool:
@@ -104,24 +104,22 @@ class _EngineParts:
         self, work: EngineWork, engine: WritesFiles, dataset: Dataset, rows: PublishedRows, question: Question
     ) -> None:
         self._work, self._engine, self._dataset, self._rows, self._question = work, engine, dataset, rows, question
-        self._folder = f"{dataset.version}/{secrets.token_hex(4)}"
+        self._folder = f"{dataset.version}/{dataset.turn}-{secrets.token_hex(4)}"
         self._sources: Mapping[str, DeltaTable | str] = {}
         self._preparing = threading.Lock()
 
     def read(self, number: int, parts: Sequence[ExportPart]) -> Reading:
         """Read the published rows of some parts, in their order; a batch without rows comes while they are waited for."""
-        if not self._work.rests:
+        if not self._work.rests and parts:
             try:
                 yield from self._written(number, parts)
                 return
             except EngineFailed as fault:  # no row was given yet
-                if self._work.book.known(self._dataset.version) is None:  # its files were removed
+                if self._work.book.in_turn(self._dataset) is None:  # its files were removed
                     raise Dropped from None
                 if not self._work.rests:
                     self._work.rest(str(fault))
-        for part in parts:
-            with closing(self._rows.of_part(part)) as batches:
-                yield from batches
+        yield from self._rows.of_parts(parts)
 
     def _written(self, number: int, parts: Sequence[ExportPart]) -> Reading:
         for part in parts:
@@ -143,10 +141,10 @@ class _EngineParts:
 
     def _waited(self, query: exp.Select, name: str) -> Reading:
         """Have the engine write, and wait for it."""
-        files, book, version = self._work.files, self._work.book, self._dataset.version
+        files, book = self._work.files, self._work.book
         writing = self._engine.writing(query, self._sources, files.uri(f"{self._folder}/{name}"), SPAN)
         note = book.begin_writing(
-            version, f"{self._folder.rpartition('/')[2]}-{name}", writing.token, self._engine.write_seconds
+            self._dataset, f"{self._folder.rpartition('/')[2]}-{name}", writing.token, self._engine.write_seconds
         )
         try:
             writing.begin()

@@ -87,7 +87,9 @@ def _file(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], place: 
 
     def read(number: int) -> Iterator[bytes]:
         part = with_rows[number]
-        return _whole(objects, dataset.part(name, number), part.sizes[place], part.sums[place] if part.sums else None)
+        return _whole(
+            objects, dataset.part(name, number, part.turn), part.sizes[place], part.sums[place] if part.sums else None
+        )
 
     chunks: Iterator[bytes | Piece] = file_of(FORMATS[name], shape.source, list(with_rows), read)
     return read_ahead(chunks, _READ_AHEAD_BYTES, _size)

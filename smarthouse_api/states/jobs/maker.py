@@ -6,7 +6,8 @@
    An engine of its own makes its parts, if there is one: see `engine_parts`.
 3. Each part is put into the object store in each format, then noted. What is noted is not made again.
 4. The file is put together of the parts, then the dataset is done, and the parts are removed.
-5. If the snapshot is gone, or a home is forgotten that it may hold, the dataset is dropped and its jobs get another.
+5. If a home is forgotten, the parts are made again that may hold it. What nobody can make again without the rows of other days,
+   or whose table is gone, is dropped, and its jobs get another dataset.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from backends.ports import StoreError
+from backends.ports import StoreError, StoreFull
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import Refused, Unavailable
 from smarthouse_api.states.jobs.book import Dropped, Known
@@ -31,6 +32,12 @@ from smarthouse_api.states.jobs.workshop import Workshop
 _MOST_FAULTS: Final = 8
 _LONGEST_REST_SECONDS: Final = 60.0
 _FAILED: Final = "The service failed to make it, and its log says why; ask again, or tell its operator"
+
+_FULL: Final = "The service has no room left on its disk"
+_NO_STORE: Final = "The service could not read or write its storage"
+_BUSY: Final = "Other work kept the data lake busy for too long"
+_GOES_ON: Final = "the job goes on by itself"
+_GIVEN_UP: Final = "tried {} times; ask again later, or tell the service's operator"
 
 log = logging.getLogger(__name__)
 
@@ -97,18 +104,20 @@ class Maker:
         except LeaseLost:
             log.info("an export job was broken off, and goes on")
         except Dropped:
-            # Another process may have finished it meanwhile.
-            if dataset is not None and self._shop.book.known(dataset.version) is None:
-                self._shop.remove(dataset)
+            pass
         except (Unavailable, StoreError, TimeoutError) as fault:
-            self._failed(
-                job.id, dataset, str(fault), is_final=False, has_progressed=making is not None and making.has_progressed
-            )
+            log.warning("an export job met a fault: %s", fault)
+            has_progressed = making is not None and making.has_progressed
+            self._failed(job.id, dataset, _in_words(fault), is_final=False, has_progressed=has_progressed)
         except Refused as fault:
             self._failed(job.id, dataset, fault.detail, is_final=True)
         except Exception:  # a fault of ours, logged with its trace
             log.exception("an export job failed")
             self._failed(job.id, dataset, _FAILED, is_final=True)
+        if dataset is not None:  # what was put behind a forget's back, if another process has not finished it
+            if self._shop.book.known(dataset.version) is None:
+                self._shop.remove(dataset)
+            self._shop.remove_given_up(dataset.version)
 
     def _failed(self, id_: str, dataset: Dataset | None, told: str, *, is_final: bool, has_progressed: bool = False) -> None:
         """Note that an attempt failed, with each job that waits for it."""
@@ -121,15 +130,17 @@ class Maker:
                 job, document = found
                 faults = 1 if has_progressed else job.faults + 1
                 if is_final or faults >= _MOST_FAULTS:
+                    told = told if is_final else f"{told}; {_GIVEN_UP.format(faults)}"
                     if known is not None:
                         self._given_up(known, told)
                         return
                     failed = msgspec.structs.replace(job, ended="failed", told=told)
                 else:
                     retry_at = self._shop.state.now() + min(0.5 * 2**faults, _LONGEST_REST_SECONDS)
-                    failed = msgspec.structs.replace(job, told=told, faults=faults, retry_at=retry_at)
+                    words = f"{told}; {_GOES_ON}"
+                    failed = msgspec.structs.replace(job, told=words, faults=faults, retry_at=retry_at)
                 if self._shop.book.change(failed, document):
-                    log.warning("an export job %s: %s", failed.ended or "is tried again", told)
+                    log.warning("an export job %s: %s", failed.ended or "is tried again", failed.told)
                     break
 
     def _given_up(self, known: Known | None, told: str) -> None:
@@ -139,6 +150,15 @@ class Maker:
                 self._shop.remove(known.dataset)
                 return
             known = self._shop.book.known(known.dataset.version)
+
+
+def _in_words(fault: Exception) -> str:
+    """Tell a client what happened. The log has the fault as it is."""
+    if isinstance(fault, StoreFull):
+        return _FULL
+    if isinstance(fault, StoreError):
+        return _NO_STORE
+    return _BUSY if isinstance(fault, TimeoutError) else str(fault)
 
 
 def _lease_of(job: Job, known: Known | None) -> str:

@@ -3,6 +3,8 @@
 1. Threads make the parts. The maker waits for them, notes each that is put, and looks several times a second whether to go on.
 2. Parts may be noted in any order. Another process makes those that are not noted.
 3. Before the maker returns, however it ends, none of its threads is under way: nothing is put behind a forget's back.
+4. If a home is forgotten, the parts are given up whose days may have rows of it, and what is being made. The others stay.
+5. Once files of the snapshot are gone, the newest one is read, without what entered the lake later.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -20,6 +23,8 @@ from deltalake import DeltaTable
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import TooLarge
+from smarthouse_api.lake.snapshot_marks import mark_of
+from smarthouse_api.lake.sparing import moved
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.jobs.book import Dropped
 from smarthouse_api.states.jobs.encoding import LostPart
@@ -32,10 +37,10 @@ from smarthouse_api.states.jobs.sums import Summing
 from smarthouse_api.states.jobs.workshop import Workshop, note_of
 from smarthouse_api.states.query import Filters
 
-FORGOTTEN: Final = "begun anew: a home was erased that it might have held"
 _OUTDATED: Final = "begun anew with the newest data: its snapshot of the lake is gone"
 _NEWER: Final = "begun anew by another version of the service"
 _LOST: Final = "begun anew: a part of it was lost"
+_COLUMNS_SECONDS: Final = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +51,13 @@ class Stopped(Exception):
 
 class _Anew(Exception):
     """Says that a dataset must be begun anew, and why."""
+
+
+class _Forgotten(Exception):
+    """Says that the dataset may hold homes that were forgotten. keys: their internal keys."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = keys
 
 
 class Making:
@@ -69,6 +81,10 @@ class Making:
                 parts = self._made(plan)
                 if self._tally.rows:
                     self._link(parts, plan)
+        except _Forgotten as fault:
+            if (known := shop.book.in_turn(dataset)) is not None:
+                shop.give_up(known, fault.keys)  # unless a forget has just done that
+            raise Dropped from None
         except (_Anew, LostPart) as fault:
             why = str(fault) or _LOST
             while (known := shop.book.known(dataset.version)) is not None and known.dataset.state == "making":
@@ -93,9 +109,11 @@ class Making:
         snapshot = None if mark is None else shop.table.open_marked(mark)
         statistics = None if other is None else exports.statistics_of(other)
         is_gone = (mark is not None and snapshot is None) or (other is not None and statistics is None)
-        # What is hidden now stays hidden until this lease is broken: so its rows are not read.
-        if asked is None or is_gone or mark is other is None or not set(dataset.excluded) <= set(shop.hidden()):
+        if asked is None or mark is other is None:
             raise _Anew(_OUTDATED)
+        # What is hidden now stays hidden until this lease is broken: so its rows are not read.
+        if is_gone or not set(dataset.excluded) <= set(shop.hidden()):
+            asked, snapshot = replace(asked, entered_by=dataset.entered), self._newest()
         secret = bytes.fromhex(dataset.secret) or shop.asking.secret()
 
         def source(states: DeltaTable, filters: Filters) -> PublishedRows:
@@ -104,12 +122,30 @@ class Making:
         periods = None if statistics is None else exports.periods(statistics, snapshot, asked, reader, secret)
         has_states = aggregation is None or aggregation.has_states
         rows = partial(source, snapshot) if snapshot is not None and has_states else None
-        return plan_of(dataset, asked, exports, rows, periods, partial(shop.engine.parts_of, dataset))
+        days = shop.book.plan(dataset.version)
+        plan = plan_of(dataset, asked, exports, rows, periods, partial(shop.engine.parts_of, dataset), days)
+        if days is None:
+            shop.book.add_plan(dataset, [(part.first, part.last) for part in plan.parts])
+        return plan
+
+    def _newest(self) -> DeltaTable:
+        """Open the newest snapshot in the place of the dataset's own. What entered the lake later must be left out."""
+        shop, dataset = self._shop, self.dataset
+        span = dataset.span
+        shop.rebuilding.refuse_held(*span)
+        snapshot = shop.table.open_current(_COLUMNS_SECONDS) if dataset.is_resumable else None
+        if snapshot is None or dataset.mark is None or str(snapshot.metadata().id) != dataset.mark.id:
+            raise _Anew(_OUTDATED)
+        if shop.exports.missing(dataset.needed(dataset.filters), dataset.request.aggregation) is not None:
+            raise _Anew(_OUTDATED)
+        self._reader.tell(moved(self._note, mark_of(shop.table.name, snapshot)))
+        return snapshot
 
     def _made(self, plan: Plan) -> list[Part]:
         """Make the parts that are not made yet; all of them, in their order."""
         shop, dataset, tally = self._shop, self.dataset, _Tally(len(plan.parts))
-        made = shop.book.parts(dataset.version)
+        found = shop.book.parts(dataset.version)
+        made = {number: part for number, part in found.items() if dataset.has_part(number, part)}
         if any(number >= len(plan.parts) or part.days != plan.parts[number].days for number, part in made.items()):
             raise _Anew(_OUTDATED)
         for number, part in made.items():
@@ -120,7 +156,7 @@ class Making:
         with closing(side_by_side(left, shop.places, self._look)) as results:
             for number, part in results:
                 self._look(at_once=True)  # now that it is put: what a forget has not seen is removed here
-                shop.book.add_part(dataset.version, number, part)
+                shop.book.add_part(dataset, number, part)
                 made[number] = part
                 tally.add(number, part)
                 self.has_progressed = True
@@ -152,7 +188,7 @@ class Making:
             done["has_sums"] = bool(parts)
             return msgspec.structs.replace(self._told(dataset, parts), **done)
 
-        shop.book.finish(self.dataset.version, finished)
+        shop.book.finish(self.dataset, finished)
         log.info("an export job is done: %d rows, %d bytes", self._tally.rows, size)
 
     def _told(self, dataset: Dataset, parts: Sequence[Part]) -> Dataset:
@@ -167,7 +203,7 @@ class Making:
             yield chunk
 
     def _look(self, *, at_once: bool = False) -> None:
-        """Look now and then whether to go on. Raises `Stopped`, `Dropped`, `LeaseLost`, `TooLarge`, and `_Anew`."""
+        """Look now and then whether to go on. Raises `Stopped`, `Dropped`, `LeaseLost`, `TooLarge`, and `_Forgotten`."""
         if self._is_over():
             raise Stopped
         if not at_once and time.monotonic() - self._looked_at < LOOK_SECONDS:
@@ -175,10 +211,10 @@ class Making:
         shop, dataset = self._shop, self.dataset
         self._looked_at = time.monotonic()
         progress = self._tally.progress()
-        shop.book.tell(dataset.version, progress)
+        shop.book.tell(dataset, progress)
         new = [key for key in shop.homes.hidden() if digest_of(key) not in dataset.excluded]
         if new and not shop.homes.spared(new)(self._note):
-            raise _Anew(FORGOTTEN)
+            raise _Forgotten(new)
         self._lease.check()
         self._reader.check()
         if self._others_bytes + progress.bytes > shop.settings.bytes:

@@ -5,6 +5,7 @@
     dataset/<version>      a file that is made or kept, for one job, or for several that ask the same
     gone/<version>         the same, once the file is no longer kept, or could not be made
     part/<version>/<n>     a part that is made already
+    plan/<version>         the days of its parts
     progress/<version>     how far its maker is
     writing/<version>/<n>  what stops an engine of its own that writes a part of it, as long as it may do that
     equal/<digest>         the newest dataset for a question, by all that decides the answer except the lake
@@ -12,13 +13,13 @@
     reply/<digest>         see `smarthouse_api.coordination.idempotency`
 
 In the object store: `jobs/<version>/<format>/<n>`, a part in one format, `jobs/<version>/zip`, the file, also a bare one, and
-`jobs/<version>/sums`, its checksums. While an engine of its own makes a dataset, its files lie in the place of a table,
-`parts/<version>`: see `engine_files`.
+`jobs/<version>/sums`, its checksums. Once parts were given up, the names of what is made later end in `-<turn>`. While an
+engine of its own makes a dataset, its files lie in the place of a table, `parts/<version>`: see `engine_files`.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 import msgspec
@@ -83,7 +84,8 @@ class Dataset(msgspec.Struct, frozen=True):
     pseudonyms, while they are its own. first_us, last_us: the times of its rows. told: in words, why it failed or is gone.
     entered: the largest number with which rows entered its snapshot. since_note: what has changed since an earlier version.
     has_sums: there are checksums of its file.
-    statistics_mark: the snapshot of statistics, if it has any.
+    statistics_mark: the snapshot of statistics, if it has any. turn: how often parts were given up, because they might have
+    held a home that was forgotten; kept: the numbers of those parts of earlier turns that stay.
     """
 
     version: str
@@ -110,6 +112,8 @@ class Dataset(msgspec.Struct, frozen=True):
     since_note: str | None = None
     has_sums: bool = False
     statistics_mark: SnapshotMark | None = None
+    turn: int = 0
+    kept: tuple[int, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -134,22 +138,60 @@ class Dataset(msgspec.Struct, frozen=True):
     @property
     def file(self) -> str:
         """The object that is its file."""
-        return f"{self.folder}zip"
+        return f"{self.folder}zip{_of_turn(self.turn)}"
 
     @property
     def sums(self) -> str:
         """The object that holds the checksums of its file."""
-        return f"{self.folder}sums"
+        return f"{self.folder}sums{_of_turn(self.turn)}"
 
-    def part(self, format_: str, number: int) -> str:
+    @property
+    def is_resumable(self) -> bool:
+        """Tell whether its other parts stay when some are given up: none depends on the rows of other days.
+
+        Columns may tell of any home, nobody knows what entered the lake when of statistics, and increments name their days.
+        """
+        asked = self.request.aggregation
+        is_by_days = asked is None or (asked.layout == "long" and not asked.has_statistics and self.filters.after is None)
+        return is_by_days and self.mark is not None and self.entered is not None
+
+    @property
+    def span(self) -> tuple[date, date]:
+        """The days whose rows it depends on."""
+        return self.needed(self.filters).span
+
+    def needed(self, filters: Filters) -> Filters:
+        """Widen filters to all rows that what is wanted depends on."""
+        return filters if self.request.aggregation is None else self.request.aggregation.widened(filters)
+
+    def part(self, format_: str, number: int, turn: int) -> str:
         """Name the object of one part in one format."""
-        return f"{self.folder}{format_}/{number:06d}"
+        return f"{self.folder}{format_}/{number:06d}{_of_turn(turn)}"
+
+    def objects_of(self, number: int, part: Part) -> list[str]:
+        """Name the objects of a part that is made."""
+        return [self.part(format_, number, part.turn) for format_ in self.request.formats]
+
+    def has_part(self, number: int, part: Part) -> bool:
+        """Tell whether a part that is made was not given up since."""
+        return part.turn == self.turn or number in self.kept
+
+
+def turn_of(name: str) -> int:
+    """Tell in which turn of its dataset an object was made. name: of the object."""
+    turn = name.rpartition("/")[2].partition("-")[2]
+    return int(turn) if turn else 0
+
+
+def _of_turn(turn: int) -> str:
+    return f"-{turn}" if turn else ""
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
     """Tells of a part that is made. days: the first and the last one, so that nothing but the same plan goes on with it.
 
     sizes: of its objects, by format; none without rows. first_us, last_us: the times of its rows. sums: CRC-32 of its objects.
+    turn: of the dataset, when it was made.
     """
 
     days: tuple[str, str]
@@ -158,6 +200,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     first_us: int | None
     last_us: int | None
     sums: tuple[int, ...] = ()
+    turn: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):
@@ -172,5 +215,6 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
 read_job = msgspec.json.Decoder(Job).decode
 read_dataset = msgspec.json.Decoder(Dataset).decode
 read_part = msgspec.json.Decoder(Part).decode
+read_plan = msgspec.json.Decoder(tuple[tuple[date, date], ...]).decode
 read_progress = msgspec.json.Decoder(Progress).decode
 encode = msgspec.json.Encoder().encode

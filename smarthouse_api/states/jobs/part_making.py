@@ -43,11 +43,11 @@ def make_part(shop: Workshop, dataset: Dataset, number: int, planned: PlannedPar
 
             for name, writer in zip(formats, writers, strict=True):
                 summing = Summing()
-                sizes.append(shop.objects.put(dataset.part(name, number), watched(summing.passing(writer.end()))))
+                sizes.append(shop.objects.put(dataset.part(name, number, dataset.turn), watched(summing.passing(writer.end()))))
                 sums.append(summing.whole)
             tell(rows, sum(sizes))
     if rows:
         # What a thread has freed stays in its arena. Without this, the peak of a million rows is 100 MB higher.
         pa.default_memory_pool().release_unused()
     first, last = (None if at is None else microseconds(at) for at in (coverage.first, coverage.last))
-    return Part(planned.days, rows, tuple(sizes), first, last, tuple(sums))
+    return Part(planned.days, rows, tuple(sizes), first, last, tuple(sums), dataset.turn)

@@ -17,9 +17,13 @@ from smarthouse_api.states.export.published_periods import Month, PublishedPerio
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.model import Dataset
-from smarthouse_api.states.query import ExportPart, Filters
+from smarthouse_api.states.query import ExportPart, Filters, within_days_of
 
 _TIMES_LONGER: Final = 8
+
+
+Days = tuple[date, date]
+"""The first and the last day of a part."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,25 @@ def plan_of(
     exports: Exports,
     source: Callable[[Filters], PublishedRows] | None,
     periods: PublishedPeriods | None,
-    by_engine: Callable[[PublishedRows], list[PlannedPart] | None],
+    by_engine: Callable[[PublishedRows, Sequence[Days] | None], list[PlannedPart] | None],
+    days: Sequence[Days] | None,
 ) -> Plan:
     """Plan a dataset. asked: its filters, made ready. source, periods: what it is made of. Raises as `Exports.shape`.
 
-    by_engine: plans parts that an engine of its own makes; None if it makes none.
+    by_engine: plans parts that an engine of its own makes; None if it makes none. days: of the parts, if they are planned
+    already; they are the same then, whatever the source has by now.
     """
     if (aggregation := dataset.request.aggregation) is not None:
-        return _of_aggregates(aggregation, round(dataset.at * 1e6), asked, exports, source, periods)
+        return _of_aggregates(aggregation, round(dataset.at * 1e6), asked, exports, source, periods, days)
     shape = exports.shape(None, None, None)
     if source is None:
         return Plan([], shape)
     rows = source(asked)
-    if (parts := by_engine(rows)) is not None:
+    if (parts := by_engine(rows, days)) is not None:
         return Plan(parts, shape)
-    return Plan([PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts], shape)
+    if days is None:
+        return Plan([PlannedPart(part.first, part.last, partial(rows.of_part, part)) for part in rows.parts], shape)
+    return Plan([PlannedPart(*one, partial(rows.of_parts, within_days_of(rows.parts, *one))) for one in days], shape)
 
 
 def _of_aggregates(
@@ -74,6 +82,7 @@ def _of_aggregates(
     exports: Exports,
     source: Callable[[Filters], PublishedRows] | None,
     periods: PublishedPeriods | None,
+    planned: Sequence[Days] | None,
 ) -> Plan:
     """Plan aggregates. now: until when states are held, in microseconds."""
     days, changed = replace(filters, after=None), tuple[tuple[date, date], ...]()
@@ -93,19 +102,19 @@ def _of_aggregates(
         if filters.after is not None:
             spans = changed = changed_spans(source(asked.widened(filters)), asked, filters)
         for first, last in spans:
-            blocks = _blocks(source(replace(days, since=first, until=last)).parts, (first, last), asked)
+            blocks = planned or _blocks(source(replace(days, since=first, until=last)).parts, (first, last), asked)
             parts += [PlannedPart(*block, partial(of_block, source, *block)) for block in blocks]
     if periods is not None:
         parts += [PlannedPart(month.first, month.last, partial(of_month, periods, month)) for month in periods.months]
     return Plan(parts, shape, changed)
 
 
-def _blocks(parts: Sequence[ExportPart], span: tuple[date, date], aggregation: Aggregation) -> list[tuple[date, date]]:
+def _blocks(parts: Sequence[ExportPart], span: Days, aggregation: Aggregation) -> list[Days]:
     """Put parts together to blocks of days, whose aggregates are made one after the other. Each reads the days before it, too:
     it must be much longer than these.
     """
     least = _TIMES_LONGER * aggregation.days_before
-    blocks, first = list[tuple[date, date]](), span[0]
+    blocks, first = list[Days](), span[0]
     for part in parts:
         if (part.last - first).days + 1 >= least or part.last >= span[1]:
             blocks.append((first, part.last))

@@ -120,7 +120,7 @@ class Preparing:
             if found is None:
                 return None, 0
             snapshot = found[0]
-            shop.table.note(lease, snapshot)
+            shop.table.note(lease, snapshot, filters.span)
             if filters.after is not None:
                 break
             try:

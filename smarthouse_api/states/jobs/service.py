@@ -14,15 +14,15 @@ import msgspec
 from backends.ports import Conflict
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.keyring import Keyring
+from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import Gone, Invalid, NotFound, TooMany, Unavailable
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.book import Known
 from smarthouse_api.states.jobs.kept_files import CROWDED, ERASED, EXPIRED, KEPT, LOST, REMOVED, KeptFile, KeptFiles
 from smarthouse_api.states.jobs.maker import Maker
-from smarthouse_api.states.jobs.making import FORGOTTEN
 from smarthouse_api.states.jobs.model import PREFIX, SPACE, Dataset, Job, Request
 from smarthouse_api.states.jobs.views import Figures, JobView, Views
-from smarthouse_api.states.jobs.workshop import Workshop
+from smarthouse_api.states.jobs.workshop import FORGOTTEN, Workshop
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Uploads
 
@@ -191,7 +191,8 @@ class Jobs:
     def forget(self, keys: Collection[str], wait_seconds: float) -> None:
         """Remove all that is made, or was, and may hold rows of hidden homes. keys: their internal keys. Repeatable.
 
-        Whoever sends such a file has so many seconds to finish, and is then broken off.
+        Whoever sends such a file has so many seconds to finish, and is then broken off. Of what is being made, only parts of
+        days go on which a home has rows.
         """
         if not keys:
             return
@@ -199,12 +200,19 @@ class Jobs:
         for known in list(self._shop.book.datasets()):
             left: Known | None = known
             while left is not None and self._shop.may_hold(left.dataset, keys):
+                if left.dataset.state == "making" and left.dataset.is_resumable:
+                    new = [key for key in keys if digest_of(key) not in left.dataset.excluded]
+                    if self._shop.give_up(left, new):
+                        break
+                    left = self._shop.book.known(known.dataset.version)
+                    continue
                 # Its bytes go before its document: if this process dies in between, the next one finds it.
                 self._shop.remove(left.dataset)
                 if self._forgotten(left):
                     self._shop.remove(left.dataset)  # what was put meanwhile
                     break
                 left = self._shop.book.known(known.dataset.version)
+            self._shop.remove_given_up(known.dataset.version)  # also what a forget has left that died
         self._shop.engine.files.remove_late(self._shop.is_made)
         for known in list(self._shop.book.gone()):  # who continues such a version is told
             if known.dataset.state == "expired" and self._shop.may_hold(known.dataset, keys):
@@ -256,6 +264,8 @@ class Jobs:
             known = self._shop.book.known(version)
             if known is None:
                 self._shop.objects.delete(names)
+            elif known.dataset.state == "making":
+                self._shop.remove_given_up(version)
             elif known.dataset.state == "done":
                 self._shop.objects.delete([name for name in names if name not in (known.dataset.file, known.dataset.sums)])
         for known in kept:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
+from typing import Final
 
 from backends.ports import ObjectStore, StateStore
 from config.groups import ExportSettings, JobSettings
@@ -13,19 +16,24 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Forbidden
-from smarthouse_api.lake.snapshot_marks import encoded
+from smarthouse_api.lake.sparing import noted
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.jobs.book import JobBook
+from smarthouse_api.states.jobs.book import JobBook, Known
 from smarthouse_api.states.jobs.engine_parts import EngineWork
-from smarthouse_api.states.jobs.model import Dataset, Request, encode
+from smarthouse_api.states.jobs.model import Dataset, Part, Request, encode, turn_of
 from smarthouse_api.states.jobs.side_by_side import Places
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.version import own_version
+
+FORGOTTEN: Final = "begun anew: a home was erased that it might have held"
+GIVEN_UP: Final = "parts of it are made again: a home was erased that they might have held"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,33 @@ class Workshop:
         new = [key for key in keys if digest_of(key) not in dataset.excluded]
         return bool(new) and not self.homes.spared(new)(note_of(dataset))
 
+    def give_up(self, known: Known, keys: Collection[str]) -> bool:
+        """Give up the parts of a dataset that is being made, as far as they may hold hidden homes: they are made again.
+
+        keys: internal keys of the homes. False if the dataset has changed meanwhile.
+        """
+        dataset = known.dataset
+        if not dataset.is_resumable:
+            return self.book.begin_anew(known, FORGOTTEN)
+        spared = self.homes.spared(keys)
+        if not self.book.give_up_parts(
+            known, lambda part: spared(note_of(dataset, part)), list(map(digest_of, keys)), GIVEN_UP
+        ):
+            return False
+        log.info("an export job: %s", GIVEN_UP)
+        return True
+
+    def remove_given_up(self, version: str) -> None:
+        """Remove the objects of all parts of a dataset that were given up, and what was made of them. Repeatable."""
+        known = self.book.known(version)
+        if known is None or not known.dataset.turn:
+            return
+        dataset, made = known.dataset, self.book.parts(version)
+        good = {name for number in dataset.kept if number in made for name in dataset.objects_of(number, made[number])}
+        names = (info.key for info in self.objects.list(dataset.folder))
+        self.objects.delete([name for name in names if turn_of(name) < dataset.turn and name not in good])
+        self.engine.files.remove_before(version, dataset.turn)
+
     def remove(self, dataset: Dataset) -> None:
         """Remove all objects of a dataset."""
         self.objects.delete([info.key for info in self.objects.list(dataset.folder)])
@@ -104,7 +139,11 @@ class Workshop:
         return known is not None and known.dataset.state == "making"
 
 
-def note_of(dataset: Dataset) -> bytes:
-    """Write which snapshots a dataset has its rows of, as a reader notes it."""
+def note_of(dataset: Dataset, part: Part | None = None) -> bytes:
+    """Write which snapshots, and which days of them, a dataset has its rows of, or a part of it, as a reader notes it."""
     marks = [mark for mark in (dataset.mark, dataset.statistics_mark) if mark is not None]
-    return encoded(marks) if marks else b""
+    span = dataset.span
+    if part is not None:
+        first, last = map(date.fromisoformat, part.days)
+        span = dataset.needed(replace(dataset.filters, since=first, until=last, time_field="updated")).span
+    return noted(marks, span) if marks else b""
