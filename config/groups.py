@@ -126,6 +126,11 @@ class AccessSettings(Group):
     collection_rate_address: str = rate(
         "6000/minute", "Limit the requests to data sources and datasets from one client address. Empty: no limit."
     )
+    collection_rate_unknown: str = rate(
+        "60/minute",
+        "Limit the requests with data for datasets that do not exist from one client address: the data is checked before the "
+        "name. Empty: no limit.",
+    )
     ingest_access: str = choice(
         "open",
         "Choose who may upload and delete homes' data: `open`, anyone; `key`, holders of a key with that grant.",
@@ -301,6 +306,15 @@ class GrowthSettings(Group):
         minimum=0,
     )
     quota_bytes: int = count(0, "Limit the bytes of uploads that are kept of all homes; 503 beyond. `0`: no limit.", minimum=0)
+    quota_collection_bytes: int = count(
+        10 * GIB,
+        "Limit the bytes of records that one data source or dataset takes, as JSON, dead letters included; 413 beyond. "
+        "`0`: no limit.",
+        minimum=0,
+    )
+    quota_collections_bytes: int = count(
+        0, "Limit the bytes of records that all of them take, to a few seconds; 503 beyond. `0`: no limit.", minimum=0
+    )
     raw_days: int = count(
         0,
         "Delete a raw upload this many days after it came, if the lake holds its records. The lake cannot be made again from "

@@ -78,7 +78,7 @@ class House:
         self.states = States(*stores, keyring, self.leases, replies, self.engine, room, settings)
         self.streams = Streams(*stores, keyring, self.leases, replies, self.access, self.notes, room, settings.streams)
         self.collections = Collections(
-            *stores, self.leases, replies, self.notes, self.engine, room, settings.collections, settings.lake
+            *stores, self.leases, replies, self.notes, self.engine, room, settings.collections, settings.lake, settings.growth
         )
         self.open_export: Callable[..., Opened | None] = lambda *asked, **options: self.states.exports.open(*asked, **options)
         self._apart: Apart | None = None
@@ -107,7 +107,7 @@ class House:
         census = Counting(*stores, self.leases, [table.name for table in tables])
         keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers, settings.lake)
-        parts = self.forgetting, self.states, self.streams, self.collections, census, faults, self.watch.presence
+        parts = self.forgetting, self.states, self.streams, self.collections, census, faults, self.watch.presence, room
         self.status = Status(self.state, self.installation, *parts, self.health)
 
     def begin(self) -> str | None:

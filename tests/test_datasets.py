@@ -1297,3 +1297,13 @@ def test_a_name_that_nothing_can_have_is_no_dataset(client: FlaskClient, name: s
     for path in ("data/out", "datasets/records", "datasets/read", "datasets/failed"):
         assert error_of(client.get(f"/v2/{path}/{name}", headers=headers))[2] == "DATASET_NOT_FOUND"
     assert error_of(client.delete(f"{FAILED}/{name}", headers=headers))[2] == "RECORD_NOT_FOUND"
+
+
+def test_who_guesses_names_of_datasets_is_slowed_down_before_the_data_is_read(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(collection_rate_unknown="2/hour")
+    made(client, ID, entry_topic=ID)
+    for body in ({}, EVENT):
+        assert sent(client, body, "/v2/data/in/guessed").status_code in (400, 404)
+    refused = sent(client, {}, "/v2/data/in/guessed")
+    assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
+    assert sent(client).status_code == 200

@@ -8,7 +8,7 @@ from flask import Response
 
 from blueprints import envelope
 from blueprints.bodies import text_body
-from blueprints.current_request import house
+from blueprints.current_request import count_request, house
 from blueprints.datasets import schemas
 from blueprints.datasets.api import answers, blueprint, readable, refuses, route, sender, writable
 from blueprints.datasets.bodies import data_of
@@ -29,6 +29,8 @@ def data_in(dataset_id: str) -> Response:
 
     Records that the dataset's schema refuses become dead letters. The answer is the same.
     """
+    if house().collections.catalogue.get(dataset_id) is None:
+        count_request("unknown")  # the body is looked at first, which costs more than the answer
     body = text_body()
     data, message_id = data_of(body)
     collection, owner_id = writable(dataset_id)

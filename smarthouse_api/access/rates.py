@@ -12,14 +12,15 @@ from config.groups import AccessSettings
 from smarthouse_api.access.windows import Windows
 from smarthouse_api.errors import TooMany
 
-_NAMES: Final = ("home", "ingest", "export", "collections")
+_NAMES: Final = ("home", "ingest", "export", "collections", "unknown")
 
 
 class Rates:
-    """Refuses clients that ask too often, by four limits.
+    """Refuses clients that ask too often, by five limits.
 
     `home`, `ingest`: uploads and deletions of one home, and of one address. `export`: requests of one address for exports.
-    `collections`: requests of one address to data sources and datasets.
+    `collections`: requests of one address to data sources and datasets. `unknown`: those of them with data for a dataset that
+    does not exist.
 
     All processes count together if the state store can count, else each for itself.
     """
@@ -30,6 +31,7 @@ class Rates:
             settings.ingest_rate_address,
             settings.export_rate_address,
             settings.collection_rate_address,
+            settings.collection_rate_unknown,
         )
         self._items: dict[str, RateLimitItem] = {name: parse(rate) for name, rate in zip(_NAMES, rates, strict=True) if rate}
         self._windows = Windows(state if isinstance(state, CountsWindows) else None)

@@ -18,6 +18,7 @@ from smarthouse_api.collections.deduplication import find_new, find_new_batches
 from smarthouse_api.collections.extraction import Batch, Extracted, extract
 from smarthouse_api.collections.fast_path import UniformRecords
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection, TopicEntry, entries
+from smarthouse_api.collections.quotas import Quotas
 from smarthouse_api.collections.record_times import are_clear, normalized
 from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.collections.uniformity import uniformity
@@ -74,10 +75,16 @@ class Accepting:
     """Checks the records of requests, and stores each request in one commit: records, dead letters, marks and answer."""
 
     def __init__(
-        self, state: StateStore, replies: Replies, dead_letters: DeadLetters, room: Room, settings: CollectionSettings
+        self,
+        state: StateStore,
+        replies: Replies,
+        dead_letters: DeadLetters,
+        room: Room,
+        quotas: Quotas,
+        settings: CollectionSettings,
     ) -> None:
         self._state, self._replies, self._dead_letters, self._settings = state, replies, dead_letters, settings
-        self._room = room
+        self._room, self._quotas = room, quotas
 
     def accept(
         self,
@@ -98,6 +105,7 @@ class Accepting:
         Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile), `NoRoom`.
         """
         self._room.check()
+        self._quotas.check_all()
         if not records:
             raise Invalid("data: there is no record; send at least one")
         if refuse_faulty or collection.extraction is None:
@@ -170,27 +178,36 @@ class Accepting:
             is_duplicate=is_repeat or (came.is_repeat and not letters),
         )
         marks = new.marks if is_repeat else (*came.marks, *new.marks)
+        change, size = self._change(asked, new.indexes, marks, letters, told)
         try:
-            self._state.commit(collection.space, self._change(asked, new.indexes, marks, letters, told))
+            self._state.commit(collection.space, change)
         except Conflict:
             asked.has_failed = True
+            self._quotas.check(collection, size)
             raise
+        self._quotas.note(size)
         return told
 
     def _change(
         self, asked: _Acceptance, indexes: Sequence[int], marks: Sequence[Put], letters: Sequence[Refused], told: Accepted
-    ) -> Change:
+    ) -> tuple[Change, int]:
+        """Make the commit, and tell the bytes that it stores."""
         head = TopicEntry(told.id, asked.collection.id, told.at, (), asked.message_id)
         fresh = (*marks, *self._replies.puts(asked.request_key, told, _REPLY))
         is_all = len(indexes) == len(asked.records)
         records = asked.records if is_all else [asked.records[index] for index in indexes]
-        kept = enumerate(indexes) if asked.faults else ()
-        faults = {at: asked.faults[index] for at, index in kept if index in asked.faults}
-        return Change(
+        places = enumerate(indexes) if asked.faults else ()
+        faults = {at: asked.faults[index] for at, index in places if index in asked.faults}
+        dead = [self._dead_letters.put(head, at, one) for at, one in enumerate(letters)]
+        kept = list(entries(head, records, faults, self._settings.record_bytes))
+        size = sum(map(len, kept)) + sum(len(put.value) for put in dead)
+        change = Change(
             expect={BORN: asked.collection.born, **{put.key: ABSENT for put in fresh}},
-            puts=(*fresh, *(self._dead_letters.put(head, at, one) for at, one in enumerate(letters))),
-            appends=tuple((TOPIC, entry) for entry in entries(head, records, faults, self._settings.record_bytes)),
+            puts=(*fresh, *dead),
+            appends=tuple((TOPIC, entry) for entry in kept),
+            adds=self._quotas.adds(size),
         )
+        return change, size
 
 
 def _letters(asked: _Acceptance, dead: Sequence[int]) -> Iterator[Refused]:

@@ -18,12 +18,13 @@ from uuid import uuid4
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, Put, StateStore
+from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.extraction import extract
 from smarthouse_api.collections.model import STRICT, TOPIC, WARN, Collection, TopicEntry, check_size, entries
+from smarthouse_api.collections.quotas import counted
 from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
@@ -111,10 +112,12 @@ class DeadLetters:
         check_size(record, self._settings.record_bytes)
 
         def attempt() -> DeadLetter:
-            before, version = self._find(collection, id_)
+            before, found = self._find(collection, id_)
             after = msgspec.structs.replace(before, record=record)
             after = msgspec.structs.replace(after, reason=_fault_of(collection, after) or "It was fixed; replay it")
-            self._commit(collection, Change(expect={_name_of(id_): version}, puts=(_put(after),)))
+            put = _put(after)
+            adds = counted(len(put.value) - len(found.value))
+            self._commit(collection, Change(expect={put.key: found.version}, puts=(put,), adds=adds))
             return after
 
         return until_settled(attempt, "record")
@@ -123,16 +126,20 @@ class DeadLetters:
         """Erase a dead letter. Raises `NotFound`."""
 
         def attempt() -> None:
-            _, version = self._find(collection, id_)
-            self._commit(collection, Change(expect={_name_of(id_): version}, deletes=(_name_of(id_),)))
+            _, found = self._find(collection, id_)
+            change = Change({_name_of(id_): found.version}, deletes=(_name_of(id_),), adds=counted(-len(found.value)))
+            self._commit(collection, change)
 
         until_settled(attempt, "record")
 
     def remove_expired(self, collection: Collection) -> None:
         """Remove dead letters that are too old, one page after another."""
         last = _name_of(_ticks(datetime.now(UTC) - timedelta(days=self._settings.aside_days)))
-        while some := [name for name, _ in self._state.scan(collection.space, _name_of(""), limit=_PAGE) if name < last]:
-            self._state.commit(collection.space, Change(deletes=tuple(some)))
+        while some := [one for one in self._state.scan(collection.space, _name_of(""), limit=_PAGE) if one[0] < last]:
+            expect = {name: found.version for name, found in some}
+            adds = counted(-sum(len(found.value) for _, found in some))
+            with suppress(Conflict):  # some were fixed, replayed or discarded meanwhile
+                self._state.commit(collection.space, Change(expect, deletes=tuple(expect), adds=adds))
 
     def replay(
         self,
@@ -199,16 +206,17 @@ class DeadLetters:
                 expect={BORN: collection.born, **{name: there[name].version for name in good}},
                 deletes=tuple(good),
                 appends=tuple((TOPIC, entry) for entry in kept),
+                adds=counted(sum(map(len, kept)) - sum(len(there[name].value) for name in good)),
             )
             self._commit(collection, change)
         return len(records), len(there) - len(good)
 
-    def _find(self, collection: Collection, id_: str) -> tuple[DeadLetter, int]:
-        """The dead letter and the version of its document. Raises `NotFound`."""
+    def _find(self, collection: Collection, id_: str) -> tuple[DeadLetter, Document]:
+        """The dead letter and its document. Raises `NotFound`."""
         found = self._state.get(collection.space, _name_of(id_)) if _ID.fullmatch(id_) else None
         if found is None:
             raise NotFound(f"There is no dead letter {id_[:60]!r}; it may have been replayed or discarded, or it has expired")
-        return _decode(found.value), found.version
+        return _decode(found.value), found
 
     def _commit(self, collection: Collection, change: Change) -> None:
         """Raises `Conflict`, and `NotFound` when the collection was deleted meanwhile."""

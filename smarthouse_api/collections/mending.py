@@ -9,6 +9,7 @@ from backends.ports import Change, Part, Put, StateStore
 from smarthouse_api.collections.catalogue import BORN, CollectionCatalogue
 from smarthouse_api.collections.model import SPACES, TOPIC, Collection
 from smarthouse_api.collections.queue import FIELDS, NOTHING_TAKEN, TAKEN, TopicQueue
+from smarthouse_api.collections.quotas import STORED
 from smarthouse_api.collections.rows import Fields
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
@@ -31,6 +32,7 @@ class CollectionsMending:
             Mender(SPACES, TAKEN, self._mend_taken),
             Mender(SPACES, FIELDS, self._mend_fields),
             Mender(SPACES, TOPIC, self._drop_entry, is_log=True),
+            Mender(SPACES, STORED, self._count_anew),
             Mender(LAKE, _REPAIRS, self._mend_repair),
         ]
 
@@ -56,6 +58,11 @@ class CollectionsMending:
             what = f"entry {part.sequence} of a topic was damaged before the lake had its records"
             self._repairs.add(Repair(f"{one.key}-{part.sequence}", what, LOST, (place,)))
         self._state.commit(part.space, Change(expect={BORN: one.born}, drops=((part.name, part.sequence),)))
+        return True
+
+    def _count_anew(self, part: Part) -> bool:
+        """Count from now on: what was counted is not known any more, and the quota takes more than it would have."""
+        self._state.commit(part.space, Change(deletes=(part.name,)))
         return True
 
     def _mend_repair(self, part: Part) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from backends.ports import ObjectStore, StateStore
-from config.groups import CollectionSettings, LakeSettings
+from config.groups import CollectionSettings, GrowthSettings, LakeSettings
 from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.model import define
+from smarthouse_api.collections.quotas import Quotas
 from smarthouse_api.collections.records import Records
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.collections.topic import Topic
@@ -40,12 +41,14 @@ class Collections:
         room: Room,
         settings: CollectionSettings,
         lake: LakeSettings,
+        growth: GrowthSettings,
     ) -> None:
         self.table = table = CollectionsTable(state, objects, leases)
         table.readers_need_log = engine.reads_log
         self.catalogue = CollectionCatalogue(state, notes, replies)
         self.dead_letters = DeadLetters(state, replies, settings)
-        self.accepting = Accepting(state, replies, self.dead_letters, room, settings)
+        self.quotas = Quotas(state, self.catalogue, growth)
+        self.accepting = Accepting(state, replies, self.dead_letters, room, self.quotas, settings)
         self.topic = Topic(state)
         self.chores = CollectionsChores(state, table, self.catalogue, self.dead_letters, leases, settings, lake)
         self.records = Records(state, self.chores, table, engine, settings)

@@ -12,7 +12,7 @@ from backends.ports import Change, Committed, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.collections.model import MESSAGE_ID
 from smarthouse_api.coordination.idempotency import RequestKey
-from smarthouse_api.errors import Invalid, KeyReused, TooLarge, Unprocessable
+from smarthouse_api.errors import Invalid, KeyReused, NoRoom, TooLarge, Unprocessable
 from smarthouse_api.house import House
 from tests.collections.conftest import NUMBERS, Keeper
 from tests.conftest import Environment
@@ -63,6 +63,33 @@ def test_a_record_that_is_too_large_costs_the_whole_request(make_house: Any) -> 
     with pytest.raises(TooLarge, match="at most 2000"):
         keeper.accept(meters, {"a": 1}, {"text": "x" * 2000}, {"a": 2})
     assert len(keeper.records(meters)) == 1
+
+
+@pytest.mark.parametrize("environment", ["embedded_pair", "production_pair"], indirect=True)
+def test_a_collection_and_all_together_take_no_more_than_their_quotas(make_house: Any) -> None:
+    keeper = Keeper(make_house(quota_collection_bytes=3000))
+    meters, others = keeper.create(schema=NUMBERS, mode="strict"), keeper.create("others")
+    keeper.accept(meters, {"value": 1, "text": "x" * 1000})
+    keeper.accept(meters, {"value": "none", "text": "x" * 1000})
+    assert len(keeper.dead_letters(meters)) == 1
+    for _ in range(2):
+        with pytest.raises(TooLarge, match="at most 3000 bytes of records of one collection"):
+            keeper.accept(meters, {"value": 2, "text": "x" * 1000})
+    keeper.accept(others, {"text": "x" * 1000})
+    dead_letters = keeper.house.collections.dead_letters
+    dead_letters.discard(meters, dead_letters.list(meters)[0].id)
+    keeper.accept(meters, {"value": 2, "text": "x" * 1000}, request_key=KEY)
+    assert keeper.accept(meters, {"value": 2, "text": "x" * 1000}, request_key=KEY).replayed, "a repeat takes no room"
+    in_all = keeper.house.collections.quotas.in_all()
+    assert 3000 < in_all < 5000
+    full = Keeper(make_house(quota_collections_bytes=in_all))
+    with pytest.raises(NoRoom, match="of all collections"):
+        full.accept(others, {})
+    almost = Keeper(make_house(quota_collections_bytes=in_all + 1))
+    almost.accept(others, {})
+    with pytest.raises(NoRoom, match="of all collections"):
+        almost.accept(others, {})
+    assert len(keeper.records(others)) == 2
 
 
 def test_many_records_become_several_entries_of_one_request(keeper: Keeper) -> None:
