@@ -56,7 +56,10 @@ def test_list_tells_how_much_each_home_uploaded_and_since_when_it_is_silent(fill
     cells = sorted((line.split() for line in told[1:3]), key=lambda row: row[3])
     assert [row[3:] for row in cells] == [["1", "1", str(len(BODY)), "9d"], ["2", "1", str(len(BODY) + 1), cells[1][6]]]
     assert re.fullmatch("[0-9]+[sm]", cells[1][6])
-    assert [line.split() for line in told[4:]] == [["home", "project"], ["7", "p"]]
+    assert told[3].split() == ["2", "in", "all", "3", "2", str(2 * len(BODY) + 1)]
+    assert [line.split() for line in told[5:]] == [["home", "project"], ["7", "p"]]
+    for order, uploads in (("bytes", ["2", "1"]), ("silent", ["1", "2"]), ("last", ["1", "2"])):
+        assert [line.split()[3] for line in smarthouse("list", "--sort", order).stdout.splitlines()[1:3]] == uploads
     assert HOME not in smarthouse("list", "--json").stdout
     assert [one.get("uploads", one.get("project")) for one in lines(smarthouse("list", "--json"))].count("p") == 1
 

@@ -36,6 +36,8 @@ WELL = {
     'smarthouse_processes{kind="api",version="1"}': "2",
     'smarthouse_chore_failures_total{chore="sweep"}': "1",
     'smarthouse_last_figures{what="verify",figure="problems"}': "0",
+    'smarthouse_cut_requests_total{reason="late"}': "0+1x60",
+    'smarthouse_free_bytes{store="objects"}': "2e9",
 }
 """Series of an installation that is well, all without a change. The last backup is at each time the time itself."""
 
@@ -47,6 +49,8 @@ FAULTS = {
     "SmartHouseUploadsWait": {"smarthouse_uploads_waiting_seconds": "1000"},
     "SmartHouseErasureOverdue": {"smarthouse_erasures_waiting_seconds": "20000"},
     "SmartHouseServerErrors": {'smarthouse_requests_total{status="503"}': "0+1x60"},
+    "SmartHouseRequestsCut": {'smarthouse_cut_requests_total{reason="crowded"}': "0+20x60"},
+    "SmartHouseLittleRoom": {'smarthouse_free_bytes{store="objects"}': "5e8"},
     "SmartHouseUploadsSlow": {
         'smarthouse_request_seconds_bucket{route="/api/ingest/data",method="POST",le="1"}': "0+1x60",
         'smarthouse_request_seconds_bucket{route="/api/ingest/data",method="POST",le="5"}': "0+2x60",
@@ -142,7 +146,12 @@ def test_a_real_prometheus_finds_each_metric_that_the_rules_and_the_dashboard_na
         asked("query", query=one)
     named = {name for one in expressions() for name in re.findall(r"smarthouse_\w+", one)}
     (failures,) = chore_metrics.FAILURES.describe()
-    unheard = {f"{failures.name}_total", "smarthouse_last_timestamp_seconds", "smarthouse_last_figures"}
+    unheard = {
+        f"{failures.name}_total",
+        "smarthouse_cut_requests_total",
+        "smarthouse_last_timestamp_seconds",
+        "smarthouse_last_figures",
+    }
     assert named - set(asked("label/__name__/values")) <= unheard, "these have no value before they happen first"
     text = requests.get(f"{server.url}/metrics", timeout=10).text
     checked = subprocess.run([program("promtool", INSTALL), "check", "metrics"], input=text, capture_output=True, text=True)

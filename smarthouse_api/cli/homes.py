@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -15,6 +15,7 @@ from smarthouse_api.arrow.times import seconds_text, time_of
 from smarthouse_api.cli.open_house import answered, opened_house, opened_shared_house
 from smarthouse_api.cli.options import UNIT_SECONDS, json_lines_option, seconds
 from smarthouse_api.cli.output import echo_table
+from smarthouse_api.states.counts import total
 from smarthouse_api.states.homes import normalised_uuid
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 HOME = click.IntRange(0, LARGEST_HOME)
 _NOTHING = "-"
+
+_ORDERS: Final[Mapping[str, Callable[[CountedHome], float | str]]] = {
+    "home": lambda one: one.pseudonym,
+    "first": lambda one: one.kept.first_us or 0,
+    "last": lambda one: one.kept.last_us or 0,
+    "silent": lambda one: -(one.silent_seconds or 0.0),
+    "uploads": lambda one: -one.kept.uploads,
+    "records": lambda one: -one.kept.records,
+    "bytes": lambda one: -one.kept.bytes,
+}
 
 
 def _pseudonym(_: click.Context, __: click.Parameter, given: str) -> str:
@@ -106,21 +117,31 @@ def unlink(home: int) -> None:
 
 @group.command("list")
 @click.option("--silent", "silent_seconds", callback=seconds, help="Only homes that uploaded nothing for so long, such as 7d.")
+@click.option(
+    "--sort",
+    type=click.Choice(tuple(_ORDERS)),
+    default="home",
+    show_default=True,
+    help="The order of homes that upload: by pseudonym, the oldest time first, the longest silence first, or the most first.",
+)
 @json_lines_option
-def list_(silent_seconds: float | None, as_json: bool) -> None:
-    """Print the homes that upload, then the homes with a project.
+def list_(silent_seconds: float | None, sort: str, as_json: bool) -> None:
+    """Print the homes that upload and their total, then the homes with a project.
 
     A home that uploads has the pseudonym of the exports, unless each export has others.
     """
     with opened_shared_house() as house:
-        uploading = answered(lambda: house.states.known_homes.list(silent_seconds))
+        uploading = sorted(answered(lambda: house.states.known_homes.list(silent_seconds)), key=_ORDERS[sort])
         assigned = {} if silent_seconds is not None else answered(house.access.assignments)
     if as_json:
         for told in (*map(_members, uploading), *({"home": home_id, "project": name} for home_id, name in assigned.items())):
             click.echo(msgspec.json.encode(told))
         return
     if uploading or silent_seconds is not None:
-        echo_table(("home", "first", "last", "uploads", "records", "bytes", "silent"), [_cells(one) for one in uploading])
+        in_all = total(one.kept for one in uploading)
+        last_row = (f"{len(uploading)} in all", "", "", *map(str, (in_all.uploads, in_all.records, in_all.bytes)), "")
+        rows = [*map(_cells, uploading), last_row]
+        echo_table(("home", "first", "last", "uploads", "records", "bytes", "silent"), rows)
     if silent_seconds is None:
         if uploading:
             click.echo()

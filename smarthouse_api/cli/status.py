@@ -41,8 +41,7 @@ def _lines(report: Report) -> Iterable[str]:
     yield from _part("Raw uploads", _uploads(report))
     yield from _part("Waiting", _waiting(report))
     yield from _part("Export jobs", _jobs(report))
-    damaged = ((name, "DAMAGED: see above") for name in report.unreadable)
-    yield from _part("Lake", (*((name, _table(one)) for name, one in report.tables.items()), *damaged))
+    yield from _part("Lake", ((name, _table(one)) for name, one in report.tables.items()))
     yield from _part(*_storage(report))
     yield from _part("Processes", _processes(report))
     yield from _part("Last", _milestones(report))
@@ -101,12 +100,16 @@ def _table(one: Table) -> str:
 
 
 def _storage(report: Report) -> tuple[str, list[tuple[str, str]]]:
-    rows = [] if report.state_bytes is None else [("state", naturalsize(report.state_bytes))]
-    if report.storage is None:
-        return "Storage, objects not counted yet", rows
-    for kind, amount in report.storage.kinds.items():
-        rows.append((kind, f"{naturalsize(amount.bytes)}, {intcomma(amount.objects)} objects"))
-    return f"Storage, objects counted {_ago(report, report.storage.at)}", rows
+    """Tell what takes up room, all as it was at one time, and what is free now."""
+    free = [(f"free for the {name}", naturalsize(size)) for name, size in report.free_bytes.items()]
+    if (census := report.storage) is None:
+        rows = [] if report.state_bytes is None else [("state", naturalsize(report.state_bytes))]
+        return "Storage, objects not counted yet", rows + free
+    state = report.state_bytes if census.state_bytes is None else census.state_bytes
+    rows = [] if state is None else [("state", naturalsize(state))]
+    rows += [(kind, f"{naturalsize(one.bytes)}, {intcomma(one.objects)} objects") for kind, one in census.kinds.items()]
+    total = (state or 0) + sum(one.bytes for one in census.kinds.values())
+    return f"Storage, counted {_ago(report, census.at)}", [*rows, ("in all", naturalsize(total)), *free]
 
 
 def _processes(report: Report) -> Iterable[tuple[str, str]]:

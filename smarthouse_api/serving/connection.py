@@ -113,7 +113,7 @@ class Connection(TConn):  # type: ignore[misc] # gunicorn is not typed
         self.data_ready = True  # a thread gets the connection only when its request has come
         self.has_ended = False
         self.is_late = self.is_crowded = self.is_unfinished = False
-        self.is_continued = False
+        self.is_continued = self._is_counted = False
         self.is_polled = False
         self.unwanted = 0
         self.expect_request()
@@ -145,4 +145,12 @@ class Connection(TConn):  # type: ignore[misc] # gunicorn is not typed
                 piece = self.sock.recv(size)
                 self.pace.moved(len(piece))
                 return bytes(piece)
+        self._count_cut()
         raise Crowded if self.is_crowded else Late
+
+    def _count_cut(self) -> None:
+        from smarthouse_api.serving.cut_metrics import CROWDED, CUT, LATE  # not before the process is set up
+
+        if not self._is_counted:
+            self._is_counted = True
+            CUT.labels(CROWDED if self.is_crowded else LATE).inc()

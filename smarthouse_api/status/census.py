@@ -39,12 +39,14 @@ class Amount(msgspec.Struct):
 class Census(msgspec.Struct, frozen=True):
     """Tells how much there was of each kind when the counting ended, in seconds since 1970.
 
-    oldest_upload: when the first of the uploads came that are kept raw; None without any.
+    oldest_upload: when the first of the uploads came that are kept raw; None without any. state_bytes: what the state store
+    took up then; None if it does not tell.
     """
 
     at: float
     kinds: dict[str, Amount]
     oldest_upload: float | None = None
+    state_bytes: int | None = None
 
 
 _decode = msgspec.json.Decoder(Census).decode
@@ -81,7 +83,7 @@ class Counting:
                 return
         self._under_way = None
         oldest = None if self._oldest_us is None else self._oldest_us / 1e6
-        value = msgspec.json.encode(Census(time.time(), self._counted, oldest))
+        value = msgspec.json.encode(Census(time.time(), self._counted, oldest, self._state.size_bytes()))
         self._state.put(_SPACE, _DOCUMENT, value, ttl_seconds=_KEPT_SECONDS)
 
     def _objects_by_kind(self) -> Iterator[tuple[str, ObjectInfo]]:

@@ -76,6 +76,8 @@ def _of_stores(report: Report) -> Iterator[Metric]:
     yield dropped
     if report.state_bytes is not None:
         yield _gauge("state_bytes", "Bytes that the state store takes up.", report.state_bytes)
+    if report.free_bytes:
+        yield _gauges("free_bytes", "Bytes that each store has free, as far as it tells.", "store", report.free_bytes)
     if (census := report.storage) is not None:
         sizes = {kind: one.bytes for kind, one in census.kinds.items()}
         counts = {kind: one.objects for kind, one in census.kinds.items()}

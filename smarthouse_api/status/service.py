@@ -9,7 +9,7 @@ from typing import Final
 
 import pyarrow.compute as pc
 
-from backends.ports import StateStore, StoreUnfit
+from backends.ports import StateStore
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.service import Collections
@@ -17,6 +17,7 @@ from smarthouse_api.coordination.damage import Damages
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.presence import Presence
+from smarthouse_api.coordination.room import Room
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.table import LakeTable
@@ -30,6 +31,7 @@ from smarthouse_api.streams.service import Streams
 from smarthouse_api.version import own_version
 
 _MOST_FAULTS: Final = 20
+_STORES: Final = ("state", "objects")
 _DAY_SECONDS: Final = 86400.0
 _WEEK_SECONDS: Final = 7 * _DAY_SECONDS
 
@@ -51,11 +53,12 @@ class Status:
         census: Counting,
         faults: Faults,
         serving: Presence,
+        room: Room,
         ask: Callable[[], tuple[dict[str, str], bool]],
     ) -> None:
         self._state, self._installation, self._forgetting = state, installation, forgetting
         self._states, self._streams, self._collections = states, streams, collections
-        self._census, self._faults, self._serving, self._ask = census, faults, serving, ask
+        self._census, self._faults, self._serving, self._room, self._ask = census, faults, serving, room, ask
         self._damages, self._milestones = Damages(state), Milestones(state)
 
     def report(self) -> Report:
@@ -63,7 +66,6 @@ class Status:
         conditions, failed = self._ask()
         collections = self._collections.catalogue.list()
         processes = sorted(self._serving.notes(), key=lambda one: (one.kind, one.host, one.pid))
-        tables, unreadable = self._tables()
         return Report(
             at=time.time(),
             installation=self._installation.check(),
@@ -71,8 +73,7 @@ class Status:
             readiness=Readiness(not failed, conditions),
             homes=self._homes(),
             uploads=self._uploads(),
-            tables=tables,
-            unreadable=unreadable,
+            tables=self._tables(),
             waiting=self._waiting(collections),
             jobs=Jobs(**asdict(self._states.jobs.figures())),
             processes=processes,
@@ -82,6 +83,7 @@ class Status:
             damaged_files=sum(1 for _ in self._damages.noted()),
             faults=self._faults.newest()[:_MOST_FAULTS],
             milestones=self._milestones.last(),
+            free_bytes={name: free for name, free in zip(_STORES, self._room.free(), strict=True) if free is not None},
         )
 
     def _homes(self) -> Homes:
@@ -95,17 +97,10 @@ class Status:
         kept, expired = self._states.counts.in_all(), self._states.counts.expired()
         return RawUploads(kept.uploads, kept.bytes, expired.uploads, expired.bytes)
 
-    def _tables(self) -> tuple[dict[str, Table], list[str]]:
-        """Measure the tables that there are; the others' names are of those that are damaged, which readiness explains."""
-        sizes, unreadable = dict[str, Table](), list[str]()
-        for table in (self._states.table, self._states.statistics, self._collections.table):
-            try:
-                size = _size_of(table, self._states.counts.dropped(table.name))
-            except StoreUnfit:
-                unreadable.append(table.name)
-            else:
-                sizes.update({} if size is None else {table.name: size})
-        return sizes, unreadable
+    def _tables(self) -> dict[str, Table]:
+        tables = self._states.table, self._states.statistics, self._collections.table
+        sizes = ((table.name, _size_of(table, self._states.counts.dropped(table.name))) for table in tables)
+        return {name: size for name, size in sizes if size is not None}
 
     def _waiting(self, collections: Sequence[Collection]) -> Waiting:
         queue, hidden = self._states.uploads.queue, self._states.homes.hidden()
