@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import Any, ClassVar, NoReturn
@@ -21,6 +24,14 @@ from backends.ports import (
 )
 
 _PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve, KeepsSums)
+_CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
+_SQLITE = {
+    sqlite3.SQLITE_BUSY: "another process holds its lock for too long",
+    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened or made",
+    sqlite3.SQLITE_IOERR: "its disk cannot be read or written",
+    sqlite3.SQLITE_PERM: "its file may not be used by this user",
+    sqlite3.SQLITE_READONLY: "its file or its disk is read-only",
+}
 _TAKE_ITERABLES = ("put", "delete", "sweep_table", "put_table", "load")
 _GIVE_ITERATORS = (
     "stream",
@@ -103,3 +114,20 @@ def _noting(given: Iterable[Any], raised: list[Exception]) -> Iterator[Any]:
     except Exception as error:
         raised.append(error)
         raise
+
+
+def in_short(fault: StoreError) -> str:
+    """Say in a few words why a store failed, as far as its driver has said. Fit for anybody: no path, name or address."""
+    if isinstance(fault, StoreFull):
+        return "it is full"
+    cause: BaseException = fault
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno).lower()
+    if isinstance(cause, sqlite3.Error):
+        return _SQLITE.get(getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF, "SQLite cannot work")
+    if isinstance(cause, StoreError):
+        return "it failed"
+    code = getattr(cause, "code", None)  # an S3 server's
+    return _CAMEL.sub(" ", code if isinstance(code, str) else type(cause).__name__).lower()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from backends.faults import in_short
 from backends.ports import StoreError, StoreUnfit
 from smarthouse_api.errors import Unavailable
+
+log = logging.getLogger(__name__)
+_logged = dict[str, str]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,19 @@ def conditions(checks: Iterable[Check]) -> tuple[dict[str, str], bool]:
             continue
         try:
             told[check.name] = check.ask()
+            _logged.pop(check.name, None)
         except StoreUnfit as fault:
             told[check.name], failed = f"unfit: {fault}", True
         except StoreError as fault:
-            told[check.name], failed = f"unavailable: {type(fault).__name__}", True
+            told[check.name], failed = f"unavailable: {in_short(fault)}; the log says more", True
+            _log_once(check.name, str(fault))
         except Unavailable as fault:
             told[check.name] = f"warning: {fault}"
     return told, failed
+
+
+def _log_once(name: str, fault: str) -> None:
+    """Log what failed, unless the last look has logged the same: probes look every few seconds."""
+    if _logged.get(name) != fault:
+        _logged[name] = fault
+        log.warning("%s: %s", name, fault)

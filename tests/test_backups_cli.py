@@ -44,7 +44,7 @@ def test_a_backup_tells_what_it_holds_and_a_restore_what_it_deleted_again(instal
     done = run(elsewhere, "restore", "--from", str(tmp_path / "backup"), "-", input=listed.output)
     assert done.exit_code == 0, done.output
     assert "Homes forgotten again: 0" in done.output
-    is_listed = bool(listed.output.strip())
+    is_listed = listed.output.count("\n") > 2
     assert ("the list has no line" in done.output) != is_listed
     assert run(elsewhere, "keys", "list").output == run(installation, "keys", "list").output
 
@@ -82,6 +82,41 @@ def test_a_command_that_cannot_be_done_says_so_and_repeats_no_secret(installatio
     assert "s3cret" not in done.output
     assert "Traceback" not in done.output
     assert run(installation, "homes", "list").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda lines: lines[:-1], "its last line is missing"),
+        (lambda lines: lines[:-1] + lines[:1] + lines[1:], "its last line is missing"),
+        (lambda lines: [*lines[:1], *lines[2:]], "has 0 lines where its end says 1"),
+        (lambda lines: lines[1:], "has 1 lines where its end says 1"),
+        (lambda lines: [lines[0].replace(lines[0].split()[-1], "0" * 32), *lines[1:]], "is of the installation 0000"),
+    ],
+)
+def test_a_list_that_is_cut_or_of_another_installation_is_refused(installation, elsewhere, tmp_path, harm, told):
+    house = House(Settings.from_env(installation))
+    house.access.revoke(house.access.create("revoked", admin=True)[0].id)
+    house.close()
+    lines = run(installation, "forgotten").output.splitlines()
+    whole = tmp_path / "whole"
+    whole.write_text("\n".join([*lines, "", *lines, ""]))
+    assert run(installation, "restore", str(whole)).exit_code == 0
+    run(installation, "backup", str(tmp_path / "backup"))
+    (tmp_path / "list").write_text("\n".join(harm(lines)))
+    for environment, words in ((installation, []), (elsewhere, ["--from", str(tmp_path / "backup")])):
+        done = run(environment, "restore", *words, str(tmp_path / "list"))
+        assert (done.exit_code, told in done.output) == (1, True), done.output
+        assert "Traceback" not in done.output
+    assert run(installation, "homes", "list").exit_code == 0
+
+
+def test_a_backup_that_would_go_with_the_installation_is_refused(installation):
+    inside = f"{installation['SMARTHOUSE_DATA_DIR']}/backup"
+    for place in (inside, f"file://{inside}"):
+        done = run(installation, "backup", place)
+        assert (done.exit_code, "in the installation's own folder" in done.output) == (1, True)
+    assert not Path(inside).exists()
 
 
 def test_nothing_is_backed_up_or_restored_where_there_is_no_installation(elsewhere, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -54,3 +55,15 @@ def test_it_ends_with_1_unless_the_installation_can_be_served(runner: CliRunner,
     shown = runner.invoke(main, ["status"])
     assert shown.exit_code == 1
     assert "a test" in shown.output
+
+
+def test_it_shows_all_else_where_a_table_is_damaged(runner: CliRunner, embedded_pair: dict[str, str]) -> None:
+    house = House(Settings.from_env(embedded_pair))
+    house.states.chores.flush()
+    house.close()
+    log = Path(embedded_pair["SMARTHOUSE_DATA_DIR"], "objects/tables/states/_delta_log")
+    max(log.glob("*.json")).write_bytes(b"")
+    shown = runner.invoke(main, ["status"])
+    assert shown.exit_code == 1, shown.output
+    for part in ("NOT READY", "states  DAMAGED: see above", "that upload        1", "backup  never"):
+        assert part in shown.output

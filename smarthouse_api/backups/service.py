@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Final
 
 from backends.ports import Change, ObjectStore, StateStore, StoreDamaged, StoreUnavailable
 from smarthouse_api.backups import files, manifest, records
 from smarthouse_api.backups.files import Told
+from smarthouse_api.backups.lists import Listed
 from smarthouse_api.backups.loading import Target
 from smarthouse_api.backups.making import Made, Making
 from smarthouse_api.coordination.installation import Installation
@@ -24,6 +25,7 @@ from smarthouse_api.errors import InUse, Invalid
 from smarthouse_api.lake.table import LakeTable
 from smarthouse_api.restoring import Restored, Restoring
 
+_LEASE: Final = "restoring"
 _PRESENCES: Final = ("shared/serving/", "shared/waiting/", "shared/worker/")
 _BREATH_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 30.0
@@ -74,7 +76,7 @@ class Backups:
         except TimeoutError:
             raise InUse("Another backup into this place has not ended; repeat this once it has") from None
 
-    def restore(self, digests: set[str]) -> Restored:
+    def restore(self, listed: Listed) -> Restored:
         """Prepare stores for service that were restored by other means; see `Restoring`. Held back until that has ended."""
         refuse_if_served(self._state, self._lease_seconds)
         held = ObjectMarks(self._objects).read().held
@@ -89,21 +91,24 @@ class Backups:
                 " uploads or packets in it: set SMARTHOUSE_OBJECTS_URL to their store, or put its objects back from a backup of"
                 " the same time. If they are lost for good, restore a backup into two empty stores, or begin anew in such"
             )
+        listed.refuse_others(self._installation.id() or ObjectMarks(self._objects).read().id)
         self._installation.hold_back(_RESTORING)
         self._refuse_if_served_now(held)
-        done = self._restoring.restore(digests)  # it refuses a state that knows none of the homes
-        self._installation.adopt()
-        self._installation.let_go()
+        with self._alone():
+            done = self._restoring.restore(listed.digests)  # it refuses a state that knows none of the homes
+            self._installation.adopt()
+            self._installation.let_go()
         return done
 
-    def restore_from(self, place: ObjectStore, digests: set[str], *, is_replaced: bool, told: Told) -> Restored:
+    def restore_from(self, place: ObjectStore, listed: Listed, *, is_replaced: bool, told: Told) -> Restored:
         """Restore a backup into empty stores, and delete again what was deleted for good since. Held back until that has ended.
 
         is_replaced: the stores may hold an older or a newer state of the same installation. Raises `Invalid`, `InUse`.
         """
         with suppress(StoreDamaged) if is_replaced else nullcontext():  # a damaged state is replaced, too
             refuse_if_served(self._state, self._lease_seconds)
-        found, listed = manifest.read(place)
+        found, copied = manifest.read(place)
+        listed.refuse_others(found.installation)
         manifest.check_state(place, found)
         reason = (
             f"the backup of {found.moment:%Y-%m-%d %H:%M:%S} UTC of the installation {found.installation} is not restored yet;"
@@ -115,10 +120,12 @@ class Backups:
         with suppress(StoreDamaged) if is_replaced else nullcontext():
             self._refuse_if_served_now(held)
         dump = records.unpacked(records.read(place, found.state))
-        target.load(place, listed, dump, reason)
-        told("what was deleted since", 0, 0)
-        done = self._restoring.restore(digests | Notes(self._state, self._objects).left())
-        target.installation.let_go()
+        with self._alone(may_be_damaged=is_replaced):
+            target.load(place, copied, dump, reason)
+        with self._alone():  # the lease of before may have gone with the state that was replaced
+            told("what was deleted since", 0, 0)
+            done = self._restoring.restore(listed.digests | Notes(self._state, self._objects).left())
+            target.installation.let_go()
         return done
 
     def copy(self, state: StateStore, objects: ObjectStore, *, is_replaced: bool, is_kept: bool, told: Told) -> int:
@@ -160,6 +167,20 @@ class Backups:
         if held not in (_COPYING, _MOVED):
             raise Invalid("No copy holds this installation back" if held is None else f"The installation is held back: {held}")
         self._installation.let_go()
+
+    @contextmanager
+    def _alone(self, *, may_be_damaged: bool = False) -> Iterator[None]:
+        """Keep a second restore from working beside this one. Waits for the lease of one that died. Raises `InUse`.
+
+        may_be_damaged: the state that is replaced may be too damaged for a lease.
+        """
+        with ExitStack() as held:
+            try:
+                with suppress(StoreDamaged) if may_be_damaged else nullcontext():
+                    held.enter_context(self._leases.hold(_LEASE, self._lease_seconds + 1))
+            except TimeoutError:
+                raise InUse("Another restore into these stores has not ended; repeat this once it has") from None
+            yield
 
     def _hold_for_copy(self, *, goes_on: bool) -> bool:
         """Hold the installation back; whether it was not before. goes_on: the target is of a copy that died.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -15,8 +15,7 @@ from smarthouse_api.cli.output import size_text
 
 if TYPE_CHECKING:
     from backends.ports import ObjectStore, StateStore
-
-_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+    from smarthouse_api.backups.lists import Listed
 
 
 @click.command()
@@ -29,6 +28,7 @@ def backup(place: str) -> None:
     installation's secret: keep it as safe as the installation.
     """
     with opened_shared_house() as house, _Progress() as progress:
+        _refuse_inside(_url(place), house.settings.stores.data_dir)
         made = answered(lambda: house.backups.make(_place(place), progress.tell))
     click.echo(f"A whole backup: {made.files} files, {made.records} records of the state, {_bytes(made.size_bytes)}")
     click.echo(f"Copied now: {made.copied} files")
@@ -48,14 +48,7 @@ def restore(place: str | None, is_replaced: bool, keeps_log: bool, lists: tuple[
     after a failover. LIST: output of `smarthouse forgotten`, the newest that you have; `-` is standard input. First stop the
     service and its workers. Nothing is served until the command has ended well. You may repeat it.
     """
-    try:
-        digests = {line.strip() for one in lists for line in one if line.strip()}
-    except UnicodeDecodeError:
-        raise click.ClickException("A list is no text; unpack it first, or make it anew by `smarthouse forgotten`") from None
-    if faulty := [digest for digest in sorted(digests) if not _DIGEST.fullmatch(digest)]:
-        raise click.ClickException(
-            f"{len(faulty)} lines are not from `smarthouse forgotten`; a line must have 64 hexadecimal digits"
-        )
+    listed = _listed(lists)
     if is_replaced and place is None:
         raise click.UsageError("--replace goes with --from")
     if keeps_log and place is not None:
@@ -64,18 +57,18 @@ def restore(place: str | None, is_replaced: bool, keeps_log: bool, lists: tuple[
         if keeps_log:
             answered(house.state.accept_leftovers)
         if place is None:
-            done = answered(lambda: house.backups.restore(digests))
+            done = answered(lambda: house.backups.restore(listed))
         else:
             backup_place = _backup_at(place)
             done = answered(
-                lambda: house.backups.restore_from(backup_place, digests, is_replaced=is_replaced, told=progress.tell)
+                lambda: house.backups.restore_from(backup_place, listed, is_replaced=is_replaced, told=progress.tell)
             )
     click.echo(
         f"Homes forgotten again: {done.forgotten}; unknown homes erased: {done.orphaned}; "
         f"collections deleted again: {done.collections}; streams: {done.streams}; keys revoked or rotated again: {done.keys}; "
         f"taken away again from projects, links and collections: {done.rights}"
     )
-    if place is not None and not digests:
+    if place is not None and not listed.digests:
         click.echo(
             "Warning: the list has no line. What was deleted for good after the backup is back, unless the stores still told of"
             " it; `smarthouse restore LIST` deletes it again",
@@ -118,11 +111,23 @@ def forgotten() -> None:
     """Print a line for all that was ever deleted for good: homes, collections, streams, API keys and secrets.
 
     Store the list beside every backup: `smarthouse restore` deletes again what it names. A line is the digest of a random key
-    and names nobody.
+    and names nobody. The first line names the installation, and the last one says that the list is whole.
     """
+    from smarthouse_api.backups import lists
+
     with opened_house() as house:
-        for digest in sorted(answered(house.forgetting.noted)):
-            click.echo(digest)
+        for line in lists.lines(answered(house.installation.check), answered(house.forgetting.noted)):
+            click.echo(line)
+
+
+def _listed(given: Iterable[IO[str]]) -> Listed:
+    """Read the lists. One that is none, or is not whole, ends the program with a message."""
+    from smarthouse_api.backups import lists
+
+    try:
+        return answered(lambda: lists.read(line for one in given for line in (*one, "")))
+    except UnicodeDecodeError:
+        raise click.ClickException("A list is no text; unpack it first, or make it anew by `smarthouse forgotten`") from None
 
 
 def _place(given: str) -> ObjectStore:
@@ -131,6 +136,15 @@ def _place(given: str) -> ObjectStore:
 
     store: ObjectStore = _opened(open_objects, _url(given))
     return store
+
+
+def _refuse_inside(url: str, data_dir: str) -> None:
+    """End the program if a backup would go with the folder that it is to outlive."""
+    folder = url.removeprefix("file://")
+    if folder != url and Path(folder).resolve().is_relative_to(Path(data_dir).resolve()):
+        raise click.ClickException(
+            f"{folder} is in the installation's own folder, SMARTHOUSE_DATA_DIR; choose a folder outside, best on another disk"
+        )
 
 
 def _backup_at(given: str) -> ObjectStore:

@@ -86,7 +86,7 @@ class Report(msgspec.Struct, frozen=True):
     """Reports on one installation at one time, in seconds since 1970.
 
     free_bytes: the room that each store has, as far as the store tells. state_bytes: as it is now; `Census.state_bytes` is what
-    it was when the objects were counted.
+    it was when the objects were counted. unreadable: tables of the lake that are damaged.
     """
 
     at: float
@@ -105,4 +105,5 @@ class Report(msgspec.Struct, frozen=True):
     damaged_files: int
     faults: list[Fault]
     milestones: dict[str, Milestone]
+    unreadable: list[str] = []
     free_bytes: dict[str, int] = {}

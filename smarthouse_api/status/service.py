@@ -9,7 +9,7 @@ from typing import Final
 
 import pyarrow.compute as pc
 
-from backends.ports import StateStore
+from backends.ports import StateStore, StoreUnfit
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.service import Collections
@@ -66,6 +66,7 @@ class Status:
         conditions, failed = self._ask()
         collections = self._collections.catalogue.list()
         processes = sorted(self._serving.notes(), key=lambda one: (one.kind, one.host, one.pid))
+        tables, unreadable = self._tables()
         return Report(
             at=time.time(),
             installation=self._installation.check(),
@@ -73,7 +74,8 @@ class Status:
             readiness=Readiness(not failed, conditions),
             homes=self._homes(),
             uploads=self._uploads(),
-            tables=self._tables(),
+            tables=tables,
+            unreadable=unreadable,
             waiting=self._waiting(collections),
             jobs=Jobs(**asdict(self._states.jobs.figures())),
             processes=processes,
@@ -97,10 +99,17 @@ class Status:
         kept, expired = self._states.counts.in_all(), self._states.counts.expired()
         return RawUploads(kept.uploads, kept.bytes, expired.uploads, expired.bytes)
 
-    def _tables(self) -> dict[str, Table]:
-        tables = self._states.table, self._states.statistics, self._collections.table
-        sizes = ((table.name, _size_of(table, self._states.counts.dropped(table.name))) for table in tables)
-        return {name: size for name, size in sizes if size is not None}
+    def _tables(self) -> tuple[dict[str, Table], list[str]]:
+        """Measure the tables that there are; the others' names are of those that are damaged, which readiness explains."""
+        sizes, unreadable = dict[str, Table](), list[str]()
+        for table in (self._states.table, self._states.statistics, self._collections.table):
+            try:
+                size = _size_of(table, self._states.counts.dropped(table.name))
+            except StoreUnfit:
+                unreadable.append(table.name)
+            else:
+                sizes.update({} if size is None else {table.name: size})
+        return sizes, unreadable
 
     def _waiting(self, collections: Sequence[Collection]) -> Waiting:
         queue, hidden = self._states.uploads.queue, self._states.homes.hidden()

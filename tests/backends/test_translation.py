@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from inspect import signature
 
 import pytest
+from redis.exceptions import AuthenticationError
 
 from backends import faults
 from backends.checks import NotAllowed
 from backends.faults import TranslatesFaults
-from backends.ports import Conflict, KeepsReserve, KeepsSums, NamesLogs, ObjectStore, SignsUrls, StateStore, StoreUnavailable
+from backends.ports import (
+    Conflict,
+    KeepsReserve,
+    KeepsSums,
+    NamesLogs,
+    ObjectStore,
+    SignsUrls,
+    StateStore,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+from backends.registry import open_objects, open_state
 
 
 class Driven(TranslatesFaults, ObjectStore):
@@ -164,3 +180,51 @@ def test_the_guard_knows_which_methods_take_iterables_and_which_give_iterators()
     take = {name for name, one in signatures.items() if any("Iterable" in str(p.annotation) for p in one.parameters.values())}
     give = {name for name, one in signatures.items() if "Iterator" in str(one.return_annotation)}
     assert (take, give) == (set(faults._TAKE_ITERABLES), set(faults._GIVE_ITERATORS))
+
+
+def _raised(error: Exception) -> StoreError:
+    try:
+        try:
+            raise error
+        except Exception as met:
+            raise StoreUnavailable("/secret/path: 10.0.0.7 failed") from met
+    except StoreError as fault:
+        return fault
+
+
+def _readonly() -> Exception:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        with pytest.raises(sqlite3.OperationalError) as met:
+            connection.execute("CREATE TABLE x (y)")
+    return met.value
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda: StoreFull("/secret/path"), "it is full"),
+        (lambda: StoreUnavailable("/secret/path"), "it failed"),
+        (lambda: _raised(OSError(errno.EROFS, "read-only", "/secret/path")), "read-only file system"),
+        (lambda: _raised(_readonly()), "its file or its disk is read-only"),
+        (lambda: _raised(sqlite3.DatabaseError("/secret/path")), "SQLite cannot work"),
+        (lambda: _raised(AuthenticationError("user x")), "authentication error"),
+    ],
+)
+def test_why_a_store_failed_is_told_without_a_path_or_an_address(fault, words):
+    assert faults.in_short(fault()) == words
+
+
+@pytest.mark.parametrize(
+    ("open_store", "words"),
+    [
+        (lambda: open_state("redis://127.0.0.1:1/0"), "connection refused"),
+        (lambda: open_objects("minio://key:secret@127.0.0.1:1/bucket"), "connection refused"),
+        (lambda: open_objects("file:///proc/1/nowhere"), "no such file or directory"),
+        (lambda: open_state("sqlite:///proc/1/nowhere/state.db"), "no such file or directory"),
+    ],
+)
+def test_why_a_real_store_cannot_be_reached_is_told(open_store, words):
+    with closing(open_store()) as store, pytest.raises(StoreUnavailable) as met:
+        store.check()
+    assert faults.in_short(met.value) == words

@@ -11,6 +11,7 @@ import pytest
 from backends.dumps import DumpedDocument, DumpedSpace
 from backends.ports import ObjectStore, StoreUnavailable, StoreUnfit
 from smarthouse_api.backups import files, loading, making
+from smarthouse_api.backups.lists import Listed
 from smarthouse_api.backups.moment import Moment
 from smarthouse_api.backups.service import _RESTORING
 from smarthouse_api.coordination.installation import Installation
@@ -31,7 +32,7 @@ def quiet(what: str, done: int, of: int) -> None:
 
 
 def restore(house: House, place: ObjectStore, digests: set[str] | None = None, *, is_replaced: bool = False):
-    return house.backups.restore_from(place, digests or set(), is_replaced=is_replaced, told=quiet)
+    return house.backups.restore_from(place, Listed(digests or set()), is_replaced=is_replaced, told=quiet)
 
 
 def damaged(tmp_path: Path, ending: str) -> Path:
@@ -101,7 +102,7 @@ def test_a_restore_that_was_killed_is_served_only_once_it_was_repeated(
         with pytest.raises(StoreUnfit, match="is not restored yet"):
             open_house(elsewhere).installation.check()
         with pytest.raises(Invalid, match="is not restored yet"):
-            open_house(elsewhere).backups.restore(set())
+            open_house(elsewhere).backups.restore(Listed())
     with monkeypatch.context() as patched:
         patched.setattr(loading.Target, "load", lambda *_: (_ for _ in ()).throw(Killed))
         with suppress(Killed):
@@ -236,7 +237,7 @@ def test_nothing_is_restored_or_copied_beside_a_process_that_serves(filled, plac
     other = open_house(elsewhere)
     for ask in (
         lambda: restore(filled, place, is_replaced=True),
-        lambda: filled.backups.restore(set()),
+        lambda: filled.backups.restore(Listed()),
         lambda: filled.backups.copy(other.state, other.objects, is_replaced=False, is_kept=False, told=quiet),
     ):
         with pytest.raises(InUse, match="a worker runs"):
@@ -248,9 +249,9 @@ def test_nothing_is_restored_or_copied_beside_a_process_that_serves(filled, plac
     with pytest.raises(InUse, match="a worker runs"):
         restore(filled, place, is_replaced=True)
     with pytest.raises(InUse, match="a worker runs"):
-        filled.backups.restore(set())
+        filled.backups.restore(Listed())
     waiting.watch.stop()
-    filled.backups.restore(set())
+    filled.backups.restore(Listed())
     assert filled.installation.check()
 
 
@@ -298,7 +299,7 @@ def test_a_process_that_begins_to_serve_at_the_same_moment_is_seen(filled, place
 
     monkeypatch.setattr(Installation, "hold_back", begin_meanwhile)
     with pytest.raises(InUse, match="a worker runs"):
-        filled.backups.restore(set())
+        filled.backups.restore(Listed())
     presences[0].release()
     assert filled.installation.check()
 
@@ -365,3 +366,21 @@ def test_a_state_that_does_not_answer_keeps_the_objects_from_being_replaced(fill
     with pytest.raises(StoreUnavailable):
         restore(filled, place, is_replaced=True)
     assert filled.objects.get("raw/since-the-backup") == b"1"
+
+
+def test_a_second_restore_beside_the_first_is_refused(filled, open_house, elsewhere, place, monkeypatch):
+    filled.backups.make(place, quiet)
+    there, other = open_house(elsewhere), open_house(elsewhere)
+    other.backups._lease_seconds = -1.0
+    met = list[str]()
+
+    def told(what: str, done: int, of: int) -> None:
+        if what == "state":
+            with pytest.raises(InUse) as refused:
+                restore(other, place)
+            met.append(str(refused.value))
+
+    there.backups.restore_from(place, Listed(), is_replaced=False, told=told)
+    assert len(met) == 1
+    assert "Another restore" in met[0]
+    assert there.installation.check() == filled.installation.check()

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from backends.ports import Conflict, StoreUnavailable
 from backends.registry import open_objects
 from config.settings import Settings
+from smarthouse_api.backups.lists import Listed
 from smarthouse_api.cli import main
 from smarthouse_api.errors import Invalid
 from smarthouse_api.house import House
@@ -343,7 +344,7 @@ def test_a_backup_has_what_has_expired_by_its_receipts_alone(filled: House, tmp_
     filled.backups.make(place, lambda *_: None)
     assert len(list(place.list("objects/raw/")) or [one for one in place.list() if "raw/" in one.key]) == 1
     there = House(Settings.from_env({"SMARTHOUSE_DATA_DIR": str(tmp_path / "there"), "SMARTHOUSE_RAW_DAYS": "30"}))
-    there.backups.restore_from(place, set(), is_replaced=False, told=lambda *_: None)
+    there.backups.restore_from(place, Listed(), is_replaced=False, told=lambda *_: None)
     assert rows(there) == before
     assert list(there.verifying.run(1, lambda *_: None)) == []
     assert (len(raw(there)), expire(there)) == (1, 0)
