@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, ClassVar, NoReturn
 
 from backends.checks import NotAllowed
+from backends.own_files import ShowsFiles
 from backends.ports import (
     KeepsReserve,
     KeepsSums,
@@ -23,7 +24,7 @@ from backends.ports import (
     StoreUnavailable,
 )
 
-_PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve, KeepsSums)
+_PORTS = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve, KeepsSums, ShowsFiles)
 _CAMEL = re.compile("(?<=[a-z])(?=[A-Z])")
 _SQLITE = {
     sqlite3.SQLITE_BUSY: "another process holds its lock for too long",
@@ -44,6 +45,7 @@ _GIVE_ITERATORS = (
     "verify",
     "look_through",
     "add_sums",
+    "own_files",
 )
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 from backends.checks import begins_keys, check_key, check_path, check_range
 from backends.disks import ReserveFile, free_bytes
 from backends.faults import TranslatesFaults
+from backends.own_files import OwnFile, ShowsFiles, chunks_of, files_below
 from backends.ports import Conflict, KeepsReserve, NoSuchObject, ObjectInfo, ObjectStore, StoreUnavailable, TableLocation
 from backends.urls import chosen, path_and_options
 
@@ -32,7 +33,7 @@ _TRIES = 100
 _HALF_WRITTEN = re.compile(r".*#\d+|_commit_.*\.json\.tmp")
 
 
-class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
+class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve, ShowsFiles):
     """Keeps objects in the files of one machine: `file://path?fsync=0`.
 
     fsync: `1`, a put waits for the disk; `0`, a power cut may lose it, a crash of the process does not.
@@ -123,6 +124,17 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve):
 
     def put_table(self, name: str, path: str, chunks: Iterable[bytes]) -> int:
         return self._put(os.path.join(self._tables, check_key(name), check_path(path)), chunks)
+
+    def own_files(self, tables: Collection[str]) -> Iterator[OwnFile]:
+        listed = [os.path.join(self._tables, check_key(name), "") for name in tables]
+        for path in files_below(self._root):
+            is_object = path.startswith(os.path.join(self._objects, ""))
+            is_of_table = path.startswith(tuple(listed)) and not _HALF_WRITTEN.fullmatch(os.path.basename(path))
+            name = path.removeprefix(os.path.join(self._root, ""))
+            if path.endswith("/"):
+                yield OwnFile(name)
+            elif not (is_object or is_of_table):
+                yield OwnFile(name, chunks_of(path))
 
     def free_bytes(self) -> int:
         return free_bytes(self._objects)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -28,6 +28,7 @@ from backends.minio_damage import METADATA, MinioDamage
 from backends.minio_faults import ERRORS, fault
 from backends.minio_uploads import MultipartUpload, parts, uploads
 from backends.minio_urls import minio_url
+from backends.own_files import OwnFile, ShowsFiles
 from backends.ports import (
     KeepsReserve,
     NoSuchObject,
@@ -43,12 +44,13 @@ _RESERVE_BYTES = 16 << 20
 _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
 
 
-class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsReserve):
+class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsReserve, ShowsFiles):
     """Keeps objects in a bucket: `minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`.
 
     secure: `1` TLS, `0` none. region: the bucket's. public_endpoint: `https://host[:port]` under which clients reach the
     server; without it no URL is signed. timeout_seconds: the longest wait for an answer or its next piece.
-    abandoned_after_seconds: the age at which a sweep aborts an unfinished upload in parts.
+    abandoned_after_seconds: the age at which a sweep aborts an unfinished upload in parts. bin_seconds: how often the server
+    empties its bin.
 
     If the URL has no credentials, they come from MINIO_ACCESS_KEY and MINIO_SECRET_KEY, from AWS_ACCESS_KEY_ID and the like,
     or from the role that AWS's container and web identity variables name. SSL_CERT_FILE names the
@@ -67,6 +69,7 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
         self._reserve = f"{self._url.prefix}reserve"
         self._clients = MinioClients(self._url)
         self._damage = MinioDamage(self._url, self._clients)
+        self.bin_seconds = self._url.bin_seconds
 
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:
         return self._put(self._objects + check_key(key), chunks, if_absent)
@@ -169,6 +172,19 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
         self._remove([self._reserve])
         return has_any
 
+    def own_files(self, tables: Collection[str]) -> Iterator[OwnFile]:
+        if (session := self._clients.look()) is None:
+            return
+        prefix, listed = self._url.prefix, (self._objects, *(f"{self._tables}{check_key(name)}/" for name in tables))
+        for found in session.client.list_objects(self._url.bucket, prefix or None, recursive=True):
+            name = str(found.object_name)
+            if not name.startswith(listed) and name != self._reserve:
+                yield OwnFile(name, self._later(name))
+        for name, _, _ in uploads(session):
+            if name.startswith(prefix):
+                yield OwnFile(name, unread="an upload in parts that is not finished; a sweep removes it")
+        yield OwnFile(str(self._url), unread="its bin and .usage-cache, which no client can read: name MinIO's folder")
+
     def close(self) -> None:
         self._clients.close()
 
@@ -233,6 +249,10 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
         finally:
             answer.close()
             answer.release_conn()
+
+    def _later(self, name: str) -> Iterator[bytes]:
+        """Stream what the bucket holds under `name`, once it is asked for."""
+        yield from self._stream(name, name, 0, None, 1 << 20)
 
     def _list(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
         """List what the bucket holds in `folder` whose name there starts with `prefix`."""

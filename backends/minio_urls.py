@@ -18,6 +18,7 @@ _OPTIONS = {
     "public_endpoint": "",
     "timeout_seconds": "5",
     "abandoned_after_seconds": "86400",
+    "bin_seconds": "300",
 }
 _FORM = (
     "a store in MinIO is minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix][?option=value&...], "
@@ -41,6 +42,7 @@ class MinioUrl:
     public_endpoint: str
     timeout_seconds: float
     abandoned_after_seconds: float
+    bin_seconds: float
     keys: tuple[str, str] | None = field(repr=False)
 
     @property
@@ -77,6 +79,7 @@ def minio_url(url: str) -> MinioUrl:
         public_endpoint=_public_endpoint(options["public_endpoint"]),
         timeout_seconds=seconds(options, "timeout_seconds", least=0.01),
         abandoned_after_seconds=seconds(options, "abandoned_after_seconds"),
+        bin_seconds=seconds(options, "bin_seconds"),
         keys=(access, secret) if login else None,
     )
 

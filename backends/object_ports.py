@@ -23,7 +23,11 @@ class ObjectStore(ABC):
     A key is one or more segments joined by `/`; a segment is 1 to 200 characters of `A-Z a-z 0-9 . _ = -` and not `.` or
     `..`; the whole is at most 900. Anything else is a `ValueError` before the store is asked. No key continues another's:
     beside an object `a`, none is put under `a/b`, which some stores cannot hold.
+
+    bin_seconds: how long the bytes of a deleted object may stay on the store's disk, where no client reaches them.
     """
+
+    bin_seconds: float = 0.0
 
     @abstractmethod
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:

@@ -20,17 +20,18 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import replace
 
 import redis
 
-from backends import redis_dumps, redis_loads
+from backends import redis_dumps, redis_files, redis_loads
 from backends.checks import check_change, check_names
 from backends.circuits import Circuit, FailsFast
 from backends.counters import passed
 from backends.dumps import Dumped
+from backends.own_files import OwnFile, ShowsFiles
 from backends.parts import checksum, name_sum, value_sum
 from backends.ports import (
     Change,
@@ -59,7 +60,7 @@ _PAGE_BYTES = 4 << 20
 _WITHIN_SPACE = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 
 
-class RedisState(FailsFast, StateStore, NamesLogs, CountsWindows, KeepsSums):
+class RedisState(FailsFast, StateStore, NamesLogs, CountsWindows, KeepsSums, ShowsFiles):
     """Keeps documents and logs in Redis or Valkey. `rediss` instead of `redis` is TLS:
 
     - `redis://[user:password@]host:port/database`
@@ -215,6 +216,10 @@ class RedisState(FailsFast, StateStore, NamesLogs, CountsWindows, KeepsSums):
         with self._clients.translated():
             client = self._clients.client()
         redis_loads.load(client, self._url.prefix, dump, self._key, self._clients.translated)
+
+    def own_files(self, tables: Collection[str]) -> Iterator[OwnFile]:
+        with self._clients.translated(), every_server(self._url, self._clients.client()) as servers:
+            yield from redis_files.own_files(servers, self._url.prefix)
 
     def damaged(self) -> list[Part]:
         return self._sums.damaged.left(self)

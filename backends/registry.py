@@ -110,6 +110,12 @@ def shown(url: str) -> str:
     return f"{scheme}://{place.rpartition('@')[2]}{prefix}"
 
 
+def kind(url: str) -> str:
+    """Name the technology of the store at `url`: `redis` for all of its schemes."""
+    scheme = url.partition("://")[0].partition("+")[0]
+    return "redis" if scheme == "rediss" else scheme
+
+
 def _load(table: dict[str, str], url: str) -> Any:
     scheme = url.partition("://")[0] if "://" in url else ""
     if scheme not in table:

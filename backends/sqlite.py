@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import random
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -18,6 +19,7 @@ from backends.circuits import Circuit, FailsFast
 from backends.disks import ReserveFile, free_bytes
 from backends.dumps import Dumped
 from backends.faults import TranslatesFaults
+from backends.own_files import OwnFile, ShowsFiles, chunks_of
 from backends.ports import (
     Change,
     Committed,
@@ -58,7 +60,7 @@ SELECT sequence, value, checksum FROM entries WHERE space = ? AND log = ? AND se
 _LAST = "SELECT sequence FROM logs WHERE space = ? AND log = ?"
 
 
-class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSums):
+class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSums, ShowsFiles):
     """Keeps documents and logs in a file: `sqlite://path?timeout_seconds=5&synchronous=normal`.
 
     timeout_seconds: how long to wait for another process that writes. synchronous: `full`, a commit waits for the disk;
@@ -187,6 +189,10 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
     def verify(self) -> Iterator[str]:
         yield from (str(line) for (line,) in self._rows("PRAGMA integrity_check", ()) if line != "ok")
 
+    def own_files(self, tables: Collection[str]) -> Iterator[OwnFile]:
+        for path in sorted(glob.glob(f"{glob.escape(self._path)}*")):
+            yield OwnFile(os.path.basename(path), self._bytes_of(path))
+
     def damaged(self) -> list[Part]:
         return self._sums.damaged.left(self)
 
@@ -242,6 +248,14 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
 
     def after_fork_in_child(self) -> None:
         self._start_afresh()
+
+    def _bytes_of(self, path: str) -> Iterator[bytes]:
+        """Read one of the files. To close it ends SQLite's locks of this process, so that no connection is open meanwhile."""
+        self.before_fork()
+        try:
+            yield from chunks_of(path)
+        finally:
+            self.after_fork_in_parent()
 
     def _start_afresh(self) -> None:
         self._turn = threading.Lock()

@@ -354,3 +354,18 @@ class ForgettingSettings(Group):
         "tell whether the home was known. `0`: answer each at once.",
         maximum=30.0,
     )
+
+
+@dataclass(frozen=True)
+class ReceiptSettings(Group):
+    """Configures the receipts of erasure: how long they are answered, and when they say that a home is erased."""
+
+    prefix: ClassVar[str] = "receipt_"
+
+    days: int = count(365, "Answer a receipt of an erasure for this many days.", maximum=36500)
+    seconds: float = duration(
+        150.0,
+        "Let a receipt say that a home is erased this long after the purge was due, and twice "
+        "`SMARTHOUSE_CURATE_INTERVAL_SECONDS`, so that the time does not tell whether the home was known. If an erasure took "
+        "longer, all receipts of a day wait as long as that one.",
+    )

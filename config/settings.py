@@ -46,6 +46,7 @@ class Settings:
     lake: groups.LakeSettings = field(default_factory=groups.LakeSettings)
     growth: groups.GrowthSettings = field(default_factory=groups.GrowthSettings)
     forgetting: groups.ForgettingSettings = field(default_factory=groups.ForgettingSettings)
+    receipts: groups.ReceiptSettings = field(default_factory=groups.ReceiptSettings)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, *rules: StoreRule) -> Settings:

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreFull, StoreUnavailable
 from config.groups import ForgettingSettings
@@ -20,6 +21,7 @@ from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.reserve import Reserve
+from smarthouse_api.erasure.rounds import AFTERMATH_SECONDS, Rounds, microseconds_of
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.states.homes import SPACE
 from smarthouse_api.states.homes_table import PURGE_LEASE, HomesTable, Place
@@ -28,7 +30,6 @@ from smarthouse_api.streams.service import Streams
 
 _DUE = "purge-due"
 _OWED = "scrub-owed"
-_AFTERMATH_SECONDS = 60.0
 _BREATH_SECONDS = 0.03
 """Long enough for one that waits for the lake to find it free."""
 
@@ -55,10 +56,11 @@ class Forgetting:
         leases: Leases,
         notes: Notes,
         reserve: Reserve,
+        rounds: Rounds,
         settings: ForgettingSettings,
     ) -> None:
         self._state, self._objects, self._streams, self._access = state, objects, streams, access
-        self._notes, self._reserve = notes, reserve
+        self._notes, self._reserve, self._rounds = notes, reserve, rounds
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
         self._held_days = states.held_days
         self._rebuilding, self._counting, self._jobs = states.rebuilding, states.contents.counting, states.jobs
@@ -67,24 +69,26 @@ class Forgetting:
         self._leases, self._settings = leases, settings
         self.answer_times = AnswerTimes(state, "forget", settings.answer_seconds)
 
-    def forget(self, uuid: str) -> None:
+    def forget(self, uuid: str) -> int:
         """Hide the home. Unless purging is delayed, purge it too, with all that a failed purge has left.
 
-        Once this returns, nothing of the home is read or sent any more. Raises `Unavailable` or `StoreError` if that failed;
-        the home stays hidden, and the call can be repeated.
+        Once this returns, nothing of the home is read or sent any more. Returns when the home was hidden, or known not to be
+        there: in microseconds since 1970, by the state store's clock. Raises `Unavailable` or `StoreError` if that failed; the
+        home stays hidden, and the call can be repeated.
         """
-        self.forget_tagged(self._homes.tag(uuid))
+        return self.forget_tagged(self._homes.tag(uuid))
 
-    def forget_tagged(self, tag: str) -> None:
+    def forget_tagged(self, tag: str) -> int:
         """Forget a home by the tag of its UUID, as `forget` does."""
-        self._reserve.spend_on(lambda: self._forget_tagged(tag))
+        return self._reserve.spend_on(lambda: self._forget_tagged(tag))
 
-    def _forget_tagged(self, tag: str) -> None:
+    def _forget_tagged(self, tag: str) -> int:
         self._note_links(set(self._homes.linked(tag)))
         if (home := self._homes.tagged(tag)) is not None:
             self._held_days.note_home(home)  # before it is hidden: nobody is told then that all may hold it
         linked = {home_id: self._streams.catalogue.home_keys_of(home_id) for home_id in self._homes.linked(tag)}
         self._homes.hide(tag, linked)
+        hidden_at = microseconds_of(self._state.now())
         is_erased = self._erase_streams(lambda: self.note(map(digest_of, self._homes.hidden())))
         self._require_lake()
         if not self._settings.delay_seconds:
@@ -93,6 +97,7 @@ class Forgetting:
             self._break_readers()
         if not is_erased:
             raise Unavailable(_STREAMS_LEFT)
+        return hidden_at
 
     def forget_streams(self, home_id: int, keys: set[str] | None = None) -> None:
         """Hide all streams of a home of the Stream Data Store, break off their readers, and remove them and its project.
@@ -104,12 +109,13 @@ class Forgetting:
         self._reserve.spend_on(lambda: self._forget_streams(home_id, keys))
 
     def _forget_streams(self, home_id: int, keys: set[str] | None) -> None:
-        self._hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id) if keys is None else keys)
-        if not self._purge_streams():
+        self._note_links({home_id})
+        # With its links, in one commit: if this process dies now, the background does the rest, and no link is left.
+        self._homes.hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id) if keys is None else keys)
+        if not self._erase_streams():
             raise Unavailable(_STREAMS_LEFT)
-        self.unlink(home_id)
         if not self._settings.delay_seconds:
-            self._state.scrub()
+            self._scrub()
 
     def unlink(self, home_id: int) -> None:
         """Undo every link to a home of the Stream Data Store. A backup does not bring the links back."""
@@ -155,6 +161,30 @@ class Forgetting:
         """Purge if that is due and no other process is purging. Raises as `purge`."""
         self._reserve.spend_on(self._try_purge)
 
+    def end_rounds(self) -> None:
+        """End the rounds that receipts of erasure wait for, as far as they are over. Raises as `purge`."""
+        self._reserve.spend_on(self._end_rounds)
+
+    def _end_rounds(self) -> None:
+        if self._rounds.is_sweep_due():
+            if (lease := self._leases.try_hold(PURGE_LEASE)) is not None:
+                with lease:
+                    self._sweep_for_round()
+        elif self._rounds.is_wanted():
+            now = self._rounds.now()
+            if not (self._homes.hidden() or self._homes.erasing() or self.is_scrub_owed()) and self._rounds.is_wanted():
+                self._rounds.quiet(now)
+
+    def _sweep_for_round(self) -> None:
+        """Do what a purge that nobody waits for does for homes that are purged. It needs neither the lake nor its readers."""
+        began = self._state.now()
+        self.sweep()
+        is_all = self._purge_streams(0)
+        self._objects.sweep()
+        self._scrub()
+        if is_all:
+            self._rounds.swept(began)
+
     def _try_purge(self) -> None:
         self._erase_streams(wait_seconds=0)
         if self.is_due() and (lease := self._leases.try_hold(PURGE_LEASE)) is not None:
@@ -167,10 +197,11 @@ class Forgetting:
         lease: of the purge. It asks for a second purge a minute later, which removes what was on its way into a store
         meanwhile. Raises `TimeoutError` if the lake's writer takes too long.
         """
-        hidden = sorted(self._homes.hidden())
-        if not hidden and self._table.is_read() and self._due() + _PATIENCE_SECONDS > self._state.now():
+        began_at, began = time.monotonic(), self._state.now()
+        hidden_at = self._homes.hidden()
+        hidden = sorted(hidden_at)
+        if not hidden and self._table.is_read() and self._due() + _PATIENCE_SECONDS > began:
             return  # nobody waits for a second purge, so it breaks off no export
-        began_at = time.monotonic()
         # The mark must outlive the homes' names, which the scrub is to erase.
         due = self._due_at(self._state.now())
         self.note(map(digest_of, hidden))
@@ -183,22 +214,25 @@ class Forgetting:
             self._delete_rows(hidden)
         if not hidden:
             self.sweep()
-        is_all = self._purge_streams(0)  # a request that waits for them has waited itself
+        has_streams_left = not self._purge_streams(0)  # a request that waits for them has waited itself
         self._objects.sweep()
-        is_all &= self._erase_history(hidden)
+        is_all = self._erase_history(hidden) and not has_streams_left
         self._counting.prune(self._settings.wait_seconds, hidden)
         lease.check()
-        self._state.commit(SPACE, self._homes.purged(hidden))
+        puts = (self._rounds.purged(began, min(hidden_at.values())),) if hidden else ()
+        self._state.commit(SPACE, replace(self._homes.purged(hidden), puts=puts))
         # Without the lake's lease: scrubbing may take long, and exports and curators need not wait.
         try:
             self._scrub()
         except StoreUnavailable:
             # The lake is purged, and is not again and again for this. Whoever asks for a home to be forgotten waits for it.
-            self._due_at(self._state.now() + _AFTERMATH_SECONDS, owed=True)
+            self._due_at(self._state.now() + AFTERMATH_SECONDS, owed=True)
             raise
         log.info("%d forgotten homes were erased in %.1f s", len(hidden), time.monotonic() - began_at)
+        if not hidden and not has_streams_left:
+            self._rounds.swept(began)
         if hidden or not is_all:
-            self._due_at(self._state.now() + _AFTERMATH_SECONDS)
+            self._due_at(self._state.now() + AFTERMATH_SECONDS)
         else:
             with suppress(Conflict):  # another home was forgotten meanwhile
                 self._state.commit(SPACE, Change(expect={_DUE: due}, deletes=(_DUE,)))
@@ -270,9 +304,9 @@ class Forgetting:
         self._jobs.sweep()
 
     def _hide_streams(self, home_id: int, keys: set[str]) -> None:
-        self.note(map(digest_of, keys))
+        self._notes.leave(map(digest_of, keys), is_home=False)
         # Before they are hidden: if this process dies now, the files of the stores are still scrubbed once more.
-        self._due_at(min(self._due(), self._state.now() + max(self._settings.delay_seconds, _AFTERMATH_SECONDS)))
+        self._due_at(min(self._due(), self._state.now() + max(self._settings.delay_seconds, AFTERMATH_SECONDS)))
         self._access.unassign(home_id)
         self._streams.catalogue.hide_home(home_id, keys)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from backends.registry import open_objects, open_state, shared, shown
+from backends.registry import kind, open_objects, open_state, shared, shown
 from config.settings import Settings, SettingsError
 from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
@@ -23,6 +23,10 @@ from smarthouse_api.coordination.presence import ProcessNote, note_of_this
 from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.coordination.state_damage import StateDamage
+from smarthouse_api.erasure.receipts import Receipts
+from smarthouse_api.erasure.rounds import Rounds
+from smarthouse_api.erasure.searching import Searching
+from smarthouse_api.erasure.signing import SigningKeys
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.health import Check, conditions
@@ -84,13 +88,23 @@ class House:
         self._apart: Apart | None = None
         tenants = self.states, self.streams
         self.reserve = Reserve(*stores)
-        self.forgetting = Forgetting(*stores, *tenants, self.access, self.leases, self.notes, self.reserve, settings.forgetting)
+        interval, told = settings.lake.curate_interval_seconds, settings.receipts
+        least = told.seconds + 2 * interval  # a purge and its sweep each wait for a turn
+        self.rounds = Rounds(self.state, told.days, settings.forgetting.delay_seconds, least)
+        self.signing_keys = SigningKeys(self.state, self.notes)
+        kinds = kind(settings.stores.state_url), kind(settings.stores.objects_url)
+        self.receipts = Receipts(self.objects, keyring, self.rounds, self.signing_keys, kinds, told.days)
+        self.forgetting = Forgetting(
+            *stores, *tenants, self.access, self.leases, self.notes, self.reserve, self.rounds, settings.forgetting
+        )
+        kept = self.streams, self.collections
+        self.searching = Searching(*stores, self.notes, self.states.homes, *kept, settings.requests.max_decoded_bytes)
         self.state_age = StateAge(
             self.installation, self.notes, self.states, self.streams, self.collections, self.access, self.leases
         )
         self.installation.compare_by(self.state_age)
         self.verifying = Verifying(self.state, self.notes, self.installation, self.states, self.streams, self.collections)
-        self.restoring = Restoring(self.states, self.streams, self.collections, self.access, self.forgetting)
+        self.restoring = Restoring(self.states, self.streams, self.collections, self.access, self.forgetting, self.signing_keys)
         tables = self.states.table, self.states.statistics, self.collections.table
         names = shown(settings.stores.state_url), shown(settings.stores.objects_url)
         lease_seconds = settings.server.lease_seconds
@@ -103,7 +117,8 @@ class House:
         records = self.collections.table, self.collections.chores.rebuilding.set_aside
         ledgers = LedgerMending([*self.states.rebuilding.tables(), records])
         menders = *self.states.mending.menders(), *ledgers.menders(), *self.collections.chores.mending.menders()
-        self.mending = Mending(self.state, self.leases, [*menders, *passing(self.state)])
+        of_erasure = self.rounds.mender(), self.signing_keys.mender()
+        self.mending = Mending(self.state, self.leases, [*menders, *of_erasure, *passing(self.state)])
         census = Counting(*stores, self.leases, [table.name for table in tables])
         keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers, settings.lake)

@@ -151,6 +151,7 @@ class Housekeeper:
             ("mend documents", self._mending.work),
             ("compare the stores", self._state_age.check_hourly),
             ("erase homes", self._forgetting.try_purge),
+            ("end rounds of erasure", self._forgetting.end_rounds),
             ("add checksums", turn(self._adding_sums.run)),
             ("heal uploads", self._states.heal),
             ("count old uploads", turn(self._states.count)),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from smarthouse_api.access.grants import Access
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.notes import digest_of
+from smarthouse_api.erasure.signing import SigningKeys
 from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.ledger import TableDamaged
@@ -27,8 +28,8 @@ class Restored:
     """Counts what a restoring has deleted again.
 
     forgotten: homes that were forgotten again. orphaned: homes with data but without a name. As no request could ever forget
-    those, they are erased too. keys: API keys that were revoked again, or lost a secret again. rights: homes that left their
-    project or a link again, and names and openness that collections lost again.
+    those, they are erased too. keys: API keys that were revoked again, or lost a secret again, and the key of receipts.
+    rights: homes that left their project or a link again, and names and openness that collections lost again.
     """
 
     forgotten: int
@@ -43,8 +44,15 @@ class Restoring:
     """Makes a restored installation fit to be served. Nobody may serve it or upload to it meanwhile."""
 
     def __init__(
-        self, states: States, streams: Streams, collections: Collections, access: Access, forgetting: Forgetting
+        self,
+        states: States,
+        streams: Streams,
+        collections: Collections,
+        access: Access,
+        forgetting: Forgetting,
+        signing_keys: SigningKeys,
     ) -> None:
+        self._signing_keys = signing_keys
         self._homes, self._uploads = states.homes, states.uploads
         self._table, self._statistics, self._rebuilding = states.table, states.statistics, states.rebuilding
         self._streams, self._collections, self._access, self._forgetting = streams, collections, access, forgetting
@@ -78,7 +86,7 @@ class Restoring:
         forgotten = {key for key in there if digest_of(key) in noted}
         orphaned = there - known - forgotten
         self._forgetting.note(noted)
-        keys = self._access.end_noted(noted)
+        keys = self._access.end_noted(noted) + self._signing_keys.retire_noted(noted)
         rights = self._access.projects.unassign_noted(noted) + self._forgetting.unlink_noted(noted)
         rights += self._collections.catalogue.close_noted(noted)
         if (snapshot := self._table.open()) is not None:

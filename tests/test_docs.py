@@ -35,6 +35,7 @@ COLLECTIONS = {
 STREAMS = "/homes/{homeId}/smartModules/{moduleId}/streams"
 WHOLE = "/docs/openapi.json"
 JOB = "/api/export/jobs/{job_id}"
+RECEIPT = "/api/ingest/receipts/{receipt_id}"
 DOCUMENTATION = re.compile(r".*/(ui|openapi\.json)|/docs.*")
 LIMITS = ("max_body_bytes", "max_decoded_bytes", "max_compression_ratio", "max_json_depth", "max_records")
 
@@ -430,17 +431,19 @@ def request_of(path: str, found: dict[str, Any], content_type: str | None, **ins
 def test_every_example_works_as_it_stands(client: FlaskClient) -> None:
     done = set()
     open_to_all = [one for one in operations(document(client)) if not one[0].startswith((STREAMS, "/restapi/", "/v2/"))]
-    job = ""
+    job = receipt = ""
     for path, method, found in sorted(
-        open_to_all, key=lambda one: (one[0].startswith(JOB), one[1] == "delete" and one[0] == JOB)
+        open_to_all, key=lambda one: (one[0].startswith((JOB, RECEIPT)), one[1] == "delete" and one[0] == JOB)
     ):
         bodies = found.get("requestBody", {}).get("content", {None: {"example": None}})
         for content_type in [name for name, content in bodies.items() if "example" in content]:
-            asked = request_of(path, found, content_type, job_id=job)
+            asked = request_of(path, found, content_type, job_id=job, receipt_id=receipt)
             answer = client.open(method=method.upper(), buffered=True, **asked)
             # Deleting the example's home comes after uploading it, and before exporting it.
             wanted = (200, 202, 204) if path.startswith("/api/export/") else (200,)
             assert answer.status_code in wanted, (path, method, answer.text)
+            if (path, method) == ("/api/ingest/data", "delete"):
+                receipt = answer.json["receipt"]
             if path == "/api/export/jobs":
                 job = answer.json["id"]
                 while house_of(client).states.jobs.maker.work():

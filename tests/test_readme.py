@@ -30,6 +30,7 @@ DOCUMENTS = (
     "docs/streams.md",
     "docs/collections.md",
     "docs/clients.md",
+    "docs/erasure.md",
 )
 FIELDS = {f"SMARTHOUSE_{name.upper()}": variable for name, variable in variables().items()}
 TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}
@@ -140,7 +141,7 @@ def test_every_path_that_is_named_is_a_route(document: str, routes: MapAdapter) 
         re.sub(r"\{\w+\}", "x", path.rstrip("/").replace("{format}", "csv"))
         for piece in code(TEXTS[document])
         for path in re.findall(
-            r"(?<![\w/])(?:/api|/docs|/health|/metrics|/restapi|/v2)(?:/[\w{}.]+)*", piece.replace("$API", "/api")
+            r"(?<![\w/])(?:/api|/docs|/health|/metrics|/restapi|/v2)(?:/[\w{}.$]+)*", piece.replace("$API", "/api")
         )
     } - {"/api", "/api/export", "/restapi/datasource", "/v2"}
     assert [path for path in sorted(paths) if not routes.allowed_methods(path)] == []
@@ -151,7 +152,7 @@ def test_every_request_of_the_session_can_be_made(routes: MapAdapter) -> None:
     assert len(requests) > 7
     for request in requests:
         method = "DELETE" if "-X DELETE" in request else "POST" if "--data-binary" in request else "GET"
-        path = re.search(r"\$API(/\w+/\w+)", request)
+        path = re.search(r"\$API((?:/[\w$]+)+)", request)
         assert path is not None
         assert method in routes.allowed_methods(f"/api{path[1]}"), request
 

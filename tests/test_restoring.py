@@ -286,7 +286,7 @@ def test_a_deletion_that_died_before_its_note_is_noted_when_it_is_repeated_or_en
     house.collections.catalogue.create(define({"id": "deleted"}))
     backup = [*house.state.dump()]
 
-    def fail(self, digests):
+    def fail(self, digests, **_):
         raise StoreUnavailable("no note is left")
 
     with monkeypatch.context() as patched:

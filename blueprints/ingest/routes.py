@@ -9,9 +9,10 @@ from flask_smorest import Blueprint
 
 from blueprints.answer_times import answered_evenly
 from blueprints.bodies import whole_body
-from blueprints.current_request import authenticate, count_request, house
+from blueprints.current_request import house
 from blueprints.dialects import problems
 from blueprints.idempotency import IDEMPOTENCY_KEY, replayed_header, sent_key
+from blueprints.ingest.receipts import add_receipts, admit
 from blueprints.ingest.schemas import BODY, HOME_UUID, ForgottenSchema, ReceiptSchema
 from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
@@ -22,6 +23,7 @@ from smarthouse_api.states.uploads import MESSAGE, Upload
 
 blueprint = Blueprint("Ingest", __name__, url_prefix="/api/ingest", description="Upload a home's data; erase a home")
 blueprint.before_request(refuse_unknown)
+add_receipts(blueprint)
 
 
 @blueprint.route("/data")
@@ -51,12 +53,14 @@ class Data(MethodView):
     def delete(self) -> ResponseReturnValue:
         """Erase a home: delete everything ever uploaded under its UUID.
 
-        The answer is the same for a known and for an unknown home, and takes the same time.
+        The answer is the same for a known and for an unknown home, and takes the same time. Only the receipt's id differs,
+        and it is random.
         """
-        uuid, forgetting = _counted_home(), house().forgetting
+        uuid, forgetting, receipts = _counted_home(), house().forgetting, house().receipts
         with answered_evenly(forgetting.answer_times):
-            forgetting.forget(uuid)
-        return {"message": "Data successfully deleted"}
+            asked = receipts.now()
+            receipt = receipts.give(uuid, asked, forgetting.forget(uuid))
+        return {"message": "Data successfully deleted", "receipt": receipt}
 
 
 def _counted_home() -> str:
@@ -67,9 +71,7 @@ def _counted_home() -> str:
 
     Both spellings of the header reach WSGI as one, joined by a comma if both were sent.
     """
-    count_request("ingest")
-    if house().settings.access.ingest_access == "key":
-        house().access.require_ingest(authenticate())
+    admit()
     given = request.headers.get("Home-UUID")
     if given is None:
         raise Invalid("The header Home-UUID (or Home_UUID) is missing; it must hold the home's UUID")

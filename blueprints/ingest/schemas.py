@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
+from blueprints.ingest.receipts_schemas import RECEIPT_ID
 from blueprints.openapi import BINARY, FREE_OBJECT
 from smarthouse_api.states.uploads import MESSAGE
 
@@ -64,3 +65,9 @@ class ForgottenSchema(Schema):
     """Confirms a deletion, in the same words whether the home was known or not."""
 
     message = fields.String(metadata={"example": "Data successfully deleted"})
+    receipt = fields.String(
+        metadata={
+            "description": "Id of the receipt: `GET /api/ingest/receipts/{id}` tells what became of the home's bytes",
+            "example": RECEIPT_ID,
+        }
+    )

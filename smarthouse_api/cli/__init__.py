@@ -13,6 +13,7 @@ from config.groups import ServerSettings
 from smarthouse_api.cli import (
     backups,
     collections,
+    erasure,
     exporting,
     homes,
     importing,
@@ -85,6 +86,7 @@ for command in (backups.backup, backups.restore, backups.copy, backups.forgotten
 main.add_command(keys.group)
 main.add_command(homes.group)
 main.add_command(collections.group)
+main.add_command(erasure.group)
 main.add_command(vocabulary.command)
 main.add_command(importing.command)
 main.add_command(exporting.command)

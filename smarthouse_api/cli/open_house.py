@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
@@ -134,6 +134,13 @@ def answered(ask: Callable[[], Answer]) -> Answer:
         return ask()
     except (Refused, StoreError) as fault:
         raise click.ClickException(sentence(fault)) from None
+
+
+def streamed(answers: Iterator[Answer]) -> Iterator[Answer]:
+    """Give what the house gives one after another, as `answered` gives one."""
+    nothing = object()
+    while (one := answered(lambda: next(answers, nothing))) is not nothing:
+        yield cast(Answer, one)
 
 
 def sentence(fault: Exception) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from smarthouse_api.states.payload.repair import words_of
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
+_MOST_UUID_BYTES: Final = 1000
 _SIZE: Final = re.compile(r"([0-9]{1,15})([KMG]i?B|B)?", re.ASCII)
 UNIT_SECONDS: Final = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
 UNIT_BYTES: Final = {"GiB": 1 << 30, "GB": 10**9, "MiB": 1 << 20, "MB": 10**6, "KiB": 1 << 10, "KB": 1000, "B": 1}
@@ -27,6 +28,17 @@ def seconds(_: click.Context, __: click.Parameter, given: str | None) -> float |
     if found is None:
         raise click.BadParameter("this is not a duration; write one such as 90d, 12h, 30m, 45s or 2w")
     return float(found[1]) * UNIT_SECONDS[found[2]]
+
+
+def home_uuid(file: IO[bytes]) -> str:
+    """Read a home's UUID from a file that an option names. The error repeats nothing of it: it is a secret."""
+    from smarthouse_api.errors import Invalid
+    from smarthouse_api.states.homes import normalised_uuid
+
+    try:
+        return normalised_uuid(file.read(_MOST_UUID_BYTES).decode("ascii", errors="replace"))
+    except Invalid as fault:
+        raise click.BadParameter(f"the file: {fault.detail}") from None
 
 
 def octets(_: click.Context, __: click.Parameter, given: str | None) -> int | None:

@@ -87,7 +87,7 @@ class Catalogue(ABC, Generic[Thing, Deleted]):
 
     def remove_tombstone(self, tombstone: Deleted) -> None:
         """Forget a deleted thing, once nothing can be left of it but its note."""
-        self._notes.leave([digest_of(tombstone.key)])
+        self._notes.leave([digest_of(tombstone.key)], is_home=False)
         self._state.commit(self._layout.space, Change(deletes=(name_of(tombstone),)))
 
     def _delete(self, attempt: Callable[[], Deleted]) -> Deleted:
@@ -96,7 +96,7 @@ class Catalogue(ABC, Generic[Thing, Deleted]):
         attempt: finds and buries it; raises `Conflict` if it changed meanwhile.
         """
         deleted = until_settled(attempt, self._layout.thing)
-        self._notes.leave([digest_of(deleted.key)])
+        self._notes.leave([digest_of(deleted.key)], is_home=False)
         self.close_to_writers(deleted.space)
         return deleted
 

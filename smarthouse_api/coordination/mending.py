@@ -21,7 +21,7 @@ _LEASE: Final = "mending"
 _PATIENCE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 5.0
 _MOST_ROUNDS: Final = 5
-_PASSING: Final = ("leases", "answers", "milestones", "faults", "status", "damage")
+_PASSING: Final = ("leases", "answers", "milestones", "faults", "status", "damage", "erasure")
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 
 A note is the empty object `forgotten/<digest>`, and a document of the state store's space `notes`. What one store loses, the
 other still has: `restore` and the list of what was forgotten use both. Builds before 0.3 left only the objects. The document is
-written first, with `begun` until the object is there: a state without the document is older than the object.
+written first, with `begun` until the object is there: a state without the document is older than the object. Then it is
+empty, or says `lesser` if the note is of a stream or a collection.
 
 The digest is of something random that was deleted too. So it names nobody:
 
@@ -13,6 +14,7 @@ The digest is of something random that was deleted too. So it names nobody:
 | a key's secret, by a rotation | `secret/` and the digest that was stored of it |
 | a home's assignment to a project | `assigned/` and the assignment's id |
 | a link between homes | `link/` and the link's id |
+| a key that signs receipts of erasure, by a rotation | `signing/` and its id |
 | a collection's alias or openness | `right/`, which one, and its id |
 """
 
@@ -30,6 +32,7 @@ from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 _NOTES: Final = "forgotten/"
 _SPACE: Final = "notes"
 _BEGUN: Final = b"begun"
+_LESSER: Final = b"lesser"
 _DIGEST: Final = re.compile("[0-9a-f]{64}", re.ASCII)
 _MISSING: Final = (
     "this note is missing: a backup of the objects would bring back what was deleted for good; the service leaves it again"
@@ -43,12 +46,15 @@ class Notes:
     def __init__(self, state: StateStore, objects: ObjectStore) -> None:
         self._state, self._objects = state, objects
 
-    def leave(self, digests: Iterable[str]) -> None:
-        """Leave a note for each digest, before the deletion is answered. Repeatable."""
+    def leave(self, digests: Iterable[str], *, is_home: bool = True) -> None:
+        """Leave a note for each digest, before the deletion is answered. Repeatable.
+
+        is_home: a home's, so that no file of the state store holds a byte of it once it is purged.
+        """
         for digest in digests:
             self._state.put(_SPACE, digest, _BEGUN, ttl_seconds=FOR_GOOD_SECONDS)
             self._objects.put(f"{_NOTES}{digest}", [b""])
-            self._state.put(_SPACE, digest, b"", ttl_seconds=FOR_GOOD_SECONDS)
+            self._state.put(_SPACE, digest, b"" if is_home else _LESSER, ttl_seconds=FOR_GOOD_SECONDS)
 
     def left(self) -> set[str]:
         """List the digests of all that was ever deleted for good."""
@@ -70,6 +76,13 @@ class Notes:
         """Leave each note in both stores, if one of them has lost it or an earlier version wrote it."""
         noted, there = self.in_state(), self.in_objects()
         self.leave(sorted(noted ^ there))
+
+    def lesser(self) -> set[str]:
+        """List the digests of streams and collections, whose bytes may stay in the state store's files until a home is erased.
+
+        Notes that an earlier version left, or that were left again, are not told apart from those of homes.
+        """
+        return {digest for digest, document in self._state.scan_all(_SPACE, "") if document.value == _LESSER}
 
     def in_state(self) -> set[str]:
         """List the digests that the state store has a document of."""

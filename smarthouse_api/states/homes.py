@@ -12,6 +12,7 @@ The UUID itself is not stored, except inside of a raw upload that contains it. I
     erasing/<id>/...    internal keys of such a home that was forgotten, while its streams may not be erased yet
     turn                whose turn it is to work on the queue, see `smarthouse_api.states.uploads`
     upload/<key>/...    see `smarthouse_api.states.uploads`; `aside/...` too
+    purged              purges that wait for their sweep, see `smarthouse_api.erasure.rounds`
     expiry, expired...  see `smarthouse_api.states.expired`
     kept/<key> ...      counts, see `smarthouse_api.states.counts`
     reply/<key>/...     likewise
@@ -135,6 +136,13 @@ class Homes:
             with suppress(Conflict):
                 self._state.commit(SPACE, Change(expect=expect, puts=tuple(puts), deletes=(*deletes, *links)))
                 linked = {}
+
+    def hide_streams(self, home_id: int, keys: set[str]) -> None:
+        """Take down the streams of a home of the Stream Data Store to be erased, and undo all links to it, in one commit.
+
+        keys: its internal keys. A number may be given to another home from now on.
+        """
+        self._state.commit(SPACE, Change(puts=(_erasing(home_id, keys),), deletes=tuple(self._links_to(home_id))))
 
     def erasing(self) -> dict[str, tuple[int, set[str]]]:
         """Return the homes of the Stream Data Store that are to be erased: number and internal keys, by their documents."""

@@ -132,6 +132,7 @@ def within(seconds):
         "minio://localhost:9000/bucket?timeout_seconds=0",
         "minio://localhost:9000/bucket?timeout_seconds=nan",
         "minio://localhost:9000/bucket?abandoned_after_seconds=-1",
+        "minio://localhost:9000/bucket?bin_seconds=soon",
         "minio://localhost:9000/bucket?public_endpoint=localhost",
         "minio://localhost:9000/bucket?public_endpoint=https://localhost/path",
         "minio://localhost:9000/bucket?public_endpoint=https://a:topsecret@localhost",
@@ -155,7 +156,7 @@ def test_a_url_that_names_no_bucket_is_refused_and_none_of_it_repeated(url):
 
 
 def test_an_unknown_option_is_answered_with_the_known_ones():
-    known = "abandoned_after_seconds, public_endpoint, region, secure, timeout_seconds"
+    known = "abandoned_after_seconds, bin_seconds, public_endpoint, region, secure, timeout_seconds"
     with pytest.raises(ValueError, match=f"there are {known}$"):
         MinioObjects("minio://localhost:9000/bucket?timeout=5")
 

@@ -68,6 +68,7 @@ def furnish(house: House) -> Supplies:
         "dataset_id": ["open", "strict", "exact", "quiet"],
         "record_id": [],
         "job_id": [],
+        "receipt_id": [],
         "cursor": [""],
         "after": ["0"],
         "format": ["json", "csv", "xml", "parquet", "jsonl", "ndjson", "zip"],
@@ -82,6 +83,7 @@ def furnish(house: House) -> Supplies:
         named["session"][:] = named["sessionId"][:] = _fill_stream(house, signed, holder)
         named["record_id"][:], named["cursor"][:] = _fill_collections(house)
         named["job_id"][:] = _fill_jobs(house)
+        named["receipt_id"][:] = [house.receipts.give(HOME, now, now) for now in (house.receipts.now(), 1)]
 
     restore()
     keys = [f"Bearer {admin}", f"ModeCloud {admin}", f"ModeCloud {user}", f"Bearer {project}", f"Bearer {reader}"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from backends.ports import Change, StoreUnavailable
+from backends.ports import Change, Committed, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.cli import main
@@ -159,6 +160,41 @@ def test_a_link_says_nothing_of_the_uuid_and_goes_with_the_home(house: House) ->
     assert HOME.replace("-", "") not in kept
     house.forgetting.forget(HOME)
     assert house.states.homes.linked(house.states.homes.tag(HOME)) == []
+
+
+@pytest.mark.parametrize("by", ["UUID", "number"])
+def test_a_forget_that_dies_at_any_step_leaves_no_link(
+    memory_pair: Environment, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    house, step, has_died = House(Settings.from_env(memory_pair)), 0, True
+
+    def dying(space: str, change: Change) -> Committed:
+        left.append(change)
+        if len(left) > step:
+            raise KeyboardInterrupt
+        return commit(space, change)
+
+    commit = house.state.commit
+    while has_died:
+        house.states.uploads.receive(Upload(HOME, payload(state())))
+        stream_with(house)
+        house.states.homes.link(HOME, 7)
+        left, step, has_died = list[Change](), step + 1, False
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(house.state, "commit", dying)
+            has_died = True
+            house.forgetting.forget(HOME) if by == "UUID" else house.forgetting.forget_streams(7)
+            has_died = False
+        is_forgotten = not house.streams.catalogue.list(7, "sds")
+        pass_time(house, 61, monkeypatch)
+        house.state.erase("leases")  # of the process that died
+        house.forgetting.try_purge()
+        links = [name for name, _ in house.state.scan_all("homes") if name.startswith(("streams/", "erasing/"))]
+        assert not (is_forgotten and links)
+        assert bool(links) is bool(house.streams.catalogue.list(7, "sds")), step
+        house.forgetting.forget(HOME)
+    assert step > 10
+    house.close()
 
 
 def test_another_homes_uuid_forgets_nothing(house: House) -> None:
