@@ -145,6 +145,9 @@ class AccessSettings(Group):
     datasets_require_token: bool = switch(
         False, "Require a key from everybody who writes to a dataset, whatever the dataset says."
     )
+    download_log_days: int = count(
+        365, "Keep a note of each download by a key for this many days, for `smarthouse downloads`. 0: keep none.", minimum=0
+    )
 
 
 @dataclass(frozen=True)
@@ -255,6 +258,13 @@ class CollectionSettings(Group):
     )
     aside_days: float = duration(
         30.0, "Keep a record that a dataset's schema refuses for this many days.", 0, 36500, above_minimum=True
+    )
+    record_days: int = count(
+        0,
+        "Drop records from the lake this many UTC days after they came. `0`: never. Topics and dead letters have limits of "
+        "their own.",
+        0,
+        36500,
     )
     reads_at_once: int = count(8, "Number of reads of records that one worker sends at a time; 503 beyond.")
 

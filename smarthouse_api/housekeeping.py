@@ -170,6 +170,7 @@ class Housekeeper:
             ("curate records", turn(self._collections.curate)),
             ("make records again", self._collections.rebuilding.work),
             ("trim topics", turn(self._collections.trim)),
+            ("drop old records", turn(self._collections.drop_old_records)),
             ("merge files of records", turn(self._collections.compact)),
             ("expire dead letters", turn(self._collections.expire_dead_letters)),
             ("sweep", self._sweep),

@@ -20,6 +20,7 @@ from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.purging import Purging
 from smarthouse_api.collections.queue import TopicQueue, TopicRows
 from smarthouse_api.collections.rebuilding import RecordsRebuilding
+from smarthouse_api.collections.record_retention import RecordRetention
 from smarthouse_api.collections.retention import TopicRetention
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import Leases
@@ -59,6 +60,7 @@ class CollectionsChores:
         self._curator = Curator(table, lake, _BATCH_ENTRIES)
         self._purging = Purging(state, table, catalogue, leases)
         self._retention = TopicRetention(state, catalogue, settings)
+        self._record_retention = RecordRetention(state, table, catalogue, leases, settings.record_days)
         self._compaction = Compaction(table, lake.compact_files)
         self._compaction.expect_dead()  # what a crash may have left
         self._round_after = self._saved = ""
@@ -94,6 +96,11 @@ class CollectionsChores:
         if self._retention.is_due() and (lease := self._table.try_write()) is not None:
             with lease:
                 self._retention.trim(is_over)
+
+    def drop_old_records(self, is_over: Callable[[], bool]) -> None:
+        """Drop records that are older than the operator wants to keep."""
+        if self._record_retention.drop(is_over):
+            self._compaction.expect_dead()
 
     def compact(self, is_over: Callable[[], bool]) -> None:
         """Merge small files of the lake, except while a purge waits for readers who need them."""

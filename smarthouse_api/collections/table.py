@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from typing import Final
 
 import pyarrow as pa
@@ -93,6 +94,11 @@ class CollectionsTable(LakeTable):
         """
         self.delete(f"collection = '{key}'")
         self.erase_damaged(f"collection={key}/")
+
+    def delete_before(self, keys: Iterable[str], first: date) -> None:
+        """Remove the rows of collections that came before a day. keys: the catalogue's, so they need no quoting."""
+        listed = ", ".join(f"'{key}'" for key in keys)
+        self.delete(f"day < '{first}' AND collection IN ({listed})")
 
     def _above(self, snapshot: DeltaTable, key: str, after: int, columns: list[str]) -> pa.RecordBatchReader:
         wanted = (pc.field("collection") == key) & (pc.field("sequence") > after)
