@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from backends.registry import kind, open_objects, open_state, shared, shown
 from config.settings import Settings, SettingsError
+from smarthouse_api.access.downloads import Downloads
 from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
 from smarthouse_api.backups.service import Backups
@@ -70,6 +71,7 @@ class House:
         self.installation = Installation(self.state, self.objects, may_begin=may_begin)
         self.notes = Notes(self.state, self.objects)
         self.access, self.rates = Access(self.state, self.notes), Rates(settings.access, self.state)
+        self.downloads = Downloads(self.state, settings.access.download_log_days)
         self.leases, keyring = Leases(self.state, settings.server.lease_seconds), Keyring(self.state)
         self.kind = "api"
         """What this process is: `api`; `exports`, which makes them for one of an API; or `worker`, which only keeps house."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from flask.testing import FlaskClient
 
+from backends.ports import StoreUnavailable
 from smarthouse_api.access import keys
-from tests.conftest import HOME, Environment, house_of, payload, state
+from tests.conftest import HOME, Environment, house_of, payload, state, unzipped
 from tests.test_ingest import assert_problem
 
 Clients = Callable[..., FlaskClient]
@@ -95,6 +98,41 @@ def test_the_log_says_whose_key_had_which_rows_and_no_secret(make_client: Client
     assert "broken off" in head
     assert secret not in caplog.text
     assert HOME not in caplog.text
+
+
+def test_a_download_by_key_is_noted_for_the_operator_without_naming_a_home(
+    make_client: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = filled(make_client(export_access="key"))
+    house, headers = house_of(client), key_of(client, export=True)
+    id_ = headers["Authorization"].split("_")[1]
+    rows = client.get("/api/export/jsonl?metadata=false", headers=headers, buffered=True)
+    pseudonym = re.search(rb"home_[0-9a-f]{16}", unzipped(rows.data)["jsonl"])
+    assert pseudonym is not None
+    home = pseudonym[0].decode()
+    client.get(f"/api/export/csv?homes={home},home_{'0' * 16}&types=sensor&homes[]={home}", headers=headers, buffered=True)
+    client.get(f"/api/export/csv?types={HOME}", headers=headers, buffered=True)
+    first, named, empty = house.downloads.since(0)
+    assert (first.key, first.name, first.rows, first.is_whole) == (id_, "anna", 1, True)
+    assert (named.path, named.query, named.rows) == ("/api/export/csv", "types=sensor&homes=%283%29", 1)
+    assert (empty.query, empty.rows) == ("types={uuid}", 0)
+    assert list(house.downloads.since(empty.at)) == [empty]
+    assert list(house.downloads.since(0, "0" * 12)) == []
+    kept = b"".join(document.value for _, document in house.state.scan_all("downloads"))
+    assert home.encode() not in kept
+    monkeypatch.setattr(house.downloads, "_state", SimpleNamespace(put=fail))
+    assert client.get("/api/export/csv", headers=headers, buffered=True).status_code == 200
+
+
+def fail(*_: object, **__: object) -> None:
+    raise StoreUnavailable("no note is kept")
+
+
+def test_no_download_is_noted_where_that_is_off_or_needs_no_key(make_client: Clients) -> None:
+    for settings in ({"export_access": "key", "download_log_days": 0}, {}):
+        client = filled(make_client(**settings))
+        client.get("/api/export/csv", headers=key_of(client, export=True), buffered=True)
+        assert not list(house_of(client).downloads.since(0))
 
 
 def test_a_key_that_was_made_before_the_grant_existed_is_still_read(client: FlaskClient) -> None:

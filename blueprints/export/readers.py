@@ -10,6 +10,7 @@ from flask import g, request
 
 from blueprints.current_request import authenticate, house
 from blueprints.observability import masked
+from smarthouse_api.access.downloads import named
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.errors import Forbidden
 
@@ -41,11 +42,14 @@ def admit_reader() -> KeyRecord | None:
 
 def note(key: KeyRecord, extract: Sent | None) -> Callable[[], None]:
     """Make the note of a download for the log: whose key, which filters, how many rows. Call it when the answer is sent."""
-    query = "&".join(f"{masked(name[:64])}={masked(value[:512])}" for name, value in request.args.items(multi=True))
-    asked, request_id = f"{masked(request.path)}?{query}", g.request_id
+    given = named(request.args.items(multi=True))
+    query = "&".join(f"{masked(name[:64])}={masked(value[:512])}" for name, value in given)
+    path, request_id, downloads = masked(request.path), g.request_id, house().downloads
 
     def write() -> None:
         rows, is_whole = (0, True) if extract is None else (extract.rows, extract.is_whole)
-        log.info("key %s: %s: %d rows, %s %s", key.id, asked, rows, "whole" if is_whole else "broken off", request_id)
+        told = "whole" if is_whole else "broken off"
+        log.info("key %s: %s?%s: %d rows, %s %s", key.id, path, query, rows, told, request_id)
+        downloads.note(key, path, query, rows, request_id, is_whole=is_whole)
 
     return write

@@ -13,6 +13,7 @@ from config.groups import ServerSettings
 from smarthouse_api.cli import (
     backups,
     collections,
+    downloads,
     erasure,
     exporting,
     homes,
@@ -91,6 +92,7 @@ main.add_command(vocabulary.command)
 main.add_command(importing.command)
 main.add_command(exporting.command)
 main.add_command(exporting.group)
+main.add_command(downloads.command)
 main.add_command(publishing.group)
 main.add_command(migrating.command)
 main.add_command(rebuilding.command)
