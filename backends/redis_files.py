@@ -12,6 +12,8 @@ import os
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from mmap import ACCESS_READ, mmap
 
 import redis
 
@@ -54,7 +56,7 @@ def _files(folder: str, files: list[str], server: str) -> Iterator[OwnFile]:
             yield OwnFile(name, unread="this user may not read it")
             continue
         yield OwnFile(name, chunks_of(path))
-        yield OwnFile(f"{name}, decompressed", decompressed(b"".join(chunks_of(path))))
+        yield OwnFile(f"{name}, decompressed", _decompressed_file(path))
 
 
 def _strays(server: redis.Redis, prefix: bytes, name: str) -> Iterator[OwnFile]:
@@ -95,7 +97,14 @@ def _is_ours(address: str) -> bool:
     return True
 
 
-def decompressed(data: bytes) -> Iterator[bytes]:
+def _decompressed_file(path: str) -> Iterator[bytes]:
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size:
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+                yield from decompressed(data)
+
+
+def decompressed(data: bytes | mmap) -> Iterator[bytes]:
     """Decompress every text in a snapshot or in a value of `DUMP` that LZF has compressed, wherever it begins."""
     for found in _LZF.finditer(data):
         packed, at = _length(data, found.end())
@@ -106,7 +115,7 @@ def decompressed(data: bytes) -> Iterator[bytes]:
                 yield text
 
 
-def _length(data: bytes, at: int) -> tuple[int, int]:
+def _length(data: bytes | mmap, at: int) -> tuple[int, int]:
     """Read a length as a snapshot has it; it, and what follows it. 0 if there is none."""
     if at >= len(data):
         return 0, at

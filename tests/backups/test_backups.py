@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from smarthouse_api.backups.moment import Moment
 from smarthouse_api.backups.service import _RESTORING
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.leases import Lease, LeaseLost
+from smarthouse_api.erasure import checking
 from smarthouse_api.errors import InUse, Invalid
 from smarthouse_api.house import House
 from tests.conftest import HOME, OTHER_HOME, Environment, payload, state
@@ -46,12 +48,15 @@ def damaged(tmp_path: Path, ending: str) -> Path:
 
 def test_a_backup_restored_elsewhere_holds_what_the_installation_held(filled, open_house, elsewhere, place, client):
     before = client.content(filled)
+    receipt = filled.receipts.give(OTHER_HOME, filled.receipts.now(), filled.receipts.now())
+    keys = checking.keys_of(json.dumps(filled.receipts.public_keys()))
     made = filled.backups.make(place, quiet)
     assert made.copied >= made.files - 5
     there = open_house(elsewhere)
     done = restore(there, place)
     assert not any(vars(done).values())
     assert client.content(there) == before
+    assert checking.is_for(checking.check(there.receipts.tell(receipt), keys), OTHER_HOME)
     again = open_house(elsewhere)
     assert again.installation.check() == filled.installation.check()
     client.ask(again, "post", "/api/ingest/data", data=payload(state(value="99")), headers={"Home-UUID": HOME})
@@ -60,15 +65,18 @@ def test_a_backup_restored_elsewhere_holds_what_the_installation_held(filled, op
 
 def test_what_was_deleted_since_a_backup_is_deleted_again(filled, open_house, elsewhere, place, client):
     revoked, rotated = (filled.access.create(name, admin=True) for name in ("revoked", "rotated"))
+    signing = filled.signing_keys.all()[0]
     filled.backups.make(place, quiet)
     filled.forgetting.forget(HOME)
     filled.collections.catalogue.delete("deleted")
     filled.streams.delete(filled.streams.catalogue.find(7, "module", "deleted"))
     filled.access.revoke(revoked[0].id)
     filled.access.rotate(rotated[0].id)
+    filled.signing_keys.rotate()
     there = open_house(elsewhere)
     done = restore(there, place, filled.forgetting.noted())
-    assert vars(done) == {"forgotten": 1, "orphaned": 0, "collections": 1, "streams": 1, "keys": 2, "rights": 0}
+    assert vars(done) == {"forgotten": 1, "orphaned": 0, "collections": 1, "streams": 1, "keys": 3, "rights": 0}
+    assert [bool(key.seed) for key in there.signing_keys.all() if key.id == signing.id] == [False]
     found = client.content(there)
     assert {row["state"] for row in found["rows"]} == {"10", "11"}
     assert list(found["records"]) == list(found["streams"]) == ["kept"]
