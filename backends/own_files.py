@@ -13,11 +13,12 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class OwnFile:
-    """A file or a part of the store. chunks: its bytes. unread: why they cannot be had; empty if they can."""
+    """A file or a part of the store. chunks: its bytes. unread: why they cannot be had; empty if they can. path: of a file."""
 
     name: str
     chunks: Iterable[bytes] = ()
     unread: str = ""
+    path: str = ""
 
 
 class ShowsFiles(ABC):

@@ -55,7 +55,7 @@ def _files(folder: str, files: list[str], server: str) -> Iterator[OwnFile]:
         if not os.access(path, os.R_OK):
             yield OwnFile(name, unread="this user may not read it")
             continue
-        yield OwnFile(name, chunks_of(path))
+        yield OwnFile(name, chunks_of(path), path=path)
         yield OwnFile(f"{name}, decompressed", _decompressed_file(path))
 
 

@@ -191,7 +191,7 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
 
     def own_files(self, tables: Collection[str]) -> Iterator[OwnFile]:
         for path in sorted(glob.glob(f"{glob.escape(self._path)}*")):
-            yield OwnFile(os.path.basename(path), self._bytes_of(path))
+            yield OwnFile(os.path.basename(path), self._bytes_of(path), path=path)
 
     def damaged(self) -> list[Part]:
         return self._sums.damaged.left(self)

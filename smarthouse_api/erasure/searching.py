@@ -69,6 +69,7 @@ class Searching:
         self._streams, self._collections, self._most_bytes = streams, collections, most_bytes
         self.unread = list[str]()
         self.waiting = 0
+        self._read = set[tuple[int, int]]()
 
     def run(
         self, uuid: str | None = None, folders: Sequence[str] = (), check: Callable[[], object] = lambda: None
@@ -77,7 +78,7 @@ class Searching:
 
         check: called once the stores' files were read, and before the stores are asked for more.
         """
-        self.unread = []
+        self.unread, self._read = [], set()
         traces = Traces(self._notes.in_objects(), uuid)
         unpacking = Unpacking(traces, self._most_bytes)
         raw = [*self._raw("state", self._state, traces)]
@@ -106,6 +107,8 @@ class Searching:
         yield "objects", self._raw("objects", self._objects, traces)
         yield "temporary", self._files(_temporary_files(), look)
         yield "metrics", self._files(_metrics_files(), look)
+        # To close a file that SQLite has open would end the locks that it holds for this process.
+        self._state.close()
         for folder in folders:
             yield "folder", self._files(files_below(folder), look)
 
@@ -126,6 +129,7 @@ class Searching:
             return
         try:
             for one in store.own_files(TABLES):
+                self._read.update(_identity(one.path))
                 yield one.name, self._of_own(name, one, traces)
         except StoreError as fault:
             self.unread.append(f"{name}  its files: {fault}")
@@ -180,6 +184,8 @@ class Searching:
 
     def _files(self, paths: Iterable[str], look: _Look) -> Iterator[tuple[str, set[str]]]:
         for path in paths:
+            if _identity(path) & self._read:
+                continue
             try:
                 yield path, look(path, chunks_of(path) if os.path.isfile(path) else [])
             except OSError as fault:
@@ -201,6 +207,15 @@ class _Told:
             if one not in self._places:
                 self._places.add(one)
                 yield one
+
+
+def _identity(path: str) -> set[tuple[int, int]]:
+    """Return what tells a file from all others; nothing for one that is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return set()
+    return {(found.st_dev, found.st_ino)}
 
 
 def _temporary_files() -> Iterator[str]:

@@ -177,6 +177,8 @@ def test_what_is_planted_in_sqlites_files_and_beside_the_objects_is_found(
     (root / f"objects/raw/{key}").mkdir(parents=True)
     (data / "state.db-copy").write_bytes(key.encode())
     assert sqlite_planted(house, data / "state.db", key) == {"state  state.db", "state  state.db-wal"}
+    # The state's own files are read once, and no lock of SQLite is lost, though a folder with them is looked through too.
+    assert not [place for place in places(house, None, data) if place.startswith(f"folder  {data}/state.db")]
     assert places(house) - {"state  state.db", "state  state.db-wal"} == {
         "objects  written/x",
         "objects  tables/states/day=2026-03-01/x.parquet#1",
