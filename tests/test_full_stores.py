@@ -133,7 +133,7 @@ def test_a_home_is_forgotten_though_every_store_is_full(
         assert client.delete("/api/ingest/data", headers={"Home-UUID": HOME}).status_code == 200
         left = [*files_with(disk, key, MARK), *files_with(redis_server.folder, key)]
         assert [path for path in left if ".minio.sys" not in path.parts] == []  # MinIO has a bin, which it empties later
-        assert [jobs.view(id_).state for id_ in (done, under_way)] == ["expired", "waiting"]
+        assert [jobs.view(id_).state for id_ in (done, under_way)] == ["expired", "running"]
         assert list(house.objects.list("jobs/")) == []
     assert exported(client) == {"other"}
 
