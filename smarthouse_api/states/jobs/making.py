@@ -122,9 +122,9 @@ class Making:
         periods = None if statistics is None else exports.periods(statistics, snapshot, asked, reader, secret)
         has_states = aggregation is None or aggregation.has_states
         rows = partial(source, snapshot) if snapshot is not None and has_states else None
-        days = shop.book.plan(dataset.version)
+        days = shop.book.plan(dataset.version) if dataset.is_resumable else None
         plan = plan_of(dataset, asked, exports, rows, periods, partial(shop.engine.parts_of, dataset), days)
-        if days is None:
+        if days is None and dataset.is_resumable:
             shop.book.add_plan(dataset, [(part.first, part.last) for part in plan.parts])
         return plan
 
