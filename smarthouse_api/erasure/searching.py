@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from backends.dumps import DumpedDocument, DumpedEntry, DumpedLog, DumpedSpace
 from backends.object_ports import ObjectStore
-from backends.own_files import OwnFile, ShowsFiles, chunks_of, files_below
+from backends.own_files import OwnFile, ShowsFiles, files_below
 from backends.ports import NoSuchObject, StateStore, StoreError
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.notes import Notes, digest_of
@@ -93,24 +93,24 @@ class Searching:
             )
         for place, found in self._documents(unpacking.look):
             yield from told.of("state", place, found, is_state=True)
-        for store, parts in self._parts(unpacking.look, traces, folders):
+        for store, parts in self._parts(unpacking, traces, folders):
             for place, found in parts:
                 yield from told.of(store, place, found)
         self.unread += [f"objects  {name}: more than {self._most_bytes} bytes when decompressed" for name in unpacking.cut]
 
     def _parts(
-        self, look: _Look, traces: Traces, folders: Sequence[str]
+        self, unpacking: Unpacking, traces: Traces, folders: Sequence[str]
     ) -> Iterator[tuple[str, Iterator[tuple[str, set[str]]]]]:
-        yield "objects", self._listed(look)
+        yield "objects", self._listed(unpacking.look)
         for table in TABLES:
-            yield "lake", self._of_the_table(table, look)
+            yield "lake", self._of_the_table(table, unpacking.look)
         yield "objects", self._raw("objects", self._objects, traces)
-        yield "temporary", self._files(_temporary_files(), look)
-        yield "metrics", self._files(_metrics_files(), look)
+        yield "temporary", self._files(_temporary_files(), unpacking)
+        yield "metrics", self._files(_metrics_files(), unpacking)
         # To close a file that SQLite has open would end the locks that it holds for this process.
         self._state.close()
         for folder in folders:
-            yield "folder", self._files(files_below(folder), look)
+            yield "folder", self._files(files_below(folder), unpacking)
 
     def _spared(self) -> tuple[set[str], set[str]]:
         """Return the internal keys of what waits to be erased, and of deleted streams whose tombstones stay in the state."""
@@ -182,12 +182,12 @@ class Searching:
             self.unread.append(f"{store}  {place}: {fault}")
         return look(place, [])
 
-    def _files(self, paths: Iterable[str], look: _Look) -> Iterator[tuple[str, set[str]]]:
+    def _files(self, paths: Iterable[str], unpacking: Unpacking) -> Iterator[tuple[str, set[str]]]:
         for path in paths:
             if _identity(path) & self._read:
                 continue
             try:
-                yield path, look(path, chunks_of(path) if os.path.isfile(path) else [])
+                yield path, unpacking.look_within(path, path) if os.path.isfile(path) else unpacking.look(path, [])
             except OSError as fault:
                 self.unread.append(f"file  {path}: {fault.strerror}")
 

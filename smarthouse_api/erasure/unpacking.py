@@ -6,6 +6,8 @@ Parquet file or a zip needs more than one look, so that it is put into an unname
 
 from __future__ import annotations
 
+import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
+from backends.own_files import chunks_of
 from smarthouse_api.arrow.views import without_views
 from smarthouse_api.erasure.traces import Scan, Traces
 
@@ -26,6 +29,10 @@ _IN_MEMORY_BYTES: Final = 16 << 20
 _CHUNK_BYTES: Final = 1 << 20
 _PARQUET, _ZIP, _GZIP, _ZSTD = b"PAR1", b"PK\x03\x04", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _KINDS: Final = pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary
+_PACKED: Final = re.compile(rb"PAR1|PK\x03\x04|\x1f\x8b\x08|\x28\xb5\x2f\xfd|\x78[\x01\x5e\x9c\xda]", re.DOTALL)
+_MOST_WITHIN_BYTES: Final = 4 << 20
+"""MinIO keeps small objects within a file of metadata, and puts a checksum before each mebibyte of the others."""
+
 _AHEAD_BYTES: Final = 64
 """A Parquet file of ours may follow a checksum."""
 
@@ -50,6 +57,17 @@ class Unpacking:
         for chunk in chunks:
             look.feed(chunk)
         return look.end() | self._traces.among(name.encode(errors="surrogatepass"))
+
+    def look_within(self, name: str, path: str) -> set[str]:
+        """Return what is found in a file that another program keeps, also where something compressed begins within it."""
+        found = self.look(name, chunks_of(path))
+        if 0 < os.path.getsize(path) <= _MOST_WITHIN_BYTES:
+            data = b"".join(chunks_of(path))
+            for packed in _PACKED.finditer(data, 1):
+                look = _Look(self, name, 0)
+                look.feed(data[packed.start() :])
+                found |= look.end()
+        return found
 
     def scan(self) -> Scan:
         return self._traces.begin()

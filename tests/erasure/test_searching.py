@@ -145,6 +145,7 @@ def test_what_is_planted_is_found_in_each_place(house: House, temporary: Path, t
         path.parent.mkdir(parents=True)
         path.write_bytes(b"\0" + plain)
     (temporary / "another's").write_bytes(plain)
+    (folder / "xl.meta").write_bytes(os.urandom(100) + zlib.compress(plain) + os.urandom(100))
     wanted = {
         *(f"objects  planted/{name}" for name in objects),
         "lake  tables/states/day=2026-03-01/bucket=0/stray.parquet",
@@ -155,6 +156,7 @@ def test_what_is_planted_is_found_in_each_place(house: House, temporary: Path, t
         f"temporary  {temporary}/tmpabc/left",
         f"metrics  {temporary}/smarthouse-metrics-{os.getuid()}-8000-1/counter_1.db",
         f"folder  {folder}/a/b",
+        f"folder  {folder}/xl.meta",
     }
     assert places(house, None, folder) - of_the_files(house) == wanted
 
