@@ -27,7 +27,7 @@ _EXTENSION: Final = "smarthouse_parameters"
 
 ORIGINALS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
-        "Ingest.Data": frozenset({"POST", "DELETE"}),
+        "Ingest.Data": frozenset({"POST"}),
         "Streams.streams": frozenset({"GET"}),
         "Streams.Stream": frozenset({"GET"}),
         "Streams.status": frozenset({"GET"}),
@@ -39,7 +39,10 @@ ORIGINALS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "Datasets.data_in": frozenset({"POST"}),
     }
 )
-"""Endpoint -> methods of the original servers, which ignore unknown parameters. Export's are strict all the same."""
+"""Endpoint -> methods of the original servers, which ignore unknown parameters. Export's are strict all the same.
+
+So is the deletion of a home: `stop` that was misspelt would not be an objection.
+"""
 
 
 def is_whole(text: str, maximum: int = LARGEST) -> bool:
@@ -67,6 +70,18 @@ class WholeNumberField(fields.Field[int]):
             span = f"from {self._minimum} to {self._maximum}"
             raise ValidationError(f"{value[:40]!r} is not a whole number {span}, written in digits.")
         return int(value)
+
+
+class TrueOrFalseField(fields.Field[bool]):
+    """Reads a parameter that is `true` or `false`, by default false, and documents it."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(load_default=False, metadata={"type": "boolean", "description": description})
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if value not in ("true", "false"):
+            raise ValidationError(f"{value[:40]!r} is neither true nor false.")
+        return value == "true"
 
 
 class QuerySchema(Schema):

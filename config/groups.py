@@ -172,7 +172,9 @@ class ExportSettings(Group):
     )
     min_homes: int = count(5, "Number of homes that `strict` privacy needs to publish a type and unit.")
     enrolled_after_days: int = count(
-        7, "Let `strict` privacy count a home once it has sent data on this many days.", variable="enrolled_after_days"
+        7,
+        "Let `strict` privacy count a home once it has consented for this many days, and sent data on as many.",
+        variable="enrolled_after_days",
     )
     columns: int = count(1000, "Number of columns that aggregates with `layout=wide` have at most; 400 beyond.")
     license: str = text(
@@ -315,6 +317,9 @@ class GrowthSettings(Group):
         "Limit the bytes of uploads from one address, which many homes may share, in a UTC day; 429 beyond. `0`: no limit.",
         minimum=0,
     )
+    quota_address_consents: int = count(
+        10_000, "Limit the consents and objections from one address in a UTC day; 429 beyond. `0`: no limit.", minimum=0
+    )
     quota_bytes: int = count(0, "Limit the bytes of uploads that are kept of all homes; 503 beyond. `0`: no limit.", minimum=0)
     quota_collection_bytes: int = count(
         10 * GIB,
@@ -344,6 +349,39 @@ class GrowthSettings(Group):
         "Answer 503 to uploads, packets and records while a store has fewer bytes free. Reading and erasing go on. `0`: never.",
         minimum=0,
     )
+
+
+@dataclass(frozen=True)
+class ConsentSettings(Group):
+    """Configures what homes agree to."""
+
+    prefix: ClassVar[str] = "consent_"
+
+    required: bool = switch(
+        False, "Take uploads only of homes that have agreed to the terms with `PUT /api/ingest/consent`; 403 otherwise."
+    )
+    terms: tuple[str, ...] = words(
+        (),
+        "Name the versions of the terms that homes may agree to now, such as `1.0,1.1`; 400 to any other. Where a consent is "
+        "required, one to an earlier version does not suffice any more. Empty: any version.",
+    )
+    unused_days: float = duration(
+        30.0, "Remove a consent of a home that has uploaded nothing for this many days after it.", 0, 36500, above_minimum=True
+    )
+
+
+@dataclass(frozen=True)
+class ArchiveSettings(Group):
+    """Configures the archives in which owners take what is held about their homes."""
+
+    prefix: ClassVar[str] = "archive_"
+
+    hours: float = duration(24.0, "Keep the archive of a home for this many hours.", 0, 8760, above_minimum=True)
+    most: int = count(200, "Number of archives that are kept. Beyond, the oldest one is removed.", variable="archives_kept")
+    bytes: int = count(
+        20 * GIB, "Bytes of all archives. Beyond, the oldest ones are removed; an archive that is larger alone is a 413."
+    )
+    at_once: int = count(2, "Number of archives that one worker has made at a time; 503 beyond.", variable="archives_at_once")
 
 
 @dataclass(frozen=True)

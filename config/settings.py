@@ -45,6 +45,8 @@ class Settings:
     collections: groups.CollectionSettings = field(default_factory=groups.CollectionSettings)
     lake: groups.LakeSettings = field(default_factory=groups.LakeSettings)
     growth: groups.GrowthSettings = field(default_factory=groups.GrowthSettings)
+    consents: groups.ConsentSettings = field(default_factory=groups.ConsentSettings)
+    archives: groups.ArchiveSettings = field(default_factory=groups.ArchiveSettings)
     forgetting: groups.ForgettingSettings = field(default_factory=groups.ForgettingSettings)
     receipts: groups.ReceiptSettings = field(default_factory=groups.ReceiptSettings)
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreFull, StoreUnavailable
 from config.groups import ForgettingSettings
 from smarthouse_api.access.grants import Access
+from smarthouse_api.archives.service import Archives
 from smarthouse_api.coordination.answer_times import AnswerTimes
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
@@ -23,7 +24,7 @@ from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.erasure.rounds import AFTERMATH_SECONDS, Rounds, microseconds_of
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.states.homes import SPACE
+from smarthouse_api.states.homes import SPACE, objection_of
 from smarthouse_api.states.homes_table import PURGE_LEASE, HomesTable, Place
 from smarthouse_api.states.service import States
 from smarthouse_api.streams.service import Streams
@@ -52,6 +53,7 @@ class Forgetting:
         objects: ObjectStore,
         states: States,
         streams: Streams,
+        archives: Archives,
         access: Access,
         leases: Leases,
         notes: Notes,
@@ -66,30 +68,32 @@ class Forgetting:
         self._rebuilding, self._counting, self._jobs = states.rebuilding, states.contents.counting, states.jobs
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
         self._tables = states.table, states.statistics
-        self._leases, self._settings = leases, settings
+        self._leases, self._archives, self._settings = leases, archives, settings
         self.answer_times = AnswerTimes(state, "forget", settings.answer_seconds)
 
-    def forget(self, uuid: str) -> int:
+    def forget(self, uuid: str, *, objects: bool = False) -> int:
         """Hide the home. Unless purging is delayed, purge it too, with all that a failed purge has left.
 
         Once this returns, nothing of the home is read or sent any more. Returns when the home was hidden, or known not to be
         there: in microseconds since 1970, by the state store's clock. Raises `Unavailable` or `StoreError` if that failed; the
-        home stays hidden, and the call can be repeated.
+        home stays hidden, and the call can be repeated. objects: nothing of it is taken again, either, until it consents.
         """
-        return self.forget_tagged(self._homes.tag(uuid))
+        return self.forget_tagged(self._homes.tag(uuid), objects=objects)
 
-    def forget_tagged(self, tag: str) -> int:
+    def forget_tagged(self, tag: str, *, objects: bool = False) -> int:
         """Forget a home by the tag of its UUID, as `forget` does."""
-        return self._reserve.spend_on(lambda: self._forget_tagged(tag))
+        return self._reserve.spend_on(lambda: self._forget_tagged(tag, objects=objects))
 
-    def _forget_tagged(self, tag: str) -> int:
+    def _forget_tagged(self, tag: str, *, objects: bool) -> int:
         self._note_links(set(self._homes.linked(tag)))
         if (home := self._homes.tagged(tag)) is not None:
             self._held_days.note_home(home)  # before it is hidden: nobody is told then that all may hold it
         linked = {home_id: self._streams.catalogue.home_keys_of(home_id) for home_id in self._homes.linked(tag)}
-        self._homes.hide(tag, linked)
+        self._homes.hide(tag, linked, objects=objects)
         hidden_at = microseconds_of(self._state.now())
-        is_erased = self._erase_streams(lambda: self.note(map(digest_of, self._homes.hidden())))
+        self._archives.forget(tag, set(), self._settings.wait_seconds)  # of streams that are linked without any upload
+        objection = [objection_of(tag)] if objects else []
+        is_erased = self._erase_streams(lambda: self.note([*objection, *map(digest_of, self._homes.hidden())]))
         self._require_lake()
         if not self._settings.delay_seconds:
             self.finish()
@@ -109,9 +113,11 @@ class Forgetting:
         self._reserve.spend_on(lambda: self._forget_streams(home_id, keys))
 
     def _forget_streams(self, home_id: int, keys: set[str] | None) -> None:
+        tags = self._homes.linked_with(home_id)
         self._note_links({home_id})
         # With its links, in one commit: if this process dies now, the background does the rest, and no link is left.
         self._homes.hide_streams(home_id, self._streams.catalogue.home_keys_of(home_id) if keys is None else keys)
+        self._forget_archives(tags)
         if not self._erase_streams():
             raise Unavailable(_STREAMS_LEFT)
         if not self._settings.delay_seconds:
@@ -119,8 +125,16 @@ class Forgetting:
 
     def unlink(self, home_id: int) -> None:
         """Undo every link to a home of the Stream Data Store. A backup does not bring the links back."""
+        tags = self._homes.linked_with(home_id)
         self._note_links({home_id})
         self._homes.unlink(home_id)
+        self._forget_archives(tags)
+
+    def _forget_archives(self, tags: Iterable[str]) -> None:
+        """Remove the archives of homes, by the tags of their UUIDs, which may hold streams that are theirs no more."""
+        for tag in tags:
+            home = self._homes.tagged(tag)
+            self._archives.forget(tag, set() if home is None else {home.key}, self._settings.wait_seconds)
 
     def unlink_noted(self, noted: Collection[str]) -> int:
         """Remove again the links that were removed after a backup; how many."""
@@ -352,6 +366,7 @@ class Forgetting:
         keys = {*hidden, *new}
         self._table.break_readers(self._settings.wait_seconds, self._homes.spared(keys))
         self._jobs.forget(keys, self._settings.wait_seconds)
+        self._archives.forget(None, keys, self._settings.wait_seconds)
         self._state.commit(SPACE, Change(deletes=tuple(unbroken)))
 
     def _due(self) -> float:

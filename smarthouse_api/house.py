@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from backends.registry import kind, open_objects, open_state, shared, shown
 from config.settings import Settings, SettingsError
 from smarthouse_api.access.downloads import Downloads
 from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
+from smarthouse_api.archives.service import Archives
 from smarthouse_api.backups.service import Backups
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.adding_sums import AddingSums
@@ -81,7 +84,7 @@ class House:
         replies = Replies(self.state, settings.requests.idempotency_hours * 3600)
         stores = self.state, self.objects
         self.room = room = Room(*stores, settings.growth.free_bytes)
-        self.states = States(*stores, keyring, self.leases, replies, self.engine, room, settings)
+        self.states = States(*stores, keyring, self.leases, replies, self.engine, self.notes, room, settings)
         self.streams = Streams(*stores, keyring, self.leases, replies, self.access, self.notes, room, settings.streams)
         self.collections = Collections(
             *stores, self.leases, replies, self.notes, self.engine, room, settings.collections, settings.lake, settings.growth
@@ -96,8 +99,17 @@ class House:
         self.signing_keys = SigningKeys(self.state, self.notes)
         kinds = kind(settings.stores.state_url), kind(settings.stores.objects_url)
         self.receipts = Receipts(self.objects, keyring, self.rounds, self.signing_keys, kinds, told.days)
+        self.archives = Archives(*stores, self.leases, *tenants, room, settings)
         self.forgetting = Forgetting(
-            *stores, *tenants, self.access, self.leases, self.notes, self.reserve, self.rounds, settings.forgetting
+            *stores,
+            *tenants,
+            self.archives,
+            self.access,
+            self.leases,
+            self.notes,
+            self.reserve,
+            self.rounds,
+            settings.forgetting,
         )
         kept = self.streams, self.collections
         self.searching = Searching(*stores, self.notes, self.states.homes, *kept, settings.requests.max_decoded_bytes)
@@ -115,7 +127,7 @@ class House:
         self.migrating = Migrating(self.installation, adding_sums, self.states, self.streams, self.collections)
         self._runner = runner = Runner(self.states.jobs.maker, self.leases, self.installation.settle, settings.jobs)
         of_states = self.states.chores, self.states.contents, self.states.jobs, runner
-        chores = *of_states, self.streams.chores, self.collections.chores
+        chores = *of_states, self.archives, self.streams.chores, self.collections.chores
         records = self.collections.table, self.collections.chores.rebuilding.set_aside
         ledgers = LedgerMending([*self.states.rebuilding.tables(), records])
         menders = *self.states.mending.menders(), *ledgers.menders(), *self.collections.chores.mending.menders()
@@ -143,8 +155,15 @@ class House:
     def part_exports(self) -> None:
         """Have exports made in a process of their own, where the system and the stores allow it. Call it before all else."""
         if Apart.is_possible() and shared(self.settings.stores):
-            self._apart = Apart(self.states.exports.open, self.states.jobs.maker.work, self._exporting)
-            self.open_export, self._runner.work = self._apart.open, self._apart.work
+            self._apart = apart = Apart(self._open_apart, self.states.jobs.maker.work, self._exporting)
+            self.open_export, self._runner.work = partial(apart.open, "export"), apart.work
+            self.archives.make = partial(apart.open, "archive")
+
+    def _open_apart(self, what: str, *asked: Any, **options: Any) -> Opened | None:
+        """Open an export or an archive, in the process that makes them."""
+        if what == "archive":
+            return self.archives.made(*asked)
+        return self.states.exports.open(*asked, **options)
 
     @contextmanager
     def _exporting(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from functools import partial
 
 from backends.ports import ObjectStore, StoreError
 from config.groups import LakeSettings
+from smarthouse_api.archives.service import Archives
 from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.coordination.adding_sums import AddingSums
 from smarthouse_api.coordination.installation import Installation
@@ -59,6 +60,7 @@ class Housekeeper:
         contents: Contents,
         jobs: Jobs,
         runner: Runner,
+        archives: Archives,
         streams: StreamsChores,
         collections: CollectionsChores,
         leases: Leases,
@@ -70,7 +72,7 @@ class Housekeeper:
         self._mending = mending
         self.census, self._reserve, self._state_age, self._adding_sums = census, reserve, state_age, adding_sums
         self._states, self._contents, self._streams, self._collections = states, contents, streams, collections
-        self._jobs, self._runner = jobs, runner
+        self._jobs, self._runner, self._archives = jobs, runner, archives
         self._interval_seconds = settings.curate_interval_seconds
         self._presence = Presence(leases, _PRESENCE)
         self.is_running = False
@@ -164,6 +166,7 @@ class Housekeeper:
             ("count rows", turn(self._contents.count)),
             ("warm the engine", self._jobs.warm_engine),
             ("expire exports", self._jobs.keep),
+            ("expire archives", self._archives.tidy),
             ("expire uploads", turn(self._states.expire)),
             ("seal and trim streams", turn(self._streams.run)),
             ("erase collections", self._collections.purge),

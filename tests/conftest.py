@@ -16,8 +16,9 @@ import uuid
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,9 +29,11 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 
+from backends.ports import Change, Put
 from config.settings import Settings
 from smarthouse_api.app import create_app
 from smarthouse_api.house import House
+from smarthouse_api.states.agreements import Agreement, encoded_agreements
 from tests.programs import Program
 from tests.servers import MinioServer, RedisServer, free_port
 
@@ -211,6 +214,18 @@ def house_of(client: FlaskClient) -> House:
     house = client.application.extensions["smarthouse"]
     assert isinstance(house, House)
     return house
+
+
+def agree(house: House, *homes: str) -> None:
+    """Have homes consent, long ago."""
+    for home in homes:
+        house.states.consents.give(home, "1.0", "rows", at=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def agree_keys(house: House, keys: Iterable[str]) -> None:
+    """Have homes consent long ago that are only rows in the lake. keys: internal ones."""
+    value = encoded_agreements((Agreement("1.0", "rows", 0),))
+    house.state.commit("homes", Change(puts=tuple(Put(f"consent/{key}", value) for key in sorted(set(keys)))))
 
 
 def changed(environment: Environment, **changes: object) -> Environment:

@@ -15,7 +15,7 @@ import xmltodict
 from flask.testing import FlaskClient
 
 from smarthouse_api.states.export.columns import AGGREGATE_COLUMNS
-from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state, unzipped
+from tests.conftest import HOME, OTHER_HOME, agree, house_of, on_pairs, payload, rows, state, unzipped
 from tests.test_ingest import assert_problem
 
 environment = on_pairs("embedded_pair", "production_pair")
@@ -198,6 +198,7 @@ def test_more_wide_columns_than_are_allowed_are_a_400_that_says_so(make_client: 
 
 def test_strict_privacy_names_no_column_that_few_homes_have(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    agree(house_of(client), HOME, OTHER_HOME)
     for home, entities in ((HOME, ("hall", "cellar")), (OTHER_HOME, ("hall",))):
         for entity in entities:
             unit = {"unit_of_measurement": "W" if entity == "hall" else "V"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state
+from tests.conftest import HOME, OTHER_HOME, agree, house_of, on_pairs, payload, rows, state
 
 environment = on_pairs("embedded_pair")
 
@@ -179,6 +179,7 @@ def test_other_settings_make_another_tag(client: FlaskClient, make_client: Clien
 
 def test_strict_privacy_tells_of_no_home_alone(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    agree(house_of(client), HOME, OTHER_HOME)
     for number, home in enumerate((HOME, OTHER_HOME)):
         send(client, state("sensor.a", str(number), unit_of_measurement="K"), home=home)
     send(client, state("sensor.b", "7", unit_of_measurement="W"))

@@ -27,7 +27,7 @@ from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.states.export.dataset import Export, Exports
 from smarthouse_api.states.homes_table import LEASE
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state, unzipped
+from tests.conftest import HOME, OTHER_HOME, agree, house_of, on_pairs, payload, rows, state, unzipped
 from tests.states.export.readers import READERS as READ
 from tests.test_ingest import assert_problem
 
@@ -236,6 +236,7 @@ def test_a_device_class_is_exact_and_in_any_case(make_client: Clients) -> None:
 @pytest.mark.parametrize("privacy", ["standard", "strict"])
 def test_homes_and_entities_are_chosen_by_the_names_that_exports_give_them(make_client: Clients, privacy: str) -> None:
     client = make_client(export_privacy=privacy, export_min_homes=1, enrolled_after_days=1)
+    agree(house_of(client), HOME, OTHER_HOME)
     for home in (HOME, OTHER_HOME):
         send(client, *(state(f"sensor.{name}", "1", unit_of_measurement="K") for name in ("kitchen", "zoe")), home=home)
     every = rows(fetch(client, "/api/export/json").data)
@@ -613,6 +614,7 @@ def test_a_home_that_was_forgotten_and_came_back_is_another(client: FlaskClient)
 )
 def test_no_name_of_a_home_but_its_pseudonym_is_in_an_export(make_client: Clients, changes: dict[str, Any]) -> None:
     client = make_client(**changes)
+    agree(house_of(client), HOME)
     send(client, state(), state("person.ann", "home"))
     home = house_of(client).states.homes.find(HOME)
     assert home is not None
@@ -673,6 +675,7 @@ def test_only_allow_listed_attributes_are_published(make_client: Clients) -> Non
 
 def test_a_strict_house_replaces_every_object_part_and_joins_them_within_a_home(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    agree(house_of(client), HOME, OTHER_HOME)
     for home in (HOME, OTHER_HOME):
         send(
             client,
@@ -691,6 +694,7 @@ def test_a_strict_house_replaces_every_object_part_and_joins_them_within_a_home(
 
 def test_a_strict_house_publishes_a_type_and_unit_only_from_so_many_homes_on(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    agree(house_of(client), HOME, OTHER_HOME)
     send(client, state("sensor.a", "1", unit_of_measurement="K"), state("sensor.b", "2", unit_of_measurement="V"))
     send(client, state("sensor.a", "1", unit_of_measurement="K"), state("light.a", "on"), home=OTHER_HOME)
     assert told(client) == ["1", "1"]
@@ -699,6 +703,7 @@ def test_a_strict_house_publishes_a_type_and_unit_only_from_so_many_homes_on(mak
 
 def test_a_strict_house_counts_no_home_by_its_sun(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    agree(house_of(client), HOME, OTHER_HOME)
     sun = [state(f"sensor.{name}", "2026-03-02T06:00:00+00:00") for name in ("sun_next_dawn", "Hall_Sunset2", "sun")]
     send(client, *sun, state("sensor.washer", "on"))
     send(client, *sun, home=OTHER_HOME)
@@ -709,6 +714,7 @@ def test_a_strict_house_counts_no_home_by_its_sun(make_client: Clients) -> None:
 
 def test_a_strict_house_counts_the_homes_of_each_day_whatever_the_filters(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    agree(house_of(client), HOME, OTHER_HOME)
     send(client, *(state(value=day, at=f"2026-03-0{day}T12:00:00+00:00", unit_of_measurement="K") for day in "12"))
     send(client, state(value="3", at="2026-03-02T12:00:00+00:00", unit_of_measurement="K"), home=OTHER_HOME)
     assert sorted(told(client)) == ["2", "3"]
@@ -720,6 +726,7 @@ THIRD_HOME = "33333333-3333-4333-8333-333333333333"
 
 def test_a_strict_house_counts_only_homes_that_have_sent_data_on_enough_days(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=2)
+    agree(house_of(client), HOME, OTHER_HOME, THIRD_HOME)
     at = datetime(2026, 3, 2, 13, tzinfo=UTC)
     for home, days in ((HOME, 2), (OTHER_HOME, 1), (THIRD_HOME, 1)):
         for day in range(days):
@@ -732,6 +739,7 @@ def test_a_strict_house_counts_only_homes_that_have_sent_data_on_enough_days(mak
 
 def test_a_strict_house_counts_no_home_that_was_forgotten(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1, purge_delay_seconds=3600)
+    agree(house_of(client), HOME, OTHER_HOME)
     send(client, state())
     send(client, state(), home=OTHER_HOME)
     assert len(exported(client)) == 2

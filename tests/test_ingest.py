@@ -229,9 +229,9 @@ def test_an_unknown_path_is_a_404_in_the_dialect(client: FlaskClient, path: str)
 
 
 def test_a_wrong_method_is_a_405_that_names_the_right_ones(client: FlaskClient) -> None:
-    answer = client.get(URL)
+    answer = client.patch(URL)
     assert_problem(answer, 405, "POST")
-    assert {"POST", "DELETE"} <= set(answer.headers["Allow"].split(", "))
+    assert {"GET", "POST", "DELETE"} <= set(answer.headers["Allow"].split(", "))
 
 
 def test_a_sane_request_id_is_returned_and_another_replaced(client: FlaskClient) -> None:

@@ -15,7 +15,6 @@ from tests.test_ingest import assert_problem
 
 ORIGINAL_OPERATIONS = {
     ("POST", "/api/ingest/data"),
-    ("DELETE", "/api/ingest/data"),
     ("POST", "/restapi/datasource/insert"),
     ("POST", "/v2/data/in/<dataset_id>"),
     ("GET", "/homes/<homeId>/smartModules/<moduleId>/streams"),

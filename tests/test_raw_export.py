@@ -17,7 +17,7 @@ from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.house import House
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state, unzipped
+from tests.conftest import HOME, OTHER_HOME, agree, house_of, on_pairs, payload, rows, state, unzipped
 from tests.states.export.readers import READERS
 
 environment = on_pairs("embedded_pair", "production_pair")
@@ -78,6 +78,7 @@ def test_no_other_privacy_tells_or_reads_them(
     make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch, privacy: str
 ) -> None:
     house = make_house(export_privacy=privacy, export_min_homes=1, enrolled_after_days=1)
+    agree(house, HOME)
     receive(house, state(**ATTRIBUTES))
     asked = list[str]()
     stream = type(house.engine).stream

@@ -31,6 +31,7 @@ DOCUMENTS = (
     "docs/collections.md",
     "docs/clients.md",
     "docs/erasure.md",
+    "docs/rights.md",
 )
 FIELDS = {f"SMARTHOUSE_{name.upper()}": variable for name, variable in variables().items()}
 TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}

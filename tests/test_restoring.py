@@ -14,10 +14,11 @@ from click.testing import CliRunner
 from backends.ports import StoreUnavailable
 from config.groups import ForgettingSettings
 from config.settings import Settings
+from smarthouse_api.backups.lists import Listed
 from smarthouse_api.cli import main
 from smarthouse_api.collections.model import define
 from smarthouse_api.coordination.notes import Notes
-from smarthouse_api.errors import Invalid, Unauthorized, Unavailable
+from smarthouse_api.errors import Gone, Invalid, Unauthorized, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.table import StatesTable
@@ -66,6 +67,30 @@ def replace(data: Path, backup: Path, *names: str) -> None:
         shutil.rmtree(data / name) if (data / name).is_dir() else (data / name).unlink()
         copy = shutil.copytree if (backup / name).is_dir() else shutil.copy
         copy(backup / name, data / name)
+
+
+@pytest.mark.parametrize("was_known", [True, False])
+@pytest.mark.parametrize("names", [("state.db", "objects"), ("state.db",)])
+def test_an_objection_holds_though_an_older_backup_is_restored(open_house, data, tmp_path, was_known, names):
+    house = open_house()
+    upload(house, "kept", OTHER_HOME)
+    if was_known:
+        upload(house, "objected", HOME)
+    house.states.chores.flush()
+    house.close()
+    shutil.copytree(data, tmp_path / "backup")
+    house.forgetting.forget(HOME, objects=True)
+    noted = house.forgetting.noted()
+    house.close()
+    replace(data, tmp_path / "backup", *names)
+    house = open_house()
+    house.backups.restore(Listed(noted))
+    assert exported(house) == ["kept"]
+    with pytest.raises(Gone):
+        upload(house, "again", HOME)
+    house.states.consents.give(HOME, "1.0", "rows")
+    upload(house, "anew", HOME)
+    assert exported(house) == ["anew", "kept"]
 
 
 def test_a_home_forgotten_after_the_backup_is_forgotten_again(open_house, data, tmp_path):

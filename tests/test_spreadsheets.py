@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conftest import HOME, Environment, payload, state, unzipped
+from tests.conftest import HOME, Environment, agree, house_of, payload, state, unzipped
 
 FORMULAS = ("=1+1", "+1+1", "-2+3", "@SUM(1)", '=HYPERLINK("https://example.org","x")', "\t=1", "\r=1")
 HOSTILE = [
@@ -34,6 +34,7 @@ def environment(memory_pair: Environment) -> Environment:
 @pytest.mark.parametrize("privacy", ["standard", "strict"])
 def test_only_a_number_begins_as_a_formula_does(make_client: Callable[..., FlaskClient], privacy: str) -> None:
     client = make_client(export_privacy=privacy, export_min_homes=1, enrolled_after_days=1)
+    agree(house_of(client), HOME)
     body = payload(*HOSTILE, state("sensor.cold", "-5.5", unit_of_measurement="°C"))
     assert client.post("/api/ingest/data", data=body, headers={"Home-UUID": HOME}).status_code == 200
     text = unzipped(client.get("/api/export/csv").data)["csv"].decode()

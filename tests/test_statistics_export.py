@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from smarthouse_api.lake.files import files_of
-from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state, unzipped
+from tests.conftest import HOME, OTHER_HOME, agree, house_of, on_pairs, payload, rows, state, unzipped
 
 environment = on_pairs("embedded_pair", "production_pair")
 
@@ -189,6 +189,7 @@ def test_home_that_has_nothing_but_statistics_is_served(make_client: Clients) ->
 @pytest.mark.parametrize("environment", ["embedded_pair"], indirect=True)
 def test_strict_privacy_needs_as_many_homes_with_statistics(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    agree(house_of(client), HOME, OTHER_HOME)
     for home in (HOME, OTHER_HOME):
         sent = payload(state("sensor.hall_power", "1", NOON.isoformat(), **POWER))
         assert client.post("/api/ingest/data", data=sent, headers={"Home-UUID": home}).status_code == 200

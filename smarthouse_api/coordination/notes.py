@@ -16,6 +16,8 @@ The digest is of something random that was deleted too. So it names nobody:
 | a link between homes | `link/` and the link's id |
 | a key that signs receipts of erasure, by a rotation | `signing/` and its id |
 | a collection's alias or openness | `right/`, which one, and its id |
+
+The note of an objection is read for itself, and may be withdrawn. Its digest is of `objection/` and the tag of the home's UUID.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from backends.ports import ObjectStore, StateStore
+from backends.ports import Change, NoSuchObject, ObjectDamaged, ObjectStore, StateStore
 from smarthouse_api.coordination.damage import Problem
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 
@@ -55,6 +57,23 @@ class Notes:
             self._state.put(_SPACE, digest, _BEGUN, ttl_seconds=FOR_GOOD_SECONDS)
             self._objects.put(f"{_NOTES}{digest}", [b""])
             self._state.put(_SPACE, digest, b"" if is_home else _LESSER, ttl_seconds=FOR_GOOD_SECONDS)
+
+    def is_left(self, digest: str) -> bool:
+        """Tell whether there is a note, in either store."""
+        if self._state.get(_SPACE, digest) is not None:
+            return True
+        try:
+            self._objects.get(f"{_NOTES}{digest}")
+        except ObjectDamaged:
+            return True
+        except NoSuchObject:
+            return False
+        return True
+
+    def withdraw(self, digest: str) -> None:
+        """Remove a note of what may be again. Repeatable."""
+        self._state.commit(_SPACE, Change(deletes=(digest,)))  # first: a document without its object is told as a problem
+        self._objects.delete([f"{_NOTES}{digest}"])
 
     def left(self) -> set[str]:
         """List the digests of all that was ever deleted for good."""

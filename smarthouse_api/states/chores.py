@@ -11,6 +11,7 @@ from typing import Final
 from config.groups import LakeSettings
 from smarthouse_api.lake.compaction import Compaction
 from smarthouse_api.lake.curator import Curator
+from smarthouse_api.states.consents import Consents
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.raw_retention import RawRetention
 from smarthouse_api.states.rebuilding import Rebuilding
@@ -38,6 +39,7 @@ class StatesChores:
         self,
         uploads: Uploads,
         homes: Homes,
+        consents: Consents,
         table: StatesTable,
         statistics: StatisticsTable,
         rebuilding: Rebuilding,
@@ -45,7 +47,7 @@ class StatesChores:
         is_purging: Callable[[], bool],
         settings: LakeSettings,
     ) -> None:
-        self._uploads, self._homes, self._is_purging = uploads, homes, is_purging
+        self._uploads, self._homes, self._consents, self._is_purging = uploads, homes, consents, is_purging
         self._table, self._statistics, self._rebuilding = table, statistics, rebuilding
         self.retention = retention
         self._curator = Curator(table, settings, _BATCH_ENTRIES)
@@ -115,8 +117,9 @@ class StatesChores:
         self._uploads.counting_old.run(is_over)
 
     def expire(self, is_over: Callable[[], bool]) -> None:
-        """Delete raw uploads that are old and that the lake holds, except during a purge."""
+        """Delete raw uploads that are old and that the lake holds, and consents that were never used, except during a purge."""
         if not self._is_purging():
+            self._consents.expire(is_over)
             self.retention.run(is_over)
 
     def drop(self, is_over: Callable[[], bool]) -> None:

@@ -10,6 +10,7 @@ They change in the commit that stores or removes what they count. In the state s
     expired-in-all          the same, of all homes that there ever were
     dropped/<table>         counter: rows that were dropped from a table of the lake for their age
     sent/<day>/<tag>        counter: bytes that came from one address on one UTC day; the tag is another on each day
+    rights/<day>/<tag>      counter: consents and objections that came so
     counted                 says that every receipt is counted
 
 A receipt that has `bytes` is counted. Those of earlier versions have none, and `CountingOld` counts them.
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from backends.counters import numbers_of
-from backends.ports import Add, Change, Document, Put, StateStore
+from backends.ports import Add, Change, Conflict, Document, Put, StateStore
 from config.groups import GrowthSettings
 from smarthouse_api.access.addresses import network_of
 from smarthouse_api.coordination.keyring import Keyring
@@ -134,6 +135,18 @@ class Counts:
                 self._note(name)
                 _refuse(name, quota)
 
+    def count_right(self, address: str | None) -> None:
+        """Count a consent or an objection that came from an address: each may stay for years. Raises `TooMany`."""
+        most = self._settings.quota_address_consents
+        if address is None or not most:
+            return
+        add = Add(self._of_address("rights", address), (1,), most, 2.0 * _DAY_SECONDS)
+        try:
+            self._state.commit(SPACE, Change(adds=(add,)))
+        except Conflict:
+            told = f"The service takes at most {most} consents and objections from one address in a UTC day"
+            raise TooMany(told, _seconds_left()) from None
+
     def purge(self, home_key: str) -> None:
         """Remove the counts of a hidden home, and take them from those of all homes; repeatable."""
         found = self._state.get(SPACE, f"kept/{home_key}")
@@ -152,9 +165,12 @@ class Counts:
         return [f"kept/{home_key}", _IN_ALL, *([self._sent(address)] if address else [])]
 
     def _sent(self, address: str) -> str:
+        return self._of_address("sent", address)
+
+    def _of_address(self, kind: str, address: str) -> str:
         day = int(time.time() // _DAY_SECONDS)
         told = f"{day} {network_of(address)}".encode()
-        return f"sent/{day}/{hmac.digest(self._keyring.key('address'), told, 'sha256').hex()[:32]}"
+        return f"{kind}/{day}/{hmac.digest(self._keyring.key('address'), told, 'sha256').hex()[:32]}"
 
 
 def _quota_of(name: str) -> str:
@@ -175,8 +191,13 @@ def _refuse(name: str, quota: int) -> NoReturn:
         )
     raise TooMany(
         f"The service takes at most {quota} bytes from one address in a UTC day, and this upload would pass that",
-        math.ceil(_DAY_SECONDS - time.time() % _DAY_SECONDS),
+        _seconds_left(),
     )
+
+
+def _seconds_left() -> int:
+    """Return how long the UTC day still is."""
+    return math.ceil(_DAY_SECONDS - time.time() % _DAY_SECONDS)
 
 
 def first_put(home_key: str, at_us: int) -> Put:

@@ -1,12 +1,12 @@
 """Strict privacy: a type and unit is published on a day only if enough homes have it on that day, whatever the filters are.
 
-Only enrolled homes count: those that have sent data on a number of days. So nobody opens what is closed by a hundred homes made
-up this hour, or dated long ago.
+Only enrolled homes count: those that consented a number of days ago, and have sent data on as many. So nobody opens what is
+closed by a hundred homes made up this hour, or dated long ago.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 
 import numpy as np
@@ -22,15 +22,18 @@ Groups = frozenset[tuple[int, str, str | None]]
 """Days (counted since 1970), types, and units as they are compared."""
 
 
-def select_groups(span: tuple[date, date], hidden: Iterable[str], min_homes: int, enrolled_days: int) -> exp.Select:
+def select_groups(
+    span: tuple[date, date], hidden: Iterable[str], agreed: Collection[str], min_homes: int, enrolled_days: int
+) -> exp.Select:
     """Select the groups of the days of `span` that at least `min_homes` enrolled homes have: `own_day`, `type`, `unit_nfkc`.
 
-    enrolled_days: on how many days a home must have sent data. Rows that are not published for what they tell of the sun do not
-    count: nearly every home has some.
+    agreed: the homes that consented long enough ago. enrolled_days: on how many days one must have sent data. Rows that are not
+    published for what they tell of the sun do not count: nearly every home has some.
     """
     home = exp.column("home")
     arrivals = exp.Count(this=exp.Distinct(expressions=[day_number(exp.column("received"))]))
-    enrolled = exp.select(home).from_("states").group_by(home).having(arrivals >= enrolled_days)
+    has_agreed = home.isin(*sorted(agreed)) if agreed else exp.false()
+    enrolled = exp.select(home).from_("states").where(has_agreed).group_by(home).having(arrivals >= enrolled_days)
     tells_the_sun = exp.RegexpLike(this=exp.Lower(this=exp.column("entity_id")), expression=exp.Literal.string(sun_pattern()))
     number, kind = day_number(OWN_TIME), exp.column("type")
     unit = exp.Coalesce(this=exp.column("unit_nfkc"), expressions=[exp.column("unit")])

@@ -10,6 +10,10 @@ The UUID itself is not stored, except inside of a raw upload that contains it. I
     held/<key>          on which days a home that is hidden has rows, see `smarthouse_api.states.held_days`
     streams/<tag>/<id>  a home of the Stream Data Store that is the same home, and is forgotten with it
     erasing/<id>/...    internal keys of such a home that was forgotten, while its streams may not be erased yet
+    consent/<key>       what the home agreed to, see `smarthouse_api.states.agreements`
+    archive/<key>       see `smarthouse_api.archives`
+    untried/<key>       a home that was added by its consent, until it uploads: its tag, and when that was
+    objected/<digest>   the home with a certain tag may not be added again until it consents; see `objection_of`
     turn                whose turn it is to work on the queue, see `smarthouse_api.states.uploads`
     upload/<key>/...    see `smarthouse_api.states.uploads`; `aside/...` too
     purged              purges that wait for their sweep, see `smarthouse_api.erasure.rounds`
@@ -34,13 +38,23 @@ from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
-from smarthouse_api.errors import Invalid
+from smarthouse_api.coordination.notes import digest_of
+from smarthouse_api.coordination.sound_scans import scan_past_damage
+from smarthouse_api.errors import Gone, Invalid
 from smarthouse_api.lake.snapshot_marks import SnapshotMark, decoded, encoded
 from smarthouse_api.lake.sparing import Sparing, decoded_held
+from smarthouse_api.states.agreements import lasting
 
 SPACE = "homes"
 _DAY_SECONDS = 86400.0
 _MOST_SEEN = 10_000
+OBJECTED = (
+    "The home has objected, and nothing of it is taken; to lift that, agree to the terms: PUT /api/ingest/consent with this"
+    ' Home-UUID and a body such as {"terms": "1.0", "tier": "rows"}'
+)
+_OF_A_HOME = ("forgotten", "born", "held", "consent", "untried", "archive")
+"""Documents by the internal key, which go with the home; what is counted goes with its uploads."""
+
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -75,9 +89,15 @@ class Home:
 class Homes:
     """Finds, adds and hides the homes of one installation. Every UUID is given in the form of `normalised_uuid`."""
 
-    def __init__(self, state: StateStore, keyring: Keyring, newest: Callable[[], Iterable[SnapshotMark]] = tuple) -> None:
-        """newest: marks the newest snapshots of the tables in which homes have rows."""
-        self._state, self._keyring, self._newest = state, keyring, newest
+    def __init__(
+        self,
+        state: StateStore,
+        keyring: Keyring,
+        newest: Callable[[], Iterable[SnapshotMark]] = tuple,
+        is_noted: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """newest: marks the newest snapshots of the tables in which homes have rows. is_noted: tells if a note is there."""
+        self._state, self._keyring, self._newest, self._is_noted = state, keyring, newest, is_noted
         self._seen: dict[str, Home] = {}
 
     def tag(self, uuid: str) -> str:
@@ -108,34 +128,61 @@ class Homes:
         return home
 
     def find_or_add(self, uuid: str) -> Home:
-        """Find the home, or add it: before any byte of it is kept, so that forgetting finds whatever a crash leaves."""
-        while (home := self.find(uuid)) is None:
-            name, key = f"home/{self.tag(uuid)}", secrets.token_hex(16)
-            born = Put(f"born/{key}", encoded(self._newest()), ttl_seconds=_DAY_SECONDS)
-            first = Put(f"first/{key}", b"%d" % microseconds(datetime.now(UTC)))
-            with suppress(Conflict):
-                self._state.commit(SPACE, Change(expect={name: ABSENT}, puts=(Put(name, key.encode()), born, first)))
+        """Find the home, or add it: before any byte of it is kept, so that forgetting finds whatever a crash leaves.
+
+        Raises `Gone` for a home that objects meanwhile. Call `refuse_objected` before.
+        """
+        tag = self.tag(uuid)
+        while (home := self.tagged(tag)) is None:
+            objected = f"objected/{objection_of(tag)}"
+            try:
+                self._state.commit(SPACE, Change({f"home/{tag}": ABSENT, objected: ABSENT}, self.birth(tag, new_key())))
+            except Conflict:
+                self.refuse_objected(tag)
         return home
 
-    def hide(self, tag: str, streams: Mapping[int, set[str]] | None = None) -> None:
+    def birth(self, tag: str, key: str) -> tuple[Put, ...]:
+        """Make the documents of a new home."""
+        born = Put(f"born/{key}", encoded(self._newest()), ttl_seconds=_DAY_SECONDS)
+        return Put(f"home/{tag}", key.encode()), born, Put(f"first/{key}", b"%d" % microseconds(datetime.now(UTC)))
+
+    def refuse_objected(self, tag: str) -> None:
+        """Raise `Gone` if there is no home with this tag because it has objected, also before a backup was restored."""
+        if self.has_objected(tag):
+            raise Gone(OBJECTED, "The home has objected")
+
+    def has_objected(self, tag: str) -> bool:
+        """Tell whether a home with this tag may not be added."""
+        digest = objection_of(tag)
+        return self._state.get(SPACE, f"objected/{digest}") is not None or self._is_noted(digest)
+
+    def agreed(self, days: int) -> frozenset[str]:
+        """Return the internal keys of the homes that agreed to terms so many days ago, the first of them included."""
+        return frozenset(lasting(scan_past_damage(self._state, SPACE, "consent/"), days))
+
+    def hide(self, tag: str, streams: Mapping[int, set[str]] | None = None, *, objects: bool = False) -> None:
         """Hide all that the home ever sent from every new reader, at once. Later uploads of its UUID belong to a new home.
 
         streams: the homes of the Stream Data Store that are linked with it, each with its internal keys. In the same commit,
         these are taken down to be erased, and all links to them go: a number may be given to another home from now on.
+        objects: no later upload is taken, until the home consents.
         """
         linked = streams or {}
+        # It expires in the end: a full store takes only what expires.
+        kept = [Put(f"objected/{objection_of(tag)}", b"", FOR_GOOD_SECONDS)] if objects else []
         while True:
             home, links = self.tagged(tag), [name for home_id in linked for name in self._links_to(home_id)]
-            puts = [_erasing(home_id, keys) for home_id, keys in linked.items()]
+            puts = [*kept, *(_erasing(home_id, keys) for home_id, keys in linked.items())]
             if home is None and not puts:
                 return
+            expect, deletes = dict[str, int](), tuple[str, ...]()
             if home is not None:
                 puts.append(Put(f"forgotten/{home.key}", str(self._state.now()).encode()))
                 puts.append(Put(f"unbroken/{home.key}", b"", ttl_seconds=_DAY_SECONDS))
-            expect, deletes = ({}, ()) if home is None else ({home.name: home.version}, (home.name,))
+                expect, deletes = {home.name: home.version}, (home.name, *_agreed(home.key))
             with suppress(Conflict):
                 self._state.commit(SPACE, Change(expect=expect, puts=tuple(puts), deletes=(*deletes, *links)))
-                linked = {}
+                linked, kept = {}, []
 
     def hide_streams(self, home_id: int, keys: set[str]) -> None:
         """Take down the streams of a home of the Stream Data Store to be erased, and undo all links to it, in one commit.
@@ -169,6 +216,10 @@ class Homes:
         found = self._state.scan_all(SPACE, f"streams/{tag}/")
         return [int(name.rpartition("/")[2]) for name, _ in found]
 
+    def linked_with(self, home_id: int) -> list[str]:
+        """Return the tags of the homes with which a home of the Stream Data Store is to be forgotten."""
+        return [name.split("/")[1] for name in self._links_to(home_id)]
+
     def unlink(self, home_id: int) -> None:
         """Undo every `link` to a home of the Stream Data Store: its number may be given to another home."""
         self._state.commit(SPACE, Change(deletes=tuple(self._links_to(home_id))))
@@ -177,7 +228,8 @@ class Homes:
         """Hide homes by their internal keys, whether they have a name or not, and let them be purged without delay."""
         for name, document in self._state.scan_all(SPACE, "home/"):
             if document.value.decode() in keys:
-                self._state.commit(SPACE, Change(expect={name: document.version}, deletes=(name,)))
+                gone = (name, *_agreed(document.value.decode()))
+                self._state.commit(SPACE, Change(expect={name: document.version}, deletes=gone))
         for key in sorted(keys):
             self._state.put(SPACE, f"forgotten/{key}", b"0")
 
@@ -197,7 +249,7 @@ class Homes:
 
     def purged(self, hidden: Iterable[str]) -> Change:
         """Return the change that takes hidden homes out of the lists, once nothing of them is left."""
-        return Change(deletes=tuple(f"{kind}/{key}" for key in hidden for kind in ("forgotten", "born", "held")))
+        return Change(deletes=tuple(f"{kind}/{key}" for key in hidden for kind in _OF_A_HOME))
 
     def unbroken(self) -> list[str]:
         """List the marks of hidden homes whose rows an older export may still send, by their documents' names."""
@@ -214,6 +266,21 @@ class Homes:
 
     def _links_to(self, home_id: int) -> list[str]:
         return [name for name, _ in self._state.scan_all(SPACE, "streams/") if name.rpartition("/")[2] == str(home_id)]
+
+
+def new_key() -> str:
+    """Make an internal key for a new home."""
+    return secrets.token_hex(16)
+
+
+def objection_of(tag: str) -> str:
+    """Name the note of an objection, and its document, by the tag of a home's UUID. It tells nobody whose it is."""
+    return digest_of(f"objection/{tag}")
+
+
+def _agreed(key: str) -> tuple[str, ...]:
+    """Name what goes with the home's document at once."""
+    return f"consent/{key}", f"untried/{key}", f"archive/{key}"
 
 
 def _erasing(home_id: int, keys: set[str]) -> Put:

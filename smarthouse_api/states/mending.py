@@ -32,7 +32,7 @@ from smarthouse_api.states.uploads import REBUILDING, Uploads
 _REPAIRS: Final = "repair/homes/"
 _DAMAGE: Final = "damage"
 _DAY_SECONDS: Final = 86400.0
-_NAMELESS: Final = ("reply/", "sent/", "born/", "turn", "expiry", "counted", "dropped/")
+_NAMELESS: Final = ("reply/", "sent/", "rights/", "born/", "untried/", "archive/", "turn", "expiry", "counted", "dropped/")
 """Documents that may go: answers to repeats, the day's counts of addresses, turns, and what only tells more or is made anew."""
 
 
@@ -52,6 +52,7 @@ class HomesMending:
             ("held/", lambda part: self._put(part, b"", FOR_GOOD_SECONDS)),  # its rows may be of any day
             ("aside/", lambda part: self._put(part, b"")),
             ("streams/", lambda part: self._put(part, b"", None)),
+            ("objected/", lambda part: self._put(part, b"")),
             (RECEIPTS, self._uploads.receipts.mend),
             ("first/", self._mend_times),
             ("last/", self._mend_times),

@@ -12,6 +12,7 @@ from config.settings import Settings
 from smarthouse_api.coordination.idempotency import Replies
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.coordination.state_damage import StateDamage
 from smarthouse_api.cores import cores
@@ -19,6 +20,7 @@ from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.ledger import TableDamaged
 from smarthouse_api.states.chores import StatesChores
+from smarthouse_api.states.consents import Consents
 from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.counts import Counts
 from smarthouse_api.states.export.asking import Asking
@@ -57,6 +59,7 @@ class States:
         leases: Leases,
         replies: Replies,
         engine: Engine,
+        notes: Notes,
         room: Room,
         settings: Settings,
     ) -> None:
@@ -64,10 +67,12 @@ class States:
         self._engine, self._damage = engine, StateDamage(state)
         self.table, self.statistics = StatesTable(*stores, days), StatisticsTable(*stores, days)
         ledgers = self.table.ledger, self.statistics.ledger
-        self.homes = Homes(state, keyring, lambda: filter(None, (ledger.mark() for ledger in ledgers)))
+        self.homes = Homes(state, keyring, lambda: filter(None, (ledger.mark() for ledger in ledgers)), notes.is_left)
         self.counts = Counts(state, keyring, settings.growth)
+        agreeing = self.homes, self.counts, notes, room, settings.consents, settings.forgetting.answer_seconds
+        self.consents = consents = Consents(state, *agreeing)
         self.known_homes = KnownHomes(self.homes, self.counts, keyring)
-        self.uploads = Uploads(state, objects, self.homes, replies, self.counts, room, settings.requests)
+        self.uploads = Uploads(state, objects, self.homes, replies, self.counts, consents, room, settings.requests)
         tables = self.table, self.statistics
         self.table.readers_need_log = engine.reads_log
         self.rebuilding = Rebuilding(state, self.uploads, self.homes, *tables, leases)
@@ -75,11 +80,11 @@ class States:
         self.mending = HomesMending(state, self.uploads, self.homes, self.rebuilding)
         kept = RawUploads(state, objects), self.uploads, self.homes
         retention = RawRetention(state, *kept, tables, self.rebuilding, leases, settings.growth.raw_days)
-        parts = self.uploads, self.homes, *tables, self.rebuilding, retention
+        parts = self.uploads, self.homes, consents, *tables, self.rebuilding, retention
         self.chores = StatesChores(*parts, lambda: leases.is_held(PURGE_LEASE), settings.lake)
         is_open = settings.access.export_access == "open"
         served = self.chores, self.homes, self.table, self.statistics, self.rebuilding
-        asking = Asking(self.homes, keyring, settings.exports)
+        asking = Asking(self.homes, consents, keyring, settings.exports)
         self.exports = Exports(*served, engine, asking, settings.exports, is_open=is_open)
         read = self.homes, self.table, self.rebuilding, engine
         self.contents = Contents(objects, leases, *read, asking, settings.exports)

@@ -29,6 +29,7 @@ from smarthouse_api.coordination.queue import Queue
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.coordination.sound_scans import scan_past_damage
 from smarthouse_api.errors import Invalid, Unavailable
+from smarthouse_api.states.consents import Consents
 from smarthouse_api.states.counting_old import CountingOld
 from smarthouse_api.states.counts import Counts, Kept, last_put
 from smarthouse_api.states.damaged_receipts import DamagedReceipts
@@ -89,10 +90,12 @@ class Uploads:
         homes: Homes,
         replies: Replies,
         counts: Counts,
+        consents: Consents,
         room: Room,
         settings: RequestSettings,
     ) -> None:
         self._state, self._homes, self._replies, self._settings = state, homes, replies, settings
+        self._consents = consents
         self._raw, self._room, self.counts = RawUploads(state, objects), room, counts
         self.counting_old = CountingOld(state, self._raw, homes, counts)
         self.healing = KeptUploads(state, self._raw, homes, counts)
@@ -105,7 +108,8 @@ class Uploads:
         """Keep an upload and queue it for the lake. The upload is durable once this returns.
 
         received_at: the time of arrival, by default now; an earlier time fills a lake with old data. Raises `Invalid` (an empty
-        body; in strict mode an undecodable one), `TooLarge`, `KeyReused`, `TooMany` or `NoRoom`; then nothing was kept.
+        body; in strict mode an undecodable one), `TooLarge`, `KeyReused`, `TooMany`, `NoRoom`, `Gone` if the home has objected,
+        or `Forbidden` if it has not consented and must; then nothing was kept.
         """
         self._check(upload)
         self._room.check()
@@ -114,6 +118,9 @@ class Uploads:
         for attempt in range(_ATTEMPTS):
             # Mostly the home is as it was and the bytes are new. If not, the commit says so, and the next attempt looks.
             home = self._homes.find(upload.uuid) if attempt else self._homes.recall(upload.uuid)
+            if home is None:
+                self._homes.refuse_objected(self._homes.tag(upload.uuid))
+            self._consents.require(home)
             of = (home.key if home else None), upload.address
             has_failed = attempt > 0 or self.counts.was_full(*of)
             is_repeat = has_failed or upload.idempotency_key is not None

@@ -24,7 +24,13 @@ _LEASE: Final = "census"
 _KEPT_SECONDS: Final = 30 * 86400.0
 _EVERY_SECONDS: Final = 3600.0
 _RAW: Final = "raw uploads"
-_KINDS: Final = {"raw": _RAW, "packets": "packets", "damaged": "damaged files", "jobs": "export jobs"}
+_KINDS: Final = {
+    "raw": _RAW,
+    "packets": "packets",
+    "damaged": "damaged files",
+    "jobs": "export jobs",
+    "archives": "homes' archives",
+}
 _OTHERS: Final = "others"
 _LAKE: Final = "lake"
 

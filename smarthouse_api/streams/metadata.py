@@ -56,6 +56,10 @@ class Metadata:
             self._heads.look(stream)
         return found, count
 
+    def each(self, stream: Stream) -> Iterator[MetadataPacket]:
+        """Return all metadata packets of a stream, by index; none if it was deleted."""
+        return (_decoded(name, value) for name, value in self._documents(stream, 0, LARGEST_INDEX))
+
     def find(self, stream: Stream, index: int) -> MetadataPacket:
         """Return the metadata of one packet. Raises `NotFound`."""
         found = self._state.get(space_of(stream.key), _name(index)) if index <= LARGEST_INDEX else None

@@ -45,7 +45,8 @@ class Streams:
         settings: StreamSettings,
     ) -> None:
         self.catalogue, self.heads, self.store = StreamCatalogue(state, notes), Heads(state), PacketStore(state, objects)
-        reader, sealing = PacketReader(state, self.store), Sealing(self.store, settings)
+        self.reader, sealing = PacketReader(state, self.store), Sealing(self.store, settings)
+        reader = self.reader
         self.appending = Appending(self.catalogue, self.heads, reader, replies, room, settings)
         self.sessions = Sessions(state, self.heads, leases, replies, settings)
         self.metadata = Metadata(state, self.heads, settings)

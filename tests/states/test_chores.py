@@ -221,7 +221,8 @@ def test_who_replaces_files_asks_for_a_purge_with_the_lease_that_a_purge_needs(h
     upload(house, 1)
     house.states.chores.flush()
     tables = table, house.states.statistics
-    parts = house.states.uploads, house.states.homes, *tables, house.states.rebuilding, house.states.chores.retention
+    of_homes = house.states.uploads, house.states.homes, house.states.consents
+    parts = *of_homes, *tables, house.states.rebuilding, house.states.chores.retention
     chores = StatesChores(*parts, is_purging, house.settings.lake)
     getattr(chores, chore)(lambda: False)
     assert asked == [False]

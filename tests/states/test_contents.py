@@ -18,7 +18,7 @@ from smarthouse_api.states.contents.summary import Selection
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.privacy import home_name
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import Environment, on_pairs, payload, rows, state
+from tests.conftest import Environment, agree, on_pairs, payload, rows, state
 
 environment = on_pairs("embedded_pair", "production_pair")
 
@@ -297,6 +297,7 @@ def test_nothing_is_counted_of_an_empty_lake(house: House) -> None:
 
 def test_under_strict_only_groups_of_enough_homes_are_counted(make_house: Callable[..., House]) -> None:
     house = make_house(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    agree(house, *UUIDS)
     for number, home in enumerate(UUIDS[:3]):
         receive(
             house,

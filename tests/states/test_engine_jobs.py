@@ -25,7 +25,7 @@ from smarthouse_api.states.jobs.engine_files import PARTS, EngineFiles
 from smarthouse_api.states.jobs.model import PREFIX
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, OTHER_HOME, payload, state, unzipped
+from tests.conftest import HOME, OTHER_HOME, agree_keys, payload, state, unzipped
 from tests.lake.sail import SailServer
 from tests.lake.test_engines import placed, row
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
@@ -129,6 +129,7 @@ def fill(house: House, rows: list[dict[str, Any]]) -> None:
     snapshot = house.states.table.open_or_create()
     for start in range(0, len(rows), 1_000):
         house.states.table.append(snapshot, placed(rows[start : start + 1_000]), {"test": start + 1})
+    agree_keys(house, (one["home"] for one in rows))
 
 
 def ask(house: House, *formats: str, **filters: Any) -> str:

@@ -30,7 +30,7 @@ from smarthouse_api.states.jobs.model import PREFIX, Dataset, Progress
 from smarthouse_api.states.jobs.views import JobView
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, state, unzipped
+from tests.conftest import HOME, OTHER_HOME, agree, on_pairs, payload, state, unzipped
 from tests.waiting import pass_time, soon
 
 environment = on_pairs("embedded_pair", "production_pair")
@@ -403,6 +403,7 @@ def test_no_file_is_made_by_two_versions_or_two_rules(make_house: Make, monkeypa
 
 def test_strict_privacy_holds_for_files_too(make_house: Make) -> None:
     house = make_house(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
+    agree(house, HOME, OTHER_HOME)
     receive(house, HOME)
     few = ask(house)
     work(house)
@@ -477,6 +478,7 @@ def test_a_home_that_comes_and_goes_while_a_job_runs_has_only_its_days_made_agai
     """A stranger uploads, waits for each part, and deletes; again and again. Each other row is there once."""
     strict = {"export_privacy": privacy, "export_min_homes": 1, "enrolled_after_days": 1}
     house, forgetter = make_house(job_parts_at_once=1, **strict), make_house(purge_wait_seconds=0.2)
+    agree(house, HOME, OTHER_HOME)
     receive(house, HOME)
     receive(house, OTHER_HOME, days=[1], value=100)
     id_, put, puts = ask(house, "jsonl"), house.objects.put, list[str]()

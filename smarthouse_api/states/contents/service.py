@@ -111,6 +111,7 @@ class _Before:
 
     repairs: list[Repair]
     hidden: frozenset[str]
+    enrolled: frozenset[str]
 
 
 class Contents:
@@ -133,7 +134,7 @@ class Contents:
         self._slots = Slots(settings.at_once, "This worker reads as many rows as it can at once; ask again")
         self._shelf, self._told_settings = Shelf(), str(settings)
         self._newest: tuple[DeltaTable, Publishing, tuple[Summary, int]] | None = None
-        self._grouped: tuple[tuple[str, frozenset[str]], Groups] | None = None
+        self._grouped: tuple[tuple[str, _Before], Groups] | None = None
 
     def answer(self, tell: Callable[[Opened], Told]) -> tuple[Told, Opened]:
         """Answer a question, and return what it was asked of, too. tell: may be called again. Raises as `open`."""
@@ -162,12 +163,12 @@ class Contents:
             if snapshot is not None:
                 self._table.note(lease, snapshot)
                 if publishing.strict:
-                    publishing = replace(publishing, groups=self._groups(snapshot, before.hidden))
+                    publishing = replace(publishing, groups=self._groups(snapshot, before))
             of_entities = partial(self._of_entities, snapshot, publishing)
             summary = self._summary(snapshot, publishing, may_read=True)
             repairs = [*before.repairs, *self._rebuilding.repairs.touching(date.min, date.max)]
             try:
-                yield self._opened(snapshot, summary, of_entities, repairs, before.hidden)
+                yield self._opened(snapshot, summary, of_entities, replace(before, repairs=repairs))
             except CountsChanged:
                 self._newest = None
                 raise
@@ -179,29 +180,29 @@ class Contents:
 
     def _before(self) -> _Before:
         """Look at what decides, besides the lake's rows, what is told. Raises `Unavailable` if rows are held back."""
-        return _Before(self._rebuilding.refuse_held(date.min, date.max), frozenset(self._homes.hidden()))
+        repairs = self._rebuilding.refuse_held(date.min, date.max)
+        return _Before(repairs, frozenset(self._homes.hidden()), self.asking.enrolled())
 
     def _peeked(self, before: _Before) -> Opened:
         """Open what the lake holds now without a lease. Raises `RowsNeeded` if rows must be read first."""
         snapshot, publishing = self._table.opened_last() or self._table.open_again(_COLUMNS_SECONDS), self._publishing
         if publishing.strict and snapshot is not None:
-            if self._grouped is None or self._grouped[0] != _name_of(snapshot, before.hidden):
+            if self._grouped is None or self._grouped[0] != _name_of(snapshot, before):
                 raise RowsNeeded
             publishing = replace(publishing, groups=self._grouped[1])
         summary = self._summary(snapshot, publishing, may_read=False)
-        return self._opened(snapshot, summary, _refuse, before.repairs, before.hidden)
+        return self._opened(snapshot, summary, _refuse, before)
 
     def _opened(
         self,
         snapshot: DeltaTable | None,
         summary: tuple[Summary, int],
         of_entities: Callable[[Filters], Summary],
-        repairs: list[Repair],
-        hidden: frozenset[str],
+        before: _Before,
     ) -> Opened:
-        lacks = [] if snapshot is None else [told(repairs), self._rebuilding.lacking(date.min)]
-        incomplete = "; ".join(filter(None, lacks)) or None
-        return Opened(snapshot, summary[0], self._ready, of_entities, self._rules(), hidden, summary[1], incomplete)
+        lacks = [] if snapshot is None else [told(before.repairs), self._rebuilding.lacking(date.min)]
+        incomplete, rules = "; ".join(filter(None, lacks)) or None, " ".join([self._rules(), *sorted(before.enrolled)])
+        return Opened(snapshot, summary[0], self._ready, of_entities, rules, before.hidden, summary[1], incomplete)
 
     @property
     def _publishing(self) -> Publishing:
@@ -265,18 +266,19 @@ class Contents:
             chunks.append(MadeChunk(chunk_of(held, names)))
         return Summary(names, chunks, publishing)
 
-    def _groups(self, snapshot: DeltaTable, hidden: frozenset[str]) -> Groups:
-        """Find the groups that enough homes have, once for each snapshot."""
-        name = _name_of(snapshot, hidden)
+    def _groups(self, snapshot: DeltaTable, before: _Before) -> Groups:
+        """Find the groups that enough homes have, once for each snapshot and each set of enrolled homes."""
+        name = _name_of(snapshot, before)
         if self._grouped is None or self._grouped[0] != name:
-            asked = select_groups((date.min, date.max), hidden, self._settings.min_homes, self._settings.enrolled_after_days)
+            least = self._settings.min_homes, self._settings.enrolled_after_days
+            asked = select_groups((date.min, date.max), before.hidden, before.enrolled, *least)
             rows = (row for batch in self._engine.stream(snapshot, asked) for row in batch.to_pylist())
             self._grouped = name, frozenset((int(row["own_day"]), row["type"], row["unit_nfkc"]) for row in rows)
         return self._grouped[1]
 
 
-def _name_of(snapshot: DeltaTable, hidden: frozenset[str]) -> tuple[str, frozenset[str]]:
-    return f"{snapshot.metadata().id}/{snapshot.version()}", hidden
+def _name_of(snapshot: DeltaTable, before: _Before) -> tuple[str, _Before]:
+    return f"{snapshot.metadata().id}/{snapshot.version()}", replace(before, repairs=[])
 
 
 def _refuse(_: Filters) -> Summary:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 
 from config.groups import ExportSettings
 from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.errors import Invalid
+from smarthouse_api.states.consents import Consents
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.privacy import home_name
@@ -17,8 +19,21 @@ from smarthouse_api.states.records.privacy import home_name
 class Asking:
     """Makes filters ready for the lake: what is never published is left out, and homes are found by their pseudonyms."""
 
-    def __init__(self, homes: Homes, keyring: Keyring, settings: ExportSettings) -> None:
-        self._homes, self._keyring, self._settings = homes, keyring, settings
+    def __init__(self, homes: Homes, consents: Consents, keyring: Keyring, settings: ExportSettings) -> None:
+        self._homes, self._consents, self._keyring, self._settings = homes, consents, keyring, settings
+
+    def consents(self) -> Mapping[str, int]:
+        """Count the homes by the version of the terms that they agreed to, for the documents of an export.
+
+        Under `strict`, a version of few homes is not told.
+        """
+        return self._consents.by_terms(self._settings.min_homes if self._settings.privacy == "strict" else 1)
+
+    def enrolled(self) -> frozenset[str]:
+        """Return the homes that `strict` privacy may count, by internal keys, if they have sent data for long enough, too."""
+        if self._settings.privacy != "strict":
+            return frozenset()
+        return self._homes.agreed(self._settings.enrolled_after_days)
 
     @property
     def has_lasting_names(self) -> bool:

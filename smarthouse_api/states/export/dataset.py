@@ -166,6 +166,7 @@ class Exports:
                     aggregation=aggregation,
                     columns=shape.columns,
                     since=since and replace(since, days=days),
+                    consents=self._asking.consents(),
                 )
                 return documents(extract, files, stem)
 

@@ -55,7 +55,8 @@ class Extract:
     id: unique for each export. rows: number in each file. filters: those that were applied, which may differ from the request.
     first, last: the least and the greatest time of the rows. is_open: anyone may download exports.
     incomplete: in words, which rows are missing. aggregation: if the rows are aggregates. columns: of the rows.
-    since: if they are those that came after a version.
+    since: if they are those that came after a version. consents: homes of the installation, by the version of the terms that
+    they agreed to; empty if none ever did.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Extract:
     aggregation: Aggregation | None = None
     columns: Mapping[str, Column] = field(default_factory=lambda: COLUMNS)
     since: Since | None = None
+    consents: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -187,6 +189,7 @@ def facts(extract: Extract, files: Iterable[Written]) -> dict[str, str]:
             "generated_at": time_text(extract.generated_at),
         }
         | _of_aggregates(extract)
+        | ({"consents": orjson.dumps(dict(extract.consents)).decode()} if extract.consents else {})
         | ({"incomplete": extract.incomplete} if extract.incomplete else {})
         | ({"since": extract.since.version} if extract.since else {})
         | ({"since_note": extract.since.note} if extract.since and extract.since.note else {})
@@ -216,7 +219,7 @@ def data_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
     resources = [_resource(file, extract.columns) for file in files]
     terms = licence(extract.settings.license)
     tabular = all(resource["profile"] == "tabular-data-resource" for resource in resources)
-    described = {
+    described: dict[str, Any] = {
         "profile": "tabular-data-package" if tabular else "data-package",
         "name": extract.name,
         "id": extract.id,
@@ -227,6 +230,7 @@ def data_package(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
         "contributors": [{"title": extract.settings.author, "role": "author"}],
         "resources": resources,
     }
+    described |= {"consents": dict(extract.consents)} if extract.consents else {}
     return described | ({"licenses": [_terms(terms)]} if terms.open_id else {})
 
 

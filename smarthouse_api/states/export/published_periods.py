@@ -232,10 +232,11 @@ class PublishedPeriods:
         if self._states is None:
             return frozenset()
         stream, least = partial(self._engine.stream, self._states), self._settings.min_homes
-        enrolled = queries.enrolled(stream, self._hidden, self._settings.enrolled_after_days)
+        days = self._settings.enrolled_after_days
+        enrolled = queries.enrolled(stream, self._hidden, days) & self._homes.agreed(days)
         homes = defaultdict[tuple[int, str, str | None], set[str]](set)
-        days = Filters(self._filters.since, self._filters.until)
-        found = self._read(self._snapshot, queries.select_things(days, self._hidden, by_day=True))
+        span = Filters(self._filters.since, self._filters.until)
+        found = self._read(self._snapshot, queries.select_things(span, self._hidden, by_day=True))
         for batch in map(queries.period_of_each, found):
             rows = encoded([batch])
             if rows is None:

@@ -250,7 +250,9 @@ class PublishedRows(BegunRows):
         return self._filters.keep_published(self._redactor(rows))
 
     def _published_groups(self, settings: ExportSettings) -> Groups:
-        asked = select_groups(self._filters.span, self._homes.hidden(), settings.min_homes, settings.enrolled_after_days)
+        least = settings.min_homes, settings.enrolled_after_days
+        agreed = self._homes.agreed(settings.enrolled_after_days)
+        asked = select_groups(self._filters.span, self._homes.hidden(), agreed, *least)
         found = (row for batch in self._read(asked) for row in batch.to_pylist())
         return frozenset((int(row["own_day"]), row["type"], row["unit_nfkc"]) for row in found)
 

@@ -53,7 +53,7 @@ included; they go by a row's own time, or by its arrival where `time_field` is `
 | filter | value |
 |---|---|
 {filters}
-
+{consents}
 ## How to read the files
 
 pandas:
@@ -105,6 +105,10 @@ rows <- arrow::read_parquet("{stem}.parquet")
 - **Parquet:** compressed with zstd, times packed as differences. It is the smallest file, and the fastest to read.
 """
 
+_CONSENTS: Final = """
+`consents` counts homes by the version of the terms that they agreed to: all homes of this service, whatever the filters are.
+"""
+
 _OBJECT: Final = "- **JSON, JSONL:** `{name}` is an object. In the other formats it is JSON text.\n"
 
 
@@ -129,6 +133,7 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
         columns="\n".join(f"| `{name}` | {column.type} | {column.description} |" for name, column in extract.columns.items()),
         filters="\n".join(f"| {name} | {_cell(value)} |" for name, value in facts(extract, files).items()),
         stem=stem,
+        consents=_CONSENTS if extract.consents else "",
     )
 
 

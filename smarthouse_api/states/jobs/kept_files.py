@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from backends.ports import NoSuchObject, ObjectStore, SignsUrls
 from smarthouse_api.coordination.damage import Problem
@@ -40,13 +40,26 @@ log = logging.getLogger(__name__)
 _ID: Final = re.compile("[0-9a-f]{32}", re.ASCII)
 
 
+class Summed(Protocol):
+    """A file that is kept with its checksums, if it has any: two objects."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def sums(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def has_sums(self) -> bool: ...
+
+
 class Blocks:
-    """Reads the file of a dataset, and gives nothing that is not as it was made.
+    """Reads the file of a dataset, or another that is kept in the same way, and gives nothing that is not as it was made.
 
     damaged: is called once the file is found damaged or missing.
     """
 
-    def __init__(self, objects: ObjectStore, dataset: Dataset, damaged: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, objects: ObjectStore, dataset: Summed, damaged: Callable[[], None] = lambda: None) -> None:
         self._objects, self._dataset, self._damaged = objects, dataset, damaged
         self._sums: Sequence[int] | None = None
         """Of its blocks; None for a file of an earlier version."""

@@ -34,9 +34,10 @@ def extract_of(
     spans: Spans = (),
     *,
     is_open: bool,
+    consents: Mapping[str, int] | None = None,
 ) -> Extract:
     """Give the documents the facts about a dataset. columns: of its rows. spans: of the days that are made, if not all are.
-    is_open: anyone may download exports.
+    is_open: anyone may download exports. consents: homes by the terms that they agreed to.
     """
     first, last = (None if at is None else time_of(at) for at in (dataset.first_us, dataset.last_us))
     return Extract(
@@ -52,6 +53,7 @@ def extract_of(
         aggregation=dataset.request.aggregation,
         columns=columns,
         since=None if dataset.request.since is None else Since(dataset.request.since, dataset.since_note, spans),
+        consents=consents or {},
     )
 
 

@@ -171,7 +171,8 @@ class Making:
 
     def _link(self, parts: Sequence[Part], plan: Plan) -> None:
         shop, dataset = self._shop, self._told(self.dataset, parts)
-        extract = extract_of(dataset, shop.export_settings, plan.shape.columns, plan.spans, is_open=shop.exports.is_open)
+        told = dataset, shop.export_settings, plan.shape.columns, plan.spans
+        extract = extract_of(*told, is_open=shop.exports.is_open, consents=shop.asking.consents())
         shop.room.check()
         summing = Summing()
         with closing(linked(shop.objects, dataset, parts, extract, plan.shape)) as chunks:

@@ -36,7 +36,9 @@ class Preparing:
     def question(self, request: Request) -> str:
         """Name all that decides the answer to a request, except what the lake holds."""
         named = self._shop.export_settings.license, self._shop.export_settings.author, self._shop.program
-        told = named, msgspec.structs.replace(request, fresh=True)
+        told: tuple[object, ...] = named, msgspec.structs.replace(request, fresh=True)
+        if enrolled := self._shop.asking.enrolled():
+            told = *told, sorted(enrolled)
         return hashlib.sha256(encode(told)).hexdigest()
 
     def is_current(

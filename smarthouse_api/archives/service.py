@@ -1,0 +1,240 @@
+"""What is held about a home, for its owner: a summary, and an archive that is made when it is asked for.
+
+1. Who asks for an archive waits while it is made. Another process makes it where that is possible: see `serving.apart`.
+2. The file is put into the object store and then noted, in a commit that depends on the home.
+3. It is sent from there, also in parts, and as often as it is asked for, until something came or it expires.
+4. A forget ends the sending and the making, and removes the file, before it is answered.
+
+A UUID that is not known gets an archive without any rows, of the same files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from backends.ports import ObjectStore, StateStore
+from config.settings import Settings
+from smarthouse_api.archives.contents import Contents, mark_of_counts, today
+from smarthouse_api.archives.model import Holder, Kept, name_of, proof_of
+from smarthouse_api.archives.shelf import OpenArchive, Shelf
+from smarthouse_api.arrow.zip_stream import zip_stream
+from smarthouse_api.coordination.answer_times import AnswerTimes
+from smarthouse_api.coordination.leased_answers import Slots
+from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
+from smarthouse_api.coordination.room import Room
+from smarthouse_api.errors import Gone, NotFound, TooLarge, Unavailable
+from smarthouse_api.states.homes import SPACE
+from smarthouse_api.states.jobs.sums import Summing
+from smarthouse_api.states.service import States
+from smarthouse_api.streams.service import Streams
+from smarthouse_api.version import own_version
+
+_TRIES: Final = 3
+_WAIT_SECONDS: Final = 600.0
+_FRESH_SECONDS: Final = 3600.0
+_LOOK_SECONDS: Final = 0.25
+_ETAG: Final = 32
+
+
+class _Forgotten(Exception):
+    """Says that the home of an archive is not there any more."""
+
+
+class EmptyArchive:
+    """Sends the archive of a UUID of which nothing is held."""
+
+    def __init__(self, whole: bytes, at: float) -> None:
+        self._whole, self.at, self.size_bytes = whole, at, len(whole)
+        self.etag = hashlib.sha256(whole).hexdigest()[:_ETAG]
+
+    def body(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+        """Return the bytes from `first` to `last`."""
+        yield self._whole[first : None if last is None else last + 1]
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing."""
+
+
+class Made:
+    """Makes an archive while it is iterated. That gives no bytes: the file is in the object store at the end."""
+
+    rows = 0
+
+    def __init__(self, make: Callable[[], None]) -> None:
+        self._make, self.file_name, self.is_whole = make, "", False
+        self.incomplete: str | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._make()
+        self.is_whole = True
+        yield b""
+
+    def close(self) -> None:
+        """Do nothing: the making has ended."""
+
+
+class Archives:
+    """Tells the owner of a home what is held about it, and gives all of it."""
+
+    def __init__(
+        self,
+        state: StateStore,
+        objects: ObjectStore,
+        leases: Leases,
+        states: States,
+        streams: Streams,
+        room: Room,
+        settings: Settings,
+    ) -> None:
+        self._state, self._objects, self._leases, self._room, self._settings = state, objects, leases, room, settings.archives
+        self._states, self._streams, self._told_settings = states, streams, f"{settings.exports} {own_version()}"
+        self._contents = Contents(state, objects, states, streams, settings.exports.privacy)
+        self.shelf = Shelf(state, objects, leases, self._settings)
+        self.answer_times = AnswerTimes(state, "summary", settings.forgetting.answer_seconds)
+        self._slots = Slots(self._settings.at_once, "This worker makes as many archives as it can at once; ask again")
+        self.make: Callable[[str], Any] = self.made
+        """What makes an archive, by the tag of the home's UUID: this process, or another one that it asks."""
+
+    def summary(self, uuid: str) -> dict[str, Any]:
+        """Tell how much is held about a home, all that was acknowledged included. uuid: normalised."""
+        tag = self._states.homes.tag(uuid)
+        self._states.chores.flush()
+        holder = self._holder(tag)
+        home, streams = (None, ()) if holder is None else (holder.home, holder.streams)
+        has_objected = self._states.homes.has_objected(tag) and home is None
+        return self._contents.summary(home, len(streams), has_objected=has_objected)
+
+    def open(self, uuid: str, *, continues: bool = False) -> OpenArchive | EmptyArchive:
+        """Open the archive of a home, which is made first if there is none that holds all.
+
+        continues: one that is kept is good, though something came meanwhile. Raises `Unavailable`, `NoRoom`, `TooLarge`.
+        """
+        tag = self._states.homes.tag(uuid)
+        for attempt in range(_TRIES):
+            if (holder := self._holder(tag)) is None:
+                return self._empty()
+            kept = self._find(holder)
+            if kept is None or not (continues or self._is_current(kept, holder)):
+                self._have_made(tag, is_last=attempt == _TRIES - 1)
+                kept = self._find(holder)
+            if kept is not None:
+                try:
+                    return self.shelf.open(kept)
+                except Gone:
+                    continues = False
+        raise Unavailable("The archive could not be made now; repeat the request")
+
+    def _find(self, holder: Holder) -> Kept | None:
+        """Find the archive of a home, unless a link to streams was made or undone since."""
+        kept = self.shelf.find(holder.name)
+        return None if kept is None or kept.proof != proof_of(holder.proof) else kept
+
+    def tidy(self) -> None:
+        """Remove the archives that have expired, and those of homes and links that are gone. It does so once a minute."""
+        self.shelf.tidy(lambda kept: kept.proof == proof_of(self._proof(kept.tag)))
+
+    def _have_made(self, tag: str, *, is_last: bool) -> None:
+        try:
+            with self._slots, closing(self.make(tag)) as made:
+                for _ in made:
+                    pass
+        except LeaseLost:  # another home was forgotten, and the files went that were being read
+            if is_last:
+                raise
+
+    def made(self, tag: str) -> Made:
+        """Return what makes an archive while it is iterated."""
+        return Made(lambda: self._make(tag))
+
+    def _make(self, tag: str) -> None:
+        """Make the archive of a home, unless another process has just done so. Raises `LeaseLost`, `Unavailable`."""
+        if (holder := self._holder(tag)) is None:
+            return
+        try:
+            with self._leases.hold(self.shelf.making(holder.name), _WAIT_SECONDS) as lease:
+                if (kept := self._find(holder)) is None or not self._is_current(kept, holder):
+                    self._room.check()
+                    self._states.chores.flush()
+                    self._put(tag, lease)
+        except TimeoutError:
+            raise Unavailable("Another request has this archive made, which takes long; repeat the request") from None
+        except _Forgotten:
+            return
+
+    def _put(self, tag: str, lease: Lease) -> None:
+        if (holder := self._holder(tag)) is None:
+            return
+        at = self._state.now()
+        version, expires_at = secrets.token_hex(_ETAG // 2), at + self._settings.hours * 3600
+        kept = Kept(holder.name, tag, proof_of(holder.proof), version, self._mark(holder), 0, at, expires_at)
+        summing = Summing()
+        with self._states.table.reading() as reader:
+            members = self._contents.members(holder, reader, datetime.fromtimestamp(at, UTC))
+            with closing(zip_stream(members)) as chunks:
+                size = self._objects.put(kept.file, self._watched(summing.passing(chunks), holder, (lease, reader)))
+        self._objects.put(kept.sums, [summing.blocks()])
+        self.shelf.keep(msgspec.structs.replace(kept, size_bytes=size), holder)
+
+    def _watched(self, chunks: Iterator[bytes], holder: Holder, leases: tuple[Lease, ...]) -> Iterator[bytes]:
+        """Pass on chunks while nobody has forgotten the home, and nothing that is read was removed."""
+        looked_at, size = float("-inf"), 0
+        for chunk in chunks:
+            size += len(chunk)
+            if size > self._settings.bytes:
+                most = self._settings.bytes
+                raise TooLarge(f"The archive would be larger than the {most} bytes that the service keeps; ask its operator")
+            if time.monotonic() - looked_at > _LOOK_SECONDS:
+                if self._proof(holder.tag) != holder.proof:
+                    raise _Forgotten
+                for lease in leases:
+                    lease.check()
+                looked_at = time.monotonic()
+            yield chunk
+
+    def forget(self, tag: str | None, keys: set[str], wait_seconds: float) -> None:
+        """Remove the archives of homes that are hidden, by their internal keys, and that of a tag. Raises `Unavailable`."""
+        self.shelf.forget(keys if tag is None else {*keys, name_of(tag)}, wait_seconds)
+
+    def _holder(self, tag: str) -> Holder | None:
+        proof = self._proof(tag)
+        if not proof:
+            return None
+        home = self._states.homes.tagged(tag)
+        linked = set(self._states.homes.linked(tag))
+        streams = [one for one in self._streams.catalogue.everything() if one.home_id in linked] if linked else []
+        order = sorted(streams, key=lambda one: (one.home_id, one.module_id, one.name))
+        return Holder(tag, home, tuple(order), proof)
+
+    def _proof(self, tag: str) -> dict[str, int]:
+        home, links = self._states.homes.tagged(tag), self._state.scan_all(SPACE, f"streams/{tag}/")
+        proof = {name: document.version for name, document in links}
+        return proof if home is None else {**proof, home.name: home.version}
+
+    def _mark(self, holder: Holder) -> str:
+        """Name what is held, as far as counts and versions tell, and the rules by which it is published."""
+        told: list[object] = [self._told_settings, self._states.table.first_kept_day()]
+        if holder.home is not None:
+            key, states = holder.home.key, self._states
+            told += mark_of_counts(states.counts.of([key])[0], states.counts.expired(key))
+            told += [states.consents.of(holder.home), states.contents.asking.enrolled()]
+        for stream in holder.streams:
+            try:
+                told += [stream.key, self._streams.status(stream).packet_index]
+            except NotFound:  # it was deleted meanwhile
+                continue
+        return hashlib.sha256(repr([sorted(one) if isinstance(one, frozenset) else one for one in told]).encode()).hexdigest()
+
+    def _is_current(self, kept: Kept, holder: Holder) -> bool:
+        return kept.mark == self._mark(holder) and self._state.now() - kept.at < _FRESH_SECONDS
+
+    def _empty(self) -> EmptyArchive:
+        at = today()
+        return EmptyArchive(b"".join(zip_stream(self._contents.members(None, None, at))), at.timestamp())
