@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from backends.ports import NoSuchObject, StateStore, StoreUnavailable
+from backends.ports import NoSuchObject, PartDamaged, StateStore, StoreUnavailable
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.catalogue import StreamCatalogue, StreamTombstone
@@ -175,6 +175,8 @@ def _each(some: Iterable[One], act: Callable[[One], None], is_over: Callable[[],
     for one in some:
         try:
             act(one)
+        except PartDamaged as fault:  # `_lose` drops what it can
+            log.warning("the maintenance of a stream failed: %s", fault)
         except (StoreUnavailable, LeaseLost):
             raise
         except Exception:  # a fault of one stream alone, logged with its trace

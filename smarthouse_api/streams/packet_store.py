@@ -23,7 +23,18 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Conflict, Entry, ObjectStore, Put, SignsUrls, StateStore
+from backends.ports import (
+    ABSENT,
+    Change,
+    Conflict,
+    Entry,
+    ObjectStore,
+    PartDamaged,
+    Put,
+    SignsUrls,
+    StateStore,
+    StoreUnavailable,
+)
 from smarthouse_api.streams.heads import BORN, space_of
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.segment_objects import SegmentObjects, object_name
@@ -42,7 +53,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"retired
     sequence: the last sealed entry of the log. next: the index after that entry's last packet. packets, bytes: of all that was
     ever sealed. floor: the lowest index that is read. dropped_packets, dropped_bytes: of all below it. newest: the last
     segment. retired: segments that readers who begin now do not read, and since when, in seconds since 1970. summed: whether
-    every segment has its sums, which those of earlier formats get from the chores.
+    every segment has its sums, which those of earlier formats get from the chores. lost: the first and the last index around
+    each entry that was damaged in the log and dropped; its packets count neither in `packets` nor in `bytes`.
     """
 
     sequence: int = 0
@@ -55,6 +67,13 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename={"retired
     newest: Segment | None = None
     retired: dict[str, float] = {}
     summed: bool = False
+    lost: list[tuple[int, int]] = []
+
+
+class Hole(NamedTuple):
+    """Stands for a damaged entry of the log."""
+
+    sequence: int
 
 
 class VersionedManifest(NamedTuple):
@@ -129,14 +148,38 @@ class PacketStore:
         return self._state.last_sequence(space_of(stream.key), LOG)
 
     def entry(self, stream: Stream, after: int) -> Entry | None:
-        """Return the log's first entry after a sequence."""
+        """Return the log's first entry after a sequence. Raises `PartDamaged` if that one is damaged."""
         return next(iter(self._state.read(space_of(stream.key), LOG, after, 1)), None)
 
+    def whole_entry(self, stream: Stream, after: int) -> Entry | None:
+        """Return the log's first entry after a sequence that is not damaged."""
+        return next((page[0] for page in self.pages(stream, after) if not isinstance(page, Hole)), None)
+
     def entries(self, stream: Stream, after: int, last: int | None = None) -> Iterator[list[Entry]]:
-        """Return the log's entries after a sequence, a few MB at a time."""
+        """Return the log's entries after a sequence, a few MB at a time. Raises `PartDamaged` in place of a damaged one."""
+        for page in self.pages(stream, after, last):
+            if isinstance(page, Hole):
+                self._state.read(space_of(stream.key), LOG, page.sequence - 1, 1)
+                raise StoreUnavailable("an entry of a stream's log could not be read; repeat this")  # it can be by now
+            yield page
+
+    def pages(self, stream: Stream, after: int, last: int | None = None) -> Iterator[list[Entry] | Hole]:
+        """Return what `entries` does, with a `Hole` in place of each damaged one."""
         limit = _FEWEST
-        while page := self._state.read(space_of(stream.key), LOG, after, limit):
-            if last is not None and page[-1].sequence > last:
+        while True:
+            try:
+                page = self._state.read(space_of(stream.key), LOG, after, limit)
+            except PartDamaged as fault:
+                damaged = fault.part.sequence or after + 1
+                if limit > 1:
+                    limit = max(damaged - after - 1, 1) if damaged - after - 1 < limit else 1
+                elif last is None or damaged <= last:
+                    yield Hole(damaged)
+                    after, limit = damaged, _FEWEST
+                else:
+                    return
+                continue
+            if last is not None and page and page[-1].sequence > last:
                 page = [entry for entry in page if entry.sequence <= last]
             if not page:
                 return
@@ -153,8 +196,13 @@ class PacketStore:
 
     def drop_sealed(self, stream: Stream, manifest: Manifest) -> None:
         """Drop sealed entries that a crash left in the log."""
-        while (oldest := self.entry(stream, 0)) is not None and oldest.sequence <= manifest.sequence:
-            self.drop(stream, oldest.sequence - 1, manifest.sequence)
+        while (oldest := self._oldest(stream)) is not None and oldest <= manifest.sequence:
+            self.drop(stream, oldest - 1, manifest.sequence)
+
+    def _oldest(self, stream: Stream) -> int | None:
+        """The sequence of the log's first entry."""
+        page = next(iter(self.pages(stream, 0)), None)
+        return page.sequence if isinstance(page, Hole) else page[0].sequence if page else None
 
     def signed_url(self, stream: Stream, segment: Segment, seconds: float, file_name: str) -> str | None:
         """Return a URL of the object store's own for a segment's bytes; None if the store signs none."""

@@ -8,12 +8,13 @@ from typing import Final
 
 import numpy as np
 
-from backends.ports import NoSuchObject, StateStore, StoreUnavailable
+from backends.ports import NoSuchObject, PartDamaged, StateStore, StoreUnavailable
 from smarthouse_api.errors import NotFound, Unavailable
 from smarthouse_api.streams.heads import BORN, HEAD, Head, read_head, space_of
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.packet_encoding import Block, block, first_index
-from smarthouse_api.streams.packet_store import Manifest, PacketStore
+from smarthouse_api.streams.packet_store import Hole, Manifest, PacketStore
+from smarthouse_api.streams.segment_objects import DamagedPackets
 from smarthouse_api.streams.segment_sums import SegmentIndex
 from smarthouse_api.streams.segments import Segment
 
@@ -137,6 +138,7 @@ class PacketReader:
         for _ in range(_ATTEMPTS):
             manifest, version = self.store.manifest(stream)
             low, missing, ranges = max(start, manifest.floor), None, list[PacketRange]()
+            _refuse_lost(manifest, low, stop)
             try:
                 ranges += self._sealed(stream, low, stop)
             except NoSuchObject as error:
@@ -189,29 +191,44 @@ class PacketReader:
             yield SegmentRange(self.store, stream, segment, first, last, packets, begin, size, to_us, found)
 
     def _unsealed(self, stream: Stream, manifest: Manifest, start: int, stop: int) -> Iterator[PacketRange]:
-        """The part of the range that is in the log."""
-        log = self._log(stream, manifest)
-        if log is None or (start <= log.first and log.last <= stop):
-            yield from () if log is None else (log,)
+        """The part of the range that is in the log. Raises `DamagedPackets` if an entry that may have some of it is damaged."""
+        found = self._state.get(space_of(stream.key), HEAD)
+        head = Head() if found is None else read_head(found.value)
+        if head.next <= manifest.next:
+            return
+        log = self._log(stream, manifest, head)
+        if log is not None and start <= log.first and log.last <= stop:
+            yield log
             return
         first, last, packets, size, begin, end, to_us = -1, -1, 0, 0, 0, 0, 0
-        for page in self.store.entries(stream, self._before(stream, manifest, start)):
+        hole_from, seen = -1, -1
+        for page in self.store.pages(stream, self._before(stream, manifest, start)):
+            if isinstance(page, Hole):
+                hole_from = seen + 1 if hole_from < 0 else hole_from
+                continue
+            if hole_from >= 0:
+                _refuse(hole_from, first_index(page[0]) - 1, start, stop)
+                hole_from = -1
             if first_index(page[0]) > stop:
                 break
-            part = block(page).within(start, stop)
+            whole = block(page)
+            part, seen = whole.within(start, stop), whole.last
             if len(part):
                 first, last, to_us = part.first if first < 0 else first, part.last, int(part.times_us[-1])
                 begin, end = begin or page[0].sequence, page[-1].sequence
                 packets, size = packets + len(part), size + int(part.sizes.sum())
+        if hole_from >= 0:
+            _refuse(hole_from, max(head.next - 1, hole_from), start, stop)
         if packets:
             yield LogRange(self, stream, first, last, packets, size, begin, end, to_us)
 
-    def _log(self, stream: Stream, manifest: Manifest) -> LogRange | None:
-        """The whole log, as the head counts it: only the first entry is read."""
-        found = self._state.get(space_of(stream.key), HEAD)
-        head = Head() if found is None else read_head(found.value)
-        oldest = self.store.entry(stream, manifest.sequence) if head.next > manifest.next else None
-        if oldest is None:
+    def _log(self, stream: Stream, manifest: Manifest, head: Head) -> LogRange | None:
+        """The whole log, as the head counts it: only the first entry is read. None if it is not known that all are whole."""
+        try:
+            oldest = self.store.entry(stream, manifest.sequence)
+        except PartDamaged:
+            return None
+        if oldest is None or manifest.lost:
             return None
         # The log may hold more by now, above the head's last packet, which is not of this range.
         end = self.store.last_sequence(stream)
@@ -225,12 +242,23 @@ class PacketReader:
         low, high = manifest.sequence, self.store.last_sequence(stream)
         while high - low > _SHORT_LOG:
             middle = (low + high) // 2
-            found = self.store.entry(stream, middle)
+            found = self.store.whole_entry(stream, middle)
             if found is None or first_index(found) > start:
                 high = middle
             else:
                 low = middle
         return low
+
+
+def _refuse_lost(manifest: Manifest, start: int, stop: int) -> None:
+    for first, last in manifest.lost:
+        _refuse(first, last, start, stop, where="the log, and are lost")
+
+
+def _refuse(first: int, last: int, start: int, stop: int, where: str = "the log") -> None:
+    """Raise `DamagedPackets` for packets that are damaged and asked for, from `start` to `stop`."""
+    if first <= stop and last >= start:
+        raise DamagedPackets(first, last, where)
 
 
 def _runs(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:

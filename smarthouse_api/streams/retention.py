@@ -14,7 +14,7 @@ from smarthouse_api.streams.heads import HeadSnapshot
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream, StreamRetention
 from smarthouse_api.streams.packet_encoding import Block, block
-from smarthouse_api.streams.packet_store import Manifest, PacketStore, VersionedManifest
+from smarthouse_api.streams.packet_store import Hole, Manifest, PacketStore, VersionedManifest
 from smarthouse_api.streams.segment_objects import DamagedPackets
 from smarthouse_api.streams.segments import Segment
 from smarthouse_api.streams.sessions import HOLDS, Sessions
@@ -139,7 +139,9 @@ class PacketRetention:
 
     def _trim_log(self, stream: Stream, trimming: _Trimming) -> None:
         """Trim the log. An entry goes as a whole, and counts as sealed."""
-        for page in self._store.entries(stream, trimming.manifest.sequence):
+        for page in self._store.pages(stream, trimming.manifest.sequence):
+            if isinstance(page, Hole):
+                return
             for entry in page:
                 whole, before = block([entry]), trimming.manifest
                 if not trimming.drop_first(whole.within(before.floor, LARGEST_INDEX)):

@@ -10,13 +10,13 @@ from itertools import chain
 
 import msgspec
 
-from backends.ports import NoSuchObject
+from backends.ports import NoSuchObject, PartDamaged
 from config.groups import StreamSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.streams.heads import HeadSnapshot
 from smarthouse_api.streams.model import Stream
-from smarthouse_api.streams.packet_encoding import Block, block, joined
-from smarthouse_api.streams.packet_store import Manifest, PacketStore, VersionedManifest
+from smarthouse_api.streams.packet_encoding import Block, block, first_index, joined
+from smarthouse_api.streams.packet_store import Hole, Manifest, PacketStore, VersionedManifest
 from smarthouse_api.streams.segment_objects import DamagedPackets
 from smarthouse_api.streams.segments import MOST_PACKETS, Segment
 
@@ -33,7 +33,10 @@ class Sealing:
         """Return whether the log holds enough for a segment, or packets that are old enough."""
         if seen.head.bytes - manifest.bytes >= self._settings.segment_bytes:
             return True
-        oldest = self._store.entry(stream, manifest.sequence) if seen.head.next > manifest.next else None
+        try:
+            oldest = self._store.entry(stream, manifest.sequence) if seen.head.next > manifest.next else None
+        except PartDamaged:
+            return True  # nobody knows how old it is, and it keeps the others from being sealed
         before_us = microseconds(datetime.now(UTC)) - int(self._settings.tail_seconds * 1e6)
         return oldest is not None and int(block([oldest]).times_us[0]) <= before_us
 
@@ -46,7 +49,7 @@ class Sealing:
         manifest = found.manifest
         blocks, sequence = self._oldest(stream, manifest)
         if not blocks:
-            return False
+            return self._lose(stream, found)
         merged, before, octets = self._merged(stream, manifest)
         index = joined([*before, *blocks])
         segment = Segment(
@@ -74,10 +77,29 @@ class Sealing:
         log.info("%d packets of a stream (%d bytes) were sealed", segment.packets, segment.bytes)
         return True
 
+    def _lose(self, stream: Stream, found: VersionedManifest) -> bool:
+        """Drop the damaged entries that the log begins with, and note which packets they may have held.
+
+        The last one stays until another entry comes: only that tells which indexes are lost. Returns whether that was done.
+        """
+        manifest, sequence = found.manifest, 0
+        for page in self._store.pages(stream, manifest.sequence):
+            if not isinstance(page, Hole):
+                lost = manifest.next, first_index(page[0]) - 1
+                after = msgspec.structs.replace(manifest, sequence=sequence, next=lost[1] + 1, lost=[*manifest.lost, lost])
+                if sequence == 0 or not self._store.replace(stream, found, after):
+                    return False
+                log.error("the packets %d to %d of a stream were damaged in its log, and are lost", *lost)
+                return True
+            sequence = page.sequence
+        return False
+
     def _oldest(self, stream: Stream, manifest: Manifest) -> tuple[list[Block], int]:
         """Packets of the log that make a segment, and the sequence of their last entry."""
         blocks, last, size, packets = list[Block](), 0, 0, 0
-        for page in self._store.entries(stream, manifest.sequence):
+        for page in self._store.pages(stream, manifest.sequence):
+            if isinstance(page, Hole):
+                break  # what comes after it is sealed once it is dropped
             blocks.append(block(page))
             last, size, packets = page[-1].sequence, size + len(blocks[-1].octets), packets + len(blocks[-1])
             if size >= self._settings.segment_bytes or packets >= MOST_PACKETS:

@@ -41,11 +41,11 @@ _CHUNK_BYTES: Final = 256 << 10
 
 
 class DamagedPackets(Unavailable):
-    """Says that packets of a stream cannot be read, because their objects are damaged or missing."""
+    """Says that packets of a stream cannot be read, because what holds them is damaged or missing. where: what that is."""
 
-    def __init__(self, first: int, last: int) -> None:
+    def __init__(self, first: int, last: int, where: str = "the object store") -> None:
         super().__init__(
-            f"The packets {first} to {last} are damaged or missing in the object store; ask for other packets, or repeat the"
+            f"The packets {first} to {last} are damaged or missing in {where}; ask for other packets, or repeat the"
             " request once the operator has brought them back from a backup",
             reason="PACKETS_DAMAGED",
         )
