@@ -73,7 +73,9 @@ class Traces:
 
     def _keys(self, data: bytes) -> Iterator[str]:
         for run in _HEX.findall(data):
-            for start in range(len(run) - _DIGITS + 1):
+            # Digests, and columns of keys one after another, are long and many.
+            step = 1 if len(run) % _DIGITS else _DIGITS
+            for start in range(0, len(run) - _DIGITS + 1, step):
                 token = run[start : start + _DIGITS]
                 if self._is_key(token):
                     yield token.decode()
@@ -101,9 +103,11 @@ class Scan:
 
     def feed(self, chunk: bytes) -> None:
         """Look through the next chunk, and what lies across its beginning."""
+        if not self._tail and not chunk.strip(b"\0"):
+            return  # of a file that keeps room aside
         data = self._tail + chunk
         self.found |= self._traces.among(data)
-        self._tail = data[-_OVERLAP:]
+        self._tail = data[-_OVERLAP:].lstrip(b"\0")
 
 
 def _forms_of(uuid: str) -> tuple[re.Pattern[bytes], frozenset[bytes]]:
