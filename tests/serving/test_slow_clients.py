@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 import uuid
@@ -49,6 +50,10 @@ def said(one: socket.socket) -> tuple[int, dict[str, object]]:
     return status, json.loads(body)
 
 
+def metrics(one: Server) -> str:
+    return requests.get(f"{one.url}/metrics", timeout=10).text
+
+
 @pytest.mark.alone
 def test_slow_clients_hold_up_nobody_and_are_cut_in_the_dialect_that_they_speak(narrow: Server, authorization: str) -> None:
     with ExitStack() as held:
@@ -84,6 +89,10 @@ def test_large_bodies_that_come_slowly_are_not_all_waited_for(narrow: Server) ->
     crowded = next((headers, json.loads(body)) for status, headers, body in told if status == 503)
     assert "Too many large requests arrive slowly" in crowded[1]["detail"]
     assert "retry-after" in crowded[0]
+    counted = dict(re.findall(r'^smarthouse_cut_requests_total{reason="(\w+)"} (\d+)', metrics(narrow), re.MULTILINE))
+    statuses = [status for status, _, _ in told]
+    assert int(counted["late"]) >= statuses.count(408)
+    assert int(counted["crowded"]) == statuses.count(503)
 
 
 def test_other_uploads_are_taken_while_more_comes_than_is_gathered(narrow: Server) -> None:
