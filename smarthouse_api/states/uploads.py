@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import msgspec
+import pyarrow as pa
 
 from backends.ports import ABSENT, Change, Conflict, ObjectInfo, ObjectStore, PartDamaged, Put, StateStore, StoreFull
 from config.groups import RequestSettings
@@ -61,6 +62,7 @@ _ATTEMPTS = 16
 _AT_ONCE = 1000
 _ANY = 1 << 62
 _LARGE_BYTES = 256 << 10
+_HUGE_BYTES = 4 << 20
 _TITLES = {"decoding": "Bad ingest decoding", "structure": "Bad JSON structure"}
 
 
@@ -222,6 +224,9 @@ class Uploads:
         # Decoding takes up many times a body's size: the large ones go one after another.
         with self._large if len(upload.body) > _LARGE_BYTES else nullcontext():
             inspection = inspect(upload.body, upload.encoding, self._settings)
+            if inspection.decoded_bytes > _HUGE_BYTES:
+                # What a thread has freed stays in its arena, and each thread may have some hundred megabytes there.
+                pa.default_memory_pool().release_unused()
         if self._settings.ingest_strict and inspection.fault is not None:
             raise Invalid(inspection.detail or "", _TITLES[inspection.fault])
         return inspection
