@@ -24,13 +24,15 @@ from backends import redis_files
 from backends.minio import MinioObjects
 from backends.ports import Change
 from config.settings import Settings
+from smarthouse_api.access.keys import Owner
 from smarthouse_api.cli import main
 from smarthouse_api.erasure.traces import OWN, Traces
 from smarthouse_api.house import House
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
+from smarthouse_api.streams.model import NewPacket, StreamRetention
 from tests.conftest import HOME, OTHER_HOME, Environment, on_pairs, payload, state
-from tests.erasure.asking import upload
+from tests.erasure.asking import THIRD_HOME, upload
 from tests.servers import RedisServer
 
 environment = on_pairs("embedded_pair", "production_pair")
@@ -62,18 +64,25 @@ def key_of(house: House, home: str = HOME) -> str:
 
 
 def forgotten(house: House) -> str:
-    """Upload, export and forget a home beside another; its internal key."""
-    for home in (HOME, OTHER_HOME):
+    """Have a home upload, consent, fetch its archive, be linked and exported, and object, beside another; its internal key."""
+    for number, home in enumerate((HOME, OTHER_HOME)):
+        house.states.consents.give(home, "1.0", "rows")
         body = payload(state("sensor.mark", f"{MARK} {home}", note=home))
         house.states.uploads.receive(Upload(home, body, None, "night"))
         house.states.chores.flush()
         upload(house, home)
+        stream, _ = house.streams.catalogue.create(number, "sds", "camera", StreamRetention())
+        house.streams.appending.append(stream, [NewPacket(home.encode())], Owner("user", "a" * 12, "Anna"))
+        house.states.homes.link(home, number)
+        archive = house.archives.open(home)
+        assert b"".join(archive.body())
+        archive.close()
     export = house.states.exports.open(["csv"], Filters())
     assert export is not None
     b"".join(export)
     export.close()
     key = key_of(house)
-    house.forgetting.forget(HOME)
+    house.forgetting.forget(HOME, objects=True)
     return key
 
 
@@ -89,8 +98,8 @@ def test_nothing_is_found_after_an_erasure_and_what_waits_for_its_purge_is_left_
     assert places(house, HOME) == set()
     assert len(places(house, OTHER_HOME)) > 1
     hidden = make_house(purge_delay_seconds=3600)
-    upload(hidden)
-    hidden.forgetting.forget(HOME)
+    upload(hidden, THIRD_HOME)
+    hidden.forgetting.forget(THIRD_HOME)
     assert places(hidden) == set()
     assert hidden.searching.waiting == 1
 
@@ -203,7 +212,7 @@ def test_what_is_planted_in_sqlites_files_and_beside_the_objects_is_found(
     done = CliRunner().invoke(main, ["verify", "--erased", "--uuid-file", "-"], input=HOME)
     assert (done.exit_code, done.stdout) == (0, ""), done.output
     assert "No byte of an erased home was found." in done.stderr
-    upload(again)
+    again.states.consents.give(HOME, "1.0", "rows")
     again.close()
     assert "is known" in CliRunner().invoke(main, ["verify", "--erased", "--uuid-file", "-"], input=HOME).stderr
     assert CliRunner().invoke(main, ["verify", "--folder", str(tmp_path)]).exit_code == 2
