@@ -80,7 +80,9 @@ class OriginSettings(Group):
 class StoreSettings(Group):
     """Chooses the two stores. `{data_dir}` in a URL stands for the folder."""
 
-    data_dir: str = text("./var", "Set the folder of the embedded stores. `{data_dir}` in a URL stands for it.")
+    data_dir: str = text(
+        "./var", "Set the folder of the embedded stores. `{data_dir}` in a URL stands for it.", minimum_length=1
+    )
     state_url: str = secret_url(
         "sqlite://{data_dir}/state.db",
         "Choose the state store. It holds who is who, keys, the queue, leases, receipts, streams and their newest packets.",

@@ -44,8 +44,9 @@ def test_a_backup_tells_what_it_holds_and_a_restore_what_it_deleted_again(instal
     done = run(elsewhere, "restore", "--from", str(tmp_path / "backup"), "-", input=listed.output)
     assert done.exit_code == 0, done.output
     assert "Homes forgotten again: 0" in done.output
-    is_listed = listed.output.count("\n") > 2
-    assert ("the list has no line" in done.output) != is_listed
+    assert "no list was given" not in done.output
+    unlisted = run({"SMARTHOUSE_DATA_DIR": str(tmp_path / "unlisted")}, "restore", "--from", str(tmp_path / "backup"))
+    assert (unlisted.exit_code, "no list was given" in unlisted.output) == (0, True)
     assert run(elsewhere, "keys", "list").output == run(installation, "keys", "list").output
 
 
@@ -90,7 +91,9 @@ def test_a_command_that_cannot_be_done_says_so_and_repeats_no_secret(installatio
         (lambda lines: lines[:-1], "its last line is missing"),
         (lambda lines: lines[:-1] + lines[:1] + lines[1:], "its last line is missing"),
         (lambda lines: [*lines[:1], *lines[2:]], "has 0 lines where its end says 1"),
-        (lambda lines: lines[1:], "has 1 lines where its end says 1"),
+        (lambda lines: lines[1:], "lacks its first line"),
+        (lambda lines: [lines[0], "0" + lines[1][1:] if lines[1][0] != "0" else "1" + lines[1][1:], lines[2]], "is damaged"),
+        (lambda lines: [], "The list is empty"),
         (lambda lines: [lines[0].replace(lines[0].split()[-1], "0" * 32), *lines[1:]], "is of the installation 0000"),
     ],
 )

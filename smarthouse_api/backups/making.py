@@ -7,7 +7,8 @@
 4. The notes of what was deleted for good come last, so that a restore deletes it again.
 5. The manifest is written, and what only an earlier backup needed is removed.
 
-Nothing that the earlier manifest names is written over: a file that has other bytes by now gets another name in the place.
+Nothing that the earlier manifest names is written over: a file that has other bytes by now gets another name in the place. If
+those bytes are damaged, or the file is missing though it should be there, the earlier copy stays in the backup.
 """
 
 from __future__ import annotations
@@ -24,26 +25,30 @@ from smarthouse_api.backups import files, manifest, records
 from smarthouse_api.backups.files import File, Told
 from smarthouse_api.backups.manifest import FOLDER, VERSIONS, Manifest
 from smarthouse_api.backups.moment import Moment, without_leases
+from smarthouse_api.coordination.damage import Damages
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.coordination.store_agreement import FORMAT
 from smarthouse_api.errors import Invalid
 from smarthouse_api.lake.table import LakeTable
+from smarthouse_api.states.raw import read_raw_name
 from smarthouse_api.version import own_version
 
 _ATTEMPTS: Final = 5
 _NOTES: Final = "forgotten/"
+_WRITTEN_ONCE: Final = ("raw/", "packets/")
 
 Kept = dict[tuple[str, str], File]
 
 
 @dataclass(frozen=True)
 class Made:
-    """Counts what a backup holds, and how much of it was copied now."""
+    """Counts what a backup holds, and how much of it was copied now. damaged: files that are damaged in the installation."""
 
     files: int
     records: int
     size_bytes: int
     copied: int
+    damaged: tuple[str, ...] = ()
 
 
 class Making:
@@ -55,6 +60,7 @@ class Making:
         self._state, self._objects, self._tables = state, objects, tables
         self._wait_seconds, self._told = wait_seconds, told
         self._named = set[tuple[str, str]]()
+        self._damaged = dict[tuple[str, str], str]()
 
     def make(self, installation: str, place: ObjectStore) -> Made:
         """Make a backup in a place that was begun, and that has an earlier one or none.
@@ -69,6 +75,7 @@ class Making:
         moment, state, lake = self._copy_moment(place, f"{FOLDER}state-{id_}", before)
         copied += lake[1] + self._copy(place, files.objects_of(self._objects), before | kept, kept)
         copied += self._copy(place, files.objects_of(self._objects, _NOTES), before | kept, kept)
+        self._keep_missing(before, kept)
         every = [*kept.values(), *lake[0]]
         made = Manifest(
             installation=installation,
@@ -82,22 +89,36 @@ class Making:
         manifest.write(place, made)
         _remove_others(place, every, manifest.names(made), [table.name for table in self._tables])
         place.sweep()
-        return Made(len(every), state.records, made.size_bytes, copied)
+        return Made(len(every), state.records, made.size_bytes, copied, tuple(sorted(self._damaged.values())))
 
     def _copy(self, place: ObjectStore, there: Sequence[File], before: Kept, kept: Kept) -> int:
         """Copy the files that the place does not have yet, and note all in `kept`; how many were copied."""
         new = [file for file in there if not file.looks_like(before.get(file.place))]
         kept.update((file.place, before[file.place]) for file in there if file.looks_like(before.get(file.place)))
         what = "files of the lake" if there and there[0].table else "objects"
-        for done, file in enumerate(files.each(new, partial(self._put, place)), 1):
+        for done, file in enumerate(files.each(new, partial(self._put, place, before)), 1):
             self._told(what, done, len(new))
             if file is not None:
                 kept[file.place] = file
         return len(new)
 
-    def _put(self, place: ObjectStore, file: File) -> File | None:
+    def _put(self, place: ObjectStore, before: Kept, file: File) -> File | None:
+        """Copy a file; what stands for it in the backup. That is an earlier copy if the file is damaged by now."""
         stored = f"{VERSIONS}{secrets.token_hex(16)}" if file.place in self._named else ""
-        return files.copy(self._objects, place, file, stored)
+        copied, earlier = files.copy(self._objects, place, file, stored), before.get(file.place)
+        if copied is None or _is_sound(copied, earlier):
+            return copied
+        self._damaged[file.place] = file.shown
+        return earlier or copied
+
+    def _keep_missing(self, before: Kept, kept: Kept) -> None:
+        """Keep the earlier copies of objects that are known to be missing or damaged, and are still needed."""
+        for problem in Damages(self._state).noted():
+            place = "", problem.name
+            if problem.name.startswith(_WRITTEN_ONCE):
+                self._damaged[place] = problem.name
+                if place in before:
+                    kept.setdefault(place, before[place])
 
     def _copy_moment(
         self, place: ObjectStore, name: str, before: Kept
@@ -123,6 +144,17 @@ class Making:
             finally:
                 moment.release()
         raise StoreUnavailable("the lake was purged again and again while it was copied; repeat this")
+
+
+def _is_sound(copied: File, earlier: File | None) -> bool:
+    """Tell whether a copy has the bytes that its name tells, or else those that an earlier copy has, if they never change."""
+    raw = None if copied.table else read_raw_name(copied.path)
+    if raw is not None and raw.sha256 is not None:
+        return copied.sha256 == raw.sha256
+    never_changes = (
+        not copied.is_log if copied.table else copied.path.startswith(_WRITTEN_ONCE) and copied.path.endswith(".data")
+    )
+    return earlier is None or not never_changes or copied.sha256 == earlier.sha256
 
 
 def _files_of(place: ObjectStore) -> Kept:

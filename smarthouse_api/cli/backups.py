@@ -32,6 +32,11 @@ def backup(place: str) -> None:
         made = answered(lambda: house.backups.make(_place(place), progress.tell))
     click.echo(f"A whole backup: {made.files} files, {made.records} records of the state, {_bytes(made.size_bytes)}")
     click.echo(f"Copied now: {made.copied} files")
+    if made.damaged:
+        raise click.ClickException(
+            f"{len(made.damaged)} files are damaged in the installation, such as {made.damaged[0]}; `smarthouse verify` says"
+            " more. Of those that an earlier backup had, its copies stay in this one"
+        )
 
 
 @click.command()
@@ -40,7 +45,7 @@ def backup(place: str) -> None:
 @click.option(
     "--keep-wal", "keeps_log", is_flag=True, help="A log that lies beside SQLite's file belongs to it, as after a crash."
 )
-@click.argument("lists", nargs=-1, type=click.File(encoding="utf-8"), metavar="[LIST]...")
+@click.argument("lists", nargs=-1, type=click.File(encoding="utf-8-sig"), metavar="[LIST]...")
 def restore(place: str | None, is_replaced: bool, keeps_log: bool, lists: tuple[IO[str], ...]) -> None:
     """Restore a backup, and delete again what was deleted for good after it: homes, collections, streams, keys, old secrets.
 
@@ -68,9 +73,9 @@ def restore(place: str | None, is_replaced: bool, keeps_log: bool, lists: tuple[
         f"collections deleted again: {done.collections}; streams: {done.streams}; keys revoked or rotated again: {done.keys}; "
         f"taken away again from projects, links and collections: {done.rights}"
     )
-    if place is not None and not listed.digests:
+    if place is not None and not lists:
         click.echo(
-            "Warning: the list has no line. What was deleted for good after the backup is back, unless the stores still told of"
+            "Warning: no list was given. What was deleted for good after the backup is back, unless the stores still told of"
             " it; `smarthouse restore LIST` deletes it again",
             err=True,
         )
@@ -125,7 +130,7 @@ def _listed(given: Iterable[IO[str]]) -> Listed:
     from smarthouse_api.backups import lists
 
     try:
-        return answered(lambda: lists.read(line for one in given for line in (*one, "")))
+        return answered(lambda: lists.joined(map(lists.read, given)))
     except UnicodeDecodeError:
         raise click.ClickException("A list is no text; unpack it first, or make it anew by `smarthouse forgotten`") from None
 

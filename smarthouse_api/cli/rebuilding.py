@@ -30,7 +30,9 @@ _MADE_AGAIN = ("head/", "file/")
 @click.option("--wait/--no-wait", default=None, help="Wait until it is done. The default on a terminal.")
 @click.option("--despite-damage", is_flag=True, help="Remove rows from the lake though their raw upload is damaged or missing.")
 @click.option("--despite-expiry", is_flag=True, help="Remove rows from the lake though their raw upload has expired.")
-@click.option("--accept-losses", is_flag=True, help="Only tell no more of rows and records that are lost for good.")
+@click.option(
+    "--accept-losses", is_flag=True, help="Only tell no more of rows, records and raw uploads that are lost for good."
+)
 @click.option("--withdraw", is_flag=True, help="Only end what was asked for: nothing more is removed, and exports go on.")
 def command(
     since: datetime | None,
@@ -56,7 +58,8 @@ def command(
         if accept_losses:
             both = house.states.rebuilding.repairs, house.collections.chores.rebuilding.repairs
             count = sum(answered(repairs.accept_losses) for repairs in both)
-            click.echo(f"Files whose losses are accepted: {count}")
+            uploads = answered(house.states.uploads.healing.accept_losses)
+            click.echo(f"Losses that are accepted: {count} of files and topics, {uploads} raw uploads")
             return
         if withdraw:
             click.echo(f"Requests withdrawn: {answered(house.states.rebuilding.withdraw)}. Exports say what they lack.")

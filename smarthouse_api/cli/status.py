@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON. Times are seconds since 1970, sizes are bytes.")
 def command(as_json: bool) -> None:
-    """Report what the installation holds, what waits, who works, and what failed last. It ends with 1 unless all is well.
+    """Report what the installation holds, what waits, who works, and what failed last. It ends with 1 unless it can be served.
 
     It works beside the service, and without it. It names no home.
     """

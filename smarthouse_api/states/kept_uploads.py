@@ -37,12 +37,12 @@ from smarthouse_api.coordination.damage import Backoff, Damages, Problem
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.states.counts import Counts, Kept
-from smarthouse_api.states.expired import END_OF_TURN
+from smarthouse_api.states.expired import END_OF_TURN, expired_until, until_put
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.payload.decoding import Body
 from smarthouse_api.states.pending import Pending
 from smarthouse_api.states.raw import RAW, Damaged, RawUpload, RawUploads, raw_name, read_raw_name
-from smarthouse_api.states.receipts import StoredReceipt, changed_receipt, stored_receipt, stored_receipts
+from smarthouse_api.states.receipts import StoredReceipt, changed_receipt, receipt_name, stored_receipt, stored_receipts
 
 PENDING: Final = "pending"
 """The log of what the lake does not hold yet."""
@@ -179,6 +179,36 @@ class KeptUploads:
                 appends = tuple(append for one in here for append in _appends(one))
                 self._state.commit(SPACE, Change(puts=(END_OF_TURN,), appends=appends))
                 self._damages.clear(problem.name)
+
+    def accept_losses(self) -> int:
+        """Count payloads that are damaged or missing as expired, so that nobody tells of them any more; how many those are.
+
+        The same upload, sent again, is kept anew.
+        """
+        self.look_now()
+        homes = {home.key: home for home in self._homes.everyone()}
+        noted = [(problem, homes.get(problem.home_key or "")) for problem in self._damages.noted(RAW)]
+        return sum(self._accept_loss(home, problem) for problem, home in noted if home is not None)
+
+    def _accept_loss(self, home: Home, problem: Problem) -> bool:
+        found = self._state.scan_all(SPACE, receipt_name(home.key, ""))
+        is_its = ((name, one) for name, one in found if stored_receipt(one.value).id == id_of(problem.name))
+        name, document = next(is_its, ("", None))
+        if document is not None and not (receipt := stored_receipt(document.value)).expired:
+            raw, now_us = read_raw_name(problem.name), microseconds(datetime.now(UTC))
+            received_us = now_us if raw is None or raw.received_us is None else raw.received_us
+            put = Put(name, changed_receipt(document.value, object=None, expired=True, received=received_us))
+            until = until_put(max(received_us, expired_until(self._state) or received_us))
+            adds = self._counts.expire(home.key, Kept(receipt.bytes or 0, 1, receipt.records + (receipt.statistics or 0)))
+            expect = {home.name: home.version, name: document.version}
+            try:
+                self._state.commit(SPACE, Change(expect, (put, until, END_OF_TURN), adds=adds))
+            except Conflict:
+                return False  # it has come again, or the home is gone
+            if (key := self._key_of(problem)) is not None:
+                self._raw.delete(key)
+        self._damages.clear(problem.name)
+        return document is not None
 
     def verify(self, home: str, share: float) -> Iterator[Problem]:
         """Look for the payload of each receipt of a home. Read a share of them, from 0 to 1. What is wrong is noted, too.

@@ -11,7 +11,8 @@ import pytest
 
 from backends.dumps import DumpedDocument, DumpedSpace
 from backends.ports import ObjectStore, StoreUnavailable, StoreUnfit
-from smarthouse_api.backups import files, loading, making
+from config.groups import StreamSettings
+from smarthouse_api.backups import files, loading, making, manifest
 from smarthouse_api.backups.lists import Listed
 from smarthouse_api.backups.moment import Moment
 from smarthouse_api.backups.service import _RESTORING
@@ -392,3 +393,52 @@ def test_a_second_restore_beside_the_first_is_refused(filled, open_house, elsewh
     assert len(met) == 1
     assert "Another restore" in met[0]
     assert there.installation.check() == filled.installation.check()
+
+
+def flip(house: House, name: str, table: str = "") -> None:
+    """Turn one bit of an object, or of a table's file, over."""
+    stored = bytearray(b"".join(house.objects.stream_table(table, name)) if table else house.objects.get(name))
+    stored[len(stored) // 2] ^= 4
+    if table:
+        house.objects.put_table(table, name, [bytes(stored)])
+    else:
+        house.objects.put(name, [bytes(stored)])
+
+
+def test_damage_does_not_reach_the_copies_that_an_earlier_backup_has(filled, open_house, elsewhere, place, client, monkeypatch):
+    filled.states.chores.flush()
+    monkeypatch.setattr(filled.streams.chores._sealing, "_settings", StreamSettings(tail_seconds=0))
+    for stream in filled.streams.catalogue.everything():
+        filled.streams.chores.maintain(stream)
+    before = client.content(filled)
+    assert not filled.backups.make(place, quiet).damaged
+    raw, lost = (info.key for info in [*filled.objects.list("raw/")][:2])
+    packets = next(info.key for info in filled.objects.list("packets/") if info.key.endswith(".data"))
+    file = next(info.key for info in filled.objects.list_table("states") if info.key.endswith(".parquet"))
+    flip(filled, raw)
+    flip(filled, packets)
+    flip(filled, file, "states")
+    filled.objects.delete([lost])
+    assert [*filled.verifying.run(1.0, lambda *_: None)]
+    made = filled.backups.make(place, quiet)
+    assert set(made.damaged) >= {raw, lost, packets}
+    there = open_house(elsewhere)
+    restore(there, place)
+    there.states.uploads.healing.look_now()
+    there.states.chores.flush()
+    assert client.content(there) == before
+    assert {raw, lost, packets} <= {info.key for info in there.objects.list()}
+
+
+def test_an_upload_that_was_damaged_before_its_first_backup_is_named(filled, place):
+    raw = next(info.key for info in filled.objects.list("raw/"))
+    good = filled.objects.get(raw)
+    flip(filled, raw)
+    assert filled.backups.make(place, quiet).damaged == (raw,)
+    filled.objects.put(raw, [good])
+    assert not filled.backups.make(place, quiet).damaged
+    assert place.get(next(one.stored or one.path for one in files_in(place) if one.path == raw)) == good
+
+
+def files_in(place: ObjectStore):
+    return manifest.read(place)[1]

@@ -174,7 +174,7 @@ def test_the_same_bytes_sent_again_heal_it(house: House, damage: Damage, format_
     assert (again.receipt, again.duplicate) == (answer.receipt, False)
     assert warning(house) == "none is known"
     assert values(house) == ["1"]
-    assert sent(house, "1").duplicate
+    assert not sent(house, "1").duplicate
     assert house.objects.get(raw_of(house, answer)) == body_of("1")
 
 
@@ -282,3 +282,23 @@ def test_an_old_upload_under_a_coding_is_whole(house: House) -> None:
 def test_a_sum_is_of_the_bytes_alone(house: House) -> None:
     answer: Any = sent(house, "1")
     assert hashlib.sha256(body_of("1")).hexdigest() in raw_of(house, answer)
+
+
+@pytest.mark.parametrize("damage", [removed, truncated])
+def test_a_loss_for_good_is_accepted_and_the_same_upload_ends_it(house: House, damage: Damage) -> None:
+    answer, _ = sent(house, "1"), sent(house, "2", OTHER_HOME)
+    (key,) = (info.key for info in house.objects.list("raw/") if answer.receipt.id in info.key)
+    damage(house, key)
+    house.states.chores.flush()
+    healing = house.states.uploads.healing
+    assert [*house.verifying.run(1.0, lambda *_: None)]
+    assert healing.accept_losses() == 1
+    assert healing.accept_losses() == 0
+    assert [*house.verifying.run(1.0, lambda *_: None)] == []
+    assert house.health()[0]["files"].startswith("none")
+    assert values(house) == ["2"]
+    assert not [info.key for info in house.objects.list("raw/") if answer.receipt.id in info.key]
+    assert not sent(house, "1").duplicate
+    house.states.chores.flush()
+    assert values(house) == ["1", "2"]
+    assert house.states.counts.in_all().uploads == 2
