@@ -23,7 +23,7 @@ Operation = tuple[str, str]
 """Path and method."""
 
 FIRST = ("data_upload", "create_job", "putStream", "appendPackets", "putMetadata", "addSession", "createDataset")
-LAST = ("cancel_job", "releaseSession", "deleteSession", "deleteStream", "data_deletion")
+LAST = ("cancel_job", "releaseSession", "deleteSession", "deleteStream", "data_deletion", "read_receipt")
 UNKNOWN = {("fixDeadLetter", 404), ("discardDeadLetter", 404)}
 """Nobody can write the id of a record that was refused into an example."""
 
@@ -125,6 +125,8 @@ def everything_tried(client: FlaskClient) -> dict[Operation, dict[str, Any]]:
         assert answer.status_code < 400 or (name, answer.status_code) in UNKNOWN, (name, answer.text)
         if name == "addSession":
             session |= {"sessionId": answer.get_json()["id"]}
+        if name == "data_deletion":
+            session |= {"receipt_id": answer.get_json()["receipt"]}
         if name == "create_job":
             session |= {"job_id": answer.get_json()["id"]}
             work(house)
