@@ -23,25 +23,29 @@ _PAGE = 1000
 _LZF = re.compile(rb"\xc3")
 _LARGEST_TEXT = 64 << 20
 _OF_A_SPACE = re.compile(rb"\{[^}]*\}:(?:documents|index|expiries|counters|dropped|changed|log:.*)", re.DOTALL)
-_FOLDERS = ("dir", "dbfilename", "appenddirname", "appendfilename")
+_SETTINGS = {"dir": "", "dbfilename": "dump.rdb", "appenddirname": "appendonlydir", "appendfilename": "appendonly.aof"}
+"""Settings that tell where a server's files are, and what they are where it does not say."""
 
 
 def own_files(servers: list[redis.Redis], prefix: str) -> Iterator[OwnFile]:
-    """Show the files of the servers, and keys under the prefix that no space has. Raises the driver's errors."""
+    """Show the files of the servers, replicas included, and keys under the prefix that no space has."""
     for server in servers:
         told = server.connection_pool.connection_kwargs
-        host, port = str(told.get("host", "")), told.get("port", "")
-        name = f"Redis at {host}:{port}"
-        yield from _strays(server, prefix.encode(), name)
-        folders = [_setting(server, one) for one in _FOLDERS]
-        if None in folders:
+        host = str(told.get("host", ""))
+        name = f"Redis at {host}:{told.get('port', '')}"
+        try:
+            if server.execute_command("INFO", "replication").get("role") != "slave":
+                yield from _strays(server, prefix.encode(), name)
+            folder, *files = [_setting(server, one) or default for one, default in _SETTINGS.items()]
+        except redis.RedisError as fault:
+            yield OwnFile(name, unread=f"it does not answer: {type(fault).__name__}")
+            continue
+        if not folder:
             yield OwnFile(name, unread="its files: the server does not tell where they are")
-            continue
-        folder, *files = map(str, folders)
-        if not is_here(host) or not os.path.isdir(folder):
+        elif not is_here(host) or not os.path.isdir(folder):
             yield OwnFile(name, unread=f"its files in {folder}, which is not on this machine; run the command there")
-            continue
-        yield from _files(folder, files, name)
+        else:
+            yield from _files(folder, files, name)
 
 
 def _files(folder: str, files: list[str], server: str) -> Iterator[OwnFile]:
@@ -66,8 +70,9 @@ def _strays(server: redis.Redis, prefix: bytes, name: str) -> Iterator[OwnFile]:
         for key in keys:
             if not _OF_A_SPACE.fullmatch(key.removeprefix(prefix + b":")):
                 value = server.execute_command("DUMP", key) or b""
-                yield OwnFile(f"{name}, key {key.decode(errors='replace')}", [value])
-                yield OwnFile(f"{name}, key {key.decode(errors='replace')}", decompressed(value))
+                place = f"{name}, key {key.decode(errors='replace')}"
+                yield OwnFile(place, [value])
+                yield OwnFile(f"{place}, decompressed", decompressed(value))
 
 
 def _setting(server: redis.Redis, name: str) -> str | None:

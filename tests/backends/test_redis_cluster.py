@@ -64,6 +64,9 @@ def test_sentinel_leads_to_the_new_master(watched):
         # The dead one still has its files.
         with pytest.raises(StoreUnavailable):
             store.scrub()
+        shown = [(one.name, one.unread, b"".join(one.chunks)) for one in store.own_files(())]
+        assert [why for name, why, _ in shown if str(master.port) in name] == ["it does not answer: ConnectionError"]
+        assert [name for name, why, content in shown if str(copy.port) in name and not why and b"log" in content]
 
 
 def test_a_sentinel_that_is_wrong_is_unavailable(watched):
@@ -111,6 +114,20 @@ def test_spaces_are_spread_and_each_is_whole(cluster, store):
             store.put(space, "key", b"", expect=first.version + 1)
     assert "can be written to" in store.check()
     assert "warning" not in store.check()
+
+
+def test_the_files_of_every_server_are_shown_and_keys_that_are_no_spaces(cluster, store):
+    store.commit(SPACES[0], Change(puts=(Put("key", b"value"),)))
+    owner = cluster.owner("smarthouse:stray")
+    with owner.client() as client:
+        client.set("smarthouse:stray", b"a stray value")
+    shown = {one.name: b"".join(one.chunks) for one in store.own_files(())}
+    with owner.client() as client:
+        client.delete("smarthouse:stray")
+    for server in cluster.servers:
+        assert [name for name in shown if f":{server.port}, appendonlydir/" in name]
+    strays = [name for name, content in shown.items() if ", key " in name and b"a stray value" in content]
+    assert strays == [f"Redis at 127.0.0.1:{owner.port}, key smarthouse:stray"]
 
 
 def test_a_dump_has_the_spaces_of_every_server_and_goes_back_to_where_they_belong(cluster):
