@@ -111,8 +111,15 @@ class House:
             self.rounds,
             settings.forgetting,
         )
-        kept = self.streams, self.collections
-        self.searching = Searching(*stores, self.notes, self.states.homes, *kept, settings.requests.max_decoded_bytes)
+        self.searching = Searching(
+            *stores,
+            self.notes,
+            self.states.homes,
+            self.streams,
+            self.collections,
+            self.rounds,
+            settings.requests.max_decoded_bytes,
+        )
         self.state_age = StateAge(
             self.installation, self.notes, self.states, self.streams, self.collections, self.access, self.leases
         )

@@ -72,6 +72,8 @@ def _search(uuid_file: IO[bytes] | None, folders: tuple[str, ...]) -> None:
             click.echo(f"Not looked at: {one}", err=True)
         if search.waiting:
             click.echo(f"Homes that are hidden and wait to be erased, which were left out: {search.waiting}", err=True)
+        if count and search.is_purging:
+            click.echo("A purge is not over yet, and what was found may be of its homes: repeat this in two minutes", err=True)
         if uuid is not None and answered(lambda: house.states.homes.find(uuid)) is not None:
             click.echo("The home with this UUID is known: it is not erased, or has uploaded again", err=True)
     click.echo(f"Places: {count}" if count else "No byte of an erased home was found.", err=True)

@@ -113,6 +113,10 @@ class Rounds:
         purges = _Purges(purge) if open_ is None else _Purges(open_.first, purge)
         return _put_purges(purges)
 
+    def is_open(self) -> bool:
+        """Tell whether a purge waits for its sweep."""
+        return self._open() is not None
+
     def is_sweep_due(self) -> bool:
         """Tell whether a purge has waited long enough for its sweep."""
         open_ = self._open()

@@ -24,6 +24,7 @@ from backends.ports import NoSuchObject, StateStore, StoreError
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.store_marks import TABLES
+from smarthouse_api.erasure.rounds import Rounds
 from smarthouse_api.erasure.traces import OWN, Traces
 from smarthouse_api.erasure.unpacking import Unpacking
 from smarthouse_api.states.homes import Homes
@@ -52,7 +53,8 @@ class Found(NamedTuple):
 class Searching:
     """Looks for traces of erased homes. most_bytes: how much of one object is decompressed at most.
 
-    unread: what the last search could not look at, and why. waiting: the homes that still waited to be erased.
+    unread: what the last search could not look at, and why. waiting: the homes that still waited to be erased. is_purging: a
+    purge was not over, so that what was found may be of its homes.
     """
 
     def __init__(
@@ -63,12 +65,15 @@ class Searching:
         homes: Homes,
         streams: Streams,
         collections: Collections,
+        rounds: Rounds,
         most_bytes: int,
     ) -> None:
         self._state, self._objects, self._notes, self._homes = state, objects, notes, homes
         self._streams, self._collections, self._most_bytes = streams, collections, most_bytes
+        self._rounds = rounds
         self.unread = list[str]()
         self.waiting = 0
+        self.is_purging = False
         self._read = set[tuple[int, int]]()
 
     def run(
@@ -96,6 +101,7 @@ class Searching:
         for store, parts in self._parts(unpacking, traces, folders):
             for place, found in parts:
                 yield from told.of(store, place, found)
+        self.is_purging |= self._rounds.is_open()
         self.unread += [f"objects  {name}: more than {self._most_bytes} bytes when decompressed" for name in unpacking.cut]
 
     def _parts(
@@ -115,7 +121,7 @@ class Searching:
     def _spared(self) -> tuple[set[str], set[str]]:
         """Return the internal keys of what waits to be erased, and of deleted streams whose tombstones stay in the state."""
         hidden = set(self._homes.hidden())
-        self.waiting = len(hidden)
+        self.waiting, self.is_purging = len(hidden), self._rounds.is_open()
         erasing = {key for _, keys in self._homes.erasing().values() for key in keys}
         streams = self._streams.catalogue.tombstones()
         purged = {key for one in streams if one.purged_at is not None for key in (one.home_key, one.key)}

@@ -101,7 +101,7 @@ def test_nothing_is_found_after_an_erasure_and_what_waits_for_its_purge_is_left_
     upload(hidden, THIRD_HOME)
     hidden.forgetting.forget(THIRD_HOME)
     assert places(hidden) == set()
-    assert hidden.searching.waiting == 1
+    assert (hidden.searching.waiting, hidden.searching.is_purging) == (1, True)  # that of the first home waits for its sweep
 
 
 def planted_in_parquet(key: str) -> bytes:
