@@ -524,10 +524,16 @@ def test_a_home_without_a_row_of_the_days_breaks_off_nothing(make_house: Make, a
     house.states.jobs.maker.work()
     stop_in_the_middle(house, running)
     sent, export = house.states.jobs.open(done), house.states.exports.open(["csv", "xml"], Filters(**days), metadata=False)
+    lease, opened = house.states.table.reading(), house.states.exports.whole(Filters(**days))
     assert sent is not None
     assert export is not None
+    assert opened is not None
+    house.states.table.note(lease, opened[0], Filters(**days).span)
     body = sent.body()
     forget(forgetter, OTHER_HOME)
+    begun = house.states.exports.rows(opened[0], Filters(**days), lease, bytes(32), opened[1])
+    assert sum(batch.num_rows for batch in begun) == count, "its files went before its parts were planned"
+    lease.release()
     assert len(b"".join(body)) == sent.size_bytes
     sent.close()
     members = unzipped(b"".join(export))

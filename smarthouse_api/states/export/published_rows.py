@@ -104,16 +104,29 @@ class PublishedRows(BegunRows):
         self._engine, self._homes, self._lease, self._redactor = engine, homes, lease, redactor
         self._ordering, self._newest, self._following = Ordering(redactor), newest, threading.Lock()
         self._is_raw, self._words = settings.privacy == "raw", settings.words
-        self._snapshot, self._filters, self._looks = snapshot, filters, looks
-        self._source = self._planned(snapshot, filters, looks, is_first=True)
+        self._source = self._first(snapshot, filters, looks)
+        self._snapshot, self._filters, self._looks = self._source.snapshot, self._source.filters, self._source.looks
         self._outdated, self.parts = self._source.is_outdated, self._source.parts
         self._groups = self._published_groups(settings) if settings.privacy == "strict" else None
 
+    def _first(self, snapshot: DeltaTable, filters: Filters, looks: DataFiles) -> _Source:
+        """Plan the parts; of a newer snapshot, if files of this one are gone by now."""
+        for _ in range(_MOST_FOLLOWED):
+            try:
+                return self._planned(snapshot, filters, looks, is_first=True)
+            except StoreUnavailable:
+                if (found := self._newest(snapshot)) is None:
+                    looks.distrust()
+                    raise
+            snapshot, looks, entered = found
+            filters = replace(filters, entered_by=entered if filters.entered_by is None else filters.entered_by)
+        return self._planned(snapshot, filters, looks, is_first=True)
+
     def _planned(self, snapshot: DeltaTable, filters: Filters, looks: DataFiles, *, is_first: bool = False) -> _Source:
         files = files_of(snapshot)
-        found = list(parts(files, filters, lambda asked: days_of(self._read_of(snapshot, asked, looks))))
+        found = list(parts(files, filters, lambda asked: days_of(self._engine.stream(snapshot, asked))))
         if filters.after is not None:
-            new_days = self._found_new_days(snapshot, filters, filters.after, looks)
+            new_days = self._found_new_days(snapshot, filters, filters.after)
             found = of_days(found, new_days)
             if is_first:
                 self.new_days = new_days
@@ -219,13 +232,10 @@ class PublishedRows(BegunRows):
             return self._source
 
     def _read(self, asked: exp.Select) -> Iterator[pa.RecordBatch]:
-        return self._read_of(self._snapshot, asked, self._looks)
-
-    def _read_of(self, snapshot: DeltaTable, asked: exp.Select, looks: DataFiles) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self._engine.stream(snapshot, asked)
+            yield from self._engine.stream(self._snapshot, asked)
         except StoreUnavailable:
-            looks.distrust()
+            self._looks.distrust()
             raise
 
     def _renewed(self, batches: Iterable[pa.RecordBatch], source: _Source) -> Iterator[pa.RecordBatch]:
@@ -256,12 +266,12 @@ class PublishedRows(BegunRows):
         found = (row for batch in self._read(asked) for row in batch.to_pylist())
         return frozenset((int(row["own_day"]), row["type"], row["unit_nfkc"]) for row in found)
 
-    def _found_new_days(self, snapshot: DeltaTable, filters: Filters, after: After, looks: DataFiles) -> Numbers:
+    def _found_new_days(self, snapshot: DeltaTable, filters: Filters, after: After) -> Numbers:
         """Find the days of the rows that entered the lake after a snapshot. Raises `Gone` if nobody can tell them apart."""
         if after.table is not None and after.table != str(snapshot.metadata().id):
             raise Gone(_MADE_ANEW)
         found = select_new_days(filters, after.number, self._homes.hidden())
-        days, least = days_of(self._read_of(snapshot, found, looks), "least")
+        days, least = days_of(self._engine.stream(snapshot, found), "least")
         if (least < 0).any():
             raise Gone(_MADE_AGAIN)
         return days
