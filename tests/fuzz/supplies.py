@@ -91,6 +91,7 @@ def furnish(house: House) -> Supplies:
 
 
 def _upload(house: House) -> None:
+    house.states.consents.give(HOME, "1.0", "rows")  # it may have objected
     celsius = state("sensor.kitchen", "21.5", unit_of_measurement="°C", device_class="temperature")
     house.states.uploads.receive(Upload(HOME, payload(celsius, state("light.hall", "on")), None, None))
 
