@@ -74,6 +74,7 @@ def rotate() -> None:
     """
     with opened_shared_house() as house:
         key = answered(house.signing_keys.rotate)
+        answered(house.state.scrub)  # no file of the store keeps the private half of the old one
     click.echo(f"Receipts are signed with the key {key.id} from now on", err=True)
     click.echo(key.public)
 

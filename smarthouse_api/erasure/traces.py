@@ -24,7 +24,7 @@ _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{43,}")
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _OVERLAP: Final = 256
 _SEPARATOR: Final = rb"(?:[-_:.\s]|%2[dD]|\\u002[dD])?"
-_MOST_SEEN: Final = 1_000_000
+_MOST_SEEN: Final = 200_000
 
 
 class Traces:

@@ -167,5 +167,7 @@ def test_keys_are_listed_and_replaced_by_command(
     done = CliRunner().invoke(main, ["erasure", "rotate"])
     assert done.exit_code == 0
     assert house.signing_keys.all()[0].public in done.stdout
+    files = [path for path in Path(environment["SMARTHOUSE_DATA_DIR"]).rglob("*") if path.is_file()]
+    assert not [path for path in files if first.seed.encode() in path.read_bytes()]
     listed = CliRunner().invoke(main, ["erasure", "keys"]).stdout
     assert [first.public in listed, first.seed in listed] == [True, False]
