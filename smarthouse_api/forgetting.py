@@ -34,6 +34,10 @@ _OWED = "scrub-owed"
 _BREATH_SECONDS = 0.03
 """Long enough for one that waits for the lake to find it free."""
 
+_SWEEP_LEASE = "erasure-sweep"
+_BETWEEN_SWEEPS = 10.0
+"""The time between two sweeps for rounds, as a multiple of how long one takes."""
+
 _PATIENCE_SECONDS = 900.0
 _OWED_PUT = Put(_OWED, b"", FOR_GOOD_SECONDS)
 _STREAMS_LEFT = "The home is hidden, but its streams are not removed yet; repeat the request"
@@ -69,6 +73,7 @@ class Forgetting:
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
         self._tables = states.table, states.statistics
         self._leases, self._archives, self._settings = leases, archives, settings
+        self._sweeps_at = 0.0
         self.answer_times = AnswerTimes(state, "forget", settings.answer_seconds)
 
     def forget(self, uuid: str, *, objects: bool = False) -> int:
@@ -181,7 +186,8 @@ class Forgetting:
 
     def _end_rounds(self) -> None:
         if self._rounds.is_sweep_due():
-            if (lease := self._leases.try_hold(PURGE_LEASE)) is not None:
+            # Not the lease of purges: to list all uploads may take long, and a home that is forgotten meanwhile need not wait.
+            if time.monotonic() >= self._sweeps_at and (lease := self._leases.try_hold(_SWEEP_LEASE)) is not None:
                 with lease:
                     self._sweep_for_round()
         elif self._rounds.is_wanted():
@@ -191,13 +197,15 @@ class Forgetting:
 
     def _sweep_for_round(self) -> None:
         """Do what a purge that nobody waits for does for homes that are purged. It needs neither the lake nor its readers."""
-        began = self._state.now()
+        began, began_at = self._state.now(), time.monotonic()
         self.sweep()
         is_all = self._purge_streams(0)
         self._objects.sweep()
         self._scrub()
         if is_all:
             self._rounds.swept(began)
+        # It lists all uploads: homes that are forgotten all the time must not have that done all the time.
+        self._sweeps_at = time.monotonic() + _BETWEEN_SWEEPS * (time.monotonic() - began_at)
 
     def _try_purge(self) -> None:
         self._erase_streams(wait_seconds=0)

@@ -124,12 +124,16 @@ class Rounds:
 
     def swept(self, began: float) -> None:
         """End the round of the first purge that waits, if the sweep that is over now began late enough."""
-        open_ = self._open()
-        if open_ is None or microseconds_of(began) < _sweepable_at(open_.first):
-            return
-        self._end(open_.first.began, open_.first.since)
-        left = Change(deletes=(_PURGED,)) if open_.last is None else Change(puts=(_put_purges(_Purges(open_.last)),))
-        self._state.commit(HOMES, left)
+        while (found := self._state.get(HOMES, _PURGED)) is not None:
+            open_ = _purges(found.value)
+            if microseconds_of(began) < _sweepable_at(open_.first):
+                return
+            self._end(open_.first.began, open_.first.since)
+            puts = () if open_.last is None else (_put_purges(_Purges(open_.last)),)
+            with suppress(Conflict):  # a purge has ended meanwhile, and is noted there
+                expect = {_PURGED: found.version}
+                self._state.commit(HOMES, Change(expect, puts=puts, deletes=() if puts else (_PURGED,)))
+                return
 
     def is_wanted(self) -> bool:
         """Tell whether a receipt waits for a round, and no purge for its sweep. Then a round may be over without a purge.
