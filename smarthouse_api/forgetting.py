@@ -17,6 +17,7 @@ from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, Store
 from config.groups import ForgettingSettings
 from smarthouse_api.access.grants import Access
 from smarthouse_api.archives.service import Archives
+from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.answer_times import AnswerTimes
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
@@ -57,6 +58,7 @@ class Forgetting:
         objects: ObjectStore,
         states: States,
         streams: Streams,
+        collections: Collections,
         archives: Archives,
         access: Access,
         leases: Leases,
@@ -69,6 +71,7 @@ class Forgetting:
         self._notes, self._reserve, self._rounds = notes, reserve, rounds
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
         self._held_days = states.held_days
+        self._record_homes, self._records, self._records_table = collections.homes, collections.erasing, collections.table
         self._rebuilding, self._counting, self._jobs = states.rebuilding, states.contents.counting, states.jobs
         # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
         self._tables = states.table, states.statistics
@@ -95,15 +98,18 @@ class Forgetting:
             self._held_days.note_home(home)  # before it is hidden: nobody is told then that all may hold it
         linked = {home_id: self._streams.catalogue.home_keys_of(home_id) for home_id in self._homes.linked(tag)}
         self._homes.hide(tag, linked, objects=objects)
+        self._record_homes.hide(tag)
         hidden_at = microseconds_of(self._state.now())
-        self._archives.forget(tag, set(), self._settings.wait_seconds)  # of streams that are linked without any upload
+        self._archives.forget(tag, set(), self._settings.wait_seconds)  # of what has no upload: streams, records
         objection = [objection_of(tag)] if objects else []
-        is_erased = self._erase_streams(lambda: self.note([*objection, *map(digest_of, self._homes.hidden())]))
+        is_erased = self._erase_streams(lambda: self._note_hidden(objection))
+        self._records.close(self._settings.wait_seconds)
         self._require_lake()
         if not self._settings.delay_seconds:
             self.finish()
         elif self._homes.unbroken():
             self._break_readers()
+        self._records_table.open()  # as in `_require_lake`, but states are erased although only records cannot be
         if not is_erased:
             raise Unavailable(_STREAMS_LEFT)
         return hidden_at
@@ -170,11 +176,12 @@ class Forgetting:
 
     def is_due(self) -> bool:
         """Tell whether there is a home to purge by now, or a purge to finish."""
-        hidden, due = self._homes.hidden(), self._due()
+        hidden = [*self._homes.hidden().values(), *(one.at for one in self._record_homes.leaving().values())]
+        due = self._due()
         if not hidden and math.isinf(due):
             return False
         now = self._state.now()
-        return due <= now or any(at <= now - self._settings.delay_seconds for at in hidden.values())
+        return due <= now or any(at <= now - self._settings.delay_seconds for at in hidden)
 
     def try_purge(self) -> None:
         """Purge if that is due and no other process is purging. Raises as `purge`."""
@@ -192,7 +199,8 @@ class Forgetting:
                     self._sweep_for_round()
         elif self._rounds.is_wanted():
             now = self._rounds.now()
-            if not (self._homes.hidden() or self._homes.erasing() or self.is_scrub_owed()) and self._rounds.is_wanted():
+            hidden = self._homes.hidden() or self._homes.erasing() or self._record_homes.leaving()
+            if not (hidden or self.is_scrub_owed()) and self._rounds.is_wanted():
                 self._rounds.quiet(now)
 
     def _sweep_for_round(self) -> None:
@@ -209,6 +217,9 @@ class Forgetting:
 
     def _try_purge(self) -> None:
         self._erase_streams(wait_seconds=0)
+        if leaving := self._record_homes.leaving():
+            self.note(map(digest_of, leaving))
+            self._records.close(self._settings.wait_seconds)
         if self.is_due() and (lease := self._leases.try_hold(PURGE_LEASE)) is not None:
             with lease:
                 self.purge(lease)
@@ -220,13 +231,14 @@ class Forgetting:
         meanwhile. Raises `TimeoutError` if the lake's writer takes too long.
         """
         began_at, began = time.monotonic(), self._state.now()
-        hidden_at = self._homes.hidden()
-        hidden = sorted(hidden_at)
-        if not hidden and self._table.is_read() and self._due() + _PATIENCE_SECONDS > began:
+        hidden_at, leaving = self._homes.hidden(), self._record_homes.leaving()
+        hidden, since = sorted(hidden_at), [*hidden_at.values(), *(one.at for one in leaving.values())]
+        if not since and self._table.is_read() and self._due() + _PATIENCE_SECONDS > began:
             return  # nobody waits for a second purge, so it breaks off no export
         # The mark must outlive the homes' names, which the scrub is to erase.
         due = self._due_at(self._state.now())
-        self.note(map(digest_of, hidden))
+        self.note(map(digest_of, (*hidden, *leaving)))
+        self._records.close(self._settings.wait_seconds)
         try:
             self._delete_rows(hidden)
         except StoreFull:
@@ -234,15 +246,17 @@ class Forgetting:
         except StoreUnavailable:
             self._rebuilding.look_at_all()  # a damaged file keeps no home from being forgotten
             self._delete_rows(hidden)
-        if not hidden:
+        if not since:
             self.sweep()
         has_streams_left = not self._purge_streams(0)  # a request that waits for them has waited itself
         self._objects.sweep()
         is_all = self._erase_history(hidden) and not has_streams_left
         self._counting.prune(self._settings.wait_seconds, hidden)
+        self._records.erase(leaving, self._settings.wait_seconds)
         lease.check()
-        puts = (self._rounds.purged(began, min(hidden_at.values())),) if hidden else ()
-        self._state.commit(SPACE, replace(self._homes.purged(hidden), puts=puts))
+        purged, puts = self._homes.purged(hidden), (self._rounds.purged(began, min(since)),) if since else ()
+        deletes = (*purged.deletes, *self._record_homes.erased(leaving))
+        self._state.commit(SPACE, replace(purged, deletes=deletes, puts=puts))
         # Without the lake's lease: scrubbing may take long, and exports and curators need not wait.
         try:
             self._scrub()
@@ -251,13 +265,16 @@ class Forgetting:
             self._due_at(self._state.now() + AFTERMATH_SECONDS, owed=True)
             raise
         log.info("%d forgotten homes were erased in %.1f s", len(hidden), time.monotonic() - began_at)
-        if not hidden and not has_streams_left:
+        if not since and not has_streams_left:
             self._rounds.swept(began)
-        if hidden or not is_all:
+        if since or not is_all:
             self._due_at(self._state.now() + AFTERMATH_SECONDS)
         else:
             with suppress(Conflict):  # another home was forgotten meanwhile
                 self._state.commit(SPACE, Change(expect={_DUE: due}, deletes=(_DUE,)))
+
+    def _note_hidden(self, objection: Iterable[str]) -> None:
+        self.note((*objection, *map(digest_of, (*self._homes.hidden(), *self._record_homes.leaving()))))
 
     def _note_links(self, home_ids: set[int]) -> None:
         if home_ids:

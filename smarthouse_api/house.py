@@ -87,11 +87,20 @@ class House:
         self.states = States(*stores, keyring, self.leases, replies, self.engine, self.notes, room, settings)
         self.streams = Streams(*stores, keyring, self.leases, replies, self.access, self.notes, room, settings.streams)
         self.collections = Collections(
-            *stores, self.leases, replies, self.notes, self.engine, room, settings.collections, settings.lake, settings.growth
+            *stores,
+            self.leases,
+            replies,
+            self.notes,
+            self.engine,
+            room,
+            settings.collections,
+            settings.lake,
+            settings.growth,
+            self.states.homes.admission,
         )
         self.open_export: Callable[..., Opened | None] = lambda *asked, **options: self.states.exports.open(*asked, **options)
         self._apart: Apart | None = None
-        tenants = self.states, self.streams
+        tenants = self.states, self.streams, self.collections
         self.reserve = Reserve(*stores)
         interval, told = settings.lake.curate_interval_seconds, settings.receipts
         least = told.seconds + 2 * interval  # a purge and its sweep each wait for a turn
@@ -99,9 +108,10 @@ class House:
         self.signing_keys = SigningKeys(self.state, self.notes)
         kinds = kind(settings.stores.state_url), kind(settings.stores.objects_url)
         self.receipts = Receipts(self.objects, keyring, self.rounds, self.signing_keys, kinds, told.days)
-        self.archives = Archives(*stores, self.leases, *tenants, room, settings)
+        self.archives = Archives(self.state, self.objects, self.leases, *tenants, room, settings)
         self.forgetting = Forgetting(
-            *stores,
+            self.state,
+            self.objects,
             *tenants,
             self.archives,
             self.access,
@@ -137,7 +147,8 @@ class House:
         chores = *of_states, self.archives, self.streams.chores, self.collections.chores
         records = self.collections.table, self.collections.chores.rebuilding.set_aside
         ledgers = LedgerMending([*self.states.rebuilding.tables(), records])
-        menders = *self.states.mending.menders(), *ledgers.menders(), *self.collections.chores.mending.menders()
+        of_records = *self.collections.chores.mending.menders(), *self.collections.home_mending.menders()
+        menders = *self.states.mending.menders(), *ledgers.menders(), *of_records
         of_erasure = self.rounds.mender(), self.signing_keys.mender()
         self.mending = Mending(self.state, self.leases, [*menders, *of_erasure, *passing(self.state)])
         census = Counting(*stores, self.leases, [table.name for table in tables])

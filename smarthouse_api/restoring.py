@@ -93,6 +93,7 @@ class Restoring:
             queue, name = self._uploads.queue, self._uploads.log_id()
             queue.go_on_after(queue.take_turn(), self._table.held(snapshot, [name])[name])
         self._homes.hide_keys(forgotten | orphaned)
+        self._hide_records(noted)
         self._forgetting.finish()
         again = self._forget_streams(noted)
         nameless = with_packets - with_names
@@ -100,6 +101,14 @@ class Restoring:
         unknown = {home for home, _ in nameless if digest_of(home) not in noted} - {home for home, _ in with_names}
         collections, streams = self._delete_collections(noted), self._delete_streams(noted)
         return Restored(len(forgotten) + again, len(orphaned) + len(unknown), collections, streams, keys, rights)
+
+    def _hide_records(self, noted: set[str]) -> None:
+        """Hide the records of homes that were forgotten, and of those that the state does not know."""
+        rebuilding = self._collections.chores.rebuilding
+        if rebuilding.ask():
+            rebuilding.work()
+        self._collections.homes.hide_noted(noted)
+        self._collections.homes.hide_nameless(self._collections.table.homes())
 
     def _mend_lake(self) -> None:
         """Leave nothing in the lake that cannot be read. The chores make it again from raw, once they run."""

@@ -89,4 +89,5 @@ class StateAge:
         """Name the notes that deleting all that is there would leave."""
         links = (digest_of(link) for _, _, link in self._states.homes.links())
         streams = (digest_of(key) for one in self._streams.catalogue.everything() for key in (one.key, one.home_key))
-        return chain(self._access.digests(), links, streams, self._collections.catalogue.digests())
+        records = self._collections.catalogue.digests(), self._collections.homes.digests()
+        return chain(self._access.digests(), links, streams, *records)

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from backends.ports import KeepsReserve, StoreFull
 from smarthouse_api.house import House
 from smarthouse_api.states.query import Filters
+from tests.collecting import event, made, stored
 from tests.conftest import HOME, OTHER_HOME, Environment, house_of, on_pairs, payload, rows, state
 from tests.servers import MinioServer, RedisServer
 from tests.test_forgetting import files_with, key_of
@@ -86,6 +87,11 @@ def upload(client: FlaskClient, home: str, value: str) -> int:
     return client.post("/api/ingest/data", data=body, headers={"Home-UUID": home}).status_code
 
 
+def send_record(client: FlaskClient, home: str, value: str) -> None:
+    answer = client.post("/v2/data/in/meters", json=event({"value": value}), headers={"Home-UUID": home})
+    assert answer.status_code == 200
+
+
 def exported(client: FlaskClient) -> set[str]:
     export = client.get("/api/export/json", headers=_operator(house_of(client)))
     return {row["state"].split(" ")[0] for row in rows(export.data)}
@@ -120,6 +126,11 @@ def test_a_home_is_forgotten_though_every_store_is_full(
             assert upload(client, home, f"{value} {night}") == 200
             house.states.chores.flush()
     assert upload(client, HOME, f"{MARK} queued") == 200
+    records = made(client, "meters", entry_topic="meters")
+    for value, home in ((MARK, HOME), ("other", OTHER_HOME)):
+        send_record(client, home, value)
+    house.collections.chores.flush(records)
+    send_record(client, HOME, MARK)
     monkeypatch.setattr("smarthouse_api.coordination.reserve._KEPT_SECONDS", 0.0)
     for _ in range(2):
         house.housekeeper.keep()  # it sets the reserve aside
@@ -136,6 +147,7 @@ def test_a_home_is_forgotten_though_every_store_is_full(
         assert [jobs.view(id_).state for id_ in (done, under_way)] == ["expired", "running"]
         assert list(house.objects.list("jobs/")) == []
     assert exported(client) == {"other"}
+    assert stored(client, "meters") == [{"value": "other"}]
 
 
 def test_a_reserve_that_was_spent_is_set_aside_again_once_there_is_room(

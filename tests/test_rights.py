@@ -282,7 +282,7 @@ def lines(members: dict[str, bytes], name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in members[name].splitlines()]
 
 
-EMPTY = {"summary.json", "consents.json", "receipts.jsonl", "published/states.jsonl", "README.md"} | {
+EMPTY = {"summary.json", "consents.json", "receipts.jsonl", "published/states.jsonl", "records.jsonl", "README.md"} | {
     f"rows/{name}.jsonl" for name in ("states", "statistics")
 }
 
@@ -352,7 +352,7 @@ def test_an_unknown_home_gets_the_same_files_without_rows_and_adds_nothing(clien
     assert before == ([one.key for one in house.objects.list()], dict(house.state.scan_all("homes")))
     assert set(files(answer.data)) == EMPTY
     assert told == {
-        **dict.fromkeys(("records", "entities", "uploads", "bytes", "expired_uploads", "streams"), 0),
+        **dict.fromkeys(("records", "entities", "uploads", "bytes", "expired_uploads", "streams", "collections"), 0),
         **dict.fromkeys(("first", "last", "consent")),
         "objected": False,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,14 +39,19 @@ def refuses(
 
 
 def answers(
-    operation_id: str, result: type[Schema], *statuses: int, repeatable: bool = False, **described: Any
+    operation_id: str,
+    result: type[Schema],
+    *statuses: int,
+    repeatable: bool = False,
+    headers: Sequence[dict[str, Any]] = (),
+    **described: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Document a view: its name and its refusals as in `refuses`, and its result in the envelope.
 
-    A repeatable view recognises a repeated request by its `Idempotency-Key`.
+    A repeatable view recognises a repeated request by its `Idempotency-Key`. headers: others that the request may have.
     """
-    keyed = {"parameters": [IDEMPOTENCY_KEY]} if repeatable else {}
-    refusing = refuses(operation_id, *statuses, **keyed, **described)
+    taken = [*headers, *([IDEMPOTENCY_KEY] if repeatable else [])]
+    refusing = refuses(operation_id, *statuses, **({"parameters": taken} if taken else {}), **described)
     answering = blueprint.response(200, in_envelope(result), headers=REPLAYED_HEADERS if repeatable else None)
     return lambda view: answering(refusing(view))
 

@@ -13,6 +13,7 @@ from blueprints.datasets import schemas
 from blueprints.datasets.api import answers, blueprint, readable, refuses, route, sender, writable
 from blueprints.datasets.bodies import data_of
 from blueprints.datasets.openapi import DATASET_ID, EVENT_BODY, READ
+from blueprints.home_uuid import NAMED_HOME, sent_home
 from blueprints.idempotency import replayed_header, request_key
 from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.records import HEADERS, RecordsSchema, records_response
@@ -23,7 +24,15 @@ DONE = {"message": "Data ingested successfully"}
 
 
 @route("/data/in/<segment:dataset_id>", methods=["POST"], parameters=[DATASET_ID])
-@answers("dataIn", schemas.IngestedSchema, requestBody=EVENT_BODY, repeatable=True, security=OPTIONAL_BEARER)
+@answers(
+    "dataIn",
+    schemas.IngestedSchema,
+    410,
+    requestBody=EVENT_BODY,
+    headers=[NAMED_HOME],
+    repeatable=True,
+    security=OPTIONAL_BEARER,
+)
 def data_in(dataset_id: str) -> Response:
     """Send data to a dataset: one record, or a batch that is stored whole or not at all.
 
@@ -33,6 +42,7 @@ def data_in(dataset_id: str) -> Response:
         count_request("unknown")  # the body is looked at first, which costs more than the answer
     body = text_body()
     data, message_id = data_of(body)
+    home = sent_home()
     collection, owner_id = writable(dataset_id)
     # As in Obsrv, nothing is done well with nothing.
     if data == []:
@@ -41,7 +51,7 @@ def data_in(dataset_id: str) -> Response:
     records = data if is_list else [data]
     repeat = request_key(owner_id or sender(), body)
     accepted = house().collections.accepting.accept(
-        collection, records, message_id=message_id, is_list=is_list, request_key=repeat
+        collection, records, message_id=message_id, is_list=is_list, request_key=repeat, home=home
     )
     return envelope.response(DONE, replayed_header(accepted.replayed), id_=accepted.id, at=accepted.at)
 

@@ -13,6 +13,7 @@ from blueprints.bodies import read_records, text_body
 from blueprints.current_request import authenticate, count_request, granted, house, readable
 from blueprints.datasources.schemas import BODY, DATASOURCE_ID, READ, InsertedSchema
 from blueprints.dialects import problems
+from blueprints.home_uuid import NAMED_HOME, sent_home
 from blueprints.idempotency import IDEMPOTENCY_KEY, REPLAYED_HEADERS, replayed_header, request_key
 from blueprints.openapi import BEARER, OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
@@ -48,8 +49,8 @@ blueprint.before_request(refuse_unknown)
 @problems(
     blueprint,
     "insertRecords",
-    *(404, 422),
-    parameters=[IDEMPOTENCY_KEY],
+    *(404, 410, 422),
+    parameters=[NAMED_HOME, IDEMPOTENCY_KEY],
     requestBody=BODY,
     security=BEARER,
 )
@@ -57,10 +58,14 @@ def insert() -> Response:
     """Insert records into a data source: all of them are stored durably, or none."""
     principal = authenticate()
     body = text_body()
-    given = _object(body)
+    given, home = _object(body), sent_home()
     collection = granted(principal, _id(given), _unknown)
     accepted = house().collections.accepting.accept(
-        collection, _records(given), refuse_faulty=True, request_key=request_key(principal.owner.id, body)
+        collection,
+        _records(given),
+        refuse_faulty=True,
+        request_key=request_key(principal.owner.id, body),
+        home=home,
     )
     told: dict[str, Any] = {"message": "Data successfully inserted", "inserted_rows": accepted.stored}
     if accepted.warnings:

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, fields, validate
 
+from blueprints import home_uuid
 from blueprints.ingest.receipts_schemas import RECEIPT_ID
 from blueprints.openapi import BINARY, FREE_OBJECT, TIME, header, json_body
 from blueprints.parameters import QuerySchema, TrueOrFalseField
@@ -16,9 +17,8 @@ HOME_UUID = {
     "in": "header",
     "required": True,
     "description": "The home's UUID, its deletion secret. `Home_UUID` is accepted too.",
-    # A pattern: of `format: uuid` openapi-python-client makes an object that it then cannot send in a header.
-    "schema": {"type": "string", "pattern": "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"},
-    "example": "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11",
+    "schema": home_uuid.UUID,
+    "example": home_uuid.EXAMPLE,
 }
 EXAMPLE: dict[str, list[dict[str, Any]]] = {
     "sensor.living_room_temperature": [
@@ -112,6 +112,9 @@ class HeldSchema(Schema):
     first = fields.Raw(metadata={**TIME, "nullable": True, "description": "When the first upload came"})
     last = fields.Raw(metadata={**TIME, "nullable": True, "description": "When the last upload came"})
     streams = fields.Integer(metadata={"description": "Streams that are linked with the home", "example": 0})
+    collections = fields.Integer(
+        metadata={"description": "Data sources and datasets that may hold records that name the home", "example": 0}
+    )
     consent = fields.Raw(metadata=_CONSENT)
     objected = fields.Boolean(metadata={"description": "Whether uploads are refused, because the home objected"})
 

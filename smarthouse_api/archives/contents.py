@@ -11,10 +11,12 @@ import msgspec
 from backends.ports import ObjectStore, StateStore
 from smarthouse_api.archives import streams as linked
 from smarthouse_api.archives.model import Holder
+from smarthouse_api.archives.records import lines_of
 from smarthouse_api.archives.rows import Rows, count_entities
 from smarthouse_api.archives.uploads import payloads, receipts
 from smarthouse_api.arrow.times import time_of, time_text
 from smarthouse_api.arrow.zip_stream import ZipMember
+from smarthouse_api.collections.home_records import HomeRecords
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.states.agreements import Agreement
 from smarthouse_api.states.counts import Kept
@@ -34,6 +36,8 @@ _README: Final = """# All that this service holds about your home
   published as aggregates of intervals, if at all.
 - `streams/`: the streams of the Stream Data Store that are linked with your home: packets with their time and bytes (base64),
   metadata and sessions.
+- `records.jsonl`: records that others sent to data sources and datasets and that name your home. `dead_letter` is the id of one
+  that a schema refused, and `fault` says why.
 
 A file without a line has no bytes: nothing of that kind is held.{missing}
 """
@@ -47,11 +51,16 @@ _MISSING: Final = """
 class Contents:
     """Gives the files of an archive, one after the other."""
 
-    def __init__(self, state: StateStore, objects: ObjectStore, states: States, streams: Streams, privacy: str) -> None:
+    def __init__(
+        self, state: StateStore, objects: ObjectStore, states: States, streams: Streams, records: HomeRecords, privacy: str
+    ) -> None:
         self._state, self._objects, self._states, self._streams, self._privacy = state, objects, states, streams, privacy
+        self._records = records
 
-    def summary(self, home: Home | None, streams: int, *, has_objected: bool) -> dict[str, Any]:
+    def summary(self, home: Home | None, streams: int, collections: int, *, has_objected: bool) -> dict[str, Any]:
         """Tell how much is held about a home; None for one that is not known, of which the same is looked up.
+
+        collections: how many data sources and datasets may hold records that name it.
 
         Call it once what was acknowledged is in the lake.
         """
@@ -68,6 +77,7 @@ class Contents:
             "first": _time(kept.first_us) if has_uploaded else None,
             "last": _time(kept.last_us) if has_uploaded else None,
             "streams": streams,
+            "collections": collections,
             "consent": _consent(self._states.consents.of(home)),
             "objected": has_objected,
         }
@@ -75,7 +85,8 @@ class Contents:
     def members(self, holder: Holder | None, lease: Lease | None, at: datetime) -> Iterator[ZipMember]:
         """Give the files; without a holder the same ones, without anything in them. lease: of a reader of the lake."""
         home, missing = None if holder is None else holder.home, list[str]()
-        summary = self.summary(home, 0 if holder is None else len(holder.streams), has_objected=False)
+        named = [] if holder is None else self._records.named_in(holder.tag)
+        summary = self.summary(home, 0 if holder is None else len(holder.streams), len(named), has_objected=False)
         del summary["objected"]  # then there is nothing but the objection
         agreed = [_told(one) for one in self._states.consents.of(home)]
         yield ZipMember("summary.json", at, [_json(summary)])
@@ -87,6 +98,7 @@ class Contents:
         yield ZipMember("published/states.jsonl", at, rows.published() if rows else ())
         if home is not None:
             yield from payloads(self._objects, self._states.uploads.raw_of(home.key), at, missing)
+        yield ZipMember("records.jsonl", at, lines_of(self._records.of(holder.tag)) if holder else ())
         if holder is not None:
             yield from linked.members(self._streams, holder.streams, at)
         told = _MISSING.format(names="\n".join(f"- `{name}`" for name in missing)) if missing else ""

@@ -26,6 +26,7 @@ from smarthouse_api.archives.contents import Contents, mark_of_counts, today
 from smarthouse_api.archives.model import Holder, Kept, name_of, proof_of
 from smarthouse_api.archives.shelf import OpenArchive, Shelf
 from smarthouse_api.arrow.zip_stream import zip_stream
+from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.answer_times import AnswerTimes
 from smarthouse_api.coordination.leased_answers import Slots
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
@@ -91,12 +92,14 @@ class Archives:
         leases: Leases,
         states: States,
         streams: Streams,
+        collections: Collections,
         room: Room,
         settings: Settings,
     ) -> None:
         self._state, self._objects, self._leases, self._room, self._settings = state, objects, leases, room, settings.archives
         self._states, self._streams, self._told_settings = states, streams, f"{settings.exports} {own_version()}"
-        self._contents = Contents(state, objects, states, streams, settings.exports.privacy)
+        self._records = collections.home_records
+        self._contents = Contents(state, objects, states, streams, self._records, settings.exports.privacy)
         self.shelf = Shelf(state, objects, leases, self._settings)
         self.answer_times = AnswerTimes(state, "summary", settings.forgetting.answer_seconds)
         self._slots = Slots(self._settings.at_once, "This worker makes as many archives as it can at once; ask again")
@@ -110,7 +113,8 @@ class Archives:
         holder = self._holder(tag)
         home, streams = (None, ()) if holder is None else (holder.home, holder.streams)
         has_objected = self._states.homes.has_objected(tag) and home is None
-        return self._contents.summary(home, len(streams), has_objected=has_objected)
+        named_in = self._records.named_in(tag)
+        return self._contents.summary(home, len(streams), len(named_in), has_objected=has_objected)
 
     def open(self, uuid: str, *, continues: bool = False) -> OpenArchive | EmptyArchive:
         """Open the archive of a home, which is made first if there is none that holds all.
@@ -215,7 +219,7 @@ class Archives:
 
     def _proof(self, tag: str) -> dict[str, int]:
         home, links = self._states.homes.tagged(tag), self._state.scan_all(SPACE, f"streams/{tag}/")
-        proof = {name: document.version for name, document in links}
+        proof = {name: document.version for name, document in links} | self._records.named_in(tag)
         return proof if home is None else {**proof, home.name: home.version}
 
     def _mark(self, holder: Holder) -> str:
@@ -230,6 +234,7 @@ class Archives:
                 told += [stream.key, self._streams.status(stream).packet_index]
             except NotFound:  # it was deleted meanwhile
                 continue
+        told += self._records.marks(holder.tag)
         return hashlib.sha256(repr([sorted(one) if isinstance(one, frozenset) else one for one in told]).encode()).hexdigest()
 
     def _is_current(self, kept: Kept, holder: Holder) -> bool:

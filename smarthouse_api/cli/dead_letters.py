@@ -38,7 +38,7 @@ def list_(collection: str, as_json: bool) -> None:
     with opened_collection(collection) as (house, one):
         if as_json:
             for record in _everything(house, one):
-                click.echo(msgspec.json.encode(record))
+                click.echo(msgspec.json.encode(_told(record)))
             return
         rows = [_cells(record) for record in _everything(house, one)]
     echo_table(("id", "came", "reason", "record"), rows)
@@ -105,6 +105,12 @@ def _everything(house: House, one: Collection) -> Iterator[DeadLetter]:
     while page := answered(partial(house.collections.dead_letters.list, one, after, _PAGE)):
         yield from page
         after = page[-1].id
+
+
+def _told(record: DeadLetter) -> dict[str, Any]:
+    told = msgspec.structs.asdict(record)
+    del told["home"]  # which nobody is told
+    return told
 
 
 def _cells(record: DeadLetter) -> tuple[str, ...]:

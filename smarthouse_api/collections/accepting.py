@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -17,6 +17,7 @@ from smarthouse_api.collections.dead_letters import DeadLetters, Refused
 from smarthouse_api.collections.deduplication import find_new, find_new_batches
 from smarthouse_api.collections.extraction import Batch, Extracted, extract
 from smarthouse_api.collections.fast_path import UniformRecords
+from smarthouse_api.collections.homes import EnteredHome, RecordHomes
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection, TopicEntry, entries
 from smarthouse_api.collections.quotas import Quotas
 from smarthouse_api.collections.record_times import are_clear, normalized
@@ -57,7 +58,8 @@ class _Acceptance:
     """Holds a request while its records are checked and stored.
 
     batches: its records may come in batches that were stored before. failed: batch events that cannot be taken apart, and why.
-    faults: by index in `records`. has_failed: a commit failed, so records of the request may be stored already.
+    home: the tag of the home that the records name. faults: by index in `records`. has_failed: a commit failed, so records of
+    the request may be stored already.
     """
 
     collection: Collection
@@ -66,6 +68,7 @@ class _Acceptance:
     failed: Sequence[tuple[dict[str, Any], str]]
     message_id: str | None
     request_key: RequestKey | None
+    home: str | None = None
     faults: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     has_failed: bool = False
@@ -81,10 +84,11 @@ class Accepting:
         dead_letters: DeadLetters,
         room: Room,
         quotas: Quotas,
+        homes: RecordHomes,
         settings: CollectionSettings,
     ) -> None:
         self._state, self._replies, self._dead_letters, self._settings = state, replies, dead_letters, settings
-        self._room, self._quotas = room, quotas
+        self._room, self._quotas, self._homes = room, quotas, homes
 
     def accept(
         self,
@@ -95,12 +99,14 @@ class Accepting:
         is_list: bool = True,
         refuse_faulty: bool = False,
         request_key: RequestKey | None = None,
+        home: str | None = None,
     ) -> Accepted:
         """Store the records, all or none; they are durable once this returns.
 
         records: dicts, or `UniformRecords`. message_id: `params.msgid`, for deduplication by it. is_list: they came in an
         array. refuse_faulty: True for a data source. It converts times to UTC, warns of faults, and in strict mode refuses
-        records that fail the schema. In a dataset such records become dead letters, and batch events are taken apart.
+        records that fail the schema. In a dataset such records become dead letters, and batch events are taken apart. home: the
+        tag of the home that all of them are of, and with which they are forgotten.
 
         Raises `Invalid`, `Unprocessable`, `TooLarge`, `KeyReused`, `NotFound` (it was deleted meanwhile), `NoRoom`.
         """
@@ -114,7 +120,7 @@ class Accepting:
             extracted = extract(collection.extraction, records, message_id, is_list=is_list)
         records = extracted.records
         self._check_count(collection, extracted)
-        asked = _Acceptance(collection, records, extracted.batches, extracted.failed, message_id, request_key)
+        asked = _Acceptance(collection, records, extracted.batches, extracted.failed, message_id, request_key, home)
         if records and not (isinstance(records, UniformRecords) and _stay_as_they_are(records, collection, refuse_faulty)):
             self._look_into(asked, refuse_faulty)
         return until_settled(lambda: self._try(asked), "collection")
@@ -157,16 +163,19 @@ class Accepting:
 
     def _try(self, asked: _Acceptance) -> Accepted:
         """Make one attempt, in one commit. Raises `Conflict` when something of the request is stored already."""
-        collection = asked.collection
-        if (earlier := self._replies.earlier(collection.space, asked.request_key, _REPLY)) is not None:
+        collection, look = asked.collection, asked.has_failed
+        home = None if asked.home is None else self._homes.entered(collection, asked.home, look=look)
+        folder = "" if home is None else home.folder
+        request_key = replace(asked.request_key, folder=folder) if asked.request_key and folder else asked.request_key
+        if (earlier := self._replies.earlier(collection.space, request_key, _REPLY)) is not None:
             return earlier
-        if asked.has_failed:
+        if look:
             look_for(self._state, collection)
-        came = find_new_batches(self._state, collection, asked.batches, len(asked.records), look=asked.has_failed)
+        came = find_new_batches(self._state, collection, asked.batches, len(asked.records), look=look, folder=folder)
         dead = [index for index in came.indexes if index in asked.faults] if collection.mode == STRICT and asked.faults else []
         good = [index for index in came.indexes if index not in asked.faults] if dead else came.indexes
         # A dead letter marks nothing as seen: the client that corrects it sends it again.
-        new = find_new(self._state, collection, asked.records, good, asked.message_id, look=asked.has_failed)
+        new = find_new(self._state, collection, asked.records, good, asked.message_id, look=look, folder=folder)
         is_repeat = new.is_repeat and (collection.dedup_key == MESSAGE_ID or not (dead or asked.failed))
         letters = [] if is_repeat else [*_letters(asked, dead)]
         told = Accepted(
@@ -178,7 +187,8 @@ class Accepting:
             is_duplicate=is_repeat or (came.is_repeat and not letters),
         )
         marks = new.marks if is_repeat else (*came.marks, *new.marks)
-        change, size = self._change(asked, new.indexes, marks, letters, told)
+        fresh = (*marks, *self._replies.puts(request_key, told, _REPLY))
+        change, size = self._change(asked, home, new.indexes, fresh, letters, told)
         try:
             self._state.commit(collection.space, change)
         except Conflict:
@@ -189,11 +199,16 @@ class Accepting:
         return told
 
     def _change(
-        self, asked: _Acceptance, indexes: Sequence[int], marks: Sequence[Put], letters: Sequence[Refused], told: Accepted
+        self,
+        asked: _Acceptance,
+        home: EnteredHome | None,
+        indexes: Sequence[int],
+        fresh: Sequence[Put],
+        letters: Sequence[Refused],
+        told: Accepted,
     ) -> tuple[Change, int]:
-        """Make the commit, and tell the bytes that it stores."""
-        head = TopicEntry(told.id, asked.collection.id, told.at, (), asked.message_id)
-        fresh = (*marks, *self._replies.puts(asked.request_key, told, _REPLY))
+        """Make the commit, and tell the bytes that it stores. fresh: documents that must not be there."""
+        head = TopicEntry(told.id, asked.collection.id, told.at, (), asked.message_id, home=home.key if home else None)
         is_all = len(indexes) == len(asked.records)
         records = asked.records if is_all else [asked.records[index] for index in indexes]
         places = enumerate(indexes) if asked.faults else ()
@@ -202,7 +217,7 @@ class Accepting:
         kept = list(entries(head, records, faults, self._settings.record_bytes))
         size = sum(map(len, kept)) + sum(len(put.value) for put in dead)
         change = Change(
-            expect={BORN: asked.collection.born, **{put.key: ABSENT for put in fresh}},
+            expect={BORN: asked.collection.born, **(home.expect if home else {}), **{put.key: ABSENT for put in fresh}},
             puts=(*fresh, *dead),
             appends=tuple((TOPIC, entry) for entry in kept),
             adds=self._quotas.adds(size),

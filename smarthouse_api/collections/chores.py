@@ -15,6 +15,7 @@ from backends.ports import Conflict, StateStore
 from config.groups import CollectionSettings, LakeSettings
 from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue
 from smarthouse_api.collections.dead_letters import DeadLetters
+from smarthouse_api.collections.homes import are_leaving
 from smarthouse_api.collections.mending import CollectionsMending
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.purging import Purging
@@ -80,6 +81,10 @@ class CollectionsChores:
         if self._purging.try_purge():
             self._compaction.expect_dead()
 
+    def expect_dead(self) -> None:
+        """Note that there may be files of the lake that no snapshot needs. The next compaction removes them."""
+        self._compaction.expect_dead()
+
     def curate(self, is_over: Callable[[], bool]) -> None:
         """Bring pending entries into the lake: a part of the round through all collections, by one process at a time."""
         self._look_at_lake()
@@ -106,7 +111,8 @@ class CollectionsChores:
         """Merge small files of the lake, except while a purge waits for readers who need them."""
         if self._compaction.is_due() and (lease := self._table.try_write()) is not None:
             with lease:
-                if not self._purging.is_due():  # asked with the lease, which a purge needs first
+                # Asked with the lease, which a purge needs first.
+                if not self._purging.is_due() and not are_leaving(self._state):
                     self._compaction.compact(lease, is_over)
 
     def expire_dead_letters(self, is_over: Callable[[], bool]) -> None:

@@ -7,12 +7,12 @@ that expires by itself would be let into a full store.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain
 from typing import Any, Final
 from uuid import uuid4
 
@@ -30,6 +30,9 @@ from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import Invalid, NotFound
 
+LETTERS: Final = "aside/"
+"""The documents of dead letters begin so."""
+
 _PAGE: Final = 50
 _PAGE_BYTES: Final = 8 << 20
 _REPLAY_PAGE: Final = 100
@@ -41,7 +44,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """Keeps a record that its collection's schema refused.
 
     reason: why, in words. msgid: the request's that brought the record. is_batch: it is a batch event that could not be
-    taken apart.
+    taken apart. home: as in `TopicEntry`; what a replay stores is of the same home.
     """
 
     id: str
@@ -50,6 +53,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     received_at: datetime
     msgid: str | None = None
     is_batch: bool = False
+    home: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class DeadLetters:
         """Make a dead letter. index: its place among those of the request that `head` describes. Raises `TooLarge`."""
         check_size(one.record, self._settings.record_bytes)
         id_ = f"{_ticks(head.received_at)}-{head.id[:8]}-{index:06d}"
-        return _put(DeadLetter(id_, one.record, one.reason, head.received_at, head.msgid, one.is_batch))
+        return _put(DeadLetter(id_, one.record, one.reason, head.received_at, head.msgid, one.is_batch, head.home))
 
     def list(self, collection: Collection, after: str = "", limit: int = 100) -> list[DeadLetter]:
         """List up to `limit` dead letters, the oldest first, after the one with that id; fewer of large ones."""
@@ -190,18 +194,20 @@ class DeadLetters:
         names = [_name_of(id_) for id_ in ids]
         found = zip(names, self._state.get_many(collection.space, names), strict=True)
         there = {name: one for name, one in found if one is not None}
-        taken = {name: _events_of(collection, _decode(one.value)) for name, one in there.items()}
+        letters = {name: _decode(one.value) for name, one in there.items()}
+        taken = {name: _events_of(collection, letter) for name, letter in letters.items()}
         is_strict = collection.mode == STRICT
         good = {
             name: events
             for name, (events, fault) in taken.items()
             if fault is None and not (is_strict and faults_of(collection.schema, events))
         }
-        records = [*chain.from_iterable(good.values())]
         if good:
-            faults = faults_of(collection.schema, records) if collection.mode == WARN else {}
-            head = TopicEntry(str(uuid4()), collection.id, datetime.now(UTC), ())
-            kept = entries(head, records, faults, self._settings.record_bytes)
+            most = self._settings.record_bytes
+            by_home = defaultdict[str | None, list[dict[str, Any]]](list)
+            for name, events in good.items():
+                by_home[letters[name].home] += events
+            kept = [entry for home, some in by_home.items() for entry in _entries(collection, home, some, most)]
             change = Change(
                 expect={BORN: collection.born, **{name: there[name].version for name in good}},
                 deletes=tuple(good),
@@ -209,7 +215,7 @@ class DeadLetters:
                 adds=counted(sum(map(len, kept)) - sum(len(there[name].value) for name in good)),
             )
             self._commit(collection, change)
-        return len(records), len(there) - len(good)
+        return sum(map(len, good.values())), len(there) - len(good)
 
     def _find(self, collection: Collection, id_: str) -> tuple[DeadLetter, Document]:
         """The dead letter and its document. Raises `NotFound`."""
@@ -225,6 +231,20 @@ class DeadLetters:
         except Conflict:
             look_for(self._state, collection)
             raise
+
+
+def _entries(collection: Collection, home: str | None, records: list[dict[str, Any]], record_bytes: int) -> Iterator[bytes]:
+    """Make entries of replayed records of one home, or of none."""
+    faults = faults_of(collection.schema, records) if collection.mode == WARN else {}
+    head = TopicEntry(str(uuid4()), collection.id, datetime.now(UTC), (), home=home)
+    return entries(head, records, faults, record_bytes)
+
+
+def letters_of(state: StateStore, space: str, home: str) -> Iterator[DeadLetter]:
+    """List the dead letters of a home, by its key. space: the collection's."""
+    for _, document in state.scan_all(space, LETTERS):
+        if home.encode() in document.value and (letter := _decode(document.value)).home == home:
+            yield letter
 
 
 def _events_of(collection: Collection, letter: DeadLetter) -> tuple[list[dict[str, Any]], str | None]:
@@ -246,7 +266,7 @@ def _fault_of(collection: Collection, letter: DeadLetter) -> str | None:
 
 def _name_of(id_: str) -> str:
     """Name the document of a dead letter."""
-    return f"aside/{id_}"
+    return f"{LETTERS}{id_}"
 
 
 def _put(record: DeadLetter) -> Put:

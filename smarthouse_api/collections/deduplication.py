@@ -1,7 +1,7 @@
 """Deduplication: a record or request that repeats an earlier one is not stored again.
 
 Each deduplication key that came is the document `seen/<digest>` in the collection's space, a batch's `seen/batch-<digest>`. It
-expires with the window.
+expires with the window. Those of records that name a home stand in a folder of the home's, `seen/<key>/`, and go with it.
 """
 
 from __future__ import annotations
@@ -40,20 +40,22 @@ def find_new(
     message_id: str | None,
     *,
     look: bool,
+    folder: str = "",
 ) -> NewRecords:
     """Find the new records among those at these indexes, by the collection's deduplication key.
 
     look: ask the state store. Otherwise all records count as new, as they mostly are, and the commit fails if one is not.
+    folder: of the home that the records name; empty, or ends in `/`.
     """
     if collection.dedup_key is None:
         return NewRecords(indexes)
     if collection.dedup_key == MESSAGE_ID:
-        names = [_name(message_id)] if message_id else []
+        names = [_name(message_id, folder)] if message_id else []
         is_repeat = look and bool(_known(state, collection, names))
         return NewRecords((), is_repeat=True) if is_repeat else NewRecords(indexes, _marks(collection, names))
     key = collection.dedup_key
     values = ((index, member_of(records[index], key)) for index in indexes)
-    named = {index: None if value is None else _name(value) for index, value in values}
+    named = {index: None if value is None else _name(value, folder) for index, value in values}
     wanted = [name for name in dict.fromkeys(named.values()) if name is not None]
     known = _known(state, collection, wanted) if look else set[str]()
     kept, marks = list[int](), list[str]()
@@ -67,13 +69,15 @@ def find_new(
     return NewRecords(kept, _marks(collection, marks), is_repeat=bool(indexes) and not kept)
 
 
-def find_new_batches(state: StateStore, collection: Collection, some: Sequence[Batch], count: int, *, look: bool) -> NewRecords:
-    """Find the records that came in new batches, or in none, by the batches' deduplication key. look: as in `find_new`.
+def find_new_batches(
+    state: StateStore, collection: Collection, some: Sequence[Batch], count: int, *, look: bool, folder: str = ""
+) -> NewRecords:
+    """Find the records that came in new batches, or in none, by the batches' deduplication key. look, folder: as in `find_new`.
 
     count: of all records of the request.
     """
     everything = range(count)
-    batches = {batch: _name(batch.value, "batch-") for batch in some if batch.value is not None}
+    batches = {batch: _name(batch.value, f"{folder}batch-") for batch in some if batch.value is not None}
     if collection.extraction is None or not batches:
         return NewRecords(everything)
     known = _known(state, collection, [*dict.fromkeys(batches.values())]) if look else set[str]()

@@ -110,7 +110,7 @@ class TopicEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Brings the records of one request, or some of them, to the lake and to the consumers of the topic.
 
     id: the request's. collection: the collection's id. records: JSON objects. faults: why a record, by its index, fails the
-    schema.
+    schema. home: the key of the home that they are of, see `smarthouse_api.collections.homes`; None if they name none.
     """
 
     id: str
@@ -119,6 +119,7 @@ class TopicEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     records: Sequence[msgspec.Raw]
     msgid: str | None = None
     faults: Mapping[str, str] = {}
+    home: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -19,9 +19,13 @@ from typing import Final
 
 from backends.ports import Change, Conflict, StateStore
 from smarthouse_api.collections.catalogue import SPACE, CollectionCatalogue, CollectionTombstone
+from smarthouse_api.collections.homes import remove_names
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
+
+LEASE: Final = "collections-purge"
+"""The lease of a purge of records: of deleted collections, or of forgotten homes."""
 
 _SCRUB: Final = "scrub"
 _SCRUB_SECONDS: Final = 60.0
@@ -56,7 +60,7 @@ class Purging:
         Raises `StoreUnavailable`, also if only the scrubbing fails: the next attempt at that is a minute later.
         """
         gone = self._catalogue.tombstones()
-        if not (gone or self._asked()) or (lease := self._leases.try_hold("collections-purge")) is None:
+        if not (gone or self._asked()) or (lease := self._leases.try_hold(LEASE)) is None:
             return False
         with lease:
             is_purged = bool(gone) and self._purge(gone)
@@ -69,6 +73,7 @@ class Purging:
         if self._table.open() is not None and not (self._delete_rows(gone) and self._erase_history()):
             return False
         for one in gone:
+            remove_names(self._state, one.space, one.key)
             self._state.erase(one.space)
         # Not for ever, because a full store takes only what passes.
         self._state.put(SPACE, _SCRUB, b"", ttl_seconds=FOR_GOOD_SECONDS)

@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from smarthouse_api.arrow.times import EPOCH, FIRST_US, LAST_US
 from smarthouse_api.collections.model import Position
-from smarthouse_api.collections.table import NAME
+from smarthouse_api.collections.table import NAME, of_homes
 from smarthouse_api.lake.planning import (
     Bound,
     Sequences,
@@ -51,7 +51,8 @@ class Selection:
 class ReadBounds:
     """Limits a read of one collection to an interval of positions, and one of times.
 
-    key: the collection's. after: exclusive. until, since_us, until_us: inclusive; times in microseconds since 1970.
+    key: the collection's. after: exclusive. until, since_us, until_us: inclusive; times in microseconds since 1970. hidden:
+    forgotten homes, by their keys, whose rows are left out. home: only rows of this one.
     """
 
     key: str
@@ -59,6 +60,8 @@ class ReadBounds:
     until: Position
     since_us: int | None = None
     until_us: int | None = None
+    hidden: frozenset[str] = frozenset()
+    home: str | None = None
 
     def holds(self, rows: pa.Table) -> pa.Table:
         """Pick exactly the rows that lie within the bounds."""
@@ -116,6 +119,10 @@ def select_rows(bounds: ReadBounds, part: SequenceRange, columns: tuple[str, ...
         wanted.append(time >= _nearest(bounds.since_us - _STATISTICS_US))
     if bounds.until_us is not None:
         wanted.append(time <= _nearest(bounds.until_us))
+    if bounds.hidden:
+        wanted.append(exp.not_(of_homes(sorted(bounds.hidden))))
+    if bounds.home is not None:
+        wanted.append(of_homes([bounds.home]))
     return exp.select(*(exp.column(name) for name in columns)).from_(NAME).where(*wanted)
 
 

@@ -185,10 +185,18 @@ class RecordsRebuilding:
         if not some:
             return 0
         lease.check()
-        rows = to_rows(collection, some, Fields())
+        rows = to_rows(collection, some, fields := Fields())
+        self._note(collection, fields)
         self._table.append(snapshot, rows, {})
         some.clear()
         return int(rows.num_rows)
+
+    def _note(self, collection: Collection, fields: Fields) -> None:
+        """Store which members the rows have: what was known of them may have been given up with the file."""
+        queue = TopicQueue(self._state, collection)
+        before = queue.fields()
+        if (after := before.merged(fields)).types != before.types:
+            queue.put_fields(queue.take_turn(), after)
 
 
 def _loss_id(path: str) -> str:

@@ -15,6 +15,7 @@ from config.groups import CollectionSettings
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.collections.chores import CollectionsChores
+from smarthouse_api.collections.homes import hidden_in
 from smarthouse_api.collections.model import Collection, Position, position_in
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.read_plan import ReadBounds, Selection, SequenceRange, ranges, select_rows
@@ -32,7 +33,7 @@ _MOST_BYTES = 32 << 20
 _BATCH_ROWS = 8192
 _READ_AHEAD_BYTES = 8 << 20
 _ALL_TAKEN = "This worker reads as many collections as it can at once; ask again"
-_BEGIN, _END = Position(0, -1), Position((1 << 62) - 1, (1 << 31) - 1)
+BEGIN, END = Position(0, -1), Position((1 << 62) - 1, (1 << 31) - 1)
 
 
 class RecordsAnswer(LeasedAnswer):
@@ -99,8 +100,10 @@ class Records:
             self._chores.flush(collection)
             lease = self._table.reading()
             ending.callback(lease.release)
+            lease.tell(collection.key.encode())  # a forget breaks off only those who read a collection that has the home
             queue.look_for_collection()  # from now on, a deletion waits for the lease, or breaks it
-            bounds = ReadBounds(collection.key, after, _END, selection.since_us, selection.until_us)
+            hidden = hidden_in(self._state, collection)  # from now on, a forget does so, too
+            bounds = ReadBounds(collection.key, after, END, selection.since_us, selection.until_us, hidden)
             snapshot, incomplete = self._chores.rebuilding.checked(collection.key, self._table.open())
             reading = Reading(snapshot, self._engine, bounds, self._chores.rebuilding.distrust)
             cursor = None if selection.limit is None else reading.limit(selection.limit)
@@ -182,8 +185,8 @@ class Reading:
 
 def _position(cursor: str | None) -> Position:
     if cursor is None:
-        return _BEGIN
-    if (found := position_in(cursor)) is None or found > _END:
+        return BEGIN
+    if (found := position_in(cursor)) is None or found > END:
         raise Invalid(f"cursor: {cursor[:40]!r} is no position; use what an earlier answer gave to go on with")
     return found
 

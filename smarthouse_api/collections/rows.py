@@ -100,11 +100,12 @@ class Fields:
 def read_logged(sequence: int, value: bytes) -> LoggedEntry:
     """Read an entry of a topic, and name its batch. Raises `msgspec.DecodeError` if the value is no entry.
 
-    The batch is the request's id and a digest of the entry. Two different entries have different batches; an entry that is
-    moved keeps its batch.
+    The batch is the request's id and a digest of the entry, and the key of its home if it names one. Two different entries have
+    different batches; an entry that is moved keeps its batch.
     """
     entry = read_entry(value)
-    return LoggedEntry(sequence, f"{entry.id}.{blake2b(value, digest_size=_DIGEST_BYTES).hexdigest()}", entry)
+    batch = f"{entry.id}.{blake2b(value, digest_size=_DIGEST_BYTES).hexdigest()}"
+    return LoggedEntry(sequence, batch if entry.home is None else f"{batch}.{entry.home}", entry)
 
 
 def to_rows(collection: Collection, logged: Sequence[LoggedEntry], fields: Fields) -> pa.Table:

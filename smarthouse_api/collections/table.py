@@ -11,21 +11,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import date
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
+from sqlglot import exp
 
 from backends.ports import ObjectStore, StateStore
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.files import files_of, lake_faults
 from smarthouse_api.lake.open_table import Layout
 from smarthouse_api.lake.table import LakeTable
 
 NAME: Final = "collections"
+HOME_LENGTH: Final = 32
+"""Of the key of a home that records name."""
 
 RECORDS: Final = pa.schema(
     [
@@ -43,7 +48,8 @@ RECORDS: Final = pa.schema(
 """The Delta table `collections`, partitioned by `collection` and `day` (of arrival, UTC).
 
 collection: its key. sequence, position: of the entry in the topic, and of the record in the entry. batch: which entry it was,
-whatever its sequence. time: the record's own, or else its arrival. record: JSON. fault: why it fails the collection's schema.
+whatever its sequence; it ends with the key of the home that the entry names. time: the record's own, or else its arrival.
+record: JSON. fault: why it fails the collection's schema.
 """
 
 LAYOUT: Final = Layout(NAME, NAME, RECORDS, ("collection", "day"), ("sequence", "time"), "Records of collections")
@@ -95,6 +101,38 @@ class CollectionsTable(LakeTable):
         self.delete(f"collection = '{key}'")
         self.erase_damaged(f"collection={key}/")
 
+    def delete_homes(self, key: str, homes: Iterable[str]) -> None:
+        """Remove the rows of homes from a collection, and what is left of its damaged files; bytes stay until `erase_history`.
+
+        key: the collection's. homes: their keys. Both are ours, so they need no quoting.
+        """
+        ending = " OR ".join(f"batch LIKE '%.{home}'" for home in homes)
+        self.delete(f"collection = '{key}' AND ({ending})")
+        self.erase_damaged(f"collection={key}/")
+
+    def homes(self) -> set[tuple[str, str]]:
+        """Return the homes that have rows: each collection's key with the home's key there."""
+        if (snapshot := self.open()) is None:
+            return set()
+        found, names = set[tuple[str, str]](), ("collection", "batch")
+        query = exp.select(*map(exp.column, names)).from_(NAME).where(exp.column("batch").like(f"%.%.{'_' * HOME_LENGTH}"))
+        for batch in EmbeddedEngine().stream(snapshot, query):
+            keys = pc.utf8_slice_codeunits(batch.column("batch").cast(pa.string()), -HOME_LENGTH)
+            pairs = pa.table([batch.column("collection").cast(pa.string()), keys], names).group_by(list(names)).aggregate([])
+            found.update(zip(*(pairs[name].to_pylist() for name in names), strict=True))
+        return found
+
+    def texts(self, key: str, homes: Iterable[str], *, of_others: bool = False) -> Iterator[list[str]]:
+        """Read the records of homes in a collection as JSON, or those of all others; some at a time."""
+        if (snapshot := self.open()) is None:
+            return
+        wanted = of_homes(homes)
+        query = exp.select(exp.column("record")).from_(NAME)
+        query = query.where(exp.column("collection").eq(key), exp.not_(wanted) if of_others else wanted)
+        with closing(EmbeddedEngine().stream(snapshot, query)) as batches:
+            for batch in batches:
+                yield batch.column("record").to_pylist()
+
     def delete_before(self, keys: Iterable[str], first: date) -> None:
         """Remove the rows of collections that came before a day. keys: the catalogue's, so they need no quoting."""
         listed = ", ".join(f"'{key}'" for key in keys)
@@ -103,3 +141,8 @@ class CollectionsTable(LakeTable):
     def _above(self, snapshot: DeltaTable, key: str, after: int, columns: list[str]) -> pa.RecordBatchReader:
         wanted = (pc.field("collection") == key) & (pc.field("sequence") > after)
         return snapshot.to_pyarrow_dataset().scanner(columns=columns, filter=wanted).to_reader()
+
+
+def of_homes(homes: Iterable[str]) -> exp.Condition:
+    """Choose the rows of homes, by their keys in a collection; there is at least one."""
+    return exp.or_(*(exp.column("batch").like(f"%.{home}") for home in homes))

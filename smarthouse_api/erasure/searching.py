@@ -121,13 +121,14 @@ class Searching:
     def _spared(self) -> tuple[set[str], set[str]]:
         """Return the internal keys of what waits to be erased, and of deleted streams whose tombstones stay in the state."""
         hidden = set(self._homes.hidden())
-        self.waiting, self.is_purging = len(hidden), self._rounds.is_open()
+        leaving = set(self._collections.homes.leaving())
+        self.waiting, self.is_purging = len(hidden) + len(leaving), self._rounds.is_open()
         erasing = {key for _, keys in self._homes.erasing().values() for key in keys}
         streams = self._streams.catalogue.tombstones()
         purged = {key for one in streams if one.purged_at is not None for key in (one.home_key, one.key)}
         waiting = {key for one in streams if one.purged_at is None for key in (one.home_key, one.key)}
         collections = {one.key for one in self._collections.catalogue.tombstones()}
-        return hidden | erasing | waiting | collections, purged
+        return hidden | leaving | erasing | waiting | collections, purged
 
     def _raw(self, name: str, store: StateStore | ObjectStore, traces: Traces) -> Iterator[tuple[str, set[str]]]:
         """Look through the files of a store as they are."""

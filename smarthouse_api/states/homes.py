@@ -151,6 +151,13 @@ class Homes:
         if self.has_objected(tag):
             raise Gone(OBJECTED, "The home has objected")
 
+    def admission(self, tag: str) -> dict[str, int]:
+        """Return what a commit in `SPACE` requires that adds something under the tag of a home. Raises `Gone` if it objects."""
+        if (home := self.tagged(tag)) is not None:
+            return {home.name: home.version}
+        self.refuse_objected(tag)
+        return {f"objected/{objection_of(tag)}": ABSENT}
+
     def has_objected(self, tag: str) -> bool:
         """Tell whether a home with this tag may not be added."""
         digest = objection_of(tag)

@@ -112,7 +112,9 @@ class Status:
         return sizes, unreadable
 
     def _waiting(self, collections: Sequence[Collection]) -> Waiting:
-        queue, hidden = self._states.uploads.queue, self._states.homes.hidden()
+        queue = self._states.uploads.queue
+        leaving = self._collections.homes.leaving().values()
+        hidden = [*self._states.homes.hidden().values(), *(one.at for one in leaving)]
         uploads = [entry for entry in queue.entries(0, queue.last()) if entry.value]
         topics = (TopicQueue(self._state, one) for one in collections)
         return Waiting(
@@ -120,7 +122,7 @@ class Status:
             uploads_since=read_pending(uploads[0]).received_us / 1e6 if uploads else None,
             topics=sum(1 for one in topics if one.last() > one.taken().sequence),
             erasing=len(hidden),
-            erasing_since=min(hidden.values(), default=None),
+            erasing_since=min(hidden, default=None),
             erasing_streams=sum(1 for one in self._streams.catalogue.tombstones() if one.purged_at is None),
             erasing_collections=len(self._collections.catalogue.tombstones()),
             scrubs=int(self._forgetting.is_scrub_owed()),
