@@ -19,7 +19,7 @@ EVIL = "evil.example"
 FOUND = "/homes/1/smartModules/sds/streams/camera/download?"
 OURS = "lake.example.org,.homes.example:8443,127.0.0.1,localhost"
 EACH_API = {
-    "/api/ingest/data": "detail",
+    "/api/ingest/receipts/key": "detail",
     "/api/export/formats": "detail",
     "/restapi/datasource/67890/records": "error",
     "/homes/1/smartModules/sds/streams": "reason",
