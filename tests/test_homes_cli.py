@@ -15,7 +15,7 @@ from smarthouse_api.cli import main
 from smarthouse_api.house import House
 from smarthouse_api.states.records.privacy import home_name
 from smarthouse_api.states.uploads import Upload
-from tests.conftest import HOME, OTHER_HOME, Environment, payload, state
+from tests.conftest import HOME, OTHER_HOME, Environment, agree, payload, state
 
 BODY = payload(state())
 Command = Callable[..., Result]
@@ -78,10 +78,11 @@ def test_homes_have_the_pseudonyms_of_the_exports(filled: House, smarthouse: Com
 
 def test_show_tells_what_is_kept_of_a_home(filled: House, smarthouse: Command) -> None:
     filled.states.chores.flush()
+    agree(filled, HOME)
     home = max(lines(smarthouse("list", "--json")), key=lambda one: str(one["uploads"]))["home"]
     (told,) = lines(smarthouse("show", str(home), "--json"))
     assert (told["uploads"], told["records"], told["rows"], told["streams"]) == (2, 1, 1, [])
-    assert told["expired_uploads"] == 0
+    assert (told["expired_uploads"], told["consent"]) == (0, ["1.0 rows"])
     assert f"rows             {told['rows']}" in smarthouse("show", str(home)).stdout
     for wrong in ("home_" + "0" * 16, HOME):
         refused = smarthouse("show", wrong)

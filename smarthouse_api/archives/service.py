@@ -106,10 +106,13 @@ class Archives:
         self.make: Callable[[str], Any] = self.made
         """What makes an archive, by the tag of the home's UUID: this process, or another one that it asks."""
 
-    def summary(self, uuid: str) -> dict[str, Any]:
-        """Tell how much is held about a home, all that was acknowledged included. uuid: normalised."""
-        tag = self._states.homes.tag(uuid)
+    def flush(self) -> None:
+        """Return once the lake holds everything that was acknowledged, of all homes. Raises `Unavailable`."""
         self._states.chores.flush()
+
+    def summary(self, uuid: str) -> dict[str, Any]:
+        """Tell how much is held about a home. Of entities, only those count whose rows the lake holds. uuid: normalised."""
+        tag = self._states.homes.tag(uuid)
         holder = self._holder(tag)
         home, streams = (None, ()) if holder is None else (holder.home, holder.streams)
         has_objected = self._states.homes.has_objected(tag) and home is None
@@ -166,7 +169,7 @@ class Archives:
             with self._leases.hold(self.shelf.making(holder.name), _WAIT_SECONDS) as lease:
                 if (kept := self._find(holder)) is None or not self._is_current(kept, holder):
                     self._room.check()
-                    self._states.chores.flush()
+                    self.flush()
                     self._put(tag, lease)
         except TimeoutError:
             raise Unavailable("Another request has this archive made, which takes long; repeat the request") from None

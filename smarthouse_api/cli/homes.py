@@ -152,13 +152,14 @@ def list_(silent_seconds: float | None, sort: str, as_json: bool) -> None:
 @click.argument("home", callback=_pseudonym, metavar="HOME")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object instead of lines.")
 def show(home: str, as_json: bool) -> None:
-    """Print what is kept of a home that uploads. HOME: its pseudonym, see `list`."""
+    """Print what is kept of a home that uploads, and what it agreed to, the newest last. HOME: its pseudonym, see `list`."""
     with opened_shared_house() as house:
         one = answered(lambda: house.states.known_homes.find(home))
         told = _members(one) | {
             "expired_uploads": answered(lambda: house.states.counts.expired(one.home.key).uploads),
             "rows": answered(lambda: house.states.rows_of(one.home.key)),
             "streams": answered(lambda: house.states.homes.linked(one.home.tag)),
+            "consent": answered(lambda: [f"{given.terms} {given.tier}" for given in house.states.consents.of(one.home)]),
         }
     if as_json:
         click.echo(msgspec.json.encode(told))

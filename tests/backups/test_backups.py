@@ -19,11 +19,13 @@ from smarthouse_api.backups.service import _RESTORING
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.leases import Lease, LeaseLost
 from smarthouse_api.erasure import checking
-from smarthouse_api.errors import InUse, Invalid
+from smarthouse_api.errors import Gone, InUse, Invalid
 from smarthouse_api.house import House
-from tests.conftest import HOME, OTHER_HOME, Environment, payload, state
+from smarthouse_api.states.uploads import Upload
+from tests.conftest import HOME, OTHER_HOME, Environment, agree, payload, state
 
 Open = Callable[..., House]
+STRANGER = "33333333-3333-4333-8333-333333333333"
 
 
 class Killed(BaseException):
@@ -67,8 +69,10 @@ def test_a_backup_restored_elsewhere_holds_what_the_installation_held(filled, op
 def test_what_was_deleted_since_a_backup_is_deleted_again(filled, open_house, elsewhere, place, client):
     revoked, rotated = (filled.access.create(name, admin=True) for name in ("revoked", "rotated"))
     signing = filled.signing_keys.all()[0]
+    agree(filled, HOME, OTHER_HOME)
     filled.backups.make(place, quiet)
-    filled.forgetting.forget(HOME)
+    filled.forgetting.forget(HOME, objects=True)
+    filled.forgetting.forget(STRANGER, objects=True)
     filled.collections.catalogue.delete("deleted")
     filled.streams.delete(filled.streams.catalogue.find(7, "module", "deleted"))
     filled.access.revoke(revoked[0].id)
@@ -77,6 +81,10 @@ def test_what_was_deleted_since_a_backup_is_deleted_again(filled, open_house, el
     there = open_house(elsewhere)
     done = restore(there, place, filled.forgetting.noted())
     assert vars(done) == {"forgotten": 1, "orphaned": 0, "collections": 1, "streams": 1, "keys": 3, "rights": 0}
+    assert there.states.consents.by_terms() == {"1.0": 1}
+    for home in (HOME, STRANGER):
+        with pytest.raises(Gone, match="objected"):
+            there.states.uploads.receive(Upload(home, payload(state())))
     assert [bool(key.seed) for key in there.signing_keys.all() if key.id == signing.id] == [False]
     found = client.content(there)
     assert {row["state"] for row in found["rows"]} == {"10", "11"}
@@ -265,6 +273,9 @@ def test_nothing_is_restored_or_copied_beside_a_process_that_serves(filled, plac
 
 
 def test_an_installation_copied_to_other_stores_and_back_is_the_same(filled, client, open_house, elsewhere: Environment):
+    agree(filled, OTHER_HOME)
+    filled.forgetting.forget(STRANGER, objects=True)
+    filled.archives.open(OTHER_HOME).close()
     before = client.content(filled)
     other = open_house(elsewhere)
     filled.backups.copy(other.state, other.objects, is_replaced=False, is_kept=False, told=quiet)
@@ -272,6 +283,11 @@ def test_an_installation_copied_to_other_stores_and_back_is_the_same(filled, cli
         open_house().installation.check()
     there = open_house(elsewhere)
     assert client.content(there) == before
+    assert there.states.consents.of(there.states.homes.find(OTHER_HOME))[0].terms == "1.0"
+    with pytest.raises(Gone, match="objected"):
+        there.states.uploads.receive(Upload(STRANGER, payload(state())))
+    assert list(there.objects.list("archives/")) == []
+    there.archives.open(OTHER_HOME).close()  # it is made anew
     client.ask(there, "post", "/api/ingest/data", data=payload(state(value="99")), headers={"Home-UUID": HOME})
     there.forgetting.forget(OTHER_HOME)
     after = client.content(there)
