@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,6 +17,7 @@ from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, Store
 from config.groups import ForgettingSettings
 from smarthouse_api.access.grants import Access
 from smarthouse_api.archives.service import Archives
+from smarthouse_api.collections.homes import LeavingHome
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.answer_times import AnswerTimes
 from smarthouse_api.coordination.leases import Lease, Leases
@@ -239,24 +240,19 @@ class Forgetting:
         due = self._due_at(self._state.now())
         self.note(map(digest_of, (*hidden, *leaving)))
         self._records.close(self._settings.wait_seconds)
-        try:
-            self._delete_rows(hidden)
-        except StoreFull:
-            raise
-        except StoreUnavailable:
-            self._rebuilding.look_at_all()  # a damaged file keeps no home from being forgotten
-            self._delete_rows(hidden)
+        if is_of_states := bool(hidden) or not leaving:
+            self._delete_readable(hidden)
         if not since:
             self.sweep()
         has_streams_left = not self._purge_streams(0)  # a request that waits for them has waited itself
         self._objects.sweep()
-        is_all = self._erase_history(hidden) and not has_streams_left
+        is_all = not (is_of_states and not self._erase_history(hidden)) and not has_streams_left
         self._counting.prune(self._settings.wait_seconds, hidden)
-        self._records.erase(leaving, self._settings.wait_seconds)
+        fault = self._erase_records(leaving)
         lease.check()
-        purged, puts = self._homes.purged(hidden), (self._rounds.purged(began, min(since)),) if since else ()
-        deletes = (*purged.deletes, *self._record_homes.erased(leaving))
-        self._state.commit(SPACE, replace(purged, deletes=deletes, puts=puts))
+        purged, deletes = self._homes.purged(hidden), () if fault else self._record_homes.erased(leaving)
+        puts = (self._rounds.purged(began, min(since)),) if since and not fault else ()
+        self._state.commit(SPACE, replace(purged, deletes=(*purged.deletes, *deletes), puts=puts))
         # Without the lake's lease: scrubbing may take long, and exports and curators need not wait.
         try:
             self._scrub()
@@ -265,6 +261,8 @@ class Forgetting:
             self._due_at(self._state.now() + AFTERMATH_SECONDS, owed=True)
             raise
         log.info("%d forgotten homes were erased in %.1f s", len(hidden), time.monotonic() - began_at)
+        if fault:
+            raise fault
         if not since and not has_streams_left:
             self._rounds.swept(began)
         if since or not is_all:
@@ -272,6 +270,24 @@ class Forgetting:
         else:
             with suppress(Conflict):  # another home was forgotten meanwhile
                 self._state.commit(SPACE, Change(expect={_DUE: due}, deletes=(_DUE,)))
+
+    def _delete_readable(self, hidden: Sequence[str]) -> None:
+        """Do `_delete_rows`, also if a file of the lake is damaged: it keeps no home from being forgotten."""
+        try:
+            self._delete_rows(hidden)
+        except StoreFull:
+            raise
+        except StoreUnavailable:
+            self._rebuilding.look_at_all()
+            self._delete_rows(hidden)
+
+    def _erase_records(self, leaving: Mapping[str, LeavingHome]) -> Exception | None:
+        """Erase the records of homes from the lake; return why that failed. Then states are erased all the same."""
+        try:
+            self._records.erase(leaving, self._settings.wait_seconds)
+        except (StoreUnavailable, Unavailable, TimeoutError) as fault:
+            return fault
+        return None
 
     def _note_hidden(self, objection: Iterable[str]) -> None:
         self.note((*objection, *map(digest_of, (*self._homes.hidden(), *self._record_homes.leaving()))))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from backends.dumps import DumpedDocument, DumpedEntry
+from backends.parts import Part
 from backends.ports import Change, StateStore, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.collections.accepting import Accepted
@@ -24,7 +25,9 @@ from smarthouse_api.collections.read_plan import Selection
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.idempotency import RequestKey
 from smarthouse_api.coordination.leases import LeaseLost
+from smarthouse_api.errors import TooLarge
 from smarthouse_api.house import House
+from smarthouse_api.states.uploads import Upload
 from tests.collecting import SCHEMA
 from tests.collections.lakes import Died, interrupt
 from tests.conftest import HOME as UUID
@@ -150,8 +153,6 @@ def test_no_file_has_a_byte_of_it(embedded_pair: Environment, tmp_path: Path, mo
 
 
 def test_its_uploads_go_with_it_and_a_home_without_either_changes_nothing(house: House) -> None:
-    from smarthouse_api.states.uploads import Upload
-
     one = filled(house)
     house.states.uploads.receive(Upload(UUID, payload(state())))
     house.forgetting.forget("7c9e6679-7425-40de-944b-e07fc1f90ae7")
@@ -342,6 +343,26 @@ def test_a_damaged_file_keeps_no_home_from_being_forgotten(embedded_pair: Enviro
         assert [record["value"] for record in consumed(house, one)] == [4, 5, 7]
 
 
+def test_states_are_erased_though_the_log_of_records_is_damaged(embedded_pair: Environment) -> None:
+    with closing(House(Settings.from_env(embedded_pair))) as house:
+        one = filled(house)
+        key = key_of(house, one)
+        house.states.uploads.receive(Upload(UUID, payload(state())))
+        logs = Path(embedded_pair["SMARTHOUSE_DATA_DIR"]) / "objects/tables/collections/_delta_log"
+        newest = max(logs.glob("*.json"))
+        whole = newest.read_bytes()
+        newest.write_bytes(b"")
+        with pytest.raises(StoreUnavailable):
+            house.forgetting.forget(UUID)
+        assert house.states.homes.hidden() == {}
+        assert set(house.collections.homes.leaving()) == {key}
+        with pytest.raises(StoreUnavailable):  # though nothing is known of that home
+            house.forgetting.forget("7c9e6679-7425-40de-944b-e07fc1f90ae7")
+        newest.write_bytes(whole)
+        house.forgetting.forget(UUID)
+        assert_forgotten(house, one, key)
+
+
 def test_all_records_of_a_home_can_be_had(house: House) -> None:
     one, other = filled(house), collection(house, "other")
     push(house, other, {"value": 8})
@@ -358,8 +379,6 @@ def test_all_records_of_a_home_can_be_had(house: House) -> None:
 
 
 def test_many_homes_cost_a_collection_its_quota(make_house: Callable[..., House]) -> None:
-    from smarthouse_api.errors import TooLarge
-
     house = make_house(quota_collection_bytes=3000)
     one = collection(house)
     homes = [f"7c9e6679-7425-40de-944b-e07fc1f90ae{number}" for number in range(5)]
@@ -372,8 +391,6 @@ def test_many_homes_cost_a_collection_its_quota(make_house: Callable[..., House]
 
 
 def test_damaged_documents_are_made_again(house: House) -> None:
-    from backends.parts import Part
-
     one = filled(house)
     tag, key = house.states.homes.tag(UUID), key_of(house, one)
     mending = RecordHomesMending(house.state, house.collections.catalogue)
