@@ -257,6 +257,39 @@ def test_an_objection_between_look_and_commit_keeps_the_upload_out(house: House,
         house.states.uploads.receive(Upload(HOME, payload(state())))
 
 
+class Killed(BaseException):
+    """Stands for a `kill -9`."""
+
+
+@pytest.mark.parametrize("environment", ["memory_pair"], indirect=True)
+def test_an_objection_that_dies_at_any_step_holds_once_it_is_repeated(
+    make_house: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(lease_seconds=0.5)
+    commit, left = house.state.commit, [0]
+
+    def dying(space: str, change: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return commit(space, change)
+
+    for step in range(6):
+        home = f"{step:08x}-1111-4222-8333-944455556666"
+        house.states.uploads.receive(Upload(home, payload(state())))
+        left[0] = step
+        with monkeypatch.context() as patched:
+            patched.setattr(house.state, "commit", dying)
+            with pytest.raises(Killed):
+                house.forgetting.forget(home, objects=True)
+        was_hidden = house.states.homes.find(home) is None
+        assert house.states.homes.has_objected(house.states.homes.tag(home)) is was_hidden  # in one commit
+        house.forgetting.forget(home, objects=True)
+        with pytest.raises(Gone):
+            house.states.uploads.receive(Upload(home, payload(state())))
+        assert list(house.objects.list("raw/")) == []
+
+
 # Access and portability
 
 
