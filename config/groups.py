@@ -417,5 +417,6 @@ class ReceiptSettings(Group):
         150.0,
         "Let a receipt say that a home is erased this long after the purge was due, and twice "
         "`SMARTHOUSE_CURATE_INTERVAL_SECONDS`, so that the time does not tell whether the home was known. If an erasure took "
-        "longer, all receipts of a day wait as long as that one.",
+        "longer, all receipts of a day wait as long as that one. 90 at least.",
+        90.0,
     )

@@ -200,19 +200,23 @@ class Forgetting:
                     self._sweep_for_round()
         elif self._rounds.is_wanted():
             now = self._rounds.now()
-            hidden = self._homes.hidden() or self._homes.erasing() or self._record_homes.leaving()
-            if not (hidden or self.is_scrub_owed()) and self._rounds.is_wanted():
+            if self._is_quiet() and not self.is_scrub_owed() and self._rounds.is_wanted():
                 self._rounds.quiet(now)
+
+    def _is_quiet(self) -> bool:
+        """Tell whether nothing is hidden that is still to be purged."""
+        return not (self._homes.hidden() or self._homes.erasing() or self._record_homes.leaving())
 
     def _sweep_for_round(self) -> None:
         """Do what a purge that nobody waits for does for homes that are purged. It needs neither the lake nor its readers."""
         began, began_at = self._state.now(), time.monotonic()
+        was_quiet = self._is_quiet()
         self.sweep()
         is_all = self._purge_streams(0)
         self._objects.sweep()
         self._scrub()
         if is_all:
-            self._rounds.swept(began)
+            self._rounds.swept(began, was_quiet=was_quiet)
         # It lists all uploads: homes that are forgotten all the time must not have that done all the time.
         self._sweeps_at = time.monotonic() + _BETWEEN_SWEEPS * (time.monotonic() - began_at)
 
@@ -264,7 +268,7 @@ class Forgetting:
         if fault:
             raise fault
         if not since and not has_streams_left:
-            self._rounds.swept(began)
+            self._rounds.swept(began, was_quiet=not self._homes.erasing())
         if since or not is_all:
             self._due_at(self._state.now() + AFTERMATH_SECONDS)
         else:

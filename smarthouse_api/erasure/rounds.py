@@ -122,13 +122,17 @@ class Rounds:
         open_ = self._open()
         return open_ is not None and self.now() >= _sweepable_at(open_.first)
 
-    def swept(self, began: float) -> None:
-        """End the round of the first purge that waits, if the sweep that is over now began late enough."""
+    def swept(self, began: float, *, was_quiet: bool) -> None:
+        """End the round of the first purge that waits, if the sweep that is over now began late enough.
+
+        was_quiet: nothing was hidden after it began. If no purge came after the first one either, the round reaches until then.
+        """
         while (found := self._state.get(HOMES, _PURGED)) is not None:
             open_ = _purges(found.value)
             if microseconds_of(began) < _sweepable_at(open_.first):
                 return
-            self._end(open_.first.began, open_.first.since)
+            reaches_on = was_quiet and open_.last is None
+            self._end(microseconds_of(began) if reaches_on else open_.first.began, open_.first.since)
             puts = () if open_.last is None else (_put_purges(_Purges(open_.last)),)
             with suppress(Conflict):  # a purge has ended meanwhile, and is noted there
                 expect = {_PURGED: found.version}
