@@ -83,7 +83,8 @@ def test_a_damaged_packet_or_document_of_one_stream_is_its_own_matter(
         assert caller.get(reads[name], follow_redirects=True).status_code == 200
         damage(environment, whole, flipped(whole))
         answer = caller.get(reads[name], follow_redirects=True)
-        assert (answer.status_code, SAYS_WHERE in answer.data, stream.key.encode() in answer.data) == (503, True, False)
+        told_where = b"The packets 0 to 0 are damaged or missing in the log" if name == "packets 1" else SAYS_WHERE
+        assert (answer.status_code, told_where in answer.data, stream.key.encode() in answer.data) == (503, True, False)
         assert caller.get("/other/data?start=0&stop=9", follow_redirects=True).data == b"another"
         assert found(house) == [("state", f"documents/{space}/{name}")]
         told, failed = house.health()
