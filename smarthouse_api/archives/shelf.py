@@ -18,6 +18,9 @@ from smarthouse_api.states.jobs.kept_files import Blocks
 
 _SENT_FOR_EACH_MADE: Final = 4
 _TIDY_SECONDS: Final = 60.0
+_LEAST_WAIT_SECONDS: Final = 2.0
+"""Who makes an archive looks four times a second whether the home is there. Who tidies takes less."""
+
 _LOOK_SECONDS: Final = 0.05
 _LATE: Final = "The home is hidden, but its archive is still being made; repeat the request"
 
@@ -101,7 +104,7 @@ class Shelf:
         """
         for name in names:
             self._leases.break_shared(_readers(name), wait_seconds)
-            if (lease := self._leases.wait_for(self.making(name), wait_seconds)) is None:
+            if (lease := self._leases.wait_for(self.making(name), max(wait_seconds, _LEAST_WAIT_SECONDS))) is None:
                 raise Unavailable(_LATE)
             with lease:
                 self._state.commit(SPACE, Change(deletes=(f"{KEPT}{name}",)))
