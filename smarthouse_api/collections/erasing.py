@@ -162,14 +162,20 @@ class RecordsErasing:
         return found if found is not None and found.key == key else None
 
     def _remove_naming(self, space: str, prefix: str, keys: Collection[str], *, is_counted: bool = False) -> None:
-        """Remove documents whose value names one of the homes. is_counted: the quota counts them."""
+        """Remove documents whose value names one of the homes, and damaged ones: nobody can tell whose they are.
+
+        is_counted: the quota counts them.
+        """
 
         def attempt() -> None:
-            found = ((name, one) for name, one in scan_past_damage(self._state, space, prefix) if one is not None)
-            for some in _chunks((name, one) for name, one in found if _names_one(one.value, keys)):
-                adds = counted(-sum(len(one.value) for _, one in some)) if is_counted else ()
-                expect = {name: one.version for name, one in some}
-                self._state.commit(space, Change(expect, deletes=tuple(expect), adds=adds))
+            found = scan_past_damage(self._state, space, prefix)
+            for some in _chunks((name, one) for name, one in found if one is None or _names_one(one.value, keys)):
+                whole = {name: one for name, one in some if one is not None}
+                if len(whole) < len(some):
+                    log.warning("%d damaged records may be of a forgotten home, and are removed", len(some) - len(whole))
+                adds = counted(-sum(len(one.value) for one in whole.values())) if is_counted else ()
+                expect = {name: one.version for name, one in whole.items()}
+                self._state.commit(space, Change(expect, deletes=tuple(name for name, _ in some), adds=adds))
 
         until_settled(attempt, "record")
 

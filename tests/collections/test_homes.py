@@ -14,12 +14,12 @@ import pytest
 
 from backends.dumps import DumpedDocument, DumpedEntry
 from backends.parts import Part
-from backends.ports import Change, StateStore, StoreUnavailable
+from backends.ports import Change, PartDamaged, StateStore, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.collections.accepting import Accepted
 from smarthouse_api.collections.home_mending import RecordHomesMending
 from smarthouse_api.collections.homes import HIDDEN, HOME, NAMED, SPACE, UNNAMED, LeavingHome, RecordHomes
-from smarthouse_api.collections.model import Collection, define
+from smarthouse_api.collections.model import TOPIC, Collection, define
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.read_plan import Selection
 from smarthouse_api.collections.table import CollectionsTable
@@ -32,6 +32,7 @@ from tests.collecting import SCHEMA
 from tests.collections.lakes import Died, interrupt
 from tests.conftest import HOME as UUID
 from tests.conftest import OTHER_HOME, Environment, changed, on_pairs, payload, state
+from tests.damaging import damage, flipped
 from tests.waiting import pass_time
 
 MARK = "a-value-that-only-this-home-ever-had"
@@ -124,6 +125,7 @@ def look_at_a_forget(house: House) -> None:
     house.forgetting.forget(UUID)
     assert_forgotten(house, one, key)
     assert set(TopicQueue(house.state, one).fields().types) == {"value", "id"}
+    assert [b'"home"' in entry.value for entry in house.state.read(one.space, TOPIC)] == [True, False, True]  # of 4, 5, 7
 
 
 def test_afterwards_the_same_records_are_new_and_are_those_of_a_new_home(house: House) -> None:
@@ -341,6 +343,20 @@ def test_a_damaged_file_keeps_no_home_from_being_forgotten(embedded_pair: Enviro
         house.collections.chores.rebuilding.work()
         assert left(house, key, MARK, MEMBER) == []
         assert [record["value"] for record in consumed(house, one)] == [4, 5, 7]
+
+
+def test_a_damaged_dead_letter_goes_too_since_nobody_can_tell_whose_it_is(
+    environment: Environment, make_house: Callable[..., House]
+) -> None:
+    house = make_house()
+    one = filled(house)
+    key = key_of(house, one)
+    (letter,) = (found.value for _, found in house.state.scan_all(one.space, "aside/") if MARK.encode() in found.value)
+    damage(environment, letter, flipped(letter))
+    with pytest.raises(PartDamaged):
+        house.collections.dead_letters.list(one)
+    house.forgetting.forget(UUID)
+    assert_forgotten(house, one, key)
 
 
 def test_states_are_erased_though_the_log_of_records_is_damaged(embedded_pair: Environment) -> None:
