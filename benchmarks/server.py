@@ -25,6 +25,7 @@ STOP_SECONDS: Final = 30
 LIMITS: Final = {
     "SMARTHOUSE_INGEST_RATE_HOME": "1000000/minute",
     "SMARTHOUSE_INGEST_RATE_ADDRESS": "1000000/minute",
+    "SMARTHOUSE_RIGHTS_RATE_ADDRESS": "1000000/minute",
     "SMARTHOUSE_COLLECTION_RATE_ADDRESS": "1000000/minute",
 }
 """The limiter works as in production, it only never says no."""

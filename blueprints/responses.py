@@ -66,5 +66,5 @@ def _begun(what: str, first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
             yield first
         yield from chunks
     except (Refused, StoreError) as fault:
-        log.warning("%s was broken off: %s", what, type(fault).__name__)
+        log.warning("%s was broken off: %s", what, str(fault) or type(fault).__name__)
         raise ConnectionResetError(errno.ECONNRESET, f"{what} was broken off") from fault

@@ -124,6 +124,11 @@ class AccessSettings(Group):
     ingest_rate_address: str = rate(
         "6000/minute", "Limit the uploads and deletions of one client address, which many homes may share."
     )
+    rights_rate_address: str = rate(
+        "120/minute",
+        "Limit what one client address asks for of homes' rights: erasures, summaries, archives and consents. Each costs as "
+        "much as many uploads.",
+    )
     export_rate_address: str = rate("600/minute", "Limit the exports that one client address asks for.")
     collection_rate_address: str = rate(
         "6000/minute", "Limit the requests to data sources and datasets from one client address. Empty: no limit."

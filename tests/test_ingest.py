@@ -200,6 +200,22 @@ def test_one_address_is_counted_over_all_its_homes(make_client: Callable[..., Fl
     assert_problem(client.delete(URL, headers={"Home-UUID": OTHER_HOME}), 429, "address")
 
 
+def test_what_costs_more_than_an_upload_is_counted_by_itself(make_client: Callable[..., FlaskClient]) -> None:
+    client = make_client(rights_rate_address="3/hour")
+    other = {"Home-UUID": OTHER_HOME}
+    assert client.get(f"{URL}?summary=true", headers=BY_HOME).status_code == 200
+    consent = client.put("/api/ingest/consent", json={"terms": "1.0", "tier": "rows"}, headers=other)
+    assert (consent.status_code, client.delete(URL, headers=BY_HOME).status_code) == (200, 200)
+    for answer in (
+        client.get(f"{URL}?summary=true", headers=other),
+        client.get(URL, headers=other),
+        client.put("/api/ingest/consent", json={"terms": "1.0", "tier": "rows"}, headers=other),
+        client.delete(URL, headers=other),
+    ):
+        assert_problem(answer, 429, "3 per 1 hour for this address")
+    assert client.post(URL, data=payload(state()), headers=other).status_code == 200
+
+
 @pytest.mark.parametrize("fault", [StoreUnavailable("down"), StoreFull("full")])
 def test_a_storage_outage_is_a_503_that_says_when(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, fault: Exception

@@ -35,7 +35,7 @@ def add_rights(blueprint: Blueprint) -> None:
         The service keeps each version with its time, until the home is erased. A consent lifts an objection. The answer is the
         same for a known and for an unknown home, and takes the same time.
         """
-        uuid, given = counted_home(), _agreed(text_body())
+        uuid, given = counted_home(asks_for_a_right=True), _agreed(text_body())
         consents = house().states.consents
         with answered_evenly(consents.answer_times):
             agreed = consents.give(uuid, given["terms"], given["tier"], request.remote_addr)

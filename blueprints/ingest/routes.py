@@ -60,7 +60,8 @@ class Data(MethodView):
         consents, and linked streams. It is made when it is asked for, and kept for a while: a client that was broken off goes
         on with `Range`. A home that is not known gets the same files without rows.
         """
-        return summary(counted_home()) if query["summary"] else archive(counted_home())
+        uuid = counted_home(asks_for_a_right=True)
+        return summary(uuid) if query["summary"] else archive(uuid)
 
     @blueprint.response(200, ReceiptSchema)
     @problems(
@@ -93,7 +94,7 @@ class Data(MethodView):
         The answer is the same for a known and for an unknown home, and takes the same time. Only the receipt's id differs,
         and it is random. With `stop=true` the home objects, too: later uploads are refused.
         """
-        uuid, forgetting, receipts = counted_home(), house().forgetting, house().receipts
+        uuid, forgetting, receipts = counted_home(asks_for_a_right=True), house().forgetting, house().receipts
         with answered_evenly(forgetting.answer_times):
             if query["stop"]:
                 house().states.counts.count_right(request.remote_addr)

@@ -12,15 +12,15 @@ from config.groups import AccessSettings
 from smarthouse_api.access.windows import Windows
 from smarthouse_api.errors import TooMany
 
-_NAMES: Final = ("home", "ingest", "export", "collections", "unknown")
+_NAMES: Final = ("home", "ingest", "rights", "export", "collections", "unknown")
 
 
 class Rates:
-    """Refuses clients that ask too often, by five limits.
+    """Refuses clients that ask too often, by six limits.
 
-    `home`, `ingest`: uploads and deletions of one home, and of one address. `export`: requests of one address for exports.
-    `collections`: requests of one address to data sources and datasets. `unknown`: those of them with data for a dataset that
-    does not exist.
+    `home`, `ingest`: uploads and deletions of one home, and of one address. `rights`: deletions, summaries, archives and
+    consents of one address. `export`: requests of one address for exports. `collections`: requests of one address to data
+    sources and datasets. `unknown`: those of them with data for a dataset that does not exist.
 
     All processes count together if the state store can count, else each for itself.
     """
@@ -29,6 +29,7 @@ class Rates:
         rates = (
             settings.ingest_rate_home,
             settings.ingest_rate_address,
+            settings.rights_rate_address,
             settings.export_rate_address,
             settings.collection_rate_address,
             settings.collection_rate_unknown,

@@ -73,7 +73,10 @@ def rolled(apis: list[Server], folder: Path, rounds: int, threads: int = 4) -> C
 
 @pytest.fixture
 def apis(embedded_pair: Environment) -> Iterator[list[Server]]:
-    rates = {f"SMARTHOUSE_{name}": "" for name in ("INGEST_RATE_HOME", "INGEST_RATE_ADDRESS", "EXPORT_RATE_ADDRESS")}
+    rates = {
+        f"SMARTHOUSE_{name}": ""
+        for name in ("INGEST_RATE_HOME", "INGEST_RATE_ADDRESS", "RIGHTS_RATE_ADDRESS", "EXPORT_RATE_ADDRESS")
+    }
     ones = [Server({**embedded_pair, **rates, "SMARTHOUSE_TRUSTED_PROXIES": "1"}).start() for _ in range(2)]
     yield ones
     for one in ones:
