@@ -151,7 +151,7 @@ class House:
         menders = *self.states.mending.menders(), *ledgers.menders(), *of_records
         of_erasure = self.rounds.mender(), self.signing_keys.mender()
         self.mending = Mending(self.state, self.leases, [*menders, *of_erasure, *passing(self.state)])
-        census = Counting(*stores, self.leases, [table.name for table in tables])
+        census = Counting(*stores, self.leases, [table.name for table in tables], self.state_age.strangers)
         keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers, settings.lake)
         parts = self.forgetting, self.states, self.streams, self.collections, census, faults, self.watch.presence, room
@@ -226,6 +226,7 @@ class House:
             Check("lake", self._lake, needs_stores=True),
             Check("files", Damages(self.state).condition, needs_stores=True),
             Check("documents", StateDamage(self.state).condition, needs_stores=True),
+            Check("homes", self.status.condition_of_homes, needs_stores=True),
         ]
         if self.settings.lake.engine_url != "embedded":
             checks.append(Check("engine", self.engine.check))

@@ -60,6 +60,18 @@ class StateAge:
         if went_back:
             self.check()
 
+    def strangers(self, with_uploads: set[str]) -> set[str]:
+        """Find the homes, of those that have raw uploads, that the state does not know and that were not forgotten.
+
+        A home is in the state before its first upload is kept. with_uploads: their internal keys, listed before.
+        """
+        homes = self._states.homes
+        strange = with_uploads - homes.known() - homes.hidden().keys()
+        if not strange:
+            return strange
+        noted = self._notes.left()  # read last: a home is noted before it leaves the state
+        return {key for key in strange if digest_of(key) not in noted}
+
     def check_hourly(self) -> None:
         """Do what `check` does, in one process of all, once an hour."""
         if self._leases.claim(_LEASE, _SECONDS):

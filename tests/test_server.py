@@ -765,7 +765,7 @@ def test_a_process_that_answers_is_live_and_ready(shared_server: Server) -> None
     assert (ready.status_code, ready.json()["status"], set(ready.json()["backends"])) == (
         200,
         "ok",
-        {"state", "objects", "installation", "lake", "files", "documents"},
+        {"state", "objects", "installation", "lake", "files", "documents", "homes"},
     )
 
 

@@ -18,6 +18,7 @@ from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.presence import Presence
 from smarthouse_api.coordination.room import Room
+from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.table import LakeTable
@@ -87,6 +88,17 @@ class Status:
             milestones=self._milestones.last(),
             free_bytes={name: free for name, free in zip(_STORES, self._room.free(), strict=True) if free is not None},
         )
+
+    def condition_of_homes(self) -> str:
+        """Give a line for readiness. Raises `Unavailable`, which is a warning, if the state has lost homes."""
+        last = self._census.last()
+        if last is not None and last.strangers:
+            raise Unavailable(
+                f"the state store does not know {last.strangers} homes that there are raw uploads of: it has lost its end, as a"
+                " Redis does whose log was cut, and their owners cannot erase them; restore a backup, or stop the service and"
+                " run `smarthouse restore`, which erases them"
+            )
+        return "all that have raw uploads are known"
 
     def _homes(self) -> Homes:
         known, counted = self._states.homes.known(), self._states.counts.by_home()

@@ -12,10 +12,13 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from backends.ports import StoreUnavailable
+from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.house import House
+from smarthouse_api.states.raw import raw_name
 from smarthouse_api.states.uploads import Upload
 from tests.collecting import SCHEMA, event, made
 from tests.conftest import HOME, OTHER_HOME, house_of, payload, state
+from tests.waiting import soon
 
 
 def gauges(client: FlaskClient) -> dict[tuple[str, ...], float]:
@@ -130,3 +133,19 @@ def test_metrics_of_an_outage_say_only_that(client: FlaskClient, monkeypatch: py
     told = gauges(client)
     assert told["stores_readable",] == 0
     assert ("homes",) not in told
+
+
+def test_homes_that_the_state_has_lost_are_told(house: House) -> None:
+    upload(house, HOME, "1")
+    key, body = "0" * 32, b"[]"
+    house.objects.put(raw_name(key, "1" * 32, 1_772_366_400_000_000, body, None), [body])
+
+    def counted() -> str:
+        house.leases.prolong("census", 0.001)
+        soon(lambda: not house.state.get("leases", "claimed/census"))
+        house.housekeeper.census.go_on(lambda: False)
+        return house.health()[0]["homes"]
+
+    assert counted().startswith("warning: the state store does not know 1 homes")
+    house.forgetting.note([digest_of(key)])  # what a forgotten home's last upload has left is swept
+    assert counted() == "all that have raw uploads are known"
