@@ -46,16 +46,25 @@ def tell_part(response: Response, size: int, first: int, last: int | None) -> No
 
 
 def ranged_response(
-    what: str, etag: str, size: int, file_name: str, content_type: str, body: Callable[[int, int | None], Iterator[bytes]]
+    what: str,
+    etag: str,
+    size: int,
+    file_name: str,
+    content_type: str,
+    body: Callable[[int, int | None], Iterator[bytes]],
+    *,
+    is_the_only_one: bool = True,
 ) -> Response:
     """Answer with a file, or the part that was asked for, or 304. body: gives the bytes from the first to the last one.
 
-    what: names the answer in the log if it is broken off. etag: without quotes.
+    what: names the answer in the log if it is broken off. etag: without quotes. is_the_only_one: otherwise the client may have
+    begun with another file, and gets a part only if it says with `If-Range` which one it has.
     """
     quoted = f'"{etag}"'
     if request.if_none_match.contains(etag):
         return empty_response(304, {"ETag": quoted})
-    first, last = asked_part(quoted, size)
+    is_sure = is_the_only_one or "If-Range" in request.headers
+    first, last = asked_part(quoted, size) if is_sure else (0, None)
     chunks = until_broken(what, body(first, last))
     response = file_response(chunks, content_type, file_name, "private, no-cache")
     response.headers.update({"ETag": quoted, "Accept-Ranges": "bytes", "Referrer-Policy": "no-referrer"})

@@ -57,7 +57,7 @@ def archive(uuid: str) -> Response:
     opened = house().archives.open(uuid, continues=request.range is not None)
     name = f"smarthouse_home_{datetime.fromtimestamp(opened.at, UTC):%Y-%m-%d}.zip"
     file = "an archive", opened.etag, opened.size_bytes, name, "application/zip", opened.body
-    return closed_when_sent(opened.close, lambda: ranged_response(*file))
+    return closed_when_sent(opened.close, lambda: ranged_response(*file, is_the_only_one=opened.is_the_only_one))
 
 
 def _agreed(body: bytes) -> dict[str, str]:

@@ -27,7 +27,7 @@ class Kept(msgspec.Struct, frozen=True):
     """Describes an archive that is kept.
 
     tag: of the home's UUID. proof: a digest of the documents that the archive depends on. mark: names what was held when it was
-    made. at, expires_at: in seconds since 1970.
+    made. at, expires_at: in seconds since 1970. replaces: whether another one was kept when it was made.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Kept(msgspec.Struct, frozen=True):
     size_bytes: int
     at: float
     expires_at: float
+    replaces: bool = False
 
     has_sums = True
 

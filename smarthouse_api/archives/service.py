@@ -52,6 +52,8 @@ class _Forgotten(Exception):
 class EmptyArchive:
     """Sends the archive of a UUID of which nothing is held."""
 
+    is_the_only_one = True
+
     def __init__(self, whole: bytes, at: float) -> None:
         self._whole, self.at, self.size_bytes = whole, at, len(whole)
         self.etag = hashlib.sha256(whole).hexdigest()[:_ETAG]
@@ -124,17 +126,20 @@ class Archives:
 
         continues: one that is kept is good, though something came meanwhile. Raises `Unavailable`, `NoRoom`, `TooLarge`.
         """
-        tag = self._states.homes.tag(uuid)
+        tag, is_new = self._states.homes.tag(uuid), False
         for attempt in range(_TRIES):
             if (holder := self._holder(tag)) is None:
                 return self._empty()
             kept = self._find(holder)
             if kept is None or not (continues or self._is_current(kept, holder)):
+                is_new = True
                 self._have_made(tag, is_last=attempt == _TRIES - 1)
                 kept = self._find(holder)
             if kept is not None:
                 try:
-                    return self.shelf.open(kept)
+                    opened = self.shelf.open(kept)
+                    opened.is_the_only_one &= not is_new
+                    return opened
                 except Gone:
                     continues = False
         raise Unavailable("The archive could not be made now; repeat the request")
@@ -181,7 +186,8 @@ class Archives:
             return
         at = self._state.now()
         version, expires_at = secrets.token_hex(_ETAG // 2), at + self._settings.hours * 3600
-        kept = Kept(holder.name, tag, proof_of(holder.proof), version, self._mark(holder), 0, at, expires_at)
+        replaces = self.shelf.find(holder.name) is not None
+        kept = Kept(holder.name, tag, proof_of(holder.proof), version, self._mark(holder), 0, at, expires_at, replaces)
         summing = Summing()
         with self._states.table.reading() as reader:
             members = self._contents.members(holder, reader, datetime.fromtimestamp(at, UTC))

@@ -26,12 +26,15 @@ _LATE: Final = "The home is hidden, but its archive is still being made; repeat 
 
 
 class OpenArchive(LeasedAnswer):
-    """Sends an archive, or a part of it. Until it is closed, a forget waits for it for a while, and then ends it."""
+    """Sends an archive, or a part of it. Until it is closed, a forget waits for it for a while, and then ends it.
+
+    is_the_only_one: whoever has a part of an archive of this home has it of this one.
+    """
 
     def __init__(self, blocks: Blocks, kept: Kept, lease: Lease, ending: ExitStack) -> None:
         super().__init__(lease, ending)
         self._blocks, self.etag, self.size_bytes = blocks, kept.version, kept.size_bytes
-        self.at = kept.at
+        self.at, self.is_the_only_one = kept.at, not kept.replaces
 
     def body(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
         """Return the bytes from `first` to `last`. Raises `LeaseLost`, `Gone`, and `Unavailable` for what is not whole."""
