@@ -124,6 +124,20 @@ def test_a_download_by_key_is_noted_for_the_operator_without_naming_a_home(
     assert client.get("/api/export/csv", headers=headers, buffered=True).status_code == 200
 
 
+def test_a_download_of_a_kept_file_tells_what_it_was_made_for(make_client: Clients) -> None:
+    client = filled(make_client(export_access="key"))
+    house, headers = house_of(client), key_of(client, export=True)
+    asked = client.post("/api/export/jobs?formats=csv&types=sensor&date_from=2020-01-01", headers=headers).get_json()
+    while house.states.jobs.maker.work():
+        pass
+    url = f"/api/export/jobs/{asked['id']}/file"
+    assert client.get(url, headers=headers, buffered=True).status_code == 200
+    assert client.get(url, headers={**headers, "Range": "bytes=0-9"}, buffered=True).status_code == 206
+    whole, part = house.downloads.since(0)
+    assert whole.query == part.query == "formats=csv&date_from=2020-01-01&types=sensor"
+    assert [(one.rows, one.is_whole, one.is_part) for one in (whole, part)] == [(1, True, False), (1, True, True)]
+
+
 def fail(*_: object, **__: object) -> None:
     raise StoreUnavailable("no note is kept")
 

@@ -92,7 +92,7 @@ def add_jobs(blueprint: Blueprint) -> None:
         key = _admit(job_id)
         if (url := _jobs().signed_url(job_id)) is not None:
             if key is not None:
-                note(key, _Handed(_jobs().view(job_id).rows))()
+                note(key, _Handed(_jobs().view(job_id).rows), _jobs().asked(job_id))()
             return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
         kept = _jobs().open(job_id)
         if kept is None:
@@ -111,7 +111,7 @@ def kept_response(kept: KeptFile, key: KeyRecord | None, headers: dict[str, str]
         if kept.since_note is not None:
             response.headers["X-Since-Note"] = kept.since_note
         if key is not None:
-            response.call_on_close(note(key, kept))
+            response.call_on_close(note(key, kept, kept.request))
         return response
 
     return closed_when_sent(kept.close, respond)

@@ -13,6 +13,7 @@ from blueprints.observability import masked
 from smarthouse_api.access.downloads import named
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.errors import Forbidden
+from smarthouse_api.states.jobs.model import Request
 
 log = logging.getLogger("smarthouse.export")
 
@@ -40,16 +41,20 @@ def admit_reader() -> KeyRecord | None:
     return key
 
 
-def note(key: KeyRecord, extract: Sent | None) -> Callable[[], None]:
-    """Make the note of a download for the log: whose key, which filters, how many rows. Call it when the answer is sent."""
-    given = named(request.args.items(multi=True))
+def note(key: KeyRecord, extract: Sent | None, asked: Request | None = None) -> Callable[[], None]:
+    """Make the note of a download for the log: whose key, which filters, how many rows. Call it when the answer is sent.
+
+    asked: what a kept file was made for; else the parameters of this request tell it.
+    """
+    given = named(request.args.items(multi=True) if asked is None else asked.parameters())
+    is_part = asked is not None and "Range" in request.headers
     query = "&".join(f"{masked(name[:64])}={masked(value[:512])}" for name, value in given)
     path, request_id, downloads = masked(request.path), g.request_id, house().downloads
 
     def write() -> None:
         rows, is_whole = (0, True) if extract is None else (extract.rows, extract.is_whole)
-        told = "whole" if is_whole else "broken off"
+        told = "a part" if is_part else "whole" if is_whole else "broken off"
         log.info("key %s: %s?%s: %d rows, %s %s", key.id, path, query, rows, told, request_id)
-        downloads.note(key, path, query, rows, request_id, is_whole=is_whole)
+        downloads.note(key, path, query, rows, request_id, is_whole=is_whole, is_part=is_part)
 
     return write

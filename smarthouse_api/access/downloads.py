@@ -26,8 +26,9 @@ log = logging.getLogger(__name__)
 class Download(msgspec.Struct, frozen=True):
     """Tells of one download. at: when it ended, in seconds since 1970. key, name: the key's id, and its owner's name then.
 
-    path, query: what was asked for, without the values of `homes` and `entities`. rows: how many were sent. is_whole: whether
-    all bytes were. request: the id that logs have too.
+    path, query: what was asked for, without the values of `homes` and `entities`. rows: how many were sent; of a kept file,
+    those that it has. is_whole: whether all bytes that were asked for were sent. request: the id that logs have too. is_part:
+    only a part of a kept file was asked for.
     """
 
     at: float
@@ -38,6 +39,7 @@ class Download(msgspec.Struct, frozen=True):
     rows: int
     is_whole: bool
     request: str
+    is_part: bool = False
 
 
 _encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Download).decode
@@ -49,11 +51,13 @@ class Downloads:
     def __init__(self, state: StateStore, kept_days: int) -> None:
         self._state, self._kept_seconds = state, kept_days * _DAY_SECONDS
 
-    def note(self, key: KeyRecord, path: str, query: str, rows: int, request: str, *, is_whole: bool) -> None:
+    def note(
+        self, key: KeyRecord, path: str, query: str, rows: int, request: str, *, is_whole: bool, is_part: bool = False
+    ) -> None:
         """Note a download that has ended. Never fails: the bytes are sent, and the log has the same line."""
         if not self._kept_seconds:
             return
-        one = Download(time.time(), key.id, key.name, path, query, rows, is_whole, request)
+        one = Download(time.time(), key.id, key.name, path, query, rows, is_whole, request, is_part)
         try:
             self._state.put(_SPACE, f"{one.at:017.6f}/{key.id}/{request}", _encode(one), ttl_seconds=self._kept_seconds)
         except StoreError as fault:

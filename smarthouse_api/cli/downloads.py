@@ -48,4 +48,5 @@ def command(key: str | None, age: float, as_json: bool) -> None:
 def _cells(one: Download) -> tuple[Any, ...]:
     asked = f"{one.path}?{one.query}" if one.query else one.path
     at = seconds_text(datetime.fromtimestamp(one.at, UTC))
-    return at, one.key, one.name, str(one.rows), "whole" if one.is_whole else "broken off", asked, one.request
+    sent = "a part" if one.is_part else "whole" if one.is_whole else "broken off"
+    return at, one.key, one.name, str(one.rows), sent, asked, one.request

@@ -114,7 +114,7 @@ class KeptFile(LeasedAnswer):
         self.size_bytes, self.etag, self.rows = dataset.size_bytes, dataset.version, dataset.rows
         self.version, self.first_us, self.last_us = dataset.version, dataset.first_us, dataset.last_us
         self.file_name, self.media_type, self.incomplete = dataset.file_name, dataset.media_type, dataset.incomplete
-        self.since_note, self.is_whole = dataset.since_note, False
+        self.since_note, self.is_whole, self.request = dataset.since_note, False, dataset.request
 
     def body(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
         """Return the bytes from `first` to `last`. Raises `LeaseLost`, `Gone`, and `Unavailable` for what is not whole."""

@@ -19,6 +19,7 @@ engine of its own makes a dataset, its files lie in the place of a table, `parts
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -52,6 +53,18 @@ class Request(msgspec.Struct, frozen=True):
     aggregation: Aggregation | None = None
     is_bare: bool = False
     since: str | None = None
+
+    def parameters(self) -> Iterator[tuple[str, str]]:
+        """Give what was asked for as the parameters of a download, each value by itself."""
+        asked = self.filters
+        yield from (("formats", name) for name in self.formats)
+        yield from ((name, str(day)) for name, day in (("date_from", asked.since), ("date_to", asked.until)) if day is not None)
+        for name in ("types", "units", "device_classes", "homes", "entities"):
+            yield from ((name, value) for value in getattr(asked, name))
+        if self.aggregation is not None:
+            yield "every", self.aggregation.every
+        if self.since is not None:
+            yield "since", self.since
 
 
 class Job(msgspec.Struct, frozen=True):

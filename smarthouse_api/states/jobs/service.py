@@ -142,6 +142,10 @@ class Jobs:
         """Tell how far a job is. Raises `NotFound`."""
         return self._views.of(self._find(id_)[0])
 
+    def asked(self, id_: str) -> Request:
+        """Return what a job was asked for. Raises `NotFound`."""
+        return self._find(id_)[0].request
+
     def views(self) -> list[JobView]:
         """List the jobs that wait, run, or have a file, the oldest first."""
         ids = {id_ for _, id_, _ in self._shop.book.todo()}
