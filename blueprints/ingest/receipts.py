@@ -1,4 +1,4 @@
-"""Receipts of erasure: what became of a home that was deleted, signed, for whoever has the receipt's id."""
+"""Receipts of erasure: what became of a home that was deleted, signed, for anybody who has the receipt's id."""
 
 from __future__ import annotations
 

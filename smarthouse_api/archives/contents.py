@@ -58,7 +58,7 @@ class Contents:
         self._records = records
 
     def summary(self, home: Home | None, streams: int, collections: int, *, has_objected: bool) -> dict[str, Any]:
-        """Tell how much is held about a home; None for one that is not known, of which the same is looked up.
+        """Tell how much is held about a home; None for one that is not known: then the same is looked up.
 
         collections: how many data sources and datasets may hold records that name it.
 

@@ -50,7 +50,7 @@ class _Forgotten(Exception):
 
 
 class EmptyArchive:
-    """Sends the archive of a UUID of which nothing is held."""
+    """Sends the archive of a UUID that nothing is held about."""
 
     is_the_only_one = True
 

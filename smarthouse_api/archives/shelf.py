@@ -28,7 +28,7 @@ _LATE: Final = "The home is hidden, but its archive is still being made; repeat 
 class OpenArchive(LeasedAnswer):
     """Sends an archive, or a part of it. Until it is closed, a forget waits for it for a while, and then ends it.
 
-    is_the_only_one: whoever has a part of an archive of this home has it of this one.
+    is_the_only_one: a client that has a part of an archive of this home has it of this one.
     """
 
     def __init__(self, blocks: Blocks, kept: Kept, lease: Lease, ending: ExitStack) -> None:

@@ -266,7 +266,7 @@ class RecordHomes:
 
 
 def hidden_in(state: StateStore, collection: Collection) -> frozenset[str]:
-    """Return the keys of forgotten homes of which the lake may still hold records."""
+    """Return the keys of forgotten homes whose records the lake may still hold."""
     return frozenset(name.removeprefix(HIDDEN) for name, _ in state.scan_all(collection.space, HIDDEN))
 
 

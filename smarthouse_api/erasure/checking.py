@@ -4,7 +4,7 @@ A receipt is `{"receipt": {...}, "signature": "...", "key": "..."}`. Signed is t
 sorted members, no spaces. So the file may be indented. No value of it can be changed.
 
 Its `note` is the beginning of the SHA-256 of a label, of the first 12 bytes of the receipt's id, and of the home's UUID. It
-names nobody, and whoever knows the UUID can see that the receipt is for it.
+names nobody, and a reader who knows the UUID can see that the receipt is for it.
 """
 
 from __future__ import annotations
