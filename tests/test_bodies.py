@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.collecting import EVENT, SCHEMA, bearer, event, json_of, made, managed, stored
-from tests.conftest import Environment
+from tests.conftest import HOME, Environment
 from tests.streams.caller import Caller
 
 BOM = b"\xef\xbb\xbf"
@@ -36,6 +36,7 @@ class Taker(NamedTuple):
 
 
 TAKERS = [
+    Taker("PUT", "/api/ingest/consent", {"terms": "1.0", "tier": "rows"}),
     Taker("POST", "/restapi/datasource/insert", INSERT),
     Taker("POST", "/v2/data/in/{dataset_id}", EVENT),
     Taker("POST", "/v2/datasets/create", managed("create", dataset_id="new")),
@@ -84,7 +85,8 @@ def sent(client: FlaskClient, taker: Taker, body: bytes, **headers: str) -> Test
         client.post("/v2/data/in/example", json=event({"value": "no number"}))
         letters = client.get("/v2/datasets/failed/example", headers=bearer(client, admin=True))
         path = path.replace("{record_id}", json_of(letters)["result"]["records"][0]["id"])
-    given = {**bearer(client, admin=True), **{name.replace("_", "-"): value for name, value in headers.items()}}
+    home = {"Home-UUID": HOME} if path.startswith("/api/ingest/") else {}
+    given = {**bearer(client, admin=True), **home, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return client.open(path, method=taker.method, data=body, headers=given, content_type=taker.kind)
 
 
@@ -94,8 +96,8 @@ def text_of(taker: Taker) -> bytes:
 
 def told_by(answer: TestResponse) -> str:
     """The message of an error, in whichever dialect."""
-    told = json_of(answer)
-    return str(told["error"]["message"] if isinstance(told.get("error"), dict) else told["message"])
+    told = json.loads(answer.data)
+    return str(told["error"]["message"] if isinstance(told.get("error"), dict) else told.get("message", told.get("detail")))
 
 
 def raw_deflate(body: bytes) -> bytes:

@@ -15,6 +15,7 @@ from redis.exceptions import AuthenticationError
 from backends import faults
 from backends.checks import NotAllowed
 from backends.faults import TranslatesFaults
+from backends.own_files import ShowsFiles
 from backends.ports import (
     Conflict,
     KeepsReserve,
@@ -174,7 +175,7 @@ def test_a_method_that_fails_in_nothing_gives_its_answer():
 
 
 def test_the_guard_knows_which_methods_take_iterables_and_which_give_iterators():
-    ports = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve, KeepsSums)
+    ports = (StateStore, ObjectStore, NamesLogs, SignsUrls, KeepsReserve, KeepsSums, ShowsFiles)
     methods = [one for port in ports for base in reversed(port.__mro__[:-2]) for one in vars(base).items()]
     signatures = {name: signature(method) for name, method in methods if callable(method)}
     take = {name for name, one in signatures.items() if any("Iterable" in str(p.annotation) for p in one.parameters.values())}

@@ -174,7 +174,7 @@ def test_the_same_bytes_sent_again_heal_it(house: House, damage: Damage, format_
     assert (again.receipt, again.duplicate) == (answer.receipt, False)
     assert warning(house) == "none is known"
     assert values(house) == ["1"]
-    assert not sent(house, "1").duplicate
+    assert sent(house, "1").duplicate
     assert house.objects.get(raw_of(house, answer)) == body_of("1")
 
 
