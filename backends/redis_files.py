@@ -18,6 +18,7 @@ from mmap import ACCESS_READ, mmap
 import redis
 
 from backends.own_files import OwnFile, chunks_of, files_below
+from backends.redis_servers import setting_of
 
 _PAGE = 1000
 _LZF = re.compile(rb"\xc3")
@@ -36,7 +37,7 @@ def own_files(servers: list[redis.Redis], prefix: str) -> Iterator[OwnFile]:
         try:
             if server.execute_command("INFO", "replication").get("role") != "slave":
                 yield from _strays(server, prefix.encode(), name)
-            folder, *files = [_setting(server, one) or default for one, default in _SETTINGS.items()]
+            folder, *files = [setting_of(server, one) or default for one, default in _SETTINGS.items()]
         except redis.RedisError as fault:
             yield OwnFile(name, unread=f"it does not answer: {type(fault).__name__}")
             continue
@@ -73,14 +74,6 @@ def _strays(server: redis.Redis, prefix: bytes, name: str) -> Iterator[OwnFile]:
                 place = f"{name}, key {key.decode(errors='replace')}"
                 yield OwnFile(place, [value])
                 yield OwnFile(f"{place}, decompressed", decompressed(value))
-
-
-def _setting(server: redis.Redis, name: str) -> str | None:
-    try:
-        found = server.execute_command("CONFIG GET", name)
-    except redis.ResponseError:
-        return None
-    return found.get(name) if isinstance(found, dict) else None
 
 
 def is_here(host: str) -> bool:

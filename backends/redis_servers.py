@@ -48,7 +48,7 @@ def condition(server: redis.Redis, key: str) -> tuple[str, list[str]]:
 def _warnings(server: redis.Redis, info: dict[str, Any]) -> Iterator[str]:
     if not info.get("aof_enabled"):
         yield "appendonly is off: a restart may lose everything since the last snapshot, or all there is"
-    elif (wait := _setting(server, "appendfsync")) not in (None, "always"):
+    elif (wait := setting_of(server, "appendfsync")) not in (None, "always"):
         yield f"appendfsync is {wait}, not always: a crash may lose the last seconds"
     policy, most = str(info.get("maxmemory_policy", "")), int(info.get("maxmemory", 0))
     if policy.startswith("allkeys"):
@@ -64,7 +64,7 @@ def _warnings(server: redis.Redis, info: dict[str, Any]) -> Iterator[str]:
             yield f"the last {what} failed"
 
 
-def _setting(server: redis.Redis, name: str) -> str | None:
+def setting_of(server: redis.Redis, name: str) -> str | None:
     """Ask for a setting of the server; None if it does not tell, as managed servers do not."""
     try:
         found = server.execute_command("CONFIG GET", name)

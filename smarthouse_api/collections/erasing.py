@@ -128,9 +128,12 @@ class RecordsErasing:
 
     def _break_readers(self, by_place: Mapping[Place, set[str]], wait_seconds: float) -> None:
         read = {key.encode() for _, key in by_place}
-        # A reader that has told nothing yet may be of any collection.
-        spared: Callable[[bytes], bool] = lambda note: note != b"" and note not in read and not self._table.readers_need_log  # noqa: E731
-        self._table.break_readers(wait_seconds, spared)
+
+        def is_spared(note: bytes) -> bool:
+            # A reader that has told nothing yet may be of any collection.
+            return note != b"" and note not in read and not self._table.readers_need_log
+
+        self._table.break_readers(wait_seconds, is_spared)
 
     def _close(self, place: Place, keys: set[str]) -> None:
         collection, space = self._found(*place), space_of(*place)

@@ -1,4 +1,4 @@
-"""Mending what is known of homes that records name: each document is made of the others, as far as they tell."""
+"""Mending the documents about homes that records name: each is made from the others, as far as they tell."""
 
 from __future__ import annotations
 

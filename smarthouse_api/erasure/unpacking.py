@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, Protocol
 
@@ -185,7 +186,7 @@ def _of_zip(file: IO[bytes]) -> Iterator[Iterable[bytes]]:
         yield ["\n".join(archive.namelist()).encode(errors="surrogatepass")]
         for name in archive.namelist():
             with archive.open(name) as member:
-                yield iter(lambda opened=member: opened.read(_CHUNK_BYTES), b"")  # type: ignore[misc]
+                yield iter(partial(member.read, _CHUNK_BYTES), b"")
 
 
 def _of_parquet(data: bytes) -> Iterator[bytes]:

@@ -108,7 +108,7 @@ def decoded_held(text: bytes) -> dict[str, HeldRows]:
 class Sparing:
     """Tells from a reader's note whether nothing of some owners can be in what it reads.
 
-    born: for each of them, the newest snapshots when it was added. held: for each, what is known of its rows.
+    born: for each of them, the newest snapshots when it was added. held: for each, which rows it is known to have.
     """
 
     born: Sequence[Mapping[str, SnapshotMark]] = ()

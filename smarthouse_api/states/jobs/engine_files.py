@@ -116,7 +116,7 @@ class EngineFiles:
 
 
 def _turn_of(name: str) -> int:
-    """Tell of which turn a folder, or a writing, is: `<turn>-...`; 0 if an earlier version of the service named it."""
+    """Tell the turn of a folder, or of a writing: `<turn>-...`; 0 if an earlier version of the service named it."""
     turn, separator, _ = name.partition("-")
     return int(turn) if separator and turn.isdecimal() else 0
 
