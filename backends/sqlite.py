@@ -283,10 +283,10 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
             self._insist(connection, "PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA secure_delete = ON")
-            self._insist(connection, "PRAGMA user_version")
+            ((layout,),) = self._insist(connection, "PRAGMA user_version")
             if had_log:  # so that the next look, after another crash, can compare the pages
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            if connection.execute("PRAGMA user_version").fetchone()[0] < LAYOUT:
+            if layout < LAYOUT:
                 self._insist(connection, "BEGIN IMMEDIATE")
                 for statement in filter(str.strip, SCHEMA.split(";")):
                     connection.execute(statement)
@@ -302,8 +302,7 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
 
     def _refuse_foreign(self, connection: sqlite3.Connection) -> None:
         """Raise `StoreUnfit` if the file is another program's, before a byte of it is changed."""
-        self._insist(connection, "PRAGMA user_version")
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = {name for (name,) in self._insist(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")}
         if tables and "documents" not in tables:
             raise StoreUnfit(
                 f"SQLite: {os.path.basename(self._path)} is a database of another program; let SMARTHOUSE_DATA_DIR or"
@@ -353,13 +352,12 @@ class SqliteState(FailsFast, TranslatesFaults, StateStore, KeepsReserve, KeepsSu
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 waiting.outcome = outcome
 
-    def _insist(self, connection: sqlite3.Connection, statement: str, since: float | None = None) -> None:
-        """Execute `statement` as soon as the file is not busy, within the timeout, which began at `since`, or begins now."""
+    def _insist(self, connection: sqlite3.Connection, statement: str, since: float | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of `statement`, executed once the file is not busy, within the timeout after `since`, or now."""
         deadline = (time.monotonic() if since is None else since) + self._timeout_seconds
         while True:
             try:
-                connection.execute(statement).fetchall()
-                return
+                return connection.execute(statement).fetchall()
             except sqlite3.OperationalError as error:
                 if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise

@@ -35,7 +35,7 @@ class SqliteClock:
         """Whether a connection has told the store's time."""
         return self._began_at is not None
 
-    def set_by(self, connection: sqlite3.Connection, begin: Callable[[sqlite3.Connection], None]) -> None:
+    def set_by(self, connection: sqlite3.Connection, begin: Callable[[sqlite3.Connection], object]) -> None:
         """Take over the clock of the store, or begin it in this boot. begin: begins a transaction that writes."""
         boot = _boot()
         if (found := _row(connection)) is None or found[0] != boot:
@@ -59,7 +59,7 @@ def now_of(database: sqlite3.Connection) -> float:
     return time.time() if found is None or found[0] != _boot() else found[1] + _since_boot()
 
 
-def _begun(connection: sqlite3.Connection, boot: str, begin: Callable[[sqlite3.Connection], None]) -> float:
+def _begun(connection: sqlite3.Connection, boot: str, begin: Callable[[sqlite3.Connection], object]) -> float:
     begin(connection)
     try:
         connection.execute(_TABLE)

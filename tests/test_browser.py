@@ -112,12 +112,12 @@ def visit(browser: BrowserContext) -> Iterator[Visit]:
 @pytest.mark.parametrize(
     ("path", "operations"),
     [
-        ("/api/ingest/ui", 2),
+        ("/api/ingest/ui", 6),
         ("/api/export/ui", 13),
         ("/homes/ui", 21),
         ("/restapi/datasource/ui", 2),
         ("/v2/ui", 12),
-        ("/docs", 53),
+        ("/docs", 57),
     ],
     ids=["ingest", "export", "streams", "datasources", "datasets", "docs"],
 )

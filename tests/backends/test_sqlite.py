@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -352,3 +353,19 @@ def test_no_bit_of_a_row_can_turn_over_unseen(path, text):
     path.write_bytes(whole)
     assert (read(), look()) == (right, [])
     state.close()
+
+
+def test_those_who_open_a_new_file_together_all_have_it(tmp_path):
+    for file in range(20):
+        states = [SqliteState(f"sqlite://{tmp_path}/{file}.db") for _ in range(4)]
+        together = threading.Barrier(len(states))
+
+        def put(number, states=states, together=together):
+            together.wait()
+            states[number].put("home", str(number), b"")
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(put, range(4)))
+        assert [key for key, _ in states[0].scan("home")] == ["0", "1", "2", "3"]
+        for state in states:
+            state.close()
