@@ -19,6 +19,7 @@ from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.privacy import home_name
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import Environment, agree, on_pairs, payload, rows, state
+from tests.each import on_disk
 
 environment = on_pairs("embedded_pair", "production_pair")
 
@@ -45,8 +46,12 @@ FILTERS = (
 )
 
 
-def receive(house: House, home: str, *states: Any, at: datetime = NOW) -> None:
+def send(house: House, home: str, *states: Any, at: datetime = NOW) -> None:
     house.states.uploads.receive(Upload(home, payload(*states)), at)
+
+
+def receive(house: House, home: str, *states: Any, at: datetime = NOW) -> None:
+    send(house, home, *states, at=at)
     house.states.chores.flush()
 
 
@@ -145,12 +150,15 @@ def test_each_count_is_an_exports_after_every_kind_of_change(
 ) -> None:
     monkeypatch.setattr("smarthouse_api.states.days_over._ROWS", 8)
     chance, house = random.Random(len(environment)), make_house(export_words="eco")
-    homes = UUIDS[:4]
+    homes = UUIDS[:3]
     sent = [[drawn(chance) for _ in range(20)] for _ in homes]
     for turn in range(3):
         for home, states in zip(homes, sent, strict=True):
             again = chance.sample(states, 10) if turn else states
-            receive(house, home, *again, drawn(chance), at=NOW + timedelta(days=turn * chance.choice((0, 1, 9))))
+            send(house, home, *again, drawn(chance), at=NOW + timedelta(days=turn * chance.choice((0, 1, 9))))
+            if turn == 0:
+                house.states.chores.flush()
+        house.states.chores.flush()
         is_as_exported(house, chance.choice(FILTERS))
         if turn == 0:
             counted(house)
@@ -162,7 +170,8 @@ def test_each_count_is_an_exports_after_every_kind_of_change(
             house.forgetting.forget(UUIDS[0])
     counted(house)
     other = make_house(export_words="eco")  # it reads what is kept
-    assert all(is_as_exported(house, filters, [other]) for filters in FILTERS)
+    on_disk = "SMARTHOUSE_DATA_DIR" in environment
+    assert all(is_as_exported(house, filters, [other]) for filters in FILTERS[:: 1 if on_disk else 3])
 
 
 def test_a_process_that_starts_reads_what_was_counted(
@@ -183,20 +192,21 @@ def test_a_process_that_starts_reads_what_was_counted(
         assert opened.select(Filters()).rows == 2
 
 
-@pytest.mark.parametrize("damage", [b"", b"rubbish", None], ids=["emptied", "rubbish", "flipped"])
-def test_damaged_counts_are_made_again(make_house: Callable[..., House], damage: bytes | None) -> None:
+def test_damaged_counts_are_made_again(make_house: Callable[..., House]) -> None:
     house = make_house()
     receive(house, UUIDS[0], state(at=NOW.isoformat()))
     counted(house)
     (kept,) = (info.key for info in house.objects.list(PREFIX))
     stored = house.objects.get(kept)
-    house.objects.put(kept, [stored[:-9] + bytes([stored[-9] ^ 1]) + stored[-8:] if damage is None else damage])
-    assert is_as_exported(make_house(), Filters()) == 1
+    for damaged in (b"", b"rubbish", stored[:-9] + bytes([stored[-9] ^ 1]) + stored[-8:]):
+        house.objects.put(kept, [damaged])
+        assert is_as_exported(make_house(), Filters()) == 1
 
 
 def test_no_count_of_a_forgotten_home_is_left(house: House) -> None:
     for home in UUIDS[:2]:
-        receive(house, home, *(state(at=(NOW - timedelta(days=days)).isoformat()) for days in (0, 40, 20_000)))
+        send(house, home, *(state(at=(NOW - timedelta(days=days)).isoformat()) for days in (0, 40, 20_000)))
+    house.states.chores.flush()
     counted(house)
     key = house.states.homes.find(UUIDS[0]).key
     kept = [info.key for info in house.objects.list(PREFIX)]
@@ -212,10 +222,12 @@ def test_no_count_of_a_forgotten_home_is_left(house: House) -> None:
     assert is_as_exported(house, Filters()) == 3
 
 
+@on_disk
 def test_what_is_counted_of_others_outlives_a_forget(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     days = (0, 1, 40, 20_000)
     for home in UUIDS[:3]:
-        receive(house, home, *(state(at=(NOW - timedelta(days=day)).isoformat()) for day in days))
+        send(house, home, *(state(at=(NOW - timedelta(days=day)).isoformat()) for day in days))
+    house.states.chores.flush()
     receive(house, UUIDS[1], *(state(at=(NOW - timedelta(days=day)).isoformat()) for day in (0, 3)), at=NOW + timedelta(days=9))
     with house.states.table.writing(5) as lease:
         house.states.table.compact(lease, 2, lambda: False)
@@ -233,9 +245,11 @@ def test_what_is_counted_of_others_outlives_a_forget(house: House, monkeypatch: 
     assert is_as_exported(house, Filters()) == 5
 
 
+@on_disk
 def test_an_answer_is_made_again_if_a_home_is_forgotten_meanwhile(house: House) -> None:
     for home in UUIDS[:2]:
-        receive(house, home, state(at=NOW.isoformat()))
+        send(house, home, state(at=NOW.isoformat()))
+    house.states.chores.flush()
     counted(house)
     found = []
 
@@ -249,6 +263,7 @@ def test_an_answer_is_made_again_if_a_home_is_forgotten_meanwhile(house: House) 
     assert found == [2, 1]
 
 
+@on_disk
 def test_a_question_needs_no_lease_once_all_is_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     receive(house, UUIDS[0], state(at=NOW.isoformat()))
     assert is_as_exported(house, Filters()) == 1
@@ -271,6 +286,7 @@ def test_counts_that_are_lost_while_they_are_not_held_are_made_again(make_house:
     assert is_as_exported(house, Filters()) == 1
 
 
+@on_disk
 def test_too_many_rows_of_entities_are_refused_with_what_to_ask_instead(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     receive(house, UUIDS[0], *(state(at=(NOW - timedelta(days=day)).isoformat()) for day in (0, 1)))
     filters = Filters(entities=("sensor.kitchen",))
@@ -280,6 +296,7 @@ def test_too_many_rows_of_entities_are_refused_with_what_to_ask_instead(house: H
         house.states.contents.answer(lambda opened: opened.select(filters).rows)
 
 
+@on_disk
 def test_rows_of_days_that_are_not_kept_are_not_counted(make_house: Callable[..., House]) -> None:
     house, now = make_house(lake_days=30), datetime.now(UTC)
     receive(house, UUIDS[0], state(at=now.isoformat()), at=now)
@@ -288,6 +305,7 @@ def test_rows_of_days_that_are_not_kept_are_not_counted(make_house: Callable[...
         assert is_as_exported(house, Filters(time_field=time_field)) == 1
 
 
+@on_disk
 def test_nothing_is_counted_of_an_empty_lake(house: House) -> None:
     with house.states.contents.open() as opened:
         told = opened.select(Filters())
@@ -295,17 +313,19 @@ def test_nothing_is_counted_of_an_empty_lake(house: House) -> None:
         assert told.span() is None
 
 
+@on_disk
 def test_under_strict_only_groups_of_enough_homes_are_counted(make_house: Callable[..., House]) -> None:
     house = make_house(export_privacy="strict", export_min_homes=2, enrolled_after_days=1)
     agree(house, *UUIDS)
     for number, home in enumerate(UUIDS[:3]):
-        receive(
+        send(
             house,
             home,
             state("sensor.kitchen", "1", NOW.isoformat(), unit_of_measurement="K"),
             state("sensor.power", "1", NOW.isoformat(), unit_of_measurement="W" if number else "kW"),
             state("sensor.alone", "1", (NOW - timedelta(days=number)).isoformat(), unit_of_measurement="V"),
         )
+    house.states.chores.flush()
     assert is_as_exported(house, Filters()) == 5
     house.forgetting.forget(UUIDS[2])
     assert is_as_exported(house, Filters()) == 2

@@ -16,6 +16,7 @@ from smarthouse_api.errors import InUse, Invalid, KeyReused, NotFound, Refused, 
 from smarthouse_api.house import House
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, NewPacket
 from smarthouse_api.streams.packet_encoding import block, entries
+from tests.each import each
 from tests.streams.conftest import ANNA, BEN, Given, Recorder, clock_ahead_by, made, now, numbered
 from tests.waiting import soon
 
@@ -53,7 +54,7 @@ def test_a_batch_may_name_some_indexes(recorder: Recorder) -> None:
     assert recorder.packets() == {0: b"0", 1: b"1", 4: b"4", 5: b"5", 9: b"9", 10: b"10"}
 
 
-@pytest.mark.parametrize("indexes", [(3, 3), (3, 2), (0, 5, 4)])
+@each("indexes", [(3, 3), (3, 2), (0, 5, 4)])
 def test_a_batch_whose_indexes_do_not_rise_is_refused_as_a_whole(recorder: Recorder, indexes: tuple[int, ...]) -> None:
     with pytest.raises(Invalid, match="must rise"):
         recorder.append(*numbered(indexes))
@@ -93,7 +94,7 @@ def test_the_largest_index_can_be_sealed_and_read(sealing: Recorder) -> None:
     assert sealing.packets(0, LARGEST_INDEX - 1) == {LARGEST_INDEX - 1: b"y"}
 
 
-@pytest.mark.parametrize("given", [[(LARGEST_INDEX + 1, b"a")], [(LARGEST_INDEX, b"a"), b"b"]])
+@each("given", [[(LARGEST_INDEX + 1, b"a")], [(LARGEST_INDEX, b"a"), b"b"]])
 def test_no_packet_is_above_the_largest_index(recorder: Recorder, given: list[Given]) -> None:
     with pytest.raises(InUse) as told:
         recorder.append(*given)

@@ -23,6 +23,7 @@ from smarthouse_api.streams.chores import StreamsChores
 from smarthouse_api.streams.heads import space_of
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream, StreamRetention
 from smarthouse_api.streams.packet_store import LOG, object_name
+from tests.each import each
 from tests.servers import RedisServer
 from tests.streams.conftest import ANNA, BEN, Recorder, dying_at_each_step, made, numbered
 
@@ -300,7 +301,7 @@ def test_streams_are_listed_by_name_within_their_module(recorder: Recorder) -> N
     assert catalogue.list(8, "m") == []
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a\0b", "a\nb", "\ud800", "x" * 513])
+@each("name", ["", ".", "..", "a\0b", "a\nb", "\ud800", "x" * 513])
 def test_a_name_that_no_stream_can_have_is_refused(recorder: Recorder, name: str) -> None:
     catalogue = recorder.house.streams.catalogue
     for names in ((name, "camera"), ("m", name)):
@@ -309,7 +310,7 @@ def test_a_name_that_no_stream_can_have_is_refused(recorder: Recorder, name: str
         assert catalogue.get(7, *names) is None
 
 
-@pytest.mark.parametrize("name", ["a/b", "ü" * 512, " ", "...", "%2F", "a b", "\N{SNOWMAN}"])
+@each("name", ["a/b", "ü" * 512, " ", "...", "%2F", "a b", "\N{SNOWMAN}"])
 def test_any_other_name_is_a_stream_of_its_own(recorder: Recorder, name: str) -> None:
     one = made(recorder.house, name)
     one.append(b"a")

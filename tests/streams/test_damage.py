@@ -13,6 +13,7 @@ from smarthouse_api.streams.packet_encoding import index_bytes
 from smarthouse_api.streams.segment_objects import DamagedPackets
 from smarthouse_api.streams.segment_sums import PIECE_BYTES
 from tests.conftest import house_of
+from tests.each import each
 from tests.streams.conftest import Recorder, made
 
 PACKET_BYTES = 10_000
@@ -91,7 +92,7 @@ def warning(recorder: Recorder) -> str:
     return recorder.house.health()[0]["files"]
 
 
-@pytest.mark.parametrize("format_", ["octets", "ndjson", "zip"])
+@each("format_", ["octets", "ndjson", "zip"])
 def test_no_byte_of_damaged_packets_is_sent(sealed: Recorder, format_: str) -> None:
     query, whole = sealed.query(format_=format_), sealed.download(format_=format_)
     for damage in DAMAGES:

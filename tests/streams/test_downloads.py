@@ -22,6 +22,7 @@ from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import Forbidden, Invalid, NotFound, Refused, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.streams.packet_formats import format_named
+from tests.each import each
 from tests.servers import MinioServer
 from tests.streams.conftest import Recorder, joined, made, numbered
 from tests.waiting import pass_time
@@ -104,7 +105,7 @@ def test_another_format_is_refused(name: str) -> None:
         format_named(name)
 
 
-@pytest.mark.parametrize(("start", "stop"), [(33, 99), (9, 19), (1, 1), (5, 3), (21, 20), (33, 0)])
+@each("start, stop", [(33, 99), (9, 19), (1, 1), (5, 3), (21, 20), (33, 0)])
 def test_a_range_without_a_packet_has_no_url(mixed: Recorder, start: int, stop: int) -> None:
     with pytest.raises(NotFound) as told:
         mixed.query(start, stop)
@@ -176,7 +177,7 @@ def test_a_url_with_any_character_changed_is_forbidden(mixed: Recorder) -> None:
                         mixed.open_download({**query, field: changed})
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@each("field", FIELDS)
 def test_a_url_without_a_part_is_forbidden(mixed: Recorder, field: str) -> None:
     query = mixed.query()
     for changed in ({name: text for name, text in query.items() if name != field}, {**query, field: ""}):
@@ -185,7 +186,7 @@ def test_a_url_without_a_part_is_forbidden(mixed: Recorder, field: str) -> None:
         assert told.value.reason == "INVALID_SIGNATURE"
 
 
-@pytest.mark.parametrize("signature", ["é" * 64, "\0", "A" * 10_000])
+@each("signature", ["é" * 64, "\0", "A" * 10_000])
 def test_a_signature_of_strange_characters_is_forbidden(mixed: Recorder, signature: str) -> None:
     with pytest.raises(Forbidden):
         mixed.open_download({**mixed.query(), "signature": signature})
@@ -306,8 +307,8 @@ def test_a_download_that_was_broken_off_gives_its_room_back(narrow: Recorder) ->
     assert_room_for_two(narrow)
 
 
-@pytest.mark.parametrize("fault", [StoreUnavailable("away"), RuntimeError("cannot start a thread"), KeyboardInterrupt()])
-@pytest.mark.parametrize("method", ["share", "ranges"])
+@each("fault", [StoreUnavailable("away"), RuntimeError("cannot start a thread"), KeyboardInterrupt()])
+@each("method", ["share", "ranges"])
 def test_a_download_that_cannot_be_opened_gives_its_room_back(
     narrow: Recorder, monkeypatch: pytest.MonkeyPatch, method: str, fault: BaseException
 ) -> None:
@@ -464,7 +465,7 @@ def public(minio_server: MinioServer, production_pair: dict[str, str]) -> Any:
     house.close()
 
 
-@pytest.mark.parametrize(("start", "stop"), [(0, 7), (0, 9), (8, 19), (10, 17)])
+@each("start, stop", [(0, 7), (0, 9), (8, 19), (10, 17)])
 def test_a_whole_segment_is_fetched_from_the_object_store(public: Recorder, start: int, stop: int) -> None:
     located = public.house.streams.downloads.locate(public.stream, start, stop, "octets")
     assert located.url is not None
@@ -475,8 +476,8 @@ def test_a_whole_segment_is_fetched_from_the_object_store(public: Recorder, star
     assert requests.get(located.url.replace("data", "index", 1), timeout=10).status_code == 403
 
 
-@pytest.mark.parametrize(
-    ("start", "stop", "format_"),
+@each(
+    "start, stop, format_",
     [
         (0, 6, "octets"),
         (1, 7, "octets"),

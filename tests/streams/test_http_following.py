@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from smarthouse_api.access.grants import Access
 from tests.conftest import house_of
+from tests.each import each
 from tests.streams.caller import HOME, Caller, assert_refused, json_of
 from tests.streams.test_http_downloads import PACKETS, packets_of
 from tests.waiting import pass_time
@@ -84,7 +85,7 @@ def test_a_url_without_a_start_begins_where_the_stream_was_when_it_was_made(call
     assert packets_of(caller.client.get(url).data) == [(3, b"new")]
 
 
-@pytest.mark.parametrize(
+@each(
     "members",
     [{"start": "1"}, {"stop": "9"}, {"key": "0" * 12}, {"stream": "0" * 32}, {"expires": "99999999999"}, {"signature": "é"}],
 )
@@ -92,7 +93,7 @@ def test_a_url_that_was_altered_is_refused(caller: Caller, members: dict[str, st
     assert_refused(caller.client.get(changed(url_of(caller), **members)), 403, "INVALID_SIGNATURE")
 
 
-@pytest.mark.parametrize("name", ["stream", "key", "start", "stop", "expires", "signature"])
+@each("name", ["stream", "key", "start", "stop", "expires", "signature"])
 def test_a_url_with_a_part_missing_is_refused(caller: Caller, name: str) -> None:
     path, _, query = url_of(caller).partition("?")
     kept = {one: values[0] for one, values in parse_qs(query).items() if one != name}

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 
 from blueprints.streams.bodies import new_packets
 from tests.conftest import Environment, house_of
+from tests.each import each
 from tests.streams.caller import Caller, assert_refused, json_of
 
 NDJSON = "application/x-ndjson"
@@ -70,9 +71,9 @@ def caller(client: FlaskClient) -> Caller:
 # Numbers
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS)
-@pytest.mark.parametrize("path", ["/camera/sessions", "/camera/metadata", "/camera/data"])
-@pytest.mark.parametrize(("bad", "good"), [("start", "stop"), ("stop", "start")])
+@each("value", NO_NUMBERS)
+@each("path", ["/camera/sessions", "/camera/metadata", "/camera/data"])
+@each("bad, good", [("start", "stop"), ("stop", "start")])
 def test_an_end_of_a_range_that_is_no_number_is_a_400_that_names_it(
     caller: Caller, path: str, bad: str, good: str, value: str
 ) -> None:
@@ -82,69 +83,69 @@ def test_an_end_of_a_range_that_is_no_number_is_a_400_that_names_it(
     assert f"{good}: " not in json_of(answer)["message"]
 
 
-@pytest.mark.parametrize("path", ["/camera/sessions", "/camera/metadata", "/camera/data", "/camera/data?follow=false"])
+@each("path", ["/camera/sessions", "/camera/metadata", "/camera/data", "/camera/data?follow=false"])
 def test_a_range_needs_both_ends(caller: Caller, path: str) -> None:
     assert_refused(caller.get(path), 400, "INVALID_PARAMETER", "start: is missing; give a whole number from 0")
     assert_refused(caller.get(f"{path}{'&' if '?' in path else '?'}start=0"), 400, "INVALID_PARAMETER", "stop: is missing")
 
 
-@pytest.mark.parametrize("path", ["/camera/sessions", "/camera/metadata", "/camera/data"])
+@each("path", ["/camera/sessions", "/camera/metadata", "/camera/data"])
 def test_a_range_must_not_be_reversed(caller: Caller, path: str) -> None:
     assert_refused(caller.get(f"{path}?start=2&stop=1"), 400, "INVALID_PARAMETER", "start: 2 is above stop, 1")
 
 
-@pytest.mark.parametrize("path", ["/camera/sessions", "/camera/metadata", "/camera/data"])
+@each("path", ["/camera/sessions", "/camera/metadata", "/camera/data"])
 def test_a_parameter_is_given_once_or_with_one_value(caller: Caller, path: str) -> None:
     assert_refused(caller.get(f"{path}?start=0&start=1&stop=2"), 400, "INVALID_PARAMETER", "start: is given with different")
     assert caller.get(f"{path}?start=0&start=0&stop=2").status_code in (200, 302)
 
 
-@pytest.mark.parametrize("path", ["/camera/sessions", "/camera/metadata", "/camera/data"])
+@each("path", ["/camera/sessions", "/camera/metadata", "/camera/data"])
 def test_a_range_may_be_as_wide_as_63_bits(caller: Caller, path: str) -> None:
     assert caller.get(f"{path}?start=0&stop={LARGEST}").status_code in (200, 302)
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS)
-@pytest.mark.parametrize("name", ["skip", "limit"])
-@pytest.mark.parametrize("path", ["", "/camera/sessions?start=0&stop=1", "/camera/metadata?start=0&stop=1"])
+@each("value", NO_NUMBERS)
+@each("name", ["skip", "limit"])
+@each("path", ["", "/camera/sessions?start=0&stop=1", "/camera/metadata?start=0&stop=1"])
 def test_a_part_of_a_list_that_is_no_number_is_a_400(caller: Caller, path: str, name: str, value: str) -> None:
     query = [("start", "0"), ("stop", "1"), (name, value)]
     answer = caller.get(path.partition("?")[0], query_string=query)
     assert_refused(answer, 400, "INVALID_PARAMETER", f"{name}: ")
 
 
-@pytest.mark.parametrize("value", ["-1", "+1", "1.0", "%201", "x", str(2**63), "1_000", "%D9%A1"])
-@pytest.mark.parametrize("method", ["GET", "PUT"])
+@each("value", ["-1", "+1", "1.0", "%201", "x", str(2**63), "1_000", "%D9%A1"])
+@each("method", ["GET", "PUT"])
 def test_an_index_in_the_path_that_is_no_number_is_a_400(caller: Caller, method: str, value: str) -> None:
     assert_refused(caller.call(method, f"/camera/metadata/{value}", json={}), 400, "INVALID_PARAMETER", "packetIndex: ")
 
 
-@pytest.mark.parametrize("value", [*NO_NUMBERS, str(LARGEST_INDEX + 1)])
+@each("value", [*NO_NUMBERS, str(LARGEST_INDEX + 1)])
 def test_an_index_of_a_packet_that_cannot_be_is_a_400(caller: Caller, value: str) -> None:
     answer = caller.post("/camera/data", query_string={"index": value}, data=b"x")
     assert_refused(answer, 400, "INVALID_PARAMETER", f"index: {value[:40]!r} is not a whole number from 0 to {LARGEST_INDEX}")
 
 
-@pytest.mark.parametrize("value", ["", "csv", "octet", "octets,zip"])
+@each("value", ["", "csv", "octet", "octets,zip"])
 def test_a_format_that_there_is_not_is_a_400_that_names_those_there_are(caller: Caller, value: str) -> None:
     answer = caller.get("/camera/data", query_string={"start": 0, "stop": 1, "format": value})
     assert_refused(answer, 400, "INVALID_PARAMETER", "octets, ndjson, zip")
 
 
-@pytest.mark.parametrize("value", ["", "maybe", "2"])
+@each("value", ["", "maybe", "2"])
 def test_whether_to_follow_is_yes_or_no(caller: Caller, value: str) -> None:
     answer = caller.get("/camera/data", query_string={"follow": value})
     assert_refused(answer, 400, "INVALID_PARAMETER", "follow: must be true or false")
 
 
-@pytest.mark.parametrize("value", ["-1", "x", "", "1.0"])
+@each("value", ["-1", "x", "", "1.0"])
 def test_an_event_to_go_on_after_is_a_number(caller: Caller, value: str) -> None:
     answer = caller.get("/camera/data?follow=true", headers={"Last-Event-ID": value})
     assert_refused(answer, 400, "INVALID_PARAMETER", "Last-Event-ID: ")
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256])
-@pytest.mark.parametrize("path", ["/camera/data", "/camera/sessions"])
+@each("key", ["", "x" * 256])
+@each("path", ["/camera/data", "/camera/sessions"])
 def test_an_idempotency_key_has_1_to_255_characters(caller: Caller, path: str, key: str) -> None:
     answer = caller.post(path, data=b'{"start": 0, "stop": 1}', headers={"Idempotency-Key": key})
     assert_refused(answer, 400, "INVALID_PARAMETER", "Idempotency-Key: must be 1 to 255 characters")
@@ -158,24 +159,24 @@ def test_what_is_asked_wrongly_is_a_400_before_it_is_a_404(caller: Caller) -> No
 # JSON
 
 
-@pytest.mark.parametrize("body", NO_JSON)
-@pytest.mark.parametrize(("method", "path"), [("POST", "/camera/sessions"), ("PUT", "/camera/metadata/0")])
+@each("body", NO_JSON)
+@each("method, path", [("POST", "/camera/sessions"), ("PUT", "/camera/metadata/0")])
 def test_a_body_that_is_no_json_is_a_400(caller: Caller, method: str, path: str, body: bytes) -> None:
     assert_refused(caller.call(method, path, data=body), 400, "INVALID_PARAMETER", "The body ")
 
 
-@pytest.mark.parametrize("body", [body for body in NO_JSON if body.strip()])
-@pytest.mark.parametrize(("method", "path"), [("PUT", "/camera"), ("POST", "/camera/sessions/open")])
+@each("body", [body for body in NO_JSON if body.strip()])
+@each("method, path", [("PUT", "/camera"), ("POST", "/camera/sessions/open")])
 def test_a_body_that_may_be_left_out_is_json_where_it_is_not(caller: Caller, method: str, path: str, body: bytes) -> None:
     assert_refused(caller.call(method, path, data=body), 400, "INVALID_PARAMETER", "The body ")
 
 
-@pytest.mark.parametrize("body", ["[]", "null", "1", '"x"', "true"])
+@each("body", ["[]", "null", "1", '"x"', "true"])
 def test_metadata_that_is_no_object_is_a_400(caller: Caller, body: str) -> None:
     assert_refused(caller.put("/camera/metadata/0", data=body), 400, "INVALID_PARAMETER", "not a JSON object")
 
 
-@pytest.mark.parametrize("content", [{}, {"": None}, {"a": 2**80}, {"a": [[]] * 200}, {"é": "\u0000\U0001f600"}, {"a": 1e-300}])
+@each("content", [{}, {"": None}, {"a": 2**80}, {"a": [[]] * 200}, {"é": "\u0000\U0001f600"}, {"a": 1e-300}])
 def test_metadata_comes_back_as_it_was(caller: Caller, content: dict[str, Any]) -> None:
     answer = caller.put("/camera/metadata/0", data=json.dumps(content), content_type="text/plain")
     assert json_of(answer)["content"] == content
@@ -229,18 +230,18 @@ def test_a_time_that_no_session_has_is_a_400(caller: Caller, body: Any) -> None:
 # Packets
 
 
-@pytest.mark.parametrize("content_type", [None, "application/octet-stream", "application/json"])
+@each("content_type", [None, "application/octet-stream", "application/json"])
 def test_a_packet_has_a_byte(caller: Caller, content_type: str | None) -> None:
     assert_refused(caller.post("/camera/data", content_type=content_type), 400, "INVALID_PARAMETER", "at least one byte")
 
 
-@pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\t\n"])
+@each("body", [b"", b"\n", b" \r\n\t\n"])
 def test_a_batch_has_a_line(caller: Caller, body: bytes) -> None:
     assert_refused(caller.post("/camera/data", data=body, content_type=NDJSON), 400, "INVALID_PARAMETER", "batch is empty")
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
+@each(
+    "line, words",
     [
         (b"x", "malformed"),
         (b"{}", "data"),
@@ -332,7 +333,7 @@ def test_an_unknown_path_is_a_404_after_the_key(caller: Caller) -> None:
         assert_refused(caller.get(path, headers={"Authorization": ""}), 401, "UNAUTHORIZED")
 
 
-@pytest.mark.parametrize("path", ["/homes", "/homes/", "/homes/1", "/homes//smartModules"])
+@each("path", ["/homes", "/homes/", "/homes/1", "/homes//smartModules"])
 def test_every_path_below_homes_speaks_this_dialect(caller: Caller, path: str) -> None:
     assert_refused(caller.client.get(path, headers={"Authorization": f"Bearer {caller.key}"}), 404, "NOT_FOUND")
 

@@ -12,6 +12,7 @@ from smarthouse_api.errors import InvalidData, NotFound, TooLarge
 from smarthouse_api.house import House
 from smarthouse_api.streams import metadata
 from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket
+from tests.each import each
 from tests.streams.conftest import ANNA, BEN, Recorder, made, now, numbered
 
 
@@ -49,7 +50,7 @@ def test_what_is_put_again_replaces_and_keeps_when_it_first_came(ten: Recorder) 
     assert indexes(ten, 0, 9) == [3]
 
 
-@pytest.mark.parametrize("index", [10, 11, LARGEST_INDEX])
+@each("index", [10, 11, LARGEST_INDEX])
 def test_no_metadata_is_put_above_the_highest_index(ten: Recorder, index: int) -> None:
     with pytest.raises(InvalidData, match="packetIndex is 9"):
         put(ten, index, {})
@@ -62,15 +63,15 @@ def test_metadata_at_the_largest_index_is_kept(recorder: Recorder) -> None:
     assert recorder.house.streams.metadata.find(recorder.stream, LARGEST_INDEX).content == {"a": 1}
 
 
-@pytest.mark.parametrize("index", [4, 10, LARGEST_INDEX + 1, 2**62])
+@each("index", [4, 10, LARGEST_INDEX + 1, 2**62])
 def test_an_index_without_metadata_is_not_found(ten: Recorder, index: int) -> None:
     put(ten, 3, {})
     with pytest.raises(NotFound):
         ten.house.streams.metadata.find(ten.stream, index)
 
 
-@pytest.mark.parametrize(
-    ("start", "stop", "wanted"),
+@each(
+    "start, stop, wanted",
     [(0, 9, [0, 3, 9]), (0, 0, [0]), (1, 3, [3]), (3, 8, [3]), (4, 8, []), (9, 2**62, [9]), (5, 4, []), (10, 99, [])],
 )
 def test_metadata_of_a_range_comes_by_index(ten: Recorder, start: int, stop: int, wanted: list[int]) -> None:

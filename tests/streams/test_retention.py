@@ -13,6 +13,7 @@ from smarthouse_api.errors import InUse, NotFound
 from smarthouse_api.house import House
 from smarthouse_api.streams.chores import StreamsChores
 from smarthouse_api.streams.model import LARGEST_INDEX, Session
+from tests.each import each
 from tests.streams.conftest import (
     ANNA,
     BEN,
@@ -58,7 +59,7 @@ def test_a_stream_keeps_everything_unless_told(filled: Recorder) -> None:
     assert len(filled.packets()) == 12
 
 
-@pytest.mark.parametrize("count", [1, 4, 5, 11])
+@each("count", [11, 5, 4, 1])
 def test_as_many_packets_as_told_are_kept_exactly(filled: Recorder, count: int) -> None:
     wanted = dict(list(filled.packets().items())[-count:])
     filled.keep_only(packets=count)
@@ -69,14 +70,14 @@ def test_as_many_packets_as_told_are_kept_exactly(filled: Recorder, count: int) 
     assert filled.packets() == wanted
 
 
-@pytest.mark.parametrize("count", [12, 10**6])
+@each("count", [12, 10**6])
 def test_a_stream_that_holds_no_more_keeps_all(filled: Recorder, count: int) -> None:
     filled.keep_only(packets=count)
     filled.maintain()
     assert len(filled.packets()) == 12
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 0.99])
+@each("share", [0.99, 0.6, 0.1, 0.0])
 def test_no_more_bytes_than_told_are_kept_and_no_packet_goes_in_vain(filled: Recorder, share: float) -> None:
     packets = filled.packets()
     limit = int(share * sum(map(len, packets.values()))) or 1

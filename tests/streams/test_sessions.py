@@ -16,6 +16,7 @@ from smarthouse_api.errors import InUse, Invalid, InvalidData, KeyReused, NotFou
 from smarthouse_api.house import House
 from smarthouse_api.streams.heads import LEASE
 from smarthouse_api.streams.model import LARGEST_INDEX, Appended, Session, Status
+from tests.each import each
 from tests.streams.conftest import ADMIN, ANNA, BEN, Recorder, clock_ahead_by, made, numbered
 from tests.waiting import soon
 
@@ -73,7 +74,7 @@ def test_a_marked_range_is_found_again(ten: Recorder) -> None:
     assert found(ten, session) == session
 
 
-@pytest.mark.parametrize(("start", "stop"), [(0, 10), (5, 4), (-1, 3), (10, 10), (0, LARGEST_INDEX + 1), (-2, -1)])
+@each("start, stop", [(0, 10), (5, 4), (-1, 3), (10, 10), (0, LARGEST_INDEX + 1), (-2, -1)])
 def test_a_range_that_is_none_of_the_stream_is_refused(ten: Recorder, start: int, stop: int) -> None:
     with pytest.raises(InvalidData, match="which is 9"):
         mark(ten, start, stop)
@@ -90,24 +91,16 @@ def test_the_whole_stream_is_a_range(ten: Recorder) -> None:
     assert ten.sessions(9, 9) == [(0, 9)]
 
 
-@pytest.mark.parametrize(
-    ("start", "stop", "wanted"),
-    [
-        (0, 1, []),
-        (0, 2, [(2, 4)]),
-        (4, 4, [(2, 4), (4, 8)]),
-        (5, 6, [(4, 8), (6, 6)]),
-        (7, 99, [(4, 8)]),
-        (9, 99, []),
-        (0, 2**62, [(2, 4), (4, 8), (6, 6)]),
-    ],
-)
-def test_sessions_that_touch_a_range_are_told_by_where_they_start(
-    ten: Recorder, start: int, stop: int, wanted: list[tuple[int, int]]
-) -> None:
+def test_sessions_that_touch_a_range_are_told_by_where_they_start(ten: Recorder) -> None:
     for range_ in ((6, 6), (4, 8), (2, 4)):
         mark(ten, *range_)
-    assert ten.sessions(start, stop) == wanted
+    assert ten.sessions(0, 1) == []
+    assert ten.sessions(0, 2) == [(2, 4)]
+    assert ten.sessions(4, 4) == [(2, 4), (4, 8)]
+    assert ten.sessions(5, 6) == [(4, 8), (6, 6)]
+    assert ten.sessions(7, 99) == [(4, 8)]
+    assert ten.sessions(9, 99) == []
+    assert ten.sessions(0, 2**62) == [(2, 4), (4, 8), (6, 6)]
 
 
 def test_sessions_at_the_largest_index_are_told(recorder: Recorder) -> None:
@@ -138,7 +131,7 @@ def test_a_mark_under_the_same_key_from_eight_sides_is_made_once(ten: Recorder) 
     assert ten.sessions() == [(1, 2)]
 
 
-@pytest.mark.parametrize("session_id", ["", "x", "0" * 32, "../head", "é" * 32, "0" * 31 + "/"])
+@each("session_id", ["", "x", "0" * 32, "../head", "é" * 32, "0" * 31 + "/"])
 def test_an_id_of_no_session_is_not_found(ten: Recorder, session_id: str) -> None:
     sessions = ten.house.streams.sessions
     with pytest.raises(NotFound):
@@ -284,7 +277,7 @@ def test_an_owner_who_opens_again_has_its_own_session_renewed(ten: Recorder) -> 
     assert (again.id, again.start, again.stop) == (first.id, 10, 10)
 
 
-@pytest.mark.parametrize("seconds", [0, -1, 86401, float("nan"), float("inf")])
+@each("seconds", [0, -1, 86401, float("nan"), float("inf")])
 def test_a_session_is_not_opened_for_no_time_or_for_ever(ten: Recorder, seconds: float) -> None:
     with pytest.raises(Invalid, match="timeoutSeconds"):
         ten.open(seconds=seconds)

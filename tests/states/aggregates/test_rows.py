@@ -131,7 +131,7 @@ def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
         return 100_000
     monkeypatch.setattr("smarthouse_api.states.aggregates.sweep.MOST_BEHIND", 2)
     monkeypatch.setattr("smarthouse_api.states.aggregates.holding._MOST_PIECES", 100)
-    return 7
+    return 29
 
 
 @pytest.mark.parametrize("every", LENGTHS)
@@ -173,11 +173,11 @@ def begin_in(home: str, quarter: int, length: int) -> int:
 @pytest.mark.parametrize("every", ["1h", "1d"])
 def test_a_homes_own_days_are_as_long_as_its_clock_says(every: str, month: int, size: int) -> None:
     length, chance = LENGTHS[every], random.Random(month)
-    begin = datetime(2026, month, 27 if month == 3 else 23, tzinfo=UTC)
+    begin = datetime(2026, month, 28 if month == 3 else 24, tzinfo=UTC)  # the day before a clock is changed
     shift = begin - FIRST
-    states = [(home, entity, unit, at + shift, state) for home, entity, unit, at, state in drawn(chance, 3)]
+    states = [(home, entity, unit, at + shift, state) for home, entity, unit, at, state in drawn(chance, 2)]
     # Something is told every hour, so that it is known when a clock is changed.
-    often = (begin + timedelta(hours=number) for number in range(4 * 24))
+    often = (begin + timedelta(hours=number) for number in range(3 * 24))
     states += [(home, "sensor.often", "W", at, "1") for at in often for home in ZONES]
     told = [
         (home, at, int(at.astimezone(ZoneInfo(ZONES[home])).utcoffset() / timedelta(minutes=1))) for home, _, _, at, _ in states
