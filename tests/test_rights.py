@@ -19,6 +19,7 @@ import zstandard
 from flask.testing import FlaskClient
 
 from smarthouse_api.access.keys import Owner
+from smarthouse_api.archives import entities
 from smarthouse_api.archives import uploads as service_of_uploads
 from smarthouse_api.archives.service import EmptyArchive
 from smarthouse_api.backups.files import objects_of
@@ -427,6 +428,30 @@ def test_an_archive_is_kept_until_something_comes_and_parts_are_of_one_file(clie
     house = house_of(client)
     house.archives.forget(None, {one.name for one in house.archives.shelf._all()}, 0)  # as one that makes room for others
     assert archive(client, Range="bytes=50-").status_code == 200
+
+
+def test_a_summary_looks_into_the_lake_once_for_what_is_held_and_never_for_a_stranger(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, count = list[str](), entities.count_entities
+
+    def counted(states: Any, key: str) -> int:
+        looks.append(key)
+        return count(states, key)
+
+    monkeypatch.setattr(entities, "count_entities", counted)
+    send(client)
+    assert [held(client)["entities"] for _ in range(3)] == [1, 1, 1]
+    for _ in range(2):
+        assert (held(client, OTHER_HOME)["entities"], archive(client, OTHER_HOME).status_code) == (0, 200)
+    assert len(looks) == 1
+    assert client.post(DATA, data=payload(state("sensor.other")), headers=by(HOME)).status_code == 200
+    assert [held(client)["entities"] for _ in range(2)] == [2, 2]
+    assert len(looks) == 2
+    assert len(list(house_of(client).state.scan_all("homes", "entities/"))) == 1
+    assert client.delete(DATA, headers=by(HOME)).status_code == 200
+    assert held(client)["entities"] == 0
+    assert list(house_of(client).state.scan_all("homes", "entities/")) == []
 
 
 @pytest.mark.parametrize("query", ["summary=yes", "sumary=true", "summary=true&stop=true"])

@@ -10,9 +10,10 @@ import msgspec
 
 from backends.ports import ObjectStore, StateStore
 from smarthouse_api.archives import streams as linked
+from smarthouse_api.archives.entities import Entities
 from smarthouse_api.archives.model import Holder
 from smarthouse_api.archives.records import lines_of
-from smarthouse_api.archives.rows import Rows, count_entities
+from smarthouse_api.archives.rows import Rows
 from smarthouse_api.archives.uploads import payloads, receipts
 from smarthouse_api.arrow.times import time_of, time_text
 from smarthouse_api.arrow.zip_stream import ZipMember
@@ -55,18 +56,20 @@ class Contents:
         self, state: StateStore, objects: ObjectStore, states: States, streams: Streams, records: HomeRecords, privacy: str
     ) -> None:
         self._state, self._objects, self._states, self._streams, self._privacy = state, objects, states, streams, privacy
-        self._records = records
+        self._records, self.entities = records, Entities(state, states)
 
-    def summary(self, home: Home | None, streams: int, collections: int, *, has_objected: bool) -> dict[str, Any]:
-        """Tell how much is held about a home; None for one that is not known: then the same is looked up.
+    def summary(
+        self, home: Home | None, streams: int, collections: int, mark: str | None = None, *, has_objected: bool
+    ) -> dict[str, Any]:
+        """Tell how much is held about a home; None for one that is not known: then the same is looked up, except in the lake.
 
-        collections: how many data sources and datasets may hold records that name it.
+        collections: how many data sources and datasets may hold records that name it. mark: of `Entities.mark`.
 
         Call it once what was acknowledged is in the lake.
         """
         key = new_key() if home is None else home.key
         kept, expired = self._states.counts.of([key])[0], self._states.counts.expired(key)
-        entities = count_entities(self._states, key)
+        entities = self.entities.count(home, mark)
         has_uploaded = bool(kept.uploads or expired.uploads)
         return {
             "records": kept.records,

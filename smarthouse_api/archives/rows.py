@@ -9,6 +9,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from sqlglot import exp
 
+from smarthouse_api.archives.entities import of_home
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.arrow.views import without_views
@@ -47,7 +48,7 @@ class Rows:
         query = (
             exp.select(*(exp.column(column, quoted=True) for column in schema.names))
             .from_(name)
-            .where(*_of_home(table, self._home_key))
+            .where(*of_home(table, self._home_key))
         )
         batches = self._checked(EmbeddedEngine().stream(snapshot, query))
         yield from FORMATS["jsonl"].write(SchemaRows(batches, schema, objects=_OBJECTS & set(schema.names)))
@@ -66,17 +67,3 @@ class Rows:
         for batch in batches:
             self._lease.check()
             yield without_views(batch)
-
-
-def count_entities(states: States, home_key: str) -> int:
-    """Count the entities that a home has rows of, statistics included."""
-    found, engine = set[str](), EmbeddedEngine()
-    for table, column in ((states.table, "entity_id"), (states.statistics, "statistic_id")):
-        if (snapshot := table.open()) is not None:
-            query = exp.select(exp.column(column)).distinct().from_(table.name).where(*_of_home(table, home_key))
-            found.update(name for batch in engine.stream(snapshot, query) for name in batch.column(0).to_pylist())
-    return len(found)
-
-
-def _of_home(table: HomesTable, home_key: str) -> tuple[exp.Condition, ...]:
-    return exp.column("bucket").isin(*table.buckets(home_key)), exp.column("home").eq(home_key)

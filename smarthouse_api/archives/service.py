@@ -112,14 +112,26 @@ class Archives:
         """Return once the lake holds everything that was acknowledged, of all homes. Raises `Unavailable`."""
         self._states.chores.flush()
 
-    def summary(self, uuid: str) -> dict[str, Any]:
-        """Tell how much is held about a home. Of entities, only those count whose rows the lake holds. uuid: normalised."""
+    def settled(self, uuid: str) -> str:
+        """Return once the lake holds everything that was acknowledged, with a mark of what that is of this home.
+
+        uuid: normalised. Raises `Unavailable`.
+        """
+        mark = self._contents.entities.mark(self._states.homes.find(uuid))
+        self.flush()
+        return mark
+
+    def summary(self, uuid: str, mark: str | None = None) -> dict[str, Any]:
+        """Tell how much is held about a home. Of entities, only those count whose rows the lake holds.
+
+        uuid: normalised. mark: of `settled`, so that entities are counted once.
+        """
         tag = self._states.homes.tag(uuid)
         holder = self._holder(tag)
         home, streams = (None, ()) if holder is None else (holder.home, holder.streams)
         has_objected = self._states.homes.has_objected(tag) and home is None
         named_in = self._records.named_in(tag)
-        return self._contents.summary(home, len(streams), len(named_in), has_objected=has_objected)
+        return self._contents.summary(home, len(streams), len(named_in), mark, has_objected=has_objected)
 
     def open(self, uuid: str, *, continues: bool = False) -> OpenArchive | EmptyArchive:
         """Open the archive of a home, which is made first if there is none that holds all.

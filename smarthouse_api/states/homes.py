@@ -12,6 +12,7 @@ The UUID itself is not stored, except inside of a raw upload that contains it. I
     erasing/<id>/...    internal keys of such a home that was forgotten, while its streams may not be erased yet
     consent/<key>       what the home agreed to, see `smarthouse_api.states.agreements`
     archive/<key>       see `smarthouse_api.archives`
+    entities/<key>      see `smarthouse_api.archives.entities`
     untried/<key>       a home that was added by its consent, until it uploads: its tag, and when that was
     objected/<digest>   the home with a certain tag may not be added again until it consents; see `objection_of`
     turn                whose turn it is to work on the queue, see `smarthouse_api.states.uploads`
@@ -52,7 +53,7 @@ OBJECTED = (
     "The home has objected, and nothing of it is taken; to lift that, agree to the terms: PUT /api/ingest/consent with this"
     ' Home-UUID and a body such as {"terms": "1.0", "tier": "rows"}'
 )
-_OF_A_HOME = ("forgotten", "born", "held", "consent", "untried", "archive")
+_OF_A_HOME = ("forgotten", "born", "held", "consent", "untried", "archive", "entities")
 """Documents by the internal key, which go with the home; what is counted goes with its uploads."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
@@ -287,7 +288,7 @@ def objection_of(tag: str) -> str:
 
 def _agreed(key: str) -> tuple[str, ...]:
     """Name what goes with the home's document at once."""
-    return f"consent/{key}", f"untried/{key}", f"archive/{key}"
+    return f"consent/{key}", f"untried/{key}", f"archive/{key}", f"entities/{key}"
 
 
 def _erasing(home_id: int, keys: set[str]) -> Put:

@@ -32,7 +32,10 @@ from smarthouse_api.states.uploads import REBUILDING, Uploads
 _REPAIRS: Final = "repair/homes/"
 _DAMAGE: Final = "damage"
 _DAY_SECONDS: Final = 86400.0
-_NAMELESS: Final = ("reply/", "sent/", "rights/", "born/", "untried/", "archive/", "turn", "expiry", "counted", "dropped/")
+_NAMELESS: Final = (
+    *("reply/", "sent/", "rights/", "born/", "untried/", "archive/", "entities/"),
+    *("turn", "expiry", "counted", "dropped/"),
+)
 """Documents that may go: answers to repeats, the day's counts of addresses, turns, and what only tells more or is made anew."""
 
 
