@@ -24,7 +24,7 @@ _MOST_SPANS: Final = 100
 class ReadMark(msgspec.Struct, frozen=True, array_like=True):
     """Is a `SnapshotMark` with the days that are read. None: nobody knows them.
 
-    rows_of: the older version whose rows are read of it, and no others.
+    rows_of: the older version whose rows are read of it, and no others. file: the kept file that is sent, which was made of it.
     """
 
     table: str
@@ -33,6 +33,7 @@ class ReadMark(msgspec.Struct, frozen=True, array_like=True):
     first: date | None = None
     last: date | None = None
     rows_of: int | None = None
+    file: str | None = None
 
     @property
     def span(self) -> Span | None:
@@ -60,10 +61,10 @@ Held = Mapping[str, HeldRows]
 """What an owner holds, by the tables' names. A table that is not named may hold rows of any day."""
 
 
-def noted(marks: Iterable[SnapshotMark], span: Span | None = None) -> bytes:
-    """Write a reader's note: its snapshots, and the days that it reads of them."""
+def noted(marks: Iterable[SnapshotMark], span: Span | None = None, file: str | None = None) -> bytes:
+    """Write a reader's note: its snapshots, and the days that it reads of them. file: see `ReadMark`."""
     first, last = span or (None, None)
-    return _encode([ReadMark(mark.table, mark.id, mark.version, first, last) for mark in marks])
+    return _encode([ReadMark(mark.table, mark.id, mark.version, first, last, file=file) for mark in marks])
 
 
 def moved(note: bytes, mark: SnapshotMark) -> bytes:

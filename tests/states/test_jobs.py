@@ -546,6 +546,94 @@ def test_a_home_without_a_row_of_the_days_breaks_off_nothing(make_house: Make, a
     assert view(house, done).state == "done"
 
 
+@pytest.mark.usefixtures("small_parts")
+def test_a_file_without_a_row_of_a_home_stays_though_the_home_has_rows_on_its_days(
+    make_house: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, forgetter = make_house(), make_house(purge_wait_seconds=0)
+    receive(house, HOME)
+    for day in range(3):
+        at = (NOW - timedelta(days=day, minutes=7)).isoformat()
+        house.states.uploads.receive(Upload(OTHER_HOME, payload(state("light.lamp", "on", at))), NOW)
+    jobs, sensors = house.states.jobs, Filters(types=("sensor",))
+    daily, wide = Aggregation("1d"), Aggregation("1d", figures=("mean",))
+    requests = [jobs.request(sensors, ("csv",)), jobs.request(sensors, ("csv",), aggregation=daily)]
+    requests += [jobs.request(Filters(), ("json",)), jobs.request(sensors, ("csv",), aggregation=wide)]
+    without, aggregates, with_it, of_columns = (jobs.ask(one, ME).id for one in requests)
+    work(house)
+    sent, doomed = jobs.open(without), jobs.open(with_it)
+    assert sent is not None
+    assert doomed is not None
+    bodies = sent.body(), doomed.body()
+    forget(forgetter, OTHER_HOME)
+    assert len(b"".join(bodies[0])) == sent.size_bytes
+    with pytest.raises((LeaseLost, Gone)):
+        list(bodies[1])
+    for opened in (sent, doomed):
+        opened.close()
+    states = [view(house, id_).state for id_ in (without, aggregates, with_it, of_columns)]
+    assert states == ["done", "done", "expired", "expired"], "the columns of a wide file may tell of any home"
+    assert len(unzipped(file(house, without))["csv"].splitlines()) == 31
+    noted = [name for name, _ in house.state.scan_all("jobs", "homes/")]
+    assert sorted(noted) == sorted(f"homes/{view(house, id_).version}" for id_ in (without, aggregates))
+    forget(forgetter, HOME)
+    assert (view(house, without).state, view(house, aggregates).state, kept(house)) == ("expired", "expired", [])
+    assert list(house.state.scan_all("jobs", "homes/")) == []
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("kind", ["wide", "wide of other things", "since"])
+def test_parts_of_wide_aggregates_and_of_increments_stay_while_they_tell_nothing_of_who_is_forgotten(
+    make_house: Make, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("smarthouse_api.states.jobs.plan._TIMES_LONGER", 1)
+    house, forgetter = make_house(job_parts_at_once=1), make_house(purge_wait_seconds=0)
+    asked, version = Aggregation("1d", "1h", figures=() if kind == "since" else ("mean",)), None
+    receive(house, HOME, days=1)
+    if kind == "since":
+        whole = house.states.jobs.ask(house.states.jobs.request(Filters(), ("csv",), aggregation=asked), ME).id
+        work(house)
+        version = view(house, whole).version
+    receive(house, HOME, days=range(1, 9))
+    receive(house, OTHER_HOME, days=[5], value=100)
+    if kind == "wide of other things":
+        told = {"attributes": {"unit_of_measurement": "hPa", "device_class": "pressure"}}
+        at = (NOW - timedelta(days=5)).isoformat()
+        house.states.uploads.receive(Upload(OTHER_HOME, payload(state("sensor.air", "1013", at) | told)), NOW)
+    request = house.states.jobs.request(Filters(), ("jsonl",), metadata=False, aggregation=asked, since=version)
+    id_ = house.states.jobs.ask(request, ME).id
+    stop_in_the_middle(house, id_)
+    begun = house.states.jobs._find(id_)[0].dataset
+    forget(forgetter, OTHER_HOME)
+    assert parts_of(house, id_) == 2, "of days before those of the home"
+    work(house)
+    stays, found = kind != "wide of other things", view(house, id_)
+    assert (found.state, found.version == begun) == ("done", stays)
+    assert ("made again" if stays else "begun anew") in (found.told or "")
+    export = house.states.exports.open(("jsonl",), request.filters, metadata=False, aggregation=asked)
+    assert export is not None
+    streamed = unzipped(b"".join(export))["jsonl"]
+    export.close()
+    assert unzipped(file(house, id_))["jsonl"] == streamed
+    assert len(streamed.splitlines()) > 7
+    assert list(house.state.scan_all("jobs", "told/")) == []
+
+
+def test_nobody_knows_the_homes_of_a_file_of_which_one_part_does_not_tell(
+    make_house: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(export_pseudonyms="rotating")
+    for home, kind in ((HOME, "sensor.kitchen"), (OTHER_HOME, "light.lamp")):
+        house.states.uploads.receive(Upload(home, payload(state(kind, "on", NOW.isoformat()))), NOW)
+    known, limited = ask(house, types=("sensor",)), ask(house, "json", types=("sensor",))
+    house.states.jobs.maker.work()
+    house.states.jobs.maker.work()
+    monkeypatch.setattr("smarthouse_api.states.jobs.homes_in_files._MOST_BYTES", 0)
+    work(house)
+    house.forgetting.forget(OTHER_HOME)
+    assert [view(house, id_).state for id_ in (known, limited)] == ["done", "expired"]
+
+
 @pytest.mark.parametrize("phase", ["waiting", "preparing"])
 def test_a_forget_before_a_file_is_made_leaves_the_home_out(
     make_house: Make, monkeypatch: pytest.MonkeyPatch, phase: str

@@ -17,6 +17,7 @@ import msgspec
 
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
+from smarthouse_api.states.jobs.homes_in_files import holds, joined
 from smarthouse_api.states.jobs.model import (
     ENDED_SECONDS,
     SPACE,
@@ -170,15 +171,29 @@ class JobBook:
         found = self._state.scan_all(SPACE, f"part/{version}/")
         return {int(name.rpartition("/")[2]): read_part(document.value) for name, document in found}
 
-    def add_part(self, dataset: Dataset, number: int, part: Part) -> None:
-        """Note a part that was made. Raises `Dropped`, also if parts were given up since the dataset was read."""
-        name = f"part/{dataset.version}/{number:06d}"
+    def add_part(self, dataset: Dataset, number: int, part: Part, homes: bytes | None = None) -> None:
+        """Note a part that was made, with the homes that have rows in it, if they are known.
+
+        Raises `Dropped`, also if parts were given up since the dataset was read.
+        """
+        name, of_homes = f"part/{dataset.version}/{number:06d}", f"homes/{dataset.version}"
         while (known := self.in_turn(dataset)) is not None:
+            found = self._state.get(SPACE, of_homes)
+            before = found.value if found else b""
+            after = None if homes is None else joined(before, homes)
+            puts = [Put(name, encode(msgspec.structs.replace(part, has_homes=after is not None)))]
+            if after is not None and after != before:
+                puts.append(Put(of_homes, after))
+            expect = {f"dataset/{dataset.version}": known.document, of_homes: found.version if found else ABSENT}
             with suppress(Conflict):  # a job has joined it, or left it
-                put = Put(name, encode(part))
-                self._state.commit(SPACE, Change({f"dataset/{dataset.version}": known.document}, (put,)))
+                self._state.commit(SPACE, Change(expect, tuple(puts)))
                 return
         raise Dropped
+
+    def may_have_rows(self, dataset: Dataset, keys: Iterable[str]) -> bool:
+        """Tell whether the file of a dataset may have rows of homes, whatever their days. keys: their internal keys."""
+        found = self._state.get(SPACE, f"homes/{dataset.version}") if dataset.knows_homes else None
+        return found is None or holds(found.value, dataset.version, keys)
 
     def in_turn(self, dataset: Dataset) -> Known | None:
         """Find a dataset that is being made, as far as no part was given up since; None otherwise."""
@@ -191,14 +206,19 @@ class JobBook:
         found = self._state.get(SPACE, f"plan/{version}")
         return None if found is None else read_plan(found.value)
 
-    def add_plan(self, dataset: Dataset, days: Sequence[tuple[date, date]]) -> None:
-        """Note the days of each part. Raises `Dropped`."""
+    def add_plan(self, dataset: Dataset, days: Sequence[tuple[date, date]], told: str) -> None:
+        """Note the days of each part, and what the parts tell, see `told`. Raises `Dropped`."""
+        puts = Put(f"plan/{dataset.version}", encode(days)), Put(f"told/{dataset.version}", told.encode())
         while (known := self.in_turn(dataset)) is not None:
             with suppress(Conflict):
-                put = Put(f"plan/{dataset.version}", encode(days))
-                self._state.commit(SPACE, Change({f"dataset/{dataset.version}": known.document}, (put,)))
+                self._state.commit(SPACE, Change({f"dataset/{dataset.version}": known.document}, puts))
                 return
         raise Dropped
+
+    def told(self, version: str) -> str | None:
+        """Return the digest of what the parts of a dataset tell, as they were planned first."""
+        found = self._state.get(SPACE, f"told/{version}")
+        return None if found is None else found.value.decode()
 
     def give_up_parts(self, known: Known, is_good: Callable[[Part], bool], excluded: Sequence[str], told: str) -> bool:
         """Give up parts that may hold homes, and whatever is being made; False if the dataset has changed meanwhile.
@@ -267,7 +287,8 @@ class JobBook:
         gone = msgspec.structs.replace(known.dataset, state=state, told=told, secret="", excluded=())
         settled = self._settled(gone, self._gone_seconds)
         puts = (Put(f"gone/{gone.version}", encode(gone), self._gone_seconds), *settled.puts)
-        deletes = (f"dataset/{gone.version}", *self._equal(gone), *settled.deletes, *self._made(gone.version))
+        gone_too = f"dataset/{gone.version}", f"homes/{gone.version}", *self._equal(gone)
+        deletes = (*gone_too, *settled.deletes, *self._made(gone.version))
         return self._commit(known, Change(settled.expect, puts, deletes))
 
     def begin_anew(self, known: Known, told: str) -> bool:
@@ -295,7 +316,8 @@ class JobBook:
 
     def _drop(self, known: Known) -> bool:
         version = known.dataset.version
-        return self._commit(known, Change(deletes=(f"dataset/{version}", *self._equal(known.dataset), *self._made(version))))
+        documents = f"dataset/{version}", f"homes/{version}", *self._equal(known.dataset)
+        return self._commit(known, Change(deletes=(*documents, *self._made(version))))
 
     def _put(self, known: Known, dataset: Dataset) -> bool:
         return self._commit(known, Change(puts=(Put(f"dataset/{dataset.version}", encode(dataset)),)))
@@ -313,7 +335,7 @@ class JobBook:
 
     def _made(self, version: str) -> Iterable[str]:
         parts = (name for name, _ in self._state.scan_all(SPACE, f"part/{version}/"))
-        return (*parts, f"plan/{version}", f"progress/{version}")
+        return (*parts, *(f"{kind}/{version}" for kind in ("plan", "told", "progress")))
 
 
 def _todo(job: Job) -> str:

@@ -19,7 +19,7 @@ from smarthouse_api.errors import Gone, NotFound, Unavailable
 from smarthouse_api.states.jobs.model import Dataset, Request
 from smarthouse_api.states.jobs.preparing import Preparing
 from smarthouse_api.states.jobs.sums import BLOCK_BYTES, DamagedFile, compared, read_sums
-from smarthouse_api.states.jobs.workshop import Workshop, note_of
+from smarthouse_api.states.jobs.workshop import Workshop, note_of_sending
 from smarthouse_api.states.uploads import Uploads
 
 KEPT: Final = "kept-exports"
@@ -140,7 +140,7 @@ class KeptFiles:
             ending.enter_context(self._slots)
             lease = self._shop.leases.share(KEPT)
             ending.callback(lease.release)
-            lease.tell(note_of(dataset))
+            lease.tell(note_of_sending(dataset))
             dataset = self.usable(version)  # under the lease, which a forget breaks before the file goes
             blocks = Blocks(self._shop.objects, dataset, partial(self._drop, version))
             blocks.begin()

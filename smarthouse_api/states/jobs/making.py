@@ -28,13 +28,14 @@ from smarthouse_api.lake.sparing import moved
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.jobs.book import Dropped
 from smarthouse_api.states.jobs.encoding import LostPart
+from smarthouse_api.states.jobs.homes_in_files import HomesOfRows
 from smarthouse_api.states.jobs.linking import extract_of, linked
 from smarthouse_api.states.jobs.model import Dataset, Part, Progress
 from smarthouse_api.states.jobs.part_making import make_part
 from smarthouse_api.states.jobs.plan import Plan, plan_of
 from smarthouse_api.states.jobs.side_by_side import LOOK_SECONDS, side_by_side
 from smarthouse_api.states.jobs.sums import Summing
-from smarthouse_api.states.jobs.workshop import Workshop, note_of
+from smarthouse_api.states.jobs.workshop import FORGOTTEN, Workshop, note_of
 from smarthouse_api.states.query import Filters
 
 _OUTDATED: Final = "begun anew with the newest data: its snapshot of the lake is gone"
@@ -115,6 +116,7 @@ class Making:
         if is_gone or not set(dataset.excluded) <= set(shop.hidden()):
             asked, snapshot = replace(asked, entered_by=dataset.entered), self._newest()
         secret = bytes.fromhex(dataset.secret) or shop.asking.secret()
+        self._homes = HomesOfRows.of(dataset, shop.export_settings.privacy, secret, shop.homes.known)
 
         def source(states: DeltaTable, filters: Filters) -> PublishedRows:
             return exports.rows(states, filters, reader, secret, exports.looks(states, filters))
@@ -125,7 +127,9 @@ class Making:
         days = shop.book.plan(dataset.version) if dataset.is_resumable else None
         plan = plan_of(dataset, asked, exports, rows, periods, partial(shop.engine.parts_of, dataset), days)
         if days is None and dataset.is_resumable:
-            shop.book.add_plan(dataset, [(part.first, part.last) for part in plan.parts])
+            shop.book.add_plan(dataset, [(part.first, part.last) for part in plan.parts], plan.told)
+        elif days is not None and shop.book.told(dataset.version) != plan.told:
+            raise _Anew(FORGOTTEN)
         return plan
 
     def _newest(self) -> DeltaTable:
@@ -154,20 +158,20 @@ class Making:
         left = [partial(self._part, plan, number) for number in range(len(plan.parts)) if number not in made]
         self._look(at_once=True)
         with closing(side_by_side(left, shop.places, self._look)) as results:
-            for number, part in results:
+            for number, part, homes in results:
                 self._look(at_once=True)  # now that it is put: what a forget has not seen is removed here
-                shop.book.add_part(dataset, number, part)
+                shop.book.add_part(dataset, number, part, self._homes.named(homes))
                 made[number] = part
                 tally.add(number, part)
                 self.has_progressed = True
         return [made[number] for number in range(len(plan.parts))]
 
-    def _part(self, plan: Plan, number: int, check: Callable[[], None]) -> tuple[int, Part]:
+    def _part(self, plan: Plan, number: int, check: Callable[[], None]) -> tuple[int, Part, set[str]]:
         def tell(rows: int, size: int) -> None:
             check()
             self._tally.tell(number, rows, size)
 
-        return number, make_part(self._shop, self.dataset, number, plan.parts[number], plan.shape, tell)
+        return number, *make_part(self._shop, self.dataset, number, plan.parts[number], plan.shape, tell)
 
     def _link(self, parts: Sequence[Part], plan: Plan) -> None:
         shop, dataset = self._shop, self._told(self.dataset, parts)
@@ -187,6 +191,7 @@ class Making:
         def finished(dataset: Dataset) -> Dataset:
             done = {"state": "done", "size_bytes": size, "finished_at": now, "expires_at": shop.expiry(now), "secret": ""}
             done["has_sums"] = bool(parts)
+            done["knows_homes"] = all(part.has_homes for part in shop.book.parts(dataset.version).values())
             return msgspec.structs.replace(self._told(dataset, parts), **done)
 
         shop.book.finish(self.dataset, finished)

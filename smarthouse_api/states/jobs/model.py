@@ -6,7 +6,9 @@
     gone/<version>         the same, once the file is no longer kept, or could not be made
     part/<version>/<n>     a part that is made already
     plan/<version>         the days of its parts
+    told/<version>         a digest of what its parts have in common, and tell: their columns, and the days of increments
     progress/<version>     how far its maker is
+    homes/<version>        which homes have rows in its file, see `homes_in_files`
     writing/<version>/<n>  what stops an engine of its own that writes a part of it, as long as it may do that
     equal/<digest>         the newest dataset for a question, by all that decides the answer except the lake
     turn                   is changed by each adding of a job, so that no limit is passed
@@ -97,8 +99,9 @@ class Dataset(msgspec.Struct, frozen=True):
     pseudonyms, while they are its own. first_us, last_us: the times of its rows. told: in words, why it failed or is gone.
     entered: the largest number with which rows entered its snapshot. since_note: what has changed since an earlier version.
     has_sums: there are checksums of its file.
-    statistics_mark: the snapshot of statistics, if it has any. turn: how often parts were given up, because they might have
-    held a home that was forgotten; kept: the numbers of those parts of earlier turns that stay.
+    statistics_mark: the snapshot of statistics, if it has any. knows_homes: it is noted which homes have rows in its file.
+    turn: how often parts were given up, because they might have held a home that was forgotten; kept: the numbers of those
+    parts of earlier turns that stay.
     """
 
     version: str
@@ -127,6 +130,7 @@ class Dataset(msgspec.Struct, frozen=True):
     statistics_mark: SnapshotMark | None = None
     turn: int = 0
     kept: tuple[int, ...] = ()
+    knows_homes: bool = False
 
     @property
     def stem(self) -> str:
@@ -162,10 +166,11 @@ class Dataset(msgspec.Struct, frozen=True):
     def is_resumable(self) -> bool:
         """Tell whether its other parts stay when some are given up: none depends on the rows of other days.
 
-        Columns may tell of any home, nobody knows what entered the lake when of statistics, and increments name their days.
+        Nobody knows what entered the lake when of statistics. Columns, and the days that increments name, may tell of any home:
+        these parts stay only while both are the same without it, see `plan`.
         """
         asked = self.request.aggregation
-        is_by_days = asked is None or (asked.layout == "long" and not asked.has_statistics and self.filters.after is None)
+        is_by_days = asked is None or not asked.has_statistics
         return is_by_days and self.mark is not None and self.entered is not None
 
     @property
@@ -204,7 +209,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     """Tells of a part that is made. days: the first and the last one, so that nothing but the same plan goes on with it.
 
     sizes: of its objects, by format; none without rows. first_us, last_us: the times of its rows. sums: CRC-32 of its objects.
-    turn: of the dataset, when it was made.
+    turn: of the dataset, when it was made. has_homes: it is noted which homes have rows in it.
     """
 
     days: tuple[str, str]
@@ -214,6 +219,7 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
     last_us: int | None
     sums: tuple[int, ...] = ()
     turn: int = 0
+    has_homes: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):

@@ -11,6 +11,7 @@ from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.shapes import Shape
 from smarthouse_api.states.jobs.encoding import PartInFormat
+from smarthouse_api.states.jobs.homes_in_files import homes_in
 from smarthouse_api.states.jobs.model import Dataset, Part
 from smarthouse_api.states.jobs.plan import PlannedPart
 from smarthouse_api.states.jobs.sums import Summing
@@ -20,9 +21,11 @@ Tell = Callable[[int, int], None]
 """Is told of a part, again and again, how many rows and bytes it has so far. What it raises ends the making."""
 
 
-def make_part(shop: Workshop, dataset: Dataset, number: int, planned: PlannedPart, shape: Shape, tell: Tell) -> Part:
-    """Make one part and put it. Other parts may be made at the same time, and in any order."""
-    formats, rows, sizes, sums = dataset.request.formats, 0, list[int](), list[int]()
+def make_part(
+    shop: Workshop, dataset: Dataset, number: int, planned: PlannedPart, shape: Shape, tell: Tell
+) -> tuple[Part, set[str]]:
+    """Make one part and put it; with the pseudonyms in its rows. Other parts may be made at the same time, in any order."""
+    formats, rows, sizes, sums, homes = dataset.request.formats, 0, list[int](), list[int](), set[str]()
     coverage = Coverage(shape.time)
     with ExitStack() as written:
         writers = [written.enter_context(PartInFormat(name, shape.source)) for name in formats]
@@ -30,6 +33,7 @@ def make_part(shop: Workshop, dataset: Dataset, number: int, planned: PlannedPar
             for batch in coverage.noted(batches):
                 for writer in writers:
                     writer.add(batch)
+                homes |= homes_in(batch)
                 rows += batch.num_rows
                 tell(rows, sum(writer.size for writer in writers))
         if rows:
@@ -50,4 +54,4 @@ def make_part(shop: Workshop, dataset: Dataset, number: int, planned: PlannedPar
         # What a thread has freed stays in its arena. Without this, the peak of a million rows is 100 MB higher.
         pa.default_memory_pool().release_unused()
     first, last = (None if at is None else microseconds(at) for at in (coverage.first, coverage.last))
-    return Part(planned.days, rows, tuple(sizes), first, last, tuple(sums), dataset.turn)
+    return Part(planned.days, rows, tuple(sizes), first, last, tuple(sums), dataset.turn), homes

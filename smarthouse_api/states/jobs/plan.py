@@ -10,6 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.export.aggregating import Spans, changed_spans, clock_of, of_states, of_statistics
 from smarthouse_api.states.export.dataset import Exports
@@ -46,6 +47,11 @@ class Plan:
     parts: list[PlannedPart]
     shape: Shape
     spans: Spans = ()
+
+    @property
+    def told(self) -> str:
+        """A digest of what all parts have in common, and tell: the columns and the spans."""
+        return digest_of(repr((list(self.shape.columns.items()), self.spans)))
 
 
 def plan_of(
@@ -101,9 +107,10 @@ def _of_aggregates(
     if source is not None:
         if filters.after is not None:
             spans = changed = changed_spans(source(asked.widened(filters)), asked, filters)
-        for first, last in spans:
-            blocks = planned or _blocks(source(replace(days, since=first, until=last)).parts, (first, last), asked)
-            parts += [PlannedPart(*block, partial(of_block, source, *block)) for block in blocks]
+        if (blocks := planned) is None:
+            each = ((source(replace(days, since=first, until=last)).parts, (first, last)) for first, last in spans)
+            blocks = [block for some, span in each for block in _blocks(some, span, asked)]
+        parts += [PlannedPart(*block, partial(of_block, source, *block)) for block in blocks]
     if periods is not None:
         parts += [PlannedPart(month.first, month.last, partial(of_month, periods, month)) for month in periods.months]
     return Plan(parts, shape, changed)

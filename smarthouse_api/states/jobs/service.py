@@ -200,7 +200,7 @@ class Jobs:
         """
         if not keys:
             return
-        self._shop.leases.break_shared(KEPT, wait_seconds, self._shop.homes.spared(keys))
+        self._shop.leases.break_shared(KEPT, wait_seconds, lambda note: not self._shop.may_send(note, keys))
         for known in list(self._shop.book.datasets()):
             left: Known | None = known
             while left is not None and self._shop.may_hold(left.dataset, keys):

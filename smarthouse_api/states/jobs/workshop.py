@@ -16,7 +16,7 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Forbidden
-from smarthouse_api.lake.sparing import noted
+from smarthouse_api.lake.sparing import noted, read_marks
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.export.asking import Asking
@@ -92,7 +92,18 @@ class Workshop:
         if dataset.state == "done" and not dataset.rows:
             return False
         new = [key for key in keys if digest_of(key) not in dataset.excluded]
-        return bool(new) and not self.homes.spared(new)(note_of(dataset))
+        return bool(new) and not self.homes.spared(new)(note_of(dataset)) and self._may_have_rows(dataset, new)
+
+    def may_send(self, note: bytes, keys: Collection[str]) -> bool:
+        """Tell whether who sends a kept file may send rows of hidden homes. note: of `note_of_sending`."""
+        if self.homes.spared(keys)(note):
+            return False
+        versions = {one.file for one in read_marks(note).values()}
+        known = [self.book.known(version) for version in versions if version is not None]
+        return not known or any(one is None or self._may_have_rows(one.dataset, keys) for one in known)
+
+    def _may_have_rows(self, dataset: Dataset, keys: Collection[str]) -> bool:
+        return dataset.state != "done" or self.book.may_have_rows(dataset, keys)
 
     def give_up(self, known: Known, keys: Collection[str]) -> bool:
         """Give up the parts of a dataset that is being made, as far as they may hold hidden homes: they are made again.
@@ -147,3 +158,9 @@ def note_of(dataset: Dataset, part: Part | None = None) -> bytes:
         first, last = map(date.fromisoformat, part.days)
         span = dataset.needed(replace(dataset.filters, since=first, until=last, time_field="updated")).span
     return noted(marks, span) if marks else b""
+
+
+def note_of_sending(dataset: Dataset) -> bytes:
+    """Write the same of a dataset whose file is sent, and which one that is."""
+    marks = [mark for mark in (dataset.mark, dataset.statistics_mark) if mark is not None]
+    return noted(marks, dataset.span, dataset.version) if marks else b""
