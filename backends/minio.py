@@ -26,6 +26,7 @@ from backends.faults import TranslatesFaults
 from backends.minio_connections import MinioClient, MinioClients
 from backends.minio_damage import METADATA, MinioDamage
 from backends.minio_faults import ERRORS, fault
+from backends.minio_room import MinioRoom, TellsRoom
 from backends.minio_uploads import MultipartUpload, parts, uploads
 from backends.minio_urls import minio_url
 from backends.own_files import OwnFile, ShowsFiles
@@ -44,7 +45,7 @@ _RESERVE_BYTES = 16 << 20
 _LONGEST_SIGNATURE_SECONDS = 7 * 24 * 3600
 
 
-class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsReserve, ShowsFiles):
+class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrls, KeepsReserve, ShowsFiles):
     """Keeps objects in a bucket: `minio://[ACCESS:SECRET@]host[:port]/bucket[/prefix]?secure=0&region=us-east-1`.
 
     secure: `1` TLS, `0` none. region: the bucket's. public_endpoint: `https://host[:port]` under which clients reach the
@@ -69,6 +70,7 @@ class MinioObjects(FailsFast, TranslatesFaults, ObjectStore, SignsUrls, KeepsRes
         self._reserve = f"{self._url.prefix}reserve"
         self._clients = MinioClients(self._url)
         self._damage = MinioDamage(self._url, self._clients)
+        self._room = MinioRoom(self._clients)
         self.bin_seconds = self._url.bin_seconds
 
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> int:

@@ -12,9 +12,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 from xml.etree.ElementTree import ParseError
 
-from minio import Minio
+from minio import Minio, MinioAdmin
 from minio.credentials import providers
-from minio.error import S3Error
+from minio.error import MinioAdminException, S3Error
 from minio.signer import sign_v4_s3
 from urllib3 import BaseHTTPResponse, PoolManager, Retry, Timeout
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
@@ -82,6 +82,10 @@ class MinioClient:
         self.provider = _provider(url, self._pools)
         self.client = self._client(url.endpoint_url)
         self.public = self._client(url.public_endpoint) if url.public_endpoint else None
+        # Kept for as long as the connections, which it closes when it goes.
+        self._admin = MinioAdmin(
+            endpoint=url.endpoint, credentials=self.provider, region=url.region, secure=url.secure, http_client=self._pools
+        )
 
     def ask(
         self,
@@ -141,6 +145,13 @@ class MinioClient:
         That is MinIO's own. Another server removes only the object of that name.
         """
         self.ask("DELETE", name, more={"x-minio-force-delete": "true"})
+
+    def server_info(self) -> bytes | None:
+        """Return what a MinIO server tells about itself, as JSON; None from another server, or if it may not be asked."""
+        try:
+            return str(self._admin.info()).encode()
+        except MinioAdminException:
+            return None
 
     def look(self, *, make: bool) -> None:
         """Make sure that the bucket keeps no deleted bytes. Raises `StoreUnfit` if it has versions, as a locked one does.

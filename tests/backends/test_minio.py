@@ -29,14 +29,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
-from minio import Minio
+from minio import Minio, MinioAdmin
 from minio.commonconfig import ENABLED
-from minio.credentials import AssumeRoleProvider
+from minio.credentials import AssumeRoleProvider, StaticProvider
 from minio.versioningconfig import SUSPENDED, VersioningConfig
 
 from backends.minio import MinioObjects
 from backends.minio_connections import _Retries
+from backends.minio_room import free_in
 from backends.ports import Conflict, NoSuchObject, ObjectDamaged, StoreFull, StoreUnavailable, StoreUnfit
+from tests.conftest import ROOT
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 
 LOGIN = f"{ACCESS_KEY}:{quote(SECRET_KEY, safe='')}@"
@@ -624,6 +626,62 @@ def told_server():
 @pytest.fixture
 def told_store(open_store, told_server):
     return open_store(f"127.0.0.1:{told_server.server_port}", timeout_seconds=2)
+
+
+# The room.
+
+
+def policy_of(bucket, *, may_ask):
+    told = json.loads((ROOT / "deploy/minio-policy.json").read_text().replace(":::smarthouse", f":::{bucket}"))
+    told["Statement"] = [one for one in told["Statement"] if may_ask or one["Action"] != ["admin:ServerInfo"]]
+    return told
+
+
+def test_a_server_tells_its_room_to_the_user_of_the_service_and_says_nothing_to_others(open_store, minio_server, bucket):
+    open_store().put("key", [b"value"])
+    root = StaticProvider(ACCESS_KEY, SECRET_KEY)
+    admin = MinioAdmin(endpoint=minio_server.endpoint, credentials=root, secure=False)
+    found = []
+    for name, may_ask in ((f"asks-{bucket}", True), (f"not-{bucket}", False)):
+        admin.policy_add(name, policy=policy_of(bucket, may_ask=may_ask))
+        admin.user_add(name, "a secret of its own")
+        admin.policy_set(name, user=name)
+        store = open_store(login=f"{name}:a%20secret%20of%20its%20own@")
+        assert store.get("key") == b"value"
+        found.append(store.free_bytes())
+    of_disk = os.statvfs(minio_server.data)
+    assert abs(found[0] - of_disk.f_bavail * of_disk.f_frsize) < 0.1 * found[0]
+    assert found[1] is None
+
+
+def test_the_room_of_a_server_that_does_not_tell_is_unknown_and_hides_no_outage(told_store, told_server):
+    told_server.answers = [("GET", "/minio/admin", 404, fault("NoSuchKey")), ("PUT", "", 500, fault("InternalError"))]
+    with pytest.raises(StoreUnavailable):
+        told_store.put("key", [b""])
+    asked = len(told_server.asked)
+    assert [told_store.free_bytes() for _ in range(3)] == [None] * 3
+    assert told_server.asked[asked:] == ["GET /minio/admin/v3/info"]
+
+
+@pytest.mark.parametrize(
+    ("told", "free"),
+    [
+        ({"servers": [{"drives": [{"availspace": 7}]}], "backend": {"totalDrivesPerSet": [1], "standardSCParity": 0}}, 7),
+        (
+            {
+                "servers": [{"drives": [{"availspace": 100}, {"availspace": 100}]}, {"drives": [{"availspace": 200}, {}]}],
+                "backend": {"totalDrivesPerSet": [4], "standardSCParity": 2},
+            },
+            200,
+        ),
+        ({"servers": [{"drives": [{"availspace": 0}]}]}, 0),
+        ({"servers": [{"state": "offline"}]}, None),
+        ({}, None),
+        ([], None),
+    ],
+)
+def test_what_drives_have_free_is_also_for_parity(told, free):
+    assert free_in(json.dumps(told).encode()) == free
 
 
 @pytest.mark.parametrize(
