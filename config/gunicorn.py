@@ -109,6 +109,8 @@ def _refuse_newer_formats() -> None:
 def post_worker_init(worker: Any) -> None:
     house = worker.wsgi.extensions["smarthouse"]
     house.part_exports()  # it forks, and so comes before any thread and any connection
+    from smarthouse_api.serving import cut_metrics  # noqa: F401  # what it counts begins at 0
+
     worker.receive_seconds, worker.longest_body = settings.requests.receive_seconds, settings.requests.max_body_bytes
     house.watch.start(partial(_end, worker.log))
     _show_first_key(house, worker.log)  # before anything else of this process may touch the stores

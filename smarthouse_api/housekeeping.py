@@ -106,6 +106,7 @@ class Housekeeper:
         """Keep house until asked to stop. announced: counted by `present`."""
         busy, self.is_running = False, True
         log.info("this process keeps house")
+        self._begin_metrics()
         self._runner.start()
         while not self._stopping.wait(_BREATH_SECONDS if busy else self._interval_seconds):
             if not announced or self._attempted(self._presence.renew, "announce"):
@@ -145,6 +146,12 @@ class Housekeeper:
             self._seconds.labels(name).inc(time.monotonic() - began_at)
         self.doing = None
         return self._turn_was_short
+
+    def _begin_metrics(self) -> None:
+        """Count each chore from 0: of a series that begins with its first failure, Prometheus sees no increase."""
+        for name, _ in self._chores():
+            for counter in (self._seconds, self._failures):
+                counter.labels(name)
 
     def _chores(self) -> tuple[tuple[str, Callable[[], object]], ...]:
         """Name the chores of a round, in their order."""
