@@ -330,12 +330,12 @@ class GrowthSettings(Group):
     quota_bytes: int = count(0, "Limit the bytes of uploads that are kept of all homes; 503 beyond. `0`: no limit.", minimum=0)
     quota_collection_bytes: int = count(
         10 * GIB,
-        "Limit the bytes of records that one data source or dataset takes, as JSON, dead letters included; 413 beyond. "
+        "Limit the bytes of records that are kept of one data source or dataset, as JSON, dead letters included; 413 beyond. "
         "`0`: no limit.",
         minimum=0,
     )
     quota_collections_bytes: int = count(
-        0, "Limit the bytes of records that all of them take, to a few seconds; 503 beyond. `0`: no limit.", minimum=0
+        0, "Limit the bytes of records that are kept of all of them, to a few seconds; 503 beyond. `0`: no limit.", minimum=0
     )
     raw_days: int = count(
         0,

@@ -155,7 +155,7 @@ class House:
         keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers, settings.lake)
         parts = self.forgetting, self.states, self.streams, self.collections, census, faults, self.watch.presence, room
-        self.status = Status(self.state, self.installation, *parts, self.health)
+        self.status = Status(self.state, self.installation, *parts, settings.growth, self.health)
 
     def begin(self) -> str | None:
         """Make what a new installation begins with. Return its first key to the one caller who comes first.

@@ -37,6 +37,9 @@ def test_it_shows_what_an_operator_asks_for(runner: CliRunner) -> None:
         "Processes",
         "backup  never",
         "free for the objects",
+        "uploads of the home with the most",
+        " of 10.7 GB, 0%",
+        "records of all collections               0 Bytes, without a quota",
     ):
         assert part in shown.output
     assert max(map(len, shown.output.splitlines())) <= 128
@@ -45,6 +48,8 @@ def test_it_shows_what_an_operator_asks_for(runner: CliRunner) -> None:
 def test_it_tells_the_same_as_json(runner: CliRunner) -> None:
     told = json.loads(runner.invoke(main, ["status", "--json"]).output)
     assert min(told["free_bytes"].values()) > 0
+    assert told["quotas"]["home"]["used"] == told["uploads"]["bytes"] > 0
+    assert told["quotas"]["records"] == {"used": 0, "most": None}
     assert (told["homes"]["active_day"], told["waiting"]["uploads"], told["readiness"]["ready"]) == (1, 1, True)
 
 

@@ -137,11 +137,12 @@ def show(id_: str, as_json: bool) -> None:
     """Print everything about a collection. ID: its id or alias."""
     with opened_collection(id_) as (house, one):
         stream, keys = answered(lambda: house.collections.topic.stream_name(one)), _naming(answered(house.access.list), one.id)
+        stored, most = answered(lambda: house.collections.quotas.of(one))
         if as_json:
-            click.echo(output.as_json(one, stream, keys))
+            click.echo(output.as_json(one, stream, keys, stored, most))
             return
         refused = answered(lambda: house.collections.dead_letters.list(one, limit=output.MOST_DEAD_LETTERS))
-    lines = output.as_lines(one, stream, keys, len(refused))
+    lines = output.as_lines(one, stream, keys, len(refused), stored, most)
     width = max(map(len, lines))
     for what, told in lines.items():
         click.echo(f"{what.ljust(width)}  {told}")
@@ -152,13 +153,14 @@ def show(id_: str, as_json: bool) -> None:
 def list_(as_json: bool) -> None:
     """Print the collections, sorted by id."""
     with opened_shared_house() as house:
-        found = answered(house.collections.catalogue.list)
+        found, quotas = answered(house.collections.catalogue.list), house.collections.quotas
+        stored = answered(lambda: [quotas.of(one) for one in found])
         if as_json:
             keys = answered(house.access.list)
-            for one in found:
-                click.echo(output.as_json(one, house.collections.topic.stream_name(one), _naming(keys, one.id)))
+            for one, of_quota in zip(found, stored, strict=True):
+                click.echo(output.as_json(one, house.collections.topic.stream_name(one), _naming(keys, one.id), *of_quota))
             return
-    output.echo_table(output.HEADER, [output.as_cells(one) for one in found])
+    output.echo_table(output.HEADER, [output.as_cells(one, used) for one, (used, _) in zip(found, stored, strict=True)])
 
 
 @group.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
+from humanize import naturalsize
 
 from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.options import UNIT_BYTES, UNIT_SECONDS
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from smarthouse_api.access.keys import KeyRecord
     from smarthouse_api.collections.model import Collection, Extraction, Retention
 
-HEADER: Final = ("id", "alias", "name", "entry topic", "mode", "datasets write", "read", "made")
+HEADER: Final = ("id", "alias", "name", "entry topic", "mode", "datasets write", "read", "made", "stored")
 MOST_DEAD_LETTERS: Final = 1000
 """Dead letters are counted up to this number."""
 _NOTHING: Final = "-"
@@ -34,20 +35,29 @@ def echo_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def as_cells(one: Collection) -> tuple[str, ...]:
-    """Write a collection as a row under `HEADER`."""
+def as_cells(one: Collection, stored: int) -> tuple[str, ...]:
+    """Write a collection as a row under `HEADER`. stored: the bytes that its quota counts."""
     names = one.id, one.alias or _NOTHING, one.name, one.entry_topic or _NOTHING
-    return *names, one.mode, _writers(one), _readers(one), seconds_text(one.created_at)
+    return *names, one.mode, _writers(one), _readers(one), seconds_text(one.created_at), naturalsize(stored)
 
 
-def as_json(one: Collection, stream: str | None, keys: Sequence[KeyRecord]) -> bytes:
-    """Write a collection as JSON: its definition, its times, the Redis stream for consumers and the ids of its keys."""
+def as_json(one: Collection, stream: str | None, keys: Sequence[KeyRecord], stored: int, most: int) -> bytes:
+    """Write a collection as JSON: its definition and times, the Redis stream for consumers, the ids of its keys, its quota.
+
+    stored, most: the bytes that the quota counts, and allows; 0: any number.
+    """
     shown = {name: getattr(one, name) for name in one.__struct_fields__ if name not in ("key", "born", "rights")}
-    return msgspec.json.encode({**shown, "stream": stream, "keys": [key.id for key in keys]})
+    quota = {"stored_bytes": stored, "quota_bytes": most or None}
+    return msgspec.json.encode({**shown, "stream": stream, "keys": [key.id for key in keys], **quota})
 
 
-def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], dead_letters: int) -> dict[str, str]:
-    """Write the facts of a collection, by heading. `MOST_DEAD_LETTERS` means that number or more."""
+def as_lines(
+    one: Collection, stream: str | None, keys: Sequence[KeyRecord], dead_letters: int, stored: int, most: int
+) -> dict[str, str]:
+    """Write the facts of a collection, by heading. `MOST_DEAD_LETTERS` means that number or more.
+
+    stored, most: as for `as_json`.
+    """
     return {
         "id": one.id,
         "name": one.name,
@@ -57,6 +67,7 @@ def as_lines(one: Collection, stream: str | None, keys: Sequence[KeyRecord], dea
         "schema": _NOTHING if one.schema is None else json.dumps(one.schema, ensure_ascii=False),
         "mode": _MODES[one.mode],
         "dead letters": f"{dead_letters}{' or more' if dead_letters == MOST_DEAD_LETTERS else ''}",
+        "stored": quota_text(stored, most or None),
         "own time": _NOTHING if one.timestamp_field is None else f"the member {one.timestamp_field}",
         "deduplication": f"by {one.dedup_key}, for {duration_text(one.dedup_seconds)}" if one.dedup_key else _NOTHING,
         "batch events": _batches(one.extraction),
@@ -94,6 +105,13 @@ def _writers(one: Collection) -> str:
 
 def _readers(one: Collection) -> str:
     return "without a key" if one.public else "with a key"
+
+
+def quota_text(used: int, most: int | None) -> str:
+    """Write how much is used of a quota. most: None for any number."""
+    if most is None:
+        return f"{naturalsize(used)}, without a quota"
+    return f"{naturalsize(used)} of {naturalsize(most)}, {used / most:.0%}"
 
 
 def duration_text(seconds: float) -> str:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 from humanize import intcomma, naturaldelta, naturalsize
 
 from smarthouse_api.cli.open_house import answered, opened_shared_house
+from smarthouse_api.cli.output import quota_text
 
 if TYPE_CHECKING:
     from smarthouse_api.status.report import Report, Table
+
+_BOUNDED: Final = {
+    "uploads": "uploads of all homes",
+    "home": "uploads of the home with the most",
+    "records": "records of all collections",
+    "collection": "records of the collection with the most",
+}
 
 
 @click.command("status")
@@ -44,6 +52,7 @@ def _lines(report: Report) -> Iterable[str]:
     damaged = ((name, "DAMAGED: see above") for name in report.unreadable)
     yield from _part("Lake", (*((name, _table(one)) for name, one in report.tables.items()), *damaged))
     yield from _part(*_storage(report))
+    yield from _part("Quotas", _quotas(report))
     yield from _part("Processes", _processes(report))
     yield from _part("Last", _milestones(report))
     yield from _part("Faults, the newest first", _faults(report))
@@ -102,7 +111,10 @@ def _table(one: Table) -> str:
 
 def _storage(report: Report) -> tuple[str, list[tuple[str, str]]]:
     """Tell what takes up room, all as it was at one time, and what is free now."""
-    free = [(f"free for the {name}", naturalsize(size)) for name, size in report.free_bytes.items()]
+    free = [
+        (f"free for the {name}", "unknown: the store does not tell" if size is None else naturalsize(size))
+        for name, size in report.free_bytes.items()
+    ]
     if (census := report.storage) is None:
         rows = [] if report.state_bytes is None else [("state", naturalsize(report.state_bytes))]
         return "Storage, objects not counted yet", rows + free
@@ -111,6 +123,12 @@ def _storage(report: Report) -> tuple[str, list[tuple[str, str]]]:
     rows += [(kind, f"{naturalsize(one.bytes)}, {intcomma(one.objects)} objects") for kind, one in census.kinds.items()]
     total = (state or 0) + sum(one.bytes for one in census.kinds.values())
     return f"Storage, counted {_ago(report, census.at)}", [*rows, ("in all", naturalsize(total)), *free]
+
+
+def _quotas(report: Report) -> Iterable[tuple[str, str]]:
+    for kind, told in _BOUNDED.items():
+        if (quota := report.quotas.get(kind)) is not None:
+            yield told, quota_text(quota.used, quota.most)
 
 
 def _processes(report: Report) -> Iterable[tuple[str, str]]:

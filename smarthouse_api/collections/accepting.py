@@ -19,7 +19,7 @@ from smarthouse_api.collections.extraction import Batch, Extracted, extract
 from smarthouse_api.collections.fast_path import UniformRecords
 from smarthouse_api.collections.homes import EnteredHome, RecordHomes
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection, TopicEntry, entries
-from smarthouse_api.collections.quotas import Quotas
+from smarthouse_api.collections.quotas import Quotas, size_of
 from smarthouse_api.collections.record_times import are_clear, normalized
 from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.collections.uniformity import uniformity
@@ -215,7 +215,7 @@ class Accepting:
         faults = {at: asked.faults[index] for at, index in places if index in asked.faults}
         dead = [self._dead_letters.put(head, at, one) for at, one in enumerate(letters)]
         kept = list(entries(head, records, faults, self._settings.record_bytes))
-        size = sum(map(len, kept)) + sum(len(put.value) for put in dead)
+        size = size_of(kept) + sum(len(put.value) for put in dead)
         change = Change(
             expect={BORN: asked.collection.born, **(home.expect if home else {}), **{put.key: ABSENT for put in fresh}},
             puts=(*fresh, *dead),

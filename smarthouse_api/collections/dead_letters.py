@@ -24,7 +24,7 @@ from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.extraction import extract
 from smarthouse_api.collections.model import STRICT, TOPIC, WARN, Collection, TopicEntry, check_size, entries
-from smarthouse_api.collections.quotas import counted
+from smarthouse_api.collections.quotas import counted, size_of
 from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
@@ -212,7 +212,7 @@ class DeadLetters:
                 expect={BORN: collection.born, **{name: there[name].version for name in good}},
                 deletes=tuple(good),
                 appends=tuple((TOPIC, entry) for entry in kept),
-                adds=counted(sum(map(len, kept)) - sum(len(there[name].value) for name in good)),
+                adds=counted(size_of(kept) - sum(len(there[name].value) for name in good)),
             )
             self._commit(collection, change)
         return sum(map(len, good.values())), len(there) - len(good)

@@ -20,7 +20,7 @@ from smarthouse_api.collections.model import TOPIC, space_of
 from smarthouse_api.collections.model import Collection as Records
 from smarthouse_api.collections.purging import LEASE
 from smarthouse_api.collections.queue import TopicProgress, TopicQueue
-from smarthouse_api.collections.quotas import counted
+from smarthouse_api.collections.quotas import counted, size_of
 from smarthouse_api.collections.rows import Fields
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.leases import Leases
@@ -109,6 +109,8 @@ class RecordsErasing:
                 lease.check()
                 if (collection := self._found(id_, key)) is not None:
                     self._drop_fields(collection, keys, are_known=are_known)
+                    if are_known:
+                        self._homes.note_sizes(collection.space, self._table.sizes_of(key, keys))
                 self._table.delete_homes(key, sorted(keys))
             lease.check()
 
@@ -192,7 +194,8 @@ class RecordsErasing:
         for some in self._entries_of(queue.collection.space, keys, turn):
             kept = sum(len(one.value) for one in some if taken.dropped < one.sequence <= taken.sequence)
             taken = TopicProgress(taken.sequence, taken.dropped, max(taken.kept_bytes - kept, 0), taken.kept_us)
-            turn = queue.advance(turn, taken, [one.sequence for one in some])
+            left = size_of(one.value for one in some if one.sequence > taken.sequence)  # of the others, the lake tells
+            turn = queue.advance(turn, taken, [one.sequence for one in some], counted(-left))
 
     def _entries_of(self, space: str, keys: Collection[str], turn: Turn | None = None) -> Iterator[list[Entry]]:
         """Find the entries of homes in a topic. A damaged one is dropped by those who mend it."""

@@ -9,7 +9,8 @@ random key of its own, which its records bear. In the state store, space `homes`
 In the space of the collection:
 
     home/<key>                 the tag. Each commit of the home's records requires the version of this document
-    hidden/<key>               the lake may hold records of a forgotten home; nobody reads them
+    hidden/<key>               the lake may hold records of a forgotten home; nobody reads them. It says how much the quota
+                               counts of those that are about to leave the lake
     seen/<key>/, reply/<key>/  what the home's records leave beside the topic
 
 No record outlives a forget, whatever sleeps or dies:
@@ -49,7 +50,7 @@ SPACE: Final = "homes"
 NAMED, UNNAMED, HOME, HIDDEN = "named/", "unnamed/", "home/", "hidden/"
 """How the names of the documents above begin."""
 
-_BYTES: Final = 512
+HOME_BYTES: Final = 512
 """What a home counts for in the quota of a collection: about what its documents take up."""
 
 _MOST_SEEN: Final = 10_000
@@ -178,7 +179,7 @@ class RecordHomes:
                 # It expires in the end: a full store takes only what expires.
                 puts=(Put(f"{HIDDEN}{key}", b"", FOR_GOOD_SECONDS),),
                 deletes=(name,),
-                adds=() if found is None else counted(-_BYTES),
+                adds=() if found is None else counted(-HOME_BYTES),
             )
             try:
                 self._state.commit(collection.space, change)
@@ -199,9 +200,20 @@ class RecordHomes:
         puts = tuple(unnamed(key, msgspec.structs.replace(one, is_closed=True)) for key, one in leaving.items())
         self._state.commit(SPACE, Change(puts=puts))
 
+    def note_sizes(self, space: str, sizes: Mapping[str, int]) -> None:
+        """Note what records count for that are about to leave the lake, by their homes. space: the collection's."""
+        names = [f"{HIDDEN}{key}" for key in sizes]
+        there = zip(sizes.values(), self._state.get_many(space, names), names, strict=True)
+        if puts := tuple(Put(name, b"%d" % size, FOR_GOOD_SECONDS) for size, found, name in there if found is not None):
+            self._state.commit(space, Change(puts=puts))
+
     def reveal(self, space: str, keys: Iterable[str]) -> None:
-        """End the hiding of rows that the lake has no more. space: the collection's."""
-        self._state.commit(space, Change(deletes=tuple(f"{HIDDEN}{key}" for key in keys)))
+        """End the hiding of rows that the lake has no more, and subtract them. space: the collection's. Repeatable."""
+        names = [f"{HIDDEN}{key}" for key in keys]
+        there = {name: one for name, one in zip(names, self._state.get_many(space, names), strict=True) if one is not None}
+        expect = {name: one.version for name, one in there.items()}
+        adds = counted(-sum(int(one.value or b"0") for one in there.values()))
+        self._state.commit(space, Change(expect, deletes=tuple(there), adds=adds))
 
     def erased(self, keys: Iterable[str]) -> tuple[str, ...]:
         """Name the documents to remove from `SPACE` once the records of homes are erased."""
@@ -249,13 +261,13 @@ class RecordHomes:
         change = Change(
             expect={BORN: collection.born, name: ABSENT},
             puts=(Put(name, tag.encode()),),
-            adds=self._quotas.adds(_BYTES),
+            adds=self._quotas.adds(HOME_BYTES),
         )
         try:
             return EnteredHome(key, self._state.commit(collection.space, change).version), True
         except Conflict:
             look_for(self._state, collection)
-            self._quotas.check(collection, _BYTES)
+            self._quotas.check(collection, HOME_BYTES)
             raise
 
     def _hide(self, name: str, document: Document, at: float) -> None:

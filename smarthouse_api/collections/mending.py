@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import date
 from typing import Final
 
+from backends.counters import written
 from backends.ports import Change, Part, Put, StateStore
 from smarthouse_api.collections.catalogue import BORN, CollectionCatalogue
+from smarthouse_api.collections.dead_letters import LETTERS
+from smarthouse_api.collections.homes import HOME, HOME_BYTES
 from smarthouse_api.collections.model import SPACES, TOPIC, Collection
 from smarthouse_api.collections.queue import FIELDS, NOTHING_TAKEN, TAKEN, TopicQueue
-from smarthouse_api.collections.quotas import STORED
+from smarthouse_api.collections.quotas import DROPPING, STORED, size_of
 from smarthouse_api.collections.rows import Fields
 from smarthouse_api.collections.table import CollectionsTable
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
-from smarthouse_api.coordination.mending import Mender
+from smarthouse_api.coordination.mending import Mender, removing
+from smarthouse_api.coordination.sound_scans import scan_past_damage
 from smarthouse_api.lake.ledger import SPACE as LAKE
 from smarthouse_api.lake.repairs import LAST, LOST, Place, Repair, Repairs, new_id
 
@@ -33,6 +37,7 @@ class CollectionsMending:
             Mender(SPACES, FIELDS, self._mend_fields),
             Mender(SPACES, TOPIC, self._drop_entry, is_log=True),
             Mender(SPACES, STORED, self._count_anew),
+            Mender(SPACES, DROPPING, removing(self._state)),  # what has left the lake stays counted
             Mender(LAKE, _REPAIRS, self._mend_repair),
         ]
 
@@ -61,9 +66,17 @@ class CollectionsMending:
         return True
 
     def _count_anew(self, part: Part) -> bool:
-        """Count from now on: what was counted is not known any more, and the quota takes more than it would have."""
-        self._state.commit(part.space, Change(deletes=(part.name,)))
-        return True
+        """Count what the lake holds and what waits for it, the dead letters, and the homes. Nothing is stored meanwhile."""
+        if (one := self._of(part)) is None:
+            return False
+        queue, table = TopicQueue(self._state, one), self._table
+        after = queue.taken().sequence
+        after = max(after, 0 if (snapshot := table.open()) is None else table.held(snapshot).get(one.key, 0))
+        letters = scan_past_damage(self._state, one.space, LETTERS)
+        size = table.size_of(one.key) + size_of(entry.value for entry in queue.entries(after, queue.last()) if entry.value)
+        size += sum(len(found.value) for _, found in letters if found is not None)
+        size += HOME_BYTES * sum(1 for _ in scan_past_damage(self._state, one.space, HOME))
+        return self._put(one, part, written((size,)))
 
     def _mend_repair(self, part: Part) -> bool:
         """Have all records made again that topics keep. The note may have told of a loss: so does that of each collection."""

@@ -19,6 +19,9 @@ SPACES: Final = "collection/"
 TOPIC: Final = "topic"
 """The log in a collection's space that feeds the lake, and that consumers read. Each of its values is a `TopicEntry`."""
 
+RECORD_BYTES: Final = 64
+"""What each record counts for in the quotas besides its JSON: about what its place and its times take up."""
+
 MESSAGE_ID: Final = "params.msgid"
 """The deduplication key that is the request's, not a record's."""
 

@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from backends.ports import Change, Entry, Put, StateStore
+from backends.ports import Add, Change, Entry, Put, StateStore
 from smarthouse_api.collections.catalogue import BORN, look_for
 from smarthouse_api.collections.model import TOPIC, Collection
 from smarthouse_api.collections.rows import Fields, LoggedEntry, read_logged, to_rows
@@ -83,10 +83,10 @@ class TopicQueue(Queue):
         found = self._state.get(self._space, TAKEN)
         return TopicProgress() if found is None else _decode(found.value)
 
-    def advance(self, turn: Turn, taken: TopicProgress, drops: Iterable[int] = ()) -> Turn:
-        """Store how far the lake holds the topic, and drop entries of the topic."""
+    def advance(self, turn: Turn, taken: TopicProgress, drops: Iterable[int] = (), adds: tuple[Add, ...] = ()) -> Turn:
+        """Store how far the lake holds the topic, drop entries of the topic, and add to counters."""
         value = _encode(taken)
-        change = Change(puts=(self._said(value),), drops=self._these(drops))
+        change = Change(puts=(self._said(value),), drops=self._these(drops), adds=adds)
         return Turn(self.commit(turn, change).version, turn.last, value)
 
     def set_aside(self, turn: Turn, values: Mapping[int, bytes]) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import pyarrow.compute as pc
 
-from backends.ports import StateStore
+from backends.ports import Conflict, StateStore, StoreUnavailable
 from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.queue import TopicQueue
+from smarthouse_api.collections.quotas import Dropping, begin_drop, begun_drop, end_drop
 from smarthouse_api.collections.table import CollectionsTable
-from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.lake.files import files_of
 
 _TURN: Final = "collections-old-records"
@@ -41,28 +43,53 @@ class RecordRetention:
         if not self._days or not self._leases.claim(_TURN, _HOUR_SECONDS):
             return False
         first, is_any = _today() - timedelta(days=self._days), False
-        keys = self._with_older(first)
-        for start in range(0, len(keys), _AT_ONCE):
+        self._end_drops()
+        there = self._with_older(first)
+        for start in range(0, len(there), _AT_ONCE):
             if (is_any and is_over()) or (lease := self._table.try_write()) is None:
                 self._leases.prolong(_TURN, _SOON_SECONDS)
                 break
             with lease:
                 self._table.fence()
-                lease.check()
-                self._table.delete_before(keys[start : start + _AT_ONCE], first)
+                self._drop(there[start : start + _AT_ONCE], first, lease)
             is_any = True
         if is_any:
             log.info("records that came before %s were dropped", first)
         return is_any
 
-    def _with_older(self, first: date) -> list[str]:
-        """List the keys of the collections that are to lose days."""
-        if (snapshot := self._table.open()) is None:
-            return []
-        files = files_of(snapshot)
-        older = set(files.filter(pc.less(files["partition.day"], first))["partition.collection"].to_pylist())
+    def _drop(self, some: Sequence[Collection], first: date, lease: Lease) -> None:
+        """Drop the days of some collections, and have their quotas count them no more."""
+        keys = [one.key for one in some]
+        sizes = dict[str, int]()
+        with suppress(StoreUnavailable):  # a damaged file is dropped unread, and what it held stays counted
+            sizes = self._table.sizes_before(keys, first)
+        for one in some:
+            with suppress(Conflict):  # it was deleted
+                begin_drop(self._state, one, Dropping(first.isoformat(), sizes.get(one.key, 0)))
+        lease.check()
+        self._table.delete_before(keys, first)
+        for one in some:
+            end_drop(self._state, one)
+
+    def _end_drops(self) -> None:
+        """Subtract what has left the lake before a process died. What has not left it is measured anew."""
+        for one in self._catalogue.everything():
+            begun = begun_drop(self._state, one)
+            if begun is not None and one.key not in self._older(date.fromisoformat(begun.before)):
+                end_drop(self._state, one)
+
+    def _with_older(self, first: date) -> list[Collection]:
+        """List the collections that are to lose days."""
+        older = self._older(first)
         there = (one for one in self._catalogue.everything() if one.key in older) if older else ()
-        return sorted(one.key for one in there if not self._is_pending(one))
+        return sorted((one for one in there if not self._is_pending(one)), key=lambda one: one.key)
+
+    def _older(self, first: date) -> set[str]:
+        """Return the keys of the collections that have rows of earlier days."""
+        if (snapshot := self._table.open()) is None:
+            return set()
+        files = files_of(snapshot)
+        return set(files.filter(pc.less(files["partition.day"], first))["partition.collection"].to_pylist())
 
     def _is_pending(self, one: Collection) -> bool:
         queue = TopicQueue(self._state, one)

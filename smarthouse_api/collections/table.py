@@ -22,6 +22,7 @@ from sqlglot import exp
 
 from backends.ports import ObjectStore, StateStore
 from smarthouse_api.arrow.time_columns import TIMESTAMP
+from smarthouse_api.collections.model import RECORD_BYTES
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.files import files_of, lake_faults
@@ -133,6 +134,32 @@ class CollectionsTable(LakeTable):
             for batch in batches:
                 yield batch.column("record").to_pylist()
 
+    def sizes_before(self, keys: Iterable[str], first: date) -> dict[str, int]:
+        """Tell what the rows of collections count for that came before a day, by the collections' keys; see `quotas`."""
+        collection = exp.column("collection")
+        before = exp.column("day") < exp.cast(exp.Literal.string(f"{first}"), "date")
+        return self._sizes(collection, exp.and_(collection.isin(*keys), before))
+
+    def sizes_of(self, key: str, homes: Iterable[str]) -> dict[str, int]:
+        """Tell what the rows of homes in a collection count for, by the homes' keys."""
+        of_collection = exp.column("collection").eq(key)
+        home = exp.Right(this=exp.column("batch"), expression=exp.Literal.number(HOME_LENGTH))
+        return self._sizes(home, exp.and_(of_collection, of_homes(homes)))
+
+    def size_of(self, key: str) -> int:
+        """Tell what all rows of a collection count for."""
+        collection = exp.column("collection")
+        return self._sizes(collection, collection.eq(key)).get(key, 0)
+
+    def _sizes(self, by: exp.Expression, wanted: exp.Condition) -> dict[str, int]:
+        if (snapshot := self.open()) is None:
+            return {}
+        size, none = _bytes_of("record"), exp.Literal.number(0)
+        size += exp.Coalesce(this=_bytes_of("fault"), expressions=[none]) + exp.Literal.number(RECORD_BYTES)
+        query = exp.select(exp.alias_(by, "of"), exp.alias_(exp.Sum(this=size), "size")).from_(NAME).where(wanted).group_by(by)
+        found = (row for batch in EmbeddedEngine().stream(snapshot, query) for row in batch.to_pylist())
+        return {str(row["of"]): int(row["size"]) for row in found}
+
     def delete_before(self, keys: Iterable[str], first: date) -> None:
         """Remove the rows of collections that came before a day. keys: the catalogue's, so they need no quoting."""
         listed = ", ".join(f"'{key}'" for key in keys)
@@ -141,6 +168,10 @@ class CollectionsTable(LakeTable):
     def _above(self, snapshot: DeltaTable, key: str, after: int, columns: list[str]) -> pa.RecordBatchReader:
         wanted = (pc.field("collection") == key) & (pc.field("sequence") > after)
         return snapshot.to_pyarrow_dataset().scanner(columns=columns, filter=wanted).to_reader()
+
+
+def _bytes_of(column: str) -> exp.Condition:
+    return exp.Anonymous(this="octet_length", expressions=[exp.column(column)])
 
 
 def of_homes(homes: Iterable[str]) -> exp.Condition:

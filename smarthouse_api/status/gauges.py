@@ -76,8 +76,16 @@ def _of_stores(report: Report) -> Iterator[Metric]:
     yield dropped
     if report.state_bytes is not None:
         yield _gauge("state_bytes", "Bytes that the state store takes up.", report.state_bytes)
-    if report.free_bytes:
-        yield _gauges("free_bytes", "Bytes that each store has free, as far as it tells.", "store", report.free_bytes)
+    free = {name: size for name, size in report.free_bytes.items() if size is not None}
+    if free:
+        yield _gauges("free_bytes", "Bytes that each store has free, as far as it tells.", "store", free)
+    known = {name: float(size is not None) for name, size in report.free_bytes.items()}
+    yield _gauges("free_bytes_known", "Whether each store tells how many bytes it has free.", "store", known)
+    used = {name: quota.used for name, quota in report.quotas.items()}
+    yield _gauges("quota_used_bytes", "Bytes that are kept of what each quota bounds.", "quota", used)
+    most = {name: quota.most for name, quota in report.quotas.items() if quota.most is not None}
+    if most:
+        yield _gauges("quota_bytes", "Bytes that each quota allows.", "quota", most)
     if (census := report.storage) is not None:
         sizes = {kind: one.bytes for kind, one in census.kinds.items()}
         counts = {kind: one.objects for kind, one in census.kinds.items()}

@@ -82,11 +82,20 @@ class Jobs(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class Quota(msgspec.Struct, frozen=True):
+    """Tells how many bytes are kept of what a quota bounds, and how many it allows; None: any number."""
+
+    used: int
+    most: int | None
+
+
 class Report(msgspec.Struct, frozen=True):
     """Reports on one installation at one time, in seconds since 1970.
 
-    free_bytes: the room that each store has, as far as the store tells. state_bytes: as it is now; `Census.state_bytes` is what
-    it was when the objects were counted. unreadable: tables of the lake that are damaged.
+    free_bytes: the room that each store has; None if the store does not tell. state_bytes: as it is now; `Census.state_bytes`
+    is what it was when the objects were counted. unreadable: tables of the lake that are damaged. quotas: by what they bound:
+    `uploads` of all homes, those of the `home` that has the most, `records` of all collections, and those of the `collection`
+    that has the most.
     """
 
     at: float
@@ -106,4 +115,5 @@ class Report(msgspec.Struct, frozen=True):
     faults: list[Fault]
     milestones: dict[str, Milestone]
     unreadable: list[str] = []
-    free_bytes: dict[str, int] = {}
+    free_bytes: dict[str, int | None] = {}
+    quotas: dict[str, Quota] = {}

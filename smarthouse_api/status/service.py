@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
 import pyarrow.compute as pc
 
 from backends.ports import StateStore, StoreUnfit
+from config.groups import GrowthSettings
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.collections.queue import TopicQueue
+from smarthouse_api.collections.quotas import stored_bytes
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.damage import Damages
 from smarthouse_api.coordination.installation import Installation
@@ -22,12 +24,13 @@ from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.table import LakeTable
+from smarthouse_api.states.counts import Kept
 from smarthouse_api.states.homes_table import EPOCH_DAY
 from smarthouse_api.states.pending import read_pending
 from smarthouse_api.states.service import States
 from smarthouse_api.status.census import Counting
 from smarthouse_api.status.faults import Faults
-from smarthouse_api.status.report import Homes, Jobs, RawUploads, Readiness, Report, Table, Waiting
+from smarthouse_api.status.report import Homes, Jobs, Quota, RawUploads, Readiness, Report, Table, Waiting
 from smarthouse_api.streams.service import Streams
 from smarthouse_api.version import own_version
 
@@ -55,16 +58,18 @@ class Status:
         faults: Faults,
         serving: Presence,
         room: Room,
+        growth: GrowthSettings,
         ask: Callable[[], tuple[dict[str, str], bool]],
     ) -> None:
         self._state, self._installation, self._forgetting = state, installation, forgetting
         self._states, self._streams, self._collections = states, streams, collections
         self._census, self._faults, self._serving, self._room, self._ask = census, faults, serving, room, ask
-        self._damages, self._milestones = Damages(state), Milestones(state)
+        self._growth, self._damages, self._milestones = growth, Damages(state), Milestones(state)
 
     def report(self) -> Report:
         """Report on the installation as it is now. Raises `StoreError` if the stores cannot be read."""
         conditions, failed = self._ask()
+        counted = self._states.counts.by_home()
         collections = self._collections.catalogue.list()
         processes = sorted(self._serving.notes(), key=lambda one: (one.kind, one.host, one.pid))
         tables, unreadable = self._tables()
@@ -73,7 +78,7 @@ class Status:
             installation=self._installation.check(),
             version=own_version(),
             readiness=Readiness(not failed, conditions),
-            homes=self._homes(),
+            homes=self._homes(counted),
             uploads=self._uploads(),
             tables=tables,
             unreadable=unreadable,
@@ -86,7 +91,8 @@ class Status:
             damaged_files=sum(1 for _ in self._damages.noted()),
             faults=self._faults.newest()[:_MOST_FAULTS],
             milestones=self._milestones.last(),
-            free_bytes={name: free for name, free in zip(_STORES, self._room.free(), strict=True) if free is not None},
+            free_bytes=dict(zip(_STORES, self._room.free(), strict=True)),
+            quotas=self._quotas(counted, collections),
         )
 
     def condition_of_homes(self) -> str:
@@ -100,12 +106,22 @@ class Status:
             )
         return "all that have raw uploads are known"
 
-    def _homes(self) -> Homes:
-        known, counted = self._states.homes.known(), self._states.counts.by_home()
+    def _homes(self, counted: Mapping[str, Kept]) -> Homes:
+        known = self._states.homes.known()
         last = (counted[key].last_us for key in known if key in counted)
         ages = [time.time() - at / 1e6 for at in last if at is not None]
         in_week = sum(age < _WEEK_SECONDS for age in ages)
         return Homes(len(known), sum(age < _DAY_SECONDS for age in ages), in_week, len(ages) - in_week)
+
+    def _quotas(self, counted: Mapping[str, Kept], collections: Sequence[Collection]) -> dict[str, Quota]:
+        settings, stored = self._growth, [stored_bytes(self._state, one) for one in collections]
+        largest = max((one.bytes for one in counted.values()), default=0)
+        return {
+            "uploads": Quota(self._states.counts.in_all().bytes, settings.quota_bytes or None),
+            "home": Quota(largest, settings.quota_home_bytes or None),
+            "records": Quota(sum(stored), settings.quota_collections_bytes or None),
+            "collection": Quota(max(stored, default=0), settings.quota_collection_bytes or None),
+        }
 
     def _uploads(self) -> RawUploads:
         kept, expired = self._states.counts.in_all(), self._states.counts.expired()

@@ -19,7 +19,7 @@ from config.settings import Settings
 from smarthouse_api.collections.accepting import Accepted
 from smarthouse_api.collections.home_mending import RecordHomesMending
 from smarthouse_api.collections.homes import HIDDEN, HOME, NAMED, SPACE, UNNAMED, LeavingHome, RecordHomes
-from smarthouse_api.collections.model import TOPIC, Collection, define
+from smarthouse_api.collections.model import RECORD_BYTES, TOPIC, Collection, define
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.collections.read_plan import Selection
 from smarthouse_api.collections.table import CollectionsTable
@@ -395,15 +395,26 @@ def test_all_records_of_a_home_can_be_had(house: House) -> None:
 
 
 def test_many_homes_cost_a_collection_its_quota(make_house: Callable[..., House]) -> None:
-    house = make_house(quota_collection_bytes=3000)
-    one = collection(house)
+    house = make_house(quota_collection_bytes=2900)
+    one, quotas = collection(house), house.collections.quotas
     homes = [f"7c9e6679-7425-40de-944b-e07fc1f90ae{number}" for number in range(5)]
     for home in homes[:4]:
         push(house, one, {"value": 1}, home=home)
-    with pytest.raises(TooLarge, match="3000"):
+    with pytest.raises(TooLarge, match="2900"):
         push(house, one, {"value": 1}, home=homes[4])
     house.forgetting.forget(homes[0])
     push(house, one, {"value": 1}, home=homes[4])
+    house.collections.chores.flush(one)
+    house.forgetting.forget(homes[1])
+    push(house, one, {"value": 2}, home=homes[0])
+    used, stored = quotas.of(one)[0], Part(one.space, "stored")
+    assert used == 4 * (512 + RECORD_BYTES + len('{"value":1}'))
+    (mender,) = [mender for mender in house.collections.chores.mending.menders() if mender.knows(stored)]
+    assert mender.mend(stored)
+    assert quotas.of(one)[0] == used, "it is counted anew if it was damaged"
+    for home in homes:
+        house.forgetting.forget(home)
+    assert quotas.of(one)[0] == 0
 
 
 def test_damaged_documents_are_made_again(house: House) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from smarthouse_api.collections import record_retention
+from smarthouse_api.collections.model import RECORD_BYTES, Collection
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.house import House
 from tests.collections.conftest import Keeper
@@ -62,6 +64,50 @@ def test_records_are_dropped_once_they_are_old_and_new_ones_come_as_before(
     assert held(house) == {one.key: 1, other.key: 3}
     assert house.collections.table.condition()
     assert chores.rebuilding.condition() is None
+
+
+def used(house: House, collection: Collection) -> int:
+    return house.collections.quotas.of(collection)[0]
+
+
+def test_what_is_dropped_makes_room_in_the_quota_also_if_a_process_dies_on_the_way(
+    make_house: Callable[..., House], environment: Environment, today: Callable[[date], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(collection_record_days=30)
+    keeper, chores = Keeper(house), house.collections.chores
+    monkeypatch.setattr(record_retention, "_HOUR_SECONDS", 0.01)
+    numbers = {"type": "object", "properties": {"value": {"type": "number"}}}
+    one, other = keeper.create("one", schema=numbers, mode="warn"), keeper.create("other")
+    keeper.accept(one, {"value": 1, "text": "dé"}, {"value": "none"})
+    keeper.accept(other, {"value": 2})
+    both = used(house, one)
+    assert both > 2 * RECORD_BYTES + len('{"value":1,"text":"dé"}'.encode()) + len('{"value":"none"}') > 100
+    for collection in (one, other):
+        chores.flush(collection)
+    today(TODAY + timedelta(days=31))
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:  # before the rows are gone
+        patched.setattr(house.collections.table, "delete_before", die)
+        with pytest.raises(KeyboardInterrupt):
+            chores.drop_old_records(never)
+    chores.drop_old_records(never)
+    assert (used(house, one), used(house, other)) == (0, 0)
+    keeper.accept(one, {"value": 1, "text": "dé"}, {"value": "none"})
+    chores.flush(one)
+    assert used(house, one) == both
+    today(TODAY + timedelta(days=32))
+    with monkeypatch.context() as patched:  # after they are gone
+        patched.setattr(record_retention, "end_drop", die)
+        with pytest.raises(KeyboardInterrupt):
+            chores.drop_old_records(never)
+    assert used(house, one) == both
+    today(TODAY + timedelta(days=33))
+    for _ in range(2):
+        chores.drop_old_records(never)
+        assert (used(house, one), held(house)) == (0, {})
 
 
 def test_nothing_is_dropped_unless_that_is_asked_for(keeper: Keeper, today: Callable[[date], None]) -> None:
