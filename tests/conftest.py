@@ -65,26 +65,85 @@ def pytest_collection() -> Iterator[Any]:
         gc.enable()
 
 
-@pytest.fixture(autouse=True)
-def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the other workers of xdist from the machine while a test runs that is marked `alone`.
+ALONE = re.compile(r"\[(.*-)?alone(-.*)?\]$")
+"""Finds the id of a test that is marked `alone`."""
+TURN = pytest.StashKey["Turn"]()
+
+
+class Turn:
+    """A process's turn at the machine, among the processes of xdist.
 
     1. Each test passes the gate. One that is alone keeps it, so that none begins after it.
     2. Each test holds the machine: one that is alone by itself, the others together.
     """
-    if not hasattr(request.config, "workerinput"):
-        yield
-        return
-    folder, is_alone = tmp_path_factory.getbasetemp().parent, request.node.get_closest_marker("alone") is not None
-    with (folder / "gate").open("w") as gate, (folder / "machine").open("w") as machine:
+
+    def __init__(self, folder: Path) -> None:
+        self._gate, self._machine = (folder / "gate").open("w"), (folder / "machine").open("w")
+        self._is_alone = False
+
+    def begin(self, *, is_alone: bool) -> None:
+        if self._is_alone:
+            return  # it has kept both since the test before
         how = fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH
-        fcntl.flock(gate, how)
-        fcntl.flock(machine, how)
+        fcntl.flock(self._gate, how)
+        fcntl.flock(self._machine, how)
         if not is_alone:
-            fcntl.flock(gate, fcntl.LOCK_UN)
-        yield
-        for one in (machine, gate):  # a child that was forked meanwhile has them, too
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
+        self._is_alone = is_alone
+
+    def close(self) -> None:
+        self._gate.close()
+        self._machine.close()
+
+    def end(self) -> None:
+        self._is_alone = False
+        for one in (self._machine, self._gate):  # a child that was forked meanwhile has them, too
             fcntl.flock(one, fcntl.LOCK_UN)
+
+
+def is_alone(item: pytest.Item | None) -> bool:
+    return item is not None and item.get_closest_marker("alone") is not None
+
+
+@pytest.fixture(autouse=True)
+def machine() -> None:
+    """Is a parameter of the tests that are alone."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have the ids tell which are alone: the process that deals the tests out knows no more."""
+    if metafunc.definition.get_closest_marker("alone") is not None:
+        metafunc.parametrize("machine", ["alone"], indirect=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Have one process run all that are alone in one go: before each, the others would have to end what they do, and wait."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "alone" if ALONE.search(nodeid) else str(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[Any]:
+    """Keep the other processes of xdist from the machine while a test runs that is alone. Its timeout begins afterwards."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    if (turn := item.config.stash.get(TURN, None)) is None:
+        turn = item.config.stash[TURN] = Turn(item.config._tmp_path_factory.getbasetemp().parent)  # type: ignore[attr-defined]
+        item.config.add_cleanup(turn.close)
+    turn.begin(is_alone=is_alone(item))
+    try:
+        return (yield)
+    finally:
+        if not (is_alone(item) and is_alone(nextitem)):
+            turn.end()
 
 
 @pytest.fixture
@@ -142,6 +201,23 @@ A module that is about the lake's files leaves the pair in memory out: there, th
 """
 
 
+on_every_pair = pytest.mark.parametrize("environment", ["memory_pair", "embedded_pair", "production_pair"], indirect=True)
+on_both_pairs = pytest.mark.parametrize("environment", ["embedded_pair", "production_pair"], indirect=True)
+
+
+def on_pair(name: str) -> Any:
+    """Make a fixture: the settings of this pair of stores, but of each pair that a mark above names for a test.
+
+    For modules most tests of which are about what does not depend on the stores.
+    """
+
+    @pytest.fixture(name="environment")
+    def environment(request: pytest.FixtureRequest) -> Any:
+        return request.getfixturevalue(getattr(request, "param", name))
+
+    return environment
+
+
 @pytest.fixture
 def make_house(environment: Environment) -> Iterator[Callable[..., House]]:
     """Makes a house on one pair of stores, with single settings changed (without their prefix, in lower case)."""
@@ -168,14 +244,11 @@ def idle_apps() -> dict[frozenset[tuple[str, str]], list[Flask]]:
 
 
 @pytest.fixture
-def make_app(
-    environment: Environment, idle_apps: dict[frozenset[tuple[str, str]], list[Flask]]
-) -> Iterator[Callable[..., Flask]]:
-    """Makes an application around a new house, with single settings changed; for tests of HTTP alone."""
+def app_in(idle_apps: dict[frozenset[tuple[str, str]], list[Flask]]) -> Iterator[Callable[[Environment], Flask]]:
+    """Makes an application around a new house with these settings, stores and all."""
     taken: list[tuple[list[Flask], Flask]] = []
 
-    def make(**changes: object) -> Flask:
-        whole = changed(environment, **changes)
+    def make(whole: Environment) -> Flask:
         settings = Settings.from_env(whole)
         idle = idle_apps[frozenset((name, value) for name, value in whole.items() if name not in STORES)]
         if idle:
@@ -190,6 +263,12 @@ def make_app(
     for idle, app in taken:
         app.extensions["smarthouse"].close()
         idle.append(app)
+
+
+@pytest.fixture
+def make_app(environment: Environment, app_in: Callable[[Environment], Flask]) -> Callable[..., Flask]:
+    """Makes an application around a new house, with single settings changed; for tests of HTTP alone."""
+    return lambda **changes: app_in(changed(environment, **changes))
 
 
 @pytest.fixture

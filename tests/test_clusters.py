@@ -12,10 +12,13 @@ from flask.testing import FlaskClient
 
 from smarthouse_api.collections.model import Collection
 from tests.collections.conftest import NUMBERS, Keeper
-from tests.conftest import house_of
+from tests.conftest import house_of, on_pairs
 from tests.redis_cluster import Cluster
 from tests.streams.caller import Caller, assert_refused
 from tests.streams.test_http_downloads import packets_of
+
+environment = on_pairs("production_pair")
+"""But for the state's URL."""
 
 T = TypeVar("T")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from smarthouse_api.cli import collections, options, output
 from smarthouse_api.collections.model import Collection, Extraction, Retention, define
 from smarthouse_api.house import House
 from tests.conftest import MEMORY, ROOT, Environment, begin
+from tests.programs import run
 
 SCHEMA = {"type": "object", "required": ["value"], "properties": {"value": {"type": "number"}}}
 Command = Callable[..., Result]
@@ -85,8 +85,8 @@ def shown(told: Result) -> dict[str, str]:
 def test_an_operator_runs_it_as_a_program(shared_pair: Environment, house: House) -> None:
     program = Path(sys.executable).with_name("smarthouse")
     begin(shared_pair)
-    command = [program, "collections", "create", "meter", "--entry-topic", "events"]
-    told = subprocess.run(command, cwd=ROOT, env={**os.environ, **shared_pair}, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(program), "collections", "create", "meter", "--entry-topic", "events"]
+    told = run(command, cwd=ROOT, env={**os.environ, **shared_pair}, capture_output=True, text=True)
     assert (told.returncode, told.stdout, told.stderr) == (0, "meter: made\n", "")
     assert house.collections.catalogue.find("meter").entry_topic == "events"
 

@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.errors import StoreUnavailable
 from tests.collecting import EVENT, MSGID, SCHEMA, bearer, event, json_of, made, managed, of, operator, stored
-from tests.conftest import Environment, house_of
+from tests.conftest import house_of, on_every_pair, on_pair
 
 ID = "example"
 IN = f"/v2/data/in/{ID}"
@@ -28,14 +28,7 @@ MANY = [{"eid": "INTERACT", "date": "2022-01-01", "where": "the room at the end 
 INVALID = "DATA_INGESTION_INVALID_INPUT"
 
 
-on_every_pair = pytest.mark.parametrize("environment", ["memory_pair", "embedded_pair", "production_pair"], indirect=True)
-
-
-@pytest.fixture
-def environment(request: pytest.FixtureRequest) -> Environment:
-    """What is HTTP's alone does not depend on the stores."""
-    found: Environment = request.getfixturevalue(getattr(request, "param", "memory_pair"))
-    return found
+environment = on_pair("memory_pair")
 
 
 @pytest.fixture

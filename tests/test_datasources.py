@@ -18,7 +18,7 @@ from smarthouse_api.collections.accepting import Accepting
 from smarthouse_api.collections.records import RecordsAnswer
 from smarthouse_api.errors import StoreUnavailable
 from tests.collecting import SCHEMA, bearer, json_of, made, of, operator, stored
-from tests.conftest import Environment, house_of
+from tests.conftest import house_of, on_every_pair, on_pair
 
 ID = "67890"
 INSERT = "/restapi/datasource/insert"
@@ -29,14 +29,7 @@ DONE = "Data successfully inserted"
 HOURLY = [{"timestamp": f"2025-01-{day:02}T12:00:00Z", "value": day} for day in range(1, 11)]
 
 
-on_every_pair = pytest.mark.parametrize("environment", ["memory_pair", "embedded_pair", "production_pair"], indirect=True)
-
-
-@pytest.fixture
-def environment(request: pytest.FixtureRequest) -> Environment:
-    """What is HTTP's alone does not depend on the stores."""
-    found: Environment = request.getfixturevalue(getattr(request, "param", "memory_pair"))
-    return found
+environment = on_pair("memory_pair")
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,6 @@ from flask.testing import FlaskClient
 
 from backends.sqlite_sums import SqliteSums
 from config.settings import Settings
-from smarthouse_api.app import create_app
 from smarthouse_api.coordination.adding_sums import AddingSums
 from smarthouse_api.coordination.store_agreement import FORMAT
 from smarthouse_api.coordination.store_marks import ObjectMarks, StateMarks
@@ -58,7 +57,7 @@ from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.placement import LATE, MERGED, OWN_DAY
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.streams.segment_objects import SegmentObjects
-from tests.conftest import ROOT, Server, free_port
+from tests.conftest import ROOT, Environment, Server, free_port
 from tests.damaging import damage, flipped
 from tests.programs import Program, run
 from tests.waiting import soon
@@ -157,10 +156,8 @@ def environment(left: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def app(left: Path) -> Iterator[Flask]:
-    app = create_app(Settings.from_env(environment(left)))
-    yield app
-    app.extensions["smarthouse"].close()
+def app(left: Path, app_in: Callable[[Environment], Flask]) -> Flask:
+    return app_in(environment(left))
 
 
 def rows_of(zipped: bytes) -> list[dict[str, str]]:
@@ -355,10 +352,8 @@ def left_by_3(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def app_of_3(left_by_3: Path) -> Iterator[Flask]:
-    app = create_app(Settings.from_env({**environment(left_by_3), **UNPURGED}))
-    yield app
-    app.extensions["smarthouse"].close()
+def app_of_3(left_by_3: Path, app_in: Callable[[Environment], Flask]) -> Flask:
+    return app_in({**environment(left_by_3), **UNPURGED})
 
 
 def house_in(app: Flask) -> House:
@@ -408,36 +403,44 @@ def test_format_3_is_brought_over_by_the_chores_too(app_of_3: Flask, left_by_3: 
 STEPS = (
     (StateMarks, "put_id"),
     (ObjectMarks, "put_number"),
+    (SqliteSums, "add"),
     (TableAlterer, "set_table_properties"),
     (Ledger, "adopt"),
     (SegmentObjects, "add_sums"),
-    (SqliteSums, "add"),
 )
+"""In their order."""
 
 
-@pytest.mark.parametrize(("kind", "step"), STEPS)
 @pytest.mark.parametrize("is_done", [False, True])
-def test_a_migration_that_dies_at_any_step_is_done_again(
-    app_of_3: Flask, left_by_3: Path, monkeypatch: pytest.MonkeyPatch, kind: type, step: str, is_done: bool
+def test_a_migration_that_dies_at_each_step_is_done_again(
+    app_of_3: Flask, left_by_3: Path, monkeypatch: pytest.MonkeyPatch, is_done: bool
 ) -> None:
-    act = getattr(kind, step)
+    """Each that follows goes on where the one before died, and dies at the next step."""
+    dead = list[House]()
+    for kind, step in STEPS:
+        act = getattr(kind, step)
 
-    def dies(*given: Any, **more: Any) -> None:
-        if is_done:
-            act(*given, **more)
-        raise KeyboardInterrupt
+        def dies(*given: Any, act: Callable[..., None] = act, **more: Any) -> None:
+            if is_done:
+                act(*given, **more)
+            raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(kind, step, dies)
-        with pytest.raises(KeyboardInterrupt):
-            list(house_in(app_of_3).migrating.run())
-    app_of_3.extensions["smarthouse"] = House(house_in(app_of_3).settings)
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, step, dies)
+            with pytest.raises(KeyboardInterrupt):
+                list(house_in(app_of_3).migrating.run())
+        dead.append(house_in(app_of_3))
+        app_of_3.extensions["smarthouse"] = House(dead[-1].settings)
     list(house_in(app_of_3).migrating.run())
     check_as_left(app_of_3, left_by_3)
+    for house in dead:
+        house.close()
 
 
 @pytest.mark.parametrize("archive", [OF_FORMAT_3, OF_FORMAT_4, OF_FORMAT_5], ids=["format 3", "format 4", "format 5"])
-def test_a_migration_that_is_killed_loses_and_doubles_none(tmp_path: Path, archive: Path) -> None:
+def test_a_migration_that_is_killed_loses_and_doubles_none(
+    tmp_path: Path, archive: Path, app_in: Callable[[Environment], Flask]
+) -> None:
     left = unpacked(archive, tmp_path)
     settings = {**os.environ, **environment(left), **UNPURGED}
     command = [sys.executable, "-m", "smarthouse_api.cli", "migrate"]
@@ -448,10 +451,8 @@ def test_a_migration_that_is_killed_loses_and_doubles_none(tmp_path: Path, archi
     process.communicate(timeout=60)
     done = run(command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1].endswith("left to bring over")
-    app = create_app(Settings.from_env({**environment(left), **UNPURGED}))
-    check_as_left(app, left)
+    check_as_left(app_in({**environment(left), **UNPURGED}), left)
     assert without_checksum(left) == 0
-    house_in(app).close()
 
 
 # Format 4: neither documents nor entries of the state have checksums
@@ -463,10 +464,8 @@ def left_by_4(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def app_of_4(left_by_4: Path) -> Iterator[Flask]:
-    app = create_app(Settings.from_env({**environment(left_by_4), **UNPURGED}))
-    yield app
-    house_in(app).close()
+def app_of_4(left_by_4: Path, app_in: Callable[[Environment], Flask]) -> Flask:
+    return app_in({**environment(left_by_4), **UNPURGED})
 
 
 def without_checksum(left: Path) -> int:
@@ -515,10 +514,8 @@ def left_by_5(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def app_of_5(left_by_5: Path) -> Iterator[Flask]:
-    app = create_app(Settings.from_env({**environment(left_by_5), **UNPURGED}))
-    yield app
-    house_in(app).close()
+def app_of_5(left_by_5: Path, app_in: Callable[[Environment], Flask]) -> Flask:
+    return app_in({**environment(left_by_5), **UNPURGED})
 
 
 def rows_told(house: House) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from smarthouse_api.cli import main
 from smarthouse_api.house import House
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
+from tests import programs
 from tests.conftest import HOME, Environment, begin, payload, state, unzipped
 
 
@@ -96,9 +96,9 @@ def test_a_process_that_is_killed_in_any_phase_leaves_its_job_to_the_next(house:
     jobs = house.states.jobs
     id_ = jobs.ask(jobs.request(Filters(), ("csv", "parquet")), "address/me").id
     phases = ["part", "file", "done"]
-    run = [sys.executable, "-m", "tests.states.dying_maker", *phases]
+    asked = [sys.executable, "-m", "tests.states.dying_maker", *phases]
     settings = {**os.environ, **embedded_pair, "SMARTHOUSE_LEASE_SECONDS": "0.5", "SMARTHOUSE_JOB_PARTS_AT_ONCE": "2"}
-    ended = subprocess.run(run, env=settings, capture_output=True, text=True, timeout=60, check=True)
+    ended = programs.run(asked, env=settings, capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines() == [f"{phase} ended by signal 9" for phase in phases], ended.stderr
     told = jobs.view(id_)
     assert (told.state, told.rows, told.told) == ("done", 21, None)

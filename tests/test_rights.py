@@ -28,10 +28,24 @@ from smarthouse_api.errors import Gone
 from smarthouse_api.house import House
 from smarthouse_api.states.uploads import Upload
 from smarthouse_api.streams.model import NewPacket
-from tests.conftest import HOME, OTHER_HOME, Server, agree, house_of, payload, state, unzipped
+from tests.conftest import (
+    HOME,
+    OTHER_HOME,
+    Server,
+    agree,
+    house_of,
+    on_both_pairs,
+    on_every_pair,
+    on_pair,
+    payload,
+    state,
+    unzipped,
+)
 from tests.test_ingest import assert_problem
 from tests.test_statistics_export import hours
 from tests.waiting import pass_time, soon
+
+environment = on_pair("memory_pair")
 
 Clients = Callable[..., FlaskClient]
 Houses = Callable[..., House]
@@ -62,6 +76,7 @@ def told_of(client: FlaskClient, query: str = "") -> tuple[dict[str, str], dict[
 # Consent
 
 
+@on_every_pair
 def test_a_consent_is_answered_alike_for_every_home_and_kept_with_its_versions(client: FlaskClient) -> None:
     assert send(client).status_code == 200
     first, stranger = consent(client), consent(client, OTHER_HOME)
@@ -92,6 +107,7 @@ def test_what_is_no_consent_is_a_400_and_is_not_repeated(client: FlaskClient, bo
     assert house_of(client).states.homes.find(HOME) is None
 
 
+@on_every_pair
 def test_only_terms_that_are_asked_for_are_agreed_to(make_client: Clients) -> None:
     client = make_client(consent_required=True, consent_terms="1.0,2.0")
     assert consent(client).status_code == 200
@@ -104,6 +120,7 @@ def test_only_terms_that_are_asked_for_are_agreed_to(make_client: Clients) -> No
         assert_problem(send(newer, "2"), 403, '"terms": "2.0"')
 
 
+@on_every_pair
 def test_where_it_is_required_an_upload_without_consent_is_a_403_that_says_what_to_do(make_client: Clients) -> None:
     client = make_client(consent_required=True)
     assert_problem(send(client), 403, "PUT /api/ingest/consent")
@@ -115,6 +132,7 @@ def test_where_it_is_required_an_upload_without_consent_is_a_403_that_says_what_
     assert_problem(send(client), 403, "PUT /api/ingest/consent")  # the consent went with the home
 
 
+@on_every_pair
 def test_a_consent_goes_with_its_home(house: House) -> None:
     agree(house, HOME)
     home = house.states.homes.find(HOME)
@@ -125,6 +143,7 @@ def test_a_consent_goes_with_its_home(house: House) -> None:
     assert not [name for name, _ in house.state.scan_all("homes") if home.key in name]
 
 
+@on_both_pairs
 def test_exports_count_homes_by_terms_and_never_tell_a_homes_own(make_client: Clients) -> None:
     client = make_client()
     send(client)
@@ -153,6 +172,7 @@ def test_under_strict_a_version_of_few_homes_is_not_told(make_house: Houses) -> 
     assert house.states.consents.by_terms(2) == {"1.0": 2, "other": 1}
 
 
+@on_both_pairs
 def test_a_strict_house_counts_only_homes_that_agreed_long_enough_ago(make_client: Clients) -> None:
     client = make_client(export_privacy="strict", export_min_homes=2, enrolled_after_days=2)
     house, now = house_of(client), datetime.now(UTC)
@@ -186,6 +206,7 @@ def test_one_address_adds_only_so_many_consents_and_objections_a_day(make_client
     assert client.delete(DATA, headers=by(OTHER_HOME)).status_code == 200
 
 
+@on_every_pair
 def test_a_home_that_only_consented_is_removed_after_some_weeks(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     agree(house, HOME, OTHER_HOME)
     house.states.uploads.receive(Upload(OTHER_HOME, payload(state())))
@@ -202,6 +223,7 @@ def test_a_home_that_only_consented_is_removed_after_some_weeks(house: House, mo
 # Objection
 
 
+@on_every_pair
 def test_after_an_objection_uploads_are_a_410_until_there_is_consent(client: FlaskClient) -> None:
     send(client)
     answers = [client.delete(f"{DATA}?stop=true", headers=by(home)) for home in (HOME, OTHER_HOME)]
@@ -216,6 +238,7 @@ def test_after_an_objection_uploads_are_a_410_until_there_is_consent(client: Fla
     assert_problem(send(client, "2", OTHER_HOME), 410, "objected")
 
 
+@on_every_pair
 def test_only_a_keyed_tag_is_kept_of_a_home_that_objected(house: House) -> None:
     house.states.uploads.receive(Upload(HOME, payload(state())))
     key = house.states.homes.find(HOME).key
@@ -227,14 +250,14 @@ def test_only_a_keyed_tag_is_kept_of_a_home_that_objected(house: House) -> None:
     assert len([name for name in left if name.startswith("objected/")]) == 1
 
 
-@pytest.mark.parametrize("query", ["stop=yes", "stop=", "stop=true&stop=false", "sotp=true", "stop=True"])
-def test_a_deletion_refuses_what_it_does_not_know(client: FlaskClient, query: str) -> None:
+def test_a_deletion_refuses_what_it_does_not_know(client: FlaskClient) -> None:
     send(client)
-    assert_problem(client.delete(f"{DATA}?{query}", headers=by(HOME)), 400, "stop")
-    assert house_of(client).states.homes.find(HOME) is not None
+    for query in ("stop=yes", "stop=", "stop=true&stop=false", "sotp=true", "stop=True"):
+        assert_problem(client.delete(f"{DATA}?{query}", headers=by(HOME)), 400, "stop")
+        assert house_of(client).states.homes.find(HOME) is not None
 
 
-@pytest.mark.parametrize("environment", ["embedded_pair", "production_pair"], indirect=True)
+@on_both_pairs
 def test_an_objection_holds_in_every_process_at_once(make_house: Houses) -> None:
     one, other = make_house(), make_house()
     other.states.uploads.receive(Upload(HOME, payload(state())))
@@ -245,6 +268,7 @@ def test_an_objection_holds_in_every_process_at_once(make_house: Houses) -> None
     other.states.uploads.receive(Upload(HOME, payload(state(value="2"))))
 
 
+@on_every_pair
 def test_an_objection_between_look_and_commit_keeps_the_upload_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     birth = house.states.homes.birth
 
@@ -262,7 +286,6 @@ class Killed(BaseException):
     """Stands for a `kill -9`."""
 
 
-@pytest.mark.parametrize("environment", ["memory_pair"], indirect=True)
 def test_an_objection_that_dies_at_any_step_holds_once_it_is_repeated(
     make_house: Houses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +344,7 @@ EMPTY = {"summary.json", "consents.json", "receipts.jsonl", "published/states.js
 }
 
 
+@on_every_pair
 def test_a_home_takes_all_that_is_held_about_it_and_nothing_of_another(client: FlaskClient) -> None:
     house, sent = house_of(client), list[bytes]()
     for number, pack in enumerate((zlib.compress, gzip.compress, bytes, zstandard.compress)):
@@ -377,6 +401,7 @@ def test_a_home_takes_all_that_is_held_about_it_and_nothing_of_another(client: F
     assert not [one.key for one in house.objects.list() if HOME in one.key]
 
 
+@on_both_pairs
 def test_an_unknown_home_gets_the_same_files_without_rows_and_adds_nothing(client: FlaskClient) -> None:
     send(client, home=OTHER_HOME)
     house = house_of(client)
@@ -401,6 +426,7 @@ def test_an_unknown_home_gets_the_same_files_without_rows_and_adds_nothing(clien
     assert (part.status_code, part.data) == (206, answer.data[10:20])
 
 
+@on_both_pairs
 def test_an_archive_is_kept_until_something_comes_and_parts_are_of_one_file(client: FlaskClient) -> None:
     send(client)
     whole = archive(client)
@@ -430,6 +456,7 @@ def test_an_archive_is_kept_until_something_comes_and_parts_are_of_one_file(clie
     assert archive(client, Range="bytes=50-").status_code == 200
 
 
+@on_both_pairs
 def test_a_summary_looks_into_the_lake_once_for_what_is_held_and_never_for_a_stranger(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,11 +481,12 @@ def test_a_summary_looks_into_the_lake_once_for_what_is_held_and_never_for_a_str
     assert list(house_of(client).state.scan_all("homes", "entities/")) == []
 
 
-@pytest.mark.parametrize("query", ["summary=yes", "sumary=true", "summary=true&stop=true"])
-def test_what_is_no_parameter_of_access_is_a_400(client: FlaskClient, query: str) -> None:
-    assert_problem(client.get(f"{DATA}?{query}", headers=by(HOME)), 400, "summary")
+def test_what_is_no_parameter_of_access_is_a_400(client: FlaskClient) -> None:
+    for query in ("summary=yes", "sumary=true", "summary=true&stop=true"):
+        assert_problem(client.get(f"{DATA}?{query}", headers=by(HOME)), 400, "summary")
 
 
+@on_every_pair
 def test_an_archive_goes_with_its_home_and_breaks_off(make_house: Houses) -> None:
     house = make_house(purge_wait_seconds=0, purge_delay_seconds=3600)
     house.states.uploads.receive(Upload(HOME, payload(state())))
@@ -474,6 +502,7 @@ def test_an_archive_goes_with_its_home_and_breaks_off(make_house: Houses) -> Non
     assert isinstance(house.archives.open(HOME), EmptyArchive)
 
 
+@on_both_pairs
 def test_a_forget_waits_for_the_making_and_leaves_nothing_of_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.states.uploads.receive(Upload(HOME, payload(state())))
     receipts, forgotten = service_of_uploads.receipts, list[threading.Thread]()
@@ -492,6 +521,7 @@ def test_a_forget_waits_for_the_making_and_leaves_nothing_of_it(house: House, mo
     assert [one.key for one in house.objects.list("raw/")] == []
 
 
+@on_both_pairs
 def test_streams_that_are_linked_without_any_upload_are_taken_and_forgotten(house: House) -> None:
     stream, _ = house.streams.catalogue.create(7, "m", "camera")
     house.streams.appending.append(stream, [NewPacket(b"alone")], Owner("user", "k", "k"))
@@ -519,6 +549,7 @@ def test_streams_that_are_linked_without_any_upload_are_taken_and_forgotten(hous
     assert list(house.objects.list("archives/")) == []
 
 
+@on_both_pairs
 def test_archives_are_bounded_and_expire(make_house: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
     house = make_house(archives_kept=2)
     homes = [f"{number:08x}-1111-4222-8333-944455556666" for number in range(3)]
@@ -538,6 +569,7 @@ def test_archives_are_bounded_and_expire(make_house: Houses, monkeypatch: pytest
     assert list(house.objects.list("archives/")) == []
 
 
+@on_both_pairs
 def test_a_damaged_archive_is_made_anew(house: House) -> None:
     house.states.uploads.receive(Upload(HOME, payload(state())))
     house.archives.open(HOME).close()
@@ -555,6 +587,7 @@ def test_an_archive_larger_than_all_may_be_is_a_413(make_client: Clients) -> Non
     assert list(house_of(client).objects.list("archives/")) == []
 
 
+@on_both_pairs
 def test_no_backup_has_an_archive(house: House) -> None:
     house.states.uploads.receive(Upload(HOME, payload(state())))
     house.archives.open(HOME).close()

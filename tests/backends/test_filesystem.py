@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,12 @@ from deltalake import DeltaTable
 
 from backends.filesystem import FilesystemObjects
 from backends.ports import StoreUnavailable
+from tests.programs import Program
 
 WRITES_A_TABLE = """
-import sys, pyarrow
+import sys, numpy, pyarrow
 from deltalake import write_deltalake
-rows = pyarrow.table({"x": [number / 7 for number in range(300_000)] * 10})
+rows = pyarrow.table({"x": numpy.arange(3_000_000) / 7})
 while True:
     write_deltalake(sys.argv[1], rows, mode="append")
 """
@@ -136,7 +136,7 @@ def test_a_stream_that_nobody_reads_keeps_no_file_open(objects):
 def test_what_a_dying_deltalake_leaves_is_swept_or_vacuumed_away(tmp_path, objects):
     location = objects.table_location("lake/states")
     folder = Path(unquote(urlsplit(location.uri).path))
-    with subprocess.Popen([sys.executable, "-c", WRITES_A_TABLE, location.uri]) as writer:
+    with Program([sys.executable, "-c", WRITES_A_TABLE, location.uri]) as writer:
         deadline = time.monotonic() + 30
         while not ([*folder.glob("_delta_log/*.json")] and [*folder.glob("*#*")]) and time.monotonic() < deadline:
             time.sleep(0.001)

@@ -329,31 +329,32 @@ def test_every_row_knows_what_it_is_of(lake: Lake, collection: Collection) -> No
     assert [row["record"] for row in (first, second)] == ['{"timestamp":"2026-03-01T12:00:00.5Z"}', '{"n":1}']
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("2026-03-01T12:00:00Z", datetime(2026, 3, 1, 12, tzinfo=UTC)),
-        ("2026-03-01T12:00:00+02:00", datetime(2026, 3, 1, 10, tzinfo=UTC)),
-        (1_772_366_400, datetime(2026, 3, 1, 12, tzinfo=UTC)),
-        (1_772_366_400_000, datetime(2026, 3, 1, 12, tzinfo=UTC)),
-        ("2026-02-30T12:00:00Z", None),
-        ("yesterday", None),
-        (None, None),
-        ({"a": 1}, None),
-        (True, None),
-        (1e300, None),
-    ],
-)
-@pytest.mark.parametrize("beside", ["2026-03-01T00:00:00Z", 7, None])
-def test_a_record_has_its_own_time_if_that_can_be_read(
-    memory_pair: Environment, value: Any, expected: datetime | None, beside: Any
-) -> None:
-    with closing(Lake.on(memory_pair)) as lake:
-        collection = lake.create(timestamp_field="at")
-        lake.accept(collection, {"at": value}, {"at": beside})
-        lake.chores.flush(collection)
-        row = lake.rows(collection)[0]
-        assert row["time"] == (expected or row["received"])
+TIMES: list[tuple[Any, datetime | None]] = [
+    ("2026-03-01T12:00:00Z", datetime(2026, 3, 1, 12, tzinfo=UTC)),
+    ("2026-03-01T12:00:00+02:00", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+    (1_772_366_400, datetime(2026, 3, 1, 12, tzinfo=UTC)),
+    (1_772_366_400_000, datetime(2026, 3, 1, 12, tzinfo=UTC)),
+    ("2026-02-30T12:00:00Z", None),
+    ("yesterday", None),
+    (None, None),
+    ({"a": 1}, None),
+    (True, None),
+    (1e300, None),
+]
+
+
+@pytest.mark.parametrize("environment", ["memory_pair"], indirect=True)
+def test_a_record_has_its_own_time_if_that_can_be_read_whatever_is_beside_it(lake: Lake) -> None:
+    expected = dict[str, datetime | None]()
+    for beside in ("2026-03-01T00:00:00Z", 7, None):
+        for value, time_ in TIMES:
+            one = lake.create(f"c{len(expected)}", timestamp_field="at")
+            lake.accept(one, {"at": value}, {"at": beside})
+            expected[one.key] = time_
+    lake.keep()
+    found = [row for row in lake.all_rows().to_pylist() if row["position"] == 0]
+    assert len(found) == len(expected)
+    assert [row["time"] for row in found] == [expected[row["collection"]] or row["received"] for row in found]
 
 
 def test_an_entry_of_no_records_is_passed_over(lake: Lake, collection: Collection) -> None:
@@ -398,10 +399,14 @@ def test_an_entry_that_cannot_be_read_is_set_aside_and_the_others_are_not(
 # Crashes
 
 
-@pytest.mark.parametrize(("owner", "name", "when", "call"), CRASHES)
 @pytest.mark.parametrize(
-    ("environment", "entry_topic"),
-    [("embedded_pair", None), ("embedded_pair", "topic"), ("production_pair", "topic")],
+    ("environment", "entry_topic", "owner", "name", "when", "call"),
+    [
+        *(("embedded_pair", "topic", *crash) for crash in CRASHES),
+        # What dies before a step is found as what died after the one before.
+        *(("embedded_pair", None, *crash) for crash in CRASHES if crash[2] == "after"),
+        *(("production_pair", "topic", *crash) for crash in CRASHES if crash[2] == "after"),
+    ],
     indirect=["environment"],
 )
 def test_a_crash_at_any_step_neither_loses_nor_doubles(

@@ -168,19 +168,26 @@ def test_a_collection_that_never_had_a_record_leaves_no_table(lake: Lake) -> Non
     assert lake.table.open() is None
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    [
-        (CollectionCatalogue, "close_to_writers"),
-        (CollectionsTable, "fence"),
-        (CollectionsTable, "delete_collection"),
-        (CollectionsTable, "erase_history"),
-        (StateStore, "erase"),
-        (StateStore, "scrub"),
-        (CollectionCatalogue, "remove_tombstone"),
-    ],
+STEPS = (
+    (CollectionCatalogue, "close_to_writers"),
+    (CollectionsTable, "fence"),
+    (CollectionsTable, "delete_collection"),
+    (CollectionsTable, "erase_history"),
+    (StateStore, "erase"),
+    (StateStore, "scrub"),
+    (CollectionCatalogue, "remove_tombstone"),
 )
-@pytest.mark.parametrize("when", ["before", "after"])
+
+
+@pytest.mark.parametrize(
+    ("environment", "owner", "name", "when"),
+    [
+        *(("embedded_pair", *step, when) for step in STEPS for when in ("before", "after")),
+        # What dies before a step is found as what died after the one before.
+        *(("production_pair", *step, "after") for step in STEPS),
+    ],
+    indirect=["environment"],
+)
 def test_a_crash_at_any_step_is_made_good(
     lake: Lake, two: tuple[Collection, Collection], monkeypatch: pytest.MonkeyPatch, owner: type, name: str, when: str
 ) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 
 from smarthouse_api.serving.apart import Apart
+from tests.programs import run
 from tests.serving.apart_program import PIECE, PIECES
 
 Told = tuple[list[Any], list[Any], str, list[Any]]
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.skipif(not Apart.is_possible(), reason="exports are mad
 @pytest.fixture(scope="module")
 def program() -> Told:
     asked = ["whole", "nothing", "refused", "faulty", "breaks", "dies", "whole", "closes", "busy"]
-    run = [sys.executable, "-m", "tests.serving.apart_program", *asked]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=True)
+    done = run([sys.executable, "-m", "tests.serving.apart_program", *asked], capture_output=True, text=True, check=True)
     exports, worked, processes, alone = map(json.loads, done.stdout.splitlines())
     return exports, processes, done.stderr, [*worked, alone]
 
