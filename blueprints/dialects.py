@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Final, cast
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
 from blueprints import envelope
@@ -18,6 +19,7 @@ from smarthouse_api import errors
 from smarthouse_api.errors import Refused, StoreError
 
 RETRY_AFTER_SECONDS = 5
+_EXTENSION: Final = "smarthouse_dialects"
 
 log = logging.getLogger(__name__)
 
@@ -183,8 +185,9 @@ _OUTAGES: tuple[tuple[type[StoreError], str], ...] = (
 )
 
 
-def register(app: Flask) -> None:
-    """Have `app` answer every fault in the dialect of the API that was called."""
+def register(app: Flask, also: Mapping[str, Callable[[Fault], Response]] = MappingProxyType({})) -> None:
+    """Have `app` answer every fault in the dialect of the API that was called. also: more of `DIALECTS`."""
+    app.extensions[_EXTENSION] = {**DIALECTS, **also}
     app.register_error_handler(Exception, answer)
 
 
@@ -192,7 +195,8 @@ def answer(error: Exception) -> Response:
     """Turn a fault into the response, whichever part of the service raised it."""
     fault = _fault(error)
     below = f"{request.path}/"
-    speak = next((dialect for path, dialect in DIALECTS.items() if below.startswith(f"{path}/")), problem)
+    dialects: Mapping[str, Callable[[Fault], Response]] = current_app.extensions[_EXTENSION]
+    speak = next((dialect for path, dialect in dialects.items() if below.startswith(f"{path}/")), problem)
     return speak(fault)
 
 

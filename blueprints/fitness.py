@@ -15,8 +15,8 @@ from blueprints.bodies import read_json, text_body
 from blueprints.current_request import house
 from smarthouse_api.errors import Refused, StoreError
 
-_APIS: Final = frozenset({"Ingest", "Export", "Streams", "Datasources", "Datasets"})
-_EXPORT: Final = "Export"
+_APIS: Final = frozenset({"Ingest", "Export", "Streams", "Datasources", "Datasets", "Console"})
+_READING: Final = ("Export", "Console")
 _WITH_MESSAGES: Final = "Datasets"
 """Its answers repeat the `msgid` of a request, a refusal too."""
 
@@ -33,7 +33,7 @@ def _settle() -> None:
     if request.blueprint in _APIS:
         installation = house().installation
         try:
-            if request.blueprint == _EXPORT or request.method == "DELETE":
+            if request.blueprint in _READING or request.method == "DELETE":
                 installation.check()
             else:
                 installation.settle()

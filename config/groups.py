@@ -58,6 +58,12 @@ class ServerSettings(Group):
         *("api", "worker"),
     )
     lease_seconds: float = duration(4.0, "Wait this long before another process takes over from a dead one.", 0.5)
+    console: str = choice(
+        "all",
+        "Serve the [console](docs/console.md), pages for people at `/console/`: `all`; `public`, without the operator's pages; "
+        "or `off`.",
+        *("off", "public", "all"),
+    )
     demo: bool = switch(True, "Give a new installation the dataset `example` and the data source `67890`.")
 
 

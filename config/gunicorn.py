@@ -106,6 +106,11 @@ def _refuse_newer_formats() -> None:
         objects.close()
 
 
+def when_ready(server: Any) -> None:
+    if settings.server.console != "off":
+        server.log.info("The console is at http://%s/console/", bind)
+
+
 def post_worker_init(worker: Any) -> None:
     house = worker.wsgi.extensions["smarthouse"]
     house.part_exports()  # it forks, and so comes before any thread and any connection

@@ -13,6 +13,7 @@ from smarthouse_api.serving.logs import log_to_stderr
 def create_app(settings: Settings) -> Flask:
     """Make the WSGI application. It opens no store and starts no thread: the server starts `House.housekeeper`."""
     from blueprints import (
+        console,
         datasets,
         datasources,
         dialects,
@@ -45,5 +46,6 @@ def create_app(settings: Settings) -> Flask:
     fitness.register(app)
     app.register_blueprint(health.blueprint)
     docs.register(app, [ingest.blueprint, export.blueprint, streams.blueprint, datasources.blueprint, datasets.blueprint])
-    dialects.register(app)
+    console.register(app, settings.server)
+    dialects.register(app, console.dialects(settings.server))
     return app

@@ -26,6 +26,7 @@ from typing import Any
 
 LIBRARIES = (
     *("flask", "flask_smorest", "marshmallow", "apispec.ext.marshmallow", "werkzeug.serving", "yaml", "limits", "xmltodict"),
+    *("flask_babel", "babel.messages.pofile", "babel.messages.mofile"),
     *("numpy", "pyarrow.compute", "pyarrow.parquet", "deltalake", "sqlglot.dialects.spark", "sqlglot.optimizer"),
     *("msgspec", "orjson", "zstandard", "isal.igzip", "jsonschema_rs", "redis", "minio", "click"),
     *("gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "smarthouse_api.app", "smarthouse_api.house", "smarthouse_api.cli"),

@@ -36,7 +36,7 @@ STREAMS = "/homes/{homeId}/smartModules/{moduleId}/streams"
 WHOLE = "/docs/openapi.json"
 JOB = "/api/export/jobs/{job_id}"
 RECEIPT = "/api/ingest/receipts/{receipt_id}"
-DOCUMENTATION = re.compile(r".*/(ui|openapi\.json)|/docs.*")
+DOCUMENTATION = re.compile(r".*/(ui|openapi\.json)|/docs.*|/console/.*")
 LIMITS = ("max_body_bytes", "max_decoded_bytes", "max_compression_ratio", "max_json_depth", "max_records")
 
 

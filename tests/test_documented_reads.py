@@ -32,6 +32,7 @@ OF_EVERY_REQUEST = {
     *("host", "content-length", "transfer-encoding", "content-encoding", "cookie"),  # HTTP's own, about the message
     "origin",  # a browser's own, as are those that begin with `access-control-` or `sec-`
     "x-request-id",  # in every answer
+    *("hx-request", "hx-history-restore-request"),  # of the console's script, which no document describes
 }
 """The headers that no operation documents."""
 
@@ -44,8 +45,14 @@ ATTRIBUTES = {
 }
 """Attributes of a request that hold a header."""
 
-AS_A_WHOLE = {"blueprints/parameters.py", "blueprints/export/readers.py", "blueprints/export/routes.py"}
-"""The modules that look at a query as a whole: to refuse what no document has, to log it, and to take a parameter alone."""
+AS_A_WHOLE = {
+    "blueprints/parameters.py",
+    "blueprints/console/pages.py",
+    "blueprints/export/readers.py",
+    "blueprints/export/routes.py",
+}
+"""The modules that look at a query as a whole: to refuse what no document has, to read what is chosen on a page, which no
+document has, to log it, and to take a parameter alone."""
 
 
 @pytest.fixture

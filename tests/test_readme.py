@@ -32,6 +32,7 @@ DOCUMENTS = (
     "docs/clients.md",
     "docs/erasure.md",
     "docs/rights.md",
+    "docs/console.md",
 )
 FIELDS = {f"SMARTHOUSE_{name.upper()}": variable for name, variable in variables().items()}
 TEXTS = {name: (ROOT / name).read_text() for name in DOCUMENTS}

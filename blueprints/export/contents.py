@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from flask import Response, request
@@ -32,16 +30,10 @@ from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.responses import json_response
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.errors import Forbidden
-from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.contents import answers
+from smarthouse_api.states.contents.questions import Questions
 from smarthouse_api.states.contents.service import Opened
-from smarthouse_api.states.export.shapes import STATE_CHANGES
-from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.schema import ROWS
-
-_MOST_WAITING = 1000
-_MOST_DAYS: Final = {"15m": 2, "1h": 7, "1d": 62}
-"""How many days are read for a series."""
 
 
 def add_contents(blueprint: Blueprint) -> None:
@@ -55,8 +47,9 @@ def add_contents(blueprint: Blueprint) -> None:
 
         Counts are exact for the version of the lake that they name, and made without reading its rows.
         """
-        waiting = len(house().states.uploads.queue.read(limit=_MOST_WAITING))
-        return _answer(lambda opened: answers.overview(opened, opened.select(Filters()), waiting), waiting)
+        questions = _questions()
+        waiting = questions.waiting()
+        return _answer(lambda opened: questions.overview(opened, waiting), waiting)
 
     @blueprint.route("/facets")
     @blueprint.arguments(FiltersSchema, location="query", error_status_code=400)
@@ -67,18 +60,8 @@ def add_contents(blueprint: Blueprint) -> None:
 
         The counts of types ignore the filter `types`, and so on: they tell what another choice would find.
         """
-
-        def told(opened: Opened) -> dict[str, Any]:
-            filters: Filters = query["filters"]
-            wider = {
-                "types": replace(filters, types=()),
-                "units": replace(filters, units=()),
-                "device_classes": replace(filters, device_classes=()),
-            }
-            others = {name: opened.select(one) for name, one in wider.items()}
-            return answers.facets(opened.select(filters), others, with_values=not _is_strict())
-
-        return _answer(told)
+        questions = _questions()
+        return _answer(lambda opened: questions.facets(opened, query["filters"]))
 
     @blueprint.route("/coverage")
     @blueprint.arguments(CoverageQuerySchema, location="query", error_status_code=400)
@@ -89,15 +72,12 @@ def add_contents(blueprint: Blueprint) -> None:
 
         Where days are too many, each column is a week, a month, a year or a century.
         """
-        filters: Filters = query["filters"]
+        filters, questions = query["filters"], _questions()
         if query["by"] == "day":
             return _answer(lambda opened: answers.coverage_by_day(opened.select(filters)))
-        if _is_strict():
+        if questions.is_strict:
             raise Forbidden("With strict privacy, no home is told of alone; ask with by=day")
-        asking = house().states.contents.asking
-        return _answer(
-            lambda opened: answers.coverage_by_home(opened.select(filters), asking.secret()), lasts=asking.has_lasting_names
-        )
+        return _answer(lambda opened: questions.coverage_by_home(opened.select(filters)), lasts=_names_last())
 
     @blueprint.route("/estimate")
     @blueprint.arguments(EstimateQuerySchema, location="query", error_status_code=400)
@@ -114,19 +94,8 @@ def add_contents(blueprint: Blueprint) -> None:
     @problems(blueprint, "preview", security=OPTIONAL_BEARER)
     def preview(query: dict[str, Any]) -> Response:
         """Give some rows of the newest day, as a download would give them: of as many homes as there are."""
-        filters, limit, states = query["filters"], query["limit"], house().states
-
-        def told(opened: Opened) -> bytes:
-            selection = opened.select(filters)
-            if (span := selection.span()) is None:
-                return _preview(b"[]")
-            of_day = replace(filters, since=span[1], until=span[1])
-            keys = sorted(opened.select(of_day).home_keys())[:limit]
-            with states.exports.peek(replace(of_day, keys=tuple(keys))) as batches:
-                found = answers.preview_of(batches, len(keys), limit)
-            return _preview(b"[]" if found is None else answers.json_rows(STATE_CHANGES.source(found.to_batches())))
-
-        return _answer(told, lasts=states.contents.asking.has_lasting_names)
+        filters, limit, questions = query["filters"], query["limit"], _questions()
+        return _answer(lambda opened: _preview(questions.preview(opened, filters, limit)), lasts=_names_last())
 
     @blueprint.route("/series")
     @blueprint.arguments(SeriesQuerySchema, location="query", error_status_code=400)
@@ -137,19 +106,8 @@ def add_contents(blueprint: Blueprint) -> None:
 
         Rows are read for this: of the newest days, unless the filters name days.
         """
-        every, settings, states = query["every"], house().settings.exports, house().states
-        least_homes = settings.min_homes if _is_strict() else 1
-
-        def told(opened: Opened) -> dict[str, Any]:
-            filters: Filters = replace(query["filters"], units=(query["unit"],))
-            if (span := opened.select(filters).span()) is None:
-                return answers.series((), query["unit"], least_homes)
-            first = max(span[0], span[1] - timedelta(days=_MOST_DAYS[every] - 1))
-            chosen = replace(filters, since=max(first, filters.since or first), until=span[1])
-            with states.exports.peek(chosen, Aggregation(every)) as batches:
-                return answers.series(batches, query["unit"], least_homes)
-
-        return _answer(told)
+        filters, unit, every, questions = query["filters"], query["unit"], query["every"], _questions()
+        return _answer(lambda opened: questions.series(opened, filters, unit, every))
 
 
 def _answer(tell: Callable[[Opened], Any], *also: object, lasts: bool = True) -> Response:
@@ -169,8 +127,12 @@ def _answer(tell: Callable[[Opened], Any], *also: object, lasts: bool = True) ->
 
 
 def _preview(rows: bytes) -> bytes:
-    return b'{"columns":%s,"rows":%s}' % (msgspec.json.encode(ROWS.names), rows.strip())
+    return b'{"columns":%s,"rows":%s}' % (msgspec.json.encode(ROWS.names), rows)
 
 
-def _is_strict() -> bool:
-    return house().settings.exports.privacy == "strict"
+def _questions() -> Questions:
+    return house().states.questions
+
+
+def _names_last() -> bool:
+    return house().states.contents.asking.has_lasting_names

@@ -49,11 +49,9 @@ def add_jobs(blueprint: Blueprint) -> None:
 
             It takes the parameters of a download. `Location` names the job, which tells how far it is and where the file is.
             """
-            count_request("export")
-            key, jobs = admit_reader(), _jobs()
+            owner, jobs = owner_of_request(), _jobs()
             if whole_body():
                 raise Invalid("The request has a body; give the parameters in the query, as for a download")
-            owner = f"key/{key.id}" if key is not None else jobs.owner_of(client_network())
             formats = known_formats(query["formats"])
             options = {name: query[name] for name in ("metadata", "fresh", "aggregation", "is_bare", "since")}
             wanted = jobs.request(query["filters"], formats, **options)
@@ -67,14 +65,14 @@ def add_jobs(blueprint: Blueprint) -> None:
         @problems(blueprint, "read_job", 404, security=OPTIONAL_BEARER)
         def get(self, job_id: str) -> Response:
             """Tell how far a job is."""
-            _admit(job_id)
+            admit_to_job(job_id)
             return json_response(told(_jobs().view(job_id)), headers={"Cache-Control": "no-store"})
 
         @blueprint.response(200, JobSchema)
         @problems(blueprint, "cancel_job", 404, security=OPTIONAL_BEARER)
         def delete(self, job_id: str) -> Response:
             """Cancel a job, and remove its file."""
-            _admit(job_id)
+            admit_to_job(job_id)
             return json_response(told(_jobs().cancel(job_id)))
 
     @path_segments.route(blueprint, "/jobs/<segment:job_id>/file", parameters=[JOB])
@@ -89,7 +87,7 @@ def add_jobs(blueprint: Blueprint) -> None:
 
         The bytes are the same each time, so that a client that was broken off goes on with `Range`.
         """
-        key = _admit(job_id)
+        key = admit_to_job(job_id)
         if (url := _jobs().signed_url(job_id)) is not None:
             if key is not None:
                 note(key, _Handed(_jobs().view(job_id).rows), _jobs().asked(job_id))()
@@ -98,6 +96,13 @@ def add_jobs(blueprint: Blueprint) -> None:
         if kept is None:
             return empty_response(headers={"X-Empty-Reason": _jobs().view(job_id).told or NOTHING})
         return kept_response(kept, key, {})
+
+
+def owner_of_request() -> str:
+    """Count and admit the request, and name whose job it asks for: of its key, or of its address."""
+    count_request("export")
+    key = admit_reader()
+    return f"key/{key.id}" if key is not None else _jobs().owner_of(client_network())
 
 
 def kept_response(kept: KeptFile, key: KeyRecord | None, headers: dict[str, str]) -> Response:
@@ -125,7 +130,7 @@ def _url(job_id: str) -> str:
     return url_of(".OneJob", job_id=job_id)
 
 
-def _admit(job_id: str) -> KeyRecord | None:
+def admit_to_job(job_id: str) -> KeyRecord | None:
     """Admit those who may see a job: by its id, or where rows need a key, by the key that asked. Raises `NotFound`."""
     count_request("export")
     key = admit_reader()

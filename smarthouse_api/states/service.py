@@ -21,6 +21,7 @@ from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.ledger import TableDamaged
 from smarthouse_api.states.chores import StatesChores
 from smarthouse_api.states.consents import Consents
+from smarthouse_api.states.contents.questions import Questions
 from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.counts import Counts
 from smarthouse_api.states.export.asking import Asking
@@ -88,6 +89,7 @@ class States:
         self.exports = Exports(*served, engine, asking, settings.exports, is_open=is_open)
         read = self.homes, self.table, self.rebuilding, engine
         self.contents = Contents(objects, leases, *read, asking, settings.exports)
+        self.questions = Questions(self.contents, self.exports, self.uploads, settings.exports)
         making = self.homes, self.table, self.chores, self.rebuilding, self.exports, self.contents
         book, places = JobBook(state, settings.jobs.version_days), Places(settings.jobs.parts_at_once or cores())
         work = EngineWork(engine, self.homes, book, EngineFiles(objects, book, engine))

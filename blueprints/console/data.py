@@ -1,0 +1,150 @@
+"""What the Data page shows: how much there is, what passes the filters, and how that looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any, Final
+
+import orjson
+from flask_babel import gettext
+
+from blueprints.console import figures
+from blueprints.console.asked import Asked
+from blueprints.console.languages import count_text, day_text
+from blueprints.console.snippets import first_steps, snippets
+from blueprints.current_request import house
+from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.states.contents import answers
+from smarthouse_api.states.contents.service import Opened
+from smarthouse_api.states.contents.summary import Selection
+from smarthouse_api.states.query import Filters
+from smarthouse_api.states.records.rows import folded_unit
+from smarthouse_api.states.records.schema import ROWS
+
+_MOST_COLUMNS: Final = 62
+_MOST_HOMES: Final = 40
+_MOST_OPTIONS: Final = 60
+_MOST_MEASURED: Final = 12
+_PREVIEWED: Final = 20
+
+
+@dataclass(frozen=True)
+class Option:
+    """Is a value to choose: whether it is chosen, and what another choice would find."""
+
+    value: str
+    name: str
+    rows: int
+    is_chosen: bool
+
+
+def data_page(opened: Opened, asked: Asked, waiting: int) -> dict[str, Any]:
+    """Find all that the page shows, but what needs rows to be read, unless that is asked for at once."""
+    questions, filters = house().states.questions, asked.filters
+    overview, facets = questions.overview(opened, waiting), questions.facets(opened, filters)
+    selection = opened.select(filters)
+    told = {
+        "asked": asked,
+        "overview": overview,
+        "facets": _options(facets, filters),
+        "rows": facets["rows"],
+        "homes": facets["homes"],
+        "measured": facets["measured"][:_MOST_MEASURED],
+        "more_measured": facets["measured"][_MOST_MEASURED:],
+        "with_values": not questions.is_strict,
+        "sizes": answers.estimate(opened, selection, list(FORMATS))["bytes"],
+        "unit": _typical_unit(facets, filters),
+        "least_homes": house().settings.exports.min_homes,
+        "first_steps": None if overview["rows"] or waiting or questions.is_strict else first_steps(),
+    }
+    if not facets["rows"]:
+        return told
+    told |= _plots(opened, selection, filters)
+    told["snippets"] = snippets(asked, facets["rows"], _days_text(selection), opened.version)
+    if asked.shows_all:
+        told |= preview_part(opened, asked) | (typical_part(opened, asked, told["unit"]) if told["unit"] else {})
+    return told
+
+
+def preview_part(opened: Opened, asked: Asked) -> dict[str, Any]:
+    """Read some rows as they would be exported."""
+    rows = orjson.loads(house().states.questions.preview(opened, asked.filters, _PREVIEWED))
+    return {"columns": ROWS.names, "previewed": [[_cell(row[name]) for name in ROWS.names] for row in rows]}
+
+
+def typical_part(opened: Opened, asked: Asked, unit: str) -> dict[str, Any]:
+    """Read how the homes differ over the hours of a day. unit: of what is told."""
+    hours, days = house().states.questions.typical_day(opened, asked.filters, unit)
+    figure = figures.typical_figure(unit, hours, days) if hours and days else None
+    return {"typical": figure, "unit": unit, "typical_is_there": True}
+
+
+def _plots(opened: Opened, selection: Selection, filters: Filters) -> dict[str, Any]:
+    questions, left_out = house().states.questions, ""
+    by_day = selection.by_day()
+    first, last = answers.usual_days(by_day)
+    if filters.since is None and filters.until is None and (first, last) != (min(by_day), max(by_day)):
+        left_out = _left_out(by_day, first, last)
+        selection = opened.select(replace(filters, since=first, until=last))
+    by_column = answers.coverage_by_day(selection, _MOST_COLUMNS)
+    told = {"step": by_column["step"], "left_out": left_out, "by_day": figures.rows_figure(by_column)}
+    if questions.is_strict or selection.homes > _MOST_HOMES:
+        return told | {"by_home": None, "homes_by_day": figures.homes_figure(by_column)}
+    with_names = questions.contents.asking.has_lasting_names
+    coverage = questions.coverage_by_home(selection, _MOST_COLUMNS)
+    return told | {"by_home": figures.coverage_figure(coverage, with_names=with_names)}
+
+
+def _left_out(by_day: dict[date, int], first: date, last: date) -> str:
+    """Say which rows the plots leave out, because they lie far from all others."""
+    before = sum(rows for day, rows in by_day.items() if day < first)
+    after = sum(rows for day, rows in by_day.items() if day > last)
+    told = []
+    if before:
+        told.append(gettext("%(count)s rows before %(day)s", count=count_text(before), day=day_text(first)))
+    if after:
+        told.append(gettext("%(count)s rows after %(day)s", count=count_text(after), day=day_text(last)))
+    return "; ".join(told)
+
+
+def _options(facets: dict[str, Any], filters: Filters) -> list[tuple[str, str, list[Option]]]:
+    """List what can be chosen: by which filter, its title, and its values, the chosen ones first to stay."""
+    titles = {"types": gettext("Type"), "units": gettext("Unit"), "device_classes": gettext("Device class")}
+    return [(name, title, _options_of(name, facets[name], getattr(filters, name))) for name, title in titles.items()]
+
+
+def _options_of(name: str, found: list[dict[str, Any]], chosen: tuple[str, ...]) -> list[Option]:
+    fold = folded_unit if name == "units" else str.lower
+    wanted = {fold(value) for value in chosen}
+    there = [one for one in found if one["value"] is not None]
+    shown = there[:_MOST_OPTIONS] + [one for one in there[_MOST_OPTIONS:] if fold(one["value"]) in wanted]
+    missing = wanted - {fold(one["value"]) for one in shown}
+    also = [{"value": value, "rows": 0} for value in chosen if fold(value) in missing]
+    return [
+        Option(
+            value := one["value"],
+            f"{name}[]" if "," in value else name,
+            one["rows"],
+            fold(value) in wanted,
+        )
+        for one in [*shown, *also]
+    ]
+
+
+def _typical_unit(facets: dict[str, Any], filters: Filters) -> str | None:
+    """Choose the unit of the typical day: the one that was chosen, else the one of the most rows of a measurement."""
+    if filters.units:
+        return filters.units[0]
+    return next((one["unit"] for one in facets["measured"] if one["unit"] and one["device_class"]), None)
+
+
+def _days_text(selection: Selection) -> str:
+    span = selection.span()
+    return "no day" if span is None else f"{span[0]} to {span[1]}"
+
+
+def _cell(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()

@@ -1,0 +1,102 @@
+"""The languages of the console, and how numbers, sizes and days are written in them.
+
+The catalogues are read as translators write them: nothing is compiled when the package is built.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+from babel.dates import format_skeleton
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+from flask import Flask, request
+from flask_babel import Babel, Domain, format_date, format_decimal, get_locale, gettext
+
+CATALOGUES: Final = Path(__file__).parent / "translations"
+LANGUAGES: Final = ("en", "pt", "de")
+_STEPS: Final = {"day": "MMMd", "week": "MMMd", "month": "yMMM", "year": "y", "century": "y"}
+_UNITS: Final = ("kB", "MB", "GB", "TB", "PB")
+
+
+class CatalogueDomain(Domain):  # type: ignore[misc]
+    """Finds the words of a language in the catalogue that its translators wrote."""
+
+    def get_translations(self) -> NullTranslations:
+        return _catalogue(str(get_locale()))
+
+
+class Languages(Babel):  # type: ignore[misc]
+    """Translates by the catalogues of the console."""
+
+    @property
+    def domain_instance(self) -> Domain:
+        return CatalogueDomain()
+
+
+def register(app: Flask) -> None:
+    """Have `app` translate templates and texts into the language of the browser."""
+    Languages(app, locale_selector=language)
+    app.jinja_env.filters.update(count=count_text, value=value_text, size=size_text, day=day_text)
+
+
+def language() -> str:
+    """Choose the language of the current request."""
+    return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+
+
+@lru_cache(len(LANGUAGES))
+def _catalogue(name: str) -> NullTranslations:
+    path = CATALOGUES / f"{name}.po"
+    if not path.exists():
+        return NullTranslations()
+    compiled = BytesIO()
+    with path.open("rb") as written:
+        write_mo(compiled, read_po(written, locale=name))
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def count_text(count: int) -> str:
+    """Write a whole number."""
+    return str(format_decimal(count, "#,##0"))
+
+
+def value_text(value: float | None) -> str:
+    """Write a measured value, in six digits at most; nothing for none."""
+    return "" if value is None else str(format_decimal(float(f"{value:.6g}"), "#,##0.######"))
+
+
+def size_text(size: float) -> str:
+    """Write a number of bytes as people say it."""
+    if size < 1000:
+        return str(gettext("%(count)s bytes", count=count_text(int(size))))
+    for unit in _UNITS:
+        size /= 1000
+        if size < 1000 or unit == _UNITS[-1]:
+            break
+    return f"{format_decimal(size, '#,##0.0' if size < 100 else '#,##0')} {unit}"
+
+
+def day_text(day: date | str | None) -> str:
+    """Write a day."""
+    return "" if day is None else str(format_date(_read(day), "medium"))
+
+
+def column_text(day: str, step: str) -> str:
+    """Write the name of a column of days. step: what it is, such as a week."""
+    return str(format_skeleton(_STEPS[step], datetime.fromisoformat(day), locale=get_locale()))
+
+
+def _read(day: date | str) -> date:
+    return date.fromisoformat(day) if isinstance(day, str) else day
+
+
+def as_context() -> dict[str, Any]:
+    """Give templates the language of the page."""
+    return {"language": str(get_locale())}

@@ -1,0 +1,78 @@
+"use strict";
+// What htmx does not do: choose days by dragging, look again at a job, say a new count, and local times.
+(() => {
+  const root = document.documentElement;
+  root.classList.add("scripted");
+
+  const write = part => {
+    for (const one of part.querySelectorAll("time[data-local]")) {
+      const at = new Date(one.dateTime);
+      one.textContent = `${at.toLocaleString(root.lang)} (${one.textContent.trim()})`;
+      one.removeAttribute("data-local");
+    }
+    // Where the service may not name its host, the browser knows it.
+    for (const one of part.querySelectorAll("[data-origin]")) {
+      one.textContent = one.textContent.replace(/(^|["' ])(?=\/[a-z])/, `$1${location.origin}`);
+    }
+  };
+  write(document);
+
+  const scrolled = new Map();
+  document.addEventListener("htmx:beforeSwap", () => {
+    for (const one of document.querySelectorAll(".options")) scrolled.set(one.id, one.scrollTop);
+  });
+  document.addEventListener("htmx:afterSwap", event => {
+    write(document);
+    for (const one of document.querySelectorAll(".options")) one.scrollTop = scrolled.get(one.id) || 0;
+    const [count, said] = [document.getElementById("count"), document.getElementById("said")];
+    if (event.detail.target.id === "data" && count && said) said.textContent = count.textContent;
+  });
+
+  const looked = new Map();
+  setInterval(() => {
+    const one = document.querySelector("[data-look-every]");
+    if (one && !document.hidden && Date.now() - (looked.get(one.id) || 0) >= 1000 * one.dataset.lookEvery) {
+      looked.set(one.id, Date.now());
+      htmx.trigger(one, "look");
+    }
+  }, 500);
+
+  let drag = null;
+  const column = event => {
+    const box = drag.plot.getBoundingClientRect();
+    return Math.min(drag.days.length - 1, Math.max(0, Math.floor((drag.days.length * (event.clientX - box.left)) / box.width)));
+  };
+  const ends = event => [drag.from, column(event)].sort((a, b) => a - b);
+  document.addEventListener("pointerdown", event => {
+    const plot = event.target.closest(".brush .marks");
+    if (!plot || event.button !== 0) return;
+    drag = { plot, days: plot.dataset.days.split(" ") };
+    drag.from = column(event);
+    drag.mark = plot.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "rect"));
+    drag.mark.setAttribute("class", "dragged");
+    drag.mark.setAttribute("height", plot.viewBox.baseVal.height);
+    event.preventDefault();
+  });
+  document.addEventListener("pointermove", event => {
+    if (!drag) return;
+    const [first, last] = ends(event);
+    drag.mark.setAttribute("x", first);
+    drag.mark.setAttribute("width", last - first + 1);
+  });
+  const leave = () => {
+    if (drag) drag.mark.remove();
+    drag = null;
+  };
+  document.addEventListener("pointercancel", leave);
+  document.addEventListener("pointerup", event => {
+    if (!drag) return;
+    const [first, last] = ends(event);
+    const after = drag.days[last + 1];
+    const end = after ? new Date(Date.parse(after) - 86400000).toISOString().slice(0, 10) : drag.plot.dataset.last;
+    const form = document.getElementById("choose");
+    form.elements.date_from.value = drag.days[first];
+    form.elements.date_to.value = end;
+    leave();
+    form.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+})();

@@ -1,0 +1,1 @@
+"""Plots: numbers to SVG, as text. Their colours, fonts and sizes are the page's style sheet's."""

@@ -1,0 +1,45 @@
+"""Axes: round numbers to mark, and which of many columns are named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_ROUND: Final = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Places numbers between two ends. ticks: round numbers between them, from the least."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+    @classmethod
+    def of(cls, low: float, high: float, most: int = 4) -> Scale:
+        """Choose round ends around two numbers, and at most so many steps between them."""
+        if high <= low:
+            low, high = (low - 1, low + 1) if low else (0, 1)
+        rough = (high - low) / most
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * power for factor in _ROUND if factor * power >= rough * 0.999)
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        ticks = tuple(round(number * step, 10) for number in range(first, last + 1))
+        return cls(ticks[0], ticks[-1], ticks)
+
+    def from_above(self, value: float) -> float:
+        """Tell how far a number is from the upper end, as a share of the height."""
+        return (self.high - value) / (self.high - self.low)
+
+
+def named_columns(names: Sequence[str], most: int = 5) -> list[tuple[float, str]]:
+    """Choose columns to name, evenly. Return their middles, as shares of the width, with the names."""
+    count = len(names)
+    if count <= most:
+        chosen = list(range(count))
+    else:
+        chosen = sorted({round(number * (count - 1) / (most - 1)) for number in range(most)})
+    return [((column + 0.5) / count, names[column]) for column in chosen]

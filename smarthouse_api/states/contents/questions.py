@@ -1,0 +1,101 @@
+"""The questions that people ask before a download, answered from a snapshot as an export would publish it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any, Final
+
+import pyarrow as pa
+
+from config.groups import ExportSettings
+from smarthouse_api.states.aggregates.asked import Aggregation
+from smarthouse_api.states.contents import answers
+from smarthouse_api.states.contents.service import Contents, Opened
+from smarthouse_api.states.contents.summary import Selection
+from smarthouse_api.states.export.dataset import Exports
+from smarthouse_api.states.export.shapes import STATE_CHANGES
+from smarthouse_api.states.query import Filters
+from smarthouse_api.states.uploads import Uploads
+
+MOST_WAITING: Final = 1000
+_MOST_DAYS: Final = {"15m": 2, "1h": 7, "1d": 62}
+"""How many days are read for a series."""
+
+_LEAST_HOMES_OF_A_DAY: Final = 5
+"""A typical day of fewer homes would be the day of a person."""
+
+
+class Questions:
+    """Answers what people ask before they download. Each answer is made of an opened snapshot, and may be made again."""
+
+    def __init__(self, contents: Contents, exports: Exports, uploads: Uploads, settings: ExportSettings) -> None:
+        self.contents, self._exports, self._uploads, self._settings = contents, exports, uploads, settings
+
+    @property
+    def is_strict(self) -> bool:
+        """Tell whether nothing is told of a home alone."""
+        return self._settings.privacy == "strict"
+
+    def waiting(self) -> int:
+        """Count the uploads that the lake does not hold yet; `MOST_WAITING` for more."""
+        return len(self._uploads.queue.read(limit=MOST_WAITING))
+
+    def overview(self, opened: Opened, waiting: int) -> dict[str, Any]:
+        """Tell how much is in the lake."""
+        return answers.overview(opened, opened.select(Filters()), waiting)
+
+    def facets(self, opened: Opened, filters: Filters) -> dict[str, Any]:
+        """Count rows and homes for each type, unit and device class, each as if it were not filtered by itself."""
+        wider = {
+            "types": replace(filters, types=()),
+            "units": replace(filters, units=()),
+            "device_classes": replace(filters, device_classes=()),
+        }
+        others = {name: opened.select(one) for name, one in wider.items()}
+        return answers.facets(opened.select(filters), others, with_values=not self.is_strict)
+
+    def coverage_by_home(self, selection: Selection, most_columns: int = answers.MOST_COLUMNS) -> dict[str, Any]:
+        """Tell how many rows each home has each day, or each longer step."""
+        return answers.coverage_by_home(selection, self.contents.asking.secret(), most_columns)
+
+    def preview(self, opened: Opened, filters: Filters, limit: int) -> bytes:
+        """Give rows of the newest day as an array of JSON: of as many homes as there are."""
+        if (span := opened.select(filters).span()) is None:
+            return b"[]"
+        of_day = replace(filters, since=span[1], until=span[1])
+        keys = sorted(opened.select(of_day).home_keys())[:limit]
+        with self._exports.peek(replace(of_day, keys=tuple(keys))) as batches:
+            found = answers.preview_of(batches, len(keys), limit)
+        return b"[]" if found is None else answers.json_rows(STATE_CHANGES.source(found.to_batches())).strip()
+
+    def series(self, opened: Opened, filters: Filters, unit: str, every: str) -> dict[str, Any]:
+        """Tell how the homes differ over time in one unit. every: of `LENGTHS`."""
+        least_homes = self._settings.min_homes if self.is_strict else 1
+        with self._means(opened, filters, unit, every) as (batches, _):
+            return answers.series(batches, unit, least_homes)
+
+    def typical_day(self, opened: Opened, filters: Filters, unit: str) -> tuple[list[answers.Spread], tuple[date, date] | None]:
+        """Tell how the homes differ in each hour of a day, and of which days: the newest seven, unless the filters name days.
+
+        Hours of few homes are left out.
+        """
+        least_homes = max(_LEAST_HOMES_OF_A_DAY, self._settings.min_homes)
+        with self._means(opened, filters, unit, "1h") as (batches, days):
+            return answers.typical_day(batches, least_homes), days
+
+    @contextmanager
+    def _means(
+        self, opened: Opened, filters: Filters, unit: str, every: str
+    ) -> Iterator[tuple[Iterator[pa.RecordBatch], tuple[date, date] | None]]:
+        """Open the means of the newest days that have rows, and tell which days these are at most."""
+        filters = replace(filters, units=(unit,))
+        if (span := opened.select(filters).span()) is None:
+            yield iter(()), None
+            return
+        first = max(span[0], span[1] - timedelta(days=_MOST_DAYS[every] - 1))
+        since = max(first, filters.since or first)
+        with self._exports.peek(replace(filters, since=since, until=span[1]), Aggregation(every)) as batches:
+            yield batches, (since, span[1])
