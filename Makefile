@@ -2,6 +2,7 @@
 # make test     set up and run all tests
 # make check    check style, types and imports
 # make bench    measure
+# make test-home-assistant    set up Home Assistant in environments of their own, and test its integration in them
 # make chaos    kill, hang and fill the stores under load, jump clocks, restart APIs behind nginx, for up to ten minutes; damage 200 files; send 50,000 made-up requests
 # ARGS passes arguments on: make test ARGS="-k export", make bench ARGS="upload --quick".
 PYTHON ?= python3
@@ -13,13 +14,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test chaos check bench clean
+.PHONY: run test test-home-assistant chaos check bench clean
 
 run: $(VENV)/.run
 	exec $(BIN)/python -m gunicorn -c config/gunicorn.py wsgi:app
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 4 --dist loadscope --durations 10 $(ARGS)
+
+test-home-assistant: $(VENV)/.run
+	integrations/home_assistant/test.sh $(ARGS)
 
 chaos: $(VENV)/.test
 	CHAOS_ROUNDS=$${CHAOS_ROUNDS:-50} CHAOS_DAMAGES=$${CHAOS_DAMAGES:-200} CHAOS_REQUESTS=$${CHAOS_REQUESTS:-50000} \

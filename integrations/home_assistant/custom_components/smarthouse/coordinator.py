@@ -1,0 +1,292 @@
+"""Decides when to upload, and tells the entities and repairs how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.const import CONF_API_KEY, CONF_URL, EVENT_STATE_CHANGED
+from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
+from homeassistant.helpers.aiohttp_client import async_get_clientsession
+from homeassistant.helpers.event import async_call_later, async_track_time_change, async_track_time_interval
+from homeassistant.helpers.recorder import get_instance
+from homeassistant.helpers.start import async_at_started
+from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
+from homeassistant.util import dt as dt_util
+
+from . import issues
+from .client import Client, Fault, ServiceError
+from .const import (
+    CONF_HOME,
+    CONF_NAMES_KEY,
+    CONF_PACE,
+    CONF_PAST,
+    DOMAIN,
+    PACE_HOURLY,
+    PACE_NIGHTLY,
+    PAST_NOTHING,
+    PAST_STATISTICS,
+)
+from .progress import Backfill, Progress, ProgressStore
+from .reading import Chunk
+from .scrub import Scrubber, load_vocabulary
+from .selection import LeftOut, selected
+from .upload import OVERLAP_SECONDS, Run, Uploader
+
+_LOGGER = logging.getLogger(__name__)
+
+_TICK: Final = timedelta(minutes=1)
+_DAY: Final = 86400.0
+_PACE_SECONDS: Final = {PACE_HOURLY: 3600.0, PACE_NIGHTLY: _DAY}
+_FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0
+_STEP_BACK_SECONDS: Final = 2.0
+_SOON_SECONDS: Final = (30.0, 300.0)
+_WAITS_FOR_OWNER: Final = frozenset({Fault.KEY_NEEDED, Fault.KEY_WRONG, Fault.CONSENT, Fault.OBJECTED})
+"""Faults that only the owner can mend: they are not tried again before the next time of the schedule."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the entities show."""
+
+    last_upload: datetime | None
+    rows_sent: int
+    waiting: int
+    fault: str | None
+    left: bool
+
+
+class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
+    """Runs the uploads of one entry."""
+
+    config_entry: ConfigEntry[SmartHouseCoordinator]
+
+    def __init__(self, hass: HomeAssistant, entry: ConfigEntry[SmartHouseCoordinator]) -> None:
+        super().__init__(hass, _LOGGER, config_entry=entry, name=DOMAIN)
+        self.store = ProgressStore(hass, entry.entry_id)
+        self.client = client_of(hass, entry.data)
+        self.is_ended = False
+        self.progress: Progress
+        self.scrubber: Scrubber
+        self._uploader: Uploader
+        self._lock, self._failures = asyncio.Lock(), 0
+        self._counted: frozenset[str] = frozenset()
+        self._retry: CALLBACK_TYPE | None = None
+        self._clock = 0.0
+
+    async def _async_setup(self) -> None:
+        """Read what was saved, or begin."""
+        names_key = bytes.fromhex(self.config_entry.data[CONF_NAMES_KEY])
+        vocabulary = await self.hass.async_add_executor_job(load_vocabulary)
+        self.scrubber = Scrubber(vocabulary, names_key)
+        saved = await self.store.load()
+        self.progress = saved or self._beginning()
+        self._uploader = Uploader(self.hass, self.client, self.store, self.progress, self.scrubber, self._on_chunk)
+        self._look_at_clock(self.progress.seen)
+        await self.store.save(self.progress)
+        self._count_for(self._selected())
+
+    async def _async_update_data(self) -> Status:
+        return self._status()
+
+    def _beginning(self) -> Progress:
+        """Decide where a new home begins, and at which minute it uploads: a random one, so that homes do not come together."""
+        now = dt_util.utcnow().timestamp()
+        past = self.config_entry.data[CONF_PAST]
+        days = 0 if past == PAST_NOTHING else get_instance(self.hass).keep_days + 1
+        backfill = Backfill(until=now - now % 3600) if past == PAST_STATISTICS else None
+        spread = random.SystemRandom()
+        return Progress(
+            mark=now - days * _DAY,
+            seen=now,
+            backfill=backfill,
+            hour=spread.randrange(6),
+            minute=spread.randrange(60),
+            second=spread.randrange(60),
+        )
+
+    @callback
+    def start(self) -> None:
+        """Begin to count and to upload by the schedule."""
+        entry, hour = self.config_entry, self.progress.hour
+        is_hourly = entry.options[CONF_PACE] == PACE_HOURLY
+        self._clock = time.time() - time.monotonic()
+        for stop in (
+            self.hass.bus.async_listen(EVENT_STATE_CHANGED, self._count),
+            async_track_time_interval(self.hass, self._tick, _TICK, cancel_on_shutdown=True),
+            async_track_time_change(
+                self.hass,
+                self._on_time,
+                None if is_hourly else hour,
+                self.progress.minute,
+                self.progress.second,
+            ),
+            async_at_started(self.hass, self._on_started),
+            self._cancel_retry,
+        ):
+            entry.async_on_unload(stop)
+
+    async def upload_now(self) -> None:
+        """Upload what waits; nothing once the home was erased. Raises `ServiceError`."""
+        if self.progress.left is not None:
+            return
+        async with self._lock:
+            self._cancel_retry()
+            before = self.progress.waiting
+            try:
+                await self._uploader.run(await self._begin())
+            except ServiceError as fault:
+                await self._failed(fault)
+                raise
+            await self._succeeded(before)
+
+    async def preview(self) -> Chunk | None:
+        """Return the next body as it would be sent now; None if there is nothing to send."""
+        if self.progress.left is not None:
+            return None
+        async with self._lock:
+            return await self._uploader.preview(await self._begin())
+
+    async def forget(self, *, stop: bool) -> str:
+        """Erase the home at the service, and upload nothing from then on. Returns the receipt's id. Raises `ServiceError`."""
+        async with self._lock:
+            self._cancel_retry()
+            receipt = await self.client.forget(stop=stop)
+            self.progress.left = receipt
+            self.progress.fault = self.progress.failing_since = None
+            self.progress.waiting = 0
+            await self.store.save(self.progress)
+        issues.heal(self.hass, self.config_entry)
+        self._tell()
+        return receipt
+
+    async def begin_anew(self) -> None:
+        """Forget the mark of a home that was erased: a new home begins with the next start of the entry."""
+        await self.store.remove()
+        self.is_ended = True
+
+    @callback
+    def request_upload(self) -> None:
+        """Upload soon, in the background. A fault is shown by the entities and repairs."""
+        self.config_entry.async_create_background_task(self.hass, self._try_to_upload(), f"{DOMAIN} upload")
+
+    async def _try_to_upload(self) -> None:
+        try:
+            await self.upload_now()
+        except ServiceError as fault:
+            _LOGGER.debug("The upload failed: %s", fault)
+
+    async def _begin(self) -> Run:
+        entity_ids = self._selected()
+        self._count_for(entity_ids)
+        return await self._uploader.begin(entity_ids)
+
+    def _selected(self) -> list[str]:
+        left_out = LeftOut.of(self.config_entry.options)
+        return selected(self.hass, self.scrubber, left_out, self.progress.known)
+
+    async def _succeeded(self, counted: int) -> None:
+        progress, self._failures = self.progress, 0
+        if progress.fault is not None:
+            _LOGGER.info("SmartHouse takes the uploads again")
+        progress.last_upload = progress.seen = dt_util.utcnow().timestamp()
+        progress.waiting = max(progress.waiting - counted, 0)
+        progress.fault, progress.detail, progress.failing_since = None, "", None
+        await self.store.save(progress)
+        issues.heal(self.hass, self.config_entry)
+        self._tell()
+
+    async def _failed(self, fault: ServiceError) -> None:
+        progress, now = self.progress, dt_util.utcnow().timestamp()
+        if progress.fault is None:
+            _LOGGER.warning("SmartHouse does not take the upload: %s", fault)
+        progress.fault, progress.detail, progress.seen = str(fault.fault), fault.detail, now
+        progress.failing_since = progress.failing_since or now
+        await self.store.save(progress)
+        issues.tell(self.hass, self.config_entry, fault, now - progress.failing_since)
+        if fault.fault not in _WAITS_FOR_OWNER:
+            self._retry_in(max(min(_FIRST_RETRY * 2**self._failures, _LAST_RETRY), fault.retry_after or 0.0))
+            self._failures = min(self._failures + 1, 10)
+        self._tell()
+
+    @callback
+    def _on_chunk(self) -> None:
+        """Show that a chunk was taken. From then on, a fault is a new one."""
+        self._failures, self.progress.failing_since = 0, None
+        self._tell()
+
+    def _retry_in(self, seconds: float) -> None:
+        """Try again after a while, and a few seconds, since other homes wait for the same moment."""
+        self._cancel_retry()
+        self._retry = async_call_later(self.hass, seconds + random.SystemRandom().uniform(1, 10), self._on_retry)
+
+    @callback
+    def _on_retry(self, _: datetime) -> None:
+        self._retry = None
+        self.request_upload()
+
+    @callback
+    def _cancel_retry(self) -> None:
+        if self._retry is not None:
+            self._retry()
+            self._retry = None
+
+    @callback
+    def _on_time(self, _: datetime) -> None:
+        self.request_upload()
+
+    async def _on_started(self, _: HomeAssistant) -> None:
+        """Upload soon after a start if a time of the schedule was missed, or if this home is new."""
+        last = self.progress.last_upload or 0.0
+        if dt_util.utcnow().timestamp() - last >= _PACE_SECONDS[self.config_entry.options[CONF_PACE]]:
+            self._retry_in(random.SystemRandom().uniform(*_SOON_SECONDS))
+
+    @callback
+    def _tick(self, _: datetime) -> None:
+        """Notice a clock that was set back, and show what waits."""
+        clock, before = time.time() - time.monotonic(), self._clock
+        self._clock = clock
+        if clock < before - _STEP_BACK_SECONDS:
+            self._uploader.rewind(dt_util.utcnow().timestamp() - _TICK.total_seconds())
+        if self.data is not None and self.data.waiting != self.progress.waiting:
+            self.progress.seen = dt_util.utcnow().timestamp()
+            self.store.save_later(self.progress)
+            self._tell()
+
+    def _look_at_clock(self, seen: float) -> None:
+        """Move the mark back if the clock was set back while Home Assistant was stopped."""
+        now = dt_util.utcnow().timestamp()
+        if now < seen - OVERLAP_SECONDS or now < self.progress.mark:
+            self._uploader.rewind(now)
+
+    def _count_for(self, entity_ids: list[str]) -> None:
+        self._counted = frozenset(entity_ids)
+
+    @callback
+    def _count(self, event: Event[Any]) -> None:
+        if event.data["entity_id"] in self._counted and event.data["new_state"] is not None:
+            self.progress.waiting += 1
+
+    @callback
+    def _tell(self) -> None:
+        self.async_set_updated_data(self._status())
+
+    def _status(self) -> Status:
+        progress = self.progress
+        at = progress.last_upload
+        last = None if at is None else dt_util.utc_from_timestamp(at)
+        return Status(last, progress.rows_sent, progress.waiting, progress.fault, progress.left is not None)
+
+
+def client_of(hass: HomeAssistant, data: Any) -> Client:
+    """Return the client for what an entry, or a flow, holds."""
+    return Client(async_get_clientsession(hass), data[CONF_URL], data[CONF_HOME], data.get(CONF_API_KEY) or None)
+
+
+type SmartHouseEntry = ConfigEntry[SmartHouseCoordinator]

@@ -1,0 +1,92 @@
+"""Repairs: what the owner is asked to do when the service refuses, or is gone for a day. They heal by themselves."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from homeassistant.config_entries import ConfigEntry
+from homeassistant.const import CONF_URL
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers import issue_registry as ir
+
+from .client import Fault, ServiceError
+from .const import DOMAIN
+
+CONSENT, OBJECTED, REFUSED, GONE = "consent", "objected", "refused", "gone"
+FORGET, REMOVED = "forget", "removed"
+_HEALING: Final = (CONSENT, OBJECTED, REFUSED, GONE)
+_GONE_SECONDS: Final = 86400.0
+_AT_ONCE: Final = {
+    Fault.CONSENT: CONSENT,
+    Fault.TERMS: CONSENT,
+    Fault.OBJECTED: OBJECTED,
+    Fault.REJECTED: REFUSED,
+    Fault.TOO_LARGE: REFUSED,
+}
+_FIXABLE: Final = {CONSENT, OBJECTED}
+
+
+@callback
+def tell(hass: HomeAssistant, entry: ConfigEntry[Any], fault: ServiceError, failing_seconds: float) -> None:
+    """Ask the owner for what mends a fault, if it is one that the owner can mend, or one that lasts."""
+    if fault.fault in (Fault.KEY_NEEDED, Fault.KEY_WRONG):
+        heal(hass, entry)
+        entry.async_start_reauth(hass)
+        return
+    name = _AT_ONCE.get(fault.fault)
+    if name is None and failing_seconds >= _GONE_SECONDS:
+        name = GONE
+    for other in _HEALING:
+        if other != name:
+            ir.async_delete_issue(hass, DOMAIN, f"{other}_{entry.entry_id}")
+    if name is None:
+        return
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        f"{name}_{entry.entry_id}",
+        data={"entry_id": entry.entry_id},
+        is_fixable=name in _FIXABLE,
+        severity=ir.IssueSeverity.ERROR if name in (REFUSED, GONE) else ir.IssueSeverity.WARNING,
+        translation_key=name,
+        translation_placeholders={"url": entry.data[CONF_URL], "detail": fault.detail or str(fault.fault)},
+    )
+
+
+@callback
+def heal(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+    """Remove what an upload that worked, or the end of uploading, has made needless."""
+    for name in _HEALING:
+        ir.async_delete_issue(hass, DOMAIN, f"{name}_{entry.entry_id}")
+
+
+@callback
+def ask_to_forget(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+    """Ask whether the home is really to be erased. The answer is given in the repair."""
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        f"{FORGET}_{entry.entry_id}",
+        data={"entry_id": entry.entry_id},
+        is_fixable=True,
+        severity=ir.IssueSeverity.WARNING,
+        translation_key=FORGET,
+        translation_placeholders={"url": entry.data[CONF_URL]},
+    )
+
+
+@callback
+def offer_to_forget(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+    """Offer to erase a home whose entry was removed. The offer lasts until Home Assistant is restarted."""
+    heal(hass, entry)
+    ir.async_delete_issue(hass, DOMAIN, f"{FORGET}_{entry.entry_id}")
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        f"{REMOVED}_{entry.entry_id}",
+        data=dict(entry.data),
+        is_fixable=True,
+        severity=ir.IssueSeverity.WARNING,
+        translation_key=REMOVED,
+        translation_placeholders={"url": entry.data[CONF_URL]},
+    )

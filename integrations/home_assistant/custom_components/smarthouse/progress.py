@@ -1,0 +1,93 @@
+"""What a home has uploaded, kept durably: it moves on only after the service has answered 200."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.storage import Store
+
+from .const import DOMAIN
+
+VERSION: Final = 1
+_SAVE_LATER_SECONDS: Final = 600
+
+
+@dataclass
+class Window:
+    """A span of time that is being uploaded, in seconds since 1970: from `start` on, before `end`.
+
+    after: all entities up to this one, in the order of ids, are uploaded.
+    """
+
+    start: float
+    end: float
+    after: str = ""
+
+
+@dataclass
+class Backfill:
+    """How far the long-term statistics are uploaded. until: the end of the last hour. after: as in `Window`."""
+
+    until: float
+    after: str = ""
+
+
+@dataclass
+class Progress:
+    """The mark and what belongs to it.
+
+    mark: all states before it are uploaded; seconds since 1970. It is a window's end, and never a row's time. span_seconds: how
+    long the next window is to be. known: entities that were uploaded last, so that one that is removed loses no row.
+    seen: the clock when this was saved last. fault, failing_since: what is wrong, and since when. left: the receipt of an
+    erasure.
+    """
+
+    mark: float
+    seen: float
+    window: Window | None = None
+    backfill: Backfill | None = None
+    span_seconds: float = 3600.0
+    known: list[str] = field(default_factory=list)
+    last_upload: float | None = None
+    rows_sent: int = 0
+    waiting: int = 0
+    fault: str | None = None
+    detail: str = ""
+    failing_since: float | None = None
+    left: str | None = None
+    hour: int = 3
+    minute: int = 0
+    second: int = 0
+
+
+class ProgressStore:
+    """Keeps the progress of one entry in Home Assistant's own storage."""
+
+    def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
+        self._store: Store[dict[str, Any]] = Store(hass, VERSION, f"{DOMAIN}.{entry_id}", private=True, atomic_writes=True)
+
+    async def load(self) -> Progress | None:
+        """Read what was saved last; None if nothing was."""
+        if (found := await self._store.async_load()) is None:
+            return None
+        names = Progress.__dataclass_fields__
+        told = {name: value for name, value in found.items() if name in names}
+        if told.get("window") is not None:
+            told["window"] = Window(**told["window"])
+        if told.get("backfill") is not None:
+            told["backfill"] = Backfill(**told["backfill"])
+        return Progress(**told)
+
+    async def save(self, progress: Progress) -> None:
+        """Save, and return once it is on the disk."""
+        await self._store.async_save(asdict(progress))
+
+    def save_later(self, progress: Progress) -> None:
+        """Save within minutes, and at the latest when Home Assistant stops."""
+        self._store.async_delay_save(lambda: asdict(progress), _SAVE_LATER_SECONDS)
+
+    async def remove(self) -> None:
+        """Remove what was saved."""
+        await self._store.async_remove()

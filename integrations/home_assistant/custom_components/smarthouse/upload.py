@@ -1,0 +1,199 @@
+"""Uploads what the recorder has: window after window, chunk after chunk, and moves the mark after the service's 200.
+
+1. The horizon is fixed once for a run. The recorder writes down all that happened before it.
+2. A window of time is saved before it is read. A run that breaks off reads the same window again.
+3. A chunk is sent until the service answers 200. Then the progress in the window is saved.
+4. After the last chunk, the mark moves to the window's end.
+5. A crash between any two steps sends rows again, and never leaves one out. The service keeps each row once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from homeassistant.core import HomeAssistant
+from homeassistant.helpers.recorder import get_instance
+from homeassistant.util import dt as dt_util
+
+from .client import Client, Fault, ServiceError
+from .progress import Progress, ProgressStore, Window
+from .reading import Chunk, Row, Statistic, list_statistics, read_states, read_statistics
+from .scrub import Scrubber
+
+ROWS: Final = 2_000
+"""The most rows in a body."""
+
+OVERLAP_SECONDS: Final = 600.0
+"""How much is read twice, so that a clock that was set back a little loses nothing."""
+
+_GROUP: Final = 50
+"""The entities that are read at a time. With the length of a window, this bounds the memory."""
+
+_SHORTEST, _LONGEST = 300.0, 86400.0
+_FEW_ROWS, _MANY_ROWS = 5_000, 40_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run uploads: the states of `entity_ids` before `horizon`."""
+
+    entity_ids: Sequence[str]
+    horizon: float
+
+
+class Uploader:
+    """Brings a home's rows to its service."""
+
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        client: Client,
+        store: ProgressStore,
+        progress: Progress,
+        scrubber: Scrubber,
+        told: Callable[[], None],
+    ) -> None:
+        """told: is called after each chunk, to show the progress."""
+        self._hass, self._client, self._store, self._scrubber = hass, client, store, scrubber
+        self._progress, self._told, self._most = progress, told, ROWS
+
+    async def begin(self, entity_ids: Sequence[str]) -> Run:
+        """Fix the horizon, and wait until the recorder has written down what lies before it."""
+        horizon = dt_util.utcnow().timestamp()
+        await get_instance(self._hass).async_block_till_done()
+        return Run(entity_ids, horizon)
+
+    async def run(self, run: Run) -> None:
+        """Upload all that is not yet uploaded. Raises `ServiceError`; then the mark stays before what was not taken."""
+        progress, self._most = self._progress, ROWS
+        progress.known = list(run.entity_ids)
+        overlap = OVERLAP_SECONDS
+        while (window := _window_after(progress.window, progress.mark, progress.span_seconds, run, overlap)) is not None:
+            progress.window, overlap = window, 0.0
+            await self._store.save(progress)
+            rows = await self._upload_window(window, run)
+            progress.mark, progress.window = window.end, None
+            if rows < _FEW_ROWS:
+                progress.span_seconds = min(progress.span_seconds * 2, _LONGEST)
+            elif rows > _MANY_ROWS:
+                progress.span_seconds = max(progress.span_seconds / 2, _SHORTEST)
+            await self._store.save(progress)
+        await self._upload_statistics(run)
+
+    async def preview(self, run: Run) -> Chunk | None:
+        """Return the chunk that would be sent next; None if there is nothing to send. Nothing is changed."""
+        progress, overlap = self._progress, OVERLAP_SECONDS
+        begun, mark, span = progress.window, progress.mark, progress.span_seconds
+        while (window := _window_after(begun, mark, span, run, overlap)) is not None:
+            async with aclosing(self._window_chunks(window, run.entity_ids)) as chunks:
+                async for rows, _ in chunks:
+                    return Chunk(rows)
+            begun, mark, span, overlap = None, window.end, min(span * 2, _LONGEST), 0.0
+        async with aclosing(self._statistics_chunks(run)) as chunks:
+            async for rows, _ in chunks:
+                return Chunk(rows)
+        return None
+
+    def rewind(self, now: float) -> None:
+        """Move the mark back behind a clock that was set back, since rows are recorded before it now."""
+        self._progress.mark = min(self._progress.mark, now - OVERLAP_SECONDS)
+        self._progress.window = None
+
+    async def _upload_window(self, window: Window, run: Run) -> int:
+        sent = 0
+        async for rows, after in self._window_chunks(window, run.entity_ids):
+            await self._send(rows)
+            sent += len(rows)
+            if after > window.after:
+                window.after = after
+            await self._store.save(self._progress)
+        return sent
+
+    async def _window_chunks(self, window: Window, entity_ids: Sequence[str]) -> AsyncGenerator[tuple[list[Row], str]]:
+        """Read a window in chunks, each with the last entity that is whole once the chunk is sent."""
+        left = [entity_id for entity_id in entity_ids if entity_id > window.after]
+        pending: list[Row] = []
+        whole = window.after
+        for place in range(0, len(left), _GROUP):
+            group = left[place : place + _GROUP]
+            found = await self._read_group(group, window)
+            if not pending:
+                whole = left[place - 1] if place else window.after
+            pending += found
+            while len(pending) >= ROWS:
+                chunk, pending = pending[:ROWS], pending[ROWS:]
+                # What is left over is of this group: the groups before it are whole.
+                whole = group[-1] if not pending else (left[place - 1] if place else window.after)
+                yield chunk, whole
+        if pending:
+            yield pending, left[-1]
+
+    async def _read_group(self, group: Sequence[str], window: Window) -> list[Row]:
+        return await get_instance(self._hass).async_add_executor_job(
+            read_states, self._hass, self._scrubber, group, window.start, window.end
+        )
+
+    async def _upload_statistics(self, run: Run) -> None:
+        backfill = self._progress.backfill
+        if backfill is None:
+            return
+        async for rows, after in self._statistics_chunks(run):
+            await self._send(rows)
+            backfill.after = max(backfill.after, after)
+            await self._store.save(self._progress)
+        self._progress.backfill = None
+        await self._store.save(self._progress)
+
+    async def _statistics_chunks(self, run: Run) -> AsyncGenerator[tuple[list[Row], str]]:
+        """Read the long-term statistics in chunks, likewise."""
+        backfill = self._progress.backfill
+        if backfill is None:
+            return
+        execute = get_instance(self._hass).async_add_executor_job
+        listed: list[Statistic] = await execute(list_statistics, self._hass, self._scrubber, run.entity_ids)
+        pending: list[Row] = []
+        before = whole = backfill.after
+        for statistic in [one for one in listed if one.entity_id > backfill.after]:
+            pending += await execute(read_statistics, self._hass, self._scrubber, statistic, backfill.until)
+            while len(pending) >= ROWS:
+                chunk, pending = pending[:ROWS], pending[ROWS:]
+                yield chunk, before if pending else statistic.entity_id
+            before = statistic.entity_id
+            whole = statistic.entity_id
+        if pending:
+            yield pending, whole
+
+    async def _send(self, rows: Sequence[Row]) -> None:
+        """Send rows in bodies as large as the service takes. Raises `ServiceError`."""
+        place = 0
+        while place < len(rows):
+            part = rows[place : place + self._most]
+            try:
+                await self._send_one(part)
+            except ServiceError as fault:
+                if fault.fault != Fault.TOO_LARGE or len(part) == 1:
+                    raise
+                self._most = len(part) // 2
+                continue
+            place += len(part)
+
+    async def _send_one(self, rows: Sequence[Row]) -> None:
+        chunk = Chunk(rows)
+        body, key = await self._hass.async_add_executor_job(lambda: (chunk.body, chunk.key))
+        await self._client.upload(body, key)
+        self._progress.rows_sent += len(rows)
+        self._told()
+
+
+def _window_after(begun: Window | None, mark: float, span: float, run: Run, overlap: float) -> Window | None:
+    """Return the window that was begun, or else the next one; None if the mark has reached the horizon."""
+    if begun is not None:
+        return begun
+    if mark >= run.horizon:
+        return None
+    # The last window may be a little longer, so that none of seconds follows.
+    end = run.horizon if run.horizon - mark < span * 1.1 else mark + span
+    return Window(mark - overlap, end)

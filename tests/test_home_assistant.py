@@ -1,0 +1,77 @@
+"""The integration for Home Assistant: its lists are the service's, and what it lets out the service publishes as it came.
+
+Its own tests are in `integrations/home_assistant/tests`, and run in Home Assistant: `make test-home-assistant`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from smarthouse_api.states.records import rules
+from smarthouse_api.states.vocabulary import facts
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "integrations" / "home_assistant"
+
+
+def module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def scrub() -> ModuleType:
+    return module(FOLDER / "custom_components/smarthouse/scrub.py")
+
+
+def test_the_integrations_lists_are_the_services() -> None:
+    made = module(FOLDER / "make_vocabulary.py").text()
+    assert (FOLDER / "custom_components/smarthouse/vocabulary.json").read_text() == made, (
+        "run integrations/…/make_vocabulary.py"
+    )
+
+
+def test_what_the_integration_lets_out_is_what_the_service_would_publish(scrub: ModuleType) -> None:
+    scrubber = scrub.Scrubber(scrub.load_vocabulary(), b"key")
+    allowed = rules.AttributeRules(frozenset())
+    classes = [None, "temperature", "enum", "door", "Maria"]
+    units = [None, "°C", "km", "Maria"]
+    states = ["21.5", "on", "heat", "charging", "unknown", "Maria Silva"]
+    domains = sorted(facts.domains() | {"custom"})
+    for domain, device_class, unit, state in itertools.product(domains, classes, units, states):
+        entity_id = f"{domain}.kitchen"
+        assert scrubber.may_send(entity_id) == (domain in facts.domains() and rules.is_published(domain, entity_id))
+        if not scrubber.may_send(entity_id) or domain in rules.PRESENCE:
+            continue
+        attributes: dict[str, Any] = {
+            "device_class": device_class,
+            "unit_of_measurement": unit,
+            "mode": state,
+            "options": [state],
+        }
+        is_number = state[0].isdigit() and rules.is_measurement(domain, device_class, unit)
+        is_told = is_number or state in rules.words_of(domain, device_class, frozenset())
+        assert scrubber.state(entity_id, state, attributes) == (state if is_told else rules.REDACTED)
+        told = json.loads(allowed(json.dumps(attributes), is_weather=False))
+        if told.get("device_class") not in facts.device_classes(domain):
+            told.pop("device_class", None)
+        assert scrubber.attributes(entity_id, attributes) == told
+
+
+def test_the_integration_imports_no_part_of_the_service() -> None:
+    code = "import sys; import scrub; sys.exit(any(name.startswith('smarthouse_api') for name in sys.modules))"
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, cwd=FOLDER / "custom_components/smarthouse", check=True, timeout=60)
