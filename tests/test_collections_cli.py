@@ -279,6 +279,7 @@ def test_show_tells_all_that_is_known(smarthouse: Command, house: House) -> None
     assert lines["deduplication"] == "by params.msgid, for 7d"
     assert lines["mode"].startswith("strict")
     assert lines["dead letters"] == "2"
+    assert re.fullmatch(r"[1-9]\d+ Bytes of 10\.7 GB, 0%", lines["stored"])
     assert lines["keys"] == f"{key.id} (Anna)"
     assert lines["entry topic"].startswith("meter, consumed from ")
     assert lines["entry topic"].endswith("kept: 2h")
@@ -292,8 +293,10 @@ def test_show_in_json_is_one_object(smarthouse: Command, house: House) -> None:
     (line,) = smarthouse("show", "meter", "--json").stdout.splitlines()
     found = json.loads(line)
     members = {*define({"id": "x"}).__struct_fields__, "created_at", "updated_at", "stream", "keys"}
+    members |= {"stored_bytes", "quota_bytes"}
     assert set(found) == members
     assert (found["id"], found["keys"]) == ("meter", [key.id])
+    assert (found["stored_bytes"], found["quota_bytes"]) == (0, 10 << 30)
     assert found["stream"] == house.collections.topic.stream_name(one)
 
 
@@ -301,8 +304,8 @@ def test_a_list_is_a_table_by_id(smarthouse: Command, house: House) -> None:
     made(house, id="b", name="The second", requires_token=True, public=True)
     made(house, id="a", alias="x", entry_topic="events")
     lines = [re.split(r" {2,}", line) for line in smarthouse("list").stdout.splitlines()]
-    assert lines[0] == ["id", "alias", "name", "entry topic", "mode", "datasets write", "read", "made"]
-    assert [line[:-1] for line in lines[1:]] == [
+    assert lines[0] == ["id", "alias", "name", "entry topic", "mode", "datasets write", "read", "made", "stored"]
+    assert [line[:-2] for line in lines[1:]] == [
         ["a", "x", "a", "events", "off", "without a key", "with a key"],
         ["b", "-", "The second", "-", "off", "with a key", "without a key"],
     ]

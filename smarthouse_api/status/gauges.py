@@ -120,6 +120,8 @@ def _of_work(report: Report) -> Iterator[Metric]:
         count = sum((one.kind, one.version) == (kind, version) for one in report.processes)
         processes.add_metric([kind, version], count)
     yield processes
+    newest = {one.level: one.last for one in reversed(report.faults)}  # the newest come first
+    yield _gauges("last_fault_timestamp_seconds", "When a fault of each level came last, in any process.", "level", newest)
     last = GaugeMetricFamily("smarthouse_last_timestamp_seconds", "When each was last done.", labels=["what"])
     figures = GaugeMetricFamily("smarthouse_last_figures", "What each found or did.", labels=["what", "figure"])
     for kind, milestone in report.milestones.items():

@@ -23,6 +23,7 @@ from smarthouse_api.errors import Gone, InUse, Invalid
 from smarthouse_api.house import House
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, Environment, agree, payload, state
+from tests.each import on_disk, on_disk_and_servers
 
 Open = Callable[..., House]
 STRANGER = "33333333-3333-4333-8333-333333333333"
@@ -94,6 +95,7 @@ def test_what_was_deleted_since_a_backup_is_deleted_again(filled, open_house, el
     assert len({info.key.split("/")[1] for info in there.objects.list("raw/")}) == 1
 
 
+@on_disk
 def test_a_restore_that_was_killed_is_served_only_once_it_was_repeated(
     filled, open_house, elsewhere, place, client, monkeypatch
 ):
@@ -128,6 +130,7 @@ def test_a_restore_that_was_killed_is_served_only_once_it_was_repeated(
     assert client.content(open_house(elsewhere)) == before
 
 
+@on_disk
 def test_a_second_backup_copies_what_is_new_and_drops_what_is_gone(filled, place, client, open_house, elsewhere):
     first = filled.backups.make(place, quiet)
     assert filled.backups.make(place, quiet).copied == 0
@@ -142,6 +145,7 @@ def test_a_second_backup_copies_what_is_new_and_drops_what_is_gone(filled, place
     assert client.content(open_house(elsewhere)) == before
 
 
+@on_disk
 def test_a_backup_that_was_killed_leaves_the_one_before_whole(filled, place, client, open_house, elsewhere, monkeypatch):
     before = client.content(filled)
     with monkeypatch.context() as patched:
@@ -161,7 +165,7 @@ def test_a_backup_that_was_killed_leaves_the_one_before_whole(filled, place, cli
     assert client.content(open_house(elsewhere)) == before
 
 
-@pytest.mark.parametrize("ending", [".parquet", "0.json", "installation/id"])
+@on_disk_and_servers("ending", [".parquet", "0.json", "installation/id"], ["0.json"])
 def test_a_damaged_backup_is_refused_by_name_and_never_served(filled, place, open_house, elsewhere, tmp_path, ending):
     filled.backups.make(place, quiet)
     path = damaged(tmp_path, ending)
@@ -173,6 +177,7 @@ def test_a_damaged_backup_is_refused_by_name_and_never_served(filled, place, ope
         open_house(elsewhere).installation.check()
 
 
+@on_disk
 def test_a_damaged_state_of_a_backup_is_refused_before_anything_is_touched(filled, place, open_house, elsewhere, tmp_path):
     filled.backups.make(place, quiet)
     name = next(place.list("backup/state-")).key
@@ -223,9 +228,8 @@ def test_only_empty_stores_or_the_same_installation_are_restored_into(filled, pl
     assert client.content(open_house())["rows"] == kept
 
 
+@on_disk
 def test_a_damaged_installation_is_replaced_by_its_backup(filled, place, client, open_house, environment):
-    if "SMARTHOUSE_DATA_DIR" not in environment:
-        pytest.skip("its files are another program's")
     before = client.content(filled)
     filled.backups.make(place, quiet)
     filled.close()
@@ -238,6 +242,7 @@ def test_a_damaged_installation_is_replaced_by_its_backup(filled, place, client,
     assert client.content(open_house()) == before
 
 
+@on_disk
 def test_a_place_of_another_installation_or_of_anything_else_is_refused(filled, place, open_house, elsewhere):
     other = open_house(elsewhere)
     other.begin()
@@ -248,6 +253,7 @@ def test_a_place_of_another_installation_or_of_anything_else_is_refused(filled, 
         filled.backups.make(other.objects, quiet)
 
 
+@on_disk
 def test_nothing_is_restored_or_copied_beside_a_process_that_serves(filled, place, open_house, elsewhere):
     filled.backups.make(place, quiet)
     presence = filled.leases.share("serving")
@@ -298,6 +304,7 @@ def test_an_installation_copied_to_other_stores_and_back_is_the_same(filled, cli
     assert client.content(open_house()) == client.content(open_house(elsewhere)) == after
 
 
+@on_disk
 def test_a_copy_into_its_own_stores_or_from_stores_that_were_left_is_refused(filled, client, open_house, elsewhere):
     before = client.content(filled)
     other, here = open_house(elsewhere), open_house()
@@ -315,6 +322,7 @@ def test_a_copy_into_its_own_stores_or_from_stores_that_were_left_is_refused(fil
     assert client.content(open_house(elsewhere)) == before
 
 
+@on_disk
 def test_a_process_that_begins_to_serve_at_the_same_moment_is_seen(filled, place, monkeypatch):
     hold_back, presences = Installation.hold_back, list[Lease]()
 
@@ -329,6 +337,7 @@ def test_a_process_that_begins_to_serve_at_the_same_moment_is_seen(filled, place
     assert filled.installation.check()
 
 
+@on_disk
 def test_the_place_of_backups_is_no_place_to_restore_into(filled, place, open_house, elsewhere, tmp_path):
     filled.backups.make(place, quiet)
     there = open_house({**elsewhere, "SMARTHOUSE_OBJECTS_URL": f"file://{tmp_path}/backup"})
@@ -344,6 +353,7 @@ def test_a_document_that_soon_expires_may_be_missing_in_a_copy(seconds: float, i
     assert loading._Content(source).different(loading._Content([DumpedSpace("homes", 5), source[2]])) == "homes"
 
 
+@on_disk
 def test_a_copy_that_was_killed_is_repeated_or_undone(filled, client, open_house, elsewhere, monkeypatch):
     before = client.content(filled)
     other = open_house(elsewhere)
@@ -363,6 +373,7 @@ def test_a_copy_that_was_killed_is_repeated_or_undone(filled, client, open_house
         open_house().backups.undo_copy()
 
 
+@on_disk
 def test_a_copy_that_is_not_the_same_is_not_served(filled, open_house, elsewhere, monkeypatch):
     other = open_house(elsewhere)
     load = loading.Target.load
@@ -393,6 +404,7 @@ def test_a_state_that_does_not_answer_keeps_the_objects_from_being_replaced(fill
     assert filled.objects.get("raw/since-the-backup") == b"1"
 
 
+@on_disk
 def test_a_second_restore_beside_the_first_is_refused(filled, open_house, elsewhere, place, monkeypatch):
     filled.backups.make(place, quiet)
     there, other = open_house(elsewhere), open_house(elsewhere)
@@ -446,6 +458,7 @@ def test_damage_does_not_reach_the_copies_that_an_earlier_backup_has(filled, ope
     assert {raw, lost, packets} <= {info.key for info in there.objects.list()}
 
 
+@on_disk
 def test_an_upload_that_was_damaged_before_its_first_backup_is_named(filled, place):
     raw = next(info.key for info in filled.objects.list("raw/"))
     good = filled.objects.get(raw)

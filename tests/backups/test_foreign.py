@@ -10,6 +10,7 @@ from backends.dumps import DumpedDocument, DumpedSpace
 from smarthouse_api.backups import manifest, records
 from smarthouse_api.errors import Invalid
 from tests.backups.test_backups import quiet, restore
+from tests.each import on_disk_and_servers
 
 
 @pytest.fixture
@@ -45,14 +46,15 @@ def missing_records(place) -> None:
     manifest.write(place, manifest.msgspec.structs.replace(found, state=state))
 
 
-@pytest.mark.parametrize(
-    ("how", "told"),
+@on_disk_and_servers(
+    "how, told",
     [
         (newer, "newer version made this backup"),
         (state_of_a_newer_format, "newer version made this backup"),
         (unknown_records, "cannot be read"),
         (missing_records, "damaged"),
     ],
+    [(unknown_records, "cannot be read")],
 )
 def test_a_backup_that_cannot_be_read_changes_nothing(made, place, open_house, elsewhere, how, told):
     how(place)

@@ -14,6 +14,7 @@ from smarthouse_api.errors import InUse
 from smarthouse_api.house import House
 from tests.backups.test_backups import Killed, quiet, restore
 from tests.conftest import OTHER_HOME, payload, state
+from tests.each import on_disk
 
 
 def step_by_step(place: ObjectStore, patched: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
@@ -62,6 +63,7 @@ def whole(place: ObjectStore) -> manifest.Manifest:
     return found
 
 
+@on_disk
 def test_a_backup_killed_at_any_step_leaves_a_whole_one(filled, place, client, monkeypatch):
     filled.backups.make(place, quiet)
     change(filled, client, "99")
@@ -74,6 +76,7 @@ def test_a_backup_killed_at_any_step_leaves_a_whole_one(filled, place, client, m
     assert whole(place) == seen[-1] != seen[0]
 
 
+@on_disk
 def test_a_backup_that_is_broken_off_leaves_the_one_before_to_be_restored(
     filled, place, client, open_house, elsewhere, monkeypatch
 ):
@@ -88,6 +91,7 @@ def test_a_backup_that_is_broken_off_leaves_the_one_before_to_be_restored(
     assert client.content(open_house(elsewhere)) == before
 
 
+@on_disk
 def test_a_backup_after_one_that_was_killed_is_whole_cheap_and_restored(
     filled, place, client, open_house, elsewhere, monkeypatch
 ):
@@ -109,6 +113,7 @@ def test_a_backup_after_one_that_was_killed_is_whole_cheap_and_restored(
     assert client.content(open_house(elsewhere)) == before
 
 
+@on_disk
 def test_a_backup_of_the_earlier_layout_is_restored(filled, place, client, open_house, elsewhere):
     before = client.content(filled)
     filled.backups.make(place, quiet)
@@ -121,6 +126,7 @@ def test_a_backup_of_the_earlier_layout_is_restored(filled, place, client, open_
     assert filled.backups.make(place, quiet).copied == 0
 
 
+@on_disk
 def test_two_backups_into_one_place_do_not_mix(filled, place, monkeypatch):
     filled.backups.make(place, quiet)
     monkeypatch.setattr(filled.backups, "_lease_seconds", -1.0)

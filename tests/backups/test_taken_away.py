@@ -13,6 +13,7 @@ from smarthouse_api.house import House
 from smarthouse_api.states import homes
 from tests.backups.test_backups import quiet, restore
 from tests.conftest import HOME, OTHER_HOME
+from tests.each import on_disk, on_disk_and_servers
 
 OPEN = {"entry_topic": "topic", "requires_token": False, "public": True}
 
@@ -69,7 +70,7 @@ TAKEN = {
 }
 
 
-@pytest.mark.parametrize("is_old", [False, True])
+@on_disk_and_servers("is_old", [False, True], [False])
 def test_what_was_taken_away_since_a_backup_does_not_come_back(begun, place, open_house, elsewhere, is_old):
     give(begun)
     if is_old:
@@ -82,7 +83,7 @@ def test_what_was_taken_away_since_a_backup_does_not_come_back(begun, place, ope
     assert restore(there, place, is_replaced=True).rights == 6  # the notes are of the restored installation, too
 
 
-@pytest.mark.parametrize("is_old", [False, True])
+@on_disk_and_servers("is_old", [False, True], [False])
 def test_what_was_taken_away_and_given_again_before_a_backup_stays(begun, place, open_house, elsewhere, is_old):
     give(begun)
     if is_old:
@@ -98,6 +99,7 @@ def test_what_was_taken_away_and_given_again_before_a_backup_stays(begun, place,
     assert given(there) == before
 
 
+@on_disk
 def test_a_change_that_takes_nothing_away_leaves_no_note(begun):
     give(begun)
     begun.access.assign([3], "north")

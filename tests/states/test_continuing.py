@@ -20,6 +20,8 @@ from smarthouse_api.states.query import Filters
 from smarthouse_api.states.rows import StateRows
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, state, unzipped
+from tests.each import on_disk, on_disk_and_servers
+from tests.states.test_rebuilding import keep_house
 from tests.waiting import pass_time
 
 environment = on_pairs("embedded_pair", "production_pair")
@@ -84,7 +86,7 @@ def drawn(chance: random.Random, known: list[dict[str, Any]]) -> list[dict[str, 
     again = chance.sample(known, min(len(known), 5))
     new = list[dict[str, Any]]()
     for _ in range(chance.randrange(1, 12)):
-        days = chance.choice((0, 0, 1, 2, 9, 40, 400))
+        days = chance.choice((0, 0, 1, 9, 400))
         at = NOW - timedelta(days=days, minutes=chance.randrange(1440))
         value = str(chance.randrange(30))
         new.append(state(f"sensor.kitchen_{chance.randrange(3)}_temperature", value, at.isoformat(), **TEMPERATURE))
@@ -113,12 +115,14 @@ def curated_by_a_victim(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> No
             make_house().states.chores.flush()
 
 
-@pytest.mark.parametrize("seed", range(1))
-def test_a_version_and_what_came_after_are_all_rows(make_house: Make, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+@on_disk_and_servers("seed, steps", [(0, 8)], [(0, 4)])
+def test_a_version_and_what_came_after_are_all_rows(
+    make_house: Make, monkeypatch: pytest.MonkeyPatch, seed: int, steps: int
+) -> None:
     chance, house = random.Random(seed), make_house()
     known = {HOME: list[dict[str, Any]](), OTHER_HOME: list[dict[str, Any]]()}
     versions, last = dict[str, Counter[tuple[Any, ...]]](), None
-    for step in range(8):
+    for step in range(steps):
         home = chance.choice(list(known))
         # The clocks of two machines may differ by hours: what comes later may say that it arrived earlier.
         receive(house, drawn(chance, known[home]), NOW + timedelta(hours=chance.randrange(-6, 6), minutes=step), home)
@@ -144,18 +148,16 @@ def test_a_version_and_what_came_after_are_all_rows(make_house: Make, monkeypatc
     )
 
 
-@pytest.mark.parametrize(
-    ("environment", "aggregation"),
-    [
-        ("embedded_pair", Aggregation("1d", "7d", is_local=True, figures=("mean", "known"))),
-        ("production_pair", Aggregation("1h", "6h")),
-    ],
-    indirect=["environment"],
+@on_disk_and_servers(
+    "aggregation",
+    [Aggregation("1d", "7d", is_local=True, figures=("mean", "known"))],
+    [Aggregation("1h", "6h")],
 )
 def test_aggregates_of_the_days_that_changed_take_the_place_of_those_before(make_house: Make, aggregation: Aggregation) -> None:
     chance, house, known = random.Random(7), make_house(), list[dict[str, Any]]()
     versions = dict[str, list[dict[str, Any]]]()
-    for step in range(4):
+    receive(house, [state("sensor.hall_temperature", "1", (NOW - timedelta(days=200)).isoformat(), **TEMPERATURE)])  # it stays
+    for step in range(3):
         receive(house, drawn(chance, known), NOW + timedelta(minutes=step))
         if step % 2:
             house.states.chores.flush()
@@ -202,12 +204,13 @@ def list_of(house: House, id_: str) -> list[dict[str, Any]]:
     return list(map(read, files["jsonl"].splitlines()))
 
 
+@on_disk
 def test_only_the_days_that_have_something_new_are_read(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 4)
-    for day in range(20):
+    for day in range(9):
         receive(house, [state("sensor.kitchen_temperature", str(day), (NOW - timedelta(days=day)).isoformat(), **TEMPERATURE)])
     before = version(house, ask(house))
-    for day in (3, 15):
+    for day in (3, 7):
         receive(house, [state("sensor.attic_temperature", "1", (NOW - timedelta(days=day)).isoformat(), **TEMPERATURE)])
     house.states.chores.flush()
     filters = house.states.jobs.continuing.filters(before, Filters())
@@ -216,7 +219,7 @@ def test_only_the_days_that_have_something_new_are_read(house: House, monkeypatc
     with house.states.table.reading() as lease:
         exports = house.states.exports
         rows = exports.rows(snapshot, filters, lease, b"secret", exports.looks(snapshot, filters))
-        assert [(NOW.date() - part.first).days for part in rows.parts] == [15, 3]
+        assert [(NOW.date() - part.first).days for part in rows.parts] == [7, 3]
         assert all(part.first == part.last for part in rows.parts)
     assert len(streamed(house, before)) == 2
 
@@ -241,7 +244,7 @@ def test_a_version_is_continued_long_after_its_file_is_gone(make_house: Make, mo
             house.states.jobs.continuing.filters(one, Filters())
 
 
-@pytest.mark.parametrize("is_expired", [False, True])
+@on_disk_and_servers("is_expired", [False, True], [True])
 def test_an_erased_home_is_told(make_house: Make, monkeypatch: pytest.MonkeyPatch, is_expired: bool) -> None:
     house = make_house()
     receive(house, [state("sensor.kitchen_temperature", "1", NOW.isoformat(), **TEMPERATURE)])
@@ -269,8 +272,7 @@ def test_what_was_made_again_is_refused_and_not_guessed(house: House) -> None:
     receive(house, [state("sensor.attic_temperature", "1", NOW.isoformat(), **TEMPERATURE)])
     house.states.chores.flush()
     house.states.rebuilding.ask((NOW - timedelta(days=3)).date(), NOW.date())
-    for _ in range(8):
-        house.housekeeper.keep()
+    keep_house(house)
     with pytest.raises(Gone, match="made again"):
         streamed(house, before)
     assert house.states.jobs.view(ask(house, before)).state == "failed"
@@ -278,12 +280,12 @@ def test_what_was_made_again_is_refused_and_not_guessed(house: House) -> None:
     receive(house, [state("sensor.attic_temperature", "2", NOW.isoformat(), **TEMPERATURE)])
     assert streamed(house, after).total() == 1
     house.states.rebuilding.ask(None, None)
-    for _ in range(8):
-        house.housekeeper.keep()
+    keep_house(house)
     with pytest.raises(Gone, match="made anew"):
         streamed(house, after)
 
 
+@on_disk
 def test_what_cannot_be_continued_is_refused_in_words(make_house: Make) -> None:
     house = make_house()
     receive(house, drawn(random.Random(3), []))
@@ -303,6 +305,7 @@ def test_what_cannot_be_continued_is_refused_in_words(make_house: Make) -> None:
         make_house(export_words="eco").states.jobs.continuing.filters(rows, Filters())
 
 
+@on_disk
 def test_the_documents_name_the_version_that_is_continued(house: House) -> None:
     receive(house, drawn(random.Random(4), []))
     before = version(house, ask(house))

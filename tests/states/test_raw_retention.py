@@ -28,6 +28,7 @@ from smarthouse_api.states.uploads import Upload
 from smarthouse_api.status.gauges import Gauges
 from smarthouse_api.status.report import RawUploads
 from tests.conftest import HOME, OTHER_HOME, Environment, on_pairs, payload, state
+from tests.each import on_disk
 from tests.states.test_rebuilding import damage, data_files, flip, keep_house, rows
 from tests.waiting import soon
 
@@ -98,6 +99,7 @@ def test_what_is_old_and_in_the_lake_expires_and_stays_counted_exported_and_veri
     assert gauges["smarthouse_uploads_oldest_timestamp_seconds"] == pytest.approx(NEW.timestamp())
 
 
+@on_disk
 def test_a_round_is_done_once_an_hour_and_never_without_the_setting(make_house: Make, filled: House) -> None:
     make_house().housekeeper.keep()
     assert len(raw(filled)) == 4
@@ -120,6 +122,7 @@ def test_another_process_goes_on_soon_if_one_dies_in_its_round(
     soon(lambda: other.expire(lambda: False) or len(raw(filled)) == 1)
 
 
+@on_disk
 def test_what_waits_is_damaged_or_was_set_aside_does_not_expire(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     house = make_house(raw_days=30)
     send(house, 1, OLD)
@@ -217,6 +220,7 @@ def test_the_same_bytes_again_are_kept_anew_and_a_row_stays_one(filled: House) -
     assert expire(filled) == 0, "it came just now"
 
 
+@on_disk
 def test_what_has_expired_stays_so_over_a_quota(make_house: Make, filled: House) -> None:
     expire(filled)
     full = make_house(raw_days=30, quota_home_bytes=1)
@@ -224,6 +228,7 @@ def test_what_has_expired_stays_so_over_a_quota(make_house: Make, filled: House)
     assert len(raw(full)) == 1
 
 
+@on_disk
 def test_a_rebuild_of_what_has_expired_is_refused_and_another_leaves_its_rows(make_house: Make) -> None:
     house = make_house(raw_days=30)
     until = NOW - timedelta(days=31)
@@ -246,6 +251,7 @@ def test_a_rebuild_of_what_has_expired_is_refused_and_another_leaves_its_rows(ma
     assert len(rows(house)) == 1
 
 
+@on_disk
 def test_nothing_is_removed_if_uploads_expire_after_a_rebuild_was_asked_for(filled: House) -> None:
     before, plan = rows(filled), filled.states.rebuilding.plan(None, None)
     expire(filled)
@@ -254,6 +260,7 @@ def test_nothing_is_removed_if_uploads_expire_after_a_rebuild_was_asked_for(fill
     assert rows(filled) == before
 
 
+@on_disk
 def test_rows_of_a_damaged_file_are_lost_once_their_upload_has_expired(filled: House) -> None:
     before = rows(filled)
     expire(filled)
@@ -291,6 +298,7 @@ def test_damage_is_found_before_the_upload_expires(filled: House) -> None:
     assert filled.states.rebuilding.condition() is None
 
 
+@on_disk
 def test_files_that_another_process_replaces_meanwhile_keep_nothing(make_house: Make, filled: House) -> None:
     steps = filled.states.chores.retention.steps()
     filled.states.chores.retention._left = list(filled.states.homes.everyone())
@@ -307,6 +315,7 @@ def test_files_that_another_process_replaces_meanwhile_keep_nothing(make_house: 
     assert len(rows(other)) == 1
 
 
+@on_disk
 def test_a_home_that_is_forgotten_meanwhile_does_not_stop_a_round(filled: House) -> None:
     retention = filled.states.chores.retention
     retention._left = list(filled.states.homes.everyone())

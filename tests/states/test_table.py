@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, on_pairs, payload, state
+from tests.each import on_disk, on_disk_and_servers
 
 environment = on_pairs("embedded_pair", "production_pair")
 
@@ -71,28 +73,30 @@ def compact(house: House) -> None:
 # Places
 
 
-@pytest.mark.parametrize(
-    ("at", "day", "bucket"),
-    [
-        ("2026-03-02T04:59:59+00:00", "2026-03-02", OWN_DAY),
-        ("2026-03-03T23:59:59+00:00", "2026-03-03", OWN_DAY),
-        ("2026-03-04T00:00:00+00:00", "1970-01-01", FAR),
-        ("2026-02-28T00:00:00+00:00", "2026-02-28", OWN_DAY),
-        ("2026-02-27T23:59:59.999999+00:00", "2026-02-01", LATE),
-        ("2000-01-01T00:00:00+00:00", "2000-01-01", LATE),
-        ("1999-12-31T23:59:59+00:00", "1970-01-01", FAR),
-        ("0001-01-01T00:00:00+00:00", "1970-01-01", FAR),
-        ("9999-12-31T23:59:59+00:00", "1970-01-01", FAR),
-    ],
-)
-def test_a_row_lies_by_its_own_day(house: House, at: str, day: str, bucket: int) -> None:
-    receive(house, state(at=at))
+PLACES = {
+    "2026-03-02T04:59:59+00:00": ("2026-03-02", OWN_DAY),
+    "2026-03-03T23:59:59+00:00": ("2026-03-03", OWN_DAY),
+    "2026-03-04T00:00:00+00:00": ("1970-01-01", FAR),
+    "2026-02-28T00:00:00+00:00": ("2026-02-28", OWN_DAY),
+    "2026-02-27T23:59:59.999999+00:00": ("2026-02-01", LATE),
+    "2000-01-01T00:00:00+00:00": ("2000-01-01", LATE),
+    "1999-12-31T23:59:59+00:00": ("1970-01-01", FAR),
+    "0001-01-01T00:00:00+00:00": ("1970-01-01", FAR),
+    "9999-12-31T23:59:59+00:00": ("1970-01-01", FAR),
+}
+
+
+def test_a_row_lies_by_its_own_day(house: House) -> None:
+    receive(house, *(state(value=at, at=at) for at in PLACES))
     house.states.chores.flush()
-    (row,) = lake(house).to_pylist()
-    share = bucket_of(row["home"]) if bucket == OWN_DAY else 0
-    assert (row["day"].isoformat(), row["bucket"]) == (day, bucket + share)
+    found = {row["state"]: row for row in lake(house).to_pylist()}
+    assert found.keys() == PLACES.keys()
+    for at, (day, bucket) in PLACES.items():
+        share = bucket_of(found[at]["home"]) if bucket == OWN_DAY else 0
+        assert (found[at]["day"].isoformat(), found[at]["bucket"]) == (day, bucket + share), at
 
 
+@on_disk
 def test_rows_of_all_places_are_found_by_their_days(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     days = ["0001-01-01", "1999-12-31", "2026-02-03", "2026-02-28", "2026-03-02", "9999-12-31"]
     receive(house, *(state(f"sensor.s{number}", str(number), f"{day}T12:00:00+00:00") for number, day in enumerate(days)))
@@ -103,6 +107,7 @@ def test_rows_of_all_places_are_found_by_their_days(house: House, monkeypatch: p
 
 
 @pytest.mark.parametrize(("since", "until"), [("2026-02-04", "2026-02-05"), ("2026-02-27", "2026-02-03")])
+@on_disk
 def test_days_without_a_row_among_late_ones_give_none(
     house: House, monkeypatch: pytest.MonkeyPatch, since: str, until: str
 ) -> None:
@@ -190,6 +195,7 @@ def test_a_partition_that_was_sorted_is_one_file(house: House, monkeypatch: pyte
     assert len(parquet_files(house)) == 1
 
 
+@on_disk
 def test_a_partition_of_files_that_are_large_enough_is_no_work(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smarthouse_api.states.homes_table._MOST_SORTED_FILE_BYTES", 1)
     receive_noise(house, days_later=40)  # late ones, whose day is never over
@@ -201,6 +207,7 @@ def test_a_partition_of_files_that_are_large_enough_is_no_work(house: House, mon
     assert parquet_files(house) == before
 
 
+@on_disk
 def test_what_is_too_large_to_be_sorted_is_merged_as_it_lies_and_only_once(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +224,7 @@ def test_what_is_too_large_to_be_sorted_is_merged_as_it_lies_and_only_once(
     assert lake(house).num_rows == 3
 
 
+@on_disk
 def test_a_state_change_is_of_the_day_on_which_it_arrived_first(house: House) -> None:
     for day in range(3):
         receive(house, state(value="1"), state("sensor.x", str(day)), at=ARRIVAL + timedelta(days=day))
@@ -226,6 +234,7 @@ def test_a_state_change_is_of_the_day_on_which_it_arrived_first(house: House) ->
         assert len(published(house, Filters(of_day, of_day, time_field="received"))) == count
 
 
+@on_disk
 def test_a_day_that_is_too_large_is_put_aside_and_comes_in_the_same_order(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +250,7 @@ def test_a_day_that_is_too_large_is_put_aside_and_comes_in_the_same_order(
     assert at_once == sorted(at_once, key=lambda row: (row["home"], row["entity_id"], row["time"]))
 
 
-@pytest.mark.parametrize("strict", [False, True])
+@on_disk_and_servers("strict", [False, True], [True])
 def test_one_homes_day_that_is_too_large_is_cut_and_comes_in_the_same_order(
     house: House, monkeypatch: pytest.MonkeyPatch, strict: bool
 ) -> None:
@@ -268,6 +277,7 @@ def test_one_homes_day_that_is_too_large_is_cut_and_comes_in_the_same_order(
     assert max(taken) > 3
 
 
+@on_disk
 def test_late_rows_beside_a_day_that_is_too_large_come_after_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(12):
         home = f"{number:08x}-0000-4000-8000-000000000000"
@@ -281,10 +291,12 @@ def test_late_rows_beside_a_day_that_is_too_large_come_after_it(house: House, mo
     assert [row["time"].day for row in at_once] == 12 * [28] + 108 * [1] + 12 * [2]
 
 
+@on_disk
 def test_the_ranges_of_all_exports_of_a_worker_leave_files_for_connections(house: House) -> None:
     assert (ordering._MOST_RANGES + ordering._MOST_CUTS) * house.settings.exports.at_once <= 512
 
 
+@on_disk
 def test_a_full_temporary_folder_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     receive(house, *(state(f"sensor.s{number}", str(number)) for number in range(9)))
     monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 1)
@@ -297,6 +309,7 @@ def test_a_full_temporary_folder_is_told(house: House, monkeypatch: pytest.Monke
         published(house)
 
 
+@on_disk
 def test_the_order_of_homes_is_that_of_their_pseudonyms_and_joins_no_two_exports(house: House) -> None:
     for number in range(20):
         told = state("sensor.power", str(number), unit_of_measurement="W", device_class="power")
@@ -355,6 +368,7 @@ def buckets(house: House) -> set[int]:
     return set(lake(house)["bucket"].to_pylist())
 
 
+@on_disk
 def test_an_old_lake_is_read_as_it_will_be_and_then_brought_over(house: House) -> None:
     before = fill(house)
     age(house)
@@ -365,6 +379,7 @@ def test_an_old_lake_is_read_as_it_will_be_and_then_brought_over(house: House) -
     assert published(house) == before
 
 
+@on_disk
 def test_an_old_lake_goes_on_taking_uploads(house: House) -> None:
     before = fill(house)
     age(house)
@@ -375,6 +390,7 @@ def test_an_old_lake_goes_on_taking_uploads(house: House) -> None:
     assert published(house) == after
 
 
+@on_disk
 def test_a_mangled_unit_of_an_old_row_is_mended_and_found(house: House) -> None:
     receive(house, state(unit_of_measurement="°C"))
     house.states.chores.flush()
@@ -390,6 +406,7 @@ def test_a_mangled_unit_of_an_old_row_is_mended_and_found(house: House) -> None:
         move(house)
 
 
+@on_disk
 def test_it_is_moved_in_turns_the_newest_days_first(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fill(house)
     age(house)
@@ -403,6 +420,7 @@ def test_it_is_moved_in_turns_the_newest_days_first(house: House, monkeypatch: p
     assert len(set(left)) == 3
 
 
+@on_disk
 def test_a_partition_that_is_too_large_is_moved_in_turns(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     before = fill(house)
     age(house)
@@ -425,8 +443,9 @@ class Died(BaseException):
     """What a test throws where a process would have been killed."""
 
 
-@pytest.mark.parametrize("step", ["append", "delete"])
-@pytest.mark.parametrize("when", ["before", "after"])
+@on_disk_and_servers(
+    "step, when", product(["append", "delete"], ["before", "after"]), [("append", "after"), ("delete", "after")]
+)
 def test_a_kill_while_it_is_moved_loses_and_doubles_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
@@ -474,6 +493,7 @@ def test_housekeeping_moves_an_old_lake(house: House) -> None:
     assert published(house) == before
 
 
+@on_disk
 def test_what_an_old_process_writes_later_is_moved_too(house: House) -> None:
     before = fill(house)
     move(house)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.house import House
 from smarthouse_api.states.raw import raw_name
 from smarthouse_api.states.uploads import Upload
+from smarthouse_api.status.faults import Faults
 from tests.collecting import SCHEMA, event, made
 from tests.conftest import HOME, OTHER_HOME, house_of, payload, state
 from tests.waiting import soon
@@ -118,9 +120,20 @@ def test_it_names_no_home(house: House) -> None:
     assert json.loads(text)["homes"]["known"] == 1
 
 
-def test_metrics_tell_the_same(client: FlaskClient) -> None:
-    upload(house_of(client), HOME, "1")
+def test_metrics_tell_the_same(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = house_of(client)
+    upload(house, HOME, "1")
+    faults = Faults(house.state)
+    faults.emit(logging.LogRecord("smarthouse_api.x", logging.WARNING, "", 0, "a chore failed", (), None))
+    faults.save()
+    monkeypatch.setattr(house.objects, "free_bytes", lambda: None)
     told = gauges(client)
+    assert told["last_fault_timestamp_seconds", "warning"] == pytest.approx(time.time(), abs=60)
+    assert told["free_bytes_known", "objects"] == 0
+    assert ("free_bytes", "objects") not in told
+    assert told["quota_used_bytes", "home"] == told["uploads_kept_bytes",] > 0
+    assert told["quota_bytes", "home"] == 10 << 30
+    assert ("quota_bytes", "records") not in told
     assert (told["homes",], told["uploads_waiting",], told["ready",], told["stores_readable",]) == (1, 1, 1, 1)
     assert 0 <= told["uploads_waiting_seconds",] < 60
 

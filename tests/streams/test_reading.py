@@ -259,7 +259,7 @@ def meanwhile(work: Callable[[], None]) -> Iterator[None]:
 
     def repeat() -> None:
         try:
-            while not over.is_set():
+            while not over.wait(0.005):
                 work()
         except BaseException as fault:
             faults.append(fault)
@@ -278,7 +278,7 @@ def meanwhile(work: Callable[[], None]) -> Iterator[None]:
 def test_ranges_are_whole_while_packets_are_sealed_and_merged(sealing: Recorder) -> None:
     model = Model(sealing, 0)
     with meanwhile(sealing.maintain):
-        for _ in range(30):
+        for _ in range(20):
             model.append()
             model.check()
             model.repeat()
@@ -291,7 +291,7 @@ def test_downloads_are_whole_while_packets_are_sealed_and_merged(sealing: Record
     model = Model(sealing, 1)
     model.append()
     with meanwhile(sealing.maintain):
-        for _ in range(25):
+        for _ in range(15):
             model.append()
             assert sealing.download() == joined(model.kept)
     assert sealing.download(format_="ndjson").count(b"\n") == len(model.kept)
@@ -303,7 +303,7 @@ def test_a_download_is_whole_or_fails_while_the_oldest_packets_go(sealing: Recor
     kept = {index: b"%d;" % index * 60 for index in range(1000)}
     whole = 0
     with meanwhile(sealing.maintain):
-        for number in range(10, 60):
+        for number in range(10, 40):
             sealing.append(b"%d;" % number * 60)
             query = sealing.query()
             try:

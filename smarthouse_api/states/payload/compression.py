@@ -29,6 +29,13 @@ _MOST_TINY_MEMBERS: Final = 1000
 _TINY_BYTES: Final = 1024
 """Members of gzip and frames of zstd that hold less than this on average are tiny: opening one costs more than its bytes."""
 
+_EXPANSION: Final = 2
+_EXPANSION_FLOOR: Final = 1 << 20
+"""Compressed bytes from which on they may be so many times as many as what they hold.
+
+Blocks that hold nothing take time, and give no bytes. No program that compresses writes such.
+"""
+
 _CHUNK: Final = 1 << 20
 _FEED: Final = 1 << 16
 _ZSTD_FEED: Final = 1 << 8  # zstd's densest block makes 128 KiB of four bytes, and its decoder cannot be told to stop
@@ -122,6 +129,8 @@ def _undo(opener: Callable[[bytes], Pieces], text: bytes, received: int, setting
             raise TooLarge(f"The decompressed body exceeds {settings.max_decoded_bytes} bytes.")
         if size > RATIO_FLOOR and size > settings.max_compression_ratio * max(1, min(consumed, received)):
             raise TooLarge(f"The body decompresses to more than {settings.max_compression_ratio} times its size.")
+        if consumed > _EXPANSION_FLOOR + _EXPANSION * size:
+            raise TooLarge(f"The body is more than {_EXPANSION} times as large as what it holds; send that as it is.")
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -8,9 +8,10 @@ import random
 import re
 import subprocess
 import sys
+import time
 import zlib
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -140,6 +141,28 @@ def test_many_tiny_members_are_refused_and_many_full_ones_are_not(part: bytes) -
     assert unpack(part * 900 + compress(b"[]"), None, RequestSettings()).strip() == b"[]"
     full = compress(b" " * 1100)
     assert unpack(full * 3000 + compress(b"[]"), None, RequestSettings()).strip() == b"[]"
+
+
+_DEFLATE_END: Final = b"\x01\x00\x00\xff\xff" + (1).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("head", "block", "end"),
+    [
+        (b"\x78\x01", b"\x00\x00\x00\xff\xff", _DEFLATE_END),
+        (b"\x78\x01", bytes([0x02, 0x08, 0x20, 0x80, 0x00]), _DEFLATE_END),  # four of ten bits
+        (zstandard.FRAME_HEADER + b"\x00\x58", b"\x00\x00\x00", b"\x01\x00\x00"),
+        (b"", b"\x50\x2a\x4d\x18\x00\x00\x00\x00", zstandard.compress(b"{}")),
+    ],
+    ids=["stored", "fixed", "zstd", "skippable frames"],
+)
+def test_blocks_that_hold_nothing_are_not_read_to_their_end(head: bytes, block: bytes, end: bytes) -> None:
+    content_encoding, began = ("deflate" if head.startswith(b"\x78") else "zstd"), time.process_time()
+    with pytest.raises((TooLarge, Undecodable), match=r"2 times as large|bytes follow"):
+        unpack(head + block * (15_000_000 // len(block)) + end, content_encoding, RequestSettings())
+    assert time.process_time() - began < 1.0
+    with pytest.raises(Undecodable, match=r"empty|bytes follow"):
+        unpack(head + block * 20 + end, content_encoding, RequestSettings())
 
 
 def test_a_bomb_in_a_bomb_is_refused() -> None:
