@@ -15,25 +15,22 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import quote
 
-from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError
 
 from backends.checks import NotAllowed, begins_keys, check_key, check_path, check_range
 from backends.circuits import FailsFast
 from backends.faults import TranslatesFaults
 from backends.minio_connections import MinioClient, MinioClients
 from backends.minio_damage import METADATA, MinioDamage
+from backends.minio_deletes import MinioDeletes
 from backends.minio_faults import ERRORS, fault
+from backends.minio_reads import MinioReads
 from backends.minio_room import MinioRoom, TellsRoom
 from backends.minio_uploads import MultipartUpload, parts, uploads
 from backends.minio_urls import minio_url
 from backends.own_files import OwnFile, ShowsFiles
 from backends.ports import (
     KeepsReserve,
-    NoSuchObject,
-    ObjectDamaged,
     ObjectInfo,
     ObjectStore,
     SignsUrls,
@@ -57,6 +54,8 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
     or from the role that AWS's container and web identity variables name. SSL_CERT_FILE names the
     authorities to trust instead of the system's. A missing bucket is made.
 
+    An object is read in blocks, each to its end before a byte of it is passed on: MinIO deletes none while it sends some of it.
+
     MinIO lists only the uploads in parts that began since it started. It expires all of them itself after 24 hours
     (`api stale_uploads_expiry`). It erases deleted bytes from its disk every 5 minutes (`api delete_cleanup_interval`).
     """
@@ -70,6 +69,8 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
         self._reserve = f"{self._url.prefix}reserve"
         self._clients = MinioClients(self._url)
         self._damage = MinioDamage(self._url, self._clients)
+        self._reads = MinioReads(self._url, self._clients, self._damage)
+        self._deletes = MinioDeletes(self._url, self._clients, self._damage)
         self._room = MinioRoom(self._clients)
         self.bin_seconds = self._url.bin_seconds
 
@@ -81,14 +82,14 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
 
     def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         check_range(start, length, chunk_bytes)
-        return self._stream(self._objects + check_key(key), key, start, length, chunk_bytes)
+        return self._reads.stream(self._objects + check_key(key), key, start, length, chunk_bytes)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         if begins_keys(prefix):
             yield from self._list(self._objects, prefix)
 
     def delete(self, keys: Iterable[str]) -> None:
-        self._remove([self._objects + check_key(key) for key in keys])
+        self._deletes.remove([self._objects + check_key(key) for key in keys])
 
     def delete_below(self, folder: str) -> None:
         super().delete_below(folder)
@@ -99,7 +100,7 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
         session, probes = self._clients.open(), f"{self._url.prefix}checks/"
         found = [*session.client.list_objects(self._url.bucket, probes, recursive=True)]
         left = [str(one.object_name) for one in found if one.last_modified is not None and one.last_modified <= before]
-        self._remove(left)
+        self._deletes.remove(left)
         return len(left) + self._abort_uploads(self._objects, before)
 
     def check(self) -> str:
@@ -138,7 +139,7 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
 
     def sweep_table(self, name: str, dead: Iterable[str] = ()) -> int:
         folder = f"{self._tables}{check_key(name)}/"
-        self._remove(folder + path for path in dead)
+        self._deletes.remove(folder + path for path in dead)
         return self._abort_uploads(folder, datetime.max.replace(tzinfo=UTC))
 
     def list_table(self, name: str, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -146,7 +147,7 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
 
     def stream_table(self, name: str, path: str, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         check_range(0, None, chunk_bytes)
-        return self._stream(f"{self._tables}{check_key(name)}/{check_path(path)}", path, 0, None, chunk_bytes)
+        return self._reads.stream(f"{self._tables}{check_key(name)}/{check_path(path)}", path, 0, None, chunk_bytes)
 
     def put_table(self, name: str, path: str, chunks: Iterable[bytes]) -> int:
         return self._put(f"{self._tables}{check_key(name)}/{check_path(path)}", chunks, if_absent=False)
@@ -171,7 +172,7 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
 
     def spend_reserve(self) -> bool:
         has_any = self._has_reserve()
-        self._remove([self._reserve])
+        self._deletes.remove([self._reserve])
         return has_any
 
     def own_files(self, tables: Collection[str]) -> Iterator[OwnFile]:
@@ -216,45 +217,9 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
             raise
         return size_bytes
 
-    def _stream(self, name: str, key: str, start: int, length: int | None, chunk_bytes: int) -> Iterator[bytes]:
-        if self._damage.is_known(name):
-            raise ObjectDamaged(key)
-        if (session := self._clients.look()) is None:
-            raise NoSuchObject(key)
-        # One request, so that all bytes are of one object. S3 has no way to ask for no bytes.
-        wanted = 0 if length is None else max(length, 1)
-        try:
-            answer = session.client.get_object(self._url.bucket, name, offset=start, length=wanted)
-        except S3Error as error:
-            if error.code == "InvalidRange":
-                return iter(())
-            if error.code == "NoSuchKey":
-                raise NoSuchObject(key) from error
-            if self._damage.is_cause(name, error, start):
-                raise ObjectDamaged(key) from error
-            raise
-        chunks = self._chunks(answer, chunk_bytes, name, key, start)
-        next(chunks)  # From here on the generator gives the connection back, even if nobody asks it for a chunk.
-        if (start or wanted) and answer.status != 206:
-            raise StoreUnavailable(f"{self._url}: the server does not send parts of objects")
-        return iter(()) if length == 0 else chunks
-
-    def _chunks(self, answer: BaseHTTPResponse, chunk_bytes: int, name: str, key: str, start: int) -> Iterator[bytes]:
-        try:
-            yield b""
-            while chunk := answer.read(chunk_bytes):
-                yield chunk
-        except HTTPError as error:
-            if self._damage.is_cause(name, error, start):
-                raise ObjectDamaged(key) from error
-            raise
-        finally:
-            answer.close()
-            answer.release_conn()
-
     def _later(self, name: str) -> Iterator[bytes]:
         """Stream what the bucket holds under `name`, once it is asked for."""
-        yield from self._stream(name, name, 0, None, 1 << 20)
+        yield from self._reads.stream(name, name, 0, None, 1 << 20)
 
     def _list(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
         """List what the bucket holds in `folder` whose name there starts with `prefix`."""
@@ -269,20 +234,6 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
             ours = key.startswith(prefix) and not key.endswith("/")
             if ours and found.size is not None and found.last_modified is not None:
                 yield ObjectInfo(key, found.size, found.last_modified)
-
-    def _remove(self, names: Iterable[str]) -> None:
-        session = self._clients.open()
-        # In batches of a thousand.
-        failed = [*session.client.remove_objects(self._url.bucket, map(self._dead, names))]
-        for damaged in [one.name for one in failed if one.code == METADATA and one.name]:
-            session.remove_below(damaged)
-        failed = [one for one in failed if one.code != METADATA]
-        if failed:
-            raise StoreUnavailable(f"{self._url}: {len(failed)} objects could not be deleted, the first: {failed[0].code}")
-
-    def _dead(self, name: str) -> DeleteObject:
-        self._damage.forget(name)
-        return DeleteObject(name)
 
     def _has_reserve(self) -> bool:
         try:

@@ -47,8 +47,9 @@ class ObjectStore(ABC):
     def stream(self, key: str, start: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
         """The object's bytes from `start`, `length` of them or to its end, in chunks of at most `chunk_bytes`.
 
-        All chunks are of one and the same object though it be replaced meanwhile; if it is deleted meanwhile, either the
-        rest comes or `StoreError` is raised, never a silent end. Raises `NoSuchObject` when called, not at the first chunk.
+        All chunks are of one and the same object: if it is replaced or deleted meanwhile, either the rest comes or
+        `StoreError` is raised, never a silent end. Nobody who deletes it waits for who reads it. Raises
+        `NoSuchObject` when called, not at the first chunk.
         """
 
     @abstractmethod
@@ -57,7 +58,11 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove the objects; one that is not there is fine. Its bytes are gone from the store when this returns."""
+        """Remove the objects; one that is not there is fine. Its bytes are gone from the store when this returns.
+
+        Who reads one from the store itself, see `SignsUrls`, delays this by the store's longest wait for an answer at most.
+        Raises `ObjectInUse` where the store lets such a reader have more time.
+        """
 
     def delete_below(self, folder: str) -> None:
         """Remove all objects whose keys continue `folder` after a `/`, also those that are damaged so that no list shows them.

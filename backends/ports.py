@@ -32,6 +32,10 @@ class StoreUnavailable(StoreError):
     """Says that the store does not answer, is locked, or failed; whether a write in flight took effect is not known."""
 
 
+class ObjectInUse(StoreUnavailable):
+    """Says that an object cannot be deleted now, since somebody may be reading it; the store answers for all others."""
+
+
 class StoreFull(StoreUnavailable):
     """Says that the store has no room for the write; reads and the deletion of objects still work."""
 

@@ -37,7 +37,7 @@ from minio.versioningconfig import SUSPENDED, VersioningConfig
 from backends.minio import MinioObjects
 from backends.minio_connections import _Retries
 from backends.minio_room import free_in
-from backends.ports import Conflict, NoSuchObject, ObjectDamaged, StoreFull, StoreUnavailable, StoreUnfit
+from backends.ports import Conflict, NoSuchObject, ObjectDamaged, ObjectInUse, StoreFull, StoreUnavailable, StoreUnfit
 from tests.conftest import ROOT
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 
@@ -564,7 +564,7 @@ def test_a_server_that_hangs_is_an_outage_after_the_timeout(own_store, own_serve
     own_server.pause()
     try:
         for call in own:
-            with within(2 * TIMEOUT_SECONDS), pytest.raises(StoreUnavailable):
+            with within(3 * TIMEOUT_SECONDS), pytest.raises(StoreUnavailable):
                 call()
         for call in tables:
             with within(5 * TIMEOUT_SECONDS), pytest.raises(Exception):  # noqa: B017
@@ -592,6 +592,8 @@ class Told(BaseHTTPRequestHandler):
         if len(self.server.answers) > 1 and found[-1] is ONCE:
             self.server.answers.remove(found)
         status, body = found[2], found[3]
+        if found[-1] is LATE:
+            time.sleep(2 * TIMEOUT_SECONDS)
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body) + (100 if found[-1] is CUT else 0)))
@@ -606,7 +608,7 @@ class Told(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-ONCE, CUT = object(), object()
+ONCE, CUT, LATE = object(), object(), object()
 
 
 def fault(code):
@@ -778,10 +780,8 @@ def test_errors_of_single_keys_are_raised(told_store, told_server):
 
 def test_a_connection_that_is_lost_in_the_middle_is_no_end(told_store, told_server):
     told_server.answers = [("GET", "/key", 200, b"x" * 5000, CUT)]
-    stream = told_store.stream("key", chunk_bytes=1000)
-    assert next(stream) == b"x" * 1000
     with pytest.raises(StoreUnavailable):
-        list(stream)
+        list(told_store.stream("key", chunk_bytes=1000))
     with pytest.raises(StoreUnavailable):
         told_store.get("key")
 
@@ -790,6 +790,51 @@ def test_a_server_that_sends_no_parts_is_not_believed(told_store, told_server):
     told_server.answers = [("GET", "/key", 200, b"0123456789")]
     with pytest.raises(StoreUnavailable, match="parts"):
         told_store.stream("key", 5)
+    assert b"".join(told_store.stream("key")) == b"0123456789"
+
+
+def test_a_server_that_lets_readers_finish_delays_a_deletion_and_nothing_else(open_store, told_server):
+    store = open_store(f"127.0.0.1:{told_server.server_port}", timeout_seconds=TIMEOUT_SECONDS)
+    told_server.answers = [("POST", "delete=", 200, b"<DeleteResult/>", LATE), ("GET", "/key", 200, b"value")]
+    with pytest.raises(ObjectInUse, match="1 objects could not be deleted in time"):
+        store.delete(["key"])  # of which the server tells that it is still there
+    assert store.get("key") == b"value"  # the circuit is closed
+
+
+# Who reads slowly.
+
+
+def test_who_reads_slowly_keeps_nobody_from_deleting_or_replacing(open_store, minio_server, bucket):
+    open_store().check()  # makes the bucket
+    admin = MinioAdmin(endpoint=minio_server.endpoint, credentials=StaticProvider(ACCESS_KEY, SECRET_KEY), secure=False)
+    admin.policy_add(f"own-{bucket}", policy=policy_of(bucket, may_ask=False))
+    admin.user_add(f"own-{bucket}", "a secret of its own")
+    admin.policy_set(f"own-{bucket}", user=f"own-{bucket}")
+    login, public = f"own-{bucket}:a%20secret%20of%20its%20own@", f"http://{minio_server.endpoint}"
+    store = open_store(login=login, public_endpoint=public, timeout_seconds=TIMEOUT_SECONDS)
+    large = [bytes([number]) * 1_000_000 for number in range(24)]
+    store.put("a/key", large)
+    store.put("a/key2", [b"value"])
+    stream = store.stream("a/key", chunk_bytes=1000)
+    assert next(stream) == bytes(1000)
+    with within(4 * TIMEOUT_SECONDS):
+        store.put("a/key", [b"new" * 4_000_000])
+    with pytest.raises(StoreUnavailable, match="replaced"):
+        list(stream)
+    stream = store.stream("a/key", chunk_bytes=1000)
+    next(stream)
+    store.delete(["a/key"])
+    with pytest.raises(NoSuchObject, match="a/key"):
+        list(stream)
+    store.put("a/key", large)
+    with requests.get(store.signed_url("a/key", 60), stream=True, timeout=5) as answer:
+        assert len(answer.raw.read(1000)) == 1000
+        store.delete(["a/key", "a/none"])
+        assert store.get("a/key2") == b"value"
+        assert [info.key for info in store.list()] == ["a/key2"]
+        with pytest.raises(requests.exceptions.RequestException):
+            list(answer.iter_content(1 << 20))
+    assert requests.get(store.signed_url("a/key", 60), timeout=5).status_code == 404
 
 
 # Connections.
