@@ -27,6 +27,9 @@ _SANE_ID = re.compile(r"(?!.*shk_)[A-Za-z0-9._-]{1,128}", re.ASCII)
 """What may be logged: no key, and no part of one."""
 
 REQUESTS = Counter("smarthouse_requests_total", "Requests answered.", ["route", "method", "status"])
+FAILURES = Counter("smarthouse_failed_requests_total", "Requests answered with 5xx.", ["status"])
+for _status in (500, 503):
+    FAILURES.labels(_status)  # from 0 on: Prometheus sees no increase in a series that begins with the first failure
 SECONDS = Histogram("smarthouse_request_seconds", "Time to the first byte of an answer.", ["route", "method"])
 
 log = logging.getLogger("smarthouse.access")
@@ -51,6 +54,8 @@ def _end(response: Response) -> Response:
     method = request.method if request.method in _METHODS else "other"
     REQUESTS.labels(route, method, response.status_code).inc()
     SECONDS.labels(route, method).observe(seconds)
+    if response.status_code >= 500:
+        FAILURES.labels(response.status_code).inc()
     # The path, never the query or a header: those hold what a client may not want kept.
     path = masked(request.path[:512])
     log.info(

@@ -21,6 +21,7 @@ RULES = ROOT / "deploy/prometheus/rules.yml"
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboard.json").read_text())
 INSTALL = "apt-get install prometheus"
 UPLOADS = 'smarthouse_requests_total{route="/api/ingest/data",method="POST",status="200"}'
+FAILED = "smarthouse_failed_requests_total"
 FAILURES = "smarthouse_chore_failures_total"
 LAST = "smarthouse_last_timestamp_seconds"
 WELL = {
@@ -51,7 +52,7 @@ FAULTS = {
     "SmartHouseNobodyKeepsHouse": {"smarthouse_housekeepers": "0"},
     "SmartHouseUploadsWait": {"smarthouse_uploads_waiting_seconds": "1000"},
     "SmartHouseErasureOverdue": {"smarthouse_erasures_waiting_seconds": "20000"},
-    "SmartHouseServerErrors": {'smarthouse_requests_total{status="503"}': "0+1x60"},
+    "SmartHouseServerErrors": {'smarthouse_failed_requests_total{status="503"}': "0+1x60"},
     "SmartHouseRequestsCut": {'smarthouse_cut_requests_total{reason="crowded"}': "0+20x60"},
     "SmartHouseLittleRoom": {'smarthouse_free_bytes{store="objects"}': "5e8"},
     "SmartHouseQuotaNearlyReached": {'smarthouse_quota_used_bytes{quota="home"}': "95"},
@@ -153,6 +154,8 @@ def test_a_real_prometheus_finds_each_metric_that_the_rules_and_the_dashboard_na
     assert named - set(asked("label/__name__/values")) <= unheard, "these have no value before they happen first"
     begun = {one["metric"]["chore"]: one["value"][1] for one in asked("query", query=FAILURES)["result"]}
     assert len(begun) > 20
+    failed = {one["metric"]["status"]: one["value"][1] for one in asked("query", query=FAILED)["result"]}
+    assert (set(failed), failed["500"]) == ({"500", "503"}, "0")
     assert {begun["sweep"], begun["curate states"]} == {"0"}  # Prometheus sees no increase in a series that begins later
     text = requests.get(f"{server.url}/metrics", timeout=10).text
     checked = subprocess.run([program("promtool", INSTALL), "check", "metrics"], input=text, capture_output=True, text=True)
