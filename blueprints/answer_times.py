@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,10 +16,10 @@ def answered_evenly(times: AnswerTimes) -> Iterator[None]:
 
     The server holds it back, so that no thread waits. A server that cannot, such as that of a test, sends it at once.
     """
-    began_at, has_failed = time.monotonic(), True
+    begun, has_failed = times.begin(), True
     try:
         yield
         has_failed = False
     finally:
         if (hold := getattr(request.environ.get("gunicorn.socket"), "hold_until", None)) is not None:
-            hold(times.due_at(began_at, has_failed=has_failed))
+            hold(times.due_at(begun, has_failed=has_failed))

@@ -412,8 +412,9 @@ class ForgettingSettings(Group):
     answer_seconds: float = duration(
         0.5,
         "Answer deletions no sooner than after this time, and all as late as the slowest of a day, so that the time does not "
-        "tell whether the home was known. `0`: answer each at once.",
-        maximum=30.0,
+        "tell whether the home was known. 0.1 at least.",
+        0.1,
+        30.0,
     )
 
 

@@ -78,7 +78,7 @@ class Forgetting:
         self._tables = states.table, states.statistics
         self._leases, self._archives, self._settings = leases, archives, settings
         self._sweeps_at = 0.0
-        self.answer_times = AnswerTimes(state, "forget", settings.answer_seconds)
+        self.answer_times = AnswerTimes(state, "forget", settings.answer_seconds, self._is_sent)
 
     def forget(self, uuid: str, *, objects: bool = False) -> int:
         """Hide the home. Unless purging is delayed, purge it too, with all that a failed purge has left.
@@ -413,6 +413,11 @@ class Forgetting:
         self._jobs.forget(keys, self._settings.wait_seconds)
         self._archives.forget(None, keys, self._settings.wait_seconds)
         self._state.commit(SPACE, Change(deletes=tuple(unbroken)))
+
+    def _is_sent(self) -> bool:
+        """Tell whether data is sent that a forget may have to wait for. It is the same for a home that is not known."""
+        tables = self._table, self._records_table
+        return any(table.is_read() for table in tables) or self._jobs.are_sent() or self._archives.are_sent()
 
     def _due(self) -> float:
         """Tell when the purge that was asked for is due; infinity if none was."""

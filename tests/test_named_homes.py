@@ -26,7 +26,7 @@ def environment(memory_pair: Environment) -> Environment:
 
 @pytest.fixture
 def client(make_client: Callable[..., FlaskClient]) -> FlaskClient:
-    one = make_client(purge_answer_seconds=0)
+    one = make_client()
     made(one, "meters", entry_topic="meters")
     return one
 

@@ -20,11 +20,12 @@ from flask.testing import FlaskClient
 
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.archives import entities
+from smarthouse_api.archives import service as service_of_archives
 from smarthouse_api.archives import uploads as service_of_uploads
 from smarthouse_api.archives.service import EmptyArchive
 from smarthouse_api.backups.files import objects_of
 from smarthouse_api.coordination.leases import LeaseLost
-from smarthouse_api.errors import Gone
+from smarthouse_api.errors import Gone, TooLarge
 from smarthouse_api.house import House
 from smarthouse_api.states.uploads import Upload
 from smarthouse_api.streams.model import NewPacket
@@ -479,6 +480,61 @@ def test_a_summary_looks_into_the_lake_once_for_what_is_held_and_never_for_a_str
     assert client.delete(DATA, headers=by(HOME)).status_code == 200
     assert held(client)["entities"] == 0
     assert list(house_of(client).state.scan_all("homes", "entities/")) == []
+
+
+def test_an_archive_that_takes_long_is_a_503_that_says_to_ask_again_and_goes_on(
+    make_client: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client()
+    send(client)
+    archives, goes_on, makings = house_of(client).archives, threading.Event(), list[str]()
+    made = archives.make
+
+    def slowly(tag: str) -> Any:
+        makings.append(tag)
+        assert goes_on.wait(30)
+        return made(tag)
+
+    monkeypatch.setattr(archives, "make", slowly)
+    monkeypatch.setattr(service_of_archives, "_ANSWER_SECONDS", 0.02)
+    for _ in range(2):
+        answer = archive(client)
+        assert_problem(answer, 503, "being made")
+        assert answer.headers["Retry-After"] == "5"
+    goes_on.set()
+    monkeypatch.setattr(service_of_archives, "_ANSWER_SECONDS", 30.0)
+    whole = archive(client)
+    assert (whole.status_code, len(makings)) == (200, 1)  # who asks again waits for the same
+    send(client, "2")
+    monkeypatch.setattr(service_of_archives, "_ANSWER_SECONDS", 0.0)  # as if it had taken longer than an answer waits
+    assert archive(client).headers["ETag"] == whole.headers["ETag"]  # a home that always sends gets one in the end
+    monkeypatch.setattr(service_of_archives, "_ANSWER_SECONDS", 30.0)
+    assert archive(client).headers["ETag"] != whole.headers["ETag"]
+
+
+def test_a_fault_of_a_making_that_nobody_waited_for_is_told_once(make_client: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = make_client(archive_bytes=1)
+    send(client)
+    archives = house_of(client).archives
+    for _ in range(2):
+        with pytest.raises(TooLarge):
+            archives._making.wait_for(archives._states.homes.tag(HOME), 30)
+    assert archives._making._begun == {}
+    assert_problem(archive(client), 413, "larger than")
+
+
+def test_first_and_last_are_arrivals_of_uploads_whatever_their_states_say(make_client: Clients) -> None:
+    client = make_client()
+    consent(client)  # a home that has only consented has uploaded nothing yet
+    assert (held(client)["first"], held(client)["last"]) == (None, None)
+    agreed = held(client)["consent"]["at"]
+    send(client)  # its states are of March
+    first = held(client)
+    assert agreed < first["first"] == first["last"]
+    send(client)  # the same bytes
+    assert held(client) == first
+    send(client, "2")
+    assert held(client)["first"] == first["first"] < held(client)["last"]
 
 
 def test_what_is_no_parameter_of_access_is_a_400(client: FlaskClient) -> None:

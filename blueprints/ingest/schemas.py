@@ -109,8 +109,12 @@ class HeldSchema(Schema):
     uploads = fields.Integer(metadata={"description": "Uploads whose bytes are kept", "example": 1})
     bytes = fields.Integer(metadata={"description": "Their bytes, as they came", "example": 512})
     expired_uploads = fields.Integer(metadata={"description": "Uploads whose bytes were deleted for their age", "example": 0})
-    first = fields.Raw(metadata={**TIME, "nullable": True, "description": "When the first upload came"})
-    last = fields.Raw(metadata={**TIME, "nullable": True, "description": "When the last upload came"})
+    first = fields.Raw(
+        metadata={**TIME, "nullable": True, "description": "When the first upload arrived that was stored; no time of a state"}
+    )
+    last = fields.Raw(
+        metadata={**TIME, "nullable": True, "description": "When the last upload arrived that was stored; no time of a state"}
+    )
     streams = fields.Integer(metadata={"description": "Streams that are linked with the home", "example": 0})
     collections = fields.Integer(
         metadata={"description": "Data sources and datasets that may hold records that name the home", "example": 0}

@@ -27,7 +27,8 @@ class Kept(msgspec.Struct, frozen=True):
     """Describes an archive that is kept.
 
     tag: of the home's UUID. proof: a digest of the documents that the archive depends on. mark: names what was held when it was
-    made. at, expires_at: in seconds since 1970. replaces: whether another one was kept when it was made.
+    made. at, made_at, expires_at: when its making began and ended, and until when it is kept, in seconds since 1970. replaces:
+    whether another one was kept when it was made.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Kept(msgspec.Struct, frozen=True):
     at: float
     expires_at: float
     replaces: bool = False
+    made_at: float = 0.0
 
     has_sums = True
 

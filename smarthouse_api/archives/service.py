@@ -1,6 +1,7 @@
 """What is held about a home, for its owner: a summary, and an archive that is made when it is asked for.
 
-1. Who asks for an archive waits while it is made. Another process makes it where that is possible: see `serving.apart`.
+1. Who asks for an archive waits while it is made, for as long as proxies wait, and then asks again: see `archives.making`.
+   Another process makes it where that is possible: see `serving.apart`.
 2. The file is put into the object store and then noted, in a commit that depends on the home.
 3. It is sent from there, also in parts, and as often as it is asked for, until something came or it expires.
 4. A forget ends the sending and the making, and removes the file, before it is answered.
@@ -23,12 +24,12 @@ import msgspec
 from backends.ports import ObjectStore, StateStore
 from config.settings import Settings
 from smarthouse_api.archives.contents import Contents, mark_of_counts, today
+from smarthouse_api.archives.making import Making
 from smarthouse_api.archives.model import Holder, Kept, name_of, proof_of
 from smarthouse_api.archives.shelf import OpenArchive, Shelf
 from smarthouse_api.arrow.zip_stream import zip_stream
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.answer_times import AnswerTimes
-from smarthouse_api.coordination.leased_answers import Slots
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Gone, NotFound, TooLarge, Unavailable
@@ -42,6 +43,10 @@ _TRIES: Final = 3
 _WAIT_SECONDS: Final = 600.0
 _FRESH_SECONDS: Final = 3600.0
 _LOOK_SECONDS: Final = 0.25
+_ANSWER_SECONDS: Final = 20.0
+"""Proxies wait for an answer for a minute or longer."""
+
+_AWAITED_SECONDS: Final = 300.0
 _ETAG: Final = 32
 
 
@@ -104,7 +109,7 @@ class Archives:
         self._contents = Contents(state, objects, states, streams, self._records, settings.exports.privacy)
         self.shelf = Shelf(state, objects, leases, self._settings)
         self.answer_times = AnswerTimes(state, "summary", settings.forgetting.answer_seconds)
-        self._slots = Slots(self._settings.at_once, "This worker makes as many archives as it can at once; ask again")
+        self._making = Making(self._have_made, self._settings.at_once)
         self.make: Callable[[str], Any] = self.made
         """What makes an archive, by the tag of the home's UUID: this process, or another one that it asks."""
 
@@ -136,16 +141,17 @@ class Archives:
     def open(self, uuid: str, *, continues: bool = False) -> OpenArchive | EmptyArchive:
         """Open the archive of a home, which is made first if there is none that holds all.
 
-        continues: one that is kept is good, though something came meanwhile. Raises `Unavailable`, `NoRoom`, `TooLarge`.
+        continues: one that is kept is good, though something came meanwhile. Raises `Unavailable`, also while it is made for
+        longer than an answer waits, `NoRoom`, `TooLarge`.
         """
         tag, is_new = self._states.homes.tag(uuid), False
         for attempt in range(_TRIES):
             if (holder := self._holder(tag)) is None:
                 return self._empty()
             kept = self._find(holder)
-            if kept is None or not (continues or self._is_current(kept, holder)):
+            if kept is None or not (continues or self._is_current(kept, holder) or self._is_awaited(kept)):
                 is_new = True
-                self._have_made(tag, is_last=attempt == _TRIES - 1)
+                self._wait_for(tag, is_last=attempt == _TRIES - 1)
                 kept = self._find(holder)
             if kept is not None:
                 try:
@@ -165,14 +171,17 @@ class Archives:
         """Remove the archives that have expired, and those of homes and links that are gone. It does so once a minute."""
         self.shelf.tidy(lambda kept: kept.proof == proof_of(self._proof(kept.tag)))
 
-    def _have_made(self, tag: str, *, is_last: bool) -> None:
+    def _wait_for(self, tag: str, *, is_last: bool) -> None:
         try:
-            with self._slots, closing(self.make(tag)) as made:
-                for _ in made:
-                    pass
+            self._making.wait_for(tag, _ANSWER_SECONDS)
         except LeaseLost:  # another home was forgotten, and the files went that were being read
             if is_last:
                 raise
+
+    def _have_made(self, tag: str) -> None:
+        with closing(self.make(tag)) as made:
+            for _ in made:
+                pass
 
     def made(self, tag: str) -> Made:
         """Return what makes an archive while it is iterated."""
@@ -206,7 +215,7 @@ class Archives:
             with closing(zip_stream(members)) as chunks:
                 size = self._objects.put(kept.file, self._watched(summing.passing(chunks), holder, (lease, reader)))
         self._objects.put(kept.sums, [summing.blocks()])
-        self.shelf.keep(msgspec.structs.replace(kept, size_bytes=size), holder)
+        self.shelf.keep(msgspec.structs.replace(kept, size_bytes=size, made_at=self._state.now()), holder)
 
     def _watched(self, chunks: Iterator[bytes], holder: Holder, leases: tuple[Lease, ...]) -> Iterator[bytes]:
         """Pass on chunks while nobody has forgotten the home, and nothing that is read was removed."""
@@ -223,6 +232,10 @@ class Archives:
                     lease.check()
                 looked_at = time.monotonic()
             yield chunk
+
+    def are_sent(self) -> bool:
+        """Tell whether somebody downloads an archive."""
+        return self.shelf.are_sent()
 
     def forget(self, tag: str | None, keys: set[str], wait_seconds: float) -> None:
         """Remove the archives of homes that are hidden, by their internal keys, and that of a tag. Raises `Unavailable`."""
@@ -260,6 +273,14 @@ class Archives:
 
     def _is_current(self, kept: Kept, holder: Holder) -> bool:
         return kept.mark == self._mark(holder) and self._state.now() - kept.at < _FRESH_SECONDS
+
+    def _is_awaited(self, kept: Kept) -> bool:
+        """Tell whether those who asked for an archive were told to ask again, and may not have come back yet.
+
+        What has come since the making began would otherwise have it made anew each time, of a home that always sends.
+        """
+        took_seconds = kept.made_at - kept.at
+        return took_seconds > _ANSWER_SECONDS and self._state.now() - kept.made_at < _AWAITED_SECONDS
 
     def _empty(self) -> EmptyArchive:
         at = today()

@@ -22,6 +22,7 @@ _LEAST_WAIT_SECONDS: Final = 2.0
 """Who makes an archive looks four times a second whether the home is there. Who tidies takes less."""
 
 _LOOK_SECONDS: Final = 0.05
+_SENT: Final = "archives"
 _LATE: Final = "The home is hidden, but its archive is still being made; repeat the request"
 
 
@@ -113,6 +114,10 @@ class Shelf:
                 self._state.commit(SPACE, Change(deletes=(f"{KEPT}{name}",)))
                 self._remove_others(name, None)
 
+    def are_sent(self) -> bool:
+        """Tell whether somebody downloads the archive of a home."""
+        return bool(self._leases.shared(_SENT))
+
     def tidy(self, is_right: Callable[[Kept], bool]) -> None:
         """Remove once a minute, in one of all processes, what has expired, is not right, or was left by processes that died."""
         if not self._leases.claim("archives", _TIDY_SECONDS):
@@ -137,4 +142,4 @@ class Shelf:
 
 
 def _readers(name: str) -> str:
-    return f"archives/{name}"
+    return f"{_SENT}/{name}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
-from humanize import intcomma, naturaldelta, naturalsize
+from humanize import intcomma, naturaldelta, naturalsize, precisedelta
 
 from smarthouse_api.cli.open_house import answered, opened_shared_house
 from smarthouse_api.cli.output import quota_text
@@ -48,6 +48,7 @@ def _lines(report: Report) -> Iterable[str]:
     yield from _part("Homes", _homes(report))
     yield from _part("Raw uploads", _uploads(report))
     yield from _part("Waiting", _waiting(report))
+    yield from _part("Deletions", _erasures(report))
     yield from _part("Export jobs", _jobs(report))
     damaged = ((name, "DAMAGED: see above") for name in report.unreadable)
     yield from _part("Lake", (*((name, _table(one)) for name, one in report.tables.items()), *damaged))
@@ -94,6 +95,16 @@ def _waiting(report: Report) -> Iterable[tuple[str, str]]:
     yield "rows to be made again", intcomma(waiting.repairs)
     yield "dead letters", intcomma(report.dead_letters)
     yield "damaged files", intcomma(report.damaged_files)
+
+
+def _erasures(report: Report) -> Iterable[tuple[str, str]]:
+    if (told := report.erasures) is None:
+        return
+    yield "answered after", f"{told.answer_seconds:.1f} s"
+    slow = told.receipt_seconds > told.least_receipt_seconds
+    why = f", for a day after a slow erasure; else {precisedelta(told.least_receipt_seconds)}" if slow else ""
+    yield "receipts say erased after", f"{precisedelta(told.receipt_seconds)}{why}"
+    yield "receipts that wait", "yes" if told.are_receipts_awaited else "none"
 
 
 def _jobs(report: Report) -> Iterable[tuple[str, str]]:

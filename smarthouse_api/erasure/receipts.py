@@ -53,6 +53,16 @@ class Receipts:
         """Return the time by which receipts are asked for."""
         return self._rounds.now()
 
+    def seconds(self) -> tuple[float, float]:
+        """Return how long after its deletion a receipt says `erased` at the earliest: now, and while no erasure was slow."""
+        bin_seconds = self._bin_us / microseconds_of(1)
+        now, least = self._rounds.told_after_seconds()
+        return now + bin_seconds, least + bin_seconds
+
+    def are_awaited(self) -> bool:
+        """Tell whether a receipt was given whose home is not known to be erased yet."""
+        return self._rounds.is_awaited()
+
     def give(self, uuid: str, asked: int, hidden: int) -> str:
         """Give a receipt for a home that was hidden by then; its id. asked: when the request began."""
         self._rounds.ask(hidden)

@@ -113,6 +113,15 @@ class Rounds:
         purges = _Purges(purge) if open_ is None else _Purges(open_.first, purge)
         return _put_purges(purges)
 
+    def told_after_seconds(self) -> tuple[float, float]:
+        """Return how long after its deletion a home is told to be erased at the earliest: now, and while no purge was slow."""
+        return self._delay_seconds + self._wait_now(), self._delay_seconds + self._least_seconds
+
+    def is_awaited(self) -> bool:
+        """Tell whether a receipt that was asked for waits for its round."""
+        newest = self._newest()
+        return self._asked() > (0 if newest is None else newest.through)
+
     def is_open(self) -> bool:
         """Tell whether a purge waits for its sweep."""
         return self._open() is not None
@@ -179,14 +188,16 @@ class Rounds:
 
     def _wait(self, took_seconds: float) -> float:
         """Return how long after its purge was due a round is told, if one took so long just now."""
-        found, wait = self._state.get(SPACE, _WAIT), self._least_seconds
-        if found is not None:
-            wait = max(wait, float(found.value))
+        wait = self._wait_now()
         if took_seconds > wait:
             steps = math.ceil(math.log(took_seconds / max(wait, 1.0), _STEP))
             wait = max(wait, 1.0) * math.pow(_STEP, steps)
             self._state.put(SPACE, _WAIT, str(wait).encode(), ttl_seconds=_DAY_SECONDS)
         return wait
+
+    def _wait_now(self) -> float:
+        found = self._state.get(SPACE, _WAIT)
+        return max(self._least_seconds, 0.0 if found is None else float(found.value))
 
     def _asked(self) -> int:
         found = self._state.get(SPACE, _ASKED)

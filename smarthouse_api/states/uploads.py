@@ -32,7 +32,7 @@ from smarthouse_api.coordination.sound_scans import scan_past_damage
 from smarthouse_api.errors import Invalid, Unavailable
 from smarthouse_api.states.consents import Consents
 from smarthouse_api.states.counting_old import CountingOld
-from smarthouse_api.states.counts import Counts, Kept, last_put
+from smarthouse_api.states.counts import Counts, Kept, first_put, last_put
 from smarthouse_api.states.damaged_receipts import DamagedReceipts
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.kept_uploads import PENDING, KeptUploads, id_of
@@ -59,6 +59,7 @@ _TURN = "turn"
 _TURN_SECONDS = 86400.0
 MESSAGE = "Data successfully uploaded"
 _ATTEMPTS = 16
+_MOST_BEGUN = 10_000
 _AT_ONCE = 1000
 _ANY = 1 << 62
 _LARGE_BYTES = 256 << 10
@@ -97,7 +98,7 @@ class Uploads:
         settings: RequestSettings,
     ) -> None:
         self._state, self._homes, self._replies, self._settings = state, homes, replies, settings
-        self._consents = consents
+        self._consents, self._begun = consents, set[str]()
         self._raw, self._room, self.counts = RawUploads(state, objects), room, counts
         self.counting_old = CountingOld(state, self._raw, homes, counts)
         self.healing = KeptUploads(state, self._raw, homes, counts)
@@ -135,6 +136,18 @@ class Uploads:
             if (answer := self._keep(home, digest, upload, inspection, received_at or datetime.now(UTC))) is not None:
                 return answer
         raise Unavailable("This home is being written to from too many sides; send it again")
+
+    def _is_first(self, home: Home) -> bool:
+        """Tell whether a home may not have uploaded yet. What it consented to before was noted as its first time."""
+        if home.key in self._begun:
+            return False
+        with suppress(PartDamaged):  # it is made again
+            if self._state.get(SPACE, last_put(home.key, 0).key) is None:
+                return True
+        if len(self._begun) >= _MOST_BEGUN:
+            self._begun.clear()
+        self._begun.add(home.key)
+        return False
 
     def pending(self) -> list[Pending]:
         """Read the first payloads that the lake does not hold yet, in the order in which they were acknowledged."""
@@ -277,14 +290,16 @@ class Uploads:
         name = receipt_name(home.key, digest)
         queued = _queued(home, key, upload, inspection, received_at)
         kept = Kept(len(upload.body), 1, inspection.records + inspection.statistics)
+        last, first = (make(home.key, microseconds(received_at)) for make in (last_put, first_put))
+        is_first = self._is_first(home)
         self._raw.put(key, upload.body)
         puts = (
             Put(name, receipt_bytes(receipt, key, inspection.decoded_bytes, len(upload.body))),
             *self._replies.puts(_request_key(home, digest, upload), answer, REPLY),
         )
         change = Change(
-            expect={home.name: home.version, **{put.key: ABSENT for put in puts}},
-            puts=(*puts, last_put(home.key, microseconds(received_at))),
+            expect={home.name: home.version, **{put.key: ABSENT for put in (*puts, *([last] if is_first else []))}},
+            puts=(*puts, last, *([first] if is_first else [])),
             appends=((PENDING, queued),) if receipt.records or receipt.statistics else (),
             adds=self.counts.adds(home.key, kept, upload.address),
         )

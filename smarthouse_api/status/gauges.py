@@ -106,6 +106,10 @@ def _of_work(report: Report) -> Iterator[Metric]:
     erasing = {"homes": waiting.erasing, **deleted, "state_files": waiting.scrubs}
     yield _gauges("erasures_waiting", "What was deleted and is still to be erased.", "kind", erasing)
     yield _gauge("erasures_waiting_seconds", "Age of the oldest forgotten home among them.", _age(at, waiting.erasing_since))
+    if (told := report.erasures) is not None:
+        yield _gauge("deletion_answer_seconds", "How long after a deletion it is answered now.", told.answer_seconds)
+        yield _gauge("receipt_seconds", "How long after a deletion its receipt says erased now.", told.receipt_seconds)
+        yield _gauge("receipts_awaited", "Whether a receipt waits until its home is erased.", told.are_receipts_awaited)
     yield _gauge("repairs_waiting", "Damaged parts of the lake that are to be made again.", waiting.repairs)
     yield _gauge("dead_letters", "Records that are set aside.", report.dead_letters)
     jobs = {"waiting": report.jobs.waiting, "running": report.jobs.running}

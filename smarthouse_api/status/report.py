@@ -52,6 +52,19 @@ class Waiting(msgspec.Struct, frozen=True):
     repairs: int
 
 
+class Erasures(msgspec.Struct, frozen=True):
+    """Tells how long owners of homes wait, in seconds: for the answer of a deletion, and until a receipt says `erased`.
+
+    Both grow for a day after a slow erasure. least_receipt_seconds: without one. are_receipts_awaited: whether a receipt was
+    given whose home is not known to be erased yet.
+    """
+
+    answer_seconds: float
+    receipt_seconds: float
+    least_receipt_seconds: float
+    are_receipts_awaited: bool
+
+
 class Homes(msgspec.Struct, frozen=True):
     """Counts homes that upload: those that are known, and of these the ones whose last upload came within a day or a week.
 
@@ -115,5 +128,6 @@ class Report(msgspec.Struct, frozen=True):
     faults: list[Fault]
     milestones: dict[str, Milestone]
     unreadable: list[str] = []
+    erasures: Erasures | None = None
     free_bytes: dict[str, int | None] = {}
     quotas: dict[str, Quota] = {}

@@ -20,6 +20,7 @@ from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.presence import Presence
 from smarthouse_api.coordination.room import Room
+from smarthouse_api.erasure.receipts import Receipts
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.files import files_of
@@ -30,7 +31,7 @@ from smarthouse_api.states.pending import read_pending
 from smarthouse_api.states.service import States
 from smarthouse_api.status.census import Counting
 from smarthouse_api.status.faults import Faults
-from smarthouse_api.status.report import Homes, Jobs, Quota, RawUploads, Readiness, Report, Table, Waiting
+from smarthouse_api.status.report import Erasures, Homes, Jobs, Quota, RawUploads, Readiness, Report, Table, Waiting
 from smarthouse_api.streams.service import Streams
 from smarthouse_api.version import own_version
 
@@ -51,6 +52,7 @@ class Status:
         state: StateStore,
         installation: Installation,
         forgetting: Forgetting,
+        receipts: Receipts,
         states: States,
         streams: Streams,
         collections: Collections,
@@ -61,7 +63,7 @@ class Status:
         growth: GrowthSettings,
         ask: Callable[[], tuple[dict[str, str], bool]],
     ) -> None:
-        self._state, self._installation, self._forgetting = state, installation, forgetting
+        self._state, self._installation, self._forgetting, self._receipts = state, installation, forgetting, receipts
         self._states, self._streams, self._collections = states, streams, collections
         self._census, self._faults, self._serving, self._room, self._ask = census, faults, serving, room, ask
         self._growth, self._damages, self._milestones = growth, Damages(state), Milestones(state)
@@ -91,6 +93,7 @@ class Status:
             damaged_files=sum(1 for _ in self._damages.noted()),
             faults=self._faults.newest()[:_MOST_FAULTS],
             milestones=self._milestones.last(),
+            erasures=self._erasures(),
             free_bytes=dict(zip(_STORES, self._room.free(), strict=True)),
             quotas=self._quotas(counted, collections),
         )
@@ -102,7 +105,7 @@ class Status:
             raise Unavailable(
                 f"the state store does not know {last.strangers} homes that there are raw uploads of: it has lost its end, as a"
                 " Redis does whose log was cut, and their owners cannot erase them; restore a backup, or stop the service and"
-                " run `smarthouse restore`, which erases them"
+                " run `smarthouse restore`, which asks, and erases them"
             )
         return "all that have raw uploads are known"
 
@@ -157,6 +160,9 @@ class Status:
             repairs=len(self._states.rebuilding.repairs.unfinished())
             + len(self._collections.chores.rebuilding.repairs.unfinished()),
         )
+
+    def _erasures(self) -> Erasures:
+        return Erasures(self._forgetting.answer_times.seconds(), *self._receipts.seconds(), self._receipts.are_awaited())
 
 
 def _size_of(table: LakeTable, dropped: int) -> Table | None:

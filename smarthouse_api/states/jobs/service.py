@@ -192,6 +192,10 @@ class Jobs:
         view = self.view(id_)
         return None if not view.has_file or view.version is None else self.files.signed_url(view.version)
 
+    def are_sent(self) -> bool:
+        """Tell whether somebody downloads a file of a dataset."""
+        return bool(self._shop.leases.shared(KEPT))
+
     def forget(self, keys: Collection[str], wait_seconds: float) -> None:
         """Remove all that is made, or was, and may hold rows of hidden homes. keys: their internal keys. Repeatable.
 
