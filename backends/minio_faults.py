@@ -44,13 +44,20 @@ _WORDS = {
     "AuthorizationHeaderMalformed": "the server is in another region: see the option region",
     "RequestTimeTooSkewed": "the clocks of the server and of this machine differ",
 }
+_ON_THE_WAY = {
+    "NameResolutionError": "nobody knows the name of this host",
+    "NewConnectionError": "nothing answers at this address",
+    "ConnectTimeoutError": "nothing answers at this address",
+    "ReadTimeoutError": "it does not answer in time",
+}
 
 
 def fault(url: MinioUrl, error: Exception, method: str) -> StoreUnavailable:
     """Turn `error`, which the port's `method` met at `url`, into the port's error, with the remedy in words."""
     failed = f"{url}: could not {_ASKED[method]}"
     if not isinstance(error, S3Error):
-        return StoreUnavailable(f"{failed}: {type(error).__name__}")
+        name = type(error).__name__
+        return StoreUnavailable(f"{failed}: {_ON_THE_WAY[name]} ({name})" if name in _ON_THE_WAY else f"{failed}: {name}")
     code = error.code or ""
     is_full = bool(_FULL.match(code)) or error.response.status == 507
     words = _WORDS.get(code, "there is no room" if is_full else code)

@@ -63,8 +63,10 @@ def minio_url(url: str) -> MinioUrl:
         raise ValueError(_FORM) from None
     access, _, secret = (unquote(part) for part in login.partition(":"))
     bucket, _, prefix = parts.path.removeprefix("/").partition("/")
-    if parts.fragment or not parts.hostname or bool(login) != bool(access and secret) or not bucket:
+    if parts.fragment or not parts.hostname or bool(login) != bool(access and secret):
         raise ValueError(_FORM)
+    if not bucket:
+        raise ValueError(f"the URL names no bucket behind the host; {_FORM}")
     if not _BUCKET.fullmatch(bucket):
         raise ValueError("the bucket in a MinIO URL must have 3 to 63 of a-z, 0-9, . and -, and begin and end with no . or -")
     options = options_of(parts.query, _OPTIONS, "minio://")

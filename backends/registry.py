@@ -60,18 +60,20 @@ def faults(urls: StoreUrls) -> list[str]:
         try:
             if url := getattr(urls, name):
                 open_store(url)
-                _require_folder(url)
+                refuse_misplaced(url)
         except ValueError as fault:
             told.append(f"SMARTHOUSE_{name.upper()}: {fault}")
     return told
 
 
-def _require_folder(url: str) -> None:
-    """Raise `ValueError` if a store on this machine would lie below a file."""
+def refuse_misplaced(url: str) -> None:
+    """Raise `ValueError` if a store on this machine would lie below a file, or its file is a folder."""
     scheme, _, rest = url.partition("://")
     if scheme not in ("sqlite", "file"):
         return
     path = os.path.abspath(rest.partition("?")[0])
+    if scheme == "sqlite" and os.path.isdir(path):
+        raise ValueError(f"{path} is a folder, and must be a file, such as {os.path.join(path, 'state.db')}")
     folder = os.path.dirname(path) if scheme == "sqlite" else path
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)

@@ -53,7 +53,8 @@ class SqliteDamage:
         if code_of(error) not in _CODES and not str(error).startswith(_NO_TEXT):
             return None
         self._met = self._met or str(error)
-        return StoreDamaged(f"SQLite: the file is damaged ({error}); {_RESTORE}")
+        told = f"{error}, or never was one" if code_of(error) == sqlite3.SQLITE_NOTADB else error
+        return StoreDamaged(f"SQLite: the file is damaged ({told}); {_RESTORE}")
 
     def look(self, connection: sqlite3.Connection) -> None:
         """Read some more rows. Raises `StoreDamaged` if damage was met, and what SQLite raises for a damaged page."""

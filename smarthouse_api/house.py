@@ -27,6 +27,7 @@ from smarthouse_api.coordination.presence import ProcessNote, note_of_this
 from smarthouse_api.coordination.reserve import Reserve
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.coordination.state_damage import StateDamage
+from smarthouse_api.coordination.store_ages import StoreAges
 from smarthouse_api.erasure.receipts import Receipts
 from smarthouse_api.erasure.rounds import Rounds
 from smarthouse_api.erasure.searching import Searching
@@ -130,11 +131,12 @@ class House:
             self.rounds,
             settings.requests.max_decoded_bytes,
         )
+        self.ages = StoreAges(*stores, self.leases)
         self.state_age = StateAge(
             self.installation, self.notes, self.states, self.streams, self.collections, self.access, self.leases
         )
         self.installation.compare_by(self.state_age)
-        self.verifying = Verifying(self.state, self.notes, self.installation, self.states, self.streams, self.collections)
+        self.verifying = Verifying(self.state, self.notes, self.installation, self.ages, *tenants)
         self.restoring = Restoring(self.states, self.streams, self.collections, self.access, self.forgetting, self.signing_keys)
         tables = self.states.table, self.states.statistics, self.collections.table
         names = shown(settings.stores.state_url), shown(settings.stores.objects_url)
@@ -152,10 +154,11 @@ class House:
         of_erasure = self.rounds.mender(), self.signing_keys.mender()
         self.mending = Mending(self.state, self.leases, [*menders, *of_erasure, *passing(self.state)])
         census = Counting(*stores, self.leases, [table.name for table in tables], self.state_age.strangers)
-        keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, self.state_age
+        ages = self.state_age, self.ages
+        keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, *ages
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers, settings.lake)
-        parts = self.forgetting, self.states, self.streams, self.collections, census, faults, self.watch.presence, room
-        self.status = Status(self.state, self.installation, *parts, settings.growth, self.health)
+        parts = *tenants, census, faults, self.watch.presence, room, settings.growth
+        self.status = Status(self.state, self.installation, self.forgetting, self.receipts, *parts, self.health)
 
     def begin(self) -> str | None:
         """Make what a new installation begins with. Return its first key to the one caller who comes first.
@@ -226,6 +229,7 @@ class House:
             Check("lake", self._lake, needs_stores=True),
             Check("files", Damages(self.state).condition, needs_stores=True),
             Check("documents", StateDamage(self.state).condition, needs_stores=True),
+            Check("age", self.ages.condition, needs_stores=True),
             Check("homes", self.status.condition_of_homes, needs_stores=True),
         ]
         if self.settings.lake.engine_url != "embedded":

@@ -22,6 +22,7 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.mending import Mending
 from smarthouse_api.coordination.presence import Presence
 from smarthouse_api.coordination.reserve import Reserve
+from smarthouse_api.coordination.store_ages import StoreAges
 from smarthouse_api.coordination.troubles import Trouble
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.forgetting import Forgetting
@@ -66,10 +67,11 @@ class Housekeeper:
         leases: Leases,
         census: Counting,
         state_age: StateAge,
+        ages: StoreAges,
         settings: LakeSettings,
     ) -> None:
         self._installation, self._objects, self._forgetting, self._leases = installation, objects, forgetting, leases
-        self._mending = mending
+        self._mending, self._ages = mending, ages
         self.census, self._reserve, self._state_age, self._adding_sums = census, reserve, state_age, adding_sums
         self._states, self._contents, self._streams, self._collections = states, contents, streams, collections
         self._jobs, self._runner, self._archives = jobs, runner, archives
@@ -159,6 +161,7 @@ class Housekeeper:
         return (
             ("mend documents", self._mending.work),
             ("compare the stores", self._state_age.check_hourly),
+            ("note the stores' age", self._ages.grow),
             ("erase homes", self._forgetting.try_purge),
             ("end rounds of erasure", self._forgetting.end_rounds),
             ("add checksums", turn(self._adding_sums.run)),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from smarthouse_api.access.grants import Access
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.erasure.signing import SigningKeys
-from smarthouse_api.errors import Invalid, Unavailable
+from smarthouse_api.errors import Invalid, StoreUnfit, Unavailable
 from smarthouse_api.forgetting import Forgetting
 from smarthouse_api.lake.ledger import TableDamaged
 from smarthouse_api.states.service import States
@@ -62,6 +63,21 @@ class Restoring:
         uploads = (self._uploads.has_kept(home) for home in self._homes.known())
         segments = (self._streams.store.segments(one) for one in self._streams.catalogue.everything())
         return any(uploads) or any(next(iter(some), None) is not None for some in segments)
+
+    def count_unknown(self, digests: Iterable[str]) -> int:
+        """Count the homes and streams' homes that `restore` would erase although nobody forgot them. It changes nothing.
+
+        Of a lake that is damaged, nothing is counted: its rows are made again from raw uploads, which are.
+        """
+        noted, with_data = self._forgetting.noted() | set(digests), self._uploads.homes()
+        for table in (self._table, self._statistics):
+            with suppress(StoreUnfit):
+                with_data |= table.homes()
+        with_names = self._streams.catalogue.places()
+        nameless = self._streams.store.places() - with_names
+        streams = {home for home, _ in nameless} - {home for home, _ in with_names}
+        unknown = streams | (with_data - self._homes.known() - self._homes.hidden().keys())
+        return sum(digest_of(key) not in noted for key in unknown)
 
     def restore(self, digests: Iterable[str]) -> Restored:
         """Delete again what was ever deleted for good, by `digests` or by the notes among the objects; repeatable.

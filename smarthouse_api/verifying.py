@@ -14,6 +14,7 @@ from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.coordination.state_damage import StateDamage
+from smarthouse_api.coordination.store_ages import StoreAges
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.setting_aside import look_at_noted
 from smarthouse_api.lake.table import LakeTable
@@ -46,11 +47,12 @@ class Verifying:
         state: StateStore,
         notes: Notes,
         installation: Installation,
+        ages: StoreAges,
         states: States,
         streams: Streams,
         collections: Collections,
     ) -> None:
-        self._installation = installation
+        self._installation, self._ages = installation, ages
         self._state, self._notes, self._damages = state, notes, Damages(state)
         self._state_damage = StateDamage(state)
         self._states, self._streams, self._collections = states, streams, collections
@@ -104,6 +106,7 @@ class Verifying:
         tables = [Step("lake", f"tables/{table.name}", partial(self._of_the_table, table, share)) for table in self._tables]
         strangers = Step("objects", "raw/", uploads.strangers)
         notes = Step("objects", "forgotten/", self._notes.problems)
+        age = Step("state", "age", self._ages.problems)
         repairs = Step("lake", "missing rows", self._of_the_repairs)
         losses = Step("lake", "lost records", self._of_the_losses)
         return [
@@ -111,6 +114,7 @@ class Verifying:
             strangers,
             *streams,
             notes,
+            age,
             *tables,
             repairs,
             losses,

@@ -69,6 +69,8 @@ def test_a_copy_is_told_and_the_old_stores_say_that_they_are_not_served(installa
         (["restore", "--from", "nowhere"], "There is no backup in file://"),
         (["restore", "--replace"], "--replace goes with --from"),
         (["restore", "--from", "x", "--keep-wal"], "does not go with --from"),
+        (["restore", "--from", "x", "--accept-losses"], "does not go with --from"),
+        (["backup", "/etc/hostname"], "file:///etc/hostname"),
         (["copy"], "--to-state and --to-objects"),
         (["copy", "--to-state", "redis://:s3cret@", "--to-objects", "file://x"], "redis"),
         (["copy", "--to-state", "memory://", "--to-objects", "memory://"], "belongs to one process"),
@@ -128,6 +130,34 @@ def test_nothing_is_backed_up_or_restored_where_there_is_no_installation(elsewhe
         assert done.exit_code == 1
         assert "empty" in done.output
         assert not (tmp_path / "backup").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "told"),
+    [
+        ("STATE", "sqlite://{folder}", ["is a folder, and must be a file", "{folder}/state.db"]),
+        ("STATE", "sqlite://{folder}/text", ["or never was one", "sqlite://{folder}/text", "SMARTHOUSE_DATA_DIR"]),
+        (
+            "STATE",
+            "redis://:s3cret@nobody.invalid/0",
+            ["redis://nobody.invalid/0", "connecting to nobody.invalid"],
+        ),
+        ("OBJECTS", "file://{folder}/text", ["{folder}/text is a file, and must be a folder"]),
+        ("OBJECTS", "minio://K:s3cret@nobody.invalid/bucket", ["minio://nobody.invalid/bucket", "knows the name of this host"]),
+        ("OBJECTS", "minio://K:s3cret@127.0.0.1:9/bucket", ["minio://127.0.0.1:9/bucket", "nothing answers at this address"]),
+        ("OBJECTS", "minio://K:s3cret@nobody.invalid", ["names no bucket", "host[:port]/bucket"]),
+    ],
+)
+def test_wrong_settings_are_named_with_what_would_be_right(tmp_path, name, url, told):
+    (tmp_path / "text").write_text("no database\n")
+    env = {"SMARTHOUSE_DATA_DIR": str(tmp_path / "var"), f"SMARTHOUSE_{name}_URL": url.format(folder=tmp_path)}
+    for command in (["status"], ["restore"]):
+        done = CliRunner().invoke(main, command, env=env)
+        assert done.exit_code == 1
+        for part in told:
+            assert part.format(folder=tmp_path) in done.output
+        assert "s3cret" not in done.output
+        assert "Traceback" not in done.output
 
 
 READING = [

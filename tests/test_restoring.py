@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -354,6 +356,37 @@ def test_a_log_of_another_state_is_not_replayed_into_a_restored_one(embedded_pai
     (data / "state.db-wal").unlink()
     assert CliRunner().invoke(main, ["restore"], env=embedded_pair).exit_code == 0
     assert exported(open_house()) == ["before"]
+
+
+def test_a_log_that_is_missing_is_asked_for_before_anything_is_lost(embedded_pair, open_house, data, tmp_path):
+    house = open_house()
+    upload(house, "before", HOME)
+    with closing(sqlite3.connect(data / "state.db")) as one:
+        one.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    upload(house, "after", OTHER_HOME)
+    shutil.copytree(data, tmp_path / "killed")  # what a process leaves that is killed now
+    house.close()
+    environment = {**embedded_pair, "SMARTHOUSE_DATA_DIR": str(tmp_path / "killed")}
+    log = tmp_path / "killed/state.db-wal"
+    whole, left = log.read_bytes(), {path: path.read_bytes() for path in log.parent.glob("state.db*") if path != log}
+    log.unlink()
+
+    def restore(*words):
+        return CliRunner().invoke(main, ["restore", *words], env=environment)
+
+    for _ in range(2):
+        told = restore("--keep-wal")
+        assert told.exit_code == 1
+        for part in ("state.db-wal is missing", "would be lost", "Nothing was changed", "--accept-losses"):
+            assert part in told.output
+    assert left == {path: path.read_bytes() for path in left}
+    assert not log.exists()
+    log.write_bytes(whole)
+    assert restore("--keep-wal").exit_code == 0
+    reopened = House(Settings.from_env({**environment, "SMARTHOUSE_EXPORT_PRIVACY": "raw"}))
+    reopened.installation.settle()
+    assert sorted(exported(reopened)) == ["after", "before"]
+    reopened.close()
 
 
 def test_a_list_that_is_none_is_refused_without_being_repeated(embedded_pair):

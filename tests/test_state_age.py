@@ -85,6 +85,10 @@ def test_what_the_old_state_does_not_know_holds_the_installation_back_until_a_re
     assert conditions["installation"] == f"unfit: {OLDER}"
     house.close()
     told = CliRunner().invoke(main, ["restore"], env=embedded_pair)
+    if act is upload_another:  # the data of a home would be erased
+        assert (told.exit_code, "does not know 1 homes or streams" in told.output) == (1, True), told.output
+        assert len(list(Path(embedded_pair["SMARTHOUSE_DATA_DIR"], "objects/objects/raw").iterdir())) == 2
+        told = CliRunner().invoke(main, ["restore", "--accept-losses"], env=embedded_pair)
     assert told.exit_code == 0, told.output
     house = begun(embedded_pair)
     assert house.installation.condition()

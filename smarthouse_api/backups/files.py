@@ -13,12 +13,13 @@ import msgspec
 
 from backends.ports import NoSuchObject, ObjectInfo, ObjectStore
 from smarthouse_api.archives.model import PREFIX as ARCHIVES
+from smarthouse_api.coordination.store_ages import AGE
 from smarthouse_api.errors import Invalid
 from smarthouse_api.states.contents.bundles import PREFIX as CONTENTS
 from smarthouse_api.states.jobs.model import PREFIX as JOBS
 
-HELD: Final = "installation/held"
-"""The mark by which an installation is held back. It is no content: each copy has its own."""
+_OF_ONE_STORE: Final = {"installation/held", AGE}
+"""The mark by which an installation is held back, and the store's age. They are no content: each copy has its own."""
 
 _MADE: Final = (CONTENTS, JOBS, ARCHIVES)
 _AT_ONCE: Final = 8
@@ -68,7 +69,7 @@ class File(msgspec.Struct, frozen=True, array_like=True):
 
 def objects_of(store: ObjectStore, prefix: str = "") -> list[File]:
     """List the objects of an installation, but for what is made from the others."""
-    return [_file("", info) for info in store.list(prefix) if info.key != HELD and not info.key.startswith(_MADE)]
+    return [_file("", info) for info in store.list(prefix) if info.key not in _OF_ONE_STORE and not info.key.startswith(_MADE)]
 
 
 def files_of_table(store: ObjectStore, table: str) -> list[File]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Final
 
@@ -19,6 +19,7 @@ from smarthouse_api.coordination.leases import SPACE as LEASES
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.notes import Notes
+from smarthouse_api.coordination.store_ages import StoreAges
 from smarthouse_api.coordination.store_agreement import OLDER
 from smarthouse_api.coordination.store_marks import ObjectMarks
 from smarthouse_api.errors import InUse, Invalid
@@ -60,6 +61,7 @@ class Backups:
         self._state, self._objects, self._tables = state, objects, tables
         self._installation, self._restoring = installation, restoring
         self._leases, self._lease_seconds = leases, lease_seconds
+        self._ages = StoreAges(state, objects, leases)
         self._names, self._names_of_stores = [table.name for table in tables], stores
 
     def make(self, place: ObjectStore, told: Told) -> Made:
@@ -76,8 +78,11 @@ class Backups:
         except TimeoutError:
             raise InUse("Another backup into this place has not ended; repeat this once it has") from None
 
-    def restore(self, listed: Listed) -> Restored:
-        """Prepare stores for service that were restored by other means; see `Restoring`. Held back until that has ended."""
+    def restore(self, listed: Listed, allow: Callable[[int], None] = lambda _: None) -> Restored:
+        """Prepare stores for service that were restored by other means; see `Restoring`. Held back until that has ended.
+
+        allow: is told first how many homes and streams would be erased that the state does not know; it may raise.
+        """
         refuse_if_served(self._state, self._lease_seconds)
         held = ObjectMarks(self._objects).read().held
         if held not in (None, _RESTORING, OLDER):
@@ -92,11 +97,13 @@ class Backups:
                 " the same time. If they are lost for good, restore a backup into two empty stores, or begin anew in such"
             )
         listed.refuse_others(self._installation.id() or ObjectMarks(self._objects).read().id)
+        allow(self._restoring.count_unknown(listed.digests))
         self._installation.hold_back(_RESTORING)
         self._refuse_if_served_now(held)
         with self._alone():
             done = self._restoring.restore(listed.digests)  # it refuses a state that knows none of the homes
             self._installation.adopt()
+            self._ages.accept()
             self._installation.let_go()
         return done
 
@@ -125,6 +132,7 @@ class Backups:
         with self._alone():  # the lease of before may have gone with the state that was replaced
             told("what was deleted since", 0, 0)
             done = self._restoring.restore(listed.digests | Notes(self._state, self._objects).left())
+            self._ages.accept()
             target.installation.let_go()
         return done
 

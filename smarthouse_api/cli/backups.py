@@ -10,12 +10,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from smarthouse_api.cli.open_house import answered, opened_house, opened_shared_house
+from smarthouse_api.cli.open_house import answered, is_terminal, opened_house, opened_shared_house
 from smarthouse_api.cli.output import size_text
 
 if TYPE_CHECKING:
     from backends.ports import ObjectStore, StateStore
     from smarthouse_api.backups.lists import Listed
+
+_ON_THIS_MACHINE = ("file://", "sqlite://")
 
 
 @click.command()
@@ -45,24 +47,33 @@ def backup(place: str) -> None:
 @click.option(
     "--keep-wal", "keeps_log", is_flag=True, help="A log that lies beside SQLite's file belongs to it, as after a crash."
 )
+@click.option(
+    "--accept-losses",
+    "is_accepted",
+    is_flag=True,
+    help="Without --from: erase homes that the state does not know, and go on with what is left of a log, without asking.",
+)
 @click.argument("lists", nargs=-1, type=click.File(encoding="utf-8-sig"), metavar="[LIST]...")
-def restore(place: str | None, is_replaced: bool, keeps_log: bool, lists: tuple[IO[str], ...]) -> None:
+def restore(place: str | None, is_replaced: bool, keeps_log: bool, is_accepted: bool, lists: tuple[IO[str], ...]) -> None:
     """Restore a backup, and delete again what was deleted for good after it: homes, collections, streams, keys, old secrets.
 
     Without `--from`, prepare stores for service that were restored by other means, or whose state is older than the objects, as
-    after a failover. LIST: output of `smarthouse forgotten`, the newest that you have; `-` is standard input. First stop the
-    service and its workers. Nothing is served until the command has ended well. You may repeat it.
+    after a failover. It says what is lost, and asks. LIST: output of `smarthouse forgotten`, the newest that you have; `-` is
+    standard input. First stop the service and its workers. Nothing is served until the command has ended well. Repeatable.
     """
     listed = _listed(lists)
     if is_replaced and place is None:
         raise click.UsageError("--replace goes with --from")
     if keeps_log and place is not None:
         raise click.UsageError("--keep-wal does not go with --from")
+    if is_accepted and place is not None:
+        raise click.UsageError("--accept-losses does not go with --from")
     with opened_shared_house(waits=True, keeps_log=keeps_log or place is not None) as house, _Progress() as progress:
         if keeps_log:
+            _ask_for_the_log(house.state, is_accepted=is_accepted)
             answered(house.state.accept_leftovers)
         if place is None:
-            done = answered(lambda: house.backups.restore(listed))
+            done = answered(lambda: house.backups.restore(listed, lambda count: _ask_for(count, is_accepted=is_accepted)))
         else:
             backup_place = _backup_at(place)
             done = answered(
@@ -125,6 +136,37 @@ def forgotten() -> None:
             click.echo(line)
 
 
+def _ask_for_the_log(state: StateStore, *, is_accepted: bool) -> None:
+    """Ask whether to go on without what is missing of the state's log. It is asked before a byte of it is read or removed."""
+    from backends.ports import StoreDamaged
+
+    try:
+        state.check()
+    except StoreDamaged as fault:
+        _accept(
+            f"{fault}. What was acknowledged last would be lost, and the data of homes that came then", is_accepted=is_accepted
+        )
+
+
+def _ask_for(count: int, *, is_accepted: bool) -> None:
+    """Ask whether to erase so many homes and streams."""
+    if count:
+        _accept(
+            f"The state does not know {count} homes or streams that there is data of: it is older than the objects. Their data"
+            " would be erased for good. If there is a newer state, such as a log that was left out, put it back instead",
+            is_accepted=is_accepted,
+        )
+
+
+def _accept(told: str, *, is_accepted: bool) -> None:
+    """Ask whether to go on. A refusal ends the program, and so does a missing terminal."""
+    if is_accepted:
+        return
+    if not is_terminal():
+        raise click.ClickException(f"{told}. Nothing was changed. To go on, say --accept-losses")
+    click.confirm(f"{told}. Go on?", abort=True, err=True)
+
+
 def _listed(given: Iterable[IO[str]]) -> Listed:
     """Read the lists. One that is none, or is not whole, ends the program with a message."""
     from smarthouse_api.backups import lists
@@ -137,9 +179,10 @@ def _listed(given: Iterable[IO[str]]) -> Listed:
 
 def _place(given: str) -> ObjectStore:
     """Open the store of a backup. A URL that names none ends the program with a message."""
-    from backends.registry import open_objects
+    from backends.registry import open_objects, refuse_misplaced
 
     store: ObjectStore = _opened(open_objects, _url(given))
+    _opened(refuse_misplaced, _url(given))
     return store
 
 
@@ -168,18 +211,23 @@ def _url(given: str) -> str:
 
 
 def _stores(state_url: str, objects_url: str) -> tuple[StateStore, ObjectStore]:
-    from backends.registry import open_objects, open_state
+    from backends.registry import open_objects, open_state, refuse_misplaced
 
     if "memory://" in (state_url, objects_url):
         raise click.UsageError("memory:// belongs to one process; choose other stores")
-    return _opened(open_state, state_url), _opened(open_objects, objects_url)
+    stores = _opened(open_state, state_url), _opened(open_objects, objects_url)
+    for url in (state_url, objects_url):
+        _opened(refuse_misplaced, url)
+    return stores
 
 
 def _opened(open_store: Callable[[str], Any], url: str) -> Any:
+    from backends.registry import shown
+
     try:
         return open_store(url)
     except ValueError as fault:
-        raise click.ClickException(str(fault)) from None
+        raise click.ClickException(f"{shown(url)}: {fault}" if url.startswith(_ON_THIS_MACHINE) else str(fault)) from None
 
 
 def _bytes(count: int) -> str:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
+    from config.groups import StoreSettings
     from smarthouse_api.collections.model import Collection
     from smarthouse_api.house import House
 
 Answer = TypeVar("Answer")
 STOPPED = 130
 """The exit code of a command that Ctrl-C stopped."""
+_stores: ContextVar[StoreSettings | None] = ContextVar("stores", default=None)
+"""The stores that a command works on, for what it says of a fault."""
+
 _AS_FOR_THE_SERVICE = "set SMARTHOUSE_DATA_DIR, or the URLs of the stores, as for the service"
 
 
@@ -44,6 +49,7 @@ def opened_house(*, begins: bool = False, waits: bool = False, keeps_log: bool =
             " state's file from a backup, remove this log. If both are of the same moment, as after a crash, say --keep-wal"
         )
     log_to_stderr(settings.server.log_level, settings.server.log_format)
+    _stores.set(settings.stores)
     try:
         if not waits:
             _settle(house, begins=begins)
@@ -78,11 +84,11 @@ def _settle(house: House, *, begins: bool) -> None:
         else:
             raise click.ClickException(f"{empty}; {_AS_FOR_THE_SERVICE}") from None
     except StoreUnfit as fault:
-        raise click.ClickException(str(fault)) from None
-    except StoreError:
+        raise click.ClickException(_with_stores(str(fault))) from None
+    except StoreError as fault:
         # One store may be enough for the command. If the state store is empty, nobody can tell whose the other one is.
         if not answered(house.installation.is_there):
-            raise click.ClickException("The state store is empty, and the object store does not answer; repeat later") from None
+            raise click.ClickException(f"The state store is empty, and the object store fails: {sentence(fault)}") from None
 
 
 def _allow(empty: str) -> None:
@@ -144,6 +150,18 @@ def streamed(answers: Iterator[Answer]) -> Iterator[Answer]:
 
 
 def sentence(fault: Exception) -> str:
-    """Write a fault as people read it."""
+    """Write a fault as people read it. That of a store names both stores, since the settings may be wrong."""
+    from smarthouse_api.errors import StoreError
+
     told = str(fault) or "The store failed; its log may say why"
-    return told if told.split(" ", 1)[0].endswith(":") else told[:1].upper() + told[1:]  # which may be a parameter's name
+    told = told if told.split(" ", 1)[0].endswith(":") else told[:1].upper() + told[1:]  # which may be a parameter's name
+    return _with_stores(told) if isinstance(fault, StoreError) else told
+
+
+def _with_stores(told: str) -> str:
+    """Add which stores the command works on: the settings may be wrong."""
+    from backends.registry import shown
+
+    if (stores := _stores.get()) is None:
+        return told
+    return f"{told}. The stores are {shown(stores.state_url)} and {shown(stores.objects_url)}; {_AS_FOR_THE_SERVICE}"

@@ -29,7 +29,7 @@ WRITE_AGAIN: Final = "if both stores are the right ones, stop the service and ru
 OLDER: Final = (
     "the state store is older than the object store, as after a failover of Redis, or if an old copy of its file was put back:"
     " it lacks what was uploaded and deleted since; stop the service and its workers, put back the newest state if there is a"
-    " newer one, and run `smarthouse restore`, which erases the data of homes that the state does not know"
+    " newer one, and run `smarthouse restore`, which asks, and erases the data of homes that the state does not know"
 )
 """Why an installation is held back whose state store has lost something; see `smarthouse_api.state_age`."""
 

@@ -163,7 +163,7 @@ class ObjectMarks:
 
     def read(self) -> Marks:
         """Read the marks. A list of them tells whether any has changed since they were last read: that is one request."""
-        listed = list(self._objects.list(FOLDER))
+        listed = [info for info in self._objects.list(FOLDER) if info.key.removeprefix(FOLDER) in _MARKS]
         if self._read is None or self._read[0] != listed:
             there = {info.key.removeprefix(FOLDER) for info in listed}
             id_, number, held = (self._get(name) if name in there else None for name in _MARKS)
