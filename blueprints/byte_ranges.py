@@ -58,13 +58,14 @@ def ranged_response(
     """Answer with a file, or the part that was asked for, or 304. body: gives the bytes from the first to the last one.
 
     what: names the answer in the log if it is broken off. etag: without quotes. is_the_only_one: otherwise the client may have
-    begun with another file, and gets a part only if it says with `If-Range` which one it has.
+    begun with another file, and gets a later part only if it says with `If-Range` which one it has.
     """
     quoted = f'"{etag}"'
     if request.if_none_match.contains(etag):
         return empty_response(304, {"ETag": quoted})
-    is_sure = is_the_only_one or "If-Range" in request.headers
-    first, last = asked_part(quoted, size) if is_sure else (0, None)
+    first, last = asked_part(quoted, size)
+    if first and not is_the_only_one and "If-Range" not in request.headers:
+        first, last = 0, None
     chunks = until_broken(what, body(first, last))
     response = file_response(chunks, content_type, file_name, "private, no-cache")
     response.headers.update({"ETag": quoted, "Accept-Ranges": "bytes", "Referrer-Policy": "no-referrer"})

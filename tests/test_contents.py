@@ -202,12 +202,14 @@ def test_rotating_pseudonyms_name_no_home_twice(make_client: Clients) -> None:
     assert "ETag" not in named[0].headers
 
 
-def test_where_rows_need_a_key_so_do_their_counts(make_client: Clients) -> None:
+def test_where_rows_need_a_key_so_do_their_counts(make_client: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     client = make_client(export_access="key")
     for path in PATHS:
         assert client.get(f"/api/export/{path}").status_code == 401
     key = house_of(client).access.create("reader", export=True)[1]
     assert ask_with(client, key, "overview") == 200
+    monkeypatch.setattr(house_of(client).states.uploads.queue, "read", None)
+    assert ask_with(client, "none", "overview") == 401, "nothing is read for who may not see it"
 
 
 def ask_with(client: FlaskClient, key: str, path: str) -> int:

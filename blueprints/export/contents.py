@@ -48,8 +48,9 @@ def add_contents(blueprint: Blueprint) -> None:
         Counts are exact for the version of the lake that they name, and made without reading its rows.
         """
         questions = _questions()
-        waiting = questions.waiting()
-        return _answer(lambda opened: questions.overview(opened, waiting), waiting)
+        return _answer(
+            lambda opened: questions.overview(opened, questions.waiting()), tag=lambda answer: f"-{answer['waiting']}"
+        )
 
     @blueprint.route("/facets")
     @blueprint.arguments(FiltersSchema, location="query", error_status_code=400)
@@ -110,8 +111,11 @@ def add_contents(blueprint: Blueprint) -> None:
         return _answer(lambda opened: questions.series(opened, filters, unit, every))
 
 
-def _answer(tell: Callable[[Opened], Any], *also: object, lasts: bool = True) -> Response:
-    """Answer with what `tell` finds in the lake. lasts: the same question has the same answer until the lake changes."""
+def _answer(tell: Callable[[Opened], Any], *, lasts: bool = True, tag: Callable[[Any], str] = lambda _: "") -> Response:
+    """Answer with what `tell` finds in the lake.
+
+    lasts: the same question has the same answer until the lake changes, or what `tag` gives of the answer.
+    """
     count_request("export")
     admit_reader()
     told, opened = house().states.contents.answer(tell)
@@ -121,7 +125,7 @@ def _answer(tell: Callable[[Opened], Any], *also: object, lasts: bool = True) ->
     if opened.incomplete is not None:
         response.headers["X-Incomplete"] = opened.incomplete
     if lasts:
-        response.set_etag("-".join([opened.tag, *map(str, also)]))
+        response.set_etag(f"{opened.tag}{tag(told)}")
         response.make_conditional(request)
     return response
 

@@ -105,11 +105,12 @@ def owner_of_request() -> str:
     return f"key/{key.id}" if key is not None else _jobs().owner_of(client_network())
 
 
-def kept_response(kept: KeptFile, key: KeyRecord | None, headers: dict[str, str]) -> Response:
-    """Answer with a kept file. key: whose download is logged."""
+def kept_response(kept: KeptFile, key: KeyRecord | None, headers: dict[str, str], *, is_the_only_one: bool = True) -> Response:
+    """Answer with a kept file. key: whose download is logged. is_the_only_one: the URL never gives another file."""
 
     def respond() -> Response:
-        response = ranged_response("a kept export", kept.etag, kept.size_bytes, kept.file_name, kept.media_type, kept.body)
+        file = kept.etag, kept.size_bytes, kept.file_name, kept.media_type, kept.body
+        response = ranged_response("a kept export", *file, is_the_only_one=is_the_only_one)
         response.headers.update(headers)
         if kept.incomplete is not None:
             response.headers["X-Incomplete"] = kept.incomplete

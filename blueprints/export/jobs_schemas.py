@@ -60,7 +60,7 @@ def _time(description: str) -> fields.Field[Any]:
 class JobSchema(Schema):
     """Tells of a job: how far it is, and what came of it."""
 
-    id = fields.String(metadata={"description": "Whoever knows it can read the job, where rows need no key"})
+    id = fields.String(metadata={"description": "Anyone who knows it can read the job, where rows need no key"})
     state = fields.String(
         metadata={
             "enum": ["waiting", "running", "done", "failed", "cancelled", "expired"],

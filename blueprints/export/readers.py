@@ -35,7 +35,9 @@ def admit_reader() -> KeyRecord | None:
     if settings.access.export_access == "open" and not is_raw:
         return None
     if settings.access.export_access == "tiers" and not is_raw and "Authorization" not in request.headers:
-        raise Forbidden("Rows need a key: send `Authorization: Bearer <key>`. Aggregates, which need none, do not exist yet")
+        raise Forbidden(
+            "Rows need a key: send `Authorization: Bearer <key>`. Aggregates of several homes, open to all, do not exist yet"
+        )
     key = authenticate()
     house().access.require_admin(key) if is_raw else house().access.require_export(key)
     return key

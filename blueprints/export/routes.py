@@ -73,7 +73,7 @@ def _download(names: list[str], query: dict[str, Any]) -> Response:
     formats, options = known_formats(names), {name: query[name] for name in ("metadata", "fresh", "aggregation")}
     request_ = states.jobs.request(query["filters"], formats, **options, since=(version := query["since"]))
     if (kept := states.jobs.files.equal(request_)) is not None:
-        return kept_response(kept, key, as_of)
+        return kept_response(kept, key, as_of, is_the_only_one=False)
     since = None if version is None else Since(version, states.jobs.continuing.note(version))
     asked = {**options, "aggregation": request_.aggregation, "since": since}
     extract = house().open_export(formats, request_.filters, **asked)
