@@ -20,6 +20,7 @@ from smarthouse_api.cli.exporting import made, selected, selection_options
 from smarthouse_api.cli.open_house import answered, opened_shared_house
 from smarthouse_api.recorder.faults import ImportFault
 from smarthouse_api.recorder.service import address, is_readable_on_the_way
+from smarthouse_api.version import own_version
 
 if TYPE_CHECKING:
     from smarthouse_api.house import House
@@ -94,7 +95,12 @@ def ckan(
     }
     named = tuple(dict.fromkeys(formats)) or ("csv",)
     with opened_shared_house() as house, closing(Portal(portal_url, token)) as portal:
-        basis, days = answered(lambda: _lake(house, filters))
+        if house.settings.exports.privacy == "raw":
+            raise click.ClickException(
+                "SMARTHOUSE_EXPORT_PRIVACY=raw gives rows as uploaded, to administrators' keys alone; standard and strict can"
+                " be published"
+            )
+        basis, days = answered(lambda: _lake(house, filters, aggregation))
         terms = licence(house.settings.exports.license).url
         publishing = publication.Publication(portal, name, answered(house.installation.check), basis, chosen, terms)
         told = _publish(house, publishing, named, pieces, filters, aggregation, days)
@@ -146,11 +152,14 @@ def _publish(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _lake(house: House, filters: Filters) -> tuple[str, list[date]]:
-    """Bring what waits into the lake. Name what it holds then, and list the days of the rows that pass the filters."""
+def _lake(house: House, filters: Filters, aggregation: Aggregation | None) -> tuple[str, list[date]]:
+    """Bring what waits into the lake. Name all that decides the files, and list the days of the rows that pass the filters."""
     house.states.chores.flush()
+    exports = house.states.exports
+    statistics = exports.mark_of_statistics(exports.newest_statistics(aggregation))
     with house.states.contents.open() as opened:
-        return opened.tag, sorted(opened.select(filters).by_day())
+        basis = f"{opened.tag}\0{statistics}\0{aggregation}\0{own_version()}"
+        return basis, sorted(opened.select(filters).by_day())
 
 
 def _maker(house: House, aggregation: Aggregation | None) -> Callable[[Piece], Any]:

@@ -58,7 +58,11 @@ def publish(house: House, embedded_pair: Environment, portal: Ckan, request: pyt
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:90]
 
     def run(
-        *options: str, token: str | None = None, url: str = portal.url, org: tuple[str, ...] = ("--organization", "lab")
+        *options: str,
+        token: str | None = None,
+        url: str = portal.url,
+        org: tuple[str, ...] = ("--organization", "lab"),
+        privacy: str = "standard",
     ) -> Result:
         told = [
             "publish",
@@ -70,7 +74,7 @@ def publish(house: House, embedded_pair: Environment, portal: Ckan, request: pyt
             "--name",
             name,
         ]
-        environment = {**embedded_pair, "SMARTHOUSE_EXPORT_LICENSE": "cc-by"}
+        environment = {**embedded_pair, "SMARTHOUSE_EXPORT_LICENSE": "cc-by", "SMARTHOUSE_EXPORT_PRIVACY": privacy}
         return CliRunner().invoke(main, [*told, *org, *options], env=environment, input=token)
 
     run.name = name  # type: ignore[attr-defined]
@@ -133,6 +137,8 @@ def test_the_portal_has_what_the_lake_has_and_what_changed_is_sent(
     assert len({row["home"] for body in left.values() if body.startswith(b"home") for row in rows(body)}) == 1
     hourly = publish("--name", f"{name}-2", "--every", "1d", "--format", "jsonl", "--pieces", "whole")
     assert counts(hourly)[1:] == (1, 0, 0)
+    hourly = publish("--name", f"{name}-2", "--every", "1h", "--format", "jsonl", "--pieces", "whole")
+    assert counts(hourly)[1:] == (1, 0, 0), "other means of the same rows"
     catalogue = tmp_path / "dataset.ttl"
     catalogue.write_bytes(requests.get(f"{portal.url}/dataset/{name}.ttl", timeout=20).content)
     command = [str(INSTALLED), "-m", "pyshacl", "-s", str(HERE / "dcat_ap.ttl"), "-df", "turtle", str(catalogue)]
@@ -179,6 +185,7 @@ def test_what_keeps_it_from_being_published_is_told(
     assert "long layout" in told("--every", "1d", "--layout", "wide")
     assert "--pieces whole" in told("--time-field", "received")
     assert "2 to 100 of a-z" in told("--name", "Two Words")
+    assert "standard and strict can be published" in told(privacy="raw")
     noise = [state(f"sensor.n{n}", str(n), "2026-01-06T00:00:00Z", unit_of_measurement="°C") for n in range(8000)]
     house.states.uploads.receive(Upload(HOME, payload(*noise)))
     assert "smaller --pieces" in told()

@@ -1,6 +1,6 @@
 """What is in the lake: told from counts, which are made beside the lake, so that no question scans it.
 
-1. Whoever asks gets exactly what the newest snapshot holds. While too much is not counted yet, he is asked to come again.
+1. Whoever asks gets exactly what the newest snapshot holds. While too much is not counted yet, the client gets a 503.
 2. Counts are held in memory as far as they fit into a bound, see `shelf`. The others are read again from the object store.
 3. An answer that needs no row is made without a reader's lease. Instead, the hidden homes and then the lake must be the same
    after it as before, or it is made again. A home that is forgotten meanwhile is hidden until its rows are gone, which makes a

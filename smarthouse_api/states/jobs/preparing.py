@@ -15,7 +15,6 @@ from backends.ports import ABSENT
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.snapshot_marks import mark_of
-from smarthouse_api.states.aggregates.asked import LENGTHS, Aggregation
 from smarthouse_api.states.jobs.book import Known
 from smarthouse_api.states.jobs.continuing import Continuing
 from smarthouse_api.states.jobs.model import Dataset, Job, Request, encode
@@ -23,6 +22,8 @@ from smarthouse_api.states.jobs.workshop import Workshop
 from smarthouse_api.states.query import Filters
 
 _TRIES: Final = 3
+_SAME_SECONDS: Final = 900.0
+"""The shortest interval of aggregates: a kept one is at most so much older than the answer to the same question."""
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ class Preparing:
         now, aggregation = self._shop.state.now(), dataset.request.aggregation
         if dataset.state == "done" and (dataset.expires_at or 0.0) <= now:
             return False
-        # The last states of aggregates are held until now: in the next interval they have another one.
-        if aggregation is not None and now // _seconds(aggregation) != dataset.at // _seconds(aggregation):
+        # The last states of aggregates are held until now, so the interval that is under way grows.
+        if aggregation is not None and now // _SAME_SECONDS != dataset.at // _SAME_SECONDS:
             return False
         if dataset.since_note != self.continuing.note(dataset.request.since):
             return False
@@ -135,7 +136,3 @@ class Preparing:
             if count is not None:
                 break
         return snapshot, count
-
-
-def _seconds(aggregation: Aggregation) -> float:
-    return LENGTHS[aggregation.every] / 1e6
