@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from backends.ports import Conflict, StateStore, StoreUnavailable
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 class RecordRetention:
     """Drops records that came more than so many UTC days ago, from each collection about once an hour. 0: keeps all.
 
-    What a collection's topic still brings to the lake is not looked at: the table tells how far it holds the topic.
+    The table tells how far it holds a topic. So the rows of the last entry that it holds stay while the topic has entries that
+    may be on their way into the lake.
     """
 
     def __init__(
@@ -82,18 +84,27 @@ class RecordRetention:
         """List the collections that are to lose days."""
         older = self._older(first)
         there = (one for one in self._catalogue.everything() if one.key in older) if older else ()
-        return sorted((one for one in there if not self._is_pending(one)), key=lambda one: one.key)
+        return sorted((one for one in there if older[one.key] or not self._is_pending(one)), key=lambda one: one.key)
 
-    def _older(self, first: date) -> set[str]:
-        """Return the keys of the collections that have rows of earlier days."""
+    def _older(self, first: date) -> dict[str, bool]:
+        """Tell for each collection that has rows of earlier days, by its key, whether a later day holds its last entry."""
         if (snapshot := self._table.open()) is None:
-            return set()
-        files = files_of(snapshot)
-        return set(files.filter(pc.less(files["partition.day"], first))["partition.collection"].to_pylist())
+            return {}
+        files = files_of(snapshot).select(["partition.collection", "partition.day", "max.sequence"])
+        is_older = pc.less(files["partition.day"], first)
+        dropped, kept = _last_entries(files.filter(is_older)), _last_entries(files.filter(pc.invert(is_older)))
+        return {key: last is not None and (kept.get(key) or 0) > last for key, last in dropped.items()}
 
     def _is_pending(self, one: Collection) -> bool:
         queue = TopicQueue(self._state, one)
         return queue.last() > queue.taken().sequence
+
+
+def _last_entries(files: pa.Table) -> dict[str, int | None]:
+    """Return each collection's highest sequence in some files; None if one of them does not tell its own."""
+    most = pc.ScalarAggregateOptions(skip_nulls=False)
+    found = files.group_by("partition.collection").aggregate([("max.sequence", "max", most)])
+    return dict(zip(found["partition.collection"].to_pylist(), found["max.sequence_max"].to_pylist(), strict=True))
 
 
 def _today() -> date:

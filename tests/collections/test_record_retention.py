@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smarthouse_api.collections import record_retention
+from smarthouse_api.collections import accepting, record_retention
 from smarthouse_api.collections.model import RECORD_BYTES, Collection
 from smarthouse_api.collections.queue import TopicQueue
 from smarthouse_api.house import House
@@ -64,6 +64,30 @@ def test_records_are_dropped_once_they_are_old_and_new_ones_come_as_before(
     assert held(house) == {one.key: 1, other.key: 3}
     assert house.collections.table.condition()
     assert chores.rebuilding.condition() is None
+    today(TODAY + timedelta(days=32))
+    keeper.accept(one, {"value": 5})
+    chores.drop_old_records(never)
+    assert held(house)[one.key] == 1, "the day of the last entry that the lake holds, while more is on its way there"
+
+
+def test_a_collection_that_is_written_to_all_the_time_loses_its_old_days_too(
+    make_house: Callable[..., House], today: Callable[[date], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(collection_record_days=30)
+    keeper, chores = Keeper(house), house.collections.chores
+    one = keeper.create("one")
+    keeper.accept(one, {"value": 1})
+    chores.flush(one)
+    later = datetime.now(UTC) + timedelta(days=20)
+    monkeypatch.setattr(accepting, "datetime", type("Clock", (datetime,), {"now": classmethod(lambda *_: later)}))
+    keeper.accept(one, {"value": 2})
+    chores.flush(one)
+    keeper.accept(one, {"value": 3})
+    today(TODAY + timedelta(days=31))
+    chores.drop_old_records(never)
+    assert held(house) == {one.key: 1}
+    chores.flush(one)
+    assert held(house) == {one.key: 2}
 
 
 def used(house: House, collection: Collection) -> int:
