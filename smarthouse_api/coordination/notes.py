@@ -18,6 +18,7 @@ The digest is of something random that was deleted too. So it names nobody:
 | a collection's alias or openness | `right/`, which one, and its id |
 
 The note of an objection is read for itself, and may be withdrawn. Its digest is of `objection/` and the tag of the home's UUID.
+Until the object is gone, the document says `withdrawn`; then there is none.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
-from backends.ports import Change, NoSuchObject, ObjectDamaged, ObjectStore, StateStore
+from backends.ports import Change, Conflict, NoSuchObject, ObjectDamaged, ObjectStore, StateStore
 from smarthouse_api.coordination.damage import Problem
 from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 
@@ -35,6 +37,7 @@ _NOTES: Final = "forgotten/"
 _SPACE: Final = "notes"
 _BEGUN: Final = b"begun"
 _LESSER: Final = b"lesser"
+_WITHDRAWN: Final = b"withdrawn"
 _DIGEST: Final = re.compile("[0-9a-f]{64}", re.ASCII)
 _MISSING: Final = (
     "this note is missing: a backup of the objects would bring back what was deleted for good; the service leaves it again"
@@ -60,8 +63,8 @@ class Notes:
 
     def is_left(self, digest: str) -> bool:
         """Tell whether there is a note, in either store."""
-        if self._state.get(_SPACE, digest) is not None:
-            return True
+        if (found := self._state.get(_SPACE, digest)) is not None:
+            return found.value != _WITHDRAWN
         try:
             self._objects.get(f"{_NOTES}{digest}")
         except ObjectDamaged:
@@ -72,17 +75,19 @@ class Notes:
 
     def withdraw(self, digest: str) -> None:
         """Remove a note of what may be again. Repeatable."""
-        self._state.commit(_SPACE, Change(deletes=(digest,)))  # first: a document without its object is told as a problem
+        version = self._state.put(_SPACE, digest, _WITHDRAWN, ttl_seconds=FOR_GOOD_SECONDS)
         self._objects.delete([f"{_NOTES}{digest}"])
+        with suppress(Conflict):  # it was left again meanwhile: then `mend` writes the object
+            self._state.commit(_SPACE, Change({digest: version}, deletes=(digest,)))
 
     def left(self) -> set[str]:
         """List the digests of all that was ever deleted for good."""
-        return self.in_state() | self.in_objects()
+        return self.in_state() | (self.in_objects() - self._withdrawn())
 
     def problems(self) -> Iterator[Problem]:
         """List the notes whose object is missing, and the objects that are no notes."""
         found = self._state.scan_all(_SPACE, "")  # first: a note's object is there before its document says so
-        noted = {digest for digest, document in found if document.value != _BEGUN}
+        noted = {digest for digest, document in found if document.value not in (_BEGUN, _WITHDRAWN)}
         there = {info.key: info.size_bytes for info in self._objects.list(_NOTES)}
         for digest in sorted(noted):
             if f"{_NOTES}{digest}" not in there:
@@ -93,6 +98,8 @@ class Notes:
 
     def mend(self) -> None:
         """Leave each note in both stores, if one of them has lost it or an earlier version wrote it."""
+        for digest in self._withdrawn():
+            self.withdraw(digest)
         noted, there = self.in_state(), self.in_objects()
         self.leave(sorted(noted ^ there))
 
@@ -105,7 +112,10 @@ class Notes:
 
     def in_state(self) -> set[str]:
         """List the digests that the state store has a document of."""
-        return {digest for digest, _ in self._state.scan_all(_SPACE, "")}
+        return {digest for digest, document in self._state.scan_all(_SPACE, "") if document.value != _WITHDRAWN}
+
+    def _withdrawn(self) -> set[str]:
+        return {digest for digest, document in self._state.scan_all(_SPACE, "") if document.value == _WITHDRAWN}
 
     def in_objects(self) -> set[str]:
         """List the digests that the object store has an object of."""

@@ -94,7 +94,10 @@ class Rounds:
 
     def ask(self, at: int) -> None:
         """Note that a receipt was asked for: there must be a round after that."""
-        self._state.put(SPACE, _ASKED, b"%d" % at, ttl_seconds=self._kept_seconds)
+        while (found := self._state.get(SPACE, _ASKED)) is None or int(found.value) < at:
+            with suppress(Conflict):  # another receipt was asked for meanwhile, perhaps a newer one
+                version = ABSENT if found is None else found.version
+                self._state.put(SPACE, _ASKED, b"%d" % at, expect=version, ttl_seconds=self._kept_seconds)
 
     def find(self, at: int) -> Round | None:
         """Return the first round in which all that was hidden until then is erased; None if that is still to come.

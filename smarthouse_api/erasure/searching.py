@@ -230,8 +230,15 @@ def _temporary_files() -> Iterator[str]:
     folder = tempfile.gettempdir()
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
-        if name.startswith(_TEMPORARY) and not name.startswith(_METRICS) and os.lstat(path).st_uid == os.getuid():
+        if name.startswith(_TEMPORARY) and not name.startswith(_METRICS) and _is_ours(path):
             yield from files_below(path) if os.path.isdir(path) else (path,)
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        return os.lstat(path).st_uid == os.getuid()
+    except FileNotFoundError:  # the service removed it meanwhile
+        return False
 
 
 def _metrics_files() -> Iterator[str]:

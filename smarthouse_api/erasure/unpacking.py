@@ -35,6 +35,8 @@ _MOST_WITHIN_BYTES: Final = 4 << 20
 """MinIO keeps small objects within a file of metadata, and puts a checksum before each mebibyte of the others."""
 
 _AHEAD_BYTES: Final = 64
+_PIECE_BYTES: Final = 1 << 10
+"""Zstandard makes up to 32,000 times as much of this."""
 """A Parquet file of ours may follow a checksum."""
 
 
@@ -121,8 +123,8 @@ class _Look:
     def _feed_below(self, chunk: bytes) -> None:
         if self._spool is not None:
             self._spool.write(chunk)
-        for start in range(0, len(chunk), 1 << 16):
-            self._decompress(chunk[start : start + (1 << 16)])
+        for start in range(0, len(chunk), _PIECE_BYTES):
+            self._decompress(chunk[start : start + _PIECE_BYTES])
 
     def _decompress(self, data: bytes) -> None:
         """Decompress some bytes, those of further members too. What is damaged or at its end is looked through as it is."""

@@ -106,3 +106,13 @@ def test_a_state_of_before_the_request_learns_of_a_receipt(house: House, monkeyp
     pass_time(house, 200, monkeypatch)
     keep(house)
     assert told(house, id_)["state"] != "hidden"
+
+
+def test_a_receipt_that_was_asked_for_earlier_leaves_the_later_one_its_round(house: House) -> None:
+    rounds = house.rounds
+    now = rounds.now()
+    rounds.ask(now)
+    rounds.ask(now - 5_000_000)
+    assert rounds.is_wanted()
+    rounds.quiet(now - 1_000_000)
+    assert rounds._asked() == now

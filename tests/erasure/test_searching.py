@@ -7,6 +7,7 @@ import io
 import os
 import sqlite3
 import tempfile
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,7 +27,9 @@ from backends.ports import Change
 from config.settings import Settings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.cli import main
+from smarthouse_api.erasure import searching
 from smarthouse_api.erasure.traces import OWN, Traces
+from smarthouse_api.erasure.unpacking import Unpacking
 from smarthouse_api.house import House
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
@@ -291,3 +294,20 @@ def test_a_uuid_is_found_in_each_spelling(spelt: bytes) -> None:
     assert scan.found == {OWN}
     assert Traces(set(), OTHER_HOME).among(spelt) == Traces(set()).among(spelt) == set()
     assert HOME not in traces.masked(f"a/{HOME}/b")
+
+
+def test_what_unpacks_to_a_thousand_times_its_size_is_unpacked_piece_by_piece() -> None:
+    packed = zstandard.ZstdCompressor(19).compress(bytes(512 << 20))
+    assert len(packed) < 1 << 16
+    unpacking = Unpacking(Traces([]), 1 << 20)
+    tracemalloc.start()
+    unpacking.look("raw", [packed])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert unpacking.cut == ["raw"]
+    assert most < 128 << 20
+
+
+def test_a_temporary_file_may_go_while_it_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "listdir", lambda _: ["smarthouse-gone"])
+    assert list(searching._temporary_files()) == []
