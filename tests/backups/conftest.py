@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from flask import Flask
 
 from backends.ports import ObjectStore
 from backends.registry import open_objects
+from config.settings import Settings
+from smarthouse_api.app import create_app
 from smarthouse_api.house import House
 from tests.backups.installation import Client, opened
 from tests.conftest import Environment
@@ -45,10 +48,31 @@ def client(make_app: Callable[..., Flask]) -> Iterator[Client]:
     app.extensions["smarthouse"] = own
 
 
-@pytest.fixture
-def filled(open_house: Callable[..., House], client: Client) -> House:
-    house = open_house()
+@pytest.fixture(scope="session")
+def filled_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A filled installation on the embedded stores, to be copied, and its operator's key."""
+    environment = {"SMARTHOUSE_DATA_DIR": str(tmp_path_factory.mktemp("filled") / "data")}
+    app = create_app(Settings.from_env({**environment, "SMARTHOUSE_EXPORT_PRIVACY": "raw"}))
+    client, own = Client(app), app.extensions["smarthouse"]
+    house = opened(environment)
     client.fill(house)
+    house.close()
+    own.close()
+    return Path(environment["SMARTHOUSE_DATA_DIR"]), client.key
+
+
+@pytest.fixture
+def filled(request: pytest.FixtureRequest, environment: Environment, open_house: Callable[..., House]) -> House:
+    """Name it before `client`: of the embedded stores, files are copied before anything opens them."""
+    is_embedded = "SMARTHOUSE_DATA_DIR" in environment
+    if is_embedded:
+        folder, key = request.getfixturevalue("filled_folder")
+        shutil.copytree(folder, environment["SMARTHOUSE_DATA_DIR"])
+    client, house = request.getfixturevalue("client"), open_house()
+    if is_embedded:
+        client.key = key
+    else:
+        client.fill(house)
     return house
 
 

@@ -114,6 +114,7 @@ def test_a_damaged_file_costs_its_rows_until_they_are_made_again(client: FlaskCl
     assert house.states.rebuilding.condition() is None
 
 
+@on_disk
 def test_a_damaged_file_of_a_day_that_is_over_is_made_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("smarthouse_api.states.days_over._ROWS", 4)
     for number in range(24):

@@ -132,6 +132,7 @@ def test_repeats_go_with_a_compaction_and_the_first_arrival_stays(house: House) 
     assert published(house) == before
 
 
+@on_disk
 def test_a_day_that_is_over_is_divided_anew_as_it_grows(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows are one bucket; many more are put aside on disk, and divided among more buckets. Late comers join them."""
     homes = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(24)]

@@ -22,7 +22,7 @@ from tests.streams.conftest import Recorder
 from tests.waiting import soon
 
 WRITERS = 16
-KILLS = 4
+KILLS = 3
 STREAM = "homes/7/smartModules/m/streams/s"
 
 
@@ -91,7 +91,7 @@ class Writing:
 
     def _watch(self) -> None:
         with requests.Session() as session:
-            while not self._over.is_set():
+            while not self._over.wait(0.01):
                 known = max(self.written.told, default=-1)
                 try:
                     answer = session.get(f"{self._url}/status", headers=self._headers, timeout=20)
@@ -109,7 +109,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """Stores that processes can share, and settings under which packets are soon sealed."""
     changed = {
         "SMARTHOUSE_DATA_DIR": str(tmp_path / "data"),
-        "SMARTHOUSE_STREAM_SEGMENT_BYTES": "2048",
+        "SMARTHOUSE_STREAM_SEGMENT_BYTES": "1024",
         "SMARTHOUSE_CURATE_INTERVAL_SECONDS": "0.1",
         "SMARTHOUSE_LEASE_SECONDS": "0.5",
     }
@@ -137,18 +137,26 @@ def made_key(pair: dict[str, str]) -> str:
     return told.stdout.strip()
 
 
+def fetched(server: Server, headers: dict[str, str], stop: int) -> bytes | None:
+    """Download the packets; None if that was broken off, as where a busy machine misses a lease as short as this one."""
+    try:
+        return requests.get(f"{server.url}/{STREAM}/data?start=0&stop={stop}", headers=headers, timeout=20).content
+    except requests.RequestException:
+        return None
+
+
 def test_every_acknowledged_packet_is_kept_once_though_workers_are_killed(running: Server, pair: dict[str, str]) -> None:
     key = made_key(pair)
     headers = {"Authorization": f"ModeCloud {key}"}
     assert requests.put(f"{running.url}/{STREAM}", headers=headers, timeout=20).status_code == 201
     with Writing(running, key) as writing:
         for _ in range(KILLS):
-            writing.wait_for(150)
+            writing.wait_for(100)
             before = running.workers()
             victim = random.choice(before)
             os.kill(victim, signal.SIGKILL)
             soon(lambda before=before, victim=victim: len(now := running.workers()) == len(before) and victim not in now)
-        writing.wait_for(150)
+        writing.wait_for(100)
     written = writing.written
     assert written.faults == []
 
@@ -167,7 +175,5 @@ def test_every_acknowledged_packet_is_kept_once_though_workers_are_killed(runnin
         assert recorder.packets() == kept
     finally:
         house.close()
-    stop = max(kept)
-    answer = requests.get(f"{running.url}/{STREAM}/data?start=0&stop={stop}", headers=headers, timeout=20)
-    assert answer.content == b"".join(kept[index] for index in sorted(kept))
+    assert soon(lambda: fetched(running, headers, max(kept))) == b"".join(kept[index] for index in sorted(kept))
     assert written.seen == sorted(written.seen)
