@@ -29,6 +29,7 @@ from smarthouse_api.house import House
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, ROOT, Server, free_port, payload, rows, state
+from tests.programs import run
 from tests.servers import MinioServer, Process
 
 yaml = pytest.importorskip("yaml")
@@ -131,7 +132,7 @@ def test_the_image_starts_what_gunicorn_can_read() -> None:
     program, *arguments = COMMANDS["CMD"]
     assert program == "gunicorn"
     environment = {**os.environ, "SMARTHOUSE_ENV": "development"}
-    subprocess.run([sys.executable, "-m", "gunicorn", "--check-config", *arguments], cwd=ROOT, env=environment, check=True)
+    run([sys.executable, "-m", "gunicorn", "--check-config", *arguments], cwd=ROOT, env=environment, check=True)
 
 
 @pytest.mark.parametrize("name", ["deploy/smarthouse-api.service", "deploy/smarthouse-worker.service"])
@@ -143,7 +144,7 @@ def test_the_units_start_what_the_containers_start(name: str) -> None:
 def test_the_image_knows_a_service_that_lives(shared_server: Server) -> None:
     def status(port: int) -> int:
         command = [sys.executable, *HEALTH[1:]]
-        return subprocess.run(command, env={**os.environ, "PORT": str(port)}, stderr=subprocess.DEVNULL, check=False).returncode
+        return run(command, env={**os.environ, "PORT": str(port)}, stderr=subprocess.DEVNULL).returncode
 
     assert status(shared_server.port) == 0
     assert status(free_port()) != 0
@@ -153,7 +154,7 @@ def test_a_worker_that_reaches_its_stores_is_healthy(tmp_path: Path) -> None:
     def status(folder: Path) -> int:
         urls = {"SMARTHOUSE_STATE_URL": f"sqlite://{folder}/state.db", "SMARTHOUSE_OBJECTS_URL": f"file://{folder}/objects"}
         command = [sys.executable, *SERVICES["worker"]["healthcheck"]["test"][2:]]
-        return subprocess.run(command, cwd=ROOT, env={**os.environ, **urls}, stderr=subprocess.DEVNULL, check=False).returncode
+        return run(command, cwd=ROOT, env={**os.environ, **urls}, stderr=subprocess.DEVNULL).returncode
 
     assert status(tmp_path) == 0
     assert status(Path("/proc/nowhere")) != 0
@@ -240,7 +241,7 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
         **dict(zip(("ENGINE_ACCESS_KEY", "ENGINE_SECRET_KEY"), ENGINE_KEYS, strict=True)),
     }
     for _ in range(2):
-        subprocess.run([sys.executable, "deploy/minio_setup.py"], cwd=ROOT, env={**os.environ, **told}, check=True)
+        run([sys.executable, "deploy/minio_setup.py"], cwd=ROOT, env={**os.environ, **told}, check=True)
     yield server
     server.kill()
 

@@ -275,8 +275,14 @@ def test_forgetting_breaks_off_an_export_that_stays(make_house: Callable[..., Ho
     export.close()
 
 
-@pytest.mark.parametrize("delay", [0, 3600])
-@pytest.mark.parametrize("readers_need_log", [False, True])
+@pytest.mark.parametrize(
+    ("environment", "delay", "readers_need_log"),
+    [
+        *(("embedded_pair", delay, needed) for delay in (0, 3600) for needed in (False, True)),
+        *(("production_pair", delay, delay == 0) for delay in (0, 3600)),
+    ],
+    indirect=["environment"],
+)
 def test_an_export_outlives_the_forgetting_of_homes_that_came_after_it(
     make_house: Callable[..., House], delay: int, readers_need_log: bool
 ) -> None:

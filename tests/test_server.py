@@ -35,6 +35,7 @@ from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.house import House
 from smarthouse_api.states.homes_table import LEASE
 from tests.conftest import HOME, OTHER_HOME, ROOT, Environment, Server, free_port, payload, rows, state
+from tests.programs import Program, run
 from tests.servers import RedisServer
 from tests.waiting import soon
 
@@ -48,8 +49,14 @@ def home(number: int) -> str:
 
 
 @contextmanager
-def connected(server: Server) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+def connected(server: Server, *, keeps: int | None = None) -> Iterator[http.client.HTTPConnection]:
+    """Connect to the server. keeps: how many bytes wait here for a reader; the system might keep more than any export has."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    if keeps is not None:
+        connection.sock = socket.socket()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, keeps)
+        connection.sock.settimeout(connection.timeout)
+        connection.sock.connect((connection.host, connection.port))
     try:
         yield connection
     finally:
@@ -93,11 +100,16 @@ def exported_states(server: Server, unit: str) -> Counter[str]:
 
 
 @contextmanager
-def gunicorn(environment: Environment, application: str = "wsgi:app", **options: Any) -> Iterator[Started]:
-    """gunicorn with the shipped configuration, and its port; not waited for."""
+def gunicorn(
+    environment: Environment, *arguments: str, kind: type[subprocess.Popen[bytes]] = Program, **options: Any
+) -> Iterator[Started]:
+    """gunicorn with the shipped configuration, and its port; not waited for.
+
+    arguments: instead of the application. kind: how it is started; `subprocess.Popen` does so as an operator does.
+    """
     port = free_port()
-    process = subprocess.Popen(
-        [*GUNICORN, application],
+    process = kind(
+        [*GUNICORN, *(arguments or ["wsgi:app"])],
         cwd=ROOT,
         env={**os.environ, **environment, "PORT": str(port), "HOST": "127.0.0.1"},
         start_new_session=True,
@@ -177,7 +189,7 @@ def test_no_other_header_with_an_underscore_gets_through_and_no_proxy_is_believe
     embedded_pair: Environment, tmp_path: Path
 ) -> None:
     (tmp_path / "echo.py").write_text(ECHO)
-    with gunicorn({**embedded_pair, "PYTHONPATH": str(tmp_path)}, "echo:app") as (_, port):
+    with gunicorn(embedded_pair, "--pythonpath", str(tmp_path), "echo:app") as (_, port):
         soon(lambda: live(port))
         head = """
             GET /environ HTTP/1.1
@@ -511,12 +523,12 @@ def _unread(port: int) -> int:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose export is larger than all the buffers between it and a reader that does not read."""
+    """A server whose export, of 8 MB, is larger than all the buffers between it and a reader that keeps little."""
     folder = str(tmp_path_factory.mktemp("large"))
     changes = {"SMARTHOUSE_PURGE_WAIT_SECONDS": "0.2", "SMARTHOUSE_THREADS": "4", "SMARTHOUSE_EXPORT_PRIVACY": "raw"}
     one = Server({"SMARTHOUSE_DATA_DIR": folder, **changes}).start()
     for number in range(4):
-        states = (state(f"sensor.large{n}", os.urandom(1 << 18).hex(), unit_of_measurement="large") for n in range(8))
+        states = (state(f"sensor.large{n}", os.urandom(1 << 16).hex(), unit_of_measurement="large") for n in range(8))
         assert one.upload(home(number), payload(*states)).json()["records"] == 8
     assert len(exported_states(one, "large")) == 32
     yield one
@@ -536,7 +548,7 @@ LARGE = "/api/export/dataset?formats=json,csv,jsonl,xml&units=large"
 
 def test_readers_that_go_away_leave_no_lease_and_no_busy_thread(large: Server) -> None:
     for _ in range(2 * 4 + 4):  # more than both workers have threads
-        with connected(large) as connection:
+        with connected(large, keeps=1 << 16) as connection:
             connection.request("GET", LARGE, headers=large.operator)
             assert len(connection.getresponse().read(1 << 16)) == 1 << 16
             assert readers(large)
@@ -547,7 +559,7 @@ def test_readers_that_go_away_leave_no_lease_and_no_busy_thread(large: Server) -
 def test_an_export_that_is_broken_off_never_looks_whole(large: Server) -> None:
     victim = home(399)
     large.upload(victim, payload(state("sensor.victim", unit_of_measurement="large")))
-    with connected(large) as connection:
+    with connected(large, keeps=1 << 16) as connection:
         connection.request("GET", LARGE, headers=large.operator)
         answer = connection.getresponse()
         started = answer.read(1 << 16)
@@ -560,7 +572,7 @@ def test_an_export_that_is_broken_off_never_looks_whole(large: Server) -> None:
 
 
 def test_a_maker_of_exports_that_is_killed_breaks_them_off_and_the_next_one_has_another(large: Server) -> None:
-    with connected(large) as connection:
+    with connected(large, keeps=1 << 16) as connection:
         connection.request("GET", LARGE, headers=large.operator)
         answer = connection.getresponse()
         answer.read(1 << 16)
@@ -665,14 +677,13 @@ def test_a_client_that_does_not_hang_up_holds_up_nobody(start: Callable[..., Ser
 
 def test_an_export_that_is_broken_off_costs_the_worker_nothing(start: Callable[..., Server]) -> None:
     server = start(workers=1, purge_wait_seconds=0, export_privacy="raw")
-    for number in range(4):
-        texts = [
-            state(f"input_text.large{place}", os.urandom(1 << 16).hex()) for place in range(96)
-        ]  # more than all buffers hold
-        assert server.upload(home(number), payload(*texts)).status_code == 200
+    texts = [state(f"input_text.large{place}", os.urandom(1 << 16).hex()) for place in range(128)]  # 8 MB as a zip
+    assert server.upload(home(3), payload(*texts)).json()["records"] == 128
+    for number in range(3):
+        assert server.upload(home(number), payload(state("input_text.small"))).status_code == 200
     before = server.workers()
     for number in range(3):
-        with connected(server) as one:
+        with connected(server, keeps=1 << 16) as one:
             one.request("GET", "/api/export/json", headers=server.operator)
             answer = one.getresponse()
             answer.read(1 << 16)
@@ -681,7 +692,7 @@ def test_an_export_that_is_broken_off_costs_the_worker_nothing(start: Callable[.
             with pytest.raises((http.client.HTTPException, OSError)):
                 answer.read()
         assert live(server.port)
-    assert len(stored_rows(server)) == 96
+    assert len(stored_rows(server)) == 128
     assert server.workers() == before
 
 
@@ -730,7 +741,7 @@ def test_a_trusted_proxy_tells_whose_request_it_is(proxied: Server) -> None:
 
 
 def test_the_pages_work_under_a_script_name(embedded_pair: Environment) -> None:
-    with gunicorn({**embedded_pair, "SCRIPT_NAME": "/smart"}) as (_, port):
+    with gunicorn({**embedded_pair, "SCRIPT_NAME": "/smart"}, kind=subprocess.Popen) as (_, port):
         url = f"http://127.0.0.1:{port}/smart"
         soon(lambda: answers(f"{url}/health/live"))
         assert_mounted(lambda path: requests.get(f"{url}{path}", timeout=10), "/smart")
@@ -753,7 +764,7 @@ def test_a_start_removes_the_metrics_of_a_killed_master_and_of_no_other(embedded
     try:
         remove = "import runpy; runpy.run_path('config/gunicorn.py')['_remove_folders_of_the_dead']()"
         environment = {**os.environ, **embedded_pair, "PORT": str(port)}
-        subprocess.run([sys.executable, "-c", remove], cwd=ROOT, env=environment, check=True, timeout=60)
+        run([sys.executable, "-c", remove], cwd=ROOT, env=environment, check=True)
         assert (killed.exists(), living.exists()) == (False, True)
     finally:
         living.rmdir()
@@ -838,7 +849,7 @@ def test_faults_of_the_settings_end_the_start_at_once_and_are_told_by_name() -> 
         "SMARTHOUSE_INGEST_RATE_HOME": "often",
         "SMARTHOUSE_SECRET_KEY": "hunter2" * 100,
     }
-    with gunicorn(faults, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as (process, _):
+    with gunicorn(faults, kind=subprocess.Popen, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as (process, _):
         out, err = (text.decode() for text in process.communicate(timeout=20))
     assert process.returncode not in (0, None)
     assert [name for name in faults if name not in err] == []

@@ -125,14 +125,14 @@ def test_nothing_that_the_service_does_meanwhile_is_a_problem(make_house: Callab
 
     def work() -> None:
         stream, _ = working.streams.catalogue.create(8, "m", "meter")
-        for number in range(8):
-            home = f"{number % 4:08x}" + HOME[8:]
+        for number in range(6):
+            home = f"{number % 3:08x}" + HOME[8:]
             working.states.uploads.receive(Upload(home, payload(state(value=str(number)))))
             working.streams.appending.append(stream, [NewPacket(b"b" * 700)], Owner("user", "a" * 12, "Anna"))
             working.housekeeper.keep()
             working.streams.chores.maintain(stream)
-            if number % 4 == 3:
-                working.forgetting.forget(f"{random.randrange(4):08x}" + HOME[8:])
+            if number % 3 == 2:
+                working.forgetting.forget(f"{random.randrange(3):08x}" + HOME[8:])
 
     with ThreadPoolExecutor(1) as worker:
         done = worker.submit(work)

@@ -39,6 +39,7 @@ from backends.minio_connections import _Retries
 from backends.minio_room import free_in
 from backends.ports import Conflict, NoSuchObject, ObjectDamaged, ObjectInUse, StoreFull, StoreUnavailable, StoreUnfit
 from tests.conftest import ROOT
+from tests.programs import Program
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 
 LOGIN = f"{ACCESS_KEY}:{quote(SECRET_KEY, safe='')}@"
@@ -57,9 +58,9 @@ ENVIRONMENT = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 WRITES_A_TABLE = """
-import json, sys, pyarrow
+import json, sys, numpy, pyarrow
 from deltalake import write_deltalake
-rows, options = pyarrow.table({"x": [number / 7 for number in range(300_000)] * 10}), json.load(sys.stdin)
+rows, options = pyarrow.table({"x": numpy.arange(3_000_000) / 7}), json.load(sys.stdin)
 while True:
     write_deltalake(sys.argv[1], rows, mode="append", storage_options=options)
 """
@@ -431,7 +432,7 @@ def test_what_a_dying_deltalake_leaves_is_swept_away(objects, client, bucket):
         return client._list_multipart_uploads(bucket).uploads
 
     location = objects.table_location("lake/states")
-    with subprocess.Popen([sys.executable, "-c", WRITES_A_TABLE, location.uri], stdin=subprocess.PIPE, text=True) as writer:
+    with Program([sys.executable, "-c", WRITES_A_TABLE, location.uri], stdin=subprocess.PIPE, text=True) as writer:
         json.dump(location.storage_options, writer.stdin)
         writer.stdin.close()
         deadline = time.monotonic() + 30
