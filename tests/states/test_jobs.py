@@ -29,6 +29,7 @@ from smarthouse_api.states.jobs.kept_files import KeptFile
 from smarthouse_api.states.jobs.model import PREFIX, Dataset, Progress
 from smarthouse_api.states.jobs.views import JobView
 from smarthouse_api.states.query import Filters
+from smarthouse_api.states.records.privacy import home_name
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, agree, on_pairs, payload, state, unzipped
 from tests.each import each, on_disk, on_disk_and_servers
@@ -562,8 +563,14 @@ def test_a_file_without_a_row_of_a_home_stays_though_the_home_has_rows_on_its_da
     daily, wide = Aggregation("1d"), Aggregation("1d", figures=("mean",))
     requests = [jobs.request(sensors, ("csv",)), jobs.request(sensors, ("csv",), aggregation=daily)]
     requests += [jobs.request(Filters(), ("json",)), jobs.request(sensors, ("csv",), aggregation=wide)]
-    without, aggregates, with_it, of_columns = (jobs.ask(one, ME).id for one in requests)
+    secret, names = house.states.contents.asking.secret(), list[str]()
+    for home in map(house.states.homes.find, (HOME, OTHER_HOME)):
+        assert home is not None
+        names.append(home_name(secret, home.key))
+    requests += [jobs.request(Filters(types=("sensor",), homes=tuple(names)), ("csv",))]
+    without, aggregates, with_it, of_columns, naming_it = (jobs.ask(one, ME).id for one in requests)
     work(house)
+    assert {view(house, id_).state for id_ in (without, naming_it)} == {"done"}
     sent, doomed = jobs.open(without), jobs.open(with_it)
     assert sent is not None
     assert doomed is not None
@@ -574,8 +581,8 @@ def test_a_file_without_a_row_of_a_home_stays_though_the_home_has_rows_on_its_da
         list(bodies[1])
     for opened in (sent, doomed):
         opened.close()
-    states = [view(house, id_).state for id_ in (without, aggregates, with_it, of_columns)]
-    assert states == ["done", "done", "expired", "expired"], "the columns of a wide file may tell of any home"
+    states = [view(house, id_).state for id_ in (without, aggregates, with_it, of_columns, naming_it)]
+    assert states == ["done", "done", *["expired"] * 3], "columns may tell of any home, and documents of what was asked for"
     assert len(unzipped(file(house, without))["csv"].splitlines()) == 31
     noted = [name for name, _ in house.state.scan_all("jobs", "homes/")]
     assert sorted(noted) == sorted(f"homes/{view(house, id_).version}" for id_ in (without, aggregates))

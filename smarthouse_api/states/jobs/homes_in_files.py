@@ -8,6 +8,8 @@ can compare those of two files.
    with rows on the same days removes the file.
 2. What is published of one home must not depend on another one. So nobody knows where groups of homes decide what is published,
    nor of the wide layout, whose columns may tell of a home without a row.
+3. The documents in a file tell what was asked for. So a file that was asked for by entities, or by the home's pseudonym, goes
+   with the home.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from smarthouse_api.states.jobs.engine_parts import EngineWork
 from smarthouse_api.states.jobs.model import Dataset, Part, Request, encode, turn_of
 from smarthouse_api.states.jobs.side_by_side import Places
 from smarthouse_api.states.rebuilding import Rebuilding
+from smarthouse_api.states.records.privacy import home_name
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.version import own_version
 
@@ -103,6 +104,10 @@ class Workshop:
         return not known or any(one is None or self._may_have_rows(one.dataset, keys) for one in known)
 
     def _may_have_rows(self, dataset: Dataset, keys: Collection[str]) -> bool:
+        """Tell whether the file of a dataset may have rows of homes, or name one: its documents tell what was asked for."""
+        asked, secret = dataset.request.filters, self.asking.secret()
+        if asked.entities or (asked.homes and any(home_name(secret, key) in asked.homes for key in keys)):
+            return True
         return dataset.state != "done" or self.book.may_have_rows(dataset, keys)
 
     def give_up(self, known: Known, keys: Collection[str]) -> bool:
