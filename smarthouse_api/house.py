@@ -12,6 +12,7 @@ from config.settings import Settings, SettingsError
 from smarthouse_api.access.downloads import Downloads
 from smarthouse_api.access.grants import Access
 from smarthouse_api.access.rates import Rates
+from smarthouse_api.access.sessions import Sessions
 from smarthouse_api.archives.service import Archives
 from smarthouse_api.backups.service import Backups
 from smarthouse_api.collections.service import Collections
@@ -75,6 +76,7 @@ class House:
         self.installation = Installation(self.state, self.objects, may_begin=may_begin)
         self.notes = Notes(self.state, self.objects)
         self.access, self.rates = Access(self.state, self.notes), Rates(settings.access, self.state)
+        self.sessions = Sessions(self.state)
         self.downloads = Downloads(self.state, settings.access.download_log_days)
         self.leases, keyring = Leases(self.state, settings.server.lease_seconds), Keyring(self.state)
         self.kind = "api"

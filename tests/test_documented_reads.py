@@ -47,6 +47,7 @@ ATTRIBUTES = {
 
 AS_A_WHOLE = {
     "blueprints/parameters.py",
+    "blueprints/console/home.py",
     "blueprints/console/pages.py",
     "blueprints/export/readers.py",
     "blueprints/export/routes.py",

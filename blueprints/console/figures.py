@@ -49,7 +49,7 @@ def rows_figure(coverage: dict[str, Any]) -> Figure:
     table = [
         (name, count_text(rows), count_text(homes)) for name, rows, homes in zip(names, counts, coverage["homes"], strict=True)
     ]
-    return _figure(drawing, sentence, (gettext("From"), gettext("Rows"), gettext("Homes")), table)
+    return figure_of(drawing, sentence, (gettext("From"), gettext("Rows"), gettext("Homes")), table)
 
 
 def homes_figure(coverage: dict[str, Any]) -> Figure:
@@ -58,7 +58,7 @@ def homes_figure(coverage: dict[str, Any]) -> Figure:
     counts = coverage["homes"]
     sentence = gettext("Between %(least)s and %(most)s homes.", least=count_text(min(counts)), most=count_text(max(counts)))
     table = [(name, count_text(homes)) for name, homes in zip(names, counts, strict=True)]
-    return _figure(bars(sentence, names, counts, _short), sentence, (gettext("From"), gettext("Homes")), table)
+    return figure_of(bars(sentence, names, counts, _short), sentence, (gettext("From"), gettext("Homes")), table)
 
 
 def coverage_figure(coverage: dict[str, Any], *, with_names: bool) -> Figure:
@@ -82,7 +82,7 @@ def coverage_figure(coverage: dict[str, Any], *, with_names: bool) -> Figure:
         for home in homes
     ]
     heads = gettext("Home"), gettext("Rows"), gettext("Columns with rows")
-    return _figure(heat(sentence, columns, names, [home["rows"] for home in homes]), sentence, heads, table)
+    return figure_of(heat(sentence, columns, names, [home["rows"] for home in homes]), sentence, heads, table)
 
 
 def typical_figure(unit: str, hours: Sequence[Spread], days: tuple[date, date]) -> Figure:
@@ -101,10 +101,11 @@ def typical_figure(unit: str, hours: Sequence[Spread], days: tuple[date, date]) 
         for one in hours
     ]
     heads = gettext("Hour (UTC)"), "10 %", gettext("Median"), "90 %", gettext("Homes")
-    return _figure(band(sentence, points, (0, 23), 1, names, value_text), sentence, heads, table)
+    return figure_of(band(sentence, points, (0, 23), 1, names, value_text), sentence, heads, table)
 
 
-def _figure(drawing: Drawing, sentence: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Figure:
+def figure_of(drawing: Drawing, sentence: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Figure:
+    """Put a drawing together with its numbers."""
     left, marks, below = (Markup(part) for part in (drawing.left, drawing.marks, drawing.below))  # noqa: S704 - it is escaped
     return Figure(sentence, left, marks, below, heads, rows)
 

@@ -18,6 +18,8 @@ from babel.support import NullTranslations, Translations
 from flask import Flask, request
 from flask_babel import Babel, Domain, format_date, format_decimal, get_locale, gettext
 
+from smarthouse_api.arrow.times import time_of
+
 CATALOGUES: Final = Path(__file__).parent / "translations"
 LANGUAGES: Final = ("en", "pt", "de")
 _STEPS: Final = {"day": "MMMd", "week": "MMMd", "month": "yMMM", "year": "y", "century": "y"}
@@ -42,7 +44,7 @@ class Languages(Babel):  # type: ignore[misc]
 def register(app: Flask) -> None:
     """Have `app` translate templates and texts into the language of the browser."""
     Languages(app, locale_selector=language)
-    app.jinja_env.filters.update(count=count_text, value=value_text, size=size_text, day=day_text)
+    app.jinja_env.filters.update(count=count_text, value=value_text, size=size_text, day=day_text, us_day=us_day_text)
 
 
 def language() -> str:
@@ -88,9 +90,19 @@ def day_text(day: date | str | None) -> str:
     return "" if day is None else str(format_date(_read(day), "medium"))
 
 
+def us_day_text(us: int) -> str:
+    """Write the day of a time in microseconds since 1970."""
+    return day_text(time_of(us).date())
+
+
 def column_text(day: str, step: str) -> str:
     """Write the name of a column of days. step: what it is, such as a week."""
     return str(format_skeleton(_STEPS[step], datetime.fromisoformat(day), locale=get_locale()))
+
+
+def time_name(at: datetime, *, is_short: bool) -> str:
+    """Write the name of a time on an axis. is_short: its hour, else its day."""
+    return f"{at:%H:%M}" if is_short else str(format_skeleton("MMMd", at, locale=get_locale()))
 
 
 def _read(day: date | str) -> date:

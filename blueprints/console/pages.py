@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from blueprints.console.asked import read_asked
 from blueprints.console.data import data_page, preview_part, typical_part
+from blueprints.console.home import add_home
 from blueprints.console.jobs import add_jobs
 from blueprints.console.policy import is_fragment
 from blueprints.console.public import lake_page
@@ -15,10 +16,11 @@ from blueprints.parameters import refuse_unknown
 from smarthouse_api.errors import Invalid
 
 blueprint = Blueprint("Console", __name__, url_prefix="/console", template_folder="templates")
+add_home(blueprint)
 add_jobs(blueprint)
 
 
-_CHOOSING = ("Console.data", "Console.preview", "Console.typical", "Console.take")
+_CHOOSING = ("Console.data", "Console.preview", "Console.typical", "Console.take", "Console.home")
 """The pages that read what was chosen, and refuse what they do not know."""
 
 

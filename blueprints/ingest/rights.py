@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Response, request
 from flask_smorest import Blueprint
@@ -17,6 +18,8 @@ from blueprints.ingest.homes import counted_home
 from blueprints.ingest.schemas import CONSENT_BODY, HOME_UUID, AgreedSchema, ConsentSchema
 from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.responses import closed_when_sent, json_response
+from smarthouse_api.archives.service import EmptyArchive
+from smarthouse_api.archives.shelf import OpenArchive
 from smarthouse_api.arrow.times import time_of, time_text
 from smarthouse_api.errors import Invalid
 
@@ -54,7 +57,11 @@ def summary(uuid: str) -> Response:
 
 def archive(uuid: str) -> Response:
     """Answer with all that is held about a home, or a part of the same file."""
-    opened = house().archives.open(uuid, continues=request.range is not None)
+    return archive_response(house().archives.open(uuid, continues=request.range is not None))
+
+
+def archive_response(opened: OpenArchive | EmptyArchive) -> Response:
+    """Answer with an archive, or a part of the same file."""
     name = f"smarthouse_home_{datetime.fromtimestamp(opened.at, UTC):%Y-%m-%d}.zip"
     file = "an archive", opened.etag, opened.size_bytes, name, "application/zip", opened.body
     return closed_when_sent(opened.close, lambda: ranged_response(*file, is_the_only_one=opened.is_the_only_one))
@@ -65,6 +72,11 @@ def _agreed(body: bytes) -> dict[str, str]:
     given = read_json(body)
     if not isinstance(given, dict):
         raise Invalid("The body must be a JSON object with terms and tier")
+    return read_consent(given)
+
+
+def read_consent(given: dict[str, Any]) -> dict[str, str]:
+    """Read what a home agrees to. Raises `Invalid`, likewise."""
     try:
         return dict(_READ_CONSENT.load(given))
     except ValidationError as fault:

@@ -24,6 +24,7 @@ import msgspec
 from backends.ports import ObjectStore, StateStore
 from config.settings import Settings
 from smarthouse_api.archives.contents import Contents, mark_of_counts, today
+from smarthouse_api.archives.looking import Looking
 from smarthouse_api.archives.making import Making
 from smarthouse_api.archives.model import Holder, Kept, name_of, proof_of
 from smarthouse_api.archives.shelf import OpenArchive, Shelf
@@ -107,6 +108,7 @@ class Archives:
         self._states, self._streams, self._told_settings = states, streams, f"{settings.exports} {own_version()}"
         self._records = collections.home_records
         self._contents = Contents(state, objects, states, streams, self._records, settings.exports.privacy)
+        self.looking = Looking(states, settings.exports)
         self.shelf = Shelf(state, objects, leases, self._settings)
         self.answer_times = AnswerTimes(state, "summary", settings.forgetting.answer_seconds)
         self._making = Making(self._have_made, self._settings.at_once)
@@ -131,7 +133,10 @@ class Archives:
 
         uuid: normalised. mark: of `settled`, so that entities are counted once.
         """
-        tag = self._states.homes.tag(uuid)
+        return self.summary_of(self._states.homes.tag(uuid), mark)
+
+    def summary_of(self, tag: str, mark: str | None = None) -> dict[str, Any]:
+        """Tell how much is held about a home by the tag of its UUID, as `summary` does."""
         holder = self._holder(tag)
         home, streams = (None, ()) if holder is None else (holder.home, holder.streams)
         has_objected = self._states.homes.has_objected(tag) and home is None
@@ -144,7 +149,11 @@ class Archives:
         continues: one that is kept is good, though something came meanwhile. Raises `Unavailable`, also while it is made for
         longer than an answer waits, `NoRoom`, `TooLarge`.
         """
-        tag, is_new = self._states.homes.tag(uuid), False
+        return self.open_of(self._states.homes.tag(uuid), continues=continues)
+
+    def open_of(self, tag: str, *, continues: bool = False) -> OpenArchive | EmptyArchive:
+        """Open the archive of a home by the tag of its UUID, as `open` does."""
+        is_new = False
         for attempt in range(_TRIES):
             if (holder := self._holder(tag)) is None:
                 return self._empty()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from math import isnan
 from typing import Final, NamedTuple
 
 from smarthouse_api.plots.axes import Scale
@@ -14,7 +14,7 @@ _PIXELS: Final = 180
 
 
 class Point(NamedTuple):
-    """Tells one place of the line and its band."""
+    """Tells one place of the line and its band. A middle that is not a number says that nothing is known from there on."""
 
     at: float
     low: float
@@ -29,14 +29,18 @@ def band(
     longest: float,
     names: Sequence[tuple[float, str]],
     write: Callable[[float], str],
+    *,
+    is_stepped: bool = False,
 ) -> Drawing:
     """Draw a line through the middles, and a band from the lows to the highs.
 
     span: the ends of the axis. longest: points that are farther apart are not joined. names: places on the axis, with texts.
+    is_stepped: each middle lasts until the next one.
     """
     first, last = span
     width = last - first or 1.0
-    scale = Scale.of(min((one.low for one in points), default=0), max((one.high for one in points), default=1))
+    known = [one for one in points if not isnan(one.middle)]
+    scale = Scale.of(min((one.low for one in known), default=0), max((one.high for one in known), default=1))
 
     def height(value: float) -> str:
         return number(_HEIGHT * scale.from_above(value))
@@ -49,7 +53,9 @@ def band(
         upper = "L".join(f"{along(one.at)} {height(one.high)}" for one in run)
         lower = "L".join(f"{along(one.at)} {height(one.low)}" for one in reversed(run))
         areas.append(f"M{upper}L{lower}Z")
-        lines.append("M" + "L".join(f"{along(one.at)} {height(one.middle)}" for one in run) + ("h0.4" if len(run) == 1 else ""))
+        places = [(along(one.at), height(one.middle)) for one in run]
+        joined = "".join(f"H{x}V{y}" if is_stepped else f"L{x} {y}" for x, y in places[1:])
+        lines.append(f"M{places[0][0]} {places[0][1]}{joined or 'h0.4'}")
     grid = [f"M0 {height(tick)}H100" for tick in scale.ticks]
     drawn = [path("grid", grid), path("band", areas), path("line", lines)]
     return Drawing(
@@ -60,12 +66,13 @@ def band(
 
 
 def _runs(points: Sequence[Point], longest: float) -> Iterator[list[Point]]:
-    """Part the points where two neighbours are too far apart."""
-    run = list(points[:1])
-    for before, after in pairwise(points):
-        if after.at - before.at > longest:
+    """Part the points where two neighbours are too far apart, and where one is not known."""
+    run = list[Point]()
+    for one in points:
+        if run and (isnan(one.middle) or one.at - run[-1].at > longest):
             yield run
             run = []
-        run.append(after)
+        if not isnan(one.middle):
+            run.append(one)
     if run:
         yield run

@@ -75,11 +75,15 @@ class Consents:
         uuid: normalised. address: the client's. at: when, by default now. Raises `Invalid` for terms that are not asked for,
         `TooMany`, `NoRoom`.
         """
+        return self.give_tagged(self._homes.tag(uuid), terms, tier, address, at)
+
+    def give_tagged(self, tag: str, terms: str, tier: str, address: str | None = None, at: datetime | None = None) -> Agreement:
+        """Note that a home agrees, by the tag of its UUID, as `give` does."""
         if self._settings.terms and terms not in self._settings.terms:
             raise Invalid(f"terms: this service asks for consent to {' or '.join(self._settings.terms)}")
         self._room.check()
         self._counts.count_right(address)
-        new, tag = Agreement(terms, tier, microseconds(at or datetime.now(UTC))), self._homes.tag(uuid)
+        new = Agreement(terms, tier, microseconds(at or datetime.now(UTC)))
         for _ in range(_ATTEMPTS):
             with suppress(Conflict):
                 agreed = self._give(tag, new)

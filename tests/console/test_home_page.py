@@ -1,0 +1,192 @@
+"""The owner's page, by HTTP: who gets in, what it shows, what it does, and what no other page can do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state, unzipped
+from tests.console.lake import PERSON, UPLOADS
+from tests.waiting import pass_time
+
+environment = on_pairs("embedded_pair")
+
+Clients = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def client(make_client: Clients) -> FlaskClient:
+    client = make_client()
+    for home, body in UPLOADS.items():
+        assert client.post("/api/ingest/data", data=body, headers={"Home-UUID": home}).status_code == 200
+    return client
+
+
+def sign_in(client: FlaskClient, uuid: str = HOME) -> str:
+    """The page behind the door."""
+    answer = client.post("/console/home", data={"uuid": uuid})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/console/home")
+    return see(client)
+
+
+def see(client: FlaskClient, query: str = "") -> str:
+    answer = client.get(f"/console/home{query}")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "Content-Encoding" not in client.get("/console/home", headers={"Accept-Encoding": "gzip"}).headers
+    return answer.text
+
+
+def token(page: str) -> str:
+    found = re.search(r'name="form_token" value="([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def submit(client: FlaskClient, what: str, page: str, **fields: str) -> TestResponse:
+    return client.post(f"/console/home/{what}", data={"form_token": token(page), **fields})
+
+
+def test_the_owner_sees_what_was_given_and_what_is_published_of_it(client: FlaskClient) -> None:
+    page = sign_in(client)
+    assert re.findall(r"<dd>([\d,.]+)", page)[:3] == ["58", "4", "1"]
+    exported = rows(client.get("/api/export/json", buffered=True).data)
+    pseudonym = re.search(r"<code>(home_[0-9a-f]{16})</code>", page)
+    assert pseudonym is not None
+    own = {row["entity_id"] for row in exported if row["home"] == pseudonym[1]}
+    told = dict(re.findall(r'#history"[^>]*>([^<]+)</a></th>.*?\n\s*<td>([^<]+)</td><td>[^<]*</td>', page))
+    assert set(told) == {"sensor.kitchen_temperature", "sensor.bath_humidity", "binary_sensor.front_door", PERSON}
+    assert set(told.values()) == own
+    assert told[PERSON] != PERSON
+    assert HOME not in page
+    numbers = see(client, "?entity=sensor.kitchen_temperature&days=7")
+    assert "48 states; least 18.5" in numbers
+    assert 'class="line"' in numbers
+    assert see(client, "?entity=sensor.kitchen_temperature&days=1").count("24 states; least") > 0
+    words = see(client, "?entity=binary_sensor.front_door")
+    assert 'class="word0"' in words
+    assert "Nothing is there of these days" in see(client, "?entity=sensor.bath_humidity&until=2020-01-01&days=1")
+    for query in ("?days=2", "?until=yesterday", "?colour=red", "?days=1&days=7"):
+        assert client.get(f"/console/home{query}").status_code == 400
+
+
+def test_a_gap_is_a_gap(make_client: Clients) -> None:
+    client = make_client()
+    hours = [f"2026-03-01T{hour:02}:00:00Z" for hour in (0, 1, 2, 3, 15, 16)]
+    sent = [state("sensor.x", str(n), at, unit_of_measurement="W") for n, at in enumerate(hours)]
+    sent.append(state("sensor.x", "unavailable", "2026-03-01T01:30:00Z", unit_of_measurement="W"))
+    client.post("/api/ingest/data", data=payload(*sent), headers={"Home-UUID": HOME})
+    page = sign_in(client)
+    line = re.search(r'class="line" d="([^"]+)"', page)
+    assert line is not None
+    assert line[1].count("M") == 3
+
+
+def test_an_unknown_home_a_malformed_uuid_and_nothing_at_all_get_the_same_words(client: FlaskClient) -> None:
+    pages = []
+    for uuid in (OTHER_HOME, "no uuid", "", f"urn:uuid:{HOME}"):
+        page = sign_in(client, uuid)
+        pages.append(page.replace(token(page), ""))
+        assert submit(client, "leave", page).status_code == 303
+    assert len(set(pages)) == 1
+    assert "Nothing is held about this home" in pages[0]
+
+
+def test_the_uuid_is_in_no_cookie_page_store_and_log(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    answer = client.post("/console/home", data={"uuid": HOME})
+    cookie = answer.headers["Set-Cookie"]
+    assert {"HttpOnly", "SameSite=Strict", "Path=/console"} <= set(cookie.split("; "))
+    house = house_of(client)
+    home = house.states.homes.find(HOME)
+    assert home is not None
+    kept = [document.value for _, document in house.state.scan_all("access", "session/")]
+    assert len(kept) == 1
+    for secret in (HOME, home.key, home.tag, cookie.partition("=")[2].partition(";")[0]):
+        assert secret not in cookie.partition(";")[2] + answer.headers["Location"] + caplog.text
+        assert secret.encode() not in kept[0]
+    secure = client.post("/console/home", data={"uuid": HOME}, base_url="https://localhost")
+    assert secure.headers["Set-Cookie"].startswith("__Secure-smarthouse_home=")
+    assert "Secure" in secure.headers["Set-Cookie"].split("; ")
+
+
+def test_a_form_without_the_sessions_token_does_nothing(client: FlaskClient) -> None:
+    page = sign_in(client)
+    for fields in ({}, {"form_token": "x"}, {"form_token": ""}):
+        for what in ("forget", "consent", "leave"):
+            answer = client.post(f"/console/home/{what}", data={"uuid": HOME, "terms": "1", "tier": "rows", **fields})
+            assert (answer.status_code, answer.mimetype) == (403, "text/html")
+    for headers in ({"Origin": "https://elsewhere.example"}, {"Sec-Fetch-Site": "same-site"}):
+        told = {"form_token": token(page), "uuid": HOME}
+        assert client.post("/console/home/forget", data=told, headers=headers).status_code == 403
+        assert client.post("/console/home", data={"uuid": HOME}, headers=headers).status_code == 403
+    another = client.application.test_client()
+    assert another.post("/console/home/forget", data={"form_token": token(page), "uuid": HOME}).status_code == 403
+    assert another.get("/console/home/archive").status_code == 403
+    assert house_of(client).states.homes.find(HOME) is not None
+
+
+def test_the_owner_takes_everything_along_and_agrees(client: FlaskClient) -> None:
+    page = sign_in(client)
+    answer = client.get("/console/home/archive", buffered=True)
+    assert answer.status_code == 200
+    assert len(unzipped(answer.data)["rows/states.jsonl"].splitlines()) == 58
+    agreed = submit(client, "consent", page, terms="1.0", tier="rows")
+    assert agreed.status_code == 303
+    assert re.search(r"<li>1.0, rows: <time", see(client))
+    assert submit(client, "consent", see(client), terms="<b>", tier="rows").status_code == 400
+    page = sign_in(client, OTHER_HOME)  # a home that has never uploaded agrees, and stays signed in
+    assert submit(client, "consent", page, terms="1.0", tier="rows").status_code == 303
+    assert "<li>1.0, rows" in see(client)
+
+
+def test_the_owner_forgets_the_home_and_gets_a_receipt(client: FlaskClient) -> None:
+    other = client.application.test_client()
+    sign_in(other)
+    page = sign_in(client)
+    wrong = submit(client, "forget", page, uuid=OTHER_HOME)
+    assert (wrong.status_code, "Nothing was erased" in wrong.text) == (400, True)
+    assert house_of(client).states.homes.find(HOME) is not None
+    answer = submit(client, "forget", page, uuid=HOME.upper())
+    assert "Your home is forgotten" in answer.text
+    receipt = re.search(r'href="(/api/ingest/receipts/[0-9a-f]+)"', answer.text)
+    assert receipt is not None
+    told: Any = client.get(receipt[1]).json
+    assert told["receipt"]["state"] in ("hidden", "erased")
+    assert house_of(client).states.homes.find(HOME) is None
+    for one in (client, other):  # the other session has ended with the home
+        assert "Sign in" in see(one)
+        assert one.get("/console/home/archive").status_code == 403
+    unknown = submit(client, "forget", sign_in(client, OTHER_HOME), uuid=OTHER_HOME, stop="true")
+    assert re.sub("[0-9a-f]{116}", "", unknown.text) == re.sub("[0-9a-f]{116}", "", answer.text)
+    upload = client.post("/api/ingest/data", data=payload(state()), headers={"Home-UUID": OTHER_HOME})
+    assert upload.status_code == 410
+
+
+def test_a_session_ends_by_itself_by_leaving_and_by_rate(
+    client: FlaskClient, make_client: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = sign_in(client)
+    pass_time(house_of(client), 1000, monkeypatch)
+    assert "Sign out" in see(client)
+    pass_time(house_of(client), 1700, monkeypatch)  # it went on with that page
+    assert "Sign out" in see(client)
+    pass_time(house_of(client), 1900, monkeypatch)
+    assert "Sign out" not in see(client)
+    assert submit(client, "forget", page, uuid=HOME).status_code == 403
+    page = sign_in(client)
+    left = submit(client, "leave", page)
+    assert "smarthouse_home=;" in left.headers["Set-Cookie"]
+    assert "Sign out" not in see(client)
+    few = make_client(rights_rate_address="2/minute")
+    assert [few.post("/console/home", data={"uuid": "x"}).status_code for _ in range(3)] == [303, 303, 429]
+
+
+def test_where_uploads_need_a_key_the_page_says_so(make_client: Clients) -> None:
+    client = make_client(ingest_access="key")
+    assert client.get("/console/home").status_code == 401
+    assert client.post("/console/home", data={"uuid": HOME}).status_code == 401
