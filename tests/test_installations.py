@@ -214,9 +214,8 @@ def test_a_service_that_is_killed_while_it_brings_them_over_loses_and_doubles_no
     house = app.extensions["smarthouse"]
     eager = {"SMARTHOUSE_HOUSEKEEPING": "api", "SMARTHOUSE_CURATE_INTERVAL_SECONDS": "0.05"}
     server = Server({**environment(left), **eager})
-    for _ in range(2):
-        server.start()
-        server.kill()
+    server.start()
+    server.kill()
     server.start()
     soon(lambda: not house.states.table.outdated())
     assert rows_of(server.export("csv", metadata="false").content) == before
@@ -324,9 +323,8 @@ def test_an_upgrade_that_dies_between_its_steps_is_done_again(
 def test_a_service_that_is_killed_while_it_takes_over_format_2_loses_and_doubles_none(left_by_2: Path) -> None:
     eager = {"SMARTHOUSE_HOUSEKEEPING": "api", "SMARTHOUSE_CURATE_INTERVAL_SECONDS": "0.05"}
     server = Server({**environment(left_by_2), **eager})
-    for _ in range(2):
-        server.start()
-        server.kill()
+    server.start()
+    server.kill()
     server.start()
     answers = [json.loads(line) for line in (left_by_2 / "answers.jsonl").read_text().splitlines()]
     found = rows_of(server.export("csv", metadata="false").content)

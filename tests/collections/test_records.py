@@ -162,7 +162,11 @@ def test_a_record_is_given_back_in_its_own_text(lake: Lake, collection: Collecti
 # In pages
 
 
-@pytest.mark.parametrize(("size", "limits"), [(4, [1]), (15, [7, 30, 1000])])
+@pytest.mark.parametrize(
+    ("environment", "size", "limits"),
+    [("embedded_pair", 4, [1]), ("embedded_pair", 15, [7, 30, 1000]), ("production_pair", 8, [7, 30])],
+    indirect=["environment"],
+)
 def test_pages_hold_every_record_once(lake: Lake, collection: Collection, size: int, limits: list[int]) -> None:
     records = town(lake, collection, size)
     for limit in limits:
