@@ -3,7 +3,7 @@
 # make check    check style, types and imports
 # make bench    measure
 # make test-home-assistant    set up Home Assistant in environments of their own, and test its integration in them
-# make chaos    kill, hang and fill the stores under load, jump clocks, restart APIs behind nginx, for up to ten minutes; damage 200 files; send 50,000 made-up requests
+# make chaos    kill, hang and fill the stores under load, jump clocks, restart APIs behind nginx, for up to ten minutes; damage 200 files; send 50,000 made-up requests; ask a real Apache Spark
 # ARGS passes arguments on: make test ARGS="-k export", make bench ARGS="upload --quick".
 PYTHON ?= python3
 HOST ?= 127.0.0.1
@@ -27,7 +27,7 @@ test-home-assistant: $(VENV)/.run
 
 chaos: $(VENV)/.test
 	CHAOS_ROUNDS=$${CHAOS_ROUNDS:-50} CHAOS_DAMAGES=$${CHAOS_DAMAGES:-200} CHAOS_REQUESTS=$${CHAOS_REQUESTS:-50000} \
-		$(BIN)/python -m pytest tests/chaos tests/fuzz/test_servers.py $(ARGS)
+		$(BIN)/python -m pytest tests/chaos tests/fuzz/test_servers.py tests/spark $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -55,6 +55,7 @@ def program(name: str, install: str) -> str:
 class Process:
     """A server in a process group of its own. What it prints goes to `log` in its folder."""
 
+    ready_seconds: float = READY_SECONDS
     _popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
 
     def __init__(
@@ -89,7 +90,7 @@ class Process:
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + self.ready_seconds
         while not self._ready():
             if time.monotonic() > deadline or (self._process is not None and self._process.poll() is not None):
                 tail = (self.folder / "log").read_text(errors="replace")[-2000:]
