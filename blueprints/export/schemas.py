@@ -153,7 +153,8 @@ class DownloadSchema(FiltersSchema):
         load_default=None,
         metadata={
             "description": "Give only the rows that entered the lake after this version of a dataset, of any day. The filters "
-            "are those of the version"
+            "are those of the version. A 400 with `strict` privacy, with rotating pseudonyms, and for long-term statistics: "
+            "nobody can tell there what came after a version"
         },
     )
     metadata = fields.Boolean(load_default=True, metadata={"description": "Whether the zip also holds the metadata documents"})

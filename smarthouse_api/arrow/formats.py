@@ -102,16 +102,17 @@ def csv(rows: RowSource) -> Iterator[bytes]:
 
 def _csv_head(rows: RowSource) -> bytes:
     names: list[TextColumn | None] = [TextColumn(pa.array([name], pa.string())) for name in rows.schema.names]
-    return lines(1, names or [None], _csv_cells(rows), ",")
+    return lines(1, names or [None], csv_cells(rows), ",")
 
 
 def _csv_rows(rows: RowSource) -> Iterator[bytes]:
-    cells = _csv_cells(rows)
+    cells = csv_cells(rows)
     for count, columns in rows.text_columns():
         yield lines(count, columns or [None], cells, ",")
 
 
-def _csv_cells(rows: RowSource) -> Sequence[Cell]:
+def csv_cells(rows: RowSource) -> Sequence[Cell]:
+    """Return the cells of a row in CSV."""
     return framed([_CSV_CELL] * max(len(rows.schema.names), 1), "", "\n")
 
 
@@ -123,9 +124,9 @@ def jsonl(rows: RowSource) -> Iterator[bytes]:
 def json(rows: RowSource) -> Iterator[bytes]:
     """Write one JSON array, an object on each line."""
     yield rows.frame.before
-    chunks = rows.objects(_BETWEEN, "")
+    chunks = rows.objects(BETWEEN_OBJECTS, "")
     for chunk in chunks:
-        yield rows.frame.first + chunk.removeprefix(_BETWEEN.encode())
+        yield rows.frame.first + chunk.removeprefix(BETWEEN_OBJECTS.encode())
         yield from chunks
     yield rows.frame.after
 
@@ -147,9 +148,14 @@ def _xml_head(_: RowSource) -> bytes:
 
 
 def _xml_rows(rows: RowSource) -> Iterator[bytes]:
-    cells = framed([_xml_cell(name) for name in rows.schema.names], "<row>", "</row>\n")
+    cells = xml_cells(rows)
     for count, columns in rows.text_columns():
         yield lines(count, columns, cells, "")
+
+
+def xml_cells(rows: RowSource) -> Sequence[Cell]:
+    """Return the cells of a row in XML."""
+    return framed([_xml_cell(name) for name in rows.schema.names], "<row>", "</row>\n")
 
 
 def _xml_tail(_: RowSource) -> bytes:
@@ -167,7 +173,7 @@ def parquet(rows: RowSource) -> Iterator[bytes]:
     return parquet_file(rows.typed(), rows.schema)
 
 
-_BETWEEN: Final = ",\n"
+BETWEEN_OBJECTS: Final = ",\n"
 _XML_DIRTY: Final = r"[&<>\x00-\x08\x0b-\x1f\x{FFFE}\x{FFFF}]"
 _XML_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -191,9 +197,9 @@ def _xml_escaped(texts: pa.StringArray) -> pa.StringArray:
 _CSV_RUNS: Final = Runs(_csv_head, _csv_rows, lambda _: b"")
 _JSON_RUNS: Final = Runs(
     lambda rows: rows.frame.before + rows.frame.first,
-    lambda rows: rows.objects(_BETWEEN, ""),
+    lambda rows: rows.objects(BETWEEN_OBJECTS, ""),
     lambda rows: rows.frame.after,
-    _BETWEEN.encode(),
+    BETWEEN_OBJECTS.encode(),
 )
 _JSONL_RUNS: Final = Runs(lambda _: b"", jsonl, lambda _: b"")
 _XML_RUNS: Final = Runs(_xml_head, _xml_rows, _xml_tail)

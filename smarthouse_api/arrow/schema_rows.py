@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from json.encoder import encode_basestring
 
 import pyarrow as pa
@@ -26,16 +26,20 @@ class SchemaRows:
     def __init__(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, *, objects: frozenset[str], frame: Frame | None = None
     ) -> None:
-        self._batches, self.schema, self._objects, self.frame = batches, schema, objects, frame or Frame()
+        self._batches, self.schema, self.object_columns, self.frame = batches, schema, objects, frame or Frame()
 
     def text_columns(self) -> Iterator[tuple[int, list[TextColumn | None]]]:
         for rows in self._slices():
             yield len(rows), list(self._columns(rows))
 
     def objects(self, before: str, after: str) -> Iterator[bytes]:
-        cells = framed([self._json_cell(field) for field in self.schema], f"{before}{{", f"}}{after}")
+        cells = self.object_cells(before, after)
         for rows in self._slices():
             yield lines(len(rows), list(self._columns(rows)), cells, ",")
+
+    def object_cells(self, before: str, after: str) -> Sequence[Cell]:
+        """Return the cells of a row as a JSON object, between the two texts."""
+        return framed([self._json_cell(field) for field in self.schema], f"{before}{{", f"}}{after}")
 
     def typed(self) -> Iterator[pa.RecordBatch]:
         return (rows.cast(self.schema) for rows in self._slices())
@@ -44,7 +48,7 @@ class SchemaRows:
         for batch in self._batches:
             if batch.schema.names != self.schema.names:
                 raise ValueError(f"Not the columns that were announced: {batch.schema.names}")
-            columns = [readable(batch.column(name), is_json=name in self._objects) for name in batch.schema.names]
+            columns = [readable(batch.column(name), is_json=name in self.object_columns) for name in batch.schema.names]
             yield from slices(pa.RecordBatch.from_arrays(columns, names=batch.schema.names))
 
     def _columns(self, rows: pa.RecordBatch) -> Iterator[TextColumn]:
@@ -62,7 +66,7 @@ class SchemaRows:
 
     def _json_cell(self, field: pa.Field) -> Cell:
         key = f'"{field.name}":'
-        if field.name in self._objects:
+        if field.name in self.object_columns:
             return Cell(key, "", f"{key}null")
         if pa.types.is_floating(field.type) or pa.types.is_integer(field.type):
             return Cell(key, "", f"{key}null")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import logging
@@ -12,11 +13,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlglot import exp
 
 from config.settings import Settings
 from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.arrow.numbers import read_numbers
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.lake.spark import SparkEngine
@@ -57,20 +61,28 @@ def sail(tmp_path_factory: pytest.TempPathFactory, minio_server: MinioServer) ->
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The URIs to which an engine was asked to write."""
-    uris, writing = list[str](), SparkEngine.writing
+def written(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The columns of the rows that an engine was asked to write, each time."""
+    columns, writing = list[list[str]](), SparkEngine.writing
 
     def noted(self: SparkEngine, query: Any, sources: Any, uri: str, by: str) -> Any:
-        uris.append(uri)
+        columns.append(query.named_selects)
         return writing(self, query, sources, uri, by)
 
     monkeypatch.setattr(SparkEngine, "writing", noted)
-    return uris
+    return columns
 
+
+NUMBERS = (
+    *("0", "-0", "-0.0", "00.5", "+5", ".5", "5.", "1e5", "1E-7", "-1e300", "21", "210", "21.0", "21.50", "-7.000", "0.30"),
+    *("0.0001", "0.00010", "0.000099", "0.000001", "0.0000", "-0.000012", "123456789.123456", "999999999", "1e16"),
+    *("1234567890", "21.299999999999997", "0.1234567", "9007199254740993", "5.684341886080802e-14", "2.2250738585072014e-308"),
+)
+"""Numbers as texts: some are written as they are, to some an engine adds or takes zeros, and some it must look up."""
 
 THINGS: list[tuple[str, tuple[str, ...], str | None, str | None]] = [
     ("sensor.kitchen_temperature", ("21.5", "-0.25", "unknown", "21,5"), "°C", "temperature"),
+    ("sensor.hall_temperature", NUMBERS, "°C", "temperature"),
     ("sensor.kitchen_position", ("59.3", "18.1"), "°", None),
     ("sensor.washer", ("running", "idle", "on", 'Anna\'s wash, "60"\n'), None, None),
     ("sensor.next_dawn_6f1b1a52_5a0e_4c0b_9b53_0c8f0f3d2a11", ("6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11",), None, None),
@@ -110,7 +122,7 @@ def village(count: int = 1_500, seed: int = 7) -> list[dict[str, Any]]:
                 entity_id=entity,
                 type=entity.partition(".")[0],
                 state=word,
-                value=float(word) if word.lstrip("-").replace(".", "").isdigit() else None,
+                value=read_numbers(pa.array([word]))[0].as_py(),
                 unit=unit,
                 device_class=device_class,
                 last_changed=chance.choice((at, at, None)),
@@ -178,7 +190,7 @@ def test_an_engine_writes_the_rows_that_a_download_has(
     make_house: Make,
     environment: dict[str, str],
     sail: SailServer,
-    written: list[str],
+    written: list[list[str]],
     privacy: str,
     questions: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
@@ -208,7 +220,10 @@ def test_an_engine_writes_the_rows_that_a_download_has(
             else:
                 assert ours[name] == theirs[name], (name, question)
         assert len(ours["csv"].splitlines()) > 10
+        lines = {name for names in written for name in names if name.endswith("_line")}
         assert written, question
+        assert lines == (set() if privacy == "raw" else {"csv_line"} if question else {"csv_line", "objects_line", "xml_line"})
+        assert question == {} or privacy == "raw" or "state" not in written[0], "no row is encoded here"
         if not question:
             assert len(written) > 1
             assert (b"Anna" in ours["csv"]) is (privacy == "raw")
@@ -219,7 +234,7 @@ def test_an_engine_writes_the_rows_that_a_download_has(
 
 @pytest.mark.parametrize("pair", ["memory_pair", "production_pair"])
 def test_an_engine_makes_jobs_on_other_stores_and_a_forget_leaves_none(
-    request: pytest.FixtureRequest, sail: SailServer, written: list[str], pair: str
+    request: pytest.FixtureRequest, sail: SailServer, written: list[list[str]], pair: str
 ) -> None:
     stores = request.getfixturevalue(pair)
     house = House(Settings.from_env({**stores, "SMARTHOUSE_ENGINE_URL": sail.url}))
@@ -238,7 +253,7 @@ def test_an_engine_makes_jobs_on_other_stores_and_a_forget_leaves_none(
 
 
 def test_names_and_what_is_new_are_asked_for_by_what_is_published(
-    make_house: Make, sail: SailServer, written: list[str], monkeypatch: pytest.MonkeyPatch
+    make_house: Make, sail: SailServer, written: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 600)
     here, there = make_house(), make_house(engine_url=sail.url)
@@ -294,7 +309,7 @@ def test_what_an_engine_cannot_write_is_made_here(
 
 
 def test_rows_that_are_not_in_their_order_are_not_taken(
-    make_house: Make, sail: SailServer, written: list[str], monkeypatch: pytest.MonkeyPatch
+    make_house: Make, sail: SailServer, written: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = make_house(engine_url=sail.url)
     receive(house, HOME, range(40))
@@ -303,6 +318,32 @@ def test_rows_that_are_not_in_their_order_are_not_taken(
     id_ = ask(house)
     soon(lambda: work(house) or house.states.jobs.view(id_).state == "done")
     assert house.states.jobs.view(id_).rows == 40
+    assert len(written) == 1
+
+
+def test_a_state_with_several_values_is_encoded_here(make_house: Make, sail: SailServer, written: list[list[str]]) -> None:
+    here, there = make_house(), make_house(engine_url=sail.url)
+    of_one = {"unit": "°C", "device_class": "temperature", "state": "1e1"}
+    rows = [row(**of_one, value=value, last_changed=NOON + timedelta(hours=value)) for value in (10.0, 11.0)]
+    fill(here, [{**one, "last_updated": one["last_changed"]} for one in rows])
+    id_ = ask(there)
+    work(there)
+    assert [one["value"] for one in csv.DictReader(io.StringIO(unzipped(file(there, id_))["csv"].decode()))] == ["10.0", "11.0"]
+    assert ["csv_line" in names for names in written] == [False]
+
+
+def test_a_line_that_an_engine_has_not_written_is_missed(
+    make_house: Make, sail: SailServer, written: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(engine_url=sail.url)
+    receive(house, HOME, range(40))
+    with monkeypatch.context() as wrong:
+        null = exp.cast(exp.null(), "string")
+        wrong.setattr("smarthouse_api.states.export.engine_lines.line", lambda *_: null.copy())
+        id_ = ask(house)
+        soon(lambda: work(house) or house.states.jobs.view(id_).state == "done")
+    assert house.states.jobs.view(id_).rows == 40
+    assert len(unzipped(file(house, id_))["csv"].splitlines()) == 41
     assert len(written) == 1
 
 
@@ -408,7 +449,7 @@ def test_an_engine_that_hangs_is_given_up_and_a_forget_waits_until_it_surely_wri
 
 
 def test_an_engine_that_is_killed_makes_the_part_again(
-    make_house: Make, own_sail: SailServer, written: list[str], monkeypatch: pytest.MonkeyPatch
+    make_house: Make, own_sail: SailServer, written: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = make_house(engine_url=own_sail.url)
     receive(house, HOME, range(40))

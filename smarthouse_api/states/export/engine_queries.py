@@ -7,6 +7,8 @@ engine writes, and a missing row is found out:
 - `span` counts the ranges of the order: the days of one planned part each, or a share of the homes of a large day.
 - `place` counts the rows of a span from 1.
 
+A text format's rows are lines, which the query writes by `engine_lines`: a column `<name>_line` for each kind of them.
+
 Times are microseconds since 1970, because engines differ in how they write times. They are never divided: that is not exact.
 """
 
@@ -19,7 +21,17 @@ from typing import Any, Final
 
 from sqlglot import exp
 
+from smarthouse_api.arrow.row_lines import RowLines
 from smarthouse_api.arrow.times import DAY_US, microseconds
+from smarthouse_api.states.export import engine_lines
+from smarthouse_api.states.export.engine_lines import (
+    ATTRIBUTE_PIECES,
+    NUMBER_PIECES,
+    THING_PIECES,
+    WORD_PIECES,
+    no_attributes,
+    piece,
+)
 from smarthouse_api.states.query import ExportPart, Filters, select_rows
 from smarthouse_api.states.records.entered import ENTERED
 from smarthouse_api.states.records.judging import THING
@@ -29,6 +41,9 @@ from smarthouse_api.states.records.uuids import UUID_PATTERN
 
 SPAN: Final = "span"
 PLACE: Final = "place"
+LINE: Final = "line"
+BESIDE_LINES: Final = ("home", "time")
+"""The columns that the makers of a file need to know of each row, even if all that is written of it is its line."""
 
 _LAKE: Final = "states"
 _KEY: Final = "home, entity_id, changed, updated, state, attributes, arrival_day"
@@ -59,6 +74,11 @@ def select_attributes(parts: Sequence[ExportPart], filters: Filters, hidden: Ite
     return _scan(parts, filters, hidden).select("attributes", append=False).distinct()
 
 
+def select_numbers(parts: Sequence[ExportPart], filters: Filters, hidden: Iterable[str]) -> exp.Select:
+    """Select the numbers that lines need a table for, see `engine_lines`."""
+    return engine_lines.select_numbers(_scan(parts, filters, hidden))
+
+
 def select_published(
     parts: Sequence[ExportPart],
     filters: Filters,
@@ -67,21 +87,25 @@ def select_published(
     reviewed: Iterable[str] = (),
     grouped: bool = False,
     uploaded: bool = False,
+    lines: Sequence[RowLines] = (),
+    typed: bool = True,
 ) -> exp.Select:
     """Select the published rows of some parts.
 
     The query reads the lake as `states`, and `things`, `words` and `told_attributes` of `judging`. reviewed: the operator's
     words. grouped: it reads `day_groups`, too, `own_day` in microseconds, `type` and `unit_key`: other rows are left out.
     uploaded: states and attributes are told as they were uploaded, except for UUIDs. Then it reads only `things`.
+    lines: the rows are also written as such lines, of pieces that the tables have; not if `uploaded`. It reads `numbers`, too.
+    typed: whether there are all columns of an export, and not only those of `BESIDE_LINES`.
     """
     found = _scan(parts, filters, hidden, grouped=grouped, uploaded=uploaded)
-    scanned = _scanned(found, filters, grouped=grouped, uploaded=uploaded)
+    scanned = _scanned(found, filters, grouped=grouped, uploaded=uploaded, lined=bool(lines))
     chosen = _chosen(filters, grouped=grouped)
-    told = _as_uploaded() if uploaded else _judged()
+    told = _as_uploaded() if uploaded else _judged(lines)
     return (
-        _published(parts, uploaded=uploaded)
+        _published(parts, lines, uploaded=uploaded, typed=typed)
         .with_("scanned", as_=scanned)
-        .with_("named", as_=_named(reviewed))
+        .with_("named", as_=_named(reviewed, lines))
         .with_("counted", as_=_counted(filters, uploaded=uploaded))
         .with_("chosen", as_=chosen)
         .with_("judged", as_=told)
@@ -95,7 +119,7 @@ def _scan(
     return select_rows(whole, filters, hidden, outdated=False, grouped=grouped, uploaded=uploaded)
 
 
-def _scanned(found: exp.Select, filters: Filters, *, grouped: bool, uploaded: bool) -> exp.Select:
+def _scanned(found: exp.Select, filters: Filters, *, grouped: bool, uploaded: bool, lined: bool) -> exp.Select:
     """Select the rows of the lake, with times as numbers, and nulls as texts where they are joined."""
     day = _floored("UNIX_MICROS(received)", DAY_US)
     columns = [
@@ -111,13 +135,15 @@ def _scanned(found: exp.Select, filters: Filters, *, grouped: bool, uploaded: bo
     ]
     columns += [f"{_key('unit_nfkc')} AS group_key"] * grouped + ["attributes_uploaded"] * uploaded
     columns += [ENTERED] * filters.ask_when_entered
-    return _select(*columns).from_(found.subquery("found"))
+    is_other = engine_lines.is_other_number(exp.column("state"), exp.column("value")).as_("is_other_number")
+    return _select(*columns, *[is_other] * lined).from_(found.subquery("found"))
 
 
-def _named(reviewed: Iterable[str]) -> exp.Select:
+def _named(reviewed: Iterable[str], lines: Sequence[RowLines]) -> exp.Select:
     """Select the rows that are published, with what is decided about their things."""
     told = "home_name home_place entity_name entity_told type_told unit_told class_told is_measured is_presence is_weather"
     columns = [f"t.{name}" for name in f"{told} is_asked grain words".split()]
+    columns += [f"t.{piece(one, name)}" for one in lines for name in THING_PIECES]
     is_published: exp.Condition = exp.column("is_published", "t")
     if words := sorted(reviewed):
         is_published = exp.or_(is_published, exp.column("state", "s").isin(*words))
@@ -157,28 +183,37 @@ def _chosen(filters: Filters, *, grouped: bool) -> exp.Select:
     return chosen.where(*wanted)
 
 
-def _judged() -> exp.Select:
-    """Tell of each row whether its state is told, how exact its times are, and its attributes."""
+def _judged(lines: Sequence[RowLines]) -> exp.Select:
+    """Tell of each row whether its state is told, how exact its times are, and its attributes; and the pieces of its lines."""
     words = exp.column("state", "c").isin(*sorted(PRESENCE_WORDS))
     grain = exp.func("GREATEST", exp.column("grain", "c"), exp.case().when(words, str(PRESENCE_US)).else_("1"))
     no_time = exp.and_(exp.column("changed", "c").is_(exp.null()), exp.column("updated", "c").is_(exp.null()))
-    told = (
-        exp.case()
-        .when(exp.column("attributes", "c").eq("{}"), exp.Literal.string("{}"))
-        .when(exp.column("is_weather", "c"), exp.column("told_of_weather", "a"))
-        .else_(exp.column("told", "a"))
-    )
-    return (
-        _select(
-            "c.*",
-            "(c.value IS NOT NULL AND c.is_measured) OR w.word IS NOT NULL AS is_kept",
-            exp.case().when(no_time, str(DAY_US)).else_(grain).as_("exactness"),
-            told.as_("attributes_told"),
-        )
+
+    def told(nothing: exp.Expression, usual: str, of_weather: str) -> exp.Expression:
+        is_none, is_weather = exp.column("attributes", "c").eq("{}"), exp.column("is_weather", "c")
+        case = exp.case().when(is_none, nothing).when(is_weather, exp.column(of_weather, "a"))
+        return case.else_(exp.column(usual, "a"))
+
+    columns: list[Any] = [
+        "c.*",
+        "(c.value IS NOT NULL AND c.is_measured) OR w.word IS NOT NULL AS is_kept",
+        exp.case().when(no_time, str(DAY_US)).else_(grain).as_("exactness"),
+        told(exp.Literal.string("{}"), "told", "told_of_weather").as_("attributes_told"),
+    ]
+    for one in lines:
+        usual, of_weather = (piece(one, name) for name in ATTRIBUTE_PIECES)
+        columns.append(told(no_attributes(one), usual, of_weather).as_(piece(one, "attributes")))
+        columns += [f"w.{piece(one, name)}" for name in WORD_PIECES] + [f"n.{piece(one, name)}" for name in NUMBER_PIECES]
+    found = (
+        _select(*columns)
         .from_("chosen AS c")
         .join("words AS w", on="w.words = c.words AND w.word = c.state", join_type="left", dialect="spark")
         .join("told_attributes AS a", on="a.attributes = c.attributes", join_type="left", dialect="spark")
     )
+    if lines:
+        same = "c.is_other_number AND n.number = c.state"
+        found = found.join("numbers AS n", on=same, join_type="left", dialect="spark")
+    return found
 
 
 def _as_uploaded() -> exp.Select:
@@ -191,7 +226,7 @@ def _as_uploaded() -> exp.Select:
     ).from_("chosen AS c")
 
 
-def _published(parts: Sequence[ExportPart], *, uploaded: bool) -> exp.Select:
+def _published(parts: Sequence[ExportPart], lines: Sequence[RowLines], *, uploaded: bool, typed: bool) -> exp.Select:
     """Select the columns of an export, and the place of each row."""
     state = exp.column("state")
     told: Any = _without_uuids(state)
@@ -214,9 +249,11 @@ def _published(parts: Sequence[ExportPart], *, uploaded: bool) -> exp.Select:
         "utc_offset": "minutes",
         "time": _floored("at", "exactness"),
         "attributes": "attributes_told",
-        SPAN: SPAN,
-        PLACE: f"ROW_NUMBER() OVER (PARTITION BY {SPAN} ORDER BY {order})",
     }
+    if not typed:
+        columns = {name: columns[name] for name in BESIDE_LINES}
+    columns |= {piece(one, LINE): engine_lines.line(one, _exact) for one in lines}
+    columns |= {SPAN: SPAN, PLACE: f"ROW_NUMBER() OVER (PARTITION BY {SPAN} ORDER BY {order})"}
     placed = _select("*", _span(parts).as_(SPAN)).from_("judged").subquery("placed")
     return _select(*(exp.alias_(exp.maybe_parse(one, dialect="spark"), name) for name, one in columns.items())).from_(placed)
 
@@ -229,6 +266,12 @@ def _span(parts: Sequence[ExportPart]) -> Any:
         return exp.cast(found.else_(str(len(parts) - 1)), "int")
     ranges = max(1, ceil(parts[0].share))
     return exp.maybe_parse(f"CAST(FLOOR(CAST(home_place * {ranges} AS DOUBLE) / {_PLACES}) AS INT)", dialect="spark")
+
+
+def _exact(at: str) -> exp.Expression:
+    """Round a time down to what is published of it: the arrival to a day."""
+    step = DAY_US if at == "arrived" else "exactness"
+    return exp.maybe_parse(_floored(at, step), dialect="spark")
 
 
 def _start(day: date) -> exp.Condition:

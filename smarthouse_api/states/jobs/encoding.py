@@ -3,6 +3,7 @@
 1. No part depends on another one: they can be made in any order, and at the same time.
 2. A text is deflated in runs. Each ends at a whole byte, and none refers to bytes of the one before.
 3. For Parquet, a part holds the rows as Arrow has them. The row groups are made when the file is.
+4. Rows may come as lines that an engine of its own has written: a column of texts for each kind of lines, see `row_lines`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from smarthouse_api.arrow.formats import FORMATS, Format, Runs
+from smarthouse_api.arrow.lines import flat
 from smarthouse_api.arrow.parquet import parquet_file
+from smarthouse_api.arrow.row_lines import name_of_lines, run_of
 from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.arrow.zip_stream import Piece
 
@@ -36,13 +39,18 @@ Read = Callable[[int], Iterator[bytes]]
 """Reads the object of a part, by its number."""
 
 
+def lines_column(name: str) -> str:
+    """Name the column that holds the lines of rows. name: of the lines."""
+    return f"lines as {name}"
+
+
 class PartInFormat:
     """Writes the rows of one part in one format, to a temporary file if they are many. source: makes batches writable."""
 
     def __init__(self, format_: str, source: Source) -> None:
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
         runs = FORMATS[format_].runs
-        self._writer = _Arrow(self._spool, source) if runs is None else _Text(self._spool, source, runs)
+        self._writer = _Arrow(self._spool, source) if runs is None else _Text(self._spool, source, runs, format_)
 
     def __enter__(self) -> PartInFormat:
         return self
@@ -68,14 +76,21 @@ class PartInFormat:
 
 
 class _Text:
-    def __init__(self, spool: IO[bytes], source: Source, runs: Runs) -> None:
-        self._spool, self._source, self._runs, self._is_first = spool, source, runs, True
+    def __init__(self, spool: IO[bytes], source: Source, runs: Runs, format_: str) -> None:
+        self._spool, self._source, self._runs, self._format, self._is_first = spool, source, runs, format_, True
         self._deflate = isal_zlib.compressobj(level=1, wbits=-15)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        for chunk in self._runs.rows(self._source([batch])):
+        for chunk in self._chunks(batch):
             self._spool.write(self._deflate.compress(chunk.removeprefix(self._runs.between) if self._is_first else chunk))
             self._is_first = False
+
+    def _chunks(self, batch: pa.RecordBatch) -> Iterator[bytes]:
+        kind = name_of_lines(self._format)
+        if kind is None or (column := lines_column(kind)) not in batch.schema.names:
+            yield from self._runs.rows(self._source([batch]))
+        elif batch.num_rows:
+            yield run_of(self._format, flat(batch.column(column)))
 
     def end(self) -> None:
         self._spool.write(self._deflate.flush(isal_zlib.Z_FULL_FLUSH))
@@ -83,10 +98,13 @@ class _Text:
 
 class _Arrow:
     def __init__(self, spool: IO[bytes], source: Source) -> None:
-        self._source = source
-        self._writer = pa.ipc.new_stream(spool, source([]).schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
+        self._source, schema = source, source([]).schema
+        self._names = schema.names
+        self._writer = pa.ipc.new_stream(spool, schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
 
     def add(self, batch: pa.RecordBatch) -> None:
+        if len(batch.schema) > len(self._names):  # there are lines beside them
+            batch = batch.select(self._names)
         for rows in self._source([batch]).typed():
             self._writer.write_batch(rows)
 

@@ -26,6 +26,8 @@ PARTS: Final = "parts"
 
 _IN_MEMORY_BYTES: Final = 8 << 20
 _CHUNK_BYTES: Final = 1 << 20
+_AT_ONCE_BYTES: Final = 4 << 20
+_MOST_ROWS_AT_ONCE: Final = 65_536
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,8 @@ class EngineFiles:
                 spool.write(chunk)
             spool.seek(0)
             try:
-                yield from pq.ParquetFile(spool, read_dictionary=texts).iter_batches()
+                file = pq.ParquetFile(spool, read_dictionary=texts)
+                yield from file.iter_batches(_rows_at_once(file.metadata))
             except (pa.ArrowException, OSError) as fault:
                 log.warning("a part that the query engine wrote cannot be read: %s", fault)
                 raise Unavailable("A part that the query engine wrote cannot be read; it is made again") from fault
@@ -113,6 +116,13 @@ class EngineFiles:
         for version in {info.key.partition("/")[0] for info in self._objects.list_table(PARTS)}:
             if not is_made(version):
                 self.remove(version)
+
+
+def _rows_at_once(file: pq.FileMetaData) -> int:
+    """Tell how many rows of a file are read at once, so that lines of any length fit into memory."""
+    size: int = sum(file.row_group(number).total_byte_size for number in range(file.num_row_groups))
+    fitting: int = _AT_ONCE_BYTES * file.num_rows // max(1, size)
+    return max(1, min(_MOST_ROWS_AT_ONCE, fitting))
 
 
 def _turn_of(name: str) -> int:

@@ -2,8 +2,9 @@
 
 1. The engine finds the different things, and attributes, that the rows are about. These are few.
 2. A `Redactor`, the same that makes rows here, decides about them. Its decisions are put as tables beside the parts.
-3. The engine joins the rows of each part with them, leaves out repeats, sorts, and writes.
-4. The rows are read in their order, each place in it once, and are encoded. All files are removed with the dataset's parts.
+3. The engine joins the rows of each part with them, leaves out repeats, sorts, and writes. For text formats it writes lines.
+4. The rows are read in their order, each place in it once. Lines are only deflated; Parquet is encoded here. All files are
+   removed with the dataset's parts.
 
 What the engine cannot do is made here, as without such an engine: rows of earlier versions, aggregates, and all if it refuses.
 """
@@ -25,22 +26,42 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from sqlglot import exp
 
+from smarthouse_api.arrow.row_lines import lines_of, name_of_lines
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.lake.engine import Engine, EngineFailed, WritesFiles
+from smarthouse_api.states.export.engine_lines import (
+    ATTRIBUTE_PIECES,
+    NUMBER_PIECES,
+    NUMBERS,
+    THING_PIECES,
+    WORD_PIECES,
+    SeveralValues,
+    piece,
+    pieces_of_attributes,
+    pieces_of_numbers,
+    pieces_of_things,
+    pieces_of_words,
+    with_pieces,
+)
 from smarthouse_api.states.export.engine_queries import (
+    BESIDE_LINES,
+    LINE,
     PLACE,
     SPAN,
     select_attributes,
+    select_numbers,
     select_published,
     select_things,
     together,
 )
 from smarthouse_api.states.export.published_rows import PublishedRows, Question
+from smarthouse_api.states.export.shapes import STATE_CHANGES
 from smarthouse_api.states.groups import Groups
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.jobs.book import Dropped, JobBook
+from smarthouse_api.states.jobs.encoding import lines_column
 from smarthouse_api.states.jobs.engine_files import EngineFiles
 from smarthouse_api.states.jobs.model import Dataset
 from smarthouse_api.states.jobs.plan import Days, PlannedPart
@@ -105,6 +126,8 @@ class _EngineParts:
     ) -> None:
         self._work, self._engine, self._dataset, self._rows, self._question = work, engine, dataset, rows, question
         self._folder = f"{dataset.version}/{dataset.turn}-{secrets.token_hex(4)}"
+        formats = dataset.request.formats
+        self._lines = [] if question.redactor.is_raw else lines_of(formats, STATE_CHANGES.source([]))
         self._sources: Mapping[str, DeltaTable | str] = {}
         self._preparing = threading.Lock()
 
@@ -134,6 +157,8 @@ class _EngineParts:
             reviewed=question.redactor.reviewed,
             grouped=question.groups is not None,
             uploaded=question.redactor.is_raw,
+            lines=self._lines,
+            typed=self._is_typed,
         )
         name = f"{number:06d}"
         yield from self._waited(query, name)
@@ -161,13 +186,35 @@ class _EngineParts:
         span, place = -1, 0
         for number, path in spans:
             span, place = number, place if number == span else 0
-            for batch in self._work.files.read(path, _TEXTS):
+            for batch in self._work.files.read(path, [name for name in self._names if name in _TEXTS]):
                 places = batch.column(PLACE).to_numpy()
                 if not np.array_equal(places, np.arange(place + 1, place + 1 + len(places))):
                     self._work.rest("the query engine has not written the rows in their order")
                     raise Unavailable("The query engine has not written the rows in their order; they are made again")
                 place += len(places)
-                yield _typed(batch)
+                yield self._written_rows(batch)
+
+    @property
+    def _is_typed(self) -> bool:
+        """Tell whether a format is asked for whose rows are not lines."""
+        return not self._lines or any(name_of_lines(name) is None for name in self._dataset.request.formats)
+
+    @property
+    def _names(self) -> Sequence[str]:
+        """The columns of an export that the engine writes."""
+        names: Sequence[str] = ROWS.names if self._is_typed else BESIDE_LINES
+        return names
+
+    def _written_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Give the columns the types of an export's rows, and those of lines their names."""
+        rows = _typed(batch, self._names)
+        for one in self._lines:
+            lines = batch.column(piece(one, LINE)).cast(pa.string())
+            if lines.null_count:
+                self._work.rest("the query engine has not written all lines")
+                raise Unavailable("The query engine has not written all lines; they are made again")
+            rows = rows.append_column(lines_column(one.name), lines)
+        return rows
 
     def _prepared(self) -> Reading:
         """Put the tables that the engine joins rows with, once; wait for another thread that does."""
@@ -194,13 +241,24 @@ class _EngineParts:
             files.put(path, schema, batches)
             uris[name] = files.uri(path)
 
+        if self._lines:
+            numbers = self._stream(select_numbers(parts, question.filters, hidden))
+            pieces = (pieces_of_numbers(batch, self._lines) for batch in numbers)
+            try:
+                put("numbers", with_pieces(NUMBERS, self._lines, NUMBER_PIECES), pieces)
+            except SeveralValues:
+                self._lines = []
+            yield _NO_ROWS
+        lines = self._lines
         found = self._stream(select_things(parts, question.filters, hidden))
-        put("things", _ASKED, (self._asked(judging.things(batch)) for batch in found))
+        things = (pieces_of_things(self._asked(judging.things(batch)), lines) for batch in found)
+        put("things", with_pieces(_ASKED, lines, THING_PIECES), things)
         yield _NO_ROWS
         if not redactor.is_raw:
-            put("words", WORDS, [judging.words()])
+            put("words", with_pieces(WORDS, lines, WORD_PIECES), [pieces_of_words(judging.words(), lines)])
             texts = self._stream(select_attributes(parts, question.filters, hidden))
-            put("told_attributes", ATTRIBUTES, (judging.attributes(batch.column(0).to_pylist()) for batch in texts))
+            told = (pieces_of_attributes(judging.attributes(batch.column(0).to_pylist()), lines) for batch in texts)
+            put("told_attributes", with_pieces(ATTRIBUTES, lines, ATTRIBUTE_PIECES), told)
             yield _NO_ROWS
         if question.groups is not None:
             put("day_groups", _GROUPS, [_groups(question.groups)])
@@ -218,11 +276,13 @@ class _EngineParts:
         return things.append_column("is_asked", pc.is_in(numbers, kept.column("number"))).cast(_ASKED)
 
 
-def _typed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Give the columns the types of an export's rows. Texts stay dictionary-encoded."""
-    columns = {name: batch.column(name) for name in ROWS.names}
-    for name in ("last_changed", "last_updated", "time"):
+def _typed(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """Give columns the types that they have in an export. Texts stay dictionary-encoded."""
+    columns = {name: batch.column(name) for name in names}
+    for name in columns.keys() & {"last_changed", "last_updated", "time"}:
         columns[name] = columns[name].cast(pa.int64()).cast(TIMESTAMP)
+    if "received" not in columns:
+        return pa.RecordBatch.from_pydict(columns)
     days = pc.divide(columns["received"].cast(pa.int64()), pa.scalar(DAY_US, pa.int64()))
     columns["received"] = days.cast(pa.int32()).cast(pa.date32())
     columns["utc_offset"] = columns["utc_offset"].cast(pa.int32())

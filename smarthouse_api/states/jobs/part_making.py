@@ -31,9 +31,10 @@ def make_part(
         writers = [written.enter_context(PartInFormat(name, shape.source)) for name in formats]
         with closing(planned.read()) as batches:
             for batch in coverage.noted(batches):
-                for writer in writers:
-                    writer.add(batch)
-                homes |= homes_in(batch)
+                if batch.num_rows:
+                    for writer in writers:
+                        writer.add(batch)
+                    homes |= homes_in(batch)
                 rows += batch.num_rows
                 tell(rows, sum(writer.size for writer in writers))
         if rows:
