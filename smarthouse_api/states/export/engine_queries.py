@@ -104,11 +104,11 @@ def select_published(
     told = _as_uploaded() if uploaded else _judged(lines)
     return (
         _published(parts, lines, uploaded=uploaded, typed=typed)
-        .with_("scanned", as_=scanned)
-        .with_("named", as_=_named(reviewed, lines))
-        .with_("counted", as_=_counted(filters, uploaded=uploaded))
-        .with_("chosen", as_=chosen)
-        .with_("judged", as_=told)
+        .with_("scanned", as_=scanned, copy=False)
+        .with_("named", as_=_named(reviewed, lines), copy=False)
+        .with_("counted", as_=_counted(filters, uploaded=uploaded), copy=False)
+        .with_("chosen", as_=chosen, copy=False)
+        .with_("judged", as_=told, copy=False)
     )
 
 
