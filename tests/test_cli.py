@@ -76,3 +76,14 @@ def test_stores_that_do_not_belong_together_end_every_command_with_a_sentence(em
 )
 def test_a_store_is_named_without_its_secrets(url: str, told: str) -> None:
     assert shown(url) == told
+
+
+def test_a_worker_says_that_its_stores_are_empty_and_makes_nothing_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("smarthouse_api.housekeeping.Housekeeper.run", lambda *_, **__: None)
+    told = CliRunner().invoke(main, ["worker"], env={"SMARTHOUSE_DATA_DIR": str(tmp_path / "missing")})
+    assert told.exit_code == 0, told.output
+    assert "Warning: Both stores are empty: this worker waits" in told.stderr
+    assert f"sqlite://{tmp_path}/missing/state.db" in told.stderr
+    assert "SMARTHOUSE_DATA_DIR" in told.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from config.settings import Settings
 from smarthouse_api.cli import main
+from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, payload, state
@@ -60,6 +61,20 @@ def test_it_ends_with_1_unless_the_installation_can_be_served(runner: CliRunner,
     shown = runner.invoke(main, ["status"])
     assert shown.exit_code == 1
     assert "a test" in shown.output
+
+
+def test_an_engine_that_is_down_and_missing_workers_are_warnings(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMARTHOUSE_HOUSEKEEPING", "worker")
+    monkeypatch.setenv("SMARTHOUSE_ENGINE_URL", "sc://127.0.0.1:9")
+
+    def fail(_: object) -> str:
+        raise Unavailable("The query engine does not answer")
+
+    monkeypatch.setattr("smarthouse_api.lake.spark.SparkEngine.check", fail)
+    shown = runner.invoke(main, ["status"])
+    assert shown.exit_code == 0, shown.output
+    for part in ("workers       warning: none runs", "engine        warning: "):
+        assert part in shown.output
 
 
 def test_it_shows_all_else_where_a_table_is_damaged(runner: CliRunner, embedded_pair: dict[str, str]) -> None:

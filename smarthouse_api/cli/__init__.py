@@ -26,7 +26,7 @@ from smarthouse_api.cli import (
     verify,
     vocabulary,
 )
-from smarthouse_api.cli.open_house import STOPPED, opened_house
+from smarthouse_api.cli.open_house import STOPPED, opened_house, tell_if_empty
 
 
 class _Commands(click.Group):
@@ -65,6 +65,7 @@ def worker() -> None:
         _serve_metrics(house.settings.server)
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+        tell_if_empty(house)
         house.kind = "worker"
         house.watch.start()
         house.housekeeper.run(announced=True)

@@ -91,6 +91,20 @@ def _settle(house: House, *, begins: bool) -> None:
             raise click.ClickException(f"The state store is empty, and the object store fails: {sentence(fault)}") from None
 
 
+def tell_if_empty(house: House) -> None:
+    """Tell on standard error that a worker waits for an installation, and where: its settings may be wrong."""
+    from backends.ports import StoreError
+    from smarthouse_api.coordination.installation import NoInstallation
+
+    try:
+        house.installation.settle()
+    except NoInstallation:
+        told = _with_stores("Both stores are empty: this worker waits until the service makes an installation there")
+        click.echo(f"Warning: {told}", err=True)
+    except StoreError:
+        pass  # the log says so
+
+
 def _allow(empty: str) -> None:
     """Ask whether to make a new installation in empty stores. A refusal ends the program, and so does a missing terminal."""
     context = click.get_current_context(silent=True)
