@@ -390,9 +390,14 @@ class ArchiveSettings(Group):
     prefix: ClassVar[str] = "archive_"
 
     hours: float = duration(24.0, "Keep the archive of a home for this many hours.", 0, 8760, above_minimum=True)
-    most: int = count(200, "Number of archives that are kept. Beyond, the oldest one is removed.", variable="archives_kept")
+    most: int = count(
+        200,
+        "Number of archives that are kept. Beyond, the oldest goes of the client that has the most.",
+        variable="archives_kept",
+    )
     bytes: int = count(
-        20 * GIB, "Bytes of all archives. Beyond, the oldest ones are removed; an archive that is larger alone is a 413."
+        20 * GIB,
+        "Bytes of all archives. Beyond, the oldest go of the client that has the most; one that is larger alone is a 413.",
     )
     at_once: int = count(2, "Number of archives that one worker has made at a time; 503 beyond.", variable="archives_at_once")
 

@@ -111,7 +111,7 @@ class House:
         self.signing_keys = SigningKeys(self.state, self.notes)
         kinds = kind(settings.stores.state_url), kind(settings.stores.objects_url)
         self.receipts = Receipts(self.objects, keyring, self.rounds, self.signing_keys, kinds, told.days)
-        self.archives = Archives(self.state, self.objects, self.leases, *tenants, room, settings)
+        self.archives = Archives(self.state, self.objects, self.leases, *tenants, room, keyring, settings)
         self.forgetting = Forgetting(
             self.state,
             self.objects,

@@ -10,6 +10,8 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +27,8 @@ from smarthouse_api.archives import uploads as service_of_uploads
 from smarthouse_api.archives.service import EmptyArchive
 from smarthouse_api.backups.files import objects_of
 from smarthouse_api.coordination.leases import LeaseLost
-from smarthouse_api.errors import Gone, TooLarge
+from smarthouse_api.coordination.room import Room
+from smarthouse_api.errors import Gone, NoRoom, TooLarge, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.uploads import Upload
 from smarthouse_api.streams.model import NewPacket
@@ -490,10 +493,10 @@ def test_an_archive_that_takes_long_is_a_503_that_says_to_ask_again_and_goes_on(
     archives, goes_on, makings = house_of(client).archives, threading.Event(), list[str]()
     made = archives.make
 
-    def slowly(tag: str) -> Any:
-        makings.append(tag)
+    def slowly(*asked: str) -> Any:
+        makings.append(asked[0])
         assert goes_on.wait(30)
-        return made(tag)
+        return made(*asked)
 
     monkeypatch.setattr(archives, "make", slowly)
     monkeypatch.setattr(service_of_archives, "_ANSWER_SECONDS", 0.02)
@@ -622,6 +625,92 @@ def test_archives_are_bounded_and_expire(make_house: Houses, monkeypatch: pytest
     house.archives.tidy()  # in this minute, it has been done
     monkeypatch.setattr(house.leases, "claim", lambda *_: True)
     house.archives.tidy()
+    assert list(house.objects.list("archives/")) == []
+
+
+@on_both_pairs
+def test_a_stranger_who_has_archives_made_takes_none_from_others_and_breaks_none_off(
+    make_house: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(archives_kept=4)
+    homes = [f"{number:08x}-1111-4222-8333-944455556666" for number in range(6)]
+    for home in homes:
+        house.states.uploads.receive(Upload(home, payload(state())))
+    names = [house.states.homes.find(home).key for home in homes]
+
+    def have_made(number: int, address: str) -> None:
+        house.archives.open(homes[number], house.archives.owner_of(address)).close()
+        pass_time(house, 1, monkeypatch)
+
+    def kept() -> list[int]:
+        return sorted(names.index(one.name) for one in house.archives.shelf._all())
+
+    have_made(0, "192.0.2.1")
+    for number in (1, 2, 3, 4):
+        have_made(number, "198.51.100.2")
+    assert kept() == [0, 2, 3, 4]
+    for number in (3, 2):  # whom nobody has more than: the oldest goes
+        house.archives.forget(None, {names[number]}, 0)
+    have_made(5, "192.0.2.3")
+    have_made(1, "192.0.2.4")
+    assert kept() == [0, 1, 4, 5]
+    with ExitStack() as sent:
+        opened = [house.archives.open(homes[number]) for number in (0, 1, 4)]
+        for one in opened:
+            sent.callback(one.close)
+        have_made(2, "192.0.2.5")
+        assert kept() == [0, 1, 2, 4]
+        sent.callback(house.archives.open(homes[2]).close)
+        with pytest.raises(Unavailable, match="being sent"):
+            house.archives.open(homes[3])
+        assert files(b"".join(opened[0].body()))
+    assert kept() == [0, 1, 2, 4]
+    assert len(list(house.objects.list("archives/"))) == 8
+    assert "192.0.2" not in str([document.value for _, document in house.state.scan_all("homes", "archive/")])
+
+
+def test_who_asks_again_and_again_holds_up_no_other_home(make_house: Houses, monkeypatch: pytest.MonkeyPatch) -> None:
+    house, goes_on, began = make_house(archives_at_once=2), threading.Event(), threading.Event()
+    for home in (HOME, OTHER_HOME):
+        house.states.uploads.receive(Upload(home, payload(state())))
+    archives, tag = house.archives, house.states.homes.tag(HOME)
+    made = archives.make
+
+    def slowly(asked: str, owner: str) -> Any:
+        if asked == tag:
+            began.set()
+            assert goes_on.wait(30)
+        return made(asked, owner)
+
+    monkeypatch.setattr(archives, "make", slowly)
+    with ThreadPoolExecutor(3) as threads:
+        try:
+            waiting = [threads.submit(archives.open, HOME) for _ in range(2)]
+            assert began.wait(30)
+            soon(lambda: archives._making._waiting[tag] == 2)
+            with pytest.raises(Unavailable, match="being made"):
+                archives.open(HOME)
+            with pytest.raises(Unavailable, match="being made"):  # in another worker
+                archives._have_made(tag, "")
+            archives.open(OTHER_HOME).close()
+        finally:
+            goes_on.set()
+        for one in waiting:
+            one.result().close()
+    assert not archives._making._waiting
+
+
+def test_an_archive_stops_growing_where_there_is_no_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.states.uploads.receive(Upload(HOME, payload(state())))
+    looks = iter([None, NoRoom("full")])
+
+    def look(_: Any) -> None:
+        if (fault := next(looks)) is not None:
+            raise fault
+
+    monkeypatch.setattr(Room, "check", look)
+    with pytest.raises(NoRoom, match="full"):
+        house.archives.open(HOME)
     assert list(house.objects.list("archives/")) == []
 
 

@@ -12,7 +12,7 @@ from marshmallow import ValidationError
 from blueprints.answer_times import answered_evenly
 from blueprints.bodies import read_json, text_body
 from blueprints.byte_ranges import ranged_response
-from blueprints.current_request import house
+from blueprints.current_request import client_network, house
 from blueprints.dialects import problems
 from blueprints.ingest.homes import counted_home
 from blueprints.ingest.schemas import CONSENT_BODY, HOME_UUID, AgreedSchema, ConsentSchema
@@ -57,7 +57,9 @@ def summary(uuid: str) -> Response:
 
 def archive(uuid: str) -> Response:
     """Answer with all that is held about a home, or a part of the same file."""
-    return archive_response(house().archives.open(uuid, continues=request.range is not None))
+    archives = house().archives
+    owner = archives.owner_of(client_network())
+    return archive_response(archives.open(uuid, owner, continues=request.range is not None))
 
 
 def archive_response(opened: OpenArchive | EmptyArchive) -> Response:

@@ -28,7 +28,7 @@ class Kept(msgspec.Struct, frozen=True):
 
     tag: of the home's UUID. proof: a digest of the documents that the archive depends on. mark: names what was held when it was
     made. at, made_at, expires_at: when its making began and ended, and until when it is kept, in seconds since 1970. replaces:
-    whether another one was kept when it was made.
+    whether another one was kept when it was made. owner: the client that had it made, so that nobody can tell its address.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Kept(msgspec.Struct, frozen=True):
     expires_at: float
     replaces: bool = False
     made_at: float = 0.0
+    owner: str = ""
 
     has_sums = True
 

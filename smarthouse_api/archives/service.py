@@ -12,6 +12,7 @@ A UUID that is not known gets an archive without any rows, of the same files.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from smarthouse_api.archives.shelf import OpenArchive, Shelf
 from smarthouse_api.arrow.zip_stream import zip_stream
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.answer_times import AnswerTimes
+from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Gone, NotFound, TooLarge, Unavailable
@@ -41,7 +43,9 @@ from smarthouse_api.streams.service import Streams
 from smarthouse_api.version import own_version
 
 _TRIES: Final = 3
-_WAIT_SECONDS: Final = 600.0
+_WAIT_SECONDS: Final = 60.0
+"""For who tidies, or makes it for a request that is given up: its worker has died."""
+
 _FRESH_SECONDS: Final = 3600.0
 _LOOK_SECONDS: Final = 0.25
 _ANSWER_SECONDS: Final = 20.0
@@ -49,6 +53,7 @@ _ANSWER_SECONDS: Final = 20.0
 
 _AWAITED_SECONDS: Final = 300.0
 _ETAG: Final = 32
+_UNDER_WAY: Final = "The archive is being made, which takes a while; ask again"
 
 
 class _Forgotten(Exception):
@@ -102,6 +107,7 @@ class Archives:
         streams: Streams,
         collections: Collections,
         room: Room,
+        keyring: Keyring,
         settings: Settings,
     ) -> None:
         self._state, self._objects, self._leases, self._room, self._settings = state, objects, leases, room, settings.archives
@@ -112,8 +118,13 @@ class Archives:
         self.shelf = Shelf(state, objects, leases, self._settings)
         self.answer_times = AnswerTimes(state, "summary", settings.forgetting.answer_seconds)
         self._making = Making(self._have_made, self._settings.at_once)
-        self.make: Callable[[str], Any] = self.made
-        """What makes an archive, by the tag of the home's UUID: this process, or another one that it asks."""
+        self._keyring = keyring
+        self.make: Callable[[str, str], Any] = self.made
+        """What makes an archive, by the tag of the home's UUID, for a client: this process, or another one that it asks."""
+
+    def owner_of(self, address: str) -> str:
+        """Name a client, so that nobody can tell the address."""
+        return hmac.digest(self._keyring.key("archives"), address.encode(), "sha256").hex()[:_ETAG]
 
     def flush(self) -> None:
         """Return once the lake holds everything that was acknowledged, of all homes. Raises `Unavailable`."""
@@ -143,11 +154,11 @@ class Archives:
         named_in = self._records.named_in(tag)
         return self._contents.summary(home, len(streams), len(named_in), mark, has_objected=has_objected)
 
-    def open(self, uuid: str, *, continues: bool = False) -> OpenArchive | EmptyArchive:
+    def open(self, uuid: str, owner: str = "", *, continues: bool = False) -> OpenArchive | EmptyArchive:
         """Open the archive of a home, which is made first if there is none that holds all.
 
-        continues: one that is kept is good, though something came meanwhile. Raises `Unavailable`, also while it is made for
-        longer than an answer waits, `NoRoom`, `TooLarge`.
+        owner: the client, see `owner_of`. continues: one that is kept is good, though something came meanwhile. Raises
+        `Unavailable`, also while it is made for longer than an answer waits, `NoRoom`, `TooLarge`.
         """
         return self.open_of(self._states.homes.tag(uuid), continues=continues)
 
@@ -160,7 +171,7 @@ class Archives:
             kept = self._find(holder)
             if kept is None or not (continues or self._is_current(kept, holder) or self._is_awaited(kept)):
                 is_new = True
-                self._wait_for(tag, is_last=attempt == _TRIES - 1)
+                self._wait_for(tag, owner, is_last=attempt == _TRIES - 1)
                 kept = self._find(holder)
             if kept is not None:
                 try:
@@ -180,23 +191,25 @@ class Archives:
         """Remove the archives that have expired, and those of homes and links that are gone. It does so once a minute."""
         self.shelf.tidy(lambda kept: kept.proof == proof_of(self._proof(kept.tag)))
 
-    def _wait_for(self, tag: str, *, is_last: bool) -> None:
+    def _wait_for(self, tag: str, owner: str, *, is_last: bool) -> None:
         try:
-            self._making.wait_for(tag, _ANSWER_SECONDS)
+            self._making.wait_for(tag, _ANSWER_SECONDS, owner)
         except LeaseLost:  # another home was forgotten, and the files went that were being read
             if is_last:
                 raise
 
-    def _have_made(self, tag: str) -> None:
-        with closing(self.make(tag)) as made:
+    def _have_made(self, tag: str, owner: str) -> None:
+        if (asking := self._leases.try_hold(self.shelf.asking(tag))) is None:
+            raise Unavailable(_UNDER_WAY)  # at once: who waits holds a place that another home needs
+        with asking, closing(self.make(tag, owner)) as made:
             for _ in made:
                 pass
 
-    def made(self, tag: str) -> Made:
+    def made(self, tag: str, owner: str = "") -> Made:
         """Return what makes an archive while it is iterated."""
-        return Made(lambda: self._make(tag))
+        return Made(lambda: self._make(tag, owner))
 
-    def _make(self, tag: str) -> None:
+    def _make(self, tag: str, owner: str) -> None:
         """Make the archive of a home, unless another process has just done so. Raises `LeaseLost`, `Unavailable`."""
         if (holder := self._holder(tag)) is None:
             return
@@ -205,19 +218,21 @@ class Archives:
                 if (kept := self._find(holder)) is None or not self._is_current(kept, holder):
                     self._room.check()
                     self.flush()
-                    self._put(tag, lease)
+                    self._put(tag, owner, lease)
         except TimeoutError:
-            raise Unavailable("Another request has this archive made, which takes long; repeat the request") from None
+            raise Unavailable(_UNDER_WAY) from None
         except _Forgotten:
             return
 
-    def _put(self, tag: str, lease: Lease) -> None:
+    def _put(self, tag: str, owner: str, lease: Lease) -> None:
         if (holder := self._holder(tag)) is None:
             return
         at = self._state.now()
         version, expires_at = secrets.token_hex(_ETAG // 2), at + self._settings.hours * 3600
         replaces = self.shelf.find(holder.name) is not None
-        kept = Kept(holder.name, tag, proof_of(holder.proof), version, self._mark(holder), 0, at, expires_at, replaces)
+        kept = Kept(
+            holder.name, tag, proof_of(holder.proof), version, self._mark(holder), 0, at, expires_at, replaces, owner=owner
+        )
         summing = Summing()
         with self._states.table.reading() as reader:
             members = self._contents.members(holder, reader, datetime.fromtimestamp(at, UTC))
@@ -227,7 +242,7 @@ class Archives:
         self.shelf.keep(msgspec.structs.replace(kept, size_bytes=size, made_at=self._state.now()), holder)
 
     def _watched(self, chunks: Iterator[bytes], holder: Holder, leases: tuple[Lease, ...]) -> Iterator[bytes]:
-        """Pass on chunks while nobody has forgotten the home, and nothing that is read was removed."""
+        """Pass on chunks while nobody has forgotten the home, nothing that is read was removed, and there is room."""
         looked_at, size = float("-inf"), 0
         for chunk in chunks:
             size += len(chunk)
@@ -239,6 +254,7 @@ class Archives:
                     raise _Forgotten
                 for lease in leases:
                     lease.check()
+                self._room.check()
                 looked_at = time.monotonic()
             yield chunk
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Final
 
 from backends.ports import Change, Conflict, ObjectStore, Put, StateStore
 from config.groups import ArchiveSettings
-from smarthouse_api.archives.model import KEPT, PREFIX, Holder, Kept, encode, read_kept
+from smarthouse_api.archives.model import KEPT, PREFIX, Holder, Kept, encode, name_of, read_kept
 from smarthouse_api.coordination.leased_answers import LeasedAnswer, Slots
 from smarthouse_api.coordination.leases import Lease, Leases
 from smarthouse_api.errors import Gone, Unavailable
@@ -23,6 +24,7 @@ _LEAST_WAIT_SECONDS: Final = 2.0
 
 _LOOK_SECONDS: Final = 0.05
 _SENT: Final = "archives"
+_CROWDED: Final = "The service keeps as many archives as it can, and all of them are being sent; repeat the request later"
 _LATE: Final = "The home is hidden, but its archive is still being made; repeat the request"
 
 
@@ -56,6 +58,10 @@ class Shelf:
         """Name the lease of the process that makes the archive of this name."""
         return f"archive/{name}"
 
+    def asking(self, tag: str) -> str:
+        """Name the lease of the process that has the archive of a home made. tag: of its UUID."""
+        return f"archive-asked/{name_of(tag)}"
+
     def find(self, name: str) -> Kept | None:
         """Find an archive that is kept."""
         found = self._state.get(SPACE, f"{KEPT}{name}")
@@ -75,8 +81,13 @@ class Shelf:
             return OpenArchive(blocks, kept, lease, ending.pop_all())
 
     def keep(self, kept: Kept, holder: Holder) -> bool:
-        """Keep an archive whose file is stored, in the place of an earlier one; False if its home was forgotten meanwhile."""
-        self._make_room(kept)
+        """Keep an archive whose file is stored, in the place of an earlier one; False if its home was forgotten meanwhile.
+
+        Raises `Unavailable`, and removes the file, if all others are being sent.
+        """
+        if not self._make_room(kept):
+            self._objects.delete([kept.file, kept.sums])
+            raise Unavailable(_CROWDED)
         put = Put(f"{KEPT}{kept.name}", encode(kept), self._settings.hours * 3600)
         try:
             self._state.commit(SPACE, Change(holder.proof, (put,)))
@@ -86,13 +97,26 @@ class Shelf:
         self._remove_others(kept.name, kept)
         return True
 
-    def _make_room(self, new: Kept) -> None:
-        """Remove the oldest archives of others, until there are few enough with the new one."""
+    def _make_room(self, new: Kept) -> bool:
+        """Remove other archives until they are few enough with the new one; False if they cannot be.
+
+        Of those that are not being sent, the oldest goes of the client that has the most, which may be the new one's.
+        """
         others = sorted((one for one in self._all() if one.name != new.name), key=lambda one: one.at)
         size = new.size_bytes + sum(one.size_bytes for one in others)
+        sent = {key.split("/")[2] for key in self._leases.shared(_SENT)}
         while others and (len(others) >= self._settings.most or size > self._settings.bytes):
-            size -= others[0].size_bytes
-            self._drop(others.pop(0))
+            weigh = _one if len(others) >= self._settings.most else _bytes
+            shares = Counter[str]()
+            for one in (new, *others):
+                shares[_owner(one)] += weigh(one)
+            unsent = (one for one in others if one.name not in sent)
+            if (gone := max(unsent, key=lambda one: shares[_owner(one)], default=None)) is None:
+                return False
+            size -= gone.size_bytes
+            others.remove(gone)
+            self._drop(gone)
+        return True
 
     def _drop(self, kept: Kept) -> None:
         found = self._state.get(SPACE, f"{KEPT}{kept.name}")
@@ -139,6 +163,19 @@ class Shelf:
         left = () if kept is None else (kept.file, kept.sums)
         if found := [info.key for info in self._objects.list(f"{PREFIX}{name}/") if info.key not in left]:
             self._objects.delete(found)
+
+
+def _owner(kept: Kept) -> str:
+    """Tell whose share an archive counts for. An earlier version did not note a client."""
+    return kept.owner or kept.name
+
+
+def _one(_: Kept) -> int:
+    return 1
+
+
+def _bytes(kept: Kept) -> int:
+    return kept.size_bytes
 
 
 def _readers(name: str) -> str:
