@@ -13,7 +13,7 @@ from blueprints.console.forms import read_form
 from blueprints.console.histories import asked_history, history_part
 from blueprints.console.sessions import current, leave, led_to, left_to, required_form
 from blueprints.console.templating import page
-from blueprints.current_request import count_request, house
+from blueprints.current_request import client_network, count_request, house
 from blueprints.ingest.receipts import admit
 from blueprints.ingest.rights import archive_response, read_consent
 from smarthouse_api.access.sessions import Session
@@ -56,7 +56,9 @@ def add_home(blueprint: Blueprint) -> None:
         session, _ = _signed_in()
         if session is None:
             raise Forbidden(gettext("Your session has ended. Sign in again."))
-        return archive_response(house().archives.open_of(session.said.who, continues=request.range is not None))
+        archives = house().archives
+        owner = archives.owner_of(client_network())
+        return archive_response(archives.open_of(session.said.who, owner, continues=request.range is not None))
 
     @blueprint.post("/home/consent")
     def home_consent() -> Response:

@@ -160,9 +160,9 @@ class Archives:
         owner: the client, see `owner_of`. continues: one that is kept is good, though something came meanwhile. Raises
         `Unavailable`, also while it is made for longer than an answer waits, `NoRoom`, `TooLarge`.
         """
-        return self.open_of(self._states.homes.tag(uuid), continues=continues)
+        return self.open_of(self._states.homes.tag(uuid), owner, continues=continues)
 
-    def open_of(self, tag: str, *, continues: bool = False) -> OpenArchive | EmptyArchive:
+    def open_of(self, tag: str, owner: str = "", *, continues: bool = False) -> OpenArchive | EmptyArchive:
         """Open the archive of a home by the tag of its UUID, as `open` does."""
         is_new = False
         for attempt in range(_TRIES):
