@@ -264,7 +264,7 @@ def test_both_engines_read_the_same(embedded: Lake, spark: Engine, monkeypatch: 
 
 
 def test_many_parts_hold_what_one_holds(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = town(lake, collection)
+    records = town(lake, collection, 15)
     for rows in (1, 10, 100):
         monkeypatch.setattr(read_plan, "MAX_ROWS", rows)
         assert lake.read(collection) == records, rows
@@ -272,7 +272,7 @@ def test_many_parts_hold_what_one_holds(lake: Lake, collection: Collection, monk
 
 def test_a_part_that_is_too_large_is_parted(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a file's rows are not spread evenly over its sequences."""
-    records = town(lake, collection)
+    records = town(lake, collection, 15)
     monkeypatch.setattr(records_module, "_MOST_BYTES", 1)
     asked: list[SequenceRange] = []
     select = records_module.select_rows
@@ -386,7 +386,7 @@ def test_a_reading_under_way_is_broken_off_by_a_deletion(
     lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_plan, "MAX_ROWS", 10)
-    town(lake, collection)
+    town(lake, collection, 15)
     found = lake.records.open(collection, Selection(), "jsonl")
     chunks = found.chunks
     assert next(chunks)
@@ -398,7 +398,7 @@ def test_a_reading_under_way_is_broken_off_by_a_deletion(
 
 def test_a_closed_reading_lets_everything_go(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_plan, "MAX_ROWS", 10)
-    town(lake, collection)
+    town(lake, collection, 15)
     one = Records(lake.state, lake.chores, lake.table, lake.engine, CollectionSettings(reads_at_once=1))
     reads: list[Callable[[Any], object]] = [lambda _: None, lambda found: next(found.chunks), lambda found: list(found.chunks)]
     for read in reads * 2:
@@ -454,7 +454,7 @@ def test_a_fault_at_the_first_row_is_told_when_opening(lake: Lake, collection: C
 
 def test_a_fault_in_the_middle_is_raised_there(lake: Lake, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_plan, "MAX_ROWS", 10)
-    town(lake, collection)
+    town(lake, collection, 15)
     one = Records(lake.state, lake.chores, lake.table, Failing(4), CollectionSettings(reads_at_once=1))
     with closing(one.open(collection, Selection(), "jsonl")) as found, pytest.raises(StoreUnavailable):
         list(found.chunks)
