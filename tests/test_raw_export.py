@@ -135,7 +135,7 @@ def test_no_id_tells_it_as_home_assistant_spells_it_there(house: House) -> None:
 
 def test_the_log_of_the_lake_holds_none_of_them_and_a_deletion_erases_them(embedded_pair: dict[str, str]) -> None:
     house, folder = House(Settings.from_env(embedded_pair)), Path(embedded_pair["SMARTHOUSE_DATA_DIR"])
-    for number in range(60):  # so many commits that there is a checkpoint
+    for number in range(52):  # so many commits that there is a checkpoint
         receive(house, state(value=str(number), friendly_name=MARK))
     receive(house, state(friendly_name="other"), home=OTHER_HOME)
 
