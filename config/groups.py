@@ -212,7 +212,11 @@ class JobSettings(Group):
     )
     hours: float = duration(24.0, "Keep the file of a job for this many hours.", 0, 87600, above_minimum=True)
     version_days: float = duration(
-        90.0, "Remember a version for this many days after its file is gone: `since=` goes on from it.", 1, 3650
+        90.0,
+        "Remember a version for this many days after its file is gone: `since=` goes on from it. The newest 200 of a"
+        " client, and 5000 in all.",
+        1,
+        3650,
     )
     most: int = count(
         200,
@@ -224,7 +228,9 @@ class JobSettings(Group):
         20, "Number of them that one key, or one address without a key, may have; 429 beyond.", variable="jobs_per_client"
     )
     bytes: int = count(
-        20 * GIB, "Bytes of the files of all jobs. Beyond, a new job is a 503, and a job whose file would pass it fails."
+        20 * GIB,
+        "Bytes of the files of all jobs. Beyond, a new job is a 503, and a job fails whose file would pass it, with those that"
+        " were begun before. The parts of a file are kept beside it while it is put together.",
     )
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, cast
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,12 +22,15 @@ from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.backups.files import objects_of
 from smarthouse_api.coordination.leases import LeaseLost
-from smarthouse_api.errors import Gone, Invalid, TooMany, Unavailable
+from smarthouse_api.coordination.room import Room
+from smarthouse_api.errors import Gone, Invalid, NoRoom, NotFound, TooMany, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.aggregates.asked import Aggregation
+from smarthouse_api.states.jobs import gone_versions
 from smarthouse_api.states.jobs.encoding import PartInFormat
 from smarthouse_api.states.jobs.kept_files import KeptFile
-from smarthouse_api.states.jobs.model import PREFIX, Dataset, Progress
+from smarthouse_api.states.jobs.linking import linked
+from smarthouse_api.states.jobs.model import PREFIX, Dataset, Progress, encode
 from smarthouse_api.states.jobs.views import JobView
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.privacy import home_name
@@ -762,6 +766,91 @@ def test_rotating_pseudonyms_are_kept_while_a_file_is_made_and_never_shared(make
     homes = [{line.split(b'"')[3] for line in unzipped(file(house, id_))["jsonl"].splitlines()} for id_ in ids]
     assert [len(one) for one in homes] == [1, 1]
     assert homes[0] != homes[1]
+
+
+@on_disk
+def test_of_two_jobs_that_are_made_at_once_the_later_one_fails_beyond_the_bytes(make_house: Make) -> None:
+    house = make_house(job_bytes=100_000)
+    receive(house, HOME)
+    earlier = ask(house)
+    house.states.jobs.maker.work()  # it is begun, and in another process far on
+    book = house.states.jobs.maker._shop.book
+    (known,) = book.datasets()
+    book.tell(known.dataset, Progress(1, 99_990, 0, 1))
+    later = ask(house, "jsonl")
+    for _ in range(2):
+        house.states.jobs.maker.work(only=later)
+    assert (view(house, later).state, view(house, earlier).state) == ("failed", "running")
+    assert "larger than 100000 bytes" in str(view(house, later).told)
+    work(house)
+    assert view(house, earlier).state == "done"
+
+
+@on_disk
+def test_a_file_stops_growing_where_there_is_no_room_and_is_put_together_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(house, HOME)
+    full = list[bool]()
+
+    def growing(*args: Any) -> Iterator[bytes]:
+        full.append(True)
+        yield from linked(*args)
+
+    def look(_: Room) -> None:
+        if full:
+            raise NoRoom("the storage is full")
+
+    with monkeypatch.context() as short:
+        short.setattr("smarthouse_api.states.jobs.making.linked", growing)
+        short.setattr(Room, "check", look)
+        id_ = ask(house)
+        work(house)
+    assert (view(house, id_).state, view(house, id_).told) == ("running", "the storage is full; the job goes on by itself")
+    assert not [name for name in kept(house) if name.endswith("/zip")]
+    pass_time(house, 10, monkeypatch)
+    work(house)
+    assert view(house, id_).state == "done"
+
+
+def test_versions_whose_files_are_gone_are_bounded_and_a_forget_tells_them_together(
+    make_house: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gone_versions, "_MOST_OF_A_CLIENT", 5)
+    monkeypatch.setattr(gone_versions, "_MOST", 7)
+    house = make_house()
+    receive(house, HOME)
+    id_, jobs = ask(house), house.states.jobs
+    work(house)
+    book, job = jobs.maker._shop.book, house.state.get("jobs", f"job/{id_}")
+    assert job is not None
+    jobs.cancel(id_)
+    house.state.put("jobs", f"job/{id_}", job.value)  # as of a file that has expired
+    (known,) = book.gone()
+    for number in range(1, 12):
+        owner = ME if number < 8 else f"address/{number}"
+        one = msgspec.structs.replace(known.dataset, version=f"{number:032x}", jobs=((f"{number:032x}", owner),))
+        one = msgspec.structs.replace(one, finished_at=(one.finished_at or 0) + number, rows=0 if number == 7 else one.rows)
+        house.state.put("jobs", f"gone/{one.version}", encode(one))
+    jobs.tidy()
+    assert sorted(int(one.dataset.version, 16) for one in book.gone()) == [5, 6, 7, 8, 9, 10, 11]
+    with pytest.raises(NotFound):
+        view(house, id_)
+    with pytest.raises(NotFound, match="not any more"):
+        jobs.files.usable(known.dataset.version)
+    told, tell = list[int](), book.rebury
+
+    def rebury(some: Any, *words: str) -> bool:
+        told.append(len(some))
+        if len(told) == 1:  # one of them changes meanwhile
+            house.state.put("jobs", f"gone/{some[0].dataset.version}", encode(some[0].dataset))
+        return tell(some, *words)
+
+    monkeypatch.setattr(book, "rebury", rebury)
+    forget(house, HOME)
+    assert told == [6, 1, 1, 1, 1, 1, 1]
+    states = {int(one.dataset.version, 16): one.dataset.state for one in book.gone()}
+    assert states == {5: "expired", 6: "forgotten", 7: "expired", **dict.fromkeys(range(8, 12), "forgotten")}
 
 
 @on_disk

@@ -89,12 +89,15 @@ class JobBook:
         for _, document in self._state.scan_all(SPACE, "gone/"):
             yield Known(read_dataset(document.value), document.version)
 
-    def rebury(self, known: Known, state: str, told: str) -> bool:
-        """Note another reason why a file is gone; False if the document has changed meanwhile."""
-        gone = msgspec.structs.replace(known.dataset, state=state, told=told)
+    def rebury(self, some: Sequence[Known], state: str, told: str) -> bool:
+        """Note another reason why files are gone; False if a document has changed meanwhile."""
+        puts, expect = list[Put](), dict[str, int]()
+        for known in some:
+            gone = msgspec.structs.replace(known.dataset, state=state, told=told)
+            puts.append(Put(f"gone/{gone.version}", encode(gone), self._gone_seconds))
+            expect[puts[-1].key] = known.document
         try:
-            put = Put(f"gone/{gone.version}", encode(gone), self._gone_seconds)
-            self._state.commit(SPACE, Change({put.key: known.document}, (put,)))
+            self._state.commit(SPACE, Change(expect, tuple(puts)))
         except Conflict:
             return False
         return True

@@ -42,6 +42,7 @@ _OUTDATED: Final = "begun anew with the newest data: its snapshot of the lake is
 _NEWER: Final = "begun anew by another version of the service"
 _LOST: Final = "begun anew: a part of it was lost"
 _COLUMNS_SECONDS: Final = 30.0
+_SUM_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +70,8 @@ class Making:
         self._note = note_of(dataset)
         self._looked_at, self.has_progressed = float("-inf"), False
         self._tally = _Tally(0)
-        self._others_bytes = sum(
-            known.dataset.size_bytes for known in shop.book.datasets() if known.dataset.version != dataset.version
-        )
+        self._linked_bytes = self._others_bytes = 0
+        self._summed_at = float("-inf")
 
     def __call__(self) -> None:
         shop, dataset = self._shop, self.dataset
@@ -157,7 +157,7 @@ class Making:
         self._tally = tally
         left = [partial(self._part, plan, number) for number in range(len(plan.parts)) if number not in made]
         self._look(at_once=True)
-        with closing(side_by_side(left, shop.places, self._look)) as results:
+        with closing(side_by_side(left, shop.places, self._look_for_more)) as results:
             for number, part, homes in results:
                 self._look(at_once=True)  # now that it is put: what a forget has not seen is removed here
                 shop.book.add_part(dataset, number, part, self._homes.named(homes))
@@ -205,8 +205,14 @@ class Making:
 
     def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            self._look()
+            self._linked_bytes += len(chunk)
+            self._look_for_more()
             yield chunk
+
+    def _look_for_more(self) -> None:
+        """Look as `_look` does, before something is written. Raises `NoRoom`, too."""
+        self._look()
+        self._shop.room.check()
 
     def _look(self, *, at_once: bool = False) -> None:
         """Look now and then whether to go on. Raises `Stopped`, `Dropped`, `LeaseLost`, `TooLarge`, and `_Forgotten`."""
@@ -223,9 +229,21 @@ class Making:
             raise _Forgotten(new)
         self._lease.check()
         self._reader.check()
-        if self._others_bytes + progress.bytes > shop.settings.bytes:
+        if time.monotonic() - self._summed_at > _SUM_SECONDS:
+            self._others_bytes, self._summed_at = self._sum_others(), time.monotonic()
+        if self._others_bytes + max(progress.bytes, self._linked_bytes) > shop.settings.bytes:
             most = shop.settings.bytes
             raise TooLarge(f"The files of all jobs would be larger than {most} bytes; choose fewer days, homes or formats")
+
+    def _sum_others(self) -> int:
+        """Sum the bytes of files that are kept, and those of others that were begun before: of two, the later one fails."""
+        book, own, found = self._shop.book, self.dataset, 0
+        for dataset in (known.dataset for known in book.datasets()):
+            if dataset.state == "making" and (dataset.at, dataset.version) < (own.at, own.version):
+                found += book.progress(dataset.version).bytes
+            elif dataset.state != "making":
+                found += dataset.size_bytes
+        return found
 
 
 class _Tally:

@@ -18,11 +18,12 @@ from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import Gone, Invalid, NotFound, TooMany, Unavailable
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.book import Known
+from smarthouse_api.states.jobs.gone_versions import drop_beyond, told_anew
 from smarthouse_api.states.jobs.kept_files import CROWDED, ERASED, EXPIRED, KEPT, LOST, REMOVED, KeptFile, KeptFiles
 from smarthouse_api.states.jobs.maker import Maker
 from smarthouse_api.states.jobs.model import PREFIX, SPACE, Dataset, Job, Request
 from smarthouse_api.states.jobs.views import Figures, JobView, Views
-from smarthouse_api.states.jobs.workshop import FORGOTTEN, Workshop
+from smarthouse_api.states.jobs.workshop import FORGOTTEN, Workshop, note_of
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Uploads
 
@@ -222,9 +223,10 @@ class Jobs:
                 left = self._shop.book.known(known.dataset.version)
             self._shop.remove_given_up(known.dataset.version)  # also what a forget has left that died
         self._shop.engine.files.remove_late(self._shop.is_made)
-        for known in list(self._shop.book.gone()):  # who continues such a version is told
-            if known.dataset.state == "expired" and self._shop.may_hold(known.dataset, keys):
-                self._shop.book.rebury(known, "forgotten", ERASED)
+        # Who continues such a version is told.
+        spared, gone = self._shop.homes.spared(keys), (known for known in self._shop.book.gone() if known.dataset.rows)
+        held = [known for known in gone if known.dataset.state == "expired" and not spared(note_of(known.dataset))]
+        told_anew(self._shop.book, held, "forgotten", ERASED)
 
     def _forgotten(self, known: Known) -> bool:
         if known.dataset.state == "making":
@@ -243,7 +245,7 @@ class Jobs:
             self.tidy()
 
     def tidy(self) -> None:
-        """Remove the files that have expired, and the datasets that no job asks for any more."""
+        """Remove the files that have expired, the datasets that no job asks for any more, and versions beyond those kept."""
         now = self._shop.state.now()
         for known in list(self._shop.book.datasets()):
             dataset = known.dataset
@@ -254,6 +256,7 @@ class Jobs:
                 if (found := self._shop.book.job(id_)) is None or found[0].ended is not None:
                     self._leave(dataset, id_)
         self._shop.engine.files.sweep(self._shop.is_made)
+        drop_beyond(self._shop.state, list(self._shop.book.gone()))
 
     def _leave(self, dataset: Dataset, id_: str, told: str = REMOVED) -> None:
         if self._shop.book.leave(dataset, id_, told):
