@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,18 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from werkzeug.test import Client
 
+from config.settings import Settings, variables
+from smarthouse_api.app import create_app
 from smarthouse_api.states.records import rules
 from smarthouse_api.states.vocabulary import facts
-from tests.conftest import ROOT
+from tests.conftest import MEMORY, ROOT
+
+yaml = pytest.importorskip("yaml")
 
 FOLDER = ROOT / "integrations" / "home_assistant"
+ADDON = FOLDER / "addon"
 
 
 def module(path: Path) -> ModuleType:
@@ -75,3 +82,38 @@ def test_the_integration_imports_no_part_of_the_service() -> None:
     code = "import sys; import scrub; sys.exit(any(name.startswith('smarthouse_api') for name in sys.modules))"
     command = [sys.executable, "-c", code]
     subprocess.run(command, cwd=FOLDER / "custom_components/smarthouse", check=True, timeout=60)
+
+
+def test_the_add_on_has_all_that_its_image_is_made_of(tmp_path: Path) -> None:
+    made = tmp_path / "smarthouse"
+    subprocess.run([ADDON / "assemble.sh", made], check=True, timeout=60)
+    dockerfile = (made / "Dockerfile").read_text()
+    copied = [name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE) for name in line.split()]
+    assert {"wsgi.py", "smarthouse_api", "start.py"} <= set(copied)
+    assert [name for name in copied if not (made / name).exists()] == []
+    assert dockerfile.rstrip().endswith('CMD ["python", "/opt/smarthouse/addon/start.py"]')
+    assert not list(made.rglob("__pycache__"))
+    assert {"config.yaml", "DOCS.md"} <= {path.name for path in made.iterdir()}
+
+
+def test_the_options_of_the_add_on_are_settings(tmp_path: Path) -> None:
+    described = yaml.safe_load((ADDON / "config.yaml").read_text())
+    options = described["options"]
+    assert set(options) == set(described["schema"])
+    assert described["ingress_port"] == 8000
+    given = {**options, "environment": ["SMARTHOUSE_CONSENT_TERMS=2.0", "SMARTHOUSE_EXPORT_ACCESS=key"]}
+    told = module(ADDON / "start.py").environment(given, tmp_path)
+    known = {f"SMARTHOUSE_{name.upper()}" for name in variables()} | {"HOST", "PORT"}
+    assert set(told) - known <= {"SMARTHOUSE_ENV"}
+    settings = Settings.from_env({name: text for name, text in told.items() if text})
+    assert (settings.access.export_access, settings.consents.required, settings.consents.terms) == ("key", True, ("2.0",))
+
+
+def test_links_of_the_add_ons_pages_hold_behind_ingress() -> None:
+    ingress = module(ADDON / "ingress.py")
+    client = Client(ingress.Ingress(create_app(Settings.from_env(MEMORY))))
+    path = {"X-Ingress-Path": "/api/hassio_ingress/abc"}
+    inside = client.get("/docs", headers=path, environ_overrides={"REMOTE_ADDR": ingress.SUPERVISOR})
+    assert "/api/hassio_ingress/abc/docs/openapi.json" in inside.text
+    outside = client.get("/docs", headers=path, environ_overrides={"REMOTE_ADDR": "10.0.0.1"})
+    assert "hassio_ingress" not in outside.text

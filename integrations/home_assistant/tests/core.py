@@ -163,7 +163,7 @@ class Core(Program):
         claims = {"iss": _TOKEN_ID, "iat": moment, "exp": moment + 86400}
         self._token = jwt.encode(claims, _KEY, algorithm="HS256")
         (self.folder / "configuration.yaml").write_text(
-            "homeassistant:\n  name: Invented home\n  latitude: 41.1\n  longitude: -8.6\n  elevation: 0\n"
+            "homeassistant:\n  name: Invented home\n  latitude: 41.149612\n  longitude: -8.610987\n  elevation: 0\n"
             "  unit_system: metric\n  time_zone: Europe/Lisbon\n  country: PT\n"
             f"http:\n  server_host: 127.0.0.1\n  server_port: {self.port}\n"
             "api:\nwebsocket_api:\nconfig:\nhistory:\nrecorder:\n  commit_interval: 1\n"

@@ -203,10 +203,10 @@ async def test_the_address_is_changed(hass: HomeAssistant, service: Service, ent
     flow = await entry.start_reconfigure_flow(hass)
     flow = await go_on(hass, flow, {"url": "http://127.0.0.1:1"})
     assert flow["errors"] == {"url": "refused"}
-    flow = await go_on(hass, flow, {"url": service.url.replace("127.0.0.1", "localhost")})
+    flow = await go_on(hass, flow, {"url": f"{service.url}/lake/"})
     await hass.async_block_till_done()
     assert (flow["type"], flow["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
-    assert entry.unique_id == f"localhost:{service.url.rpartition(':')[2]}"
+    assert entry.unique_id == f"{service.url.removeprefix('http://')}/lake"
     assert entry.data["home_uuid"] == HOME
 
 

@@ -19,7 +19,7 @@ import pytest
 from tests.core import ROOT, Core, Lake, wait_for
 
 KITCHEN, LIGHT, SECRET = "sensor.kitchen_temperature", "light.kitchen", "sensor.zorbax_address"
-PLANTED = ("zorbax", "Zorbax", "Rua das Flores", "41.1", "token-4711")
+PLANTED = ("zorbax", "Zorbax", "Rua das Flores", "41.149612", "token-4711")
 DEGREES = {"unit_of_measurement": "°C", "device_class": "temperature", "state_class": "measurement"}
 
 
@@ -144,7 +144,7 @@ def test_a_home_joins_uploads_survives_and_leaves(lake: Lake, core: Core) -> Non
     since = datetime.now(UTC) - timedelta(days=3)
     set_state(core, KITCHEN, 19.5, friendly_name="Zorbax's kitchen", **DEGREES)
     set_state(core, LIGHT, "on", brightness=120)
-    set_state(core, SECRET, "Rua das Flores 12", access_token="token-4711", latitude=41.1)
+    set_state(core, SECRET, "Rua das Flores 12", access_token="token-4711", latitude=41.149612)
     set_state(core, "person.zorbax", "home")
     wait_for(lambda: len(recorded(core, KITCHEN, since)) == 1, "the first row")
     written = write_a_day(core, datetime.now(UTC) - timedelta(days=2))

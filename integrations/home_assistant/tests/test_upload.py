@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder.history import get_significant_states
@@ -41,7 +42,7 @@ async def test_all_that_the_recorder_gives_is_sent_once_and_scrubbed(
     for number in range(25):
         temperature(20 + number / 10)
     temperature(99, "sensor.maria_silva_temperature")
-    hass.states.async_set("person.maria", "home", {"latitude": 41.1})
+    hass.states.async_set("person.maria", "home", {"latitude": 41.149612})
     hass.states.async_set("text.note", "call 912345678")
     hass.states.async_set("sensor.zorbax", "Rua das Flores 12")
     await coordinator_of(entry).upload_now()
@@ -58,7 +59,7 @@ async def test_all_that_the_recorder_gives_is_sent_once_and_scrubbed(
     assert kitchen[0]["attributes"] == {"unit_of_measurement": "°C", "device_class": "temperature"}
     assert payload["sensor.x" + _token("zorbax")][0]["state"] == "redacted"
     words = json.dumps(payload, ensure_ascii=False)
-    for planted in ("maria", "Maria", "41.1", "91234", "Flores", "note", "zorbax", HOME):
+    for planted in ("maria", "Maria", "41.149612", "91234", "Flores", "note", "zorbax", HOME):
         assert planted not in words
 
     await coordinator_of(entry).upload_now()
@@ -101,9 +102,8 @@ async def test_the_mark_stays_until_a_200(
     answer: Answer,
     fault: Fault,
 ) -> None:
-    import aiohttp
-
-    monkeypatch.setattr("custom_components.smarthouse.client._TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    if answer is hang:
+        monkeypatch.setattr("custom_components.smarthouse.client._TIMEOUT", aiohttp.ClientTimeout(total=0.2))
     coordinator = coordinator_of(entry)
     mark = coordinator.progress.mark
     temperature(20)
@@ -115,6 +115,7 @@ async def test_the_mark_stays_until_a_200(
     assert saved is not None
     assert (saved.mark, saved.fault) == (mark, str(fault))
     assert (coordinator.data.fault, coordinator.data.last_upload) == (str(fault), None)
+    monkeypatch.undo()
     await coordinator.upload_now()
     assert states_sent(service) == ["20"]
     assert (coordinator.data.fault, coordinator.data.waiting) == (None, 0)
@@ -210,6 +211,28 @@ async def test_an_outage_of_weeks_is_caught_up_in_order(
     order = [row["last_updated"] for payload in service.payloads for rows in payload.values() for row in rows]
     assert order == sorted(order)
     assert coordinator.data.waiting == 0
+
+
+async def test_a_week_with_restarts_an_outage_and_the_end_of_daylight_saving(
+    hass: HomeAssistant, service: Service, temperature: Set, freezer: FrozenDateTimeFactory
+) -> None:
+    await hass.config.async_set_time_zone("Europe/Lisbon")
+    freezer.move_to("2026-10-22T12:00:00+00:00")
+    entry = await set_up(hass, entry_for(service))
+    faults = [problem(400), problem(413), problem(429), problem(503), reset]
+    for hour in range(0, 7 * 24, 4):
+        temperature(hour)
+        hass.states.async_set("light.kitchen", "on" if hour % 8 else "off")
+        freezer.tick(4 * 3600)
+        service.down = faults[hour // 4 % len(faults)] if 48 <= hour < 96 else None
+        if hour % 24 == 0:
+            await (fails(entry) if service.down else entry.runtime_data.upload_now())
+        if hour in (60, 120):
+            await hass.config_entries.async_reload(entry.entry_id)
+            entry.runtime_data._cancel_retry()
+    await entry.runtime_data.upload_now()
+    assert states_sent(service) == [str(hour) for hour in range(0, 7 * 24, 4)]
+    assert len(states_sent(service, "light.kitchen")) == 42
 
 
 async def test_a_clock_that_is_set_back_loses_nothing(

@@ -133,7 +133,17 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
             entry.async_on_unload(stop)
 
     async def upload_now(self) -> None:
-        """Upload what waits; nothing once the home was erased. Raises `ServiceError`."""
+        """Upload what waits; nothing once the home was erased. Raises `ServiceError`.
+
+        The upload goes on if whoever asked for it goes away, and ends when the entry is unloaded.
+        """
+        upload = self.config_entry.async_create_background_task(self.hass, self._upload(), f"{DOMAIN} upload")
+        await asyncio.wait([upload])
+        if upload.cancelled():
+            raise ServiceError(Fault.BROKEN)
+        upload.result()
+
+    async def _upload(self) -> None:
         if self.progress.left is not None:
             return
         async with self._lock:
@@ -174,7 +184,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
     @callback
     def request_upload(self) -> None:
         """Upload soon, in the background. A fault is shown by the entities and repairs."""
-        self.config_entry.async_create_background_task(self.hass, self._try_to_upload(), f"{DOMAIN} upload")
+        self.config_entry.async_create_background_task(self.hass, self._try_to_upload(), f"{DOMAIN} upload, tried")
 
     async def _try_to_upload(self) -> None:
         try:
