@@ -38,7 +38,7 @@ install() {
 
 # The newest Home Assistant may need a newer Python. So it is read and not run; a file of the last thirty days does.
 newest() {
-    local folder=$environments/wheel
+    local folder=$environments/.wheel
     if [ -z "$(find "$folder" -name '*.whl' -mtime -30 2>/dev/null)" ]; then
         rm -rf "$folder"
         uv tool run --quiet pip --disable-pip-version-check download --quiet --no-deps --only-binary :all: \
