@@ -27,6 +27,7 @@ _ASKS_FOR_IAM = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
+_BRISK_SECONDS = 1.0
 _NOT_MET = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
@@ -72,16 +73,14 @@ class MinioClient:
         self._url = url
         self.fit = False
         self._heeds_conditions = False
-        self._pools = PoolManager(
-            maxsize=128,  # more than threads
-            timeout=Timeout(connect=url.timeout_seconds, read=url.timeout_seconds),
-            retries=_REPEATED,
-            ssl_context=ssl.create_default_context() if url.secure else None,
-        )
+        self._pools = _pools(url, url.timeout_seconds)
+        self._brisk_pools = _pools(url, min(_BRISK_SECONDS, url.timeout_seconds))
         self._pool = self._pools.connection_from_url(url.endpoint_url)
         self.provider = _provider(url, self._pools)
-        self.client = self._client(url.endpoint_url)
-        self.public = self._client(url.public_endpoint) if url.public_endpoint else None
+        self.client = self._client(url.endpoint_url, self._pools)
+        self.brisk = self._client(url.endpoint_url, self._brisk_pools)
+        """Waits less long for an answer."""
+        self.public = self._client(url.public_endpoint, self._pools) if url.public_endpoint else None
         # Kept for as long as the connections, which it closes when it goes.
         self._admin = MinioAdmin(
             endpoint=url.endpoint, credentials=self.provider, region=url.region, secure=url.secure, http_client=self._pools
@@ -194,11 +193,12 @@ class MinioClient:
 
     def close(self) -> None:
         self._pools.clear()
+        self._brisk_pools.clear()
 
-    def _client(self, url: str) -> Minio:
+    def _client(self, url: str, pools: PoolManager) -> Minio:
         scheme, _, endpoint = url.partition("://")
         secure, region = scheme == "https", self._url.region
-        return Minio(endpoint, secure=secure, region=region, credentials=self.provider, http_client=self._pools)
+        return Minio(endpoint, secure=secure, region=region, credentials=self.provider, http_client=pools)
 
     def _versioning(self) -> str | None:
         try:
@@ -252,6 +252,15 @@ def _tries(*, repeatable: bool) -> Retry:
 
 
 _REPEATED, _ONCE_IF_ABSENT = _tries(repeatable=True), _tries(repeatable=False)
+
+
+def _pools(url: MinioUrl, read_seconds: float) -> PoolManager:
+    return PoolManager(
+        maxsize=128,  # more than threads
+        timeout=Timeout(connect=url.timeout_seconds, read=read_seconds),
+        retries=_REPEATED,
+        ssl_context=ssl.create_default_context() if url.secure else None,
+    )
 
 
 def _provider(url: MinioUrl, pools: PoolManager) -> providers.Provider:

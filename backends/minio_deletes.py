@@ -22,6 +22,9 @@ from backends.ports import ObjectInUse, StoreUnavailable
 _BATCH: Final = 1000
 """As many as S3 takes at once."""
 
+_FEW: Final = 10
+"""So many are deleted soon, if nobody reads them: each file that somebody reads would cost a whole time-out."""
+
 
 class MinioDeletes:
     """Deletes what a bucket holds."""
@@ -45,7 +48,8 @@ class MinioDeletes:
     def _removed(self, session: MinioClient, names: Sequence[str]) -> list[DeleteError]:
         """Remove some objects; what could not be removed, and why."""
         try:
-            return [*session.client.remove_objects(self._url.bucket, map(DeleteObject, names))]
+            client = session.brisk if len(names) <= _FEW else session.client
+            return [*client.remove_objects(self._url.bucket, map(DeleteObject, names))]
         except ReadTimeoutError as error:
             self._remove_by_force(session, names, error)
             return []
