@@ -81,10 +81,8 @@ class MinioReads:
                 self._url.bucket, name, start, most if length is None else min(length, most), request_headers=condition
             )
         except S3Error as error:
-            if error.code == "NoSuchKey":
+            if error.code in ("NoSuchKey", "PreconditionFailed"):  # deleted, or replaced by another one
                 raise NoSuchObject(key) from error
-            if error.code == "PreconditionFailed":
-                raise StoreUnavailable(f"{self._url}: an object was replaced while it was read") from error
             if self._damage.is_cause(name, error, start):
                 raise ObjectDamaged(key) from error
             raise
