@@ -15,7 +15,7 @@ from blueprints.bodies import read_json, text_body
 from blueprints.current_request import house
 from smarthouse_api.errors import Refused, StoreError
 
-_APIS: Final = frozenset({"Ingest", "Export", "Streams", "Datasources", "Datasets", "Console"})
+_APIS: Final = frozenset({"Ingest", "Export", "Streams", "Datasources", "Datasets", "Console", "Operator"})
 _READING: Final = ("Export", "Console")
 _WITH_MESSAGES: Final = "Datasets"
 """Its answers repeat the `msgid` of a request, a refusal too."""

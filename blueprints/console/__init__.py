@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from flask import Flask, Response
 
-from blueprints.console import files, languages, pages, policy
+from blueprints.console import files, languages, operator, pages, policy
 from blueprints.console.faults import fault_page
 from blueprints.dialects import Fault
 from config.groups import ServerSettings
@@ -19,6 +19,8 @@ def register(app: Flask, settings: ServerSettings) -> None:
         policy.register(app)
         app.register_blueprint(files.blueprint)
         app.register_blueprint(pages.blueprint)
+    if settings.console == "all":
+        app.register_blueprint(operator.blueprint)
 
 
 def dialects(settings: ServerSettings) -> Mapping[str, Callable[[Fault], Response]]:

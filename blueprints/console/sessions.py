@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from flask import Response, redirect, request, url_for
 from flask_babel import gettext
@@ -31,9 +31,9 @@ def required_form(kind: str) -> tuple[Session, MultiDict[str, str]]:
     return session, form
 
 
-def led_to(endpoint: str, session: Session) -> Response:
-    """Lead to a page, in a new session."""
-    response = _led(endpoint)
+def led_to(endpoint: str, session: Session, **values: Any) -> Response:
+    """Lead to a page, in a session."""
+    response = _led(endpoint, **values)
     options = {"secure": request.is_secure, "httponly": True, "samesite": "Strict", "path": _path()}
     response.set_cookie(_cookie(session.said.kind), session.token, **options)  # type: ignore[arg-type]
     return response
@@ -47,8 +47,8 @@ def leave(response: Response, session: Session) -> Response:
     return response
 
 
-def _led(endpoint: str) -> Response:
-    led = redirect(url_for(endpoint), 303)
+def _led(endpoint: str, **values: Any) -> Response:
+    led = redirect(url_for(endpoint, **values), 303)
     assert isinstance(led, Response)
     return led
 

@@ -21,6 +21,7 @@ from backends.ports import Change, Conflict, StateStore
 from smarthouse_api.access.projects import SPACE
 
 IDLE_SECONDS: Final = 1800.0
+LONGEST_SECONDS: Final = 8 * 3600.0
 _PREFIX: Final = "session/"
 _NONCE_BYTES: Final = 12
 _RENEWED_SECONDS: Final = 60.0
@@ -29,13 +30,14 @@ _RENEWED_SECONDS: Final = 60.0
 class Said(msgspec.Struct, frozen=True):
     """Says whose a session is. who: of a kind, such as the tag of a home. proof: what it ends with, such as its internal key.
 
-    form_token: what each form of the session sends along. at: when it was last renewed, in seconds since 1970.
+    form_token: what each form of the session sends along. begun, at: when it began and was last renewed, in seconds since 1970.
     """
 
     kind: str
     who: str
     proof: str
     form_token: str
+    begun: float
     at: float
 
 
@@ -55,14 +57,15 @@ class Session:
 
 
 class Sessions:
-    """Begins, finds and ends sessions. One ends by itself when nothing was asked for in half an hour."""
+    """Begins, finds and ends sessions. One ends by itself half an hour after the last request, or after eight hours."""
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
 
     def begin(self, kind: str, who: str, proof: str) -> Session:
         """Begin a session."""
-        session = Session(secrets.token_urlsafe(32), Said(kind, who, proof, secrets.token_urlsafe(24), self._state.now()))
+        now = self._state.now()
+        session = Session(secrets.token_urlsafe(32), Said(kind, who, proof, secrets.token_urlsafe(24), now, now))
         self._put(session)
         return session
 
@@ -76,7 +79,7 @@ class Sessions:
         except (InvalidTag, ValueError):
             return None
         session, seconds = Session(token, said), self._state.now() - said.at
-        if seconds > IDLE_SECONDS:
+        if seconds > IDLE_SECONDS or self._state.now() - said.begun > LONGEST_SECONDS:
             return None
         if seconds > _RENEWED_SECONDS:
             session = Session(token, msgspec.structs.replace(said, at=self._state.now()))

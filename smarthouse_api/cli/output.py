@@ -12,6 +12,7 @@ from humanize import naturalsize
 
 from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.cli.options import UNIT_BYTES, UNIT_SECONDS
+from smarthouse_api.status.words import quota_text as quota_text
 
 if TYPE_CHECKING:
     from smarthouse_api.access.keys import KeyRecord
@@ -105,13 +106,6 @@ def _writers(one: Collection) -> str:
 
 def _readers(one: Collection) -> str:
     return "without a key" if one.public else "with a key"
-
-
-def quota_text(used: int, most: int | None) -> str:
-    """Write how much is used of a quota. most: None for any number."""
-    if most is None:
-        return f"{naturalsize(used)}, without a quota"
-    return f"{naturalsize(used)} of {naturalsize(most)}, {used / most:.0%}"
 
 
 def duration_text(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smarthouse_api.access.sessions import IDLE_SECONDS, Sessions
+from smarthouse_api.access.sessions import IDLE_SECONDS, LONGEST_SECONDS, Sessions
 from smarthouse_api.house import House
 from tests.waiting import pass_time
 
@@ -30,5 +30,11 @@ def test_a_session_is_found_by_its_token_until_it_ends(house: House, monkeypatch
     assert sessions.find("home", one.token) is not None  # from now on, it has as long again
     pass_time(house, IDLE_SECONDS - 1, monkeypatch)
     assert sessions.find("home", one.token) is not None
+    for _ in range(int(LONGEST_SECONDS / IDLE_SECONDS) - 2):
+        pass_time(house, IDLE_SECONDS - 1, monkeypatch)
+        assert sessions.find("home", one.token) is not None
+    pass_time(house, 100, monkeypatch)
+    assert sessions.find("home", one.token) is None  # however often it is renewed
+    last = sessions.begin("home", "whose", "proof")
     pass_time(house, IDLE_SECONDS + 1, monkeypatch)
-    assert sessions.find("home", one.token) is None
+    assert sessions.find("home", last.token) is None

@@ -1,0 +1,245 @@
+"""The operator's pages: what the command line tells and does, behind an administrator's key."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from flask import Blueprint, Response
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext
+from werkzeug.datastructures import MultiDict
+
+from blueprints.console.forms import read_form
+from blueprints.console.sessions import current, led_to, left_to, required_form
+from blueprints.console.templating import page
+from blueprints.current_request import count_request, house
+from blueprints.parameters import refuse_unknown
+from smarthouse_api.access import keys
+from smarthouse_api.access.keys import KeyRecord
+from smarthouse_api.access.sessions import Session
+from smarthouse_api.arrow.times import seconds_text, time_of
+from smarthouse_api.errors import Forbidden, Invalid, NotFound
+from smarthouse_api.status.words import parts
+
+KIND: Final = "operator"
+_LETTERS: Final = 50
+_PSEUDONYM: Final = re.compile("home_[0-9a-f]{16}", re.ASCII)
+_KEPT_OLD_SECONDS: Final = 3600.0
+_GRANTS: Final = ("admin", "export", "ingest")
+_NAMED: Final = ("datasources", "datasets")
+_DAY_SECONDS: Final = 86400.0
+_SILENT_SECONDS: Final = 2 * _DAY_SECONDS
+
+
+blueprint = Blueprint("Operator", __name__, url_prefix="/console", template_folder="templates")
+blueprint.before_request(refuse_unknown)
+
+
+@blueprint.get("/operator")
+def operator() -> ResponseReturnValue:
+    """Tell what the installation holds, what waits and what failed, or ask for a key."""
+    if (session := _signed_in()) is None:
+        return page("console/operator_sign_in.html")
+    report = house().status.report()
+    at = seconds_text(datetime.fromtimestamp(report.at, UTC))
+    return _page("console/operator.html", session, report=report, parts=parts(report), at=at)
+
+
+@blueprint.post("/operator")
+def sign_in_operator() -> Response:
+    """Begin a session for an administrator's key."""
+    count_request("rights")
+    given = read_form().get("key", "").strip()
+    key = house().access.authenticate(f"Bearer {given}")
+    house().access.require_admin(key)
+    proof = keys.digest_in(f"Bearer {given}").hex()
+    return led_to(".operator", house().sessions.begin(KIND, key.id, proof))
+
+
+@blueprint.post("/operator/leave")
+def leave_operator() -> Response:
+    """End the session."""
+    return left_to(".operator", required_form(KIND)[0])
+
+
+@blueprint.get("/operator/homes")
+def operator_homes() -> Response:
+    """List the homes that upload, silent ones first."""
+    session, homes = _required(), house().states.known_homes.list()
+    return _page("console/operator_homes.html", session, homes=_homes(homes))
+
+
+@blueprint.post("/operator/homes/forget")
+def forget_known_home() -> Response:
+    """Erase the home whose pseudonym was typed, as its owner's request would."""
+    session, form = _form()
+    if not _PSEUDONYM.fullmatch(word := form.get("word", "").strip()):  # which is not repeated: it may be the home's UUID
+        raise Invalid(gettext("Type the pseudonym of a home, such as home_77c45e93dece0b05. Nothing was done."))
+    found = house().states.known_homes.find(word)
+    house().forgetting.forget_tagged(found.home.tag)
+    return led_to(".operator_homes", session)
+
+
+@blueprint.get("/operator/keys")
+def operator_keys() -> Response:
+    """List the keys and what they open."""
+    return _keys(_required())
+
+
+@blueprint.post("/operator/keys")
+def create_key() -> Response:
+    """Make a key, whose text is in this answer alone."""
+    session, form = _form()
+    grants: dict[str, Any] = {name: name in form for name in _GRANTS}
+    grants |= {name: _listed(form.get(name, "")) for name in _NAMED}
+    days = _days(form.get("days", ""))
+    record, text = house().access.create(form.get("name", ""), **grants, expires_seconds=days)
+    return _keys(session, made=(record.id, text))
+
+
+@blueprint.post("/operator/keys/<key_id>/rotate")
+def rotate_key(key_id: str) -> Response:
+    """Give a key another text, which is in this answer alone. The old one works for an hour."""
+    session, _ = _form()
+    text = house().access.rotate(key_id, _KEPT_OLD_SECONDS) if keys.is_id(key_id) else None
+    if text is None:
+        raise NotFound(f"There is no key {key_id[:12]}")
+    return _keys(session, made=(key_id, text))
+
+
+@blueprint.post("/operator/keys/<key_id>/revoke")
+def revoke_key(key_id: str) -> Response:
+    """Make a key worthless at once, if its id was typed."""
+    session, form = _form()
+    _require_typed(form, key_id)
+    if not house().access.revoke(key_id):
+        raise NotFound(f"There is no key {key_id[:12]}")
+    return led_to(".operator_keys", session)
+
+
+@blueprint.get("/operator/collections")
+def operator_collections() -> Response:
+    """List the data sources and datasets, with their dead letters."""
+    session, collections = _required(), house().collections
+    found = [(one, collections.dead_letters.count(one)) for one in collections.catalogue.list()]
+    return _page("console/operator_collections.html", session, collections=found)
+
+
+@blueprint.get("/operator/collections/<collection_id>/dead-letters")
+def dead_letters(collection_id: str) -> Response:
+    """List the records that a dataset's schema refused, the oldest first."""
+    session, collection = _required(), house().collections.catalogue.find(collection_id)
+    letters = house().collections.dead_letters.list(collection, limit=_LETTERS)
+    return _page("console/operator_dead_letters.html", session, collection=collection, letters=letters)
+
+
+@blueprint.post("/operator/collections/<collection_id>/dead-letters")
+def settle_dead_letters(collection_id: str) -> Response:
+    """Replay all dead letters, or discard the one that is named."""
+    session, form = _form()
+    collection, letters = house().collections.catalogue.find(collection_id), house().collections.dead_letters
+    if letter := form.get("discard"):
+        letters.discard(collection, letter)
+    else:
+        letters.replay(collection, None)
+    return led_to(".dead_letters", session, collection_id=collection_id)
+
+
+@blueprint.get("/operator/jobs")
+def operator_jobs() -> Response:
+    """List the export jobs that wait, run, or have a file."""
+    session, jobs = _required(), house().states.jobs.views()
+    told = [(one, seconds_text(datetime.fromtimestamp(one.created_at, UTC))) for one in jobs]
+    return _page("console/operator_jobs.html", session, jobs=told)
+
+
+@blueprint.post("/operator/jobs/<job_id>/cancel")
+def end_job(job_id: str) -> Response:
+    """Cancel a job, and remove its file."""
+    session, _ = _form()
+    house().states.jobs.cancel(job_id)
+    return led_to(".operator_jobs", session)
+
+
+def _signed_in() -> Session | None:
+    """Find the session, if its key is still an administrator's and works, with the very secret."""
+    session = current(KIND)
+    return session if session is not None and _key_of(session) is not None else None
+
+
+def _key_of(session: Session) -> KeyRecord | None:
+    proof = bytes.fromhex(session.said.proof)
+    key = house().access.recognise(session.said.who, lambda kept: hmac.compare_digest(kept, proof))
+    return key if key is not None and key.admin else None
+
+
+def _required() -> Session:
+    """Find the session. Raises `Forbidden`."""
+    if (session := _signed_in()) is None:
+        raise Forbidden(gettext("Your session has ended. Sign in again."))
+    return session
+
+
+def _form() -> tuple[Session, MultiDict[str, str]]:
+    """Read a form of the session. Raises `Forbidden`."""
+    session, form = required_form(KIND)
+    if _key_of(session) is None:
+        raise Forbidden(gettext("Your session has ended. Sign in again."))
+    return session, form
+
+
+def _page(template: str, session: Session, **told: Any) -> Response:
+    return page(template, session=session, **told)
+
+
+def _keys(session: Session, made: tuple[str, str] | None = None) -> Response:
+    now = datetime.now(UTC)
+    found = [(one, _grants(one), one.is_expired(now), _text(one.expires_at)) for one in house().access.list()]
+    return _page("console/operator_keys.html", session, keys=found, made=made)
+
+
+def _grants(record: KeyRecord) -> str:
+    told = ["everything"] * record.admin + ["exports"] * record.export + ["uploads"] * record.ingest
+    told += [f"project {record.project}"] if record.project else []
+    for what in ("homes", "datasources", "datasets"):
+        if names := getattr(record, what):
+            told.append(f"{what} {', '.join(map(str, names))}")
+    return "; ".join(told)
+
+
+def _homes(homes: Sequence[Any]) -> list[tuple[Any, str, bool]]:
+    """Put the homes in order that have been silent for the longest time."""
+    order = sorted(homes, key=lambda one: -(one.silent_seconds or 0.0))
+    return [
+        (
+            one,
+            "" if one.kept.last_us is None else seconds_text(time_of(one.kept.last_us)),
+            (one.silent_seconds or 0.0) > _SILENT_SECONDS,
+        )
+        for one in order
+    ]
+
+
+def _text(at: datetime | None) -> str:
+    return "" if at is None else seconds_text(at)
+
+
+def _require_typed(form: MultiDict[str, str], word: str) -> None:
+    if form.get("word", "").strip() != word:
+        raise Invalid(gettext("Type %(word)s to confirm. Nothing was done.", word=word))
+
+
+def _listed(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _days(text: str) -> float | None:
+    if not text.strip():
+        return None
+    if not text.strip().isdecimal() or len(text) > 6:
+        raise Invalid("days: must be a whole number, or nothing for a key that never expires")
+    return int(text) * _DAY_SECONDS
