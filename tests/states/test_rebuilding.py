@@ -80,9 +80,11 @@ def rows(house: House) -> list[str]:
 
 
 def keep_house(house: House) -> None:
-    """Keep house until there is nothing more to do at once."""
+    """Keep house until two rounds had nothing to do: a chore that failed in one is done in the next."""
+    idle = 0
     for _ in range(8):
-        if not house.housekeeper.keep():
+        idle = 0 if house.housekeeper.keep() else idle + 1
+        if idle == 2:
             break
 
 
