@@ -84,8 +84,8 @@ class WritesFiles(ABC):
     def writing(self, query: exp.Select, sources: Mapping[str, DeltaTable | str], uri: str, by: str) -> Writing:
         """Prepare the writing of the rows of `query` as Parquet files below `uri`, where nothing may be.
 
-        sources: what each table in the query is: a snapshot, or the URI of a Parquet file. by: the column whose values name
-        folders, `<by>=<value>`, in which the rows are without it.
+        query: is used up. sources: what each table in it is: a snapshot, or the URI of a Parquet file. by: the column whose
+        values name folders, `<by>=<value>`, in which the rows are without it.
         """
 
     @abstractmethod

@@ -27,11 +27,11 @@ def query_plan(query: exp.Select, table: DeltaTable) -> pb.Plan:
 def writing_plan(query: exp.Select, sources: Mapping[str, DeltaTable | str], uri: str, by: str) -> pb.Plan:
     """Plan a query whose rows are written as Parquet, below a URI that does not exist yet.
 
-    sources: what each table in the query is: a snapshot, or the URI of a Parquet file. by: the column whose values are the
-    folders.
+    query: is used up. sources: what each table in it is: a snapshot, or the URI of a Parquet file. by: the column whose values
+    are the folders.
     """
     writing = pb.WriteOperation(
-        input=_query(query, sources),
+        input=_query(query, sources, copy=False),
         source="parquet",
         path=_location(uri),
         mode=pb.WriteOperation.SAVE_MODE_ERROR_IF_EXISTS,
@@ -40,7 +40,7 @@ def writing_plan(query: exp.Select, sources: Mapping[str, DeltaTable | str], uri
     return pb.Plan(command=pb.Command(write_operation=writing))
 
 
-def _query(query: exp.Select, sources: Mapping[str, DeltaTable | str]) -> pb.Relation:
+def _query(query: exp.Select, sources: Mapping[str, DeltaTable | str], *, copy: bool = True) -> pb.Relation:
     """Write `query` as Spark's SQL over its sources. Texts are sent apart, as values: in the SQL, Spark would unescape them,
     and replace `${...}` by its settings or its server's environment.
 
@@ -59,7 +59,7 @@ def _query(query: exp.Select, sources: Mapping[str, DeltaTable | str]) -> pb.Rel
         texts[name] = pb.Expression(literal=pb.Expression.Literal(string=node.this))
         return exp.Placeholder(this=name)
 
-    sql = query.transform(set_aside).sql("spark", identify=True)
+    sql = query.transform(set_aside, copy=copy).sql("spark", identify=True)
     references = [
         pb.Relation(
             common=pb.RelationCommon(plan_id=number),
