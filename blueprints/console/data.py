@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, Final
 
 import orjson
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 
 from blueprints.console import figures
 from blueprints.console.asked import Asked
@@ -69,15 +69,25 @@ def data_page(opened: Opened, asked: Asked, waiting: int) -> dict[str, Any]:
 
 def preview_part(opened: Opened, asked: Asked) -> dict[str, Any]:
     """Read some rows as they would be exported."""
-    rows = orjson.loads(house().states.questions.preview(opened, asked.filters, _PREVIEWED))
+    filters = _until_usual(opened, asked.filters)
+    rows = orjson.loads(house().states.questions.preview(opened, filters, _PREVIEWED))
     return {"columns": ROWS.names, "previewed": [[_cell(row[name]) for name in ROWS.names] for row in rows]}
 
 
 def typical_part(opened: Opened, asked: Asked, unit: str) -> dict[str, Any]:
     """Read how the homes differ over the hours of a day. unit: of what is told."""
-    hours, days = house().states.questions.typical_day(opened, asked.filters, unit)
+    filters = _until_usual(opened, asked.of_unit(unit).filters)
+    hours, days = house().states.questions.typical_day(opened, filters, unit)
     figure = figures.typical_figure(unit, hours, days) if hours and days else None
     return {"typical": figure, "unit": unit, "typical_is_there": True}
+
+
+def _until_usual(opened: Opened, filters: Filters) -> Filters:
+    """Leave out the few rows that lie far after all others, or the newest day would be theirs."""
+    by_day = opened.select(filters).by_day()
+    if not by_day or filters.until is not None:
+        return filters
+    return replace(filters, until=answers.usual_days(by_day)[1])
 
 
 def _plots(opened: Opened, selection: Selection, filters: Filters) -> dict[str, Any]:
@@ -102,9 +112,11 @@ def _left_out(by_day: dict[date, int], first: date, last: date) -> str:
     after = sum(rows for day, rows in by_day.items() if day > last)
     told = []
     if before:
-        told.append(gettext("%(count)s rows before %(day)s", count=count_text(before), day=day_text(first)))
+        words = {"count": count_text(before), "day": day_text(first)}
+        told.append(ngettext("%(count)s row before %(day)s", "%(count)s rows before %(day)s", before, **words))
     if after:
-        told.append(gettext("%(count)s rows after %(day)s", count=count_text(after), day=day_text(last)))
+        words = {"count": count_text(after), "day": day_text(last)}
+        told.append(ngettext("%(count)s row after %(day)s", "%(count)s rows after %(day)s", after, **words))
     return "; ".join(told)
 
 

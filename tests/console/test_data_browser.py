@@ -107,6 +107,13 @@ def test_a_choice_changes_the_count_the_plots_and_the_address_and_back_undoes_it
     page.get_by_text(f"{ROWS} rows of 6 homes", exact=True).first.wait_for()
     assert not page.get_by_role("checkbox", name="°C").is_checked()
     whole(page)
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
+    page.get_by_label("From", exact=True).focus()
+    page.keyboard.type("03022026", delay=20)
+    page.get_by_text("140 rows of 5 homes", exact=True).first.wait_for()
+    assert [url for url in urls if "/console/?" in url] == [url for url in urls if f"date_from={DAYS[1]}&date_to=" in url]
+    whole(page)
 
 
 def drag_over_last_day(page: Page) -> None:

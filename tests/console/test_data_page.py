@@ -196,6 +196,22 @@ def test_text_from_homes_is_escaped(make_client: Clients) -> None:
     assert count_of(see(client, query_string={"units": unescape(chosen[1]), "show": "all"})) == 1
 
 
+def test_a_row_of_1971_and_one_of_next_year_hide_no_day_from_the_plots(make_client: Clients) -> None:
+    client = make_client()
+    minutes = [f"2026-03-01T{n // 60:02}:{n % 60:02}:00Z" for n in range(1100)]
+    times = ["1971-01-01T00:00:00Z", *minutes, "2027-06-01T00:00:00Z"]
+    sent = payload(*(state("sensor.x", str(n), at, unit_of_measurement="W") for n, at in enumerate(times)))
+    assert client.post("/api/ingest/data", data=sent, headers={"Home-UUID": HOME}).json["records"] == 1102  # type: ignore[index]
+    house_of(client).states.chores.flush()
+    page = see(client, "?show=all")
+    assert "Not drawn: 1 row before Mar 1, 2026; 1 row after Mar 1, 2026." in page
+    assert page.partition('id="preview"')[2].count("2026-03-01T00:") > 20
+    assert len(page) < 60_000
+    whole = see(client, "?date_from=1970-01-01")
+    assert "Rows per year" in whole
+    assert "Not drawn" not in whole
+
+
 def test_strict_privacy_tells_no_more_than_an_export(make_client: Clients) -> None:
     client = filled(make_client(export_privacy="strict", export_min_homes=7))
     agree(house_of(client), *HOMES)

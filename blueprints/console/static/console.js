@@ -28,6 +28,16 @@
     if (event.detail.target.id === "data" && count && said) said.textContent = count.textContent;
   });
 
+  // A year that is being typed goes through years such as 0002.
+  document.addEventListener("change", event => {
+    if (event.target.type === "date" && event.target.value && event.target.value < "1000") event.stopPropagation();
+  }, true);
+
+  // A fault is a page of its own.
+  document.addEventListener("htmx:responseError", event => {
+    if (event.detail.target.id === "data") location.assign(event.detail.pathInfo.finalRequestPath);
+  });
+
   const looked = new Map();
   setInterval(() => {
     const one = document.querySelector("[data-look-every]");
