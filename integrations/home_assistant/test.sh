@@ -28,12 +28,12 @@ done
 # What installs a version: the plugin for tests brings just that Home Assistant. aiodns of that time works with no newer pycares.
 install() {
     local home=$environments/.venv-$1 plugin=$2 resolve=$3
-    [ -e "$home/.finished" ] && return
+    [ -e "$home/.finished-$plugin" ] && return
     echo "Installing Home Assistant into $home"
     uv venv --quiet --clear --python "$python" "$home" || missing 'Python 3.13 is missing; Home Assistant needs it'
     uv pip install --quiet --python "$home/bin/python" --python-version "$resolve" \
         "pytest-homeassistant-custom-component==$plugin" 'pycares<5' mypy
-    touch "$home/.finished"
+    touch "$home/.finished-$plugin"
 }
 
 # The newest Home Assistant may need a newer Python. So it is read and not run; a file of the last thirty days does.

@@ -15,7 +15,7 @@ from .const import DOMAIN
 CONF_STOP: Final = "stop"
 CONF_SURE: Final = "sure"
 
-QUESTION: Final = vol.Schema({vol.Required(CONF_STOP, default=True): bool})
+QUESTION: Final = vol.Schema({vol.Required(CONF_STOP, default=False): bool})
 SURE: Final = vol.Schema({vol.Required(CONF_SURE, default=False): bool})
 
 Forget = Callable[[bool], Awaitable[str]]

@@ -20,7 +20,7 @@ class SmartHouseOptionsFlow(OptionsFlow):
     """Shows a menu."""
 
     def __init__(self) -> None:
-        self._stop, self._receipt = True, ""
+        self._stop, self._receipt = False, ""
 
     @property
     def _coordinator(self) -> SmartHouseCoordinator:

@@ -58,7 +58,7 @@ class ForgetFlow(RepairsFlow):
     def __init__(self, url: str, entry: SmartHouseEntry | None, data: dict[str, Any]) -> None:
         """entry: None if it was removed; then `data` is what it held."""
         self._url, self._entry, self._held = url, entry, data
-        self._stop, self._receipt = True, ""
+        self._stop, self._receipt = False, ""
 
     async def async_step_init(self, user_input: dict[str, Any] | None = None) -> FlowResult:
         """Begin. What is given here names the issue."""
