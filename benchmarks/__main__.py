@@ -18,6 +18,7 @@ PARTS: Final = (
     "jobs",
     "layout",
     "contents",
+    "console",
     "means",
     "production",
     "growth",
@@ -27,7 +28,7 @@ PARTS: Final = (
 SERVED: Final = {"production", "growth", "streams", "collections"}
 """The parts that start servers of Redis and MinIO."""
 
-ON_KEPT_LAKES: Final = {"export", "jobs", "layout", "contents", "means"}
+ON_KEPT_LAKES: Final = {"export", "jobs", "layout", "contents", "console", "means"}
 """The parts whose lakes are kept in `benchmarks/out` for the next run. Only these have the size 10m."""
 
 
