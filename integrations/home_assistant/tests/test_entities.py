@@ -15,6 +15,7 @@ from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import issue_registry as ir
 from homeassistant.setup import async_setup_component
+from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 
 from custom_components.smarthouse.client import ServiceError
@@ -55,8 +56,13 @@ async def test_the_sensors_follow_the_uploads(
     with pytest.raises(HomeAssistantError, match="unavailable"):
         await press(hass, "upload_now")
     assert (shown("rows_sent"), shown("last_fault")) == ("0", "unavailable")
+    entry.runtime_data._cancel_retry()
+    temperature(2)
+    async_fire_time_changed(hass, dt_util.utcnow() + timedelta(minutes=16))
+    await hass.async_block_till_done()
+    assert shown("waiting") == "1"
     await press(hass, "upload_now")
-    assert (shown("rows_sent"), shown("last_fault"), shown("waiting")) == ("1", "none", "0")
+    assert (shown("rows_sent"), shown("last_fault"), shown("waiting")) == ("2", "none", "0")
     assert shown("last_upload") != "unknown"
     (device,) = dr.async_entries_for_config_entry(dr.async_get(hass), entry.entry_id)
     assert device.entry_type is dr.DeviceEntryType.SERVICE

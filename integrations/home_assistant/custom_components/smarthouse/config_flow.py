@@ -22,8 +22,8 @@ from .const import (
     TERMS,
     TIER,
 )
-from .coordinator import SmartHouseEntry, client_of
-from .homes import Home, old_entry
+from .coordinator import SmartHouseEntry
+from .homes import Home, client_of, old_entry
 from .options_flow import SmartHouseOptionsFlow
 from .scrub import Scrubber, load_vocabulary
 

@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from homeassistant.config_entries import ConfigEntry
-from homeassistant.const import CONF_API_KEY, CONF_URL, EVENT_STATE_CHANGED
+from homeassistant.const import EVENT_STATE_CHANGED
 from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
 from homeassistant.helpers.event import async_call_later, async_track_time_change, async_track_time_interval
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.start import async_at_started
@@ -21,9 +20,8 @@ from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 from homeassistant.util import dt as dt_util
 
 from . import issues
-from .client import Client, Fault, ServiceError
+from .client import Fault, ServiceError
 from .const import (
-    CONF_HOME,
     CONF_NAMES_KEY,
     CONF_PACE,
     CONF_PAST,
@@ -33,6 +31,7 @@ from .const import (
     PAST_NOTHING,
     PAST_STATISTICS,
 )
+from .homes import client_of
 from .progress import Backfill, Progress, ProgressStore
 from .reading import Chunk
 from .scrub import Scrubber, load_vocabulary
@@ -42,6 +41,7 @@ from .upload import OVERLAP_SECONDS, Run, Uploader
 _LOGGER = logging.getLogger(__name__)
 
 _TICK: Final = timedelta(minutes=1)
+_SHOW: Final = timedelta(minutes=15)
 _DAY: Final = 86400.0
 _PACE_SECONDS: Final = {PACE_HOURLY: 3600.0, PACE_NIGHTLY: _DAY}
 _FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0
@@ -90,7 +90,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self._uploader = Uploader(self.hass, self.client, self.store, self.progress, self.scrubber, self._on_chunk)
         self._look_at_clock(self.progress.seen)
         await self.store.save(self.progress)
-        self._count_for(self._selected())
+        self._counted = frozenset(self._selected())
 
     async def _async_update_data(self) -> Status:
         return self._status()
@@ -120,6 +120,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         for stop in (
             self.hass.bus.async_listen(EVENT_STATE_CHANGED, self._count),
             async_track_time_interval(self.hass, self._tick, _TICK, cancel_on_shutdown=True),
+            async_track_time_interval(self.hass, self._show, _SHOW, cancel_on_shutdown=True),
             async_track_time_change(
                 self.hass,
                 self._on_time,
@@ -194,7 +195,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
 
     async def _begin(self) -> Run:
         entity_ids = self._selected()
-        self._count_for(entity_ids)
+        self._counted = frozenset(entity_ids)
         return await self._uploader.begin(entity_ids)
 
     def _selected(self) -> list[str]:
@@ -259,11 +260,15 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
 
     @callback
     def _tick(self, _: datetime) -> None:
-        """Notice a clock that was set back, and show what waits."""
+        """Notice a clock that was set back."""
         clock, before = time.time() - time.monotonic(), self._clock
         self._clock = clock
         if clock < before - _STEP_BACK_SECONDS:
             self._uploader.rewind(dt_util.utcnow().timestamp() - _TICK.total_seconds())
+
+    @callback
+    def _show(self, _: datetime) -> None:
+        """Show what waits, and remember it. Each change of it is a row in this home's recorder."""
         if self.data is not None and self.data.waiting != self.progress.waiting:
             self.progress.seen = dt_util.utcnow().timestamp()
             self.store.save_later(self.progress)
@@ -274,9 +279,6 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         now = dt_util.utcnow().timestamp()
         if now < seen - OVERLAP_SECONDS or now < self.progress.mark:
             self._uploader.rewind(now)
-
-    def _count_for(self, entity_ids: list[str]) -> None:
-        self._counted = frozenset(entity_ids)
 
     @callback
     def _count(self, event: Event[Any]) -> None:
@@ -292,11 +294,6 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         at = progress.last_upload
         last = None if at is None else dt_util.utc_from_timestamp(at)
         return Status(last, progress.rows_sent, progress.waiting, progress.fault, progress.left is not None)
-
-
-def client_of(hass: HomeAssistant, data: Any) -> Client:
-    """Return the client for what an entry, or a flow, holds."""
-    return Client(async_get_clientsession(hass), data[CONF_URL], data[CONF_HOME], data.get(CONF_API_KEY) or None)
 
 
 type SmartHouseEntry = ConfigEntry[SmartHouseCoordinator]

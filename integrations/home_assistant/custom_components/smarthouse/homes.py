@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from homeassistant.config_entries import ConfigEntry
+from homeassistant.const import CONF_API_KEY, CONF_URL
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers.aiohttp_client import async_get_clientsession
 
+from .client import Client
 from .const import CONF_HOME, CONF_NAMES_KEY, OLD_DOMAIN
 
 _CODE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.([0-9a-f]{32}))?", re.ASCII)
@@ -53,3 +56,8 @@ def old_entry(hass: HomeAssistant) -> tuple[ConfigEntry[Any], Home] | None:
             if (home := Home.read(str(held.get("uuid", "")))) is not None:
                 return entry, home
     return None
+
+
+def client_of(hass: HomeAssistant, data: Any) -> Client:
+    """Return the client for what an entry, or a flow, holds."""
+    return Client(async_get_clientsession(hass), data[CONF_URL], data[CONF_HOME], data.get(CONF_API_KEY) or None)

@@ -13,8 +13,9 @@ from homeassistant.data_entry_flow import FlowResult
 from . import issues
 from .client import ServiceError
 from .const import CONF_TERMS, TERMS, TIER
-from .coordinator import SmartHouseCoordinator, SmartHouseEntry, client_of
+from .coordinator import SmartHouseCoordinator, SmartHouseEntry
 from .forgetting import CONF_STOP, QUESTION, SURE, erase, keep_receipt
+from .homes import client_of
 
 
 class ConsentFlow(RepairsFlow):
