@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import uuid
-from functools import lru_cache
+from functools import cache, lru_cache
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
@@ -28,8 +28,6 @@ _SANE_ID = re.compile(r"(?!.*shk_)[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 REQUESTS = Counter("smarthouse_requests_total", "Requests answered.", ["route", "method", "status"])
 FAILURES = Counter("smarthouse_failed_requests_total", "Requests answered with 5xx.", ["status"])
-for _status in (500, 503):
-    FAILURES.labels(_status)  # from 0 on: Prometheus sees no increase in a series that begins with the first failure
 SECONDS = Histogram("smarthouse_request_seconds", "Time to the first byte of an answer.", ["route", "method"])
 
 log = logging.getLogger("smarthouse.access")
@@ -41,7 +39,18 @@ def register(app: Flask) -> None:
     app.after_request(_end)
 
 
+@cache
+def _begin_counts() -> None:
+    """Have counts of failures begin at 0: Prometheus sees no increase in a series that begins with the first failure.
+
+    Once a process answers requests: before, there may be no folder for the metrics.
+    """
+    for status in (500, 503):
+        FAILURES.labels(status)
+
+
 def _begin() -> None:
+    _begin_counts()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SANE_ID.fullmatch(given) and not _names_the_home(given) else uuid.uuid4().hex
     g.began_at = time.perf_counter()
