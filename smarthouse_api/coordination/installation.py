@@ -208,7 +208,8 @@ class Installation:
             raise
 
     def _look(self) -> tuple[Marks, Marks]:
-        return self._state.read(), self._objects.read()
+        state = self._state.read()
+        return state, self._objects.read().beside(state)
 
     def _is_marked(self) -> bool:
         """See that both stores bear the id and the number; False if an older installation's store has no room for them."""

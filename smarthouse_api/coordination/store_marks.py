@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from backends.ports import (
@@ -33,6 +33,7 @@ UNNUMBERED: Final = 1
 """The format of stores without a number."""
 
 _ID = re.compile("[0-9a-f]{32}", re.ASCII)
+_FLIPPED_DIGITS: Final = 2
 _NUMBER = re.compile(rb"[1-9][0-9]{0,8}")
 _SUMMED: Final = 5
 """From this format on, the object store's number has a checksum: no single bit makes one number another."""
@@ -67,6 +68,16 @@ class Marks:
     @property
     def has_id(self) -> bool:
         return self.id is not None and _ID.fullmatch(self.id) is not None
+
+    def beside(self, state: Marks) -> Marks:
+        """Return these marks of an object store; its id is damaged if only a digit or two differ from the state store's.
+
+        No two installations have ids so alike, and the state store's documents have checksums.
+        """
+        if self.id is None or state.id is None or len(self.id) != len(state.id):
+            return self
+        differing = sum(one != other for one, other in zip(self.id, state.id, strict=True))
+        return replace(self, id="") if 0 < differing <= _FLIPPED_DIGITS else self
 
 
 def _marks(id_: bytes | None, number: bytes | None, held: bytes | None) -> Marks:

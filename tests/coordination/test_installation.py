@@ -286,6 +286,17 @@ def test_a_damaged_mark_is_told_and_written_again_when_it_is_adopted(house: Hous
     Installation(house.state, house.objects).settle()
 
 
+def test_an_id_of_which_a_bit_turned_over_is_damaged_and_not_anothers(house: House) -> None:
+    upload(house)
+    house.installation.settle()
+    id_ = house.objects.get("installation/id")
+    house.objects.put("installation/id", [bytes([id_[0] ^ 1]) + id_[1:]])
+    assert "the mark `installation/id` of the object store is damaged" in refusal(house)
+    Installation(house.state, house.objects).adopt()
+    assert house.objects.get("installation/id") == id_
+    Installation(house.state, house.objects).settle()
+
+
 def test_a_lost_number_is_written_again(house: House) -> None:
     house.installation.settle()
     house.objects.put("installation/format", [b"\x00"])
