@@ -53,11 +53,11 @@ def _begin() -> None:
     _begin_counts()
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SANE_ID.fullmatch(given) and not _names_the_home(given) else uuid.uuid4().hex
-    g.began_at = time.perf_counter()
+    g.began_at = time.monotonic()
 
 
 def _end(response: Response) -> Response:
-    seconds = time.perf_counter() - g.began_at
+    seconds = max(time.monotonic(), g.get("due_at", 0.0)) - g.began_at
     route = request.url_rule.rule if request.url_rule else "none"
     response.headers["X-Request-ID"] = g.request_id
     method = request.method if request.method in _METHODS else "other"
