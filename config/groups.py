@@ -186,7 +186,8 @@ class ExportSettings(Group):
     min_homes: int = count(5, "Number of homes that `strict` privacy needs to publish a type and unit.")
     enrolled_after_days: int = count(
         7,
-        "Let `strict` privacy count a home once it has consented for this many days, and sent data on as many.",
+        "Let `strict` privacy count a home once it has consented for this many days, the first one included, and sent data on "
+        "as many. With 1, homes of this hour count.",
         variable="enrolled_after_days",
     )
     columns: int = count(1000, "Number of columns that aggregates with `layout=wide` have at most; 400 beyond.")
@@ -382,7 +383,8 @@ class ConsentSettings(Group):
     terms: tuple[str, ...] = words(
         (),
         "Name the versions of the terms that homes may agree to now, such as `1.0,1.1`; 400 to any other. Where a consent is "
-        "required, one to an earlier version does not suffice any more. Empty: any version.",
+        "required, one to an earlier version does not suffice any more. Exports count homes by these versions, and all others"
+        " as `other`. Empty: any version.",
     )
     unused_days: float = duration(
         30.0, "Remove a consent of a home that has uploaded nothing for this many days after it.", 0, 36500, above_minimum=True

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 import zstandard
 from flask.testing import FlaskClient
+from prometheus_client import REGISTRY
 
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.archives import entities
@@ -149,7 +151,7 @@ def test_a_consent_goes_with_its_home(house: House) -> None:
 
 @on_both_pairs
 def test_exports_count_homes_by_terms_and_never_tell_a_homes_own(make_client: Clients) -> None:
-    client = make_client()
+    client = make_client(consent_terms="1.0,2.0")
     send(client)
     assert "consents" not in told_of(client)[0]
     send(client, home=OTHER_HOME)
@@ -169,11 +171,17 @@ def test_exports_count_homes_by_terms_and_never_tell_a_homes_own(make_client: Cl
 
 
 def test_under_strict_a_version_of_few_homes_is_not_told(make_house: Houses) -> None:
-    house = make_house(export_privacy="strict", export_min_homes=2)
+    house = make_house(export_privacy="strict", export_min_homes=2, consent_terms="1.0,2.0")
     agree(house, HOME, OTHER_HOME)
     house.states.consents.give(OTHER_HOME, "2.0", "rows")
     house.states.consents.give("33333333-3333-4333-8333-333333333333", "1.0", "rows")
     assert house.states.consents.by_terms(2) == {"1.0": 2, "other": 1}
+
+
+def test_no_word_of_a_stranger_is_published_as_a_version(make_house: Houses) -> None:
+    house = make_house()
+    house.states.consents.give(HOME, "call-0123456789", "rows")
+    assert house.states.consents.by_terms() == {"other": 1}
 
 
 @on_both_pairs
@@ -252,6 +260,20 @@ def test_only_a_keyed_tag_is_kept_of_a_home_that_objected(house: House) -> None:
     tag = house.states.homes.tag(HOME)
     assert not [name for name in left if HOME in name or key in name or tag in name]
     assert len([name for name in left if name.startswith("objected/")]) == 1
+
+
+def test_the_metrics_tell_when_an_answer_is_sent_and_not_when_it_was_ready(client: FlaskClient) -> None:
+    """They may be public, and would tell which homes are known."""
+
+    def seconds() -> float:
+        labels = {"route": "/api/ingest/data", "method": "DELETE"}
+        return REGISTRY.get_sample_value("smarthouse_request_seconds_sum", labels) or 0.0
+
+    before, held = seconds(), list[float]()
+    server = {"gunicorn.socket": SimpleNamespace(hold_until=held.append)}
+    assert client.delete("/api/ingest/data", headers=by(HOME), environ_overrides=server).status_code == 200
+    assert len(held) == 1
+    assert seconds() - before >= house_of(client).forgetting.answer_times.seconds() - 0.05
 
 
 def test_a_deletion_refuses_what_it_does_not_know(client: FlaskClient) -> None:

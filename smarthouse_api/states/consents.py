@@ -137,13 +137,15 @@ class Consents:
     def by_terms(self, least: int = 1) -> Mapping[str, int]:
         """Count the homes by the version that each agreed to last; `none`: those that did not. Empty if no home ever did.
 
-        Every home of the installation counts, so that no filter tells of one. least: versions of fewer homes are `other`.
+        Every home of the installation counts, so that no filter tells of one. A version is `other` unless the operator has
+        named it: what a stranger writes there is not published. least: versions of fewer homes are `other`, too.
         """
         found = (agreements_of(document) for _, document in scan_past_damage(self._state, SPACE, CONSENT))
         counted = Counter(known[-1].terms for known in found if known)
         if not counted:
             return {}
-        told = {terms: count for terms, count in counted.most_common(_MOST_TOLD) if count >= least}
+        named = {terms: counted[terms] for terms in self._settings.terms if terms in counted}
+        told = {terms: count for terms, count in Counter(named).most_common(_MOST_TOLD) if count >= least}
         other = counted.total() - sum(told.values())
         without = sum(1 for _ in self._homes.everyone()) - counted.total()
         rest = {OTHER: other, NONE: max(0, without)}
