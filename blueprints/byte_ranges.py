@@ -61,7 +61,7 @@ def ranged_response(
     begun with another file, and gets a later part only if it says with `If-Range` which one it has.
     """
     quoted = f'"{etag}"'
-    if request.if_none_match.contains(etag):
+    if request.if_none_match.contains_weak(etag):
         return empty_response(304, {"ETag": quoted})
     first, last = asked_part(quoted, size)
     if first and not is_the_only_one and "If-Range" not in request.headers:

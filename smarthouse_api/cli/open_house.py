@@ -178,4 +178,6 @@ def _with_stores(told: str) -> str:
 
     if (stores := _stores.get()) is None:
         return told
-    return f"{told}. The stores are {shown(stores.state_url)} and {shown(stores.objects_url)}; {_AS_FOR_THE_SERVICE}"
+    return (
+        f"{told.rstrip('.')}. The stores are {shown(stores.state_url)} and {shown(stores.objects_url)}; {_AS_FOR_THE_SERVICE}"
+    )

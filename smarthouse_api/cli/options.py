@@ -31,12 +31,16 @@ def seconds(_: click.Context, __: click.Parameter, given: str | None) -> float |
 
 
 def home_uuid(file: IO[bytes]) -> str:
-    """Read a home's UUID from a file that an option names. The error repeats nothing of it: it is a secret."""
+    """Read a home's UUID from a file that an option names: alone, or as the header that curl reads from there.
+
+    The error repeats nothing of it: it is a secret.
+    """
     from smarthouse_api.errors import Invalid
     from smarthouse_api.states.homes import normalised_uuid
 
     try:
-        return normalised_uuid(file.read(_MOST_UUID_BYTES).decode("ascii", errors="replace"))
+        text = file.read(_MOST_UUID_BYTES).decode("ascii", errors="replace")
+        return normalised_uuid(text.strip().removeprefix("Home-UUID:").strip())
     except Invalid as fault:
         raise click.BadParameter(f"the file: {fault.detail}") from None
 

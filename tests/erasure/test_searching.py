@@ -212,7 +212,7 @@ def test_what_is_planted_in_sqlites_files_and_beside_the_objects_is_found(
     again = House(Settings.from_env(embedded_pair))
     again.state.scrub()
     again.close()
-    done = CliRunner().invoke(main, ["verify", "--erased", "--uuid-file", "-"], input=HOME)
+    done = CliRunner().invoke(main, ["verify", "--erased", "--uuid-file", "-"], input=f"Home-UUID: {HOME}\n")
     assert (done.exit_code, done.stdout) == (0, ""), done.output
     assert "No byte of an erased home was found." in done.stderr
     again.states.consents.give(HOME, "1.0", "rows")

@@ -64,8 +64,7 @@ import pandas as pd
 nulls = ({nulls})
 rows = pd.read_csv(
     "{stem}.csv",
-    dtype={{{texts}}},
-    keep_default_na=False,
+{texts}    keep_default_na=False,
     na_values={{name: [""] for name in nulls}},
     parse_dates=[{times}],
 )
@@ -167,7 +166,7 @@ def _words(extract: Extract) -> dict[str, str]:
     return {
         "subject": "State changes" if is_states else "States by intervals",
         "nulls": _quoted(nulls),
-        "texts": '"state": str' if is_states else "",
+        "texts": '    dtype={"state": str},\n' if is_states else "",
         "times": _quoted(name for name, column in columns.items() if column.type in ("date", "datetime")),
         "number": f'"{numbers[0]}"' if is_wide and numbers else "value" if is_states else "mean",
         "where": "" if is_wide else " WHERE unit = '°C'",

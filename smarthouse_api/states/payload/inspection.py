@@ -77,9 +77,7 @@ def _inspection(records: int, reasons: Counter[Reason], without_time: int, stati
     if without_time:
         said.insert(0, f"{without_time} {_NO_TIME[without_time != 1]}")
     if statistics:
-        said.append(
-            f"{statistics} {_PERIODS[statistics != 1]} in the lake's table of statistics; exports of states have none yet"
-        )
+        said.append(f"{statistics} {_PERIODS[statistics != 1]}; exports with source=statistics give them")
     is_faulty = bool(reasons or without_time or not records + statistics)
     if not records + statistics:
         said.insert(0, _NOTHING.rstrip("."))
