@@ -308,7 +308,8 @@ def live(port: int) -> bool:
 
 def test_a_store_that_fails_at_the_start_costs_the_key_and_not_the_service(embedded_pair: Environment, tmp_path: Path) -> None:
     data, log = Path(embedded_pair["SMARTHOUSE_DATA_DIR"]), tmp_path / "log"
-    (data / "state.db").mkdir(parents=True)
+    data.mkdir()
+    (data / "state.db").symlink_to("state.db")  # leads nowhere
     port = free_port()
     environment = {**os.environ, **embedded_pair, "SMARTHOUSE_WORKERS": "1", "PORT": str(port), "HOST": "127.0.0.1"}
     command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "wsgi:app"]

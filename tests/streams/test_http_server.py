@@ -166,6 +166,6 @@ def test_a_follower_holds_up_no_stop_by_the_terminal(embedded_pair: Environment)
             assert next(followed.iter_content(None)) == b"retry: 1000\n\n"
             assert server.process is not None
             os.killpg(server.process.pid, signal.SIGINT)
-            assert server.process.wait(10) == 0
+            assert server.process.wait(20) == 0  # held up, it would be the time for requests under way: 30 s
     finally:
         server.kill()
