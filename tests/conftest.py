@@ -208,7 +208,7 @@ on_both_pairs = pytest.mark.parametrize("environment", ["embedded_pair", "produc
 def on_pair(name: str) -> Any:
     """Make a fixture: the settings of this pair of stores, but of each pair that a mark above names for a test.
 
-    For modules most tests of which are about what does not depend on the stores.
+    For modules whose tests are mostly about what does not depend on the stores.
     """
 
     @pytest.fixture(name="environment")

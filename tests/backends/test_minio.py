@@ -798,7 +798,7 @@ def test_a_server_that_lets_readers_finish_delays_a_deletion_and_nothing_else(op
     store = open_store(f"127.0.0.1:{told_server.server_port}", timeout_seconds=TIMEOUT_SECONDS)
     told_server.answers = [("POST", "delete=", 200, b"<DeleteResult/>", LATE), ("GET", "/key", 200, b"value")]
     with pytest.raises(ObjectInUse, match="1 objects could not be deleted in time"):
-        store.delete(["key"])  # of which the server tells that it is still there
+        store.delete(["key"])  # the server says that it is still there
     assert store.get("key") == b"value"  # the circuit is closed
 
 

@@ -78,7 +78,7 @@ class Questions:
             return answers.series(batches, unit, least_homes)
 
     def typical_day(self, opened: Opened, filters: Filters, unit: str) -> tuple[list[answers.Spread], tuple[date, date] | None]:
-        """Tell how the homes differ in each hour of a day, and of which days: the newest seven, unless the filters name days.
+        """Tell how the homes differ in each hour of a day, and name the days: the newest seven, unless the filters name days.
 
         Hours of few homes are left out.
         """

@@ -31,7 +31,7 @@ _TINY_BYTES: Final = 1024
 
 _EXPANSION: Final = 2
 _EXPANSION_FLOOR: Final = 1 << 20
-"""Compressed bytes from which on they may be so many times as many as what they hold.
+"""A body of more compressed bytes may be at most so many times as large as what it holds.
 
 Blocks that hold nothing take time, and give no bytes. No program that compresses writes such.
 """

@@ -136,7 +136,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
     async def upload_now(self) -> None:
         """Upload what waits; nothing once the home was erased. Raises `ServiceError`.
 
-        The upload goes on if whoever asked for it goes away, and ends when the entry is unloaded.
+        The upload goes on if its caller goes away, and ends when the entry is unloaded.
         """
         upload = self.config_entry.async_create_background_task(self.hass, self._upload(), f"{DOMAIN} upload")
         await asyncio.wait([upload])
