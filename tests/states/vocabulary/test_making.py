@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -67,16 +68,25 @@ FILES = {
 }
 
 
+def forget_tables() -> None:
+    for one in vars(facts).values():
+        if hasattr(one, "cache_clear"):
+            one.cache_clear()
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A made-up Home Assistant. The tables are written into a folder of the test."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A made-up Home Assistant. The tables are written into a folder of the test, and no later test has them."""
     for name, content in FILES.items():
         file = tmp_path / "site" / "homeassistant" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content if isinstance(content, str) else json.dumps(content))
     (tmp_path / "tables").mkdir()
-    monkeypatch.setattr(facts, "TABLES", tmp_path / "tables")
-    return tmp_path / "site"
+    with monkeypatch.context() as patched:
+        patched.setattr(facts, "TABLES", tmp_path / "tables")
+        forget_tables()
+        yield tmp_path / "site"
+    forget_tables()
 
 
 def run(*arguments: str) -> Result:
