@@ -997,3 +997,24 @@ def test_a_damaged_part_is_not_put_into_a_file(house: House, format_: str) -> No
     flip(house, kept(house)[0], 10)
     work(house)
     assert unzipped(file(house, id_))[format_] == exported(house, format_)[format_]
+
+
+@on_disk
+def test_a_kept_aggregate_is_given_for_a_quarter_of_an_hour(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last states are held until now, so the interval that is under way grows, however long it is."""
+    house = make_house()
+    receive(house, HOME)
+    request = house.states.jobs.request(Filters(), ("jsonl",), aggregation=Aggregation("1d"))
+    house.states.jobs.ask(request, ME)
+    work(house)
+
+    def is_kept() -> bool:
+        kept = house.states.jobs.files.equal(request)
+        if kept is not None:
+            kept.close()
+        return kept is not None
+
+    if house.state.now() % 900 < 890:  # else the next quarter may begin meanwhile
+        assert is_kept()
+    pass_time(house, 901, monkeypatch)
+    assert not is_kept()
