@@ -36,8 +36,10 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
     alive, or is heard out.
 
     receive_seconds: how long a client may be silent. longest_body: in bytes; a longer one is refused before it comes.
+    is_quick: whether a stop waits for requests that have come, and for nothing else.
     """
 
+    is_quick = False
     receive_seconds = 20.0
     longest_body = 16 << 20
 
@@ -253,7 +255,8 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc] # gunicorn is not typ
             return
         self._looked_at = now
         # Of a worker that stops, a client that has said nothing yet is not waited for as long.
-        patience = 0.0 if self.alive else max(0.0, self.receive_seconds - self.cfg.keepalive)
+        silence = self.receive_seconds if self.alive else 0 if self.is_quick else self.cfg.keepalive
+        patience = max(0.0, self.receive_seconds - silence)
         for conn in [one for one in self._arriving if one.pace.left_seconds() <= (0.0 if one.arrival.bytes else patience)]:
             if not conn.arrival.bytes:
                 self._drop(conn)

@@ -34,9 +34,13 @@ class Worker(GatheringWorker):
         super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """Tell the application to stop: the process does not end before its threads."""
-        self._ask_to_stop()
-        super().handle_quit(sig, frame)
+        """Stop as at `handle_exit`, but keep no idle connection.
+
+        gunicorn's own raises SystemExit here, in the middle of anything. Ctrl-C sends two signals, and the second one would break
+        off the closing of the stores that the first began.
+        """
+        self.is_quick = True
+        self.handle_exit(sig, frame)
 
     def _ask_to_stop(self) -> None:
         if getattr(self, "wsgi", None) is not None:
@@ -53,6 +57,8 @@ class Worker(GatheringWorker):
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Keep idle connections as long as ever: a proxy closes them sooner, and may be sending a request just now."""
+        if self.is_quick:
+            super()._cap_keepalive(time.monotonic())
 
     def accept(self, listener: Any) -> None:
         """Let a worker with fewer connections go first.
