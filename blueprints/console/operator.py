@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,10 +10,10 @@ from typing import Any, Final
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
-from werkzeug.datastructures import MultiDict
 
 from blueprints.console.forms import read_form
-from blueprints.console.sessions import current, led_to, left_to, required_form
+from blueprints.console.operator_sessions import KIND, operator_form, operator_page, require_typed, required, signed_in
+from blueprints.console.sessions import led_to, left_to, required_form
 from blueprints.console.templating import page
 from blueprints.current_request import count_request, house
 from blueprints.parameters import refuse_unknown
@@ -22,10 +21,9 @@ from smarthouse_api.access import keys
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.arrow.times import seconds_text, time_of
-from smarthouse_api.errors import Forbidden, Invalid, NotFound
+from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.status.words import parts
 
-KIND: Final = "operator"
 _LETTERS: Final = 50
 _PSEUDONYM: Final = re.compile("home_[0-9a-f]{16}", re.ASCII)
 _KEPT_OLD_SECONDS: Final = 3600.0
@@ -42,11 +40,11 @@ blueprint.before_request(refuse_unknown)
 @blueprint.get("/operator")
 def operator() -> ResponseReturnValue:
     """Tell what the installation holds, what waits and what failed, or ask for a key."""
-    if (session := _signed_in()) is None:
+    if (session := signed_in()) is None:
         return page("console/operator_sign_in.html")
     report = house().status.report()
     at = seconds_text(datetime.fromtimestamp(report.at, UTC))
-    return _page("console/operator.html", session, report=report, parts=parts(report), at=at)
+    return operator_page("console/operator.html", session, report=report, parts=parts(report), at=at)
 
 
 @blueprint.post("/operator")
@@ -69,14 +67,14 @@ def leave_operator() -> Response:
 @blueprint.get("/operator/homes")
 def operator_homes() -> Response:
     """List the homes that upload, silent ones first."""
-    session, homes = _required(), house().states.known_homes.list()
-    return _page("console/operator_homes.html", session, homes=_homes(homes))
+    session, homes = required(), house().states.known_homes.list()
+    return operator_page("console/operator_homes.html", session, homes=_homes(homes))
 
 
 @blueprint.post("/operator/homes/forget")
 def forget_known_home() -> Response:
     """Erase the home whose pseudonym was typed, as its owner's request would."""
-    session, form = _form()
+    session, form = operator_form()
     if not _PSEUDONYM.fullmatch(word := form.get("word", "").strip()):  # which is not repeated: it may be the home's UUID
         raise Invalid(gettext("Type the pseudonym of a home, such as home_77c45e93dece0b05. Nothing was done."))
     found = house().states.known_homes.find(word)
@@ -87,13 +85,13 @@ def forget_known_home() -> Response:
 @blueprint.get("/operator/keys")
 def operator_keys() -> Response:
     """List the keys and what they open."""
-    return _keys(_required())
+    return _keys(required())
 
 
 @blueprint.post("/operator/keys")
 def create_key() -> Response:
     """Make a key, whose text is in this answer alone."""
-    session, form = _form()
+    session, form = operator_form()
     grants: dict[str, Any] = {name: name in form for name in _GRANTS}
     grants |= {name: _listed(form.get(name, "")) for name in _NAMED}
     days = _days(form.get("days", ""))
@@ -104,7 +102,7 @@ def create_key() -> Response:
 @blueprint.post("/operator/keys/<key_id>/rotate")
 def rotate_key(key_id: str) -> Response:
     """Give a key another text, which is in this answer alone. The old one works for an hour."""
-    session, _ = _form()
+    session, _ = operator_form()
     text = house().access.rotate(key_id, _KEPT_OLD_SECONDS) if keys.is_id(key_id) else None
     if text is None:
         raise NotFound(f"There is no key {key_id[:12]}")
@@ -114,8 +112,8 @@ def rotate_key(key_id: str) -> Response:
 @blueprint.post("/operator/keys/<key_id>/revoke")
 def revoke_key(key_id: str) -> Response:
     """Make a key worthless at once, if its id was typed."""
-    session, form = _form()
-    _require_typed(form, key_id)
+    session, form = operator_form()
+    require_typed(form, key_id)
     if not house().access.revoke(key_id):
         raise NotFound(f"There is no key {key_id[:12]}")
     return led_to(".operator_keys", session)
@@ -124,23 +122,23 @@ def revoke_key(key_id: str) -> Response:
 @blueprint.get("/operator/collections")
 def operator_collections() -> Response:
     """List the data sources and datasets, with their dead letters."""
-    session, collections = _required(), house().collections
+    session, collections = required(), house().collections
     found = [(one, collections.dead_letters.count(one)) for one in collections.catalogue.list()]
-    return _page("console/operator_collections.html", session, collections=found)
+    return operator_page("console/operator_collections.html", session, collections=found)
 
 
 @blueprint.get("/operator/collections/<collection_id>/dead-letters")
 def dead_letters(collection_id: str) -> Response:
     """List the records that a dataset's schema refused, the oldest first."""
-    session, collection = _required(), house().collections.catalogue.find(collection_id)
+    session, collection = required(), house().collections.catalogue.find(collection_id)
     letters = house().collections.dead_letters.list(collection, limit=_LETTERS)
-    return _page("console/operator_dead_letters.html", session, collection=collection, letters=letters)
+    return operator_page("console/operator_dead_letters.html", session, collection=collection, letters=letters)
 
 
 @blueprint.post("/operator/collections/<collection_id>/dead-letters")
 def settle_dead_letters(collection_id: str) -> Response:
     """Replay all dead letters, or discard the one that is named."""
-    session, form = _form()
+    session, form = operator_form()
     collection, letters = house().collections.catalogue.find(collection_id), house().collections.dead_letters
     if letter := form.get("discard"):
         letters.discard(collection, letter)
@@ -152,54 +150,23 @@ def settle_dead_letters(collection_id: str) -> Response:
 @blueprint.get("/operator/jobs")
 def operator_jobs() -> Response:
     """List the export jobs that wait, run, or have a file."""
-    session, jobs = _required(), house().states.jobs.views()
+    session, jobs = required(), house().states.jobs.views()
     told = [(one, seconds_text(datetime.fromtimestamp(one.created_at, UTC))) for one in jobs]
-    return _page("console/operator_jobs.html", session, jobs=told)
+    return operator_page("console/operator_jobs.html", session, jobs=told)
 
 
 @blueprint.post("/operator/jobs/<job_id>/cancel")
 def end_job(job_id: str) -> Response:
     """Cancel a job, and remove its file."""
-    session, _ = _form()
+    session, _ = operator_form()
     house().states.jobs.cancel(job_id)
     return led_to(".operator_jobs", session)
-
-
-def _signed_in() -> Session | None:
-    """Find the session, if its key is still an administrator's and works, with the very secret."""
-    session = current(KIND)
-    return session if session is not None and _key_of(session) is not None else None
-
-
-def _key_of(session: Session) -> KeyRecord | None:
-    proof = bytes.fromhex(session.said.proof)
-    key = house().access.recognise(session.said.who, lambda kept: hmac.compare_digest(kept, proof))
-    return key if key is not None and key.admin else None
-
-
-def _required() -> Session:
-    """Find the session. Raises `Forbidden`."""
-    if (session := _signed_in()) is None:
-        raise Forbidden(gettext("Your session has ended. Sign in again."))
-    return session
-
-
-def _form() -> tuple[Session, MultiDict[str, str]]:
-    """Read a form of the session. Raises `Forbidden`."""
-    session, form = required_form(KIND)
-    if _key_of(session) is None:
-        raise Forbidden(gettext("Your session has ended. Sign in again."))
-    return session, form
-
-
-def _page(template: str, session: Session, **told: Any) -> Response:
-    return page(template, session=session, **told)
 
 
 def _keys(session: Session, made: tuple[str, str] | None = None) -> Response:
     now = datetime.now(UTC)
     found = [(one, _grants(one), one.is_expired(now), _text(one.expires_at)) for one in house().access.list()]
-    return _page("console/operator_keys.html", session, keys=found, made=made)
+    return operator_page("console/operator_keys.html", session, keys=found, made=made)
 
 
 def _grants(record: KeyRecord) -> str:
@@ -226,11 +193,6 @@ def _homes(homes: Sequence[Any]) -> list[tuple[Any, str, bool]]:
 
 def _text(at: datetime | None) -> str:
     return "" if at is None else seconds_text(at)
-
-
-def _require_typed(form: MultiDict[str, str], word: str) -> None:
-    if form.get("word", "").strip() != word:
-        raise Invalid(gettext("Type %(word)s to confirm. Nothing was done.", word=word))
 
 
 def _listed(text: str) -> list[str]:
