@@ -36,8 +36,8 @@ class Worker(GatheringWorker):
     def handle_quit(self, sig: int, frame: Any) -> None:
         """Stop as at `handle_exit`, but keep no idle connection.
 
-        gunicorn's own raises SystemExit here, in the middle of anything. Ctrl-C sends two signals, and the second one would break
-        off the closing of the stores that the first began.
+        gunicorn's own raises SystemExit here, in the middle of anything. Ctrl-C sends two signals, and the second one would
+        break off the closing of the stores that the first began.
         """
         self.is_quick = True
         self.handle_exit(sig, frame)
