@@ -107,8 +107,18 @@ def _refuse_newer_formats() -> None:
 
 
 def when_ready(server: Any) -> None:
-    if settings.server.console != "off":
-        server.log.info("The console is at http://%s/console/", bind)
+    if settings.server.console == "off":
+        return
+    if settings.server.log_format == "json":
+        server.log.info("The console is at %s/console/", _address())
+    else:  # past the log, whose lines begin with so much that a terminal breaks the address
+        sys.stderr.write(f"\nThe console is at {_address()}/console/\n\n")
+
+
+def _address() -> str:
+    """Return an address that a browser on this machine can open: one that stands for all of its own is none."""
+    host, _, port = bind.rpartition(":")
+    return f"http://{'localhost' if host in ('', '0.0.0.0', '::', '[::]') else host}:{port}{os.environ.get('SCRIPT_NAME', '')}"  # noqa: S104
 
 
 def post_worker_init(worker: Any) -> None:
@@ -133,7 +143,8 @@ def _show_first_key(house: Any, log: Any) -> None:
     """Print the first key of a new installation, past the log. The service starts even if this fails."""
     try:
         if key := house.begin():
-            sys.stdout.write(f"An admin key, the first key of this installation, shown this once:\n{key}\n")
+            signs_in = f"\nSign in with it at {_address()}/console/operator" if settings.server.console == "all" else ""
+            sys.stdout.write(f"\nAn admin key, the first key of this installation, shown this once:\n{key}{signs_in}\n\n")
             sys.stdout.flush()
     except StoreUnfit:
         pass  # the watch has said so, and nothing is made

@@ -79,6 +79,10 @@ class Unavailable(Refused):
     """Says that the service cannot do it now; the same request may succeed later."""
 
 
+class NotCounted(Unavailable):
+    """Says that what the lake holds is still being counted, as after a start."""
+
+
 class NoRoom(Unavailable):
     """Says that what is sent would pass what the service may keep, or what the stores have room for."""
 

@@ -41,6 +41,7 @@ from smarthouse_api.lake.engine_registry import open_engine
 from smarthouse_api.lake.ledger_mending import LedgerMending
 from smarthouse_api.migrating import Migrating
 from smarthouse_api.restoring import Restoring
+from smarthouse_api.sample.service import Samples
 from smarthouse_api.serving.apart import Apart, Opened
 from smarthouse_api.serving.watch import Watch
 from smarthouse_api.state_age import StateAge
@@ -124,6 +125,7 @@ class House:
             self.rounds,
             settings.forgetting,
         )
+        self.samples = Samples(self.states, self.forgetting, keyring, settings.consents)
         self.searching = Searching(
             *stores,
             self.notes,

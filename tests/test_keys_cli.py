@@ -273,12 +273,24 @@ def test_the_first_start_shows_one_key_and_the_second_none(
         serve_with_each(server)
         server.stop()
         shown.append(capfd.readouterr())
-    notice, text = shown[0].out.splitlines()
+    notice, text, signs_in = (line for line in shown[0].out.splitlines() if line)
     assert "admin key" in notice
+    assert signs_in.endswith(f"{server.url}/console/operator")
+    assert f"\nThe console is at {server.url}/console/\n" in shown[0].err
+    assert max(map(len, (notice, signs_in))) < 80
     assert KEY.fullmatch(text)
     assert opens(access, text)
     assert shown[1].out == ""
     assert text not in shown[0].err + shown[1].err
+
+
+def test_the_consoles_address_can_be_opened_wherever_the_service_listens(embedded_pair: Environment) -> None:
+    ask = "import runpy; address = runpy.run_path('config/gunicorn.py')['_address']"
+    ask += "\nfor host in ('0.0.0.0', '[::]', '10.0.0.7'):\n address.__globals__['bind'] = f'{host}:8000'; print(address())"
+    environment = {**os.environ, **embedded_pair, "SCRIPT_NAME": "/lake"}
+    told = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    addresses = "http://localhost:8000/lake http://localhost:8000/lake http://10.0.0.7:8000/lake"
+    assert told.stdout.split() == addresses.split()
 
 
 def test_production_shows_no_key(capfd: pytest.CaptureFixture[str], embedded_pair: Environment, access: Access) -> None:

@@ -43,7 +43,9 @@ def test_it_shows_what_an_operator_asks_for(runner: CliRunner) -> None:
         "records of all collections               0 Bytes, without a quota",
     ):
         assert part in shown.output
-    assert max(map(len, shown.output.splitlines())) <= 128
+    narrow = runner.invoke(main, ["status"], env={"COLUMNS": "80"}).output.splitlines()
+    assert max(map(len, narrow)) <= 80
+    assert {word for line in narrow for word in line.split()} >= {"homes", "list", "--silent", "7d`", "wait"}
 
 
 def test_it_tells_the_same_as_json(runner: CliRunner) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from flask import Flask, Response
 
-from blueprints.console import files, languages, operator, pages, policy
+from blueprints.console import files, languages, operator, pages, policy, sample
 from blueprints.console.faults import fault_page
 from blueprints.dialects import Fault
 from config.groups import ServerSettings
@@ -21,6 +21,7 @@ def register(app: Flask, settings: ServerSettings) -> None:
         app.register_blueprint(pages.blueprint)
     if settings.console == "all":
         app.register_blueprint(operator.blueprint)
+        app.register_blueprint(sample.blueprint)
 
 
 def dialects(settings: ServerSettings) -> Mapping[str, Callable[[Fault], Response]]:

@@ -39,7 +39,7 @@ class Option:
     is_chosen: bool
 
 
-def data_page(opened: Opened, asked: Asked, waiting: int) -> dict[str, Any]:
+def data_page(opened: Opened, asked: Asked, waiting: int, samples: int) -> dict[str, Any]:
     """Find all that the page shows, but what needs rows to be read, unless that is asked for at once."""
     questions, filters = house().states.questions, asked.filters
     overview, facets = questions.overview(opened, waiting), questions.facets(opened, filters)
@@ -57,6 +57,8 @@ def data_page(opened: Opened, asked: Asked, waiting: int) -> dict[str, Any]:
         "unit": _typical_unit(facets, filters),
         "least_homes": house().settings.exports.min_homes,
         "first_steps": None if overview["rows"] or waiting or questions.is_strict else first_steps(),
+        "samples": samples,
+        "has_operator": house().settings.server.console == "all",
     }
     if not facets["rows"]:
         return told

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Any, Final
 
 from flask import Response
 from flask_babel import gettext
 from werkzeug.datastructures import MultiDict
 
-from blueprints.console.sessions import current, required_form
+from blueprints.console import key_sessions
+from blueprints.console.sessions import required_form
 from blueprints.console.templating import page
-from blueprints.current_request import house
-from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.errors import Forbidden, Invalid
 
@@ -21,8 +19,8 @@ KIND: Final = "operator"
 
 def signed_in() -> Session | None:
     """Find the session, if its key is still an administrator's and works, with the very secret."""
-    session = current(KIND)
-    return session if session is not None and _key_of(session) is not None else None
+    found = key_sessions.find(KIND)
+    return found[0] if found is not None and found[1].admin else None
 
 
 def required() -> Session:
@@ -35,7 +33,7 @@ def required() -> Session:
 def operator_form() -> tuple[Session, MultiDict[str, str]]:
     """Read a form of the session. Raises `Forbidden`."""
     session, form = required_form(KIND)
-    if _key_of(session) is None:
+    if signed_in() is None:
         raise Forbidden(gettext("Your session has ended. Sign in again."))
     return session, form
 
@@ -49,9 +47,3 @@ def require_typed(form: MultiDict[str, str], word: str) -> None:
     """Require that a word was typed to confirm. Raises `Invalid`."""
     if form.get("word", "").strip() != word:
         raise Invalid(gettext("Type %(word)s to confirm. Nothing was done.", word=word))
-
-
-def _key_of(session: Session) -> KeyRecord | None:
-    proof = bytes.fromhex(session.said.proof)
-    key = house().access.recognise(session.said.who, lambda kept: hmac.compare_digest(kept, proof))
-    return key if key is not None and key.admin else None

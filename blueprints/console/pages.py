@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Blueprint, Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -43,8 +45,9 @@ def welcome() -> ResponseReturnValue | None:
 @blueprint.get("/")
 def data() -> Response:
     """Show what is in the lake, and what passes the filters."""
-    asked, waiting = read_asked(request.args), house().states.questions.waiting()
-    response = lake_page("console/data.html", "console/_data.html", lambda opened: data_page(opened, asked, waiting), waiting)
+    asked, waiting, samples = read_asked(request.args), house().states.questions.waiting(), len(house().samples.homes())
+    tell = partial(data_page, asked=asked, waiting=waiting, samples=samples)
+    response = lake_page("console/data.html", "console/_data.html", tell, waiting, samples)
     if is_fragment():
         response.headers["HX-Push-Url"] = asked.page()  # without what the form left empty
     return response

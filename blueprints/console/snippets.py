@@ -50,9 +50,10 @@ def first_steps() -> dict[str, str]:
         _state("binary_sensor.front_door", "off", now, device_class="door"),
     ]
     body = json.dumps({one["entity_id"]: [one] for one in sample}, ensure_ascii=False)
+    key = ' -H "Authorization: Bearer $KEY"' if house().settings.access.ingest_access == "key" else ""
     return {
-        "load": f"curl '{url}' -H 'Home-UUID: {home}' --data-binary '{body}'\n",
-        "remove": f"curl -X DELETE '{url}' -H 'Home-UUID: {home}'\n",
+        "load": f"curl '{url}' -H 'Home-UUID: {home}'{key} --data-binary '{body}'\n",
+        "remove": f"curl -X DELETE '{url}' -H 'Home-UUID: {home}'{key}\n",
     }
 
 

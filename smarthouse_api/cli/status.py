@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -14,6 +16,10 @@ from smarthouse_api.status.words import parts
 
 if TYPE_CHECKING:
     from smarthouse_api.status.report import Report
+
+_NO_TERMINAL: Final = 10_000
+_NARROWEST: Final = 40
+_INDENT: Final = 6
 
 
 @click.command("status")
@@ -35,9 +41,21 @@ def command(as_json: bool) -> None:
 
 def _lines(report: Report) -> Iterable[str]:
     at = datetime.fromtimestamp(report.at, UTC)
-    yield f"SmartHouse API {report.version}, installation {report.installation}, {at:%Y-%m-%d %H:%M:%S} UTC"
+    told = f"API {report.version}, installation {report.installation}, {at:%Y-%m-%d %H:%M:%S} UTC"
+    yield from _wrapped("SmartHouse ", told)
     for title, rows in parts(report):
         width = max((len(name) for name, _ in rows), default=0)
         yield ""
         yield title
-        yield from (f"  {name:<{width}}  {told}" for name, told in rows) if rows else ["  none"]
+        for name, told in rows or [("none", "")]:
+            yield from _wrapped(f"  {name:<{width}}  ", told)
+
+
+def _wrapped(begin: str, told: str) -> list[str]:
+    """Write a line as wide as the terminal; what has no room goes on below. Without a terminal, it is one line."""
+    columns = shutil.get_terminal_size((_NO_TERMINAL, 0)).columns
+    indent = len(begin) if len(begin) <= columns // 2 else _INDENT
+    lines = textwrap.wrap(
+        told, max(columns, _NARROWEST), initial_indent=begin, subsequent_indent=" " * indent, break_on_hyphens=False
+    )
+    return lines or [begin.rstrip()]

@@ -306,6 +306,18 @@ def test_too_many_requests_and_outages_are_pages_too(make_client: Clients, monke
     assert "secret place" not in answer.text
 
 
+def test_a_lake_that_is_not_counted_yet_has_a_page_that_looks_again(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smarthouse_api.states.contents.service._MOST_ROWS_AT_ONCE", 0)
+    answer = client.get("/console/?units=°C")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert '<meta http-equiv="refresh" content="5">' in answer.text
+    assert "being counted" in answer.text
+    assert 'href="/console/?units=°C"' in answer.text
+    assert client.get("/api/export/overview").headers["Retry-After"] == "5"
+
+
 def work(client: FlaskClient) -> None:
     while house_of(client).states.jobs.maker.work():
         pass

@@ -25,7 +25,7 @@ from backends.ports import ObjectStore
 from config.groups import ExportSettings
 from smarthouse_api.coordination.leased_answers import Slots
 from smarthouse_api.coordination.leases import Leases
-from smarthouse_api.errors import Invalid, Unavailable
+from smarthouse_api.errors import Invalid, NotCounted
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.repairs import Repair, told
@@ -227,13 +227,13 @@ class Contents:
 
     def _summarised(self, snapshot: DeltaTable, publishing: Publishing, *, may_read: bool) -> tuple[Summary, int]:
         if is_outdated(files := files_of(snapshot)):
-            raise Unavailable("Rows of an earlier version are being moved; repeat the request in a minute")
+            raise NotCounted("Rows of an earlier version are being moved; repeat the request in a minute")
         leaves = self.counting.leaves(snapshot, files, may_read=may_read)
         missing = self.counting.missing(leaves)
         if missing and not may_read:
             raise RowsNeeded
         if sum(leaf.rows for leaf in missing) > _MOST_ROWS_AT_ONCE:
-            raise Unavailable(_NOT_COUNTED)
+            raise NotCounted(_NOT_COUNTED)
         for leaf in missing:
             self.counting.count(snapshot, files, leaf, leaves)
         if self._shelf.is_crowded():

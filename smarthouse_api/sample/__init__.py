@@ -1,0 +1,1 @@
+"""Sample homes, so that a new installation has something to show."""
