@@ -49,6 +49,8 @@ from smarthouse_api.states.jobs.runner import Runner
 from smarthouse_api.states.service import States
 from smarthouse_api.status.census import Counting
 from smarthouse_api.status.faults import Faults
+from smarthouse_api.status.figures import figures_of
+from smarthouse_api.status.history import History
 from smarthouse_api.status.service import Status
 from smarthouse_api.streams.service import Streams
 from smarthouse_api.verifying import Verifying
@@ -159,7 +161,9 @@ class House:
         self.mending = Mending(self.state, self.leases, [*menders, *of_erasure, *passing(self.state)])
         census = Counting(*stores, self.leases, [table.name for table in tables], self.state_age.strangers)
         ages = self.state_age, self.ages
-        keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, census, *ages
+        self.history = History(self.state, self.leases, lambda: figures_of(self.status.report()))
+        counting = census, self.history
+        keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, *counting, *ages
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers, settings.lake)
         parts = *tenants, census, faults, self.watch.presence, room, settings.growth
         self.status = Status(self.state, self.installation, self.forgetting, self.receipts, *parts, self.health)

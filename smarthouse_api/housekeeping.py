@@ -32,6 +32,7 @@ from smarthouse_api.states.contents.service import Contents
 from smarthouse_api.states.jobs.runner import Runner
 from smarthouse_api.states.jobs.service import Jobs
 from smarthouse_api.status.census import Counting
+from smarthouse_api.status.history import History
 from smarthouse_api.streams.chores import StreamsChores
 
 _PRESENCE = "worker"
@@ -66,6 +67,7 @@ class Housekeeper:
         collections: CollectionsChores,
         leases: Leases,
         census: Counting,
+        history: History,
         state_age: StateAge,
         ages: StoreAges,
         settings: LakeSettings,
@@ -73,6 +75,7 @@ class Housekeeper:
         self._installation, self._objects, self._forgetting, self._leases = installation, objects, forgetting, leases
         self._mending, self._ages = mending, ages
         self.census, self._reserve, self._state_age, self._adding_sums = census, reserve, state_age, adding_sums
+        self._history = history
         self._states, self._contents, self._streams, self._collections = states, contents, streams, collections
         self._jobs, self._runner, self._archives = jobs, runner, archives
         self._interval_seconds = settings.curate_interval_seconds
@@ -189,6 +192,7 @@ class Housekeeper:
             ("sweep", self._sweep),
             ("keep room aside", self._reserve.keep),
             ("count storage", turn(self.census.go_on)),
+            ("note figures", self._history.keep),
         )
 
     def _take_turn(self, chore: Callable[[Callable[[], bool]], None]) -> None:

@@ -8,6 +8,7 @@ They change in the commit that stores or removes what they count. In the state s
     last/<home key>         when it did so last
     expired/<home key>      counter: the same of what has expired: each upload counts whenever it expires
     expired-in-all          the same, of all homes that there ever were
+    erased-in-all           counter: the same of what was erased with its home, of all such homes
     dropped/<table>         counter: rows that were dropped from a table of the lake for their age
     sent/<day>/<tag>        counter: bytes that came from one address on one UTC day; the tag is another on each day
     rights/<day>/<tag>      counter: consents and objections that came so
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 COUNTED: Final = "counted"
 _IN_ALL: Final = "kept-in-all"
 _EXPIRED_IN_ALL: Final = "expired-in-all"
+_ERASED_IN_ALL: Final = "erased-in-all"
 _DAY_SECONDS: Final = 86400
 _LOOKS_FIRST_SECONDS: Final = 10.0
 _MOST_SEEN: Final = 10_000
@@ -114,6 +116,11 @@ class Counts:
         """Return how much has expired of a home, or of all homes that there ever were."""
         return _kept(self._state.get(SPACE, _EXPIRED_IN_ALL if home_key is None else f"expired/{home_key}"))
 
+    def received(self) -> Kept:
+        """Return how much ever came of all homes: what is kept, what has expired, and what was erased with its home."""
+        found = self._state.get_many(SPACE, (_IN_ALL, _EXPIRED_IN_ALL, _ERASED_IN_ALL))
+        return total(map(_kept, found))
+
     def drop(self, table: str, rows: int) -> None:
         """Count rows that were dropped from a table of the lake for their age."""
         self._state.commit(SPACE, Change(adds=(Add(f"dropped/{table}", (rows,)),)))
@@ -151,7 +158,9 @@ class Counts:
         """Remove the counts of a hidden home, and take them from those of all homes; repeatable."""
         found = self._state.get(SPACE, f"kept/{home_key}")
         deletes = tuple(f"{kind}/{home_key}" for kind in ("kept", "first", "last", "expired"))
-        expect, adds = ({}, ()) if found is None else ({deletes[0]: found.version}, (_kept(found).negative().of(_IN_ALL),))
+        kept = _kept(found)
+        adds = () if found is None else (kept.negative().of(_IN_ALL), kept.of(_ERASED_IN_ALL))
+        expect = {} if found is None else {deletes[0]: found.version}
         self._state.commit(SPACE, Change(expect=expect, deletes=deletes, adds=adds))
 
     def _note(self, name: str) -> None:

@@ -34,7 +34,7 @@ _DAMAGE: Final = "damage"
 _DAY_SECONDS: Final = 86400.0
 _NAMELESS: Final = (
     *("reply/", "sent/", "rights/", "born/", "untried/", "archive/", "entities/"),
-    *("turn", "expiry", "counted", "dropped/"),
+    *("turn", "expiry", "counted", "dropped/", "erased-in-all"),
 )
 """Documents that may go: answers to repeats, the day's counts of addresses, turns, and what only tells more or is made anew."""
 

@@ -78,12 +78,18 @@ class Homes(msgspec.Struct, frozen=True):
 
 
 class RawUploads(msgspec.Struct, frozen=True):
-    """Counts the uploads that are kept raw, and those that have expired since the installation began."""
+    """Counts the uploads that are kept raw, and those that have expired since the installation began.
+
+    received: all that ever came, with their bytes and the records in them: kept, expired, or erased with their home.
+    """
 
     kept: int
     bytes: int
     expired: int
     expired_bytes: int
+    received: int = 0
+    received_bytes: int = 0
+    received_records: int = 0
 
 
 class Jobs(msgspec.Struct, frozen=True):
@@ -108,7 +114,7 @@ class Report(msgspec.Struct, frozen=True):
     free_bytes: the room that each store has; None if the store does not tell. state_bytes: as it is now; `Census.state_bytes`
     is what it was when the objects were counted. unreadable: tables of the lake that are damaged. quotas: by what they bound:
     `uploads` of all homes, those of the `home` that has the most, `records` of all collections, and those of the `collection`
-    that has the most.
+    that has the most. logged: how many warnings and errors were logged of the kinds that are kept.
     """
 
     at: float
@@ -131,3 +137,4 @@ class Report(msgspec.Struct, frozen=True):
     erasures: Erasures | None = None
     free_bytes: dict[str, int | None] = {}
     quotas: dict[str, Quota] = {}
+    logged: int = 0

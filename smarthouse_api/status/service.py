@@ -75,6 +75,7 @@ class Status:
         collections = self._collections.catalogue.list()
         processes = sorted(self._serving.notes(), key=lambda one: (one.kind, one.host, one.pid))
         tables, unreadable = self._tables()
+        faults = self._faults.newest()
         return Report(
             at=time.time(),
             installation=self._installation.check(),
@@ -91,11 +92,12 @@ class Status:
             state_bytes=self._state.size_bytes(),
             dead_letters=sum(map(self._collections.dead_letters.count, collections)),
             damaged_files=sum(1 for _ in self._damages.noted()),
-            faults=self._faults.newest()[:_MOST_FAULTS],
+            faults=faults[:_MOST_FAULTS],
             milestones=self._milestones.last(),
             erasures=self._erasures(),
             free_bytes=dict(zip(_STORES, self._room.free(), strict=True)),
             quotas=self._quotas(counted, collections),
+            logged=sum(one.count for one in faults),
         )
 
     def condition_of_homes(self) -> str:
@@ -127,8 +129,10 @@ class Status:
         }
 
     def _uploads(self) -> RawUploads:
-        kept, expired = self._states.counts.in_all(), self._states.counts.expired()
-        return RawUploads(kept.uploads, kept.bytes, expired.uploads, expired.bytes)
+        counts = self._states.counts
+        kept, expired, received = counts.in_all(), counts.expired(), counts.received()
+        ever = received.uploads, received.bytes, received.records
+        return RawUploads(kept.uploads, kept.bytes, expired.uploads, expired.bytes, *ever)
 
     def _tables(self) -> tuple[dict[str, Table], list[str]]:
         """Measure the tables that there are; the others' names are of those that are damaged, which readiness explains."""

@@ -91,7 +91,7 @@ def test_what_is_old_and_in_the_lake_expires_and_stays_counted_exported_and_veri
     assert rows(filled) == before
     filled.housekeeper.census.go_on(lambda: False)
     told = filled.status.report()
-    assert told.uploads == RawUploads(1, left.size_bytes, 3, sum(sizes) - left.size_bytes)
+    assert told.uploads == RawUploads(1, left.size_bytes, 3, sum(sizes) - left.size_bytes, 4, sum(sizes), 4)
     assert told.storage is not None
     assert told.storage.oldest_upload == pytest.approx(NEW.timestamp())
     gauges = {metric.name: metric.samples[0].value for metric in Gauges(lambda: told).collect() if metric.samples}
