@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from config.settings import Settings
-from smarthouse_api.cli import collections, options, output
+from smarthouse_api import measures
+from smarthouse_api.cli import collections, options
 from smarthouse_api.collections.model import Collection, Extraction, Retention, define
 from smarthouse_api.house import House
 from tests.conftest import MEMORY, ROOT, Environment, begin
@@ -201,13 +202,13 @@ def test_a_duration_that_is_none_is_a_usage_error_that_says_how_one_is(smarthous
     ("octets", "text"), [(0, "0B"), (64_000_000, "64MB"), (64 << 20, "64MiB"), (1 << 30, "1GiB"), (1_000_001, "1000001B")]
 )
 def test_a_size_is_shown_as_it_would_be_written(octets: int, text: str) -> None:
-    assert output.size_text(octets) == text
+    assert measures.size_text(octets) == text
     assert options.octets(*NOWHERE, text) == octets
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(604800.0, "7d"), (7200.0, "2h"), (90.0, "90s"), (300.0, "5m"), (0.5, "0.5s")])
 def test_a_duration_is_shown_in_its_largest_unit(seconds: float, text: str) -> None:
-    assert output.duration_text(seconds) == text
+    assert measures.duration_text(seconds) == text
 
 
 @pytest.mark.parametrize("command", [("list",), ("failed", "list", "meter")])
@@ -392,6 +393,25 @@ def test_only_the_named_records_are_replayed(smarthouse: Command, house: House) 
     _, second = aside(house, one)
     assert smarthouse("failed", "replay", "meter", second.id).stdout == "1 stored, still dead letters: 0\n"
     assert [record.record for record in aside(house, one)] == [{"value": "x"}]
+
+
+def test_fix_stores_at_once_if_asked_and_discard_takes_all(smarthouse: Command, house: House, tmp_path: Path) -> None:
+    dead_letters = house.collections.dead_letters
+    made = house.collections.catalogue.create(define({"id": "meter", "schema": SCHEMA, "mode": "strict"})).collection
+    house.collections.accepting.accept(made, [{"value": text} for text in "abc"])
+    first = dead_letters.list(made)[0]
+    (tmp_path / "fixed.json").write_text('{"value": "still"}')
+    told = smarthouse("failed", "fix", "meter", first.id, str(tmp_path / "fixed.json"), "--store")
+    assert (told.exit_code, "still fails" in told.stderr) == (1, True)
+    (tmp_path / "fixed.json").write_text('{"value": 7}')
+    told = smarthouse("failed", "fix", "meter", first.id, str(tmp_path / "fixed.json"), "--store")
+    assert told.stdout == f"{first.id}: 1 stored\n"
+    assert smarthouse("failed", "discard", "meter").exit_code == 2
+    assert smarthouse("failed", "discard", "meter", first.id, "--all").exit_code == 2
+    assert smarthouse("failed", "discard", "meter", "--all", told=b"n\n").exit_code == 1
+    assert dead_letters.count(made) == 2
+    assert smarthouse("failed", "discard", "meter", "--all", "--yes").stdout == "Discarded: 2\n"
+    assert dead_letters.count(made) == 0
 
 
 def test_discard_erases_and_an_unknown_id_does_not_keep_the_others(smarthouse: Command, house: House) -> None:

@@ -17,7 +17,7 @@ from blueprints.datasets.body_schemas import FIX, REPLAY
 from blueprints.datasets.openapi import DATASET_ID, FIX_BODY, RECORD_ID, REPLAY_BODY
 from blueprints.idempotency import replayed_header, request_key
 from smarthouse_api.arrow.times import time_text
-from smarthouse_api.collections.dead_letters import DeadLetter
+from smarthouse_api.collections.refused import DeadLetter
 
 
 @route("/datasets/failed/<segment:dataset_id>", parameters=[DATASET_ID])

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from smarthouse_api.cli.open_house import answered, is_terminal, opened_house, opened_shared_house
-from smarthouse_api.cli.output import size_text
+from smarthouse_api.measures import size_text
 
 if TYPE_CHECKING:
     from backends.ports import ObjectStore, StateStore

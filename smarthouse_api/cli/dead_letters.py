@@ -16,8 +16,8 @@ from smarthouse_api.cli.options import json_lines_option, json_object
 from smarthouse_api.cli.output import echo_table
 
 if TYPE_CHECKING:
-    from smarthouse_api.collections.dead_letters import DeadLetter
     from smarthouse_api.collections.model import Collection
+    from smarthouse_api.collections.refused import DeadLetter
     from smarthouse_api.house import House
 
 _PAGE: Final = 100
@@ -48,10 +48,16 @@ def list_(collection: str, as_json: bool) -> None:
 @click.argument("collection")
 @click.argument("id_", metavar="ID")
 @click.argument("record", type=click.File("rb"), callback=json_object, metavar="FILE")
-def fix(collection: str, id_: str, record: dict[str, Any]) -> None:
+@click.option("--store", "stores", is_flag=True, help="Store it at once, if it passes; else nothing changes.")
+def fix(collection: str, id_: str, record: dict[str, Any], stores: bool) -> None:
     """Replace a dead letter by a corrected record, to be replayed. FILE: the record as JSON; `-` is standard input."""
     with opened_collection(collection) as (house, one):
-        fixed = answered(lambda: house.collections.dead_letters.fix(one, id_, record))
+        letters = house.collections.dead_letters
+        if stores:
+            count = answered(lambda: letters.store_fixed(one, id_, record))
+            click.echo(f"{id_}: {count} stored")
+            return
+        fixed = answered(lambda: letters.fix(one, id_, record))
     click.echo(f"{fixed.id}: {fixed.reason}")
 
 
@@ -67,10 +73,19 @@ def replay(collection: str, ids: tuple[str, ...]) -> None:
 
 @group.command()
 @click.argument("collection")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-def discard(collection: str, ids: tuple[str, ...]) -> None:
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "is_all", is_flag=True, help="Discard all of them.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard(collection: str, ids: tuple[str, ...], is_all: bool, yes: bool) -> None:
     """Erase dead letters. ID: of a dead letter."""
+    if is_all == bool(ids):
+        raise click.UsageError("Give the ids of dead letters, or --all")
     with opened_collection(collection) as (house, one):
+        if is_all:
+            if not yes:
+                click.confirm(f"All dead letters of {one.id} will be erased. Continue?", abort=True)
+            click.echo(f"Discarded: {answered(lambda: house.collections.dead_letters.discard_all(one))}")
+            return
         wanted = [*dict.fromkeys(ids)]
         unknown = answered(lambda: [id_ for id_ in wanted if not _discards(house, one, id_)])
     if discarded := [id_ for id_ in wanted if id_ not in unknown]:

@@ -13,8 +13,9 @@ import msgspec
 from smarthouse_api.access.grants import LARGEST_HOME
 from smarthouse_api.arrow.times import seconds_text, time_of
 from smarthouse_api.cli.open_house import answered, opened_house, opened_shared_house
-from smarthouse_api.cli.options import UNIT_SECONDS, json_lines_option, seconds
+from smarthouse_api.cli.options import json_lines_option, seconds
 from smarthouse_api.cli.output import echo_table
+from smarthouse_api.measures import UNIT_SECONDS
 from smarthouse_api.states.counts import total
 from smarthouse_api.states.homes import normalised_uuid
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import IO, Any, Final
 
 import click
 import msgspec
 
+from smarthouse_api.measures import NO_DURATION, NO_SIZE, read_duration, read_size
 from smarthouse_api.states.payload.repair import words_of
 
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 _MOST_UUID_BYTES: Final = 1000
-_SIZE: Final = re.compile(r"([0-9]{1,15})([KMG]i?B|B)?", re.ASCII)
-UNIT_SECONDS: Final = {"w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
-UNIT_BYTES: Final = {"GiB": 1 << 30, "GB": 10**9, "MiB": 1 << 20, "MB": 10**6, "KiB": 1 << 10, "KB": 1000, "B": 1}
 
 json_lines_option = click.option("--json", "as_json", is_flag=True, help="One JSON object for each line instead of a table.")
 """Lets a list be printed for programs."""
@@ -24,10 +20,9 @@ def seconds(_: click.Context, __: click.Parameter, given: str | None) -> float |
     """Read an option that is a duration, such as 90d, in seconds."""
     if given is None:
         return None
-    found = _DURATION.fullmatch(given)
-    if found is None:
-        raise click.BadParameter("this is not a duration; write one such as 90d, 12h, 30m, 45s or 2w")
-    return float(found[1]) * UNIT_SECONDS[found[2]]
+    if (found := read_duration(given)) is None:
+        raise click.BadParameter(NO_DURATION)
+    return found
 
 
 def home_uuid(file: IO[bytes]) -> str:
@@ -49,10 +44,9 @@ def octets(_: click.Context, __: click.Parameter, given: str | None) -> int | No
     """Read an option that is a size, such as 64MB, in bytes."""
     if given is None:
         return None
-    found = _SIZE.fullmatch(given)
-    if found is None:
-        raise click.BadParameter("this is not a size; write one such as 64MB, 64MiB, 2GB or 500000")
-    return int(found[1]) * UNIT_BYTES[found[2] or "B"]
+    if (found := read_size(given)) is None:
+        raise click.BadParameter(NO_SIZE)
+    return found
 
 
 def json_object(_: click.Context, __: click.Parameter, given: IO[bytes] | None) -> dict[str, Any] | None:

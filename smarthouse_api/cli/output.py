@@ -11,7 +11,7 @@ import msgspec
 from humanize import naturalsize
 
 from smarthouse_api.arrow.times import seconds_text
-from smarthouse_api.cli.options import UNIT_BYTES, UNIT_SECONDS
+from smarthouse_api.measures import duration_text, size_text
 from smarthouse_api.status.words import quota_text as quota_text
 
 if TYPE_CHECKING:
@@ -106,19 +106,3 @@ def _writers(one: Collection) -> str:
 
 def _readers(one: Collection) -> str:
     return "without a key" if one.public else "with a key"
-
-
-def duration_text(seconds: float) -> str:
-    """Write seconds in the largest unit below a week that divides them."""
-    for unit in "dhm":
-        if seconds % UNIT_SECONDS[unit] == 0:
-            return f"{seconds / UNIT_SECONDS[unit]:.0f}{unit}"
-    return f"{seconds:g}s"
-
-
-def size_text(octets: int) -> str:
-    """Write bytes in the largest unit that divides them."""
-    for unit, size in UNIT_BYTES.items():
-        if octets and octets % size == 0:
-            return f"{octets // size}{unit}"
-    return f"{octets}B"

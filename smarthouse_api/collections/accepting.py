@@ -13,7 +13,7 @@ import msgspec
 from backends.ports import ABSENT, Change, Conflict, Put, StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.collections.catalogue import BORN, look_for
-from smarthouse_api.collections.dead_letters import DeadLetters, Refused
+from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.deduplication import find_new, find_new_batches
 from smarthouse_api.collections.extraction import Batch, Extracted, extract
 from smarthouse_api.collections.fast_path import UniformRecords
@@ -21,6 +21,7 @@ from smarthouse_api.collections.homes import EnteredHome, RecordHomes
 from smarthouse_api.collections.model import MESSAGE_ID, OFF, STRICT, TOPIC, Collection, TopicEntry, entries
 from smarthouse_api.collections.quotas import Quotas, size_of
 from smarthouse_api.collections.record_times import are_clear, normalized
+from smarthouse_api.collections.refused import Refused
 from smarthouse_api.collections.schemas import faults_of
 from smarthouse_api.collections.uniformity import uniformity
 from smarthouse_api.collections.warning_texts import kind_of

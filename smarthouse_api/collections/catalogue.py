@@ -100,6 +100,11 @@ class CollectionCatalogue(Catalogue[Collection, CollectionTombstone]):
         found = self._state.scan(SPACE, "id/", after, _AT_ONCE)
         return [_decode(document.value) for _, document in found], found[-1][0] if len(found) == _AT_ONCE else ""
 
+    def page(self, after: str = "") -> tuple[list[Collection], str]:
+        """List some collections by id, after the one with this id; and the id after which to go on, empty on the last page."""
+        some, more = self.next_slice(f"id/{after}" if after else "")
+        return some, some[-1].id if more else ""
+
     def create(self, definition: Definition, request_key: RequestKey | None = None) -> SavedCollection:
         """Create a collection. Raises `Invalid`, and `InUse` (`EXISTS`) when the id or the alias is taken."""
         check(definition)

@@ -10,9 +10,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 from uuid import uuid4
 
@@ -22,13 +22,12 @@ from backends.ports import ABSENT, Change, Conflict, Document, Put, StateStore
 from config.groups import CollectionSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.collections.catalogue import BORN, look_for
-from smarthouse_api.collections.extraction import extract
-from smarthouse_api.collections.model import STRICT, TOPIC, WARN, Collection, TopicEntry, check_size, entries
+from smarthouse_api.collections.model import TOPIC, Collection, TopicEntry, check_size
 from smarthouse_api.collections.quotas import counted, size_of
-from smarthouse_api.collections.schemas import faults_of
+from smarthouse_api.collections.refused import DeadLetter, Refused, events_of, fault_of, replayed, why_left
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.retries import until_settled
-from smarthouse_api.errors import Invalid, NotFound
+from smarthouse_api.errors import Invalid, NotFound, Unprocessable
 
 LETTERS: Final = "aside/"
 """The documents of dead letters begin so."""
@@ -38,31 +37,6 @@ _PAGE_BYTES: Final = 8 << 20
 _REPLAY_PAGE: Final = 100
 _MOST_REPLAYED: Final = 10_000
 _ID: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}-[0-9]{6,}", re.ASCII)
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """Keeps a record that its collection's schema refused.
-
-    reason: why, in words. msgid: the request's that brought the record. is_batch: it is a batch event that could not be
-    taken apart. home: as in `TopicEntry`; what a replay stores is of the same home.
-    """
-
-    id: str
-    record: dict[str, Any]
-    reason: str
-    received_at: datetime
-    msgid: str | None = None
-    is_batch: bool = False
-    home: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Says which record, or batch event, is to become a dead letter, and why."""
-
-    record: dict[str, Any]
-    reason: str
-    is_batch: bool = False
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -107,9 +81,13 @@ class DeadLetters:
             size, name = size + sum(len(document.value) for _, document in page), page[-1][0]
         return found
 
-    def count(self, collection: Collection) -> int:
-        """Count the dead letters of a collection."""
-        return sum(1 for _ in self._state.scan_all(collection.space, _name_of("")))
+    def count(self, collection: Collection, most: int | None = None) -> int:
+        """Count the dead letters of a collection; at most this many."""
+        return sum(1 for _ in islice(self._state.scan_all(collection.space, _name_of("")), most))
+
+    def get(self, collection: Collection, id_: str) -> DeadLetter:
+        """Find a dead letter. Raises `NotFound`."""
+        return self._find(collection, id_)[0]
 
     def fix(self, collection: Collection, id_: str, record: dict[str, Any]) -> DeadLetter:
         """Replace the record of a dead letter, so that it can be replayed. Raises `NotFound`, `TooLarge`."""
@@ -118,13 +96,32 @@ class DeadLetters:
         def attempt() -> DeadLetter:
             before, found = self._find(collection, id_)
             after = msgspec.structs.replace(before, record=record)
-            after = msgspec.structs.replace(after, reason=_fault_of(collection, after) or "It was fixed; replay it")
+            after = msgspec.structs.replace(after, reason=fault_of(collection, after) or "It was fixed; replay it")
             put = _put(after)
             adds = counted(len(put.value) - len(found.value))
             self._commit(collection, Change(expect={put.key: found.version}, puts=(put,), adds=adds))
             return after
 
         return until_settled(attempt, "record")
+
+    def store_fixed(self, collection: Collection, id_: str, record: dict[str, Any]) -> int:
+        """Store a corrected record in the place of a dead letter, in one commit; how many records it gave.
+
+        Raises `Unprocessable` if a replay would not store it, and leaves the dead letter as it is; `NotFound`, `TooLarge`.
+        """
+
+        def attempt() -> int:
+            before, found = self._find(collection, id_)
+            if (fault := self.fault_of_fixed(collection, before, record)) is not None:
+                raise Unprocessable(f"The record still fails: {fault}")
+            return self._store(collection, {_name_of(id_): found}, [msgspec.structs.replace(before, record=record)])
+
+        return until_settled(attempt, "record")
+
+    def fault_of_fixed(self, collection: Collection, letter: DeadLetter, record: dict[str, Any]) -> str | None:
+        """Say why a corrected record could not be stored in the place of a dead letter. Raises `TooLarge`."""
+        check_size(record, self._settings.record_bytes)
+        return why_left(collection, msgspec.structs.replace(letter, record=record))
 
     def discard(self, collection: Collection, id_: str) -> None:
         """Erase a dead letter. Raises `NotFound`."""
@@ -136,14 +133,23 @@ class DeadLetters:
 
         until_settled(attempt, "record")
 
+    def discard_all(self, collection: Collection) -> int:
+        """Erase the dead letters that have come before the call; how many."""
+        return self._remove_before(collection, datetime.now(UTC))
+
     def remove_expired(self, collection: Collection) -> None:
         """Remove dead letters that are too old, one page after another."""
-        last = _name_of(_ticks(datetime.now(UTC) - timedelta(days=self._settings.aside_days)))
+        self._remove_before(collection, datetime.now(UTC) - timedelta(days=self._settings.aside_days))
+
+    def _remove_before(self, collection: Collection, at: datetime) -> int:
+        last, count = _name_of(_ticks(at)), 0
         while some := [one for one in self._state.scan(collection.space, _name_of(""), limit=_PAGE) if one[0] < last]:
             expect = {name: found.version for name, found in some}
             adds = counted(-sum(len(found.value) for _, found in some))
             with suppress(Conflict):  # some were fixed, replayed or discarded meanwhile
                 self._state.commit(collection.space, Change(expect, deletes=tuple(expect), adds=adds))
+                count += len(some)
+        return count
 
     def replay(
         self,
@@ -158,7 +164,7 @@ class DeadLetters:
         ids: which to look at; None for all after an id. At most 10,000 are looked at. Raises `NotFound`, and stores
         none, if an id names no dead letter; `Invalid` for more ids, and for an `after` that is no id.
         """
-        if after and not _ID.fullmatch(after):
+        if after and not is_id(after):
             raise Invalid(f"after: {after[:40]!r} is not the id of a dead letter; give `next` of an earlier answer")
         if (earlier := self._replies.earlier(collection.space, request_key, _REPLY)) is not None:
             return earlier
@@ -195,31 +201,30 @@ class DeadLetters:
         found = zip(names, self._state.get_many(collection.space, names), strict=True)
         there = {name: one for name, one in found if one is not None}
         letters = {name: _decode(one.value) for name, one in there.items()}
-        taken = {name: _events_of(collection, letter) for name, letter in letters.items()}
-        is_strict = collection.mode == STRICT
-        good = {
-            name: events
-            for name, (events, fault) in taken.items()
-            if fault is None and not (is_strict and faults_of(collection.schema, events))
-        }
-        if good:
-            most = self._settings.record_bytes
-            by_home = defaultdict[str | None, list[dict[str, Any]]](list)
-            for name, events in good.items():
-                by_home[letters[name].home] += events
-            kept = [entry for home, some in by_home.items() for entry in _entries(collection, home, some, most)]
+        good = [name for name, letter in letters.items() if why_left(collection, letter) is None]
+        stored = self._store(collection, {name: there[name] for name in good}, [letters[name] for name in good])
+        return stored, len(there) - len(good)
+
+    def _store(self, collection: Collection, there: dict[str, Document], letters: Sequence[DeadLetter]) -> int:
+        """Store the records of dead letters in their place, in one commit; how many. there: their documents, by name."""
+        by_home = defaultdict[str | None, list[dict[str, Any]]](list)
+        for letter in letters:
+            by_home[letter.home] += events_of(collection, letter)[0]
+        most = self._settings.record_bytes
+        kept = [entry for home, some in by_home.items() for entry in replayed(collection, home, some, most)]
+        if there:
             change = Change(
-                expect={BORN: collection.born, **{name: there[name].version for name in good}},
-                deletes=tuple(good),
+                expect={BORN: collection.born, **{name: one.version for name, one in there.items()}},
+                deletes=tuple(there),
                 appends=tuple((TOPIC, entry) for entry in kept),
-                adds=counted(size_of(kept) - sum(len(there[name].value) for name in good)),
+                adds=counted(size_of(kept) - sum(len(one.value) for one in there.values())),
             )
             self._commit(collection, change)
-        return sum(map(len, good.values())), len(there) - len(good)
+        return sum(map(len, by_home.values()))
 
     def _find(self, collection: Collection, id_: str) -> tuple[DeadLetter, Document]:
         """The dead letter and its document. Raises `NotFound`."""
-        found = self._state.get(collection.space, _name_of(id_)) if _ID.fullmatch(id_) else None
+        found = self._state.get(collection.space, _name_of(id_)) if is_id(id_) else None
         if found is None:
             raise NotFound(f"There is no dead letter {id_[:60]!r}; it may have been replayed or discarded, or it has expired")
         return _decode(found.value), found
@@ -233,11 +238,9 @@ class DeadLetters:
             raise
 
 
-def _entries(collection: Collection, home: str | None, records: list[dict[str, Any]], record_bytes: int) -> Iterator[bytes]:
-    """Make entries of replayed records of one home, or of none."""
-    faults = faults_of(collection.schema, records) if collection.mode == WARN else {}
-    head = TopicEntry(str(uuid4()), collection.id, datetime.now(UTC), (), home=home)
-    return entries(head, records, faults, record_bytes)
+def is_id(text: str) -> bool:
+    """Tell whether a text may be the id of a dead letter."""
+    return _ID.fullmatch(text) is not None
 
 
 def letters_of(state: StateStore, space: str, home: str) -> Iterator[DeadLetter]:
@@ -245,23 +248,6 @@ def letters_of(state: StateStore, space: str, home: str) -> Iterator[DeadLetter]
     for _, document in state.scan_all(space, LETTERS):
         if home.encode() in document.value and (letter := _decode(document.value)).home == home:
             yield letter
-
-
-def _events_of(collection: Collection, letter: DeadLetter) -> tuple[list[dict[str, Any]], str | None]:
-    """The records that a replay would store, and the fault for which a batch event gives none."""
-    if not letter.is_batch or collection.extraction is None:
-        return [letter.record], None
-    extracted = extract(collection.extraction, [letter.record], None, is_list=False)
-    return extracted.records, next((fault for _, fault in extracted.failed), None)
-
-
-def _fault_of(collection: Collection, letter: DeadLetter) -> str | None:
-    """Why a replay would not store it; of a batch event, at which of its events."""
-    events, fault = _events_of(collection, letter)
-    index, found = next(iter(faults_of(collection.schema, events).items()), (0, None))
-    if fault or found is None or collection.extraction is None or events == [letter.record]:
-        return fault or found
-    return f"{collection.extraction.key}[{index}]: {found}"
 
 
 def _name_of(id_: str) -> str:

@@ -11,10 +11,12 @@ from smarthouse_api.collections.catalogue import CollectionCatalogue
 from smarthouse_api.collections.chores import CollectionsChores
 from smarthouse_api.collections.dead_letters import DeadLetters
 from smarthouse_api.collections.erasing import RecordsErasing
+from smarthouse_api.collections.figures import CollectionFigures
 from smarthouse_api.collections.home_mending import RecordHomesMending
 from smarthouse_api.collections.home_records import HomeRecords
 from smarthouse_api.collections.homes import RecordHomes
 from smarthouse_api.collections.model import define
+from smarthouse_api.collections.newest import NewestRecords
 from smarthouse_api.collections.quotas import Quotas
 from smarthouse_api.collections.records import Records
 from smarthouse_api.collections.table import CollectionsTable
@@ -61,6 +63,8 @@ class Collections:
         self.topic = Topic(state)
         self.chores = CollectionsChores(state, table, self.catalogue, self.dead_letters, leases, settings, lake)
         self.records = Records(state, self.chores, table, engine, settings)
+        self.newest = NewestRecords(state, self.chores, table, engine)
+        self.figures = CollectionFigures(state, table, self.dead_letters, self.quotas)
         self.home_mending = RecordHomesMending(state, self.catalogue)
         self.erasing = RecordsErasing(state, table, self.catalogue, self.homes, leases, self.chores)
         self.home_records = HomeRecords(state, self.catalogue, self.homes, self.chores, table, engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from config.groups import CollectionSettings
 from smarthouse_api.collections.model import Collection
 from smarthouse_api.coordination.idempotency import RequestKey
-from smarthouse_api.errors import Invalid, NotFound, TooLarge
+from smarthouse_api.errors import Invalid, NotFound, StoreUnavailable, TooLarge, Unprocessable
 from tests.collections.conftest import NUMBERS, Keeper
 
 
@@ -88,6 +89,64 @@ def test_what_is_discarded_is_gone(keeper: Keeper, meters: Collection) -> None:
     keeper.house.collections.dead_letters.discard(meters, first.id)
     assert first.id not in keeper.dead_letters(meters)
     assert len(keeper.dead_letters(meters)) == 3
+
+
+def test_a_fixed_record_takes_the_place_of_its_dead_letter(keeper: Keeper, meters: Collection) -> None:
+    dead_letters = keeper.house.collections.dead_letters
+    first = dead_letters.list(meters)[0]
+    with pytest.raises(Unprocessable, match='still fails: "still" is not of type "number" at /value'):
+        dead_letters.store_fixed(meters, first.id, {"value": "still"})
+    assert dead_letters.get(meters, first.id) == first
+    assert dead_letters.store_fixed(meters, first.id, {"value": 7}) == 1
+    assert keeper.records(meters) == [{"value": 1}, {"value": 7}]
+    assert first.id not in keeper.dead_letters(meters)
+    for act in (lambda: dead_letters.store_fixed(meters, first.id, {"value": 7}), lambda: dead_letters.get(meters, first.id)):
+        with pytest.raises(NotFound):
+            act()
+    house = keeper.house
+    stored = house.collections.quotas.of(meters)[0]
+    assert dead_letters.discard_all(meters) == 3
+    assert dead_letters.count(meters) == 0
+    assert house.collections.quotas.of(meters)[0] < stored
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_crash_while_a_fixed_record_is_stored_neither_loses_nor_doubles_it(
+    keeper: Keeper, meters: Collection, monkeypatch: pytest.MonkeyPatch, is_done: bool
+) -> None:
+    dead_letters, state = keeper.house.collections.dead_letters, keeper.house.state
+    first, commit, left = dead_letters.list(meters)[0], state.commit, [1]
+
+    def broken(space: str, change: Any) -> Any:
+        if not left:
+            return commit(space, change)
+        left.clear()
+        if is_done:
+            commit(space, change)
+        raise StoreUnavailable("the process died here, before or after the commit")
+
+    monkeypatch.setattr(state, "commit", broken)
+    with pytest.raises(StoreUnavailable):
+        dead_letters.store_fixed(meters, first.id, {"value": 7})
+    assert (first.id in keeper.dead_letters(meters)) is not is_done  # one of the two, whole
+    with suppress(NotFound):  # who asks again does not know
+        dead_letters.store_fixed(meters, first.id, {"value": 7})
+    assert keeper.records(meters) == [{"value": 1}, {"value": 7}]
+    assert first.id not in keeper.dead_letters(meters)
+
+
+def test_a_dead_letter_that_many_fix_at_once_is_stored_once(keeper: Keeper, meters: Collection) -> None:
+    dead_letters = keeper.house.collections.dead_letters
+    first = dead_letters.list(meters)[0]
+
+    def fix(number: int) -> int:
+        with suppress(NotFound):
+            return dead_letters.store_fixed(meters, first.id, {"value": number})
+        return 0
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(fix, range(8))) == 1
+    assert len(keeper.records(meters)) == 2
 
 
 def test_many_replays_at_once_store_each_record_once(keeper: Keeper, meters: Collection) -> None:
