@@ -55,10 +55,13 @@ class Asked:
         """Return the same choices, but for the unit."""
         return replace(self, filters=replace(self.filters, units=(unit,)))
 
+    def fields(self) -> list[tuple[str, str]]:
+        """Write it as the fields of a form."""
+        return [*self.query(), *([] if self.format == _USUAL_FORMAT else [("format", self.format)])]
+
     def page(self, endpoint: str = "Console.data", **also: str) -> str:
         """Return the address of a page with these choices."""
-        form = [] if self.format == _USUAL_FORMAT else [("format", self.format)]
-        return addressed(url_for(endpoint), [*self.query(), *form, *also.items()])
+        return addressed(url_for(endpoint), [*self.fields(), *also.items()])
 
     def download(self, **also: str) -> str:
         """Return the path of the download."""

@@ -9,12 +9,12 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from blueprints.answer_times import answered_evenly
+from blueprints.console import key_sessions
 from blueprints.console.forms import read_form
 from blueprints.console.histories import asked_history, history_part
 from blueprints.console.sessions import current, leave, led_to, left_to, required_form
 from blueprints.console.templating import page
 from blueprints.current_request import client_network, count_request, house
-from blueprints.ingest.receipts import admit
 from blueprints.ingest.rights import archive_response, read_consent
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.errors import Forbidden, Invalid
@@ -30,28 +30,29 @@ def add_home(blueprint: Blueprint) -> None:
     @blueprint.get("/home")
     def home() -> ResponseReturnValue:
         """Show what a home has given, or ask whose page it is."""
-        admit()
+        count_request("ingest")
         asked, (session, found) = asked_history(request.args), _signed_in()
         if session is None:
-            return page("console/sign_in.html")
+            return page("console/sign_in.html", needs_key=_needs_key())
         held = _held(session, found)
         return page("console/home.html", session=session, **held, **history_part(found, held["looked"], asked))
 
     @blueprint.post("/home")
     def sign_in() -> Response:
         """Begin a session for the home of a UUID; also if there is none, in the same words and time."""
-        admit()
+        count_request("ingest")
         count_request("rights")
-        archives, given = house().archives, read_form().get("uuid", "")
+        archives, form = house().archives, read_form()
+        key = _shown_key(form.get("key", ""))
         with answered_evenly(archives.answer_times):
-            tag = house().states.homes.tag(_uuid(given))
-            session = house().sessions.begin(KIND, tag, _proof(house().states.homes.tagged(tag)))
+            tag = house().states.homes.tag(_uuid(form.get("uuid", "")))
+            session = house().sessions.begin(KIND, tag, _proof(house().states.homes.tagged(tag)), key)
         return led_to(".home", session)
 
     @blueprint.get("/home/archive")
     def home_archive() -> Response:
         """Give all that is held about the home."""
-        admit()
+        count_request("ingest")
         count_request("rights")
         session, _ = _signed_in()
         if session is None:
@@ -67,8 +68,7 @@ def add_home(blueprint: Blueprint) -> None:
         given = read_consent({name: form.get(name, "").strip() for name in ("terms", "tier")})
         with answered_evenly(house().states.consents.answer_times):
             house().states.consents.give_tagged(session.said.who, given["terms"], given["tier"], request.remote_addr)
-        house().sessions.end(session.token)  # a home that was not known is one now
-        return led_to(".home", house().sessions.begin(KIND, session.said.who, _proof(_home(session))))
+        return led_to(".home", _begin_again(session))
 
     @blueprint.post("/home/forget")
     def forget_home() -> Response:
@@ -80,7 +80,7 @@ def add_home(blueprint: Blueprint) -> None:
         with answered_evenly(forgetting.answer_times):
             asked = receipts.now()
             receipt = receipts.give(uuid, asked, forgetting.forget(uuid, objects="stop" in form))
-        return leave(page("console/forgotten.html", receipt=receipt), session)
+        return leave(page("console/forgotten.html", receipt=receipt, needs_key=_needs_key()), session)
 
     @blueprint.post("/home/leave")
     def leave_home() -> Response:
@@ -91,10 +91,10 @@ def add_home(blueprint: Blueprint) -> None:
 
 def _form() -> tuple[Session, Any]:
     """Admit a form that asks for a right of the home."""
-    admit()
+    count_request("ingest")
     count_request("rights")
     session, form = required_form(KIND)
-    if _proof(_home(session)) != session.said.proof:
+    if not _goes_on(session, _home(session)):
         raise Forbidden(gettext("Your session has ended. Sign in again."))
     return session, form
 
@@ -104,7 +104,36 @@ def _signed_in() -> tuple[Session | None, Home | None]:
     if (session := current(KIND)) is None:
         return None, None
     found = _home(session)
-    return (session, found) if _proof(found) == session.said.proof else (None, None)
+    return (session, found) if _goes_on(session, found) else (None, None)
+
+
+def _goes_on(session: Session, found: Home | None) -> bool:
+    """Tell whether the home is the same, and the key still works that uploads need, if they need one."""
+    return _proof(found) == session.said.proof and (not _needs_key() or _has_key(session.said.key))
+
+
+def _needs_key() -> bool:
+    return house().settings.access.ingest_access == "key"
+
+
+def _shown_key(text: str) -> tuple[str, str] | None:
+    """Find the key that was typed, where uploads need one. Raises `Unauthorized`, `Forbidden`, whatever the UUID is."""
+    if not _needs_key():
+        return None
+    key, proof = key_sessions.shown(text)
+    house().access.require_ingest(key)
+    return key.id, proof
+
+
+def _has_key(key: tuple[str, str] | None) -> bool:
+    found = None if key is None else key_sessions.recognised(*key)
+    return found is not None and (found.admin or found.ingest)
+
+
+def _begin_again(session: Session) -> Session:
+    """Go on under another token: a home that was not known is one now."""
+    house().sessions.end(session.token)
+    return house().sessions.begin(KIND, session.said.who, _proof(_home(session)), session.said.key)
 
 
 def _home(session: Session) -> Home | None:

@@ -13,13 +13,16 @@ from blueprints.console.home import add_home
 from blueprints.console.jobs import add_jobs
 from blueprints.console.policy import is_fragment
 from blueprints.console.public import lake_page
+from blueprints.console.reading import add_reading, reading_session
 from blueprints.current_request import house
+from blueprints.export.routes import download
 from blueprints.parameters import refuse_unknown
 from smarthouse_api.errors import Invalid
 
 blueprint = Blueprint("Console", __name__, url_prefix="/console", template_folder="templates")
 add_home(blueprint)
 add_jobs(blueprint)
+add_reading(blueprint)
 
 
 _CHOOSING = ("Console.data", "Console.preview", "Console.typical", "Console.take", "Console.home")
@@ -71,5 +74,9 @@ def typical() -> Response:
 
 @blueprint.get("/take")
 def take() -> ResponseReturnValue:
-    """Lead to the download of what was chosen, without what the form left empty."""
-    return redirect(read_asked(request.args).download(), 303)
+    """Lead to the download of what was chosen, without what the form left empty. In a session it is here: the API sees none."""
+    asked = read_asked(request.args)
+    if reading_session() is None:
+        return redirect(asked.download(), 303)
+    wanted = {"filters": asked.filters, "aggregation": asked.aggregation, "metadata": True, "fresh": True, "since": None}
+    return download([asked.format], wanted)

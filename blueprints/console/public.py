@@ -9,6 +9,7 @@ from flask import Response, request
 
 from blueprints.console.languages import language
 from blueprints.console.policy import compressed, is_fragment
+from blueprints.console.reading import as_context, reading_session
 from blueprints.console.templating import page
 from blueprints.current_request import count_request, house
 from blueprints.export.readers import admit_reader
@@ -28,12 +29,12 @@ def lake_page(whole: str, part: str, tell: Tell, *also: object) -> Response:
     admit_reader()
     contents, template = house().states.contents, part if is_fragment() else whole
     told, opened = contents.answer(lambda opened: None if _is_known(_tag(opened, template, also)) else tell(opened))
-    lasts = contents.asking.has_lasting_names
-    response = empty_response(304) if told is None else page(template, **told, incomplete=opened.incomplete)
+    lasts = contents.asking.has_lasting_names and reading_session() is None
+    response = empty_response(304) if told is None else page(template, **told, **as_context(), incomplete=opened.incomplete)
     response.headers["Cache-Control"] = "private, no-cache" if lasts else "no-store"
     if lasts:
         response.set_etag(_tag(opened, template, also), weak=True)
-    return compressed(response)
+    return compressed(response) if reading_session() is None else response
 
 
 def _tag(opened: Opened, template: str, also: tuple[object, ...]) -> str:
@@ -41,4 +42,5 @@ def _tag(opened: Opened, template: str, also: tuple[object, ...]) -> str:
 
 
 def _is_known(tag: str) -> bool:
-    return house().states.contents.asking.has_lasting_names and request.if_none_match.contains_weak(tag)
+    lasts = house().states.contents.asking.has_lasting_names and reading_session() is None
+    return lasts and request.if_none_match.contains_weak(tag)

@@ -9,6 +9,7 @@ from typing import Any
 
 from blueprints.console.asked import Asked
 from blueprints.current_request import house
+from blueprints.export.readers import needs_key
 from blueprints.hosts import url_of
 from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.states.export.licences import licence
@@ -17,22 +18,30 @@ _PANDAS = """import pandas as pd
 
 rows = pd.read_csv("{url}", compression="zip")
 """
+_KEYED_PANDAS = """import os
+import pandas as pd
+
+shown = {{"Authorization": "Bearer " + os.environ["KEY"]}}
+rows = pd.read_csv("{url}", compression="zip", storage_options=shown)
+"""
 _R = """file <- tempfile(fileext = ".zip")
-download.file("{url}", file, mode = "wb")
+download.file("{url}", file, mode = "wb"{shown})
 rows <- read.csv(unz(file, unzip(file, list = TRUE)$Name[1]))
 """
+_CURL_SHOWN = '-H "Authorization: Bearer $KEY" '
+_R_SHOWN = ', headers = c(Authorization = paste("Bearer", Sys.getenv("KEY")))'
 
 
 def snippets(asked: Asked, rows: int, days: str, version: int) -> dict[str, Any]:
     """Write what was chosen for other programs, and how it is cited. days: which ones it is of, in words."""
     alone = asked.download_url("csv", metadata="false")
-    settings, link = house().settings.exports, asked.download_url(asked.format)
+    is_keyed, settings, link = needs_key(), house().settings.exports, asked.download_url(asked.format)
     today, terms = datetime.now(UTC), licence(settings.license)
     return {
         "link": link,
-        "curl": f"curl -sSo smarthouse.zip '{link}'\n",
-        "pandas": _PANDAS.format(url=alone),
-        "r": _R.format(url=alone),
+        "curl": f"curl -sSo smarthouse.zip {_CURL_SHOWN if is_keyed else ''}'{link}'\n",
+        "pandas": (_KEYED_PANDAS if is_keyed else _PANDAS).format(url=alone),
+        "r": _R.format(url=alone, shown=_R_SHOWN if is_keyed else ""),
         "citation": (
             f"{settings.author} ({today.year}). State changes of smart homes: {rows} rows, {days}. "
             f"Version {version} of the lake, retrieved {today:%Y-%m-%d}. {link}"
@@ -50,10 +59,10 @@ def first_steps() -> dict[str, str]:
         _state("binary_sensor.front_door", "off", now, device_class="door"),
     ]
     body = json.dumps({one["entity_id"]: [one] for one in sample}, ensure_ascii=False)
-    key = ' -H "Authorization: Bearer $KEY"' if house().settings.access.ingest_access == "key" else ""
+    key = _CURL_SHOWN if house().settings.access.ingest_access == "key" else ""
     return {
-        "load": f"curl '{url}' -H 'Home-UUID: {home}'{key} --data-binary '{body}'\n",
-        "remove": f"curl -X DELETE '{url}' -H 'Home-UUID: {home}'{key}\n",
+        "load": f"curl '{url}' {key}-H 'Home-UUID: {home}' --data-binary '{body}'\n",
+        "remove": f"curl -X DELETE '{url}' {key}-H 'Home-UUID: {home}'\n",
     }
 
 

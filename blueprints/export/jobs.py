@@ -87,15 +87,20 @@ def add_jobs(blueprint: Blueprint) -> None:
 
         The bytes are the same each time, so that a client that was broken off goes on with `Range`.
         """
-        key = admit_to_job(job_id)
-        if (url := _jobs().signed_url(job_id)) is not None:
-            if key is not None:
-                note(key, _Handed(_jobs().view(job_id).rows), _jobs().asked(job_id))()
-            return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
-        kept = _jobs().open(job_id)
-        if kept is None:
-            return empty_response(headers={"X-Empty-Reason": _jobs().view(job_id).told or NOTHING})
-        return kept_response(kept, key, {})
+        return file_of_job(job_id)
+
+
+def file_of_job(job_id: str) -> Response:
+    """Answer with the file of a job, or a part of it, or lead to it. Raises as the view above."""
+    key = admit_to_job(job_id)
+    if (url := _jobs().signed_url(job_id)) is not None:
+        if key is not None:
+            note(key, _Handed(_jobs().view(job_id).rows), _jobs().asked(job_id))()
+        return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
+    kept = _jobs().open(job_id)
+    if kept is None:
+        return empty_response(headers={"X-Empty-Reason": _jobs().view(job_id).told or NOTHING})
+    return kept_response(kept, key, {})
 
 
 def owner_of_request() -> str:

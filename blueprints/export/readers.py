@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from flask import g, request
 
@@ -14,6 +14,8 @@ from smarthouse_api.access.downloads import named
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.errors import Forbidden
 from smarthouse_api.states.jobs.model import Request
+
+_READS_WITH: Final = "reads_with"
 
 log = logging.getLogger("smarthouse.export")
 
@@ -28,19 +30,41 @@ class Sent(Protocol):
     def is_whole(self) -> bool: ...
 
 
+def needs_key() -> bool:
+    """Tell whether rows are opened by a key."""
+    return house().settings.access.export_access != "open" or _is_raw()
+
+
 def admit_reader() -> KeyRecord | None:
     """Find the key that opens the rows; None if a client needs none. Raises `Unauthorized`, `Forbidden`."""
-    settings = house().settings
-    is_raw = settings.exports.privacy == "raw"
-    if settings.access.export_access == "open" and not is_raw:
+    if not needs_key():
         return None
-    if settings.access.export_access == "tiers" and not is_raw and "Authorization" not in request.headers:
+    key: KeyRecord | None = g.get(_READS_WITH)
+    if key is None and house().settings.access.export_access == "tiers" and not _is_raw() and _shows_no_key():
         raise Forbidden(
             "Rows need a key: send `Authorization: Bearer <key>`. Aggregates of several homes, open to all, do not exist yet"
         )
-    key = authenticate()
-    house().access.require_admin(key) if is_raw else house().access.require_export(key)
+    key = key or authenticate()
+    require_reader(key)
     return key
+
+
+def require_reader(key: KeyRecord) -> None:
+    """Refuse a key that does not open the rows. Raises `Forbidden`."""
+    house().access.require_admin(key) if _is_raw() else house().access.require_export(key)
+
+
+def read_with(key: KeyRecord) -> None:
+    """Have the rows of the current request opened by a key that was shown before, at the beginning of a session."""
+    setattr(g, _READS_WITH, key)
+
+
+def _is_raw() -> bool:
+    return house().settings.exports.privacy == "raw"
+
+
+def _shows_no_key() -> bool:
+    return "Authorization" not in request.headers
 
 
 def note(key: KeyRecord, extract: Sent | None, asked: Request | None = None) -> Callable[[], None]:

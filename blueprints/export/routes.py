@@ -50,7 +50,7 @@ def formats() -> Response:
 @problems(blueprint, "data_extraction", 404, 410, 416, parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
 def dataset(query: dict[str, Any]) -> Response:
     """Download a dataset in one or several formats, or a version that is kept."""
-    return _download(query["formats"], query) if query["version"] is None else _version(query["version"])
+    return download(query["formats"], query) if query["version"] is None else _version(query["version"])
 
 
 @blueprint.route("/<format>", parameters=[FORMAT])
@@ -62,10 +62,11 @@ def dataset(query: dict[str, Any]) -> Response:
 @problems(blueprint, "export_format", 410, 416, parameters=[*PART, KNOWN], security=OPTIONAL_BEARER)
 def one_format(query: dict[str, Any], format: str) -> Response:
     """Download a dataset in one format."""
-    return _download([format], query)
+    return download([format], query)
 
 
-def _download(names: list[str], query: dict[str, Any]) -> Response:
+def download(names: list[str], query: dict[str, Any]) -> Response:
+    """Answer with a dataset. names: of its formats. query: as `DownloadSchema` reads it. Raises as an export does."""
     count_request("export")
     key, states = admit_reader(), house().states
     # Before the export is opened: what reaches the lake in between is in it, too.

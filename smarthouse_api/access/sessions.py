@@ -31,6 +31,7 @@ class Said(msgspec.Struct, frozen=True):
     """Says whose a session is. who: of a kind, such as the tag of a home. proof: what it ends with, such as its internal key.
 
     form_token: what each form of the session sends along. begun, at: when it began and was last renewed, in seconds since 1970.
+    key: what else it ends with, if anything: the id of a key, and what proves that it was this one.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Said(msgspec.Struct, frozen=True):
     form_token: str
     begun: float
     at: float
+    key: tuple[str, str] | None = None
 
 
 _encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Said).decode
@@ -62,10 +64,10 @@ class Sessions:
     def __init__(self, state: StateStore) -> None:
         self._state = state
 
-    def begin(self, kind: str, who: str, proof: str) -> Session:
-        """Begin a session."""
+    def begin(self, kind: str, who: str, proof: str, key: tuple[str, str] | None = None) -> Session:
+        """Begin a session. Its parts are those of `Said`."""
         now = self._state.now()
-        session = Session(secrets.token_urlsafe(32), Said(kind, who, proof, secrets.token_urlsafe(24), now, now))
+        session = Session(secrets.token_urlsafe(32), Said(kind, who, proof, secrets.token_urlsafe(24), now, now, key))
         self._put(session)
         return session
 

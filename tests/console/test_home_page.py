@@ -186,7 +186,22 @@ def test_a_session_ends_by_itself_by_leaving_and_by_rate(
     assert [few.post("/console/home", data={"uuid": "x"}).status_code for _ in range(3)] == [303, 303, 429]
 
 
-def test_where_uploads_need_a_key_the_page_says_so(make_client: Clients) -> None:
+def test_where_uploads_need_a_key_the_owner_shows_both(make_client: Clients) -> None:
     client = make_client(ingest_access="key")
-    assert client.get("/console/home").status_code == 401
-    assert client.post("/console/home", data={"uuid": HOME}).status_code == 401
+    access = house_of(client).access
+    id_, key = (record := access.create("homes", ingest=True))[0].id, record[1]
+    sent = {"Home-UUID": HOME, "Authorization": f"Bearer {key}"}
+    assert client.post("/api/ingest/data", data=UPLOADS[HOME], headers=sent).status_code == 200
+    assert "takes uploads by key only" in see(client)
+    for wrong, status in (("", 401), ("x", 401), (access.create("r", export=True)[1], 403)):
+        for uuid in (HOME, OTHER_HOME):  # the same for each home
+            assert client.post("/console/home", data={"uuid": uuid, "key": wrong}).status_code == status
+    assert client.post("/console/home", data={"uuid": HOME, "key": key}).status_code == 303
+    page = see(client)
+    assert "sensor.kitchen_temperature" in page
+    assert submit(client, "consent", page, terms="1.0", tier="rows").status_code == 303
+    page = see(client)
+    access.revoke(id_)
+    assert "Sign out" not in see(client)
+    assert submit(client, "forget", page, uuid=HOME).status_code == 403
+    assert client.get("/console/home/archive").status_code == 403
