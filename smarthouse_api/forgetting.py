@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
-from backends.ports import Change, Conflict, ObjectStore, Put, StateStore, StoreFull, StoreUnavailable
+from backends.ports import Change, ObjectStore, StateStore, StoreUnavailable
 from config.groups import ForgettingSettings
 from smarthouse_api.access.grants import Access
 from smarthouse_api.archives.service import Archives
@@ -21,27 +20,22 @@ from smarthouse_api.collections.homes import LeavingHome
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.answer_times import AnswerTimes
 from smarthouse_api.coordination.leases import Lease, Leases
-from smarthouse_api.coordination.lifetimes import FOR_GOOD_SECONDS
 from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.reserve import Reserve
+from smarthouse_api.erasure.debts import OWED_SCRUB, Debts
+from smarthouse_api.erasure.lake_rows import LakeRows
 from smarthouse_api.erasure.rounds import AFTERMATH_SECONDS, Rounds, microseconds_of
 from smarthouse_api.errors import Unavailable
 from smarthouse_api.states.homes import SPACE, objection_of
-from smarthouse_api.states.homes_table import PURGE_LEASE, HomesTable, Place
+from smarthouse_api.states.homes_table import PURGE_LEASE
 from smarthouse_api.states.service import States
 from smarthouse_api.streams.service import Streams
-
-_DUE = "purge-due"
-_OWED = "scrub-owed"
-_BREATH_SECONDS = 0.03
-"""Long enough for one that waits for the lake to find it free."""
 
 _SWEEP_LEASE = "erasure-sweep"
 _BETWEEN_SWEEPS = 10.0
 """The time between two sweeps for rounds, as a multiple of how long one takes."""
 
 _PATIENCE_SECONDS = 900.0
-_OWED_PUT = Put(_OWED, b"", FOR_GOOD_SECONDS)
 _STREAMS_LEFT = "The home is hidden, but its streams are not removed yet; repeat the request"
 
 log = logging.getLogger(__name__)
@@ -73,10 +67,8 @@ class Forgetting:
         self._homes, self._uploads, self._table = states.homes, states.uploads, states.table
         self._held_days = states.held_days
         self._record_homes, self._records, self._records_table = collections.homes, collections.erasing, collections.table
-        self._rebuilding, self._counting, self._jobs = states.rebuilding, states.contents.counting, states.jobs
-        # One lease is of both: what is held for the table of states, or broken, is so for the statistics too.
-        self._tables = states.table, states.statistics
-        self._leases, self._archives, self._settings = leases, archives, settings
+        self._leases, self._archives, self._jobs, self._settings = leases, archives, states.jobs, settings
+        self._lake, self._debts = LakeRows(states, self._break_readers, settings.wait_seconds), Debts(state)
         self._sweeps_at = 0.0
         self.answer_times = AnswerTimes(state, "forget", settings.answer_seconds, self._is_sent)
 
@@ -105,12 +97,12 @@ class Forgetting:
         objection = [objection_of(tag)] if objects else []
         is_erased = self._erase_streams(lambda: self._note_hidden(objection))
         self._records.close(self._settings.wait_seconds)
-        self._require_lake()
+        self._lake.require()  # for unknown homes, too: the answer must not tell them from the others
         if not self._settings.delay_seconds:
             self.finish()
         elif self._homes.unbroken():
             self._break_readers()
-        self._records_table.open()  # as in `_require_lake`, but states are erased although only records cannot be
+        self._records_table.open()  # like the lake, but states are erased although only records cannot be
         if not is_erased:
             raise Unavailable(_STREAMS_LEFT)
         return hidden_at
@@ -133,7 +125,7 @@ class Forgetting:
         if not self._erase_streams():
             raise Unavailable(_STREAMS_LEFT)
         if not self._settings.delay_seconds:
-            self._scrub()
+            self._debts.scrub()
 
     def unlink(self, home_id: int) -> None:
         """Undo every link to a home of the Stream Data Store. A backup does not bring the links back."""
@@ -163,7 +155,7 @@ class Forgetting:
                 if self.is_due():  # another purge may have done it meanwhile
                     self.purge(lease)
                 if self.is_scrub_owed():
-                    self._scrub()
+                    self._debts.scrub()
         except TimeoutError:
             raise Unavailable("The home is hidden, but its data is not removed yet; repeat the request") from None
 
@@ -178,7 +170,7 @@ class Forgetting:
     def is_due(self) -> bool:
         """Tell whether there is a home to purge by now, or a purge to finish."""
         hidden = [*self._homes.hidden().values(), *(one.at for one in self._record_homes.leaving().values())]
-        due = self._due()
+        due = self._debts.due()
         if not hidden and math.isinf(due):
             return False
         now = self._state.now()
@@ -214,7 +206,7 @@ class Forgetting:
         self.sweep()
         is_all = self._purge_streams(0)
         self._objects.sweep()
-        self._scrub()
+        self._debts.scrub()
         if is_all:
             self._rounds.swept(began, was_quiet=was_quiet)
         # It lists all uploads: homes that are forgotten all the time must not have that done all the time.
@@ -238,20 +230,20 @@ class Forgetting:
         began_at, began = time.monotonic(), self._state.now()
         hidden_at, leaving = self._homes.hidden(), self._record_homes.leaving()
         hidden, since = sorted(hidden_at), [*hidden_at.values(), *(one.at for one in leaving.values())]
-        if not since and self._table.is_read() and self._due() + _PATIENCE_SECONDS > began:
+        if not since and self._table.is_read() and self._debts.due() + _PATIENCE_SECONDS > began:
             return  # nobody waits for a second purge, so it breaks off no export
         # The mark must outlive the homes' names, which the scrub is to erase.
-        due = self._due_at(self._state.now())
+        due = self._debts.ask_for_purge(self._state.now())
         self.note(map(digest_of, (*hidden, *leaving)))
         self._records.close(self._settings.wait_seconds)
         if is_of_states := bool(hidden) or not leaving:
-            self._delete_readable(hidden)
+            self._lake.delete(hidden)
         if not since:
             self.sweep()
         has_streams_left = not self._purge_streams(0)  # a request that waits for them has waited itself
         self._objects.sweep()
-        is_all = not (is_of_states and not self._erase_history(hidden)) and not has_streams_left
-        self._counting.prune(self._settings.wait_seconds, hidden)
+        is_all = not (is_of_states and not self._lake.erase_history(hidden)) and not has_streams_left
+        self._lake.prune_counts(hidden)
         fault = self._erase_records(leaving)
         lease.check()
         purged, deletes = self._homes.purged(hidden), () if fault else self._record_homes.erased(leaving)
@@ -259,10 +251,10 @@ class Forgetting:
         self._state.commit(SPACE, replace(purged, deletes=(*purged.deletes, *deletes), puts=puts))
         # Without the lake's lease: scrubbing may take long, and exports and curators need not wait.
         try:
-            self._scrub()
+            self._debts.scrub()
         except StoreUnavailable:
             # The lake is purged, and is not again and again for this. Whoever asks for a home to be forgotten waits for it.
-            self._due_at(self._state.now() + AFTERMATH_SECONDS, owed=True)
+            self._debts.ask_for_purge(self._state.now() + AFTERMATH_SECONDS, owed=True)
             raise
         log.info("%d forgotten homes were erased in %.1f s", len(hidden), time.monotonic() - began_at)
         if fault:
@@ -270,20 +262,9 @@ class Forgetting:
         if not since and not has_streams_left:
             self._rounds.swept(began, was_quiet=not self._homes.erasing())
         if since or not is_all:
-            self._due_at(self._state.now() + AFTERMATH_SECONDS)
+            self._debts.ask_for_purge(self._state.now() + AFTERMATH_SECONDS)
         else:
-            with suppress(Conflict):  # another home was forgotten meanwhile
-                self._state.commit(SPACE, Change(expect={_DUE: due}, deletes=(_DUE,)))
-
-    def _delete_readable(self, hidden: Sequence[str]) -> None:
-        """Do `_delete_rows`, also if a file of the lake is damaged: it keeps no home from being forgotten."""
-        try:
-            self._delete_rows(hidden)
-        except StoreFull:
-            raise
-        except StoreUnavailable:
-            self._rebuilding.look_at_all()
-            self._delete_rows(hidden)
+            self._debts.purged(due)
 
     def _erase_records(self, leaving: Mapping[str, LeavingHome]) -> Exception | None:
         """Erase the records of homes from the lake; return why that failed. Then states are erased all the same."""
@@ -299,53 +280,6 @@ class Forgetting:
     def _note_links(self, home_ids: set[int]) -> None:
         if home_ids:
             self._notes.leave(digest_of(link) for _, home_id, link in self._homes.links() if home_id in home_ids)
-
-    def _delete_rows(self, hidden: Sequence[str]) -> None:
-        """Remove the uploads and the rows of hidden homes, some partitions at a time: exports and curators write in between.
-
-        None of these adds a row of a hidden home: it either finds the home hidden, or was prepared before the fence.
-        """
-        with self._table.writing(self._settings.wait_seconds) as writing:
-            # First, for it makes the room that the tables need.
-            for key in hidden:
-                writing.check()
-                self._uploads.purge(key)
-            for table in self._tables:
-                table.fence()
-            self._held_days.note(hidden)
-        for table in self._tables:
-            for number, places in enumerate(table.places_of(hidden)):
-                time.sleep(_BREATH_SECONDS)
-                try:
-                    self._delete_from(table, hidden, places)
-                except StoreFull:
-                    if not number:
-                        raise
-                    self._erase_history(hidden)  # what was replaced so far makes room for the rest
-                    self._delete_from(table, hidden, places)
-        with self._table.writing(self._settings.wait_seconds):
-            for table in self._tables:
-                table.erase_damaged()
-
-    def _delete_from(self, table: HomesTable, hidden: Sequence[str], places: Sequence[Place]) -> None:
-        with self._table.writing(self._settings.wait_seconds) as writing:
-            try:
-                changed = table.delete_homes(hidden, places)
-            except StoreFull:
-                table.sweep_unfinished(writing)  # else it has less room each time
-                raise
-        if table is self._table and changed is not None:
-            self._counting.note_deleted(*changed)
-
-    def _erase_history(self, hidden: Sequence[str]) -> bool:
-        """Remove the files of the lake that were replaced. Returns whether none stays for a reader."""
-        # Without the writer's lease, which new exports need. The files that those read stay: nobody replaces files in a purge.
-        spared = self._homes.spared(hidden)
-        self._break_readers(hidden)
-        with self._table.writing(self._settings.wait_seconds) as writing:
-            wait = self._settings.wait_seconds
-            erased = [table.erase_history(writing, break_readers_after=wait, spared=spared) for table in self._tables]
-        return all(erased)
 
     def sweep(self) -> None:
         """Remove what came for forgotten homes after their purge, from uploads that died meanwhile.
@@ -365,7 +299,9 @@ class Forgetting:
     def _hide_streams(self, home_id: int, keys: set[str]) -> None:
         self._notes.leave(map(digest_of, keys), is_home=False)
         # Before they are hidden: if this process dies now, the files of the stores are still scrubbed once more.
-        self._due_at(min(self._due(), self._state.now() + max(self._settings.delay_seconds, AFTERMATH_SECONDS)))
+        self._debts.ask_for_purge(
+            min(self._debts.due(), self._state.now() + max(self._settings.delay_seconds, AFTERMATH_SECONDS))
+        )
         self._access.unassign(home_id)
         self._streams.catalogue.hide_home(home_id, keys)
 
@@ -381,7 +317,7 @@ class Forgetting:
         if erasing:
             if not self._purge_streams(wait_seconds):
                 return False
-            self._state.commit(SPACE, Change(puts=(_OWED_PUT,), deletes=tuple(erasing)))
+            self._state.commit(SPACE, Change(puts=(OWED_SCRUB,), deletes=tuple(erasing)))
         return True
 
     def _purge_streams(self, wait_seconds: float | None = None) -> bool:
@@ -391,14 +327,6 @@ class Forgetting:
         except TimeoutError:
             return False
         return True
-
-    def _require_lake(self) -> None:
-        """Raise `StoreUnfit` if the lake is lost, damaged or another installation's: nobody can say then what it holds.
-
-        It is asked for unknown homes, too: the answer must not tell them from the others.
-        """
-        for table in self._tables:
-            table.open()
 
     def _break_readers(self, hidden: Iterable[str] = ()) -> None:
         """Wait for exports that may send rows of homes that were hidden since they began, then break them off.
@@ -419,24 +347,6 @@ class Forgetting:
         tables = self._table, self._records_table
         return any(table.is_read() for table in tables) or self._jobs.are_sent() or self._archives.are_sent()
 
-    def _due(self) -> float:
-        """Tell when the purge that was asked for is due; infinity if none was."""
-        mark = self._state.get(SPACE, _DUE)
-        return math.inf if mark is None else float(mark.value)
-
-    def _due_at(self, when: float, *, owed: bool = False) -> int:
-        """Ask for a purge at a time; return the version of the document that asks. owed: a scrub has failed, too."""
-        # It expires in the end: a full store takes only what expires, and forgetting makes room.
-        puts = [Put(_DUE, str(when).encode(), FOR_GOOD_SECONDS), *([_OWED_PUT] if owed else [])]
-        return self._state.commit(SPACE, Change(puts=tuple(puts))).version
-
     def is_scrub_owed(self) -> bool:
         """Tell whether files of the state store may hold bytes of what was erased, although no document does."""
-        return self._state.get(SPACE, _OWED) is not None
-
-    def _scrub(self) -> None:
-        owed = self._state.get(SPACE, _OWED)
-        self._state.scrub()
-        if owed is not None:
-            with suppress(Conflict):  # more was erased meanwhile
-                self._state.commit(SPACE, Change(expect={_OWED: owed.version}, deletes=(_OWED,)))
+        return self._debts.is_scrub_owed()
