@@ -117,3 +117,19 @@ def test_links_of_the_add_ons_pages_hold_behind_ingress() -> None:
     assert "/api/hassio_ingress/abc/docs/openapi.json" in inside.text
     outside = client.get("/docs", headers=path, environ_overrides={"REMOTE_ADDR": "10.0.0.1"})
     assert "hassio_ingress" not in outside.text
+
+
+def test_the_console_is_shown_in_a_frame_of_home_assistant_and_in_no_other() -> None:
+    ingress = module(ADDON / "ingress.py")
+    client = Client(ingress.Ingress(create_app(Settings.from_env(MEMORY))))
+    headers = {"X-Ingress-Path": "/api/hassio_ingress/abc", "X-Forwarded-Proto": "https", "Accept": "text/html"}
+    inside = {"REMOTE_ADDR": ingress.SUPERVISOR}
+    first = client.get("/", headers=headers, environ_overrides=inside)
+    assert first.headers["Location"] == "/api/hassio_ingress/abc/console/"
+    page = client.get("/console/", headers=headers, environ_overrides=inside)
+    assert "frame-ancestors 'self'" in page.headers["Content-Security-Policy"]
+    paths = re.findall(r"(?:href|src|action)=\"(/[^\"]*)\"", page.text)
+    assert paths
+    assert [path for path in paths if not path.startswith("/api/hassio_ingress/abc/")] == []
+    outside = client.get("/console/", headers=headers, environ_overrides={"REMOTE_ADDR": "10.0.0.1"})
+    assert "frame-ancestors 'none'" in outside.headers["Content-Security-Policy"]

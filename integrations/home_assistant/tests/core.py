@@ -207,7 +207,12 @@ class Core(Program):
 
     def command(self, **given: Any) -> Any:
         """Send one command over the websocket."""
-        return asyncio.run(self._command(given))
+        # `asyncio.run` would take the loop away that the tests after this one get.
+        loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(self._command(given))
+        finally:
+            loop.close()
 
     async def _command(self, given: dict[str, Any]) -> Any:
         async with aiohttp.ClientSession() as session, session.ws_connect(f"{self.url}/api/websocket") as socket_:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,8 +61,17 @@ def test_each_step_and_field_of_a_dialogue_has_a_text() -> None:
     assert steps["config_flow"] == set(told["config"]["step"])
     assert steps["options_flow"] == set(told["options"]["step"])
     assert steps["repairs"] == {step for one in told["issues"].values() for step in one.get("fix_flow", {}).get("step", {})}
+    assert _without_description(told) == []
     menu = told["options"]["step"]["init"]["menu_options"]
     assert set(menu) == set(re.findall(r"menu_options=\[(.*)\]", SOURCES["options_flow"])[0].replace('"', "").split(", "))
+
+
+def _without_description(tree: dict[str, Any], path: str = "") -> list[str]:
+    """The fields of dialogues that have a name and no description."""
+    missing = [f"{path}.{name}" for name in tree.get("data", {}) if name not in tree.get("data_description", {})]
+    return missing + [
+        one for name, part in tree.items() if isinstance(part, dict) for one in _without_description(part, f"{path}.{name}")
+    ]
 
 
 def test_each_fault_has_a_text_wherever_it_is_shown() -> None:
@@ -91,6 +101,12 @@ def test_each_entity_issue_option_and_exception_has_a_text() -> None:
     assert raised == set(told["exceptions"])
     for one in told["issues"].values():
         assert ("fix_flow" in one) != ("description" in one)
+
+
+def test_the_icon_is_as_home_assistant_shows_it() -> None:
+    # The size of a PNG stands in its first chunk.
+    sizes = {path.name: struct.unpack(">II", path.read_bytes()[16:24]) for path in (FOLDER / "brand").iterdir()}
+    assert sizes == {"icon.png": (256, 256), "icon@2x.png": (512, 512)}
 
 
 def test_the_service_is_described() -> None:

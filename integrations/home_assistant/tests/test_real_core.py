@@ -19,6 +19,7 @@ import pytest
 from tests.core import ROOT, Core, Lake, wait_for
 
 KITCHEN, LIGHT, SECRET = "sensor.kitchen_temperature", "light.kitchen", "sensor.zorbax_address"
+REMOVED = "sensor.attic_temperature"
 PLANTED = ("zorbax", "Zorbax", "Rua das Flores", "41.149612", "token-4711")
 DEGREES = {"unit_of_measurement": "°C", "device_class": "temperature", "state_class": "measurement"}
 
@@ -91,7 +92,7 @@ def _z(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def import_years(core: Core) -> datetime:
+def import_years(core: Core, entity_id: str) -> datetime:
     """Give the recorder long-term statistics of two hours, two years ago."""
     begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=700)
     stats = [
@@ -102,7 +103,7 @@ def import_years(core: Core) -> datetime:
         "has_sum": False,
         "name": None,
         "source": "recorder",
-        "statistic_id": KITCHEN,
+        "statistic_id": entity_id,
         "unit_of_measurement": "°C",
     }
     core.command(type="recorder/import_statistics", metadata=metadata, stats=stats)
@@ -146,9 +147,12 @@ def test_a_home_joins_uploads_survives_and_leaves(lake: Lake, core: Core) -> Non
     set_state(core, LIGHT, "on", brightness=120)
     set_state(core, SECRET, "Rua das Flores 12", access_token="token-4711", latitude=41.149612)
     set_state(core, "person.zorbax", "home")
-    wait_for(lambda: len(recorded(core, KITCHEN, since)) == 1, "the first row")
+    set_state(core, REMOVED, 11, **DEGREES)
+    core.ask("DELETE", f"/api/states/{REMOVED}")
+    wait_for(lambda: len(recorded(core, KITCHEN, since)) == len(recorded(core, REMOVED, since)) == 1, "the first rows")
     written = write_a_day(core, datetime.now(UTC) - timedelta(days=2))
-    began_at = import_years(core)
+    began_at = import_years(core, KITCHEN)
+    import_years(core, REMOVED)
     entry_id = set_up(core, lake)
 
     # The preview is what is sent.
@@ -159,8 +163,13 @@ def test_a_home_joins_uploads_survives_and_leaves(lake: Lake, core: Core) -> Non
     assert len(published(lake, KITCHEN)) == written + 1
     assert published(lake, KITCHEN) == recorded(core, KITCHEN, since)
     assert published(lake, LIGHT) == recorded(core, LIGHT, since)
+    assert published(lake, REMOVED) == recorded(core, REMOVED, since)
     assert told["body"][KITCHEN][0]["state"] in {state for state, _ in published(lake, KITCHEN)}
-    hours = [row for row in exported(lake, "&every=1h&source=statistics") if row["start"] >= _z(began_at)]
+    hours = [
+        row
+        for row in exported(lake, "&every=1h&source=statistics")
+        if row["start"] >= _z(began_at) and row["entity_id"] == KITCHEN
+    ]
     assert [(row["start"][:13], row["mean"]) for row in hours][:2] == [
         (_z(began_at)[:13], 20.5),
         (_z(began_at + timedelta(hours=1))[:13], 21.5),

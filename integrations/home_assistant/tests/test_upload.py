@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder.history import get_significant_states
+from homeassistant.components.recorder.models import StatisticMetaData
+from homeassistant.components.recorder.statistics import async_import_statistics
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
@@ -343,3 +345,40 @@ async def test_entities_are_read_fifty_at_a_time_and_share_bodies(
     assert len(service.distinct) == 300
     assert largest == 50
     assert [sum(map(len, payload.values())) for payload in service.payloads] == [200, 100]
+
+
+async def test_what_was_removed_before_is_sent_with_the_past(hass: HomeAssistant, service: Service, temperature: Set) -> None:
+    registry = er.async_get(hass)
+    attic = registry.async_get_or_create("sensor", "demo", "attic", suggested_object_id="attic_temperature").entity_id
+    for entity_id in (attic, "sensor.cellar_temperature", "sensor.kitchen_temperature"):
+        temperature(5, entity_id)
+    await async_wait_recording_done(hass)
+    registry.async_remove(attic)
+    hass.states.async_remove(attic)
+    statistics = StatisticMetaData(
+        has_mean=True,
+        has_sum=False,
+        name=None,
+        source="recorder",
+        statistic_id="sensor.cellar_temperature",
+        unit_of_measurement="°C",
+    )
+    async_import_statistics(hass, statistics, [])
+    hass.states.async_remove("sensor.cellar_temperature")
+    await async_wait_recording_done(hass)
+
+    # Where a removed entity was is not known any more, and something of an area is left out here.
+    entry = await set_up(hass, entry_for(service, past="recorded", areas=["somewhere"]))
+    assert await _previewed(entry) == {"sensor.kitchen_temperature"}
+    hass.config_entries.async_update_entry(entry, options={**entry.options, "areas": []})
+    assert await _previewed(entry) == {attic, "sensor.cellar_temperature", "sensor.kitchen_temperature"}
+    await coordinator_of(entry).upload_now()
+    for entity_id in (attic, "sensor.cellar_temperature", "sensor.kitchen_temperature"):
+        assert states_sent(service, entity_id) == ["5"]
+    assert coordinator_of(entry).progress.known == ["sensor.kitchen_temperature"]
+
+
+async def _previewed(entry: MockConfigEntry) -> set[str]:
+    chunk = await coordinator_of(entry).preview()
+    assert chunk is not None
+    return {row.entity_id for row in chunk.rows}

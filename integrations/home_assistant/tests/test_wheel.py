@@ -181,6 +181,12 @@ def test_each_method_that_is_used_is_there(wheel: Wheel, where: tuple[str, str],
     assert set(methods) <= found
 
 
+def test_the_registry_keeps_what_was_removed(wheel: Wheel) -> None:
+    registry = wheel.defined("homeassistant.helpers.entity_registry")["EntityRegistry"]
+    assert isinstance(registry, ast.ClassDef)
+    assert "deleted_entities" in dict(_defined(registry.body))
+
+
 def test_reading_the_recorder_takes_the_arguments_that_are_given(wheel: Wheel) -> None:
     module = "homeassistant.components.recorder"
     for part, name, named in (

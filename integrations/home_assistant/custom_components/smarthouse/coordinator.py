@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -32,10 +32,10 @@ from .const import (
     PAST_STATISTICS,
 )
 from .homes import client_of
-from .progress import Backfill, Progress, ProgressStore
-from .reading import Chunk
+from .progress import Backfill, Progress, ProgressStore, Status
+from .reading import Chunk, list_measured
 from .scrub import Scrubber, load_vocabulary
-from .selection import LeftOut, selected
+from .selection import LeftOut, removed, selected
 from .upload import OVERLAP_SECONDS, Run, Uploader
 
 _LOGGER = logging.getLogger(__name__)
@@ -49,17 +49,6 @@ _STEP_BACK_SECONDS: Final = 2.0
 _SOON_SECONDS: Final = (30.0, 300.0)
 _WAITS_FOR_OWNER: Final = frozenset({Fault.KEY_NEEDED, Fault.KEY_WRONG, Fault.CONSENT, Fault.OBJECTED})
 """Faults that only the owner can mend: they are not tried again before the next time of the schedule."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the entities show."""
-
-    last_upload: datetime | None
-    rows_sent: int
-    waiting: int
-    fault: str | None
-    left: bool
 
 
 class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
@@ -93,7 +82,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self._counted = frozenset(self._selected())
 
     async def _async_update_data(self) -> Status:
-        return self._status()
+        return self.progress.status
 
     def _beginning(self) -> Progress:
         """Decide where a new home begins, and at which minute it uploads: a random one, so that homes do not come together."""
@@ -194,13 +183,20 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
             _LOGGER.debug("The upload failed: %s", fault)
 
     async def _begin(self) -> Run:
-        entity_ids = self._selected()
-        self._counted = frozenset(entity_ids)
-        return await self._uploader.begin(entity_ids)
+        gone = await self._removed()
+        present = self._selected()
+        self._counted = frozenset(present)
+        return await self._uploader.begin(self._selected({*self.progress.known, *gone}), present)
 
-    def _selected(self) -> list[str]:
-        left_out = LeftOut.of(self.config_entry.options)
-        return selected(self.hass, self.scrubber, left_out, self.progress.known)
+    def _selected(self, known: Iterable[str] = ()) -> list[str]:
+        return selected(self.hass, self.scrubber, LeftOut.of(self.config_entry.options), known)
+
+    async def _removed(self) -> set[str]:
+        """List entities that were removed before this home was set up, until its past is uploaded."""
+        if self.progress.last_upload is not None or self.config_entry.data[CONF_PAST] == PAST_NOTHING:
+            return set()
+        measured = await get_instance(self.hass).async_add_executor_job(list_measured, self.hass)
+        return removed(self.hass, LeftOut.of(self.config_entry.options), measured)
 
     async def _succeeded(self, counted: int) -> None:
         progress, self._failures = self.progress, 0
@@ -287,13 +283,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
 
     @callback
     def _tell(self) -> None:
-        self.async_set_updated_data(self._status())
-
-    def _status(self) -> Status:
-        progress = self.progress
-        at = progress.last_upload
-        last = None if at is None else dt_util.utc_from_timestamp(at)
-        return Status(last, progress.rows_sent, progress.waiting, progress.fault, progress.left is not None)
+        self.async_set_updated_data(self.progress.status)
 
 
 type SmartHouseEntry = ConfigEntry[SmartHouseCoordinator]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.storage import Store
+from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN
 
@@ -32,6 +34,17 @@ class Backfill:
 
     until: float
     after: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the entities show."""
+
+    last_upload: datetime | None
+    rows_sent: int
+    waiting: int
+    fault: str | None
+    left: bool
 
 
 @dataclass
@@ -60,6 +73,13 @@ class Progress:
     hour: int = 3
     minute: int = 0
     second: int = 0
+
+    @property
+    def status(self) -> Status:
+        """Return what the entities show of it."""
+        at = self.last_upload
+        last = None if at is None else dt_util.utc_from_timestamp(at)
+        return Status(last, self.rows_sent, self.waiting, self.fault, self.left is not None)
 
 
 class ProgressStore:

@@ -98,6 +98,11 @@ class Statistic(NamedTuple):
     unit: str | None
 
 
+def list_measured(hass: HomeAssistant) -> list[str]:
+    """List the entities that have long-term statistics, those included that Home Assistant has removed."""
+    return [one["statistic_id"] for one in list_statistic_ids(hass) if one["source"] == "recorder"]
+
+
 def list_statistics(hass: HomeAssistant, scrubber: Scrubber, entity_ids: Iterable[str]) -> list[Statistic]:
     """List the statistics of some entities whose values measure something, in the order of their ids."""
     taken = frozenset(entity_ids)

@@ -35,6 +35,18 @@ class LeftOut:
         )
 
 
+def removed(hass: HomeAssistant, left_out: LeftOut, measured: Iterable[str]) -> set[str]:
+    """List entities that Home Assistant has removed. The recorder may still hold rows of them.
+
+    measured: entities that have long-term statistics. Where a removed entity was, and how it was labelled, is not known any more:
+    so there are none for an owner who leaves out areas or labels.
+    """
+    if left_out.areas or left_out.labels:
+        return set()
+    deleted = er.async_get(hass).deleted_entities.values()
+    return {*measured, *(entry.entity_id for entry in deleted if entry.platform != DOMAIN)} - _entity_ids(hass)
+
+
 def sendable_domains(hass: HomeAssistant, scrubber: Scrubber) -> list[str]:
     """List the domains of this home that may be sent at all, in the order of the alphabet."""
     domains = {entity_id.partition(".")[0] for entity_id in _entity_ids(hass)}
@@ -44,7 +56,7 @@ def sendable_domains(hass: HomeAssistant, scrubber: Scrubber) -> list[str]:
 def selected(hass: HomeAssistant, scrubber: Scrubber, left_out: LeftOut, known: Iterable[str] = ()) -> list[str]:
     """List the entities to upload, in the order of their ids.
 
-    known: entities that were selected before. One that Home Assistant has removed since may still have rows to upload.
+    known: others that may have rows to upload: those that were selected before, and those that are removed.
     """
     registered, devices, areas = er.async_get(hass), dr.async_get(hass), ar.async_get(hass)
 

@@ -13,8 +13,9 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 
 from .client import Fault
-from .coordinator import SmartHouseEntry, Status
+from .coordinator import SmartHouseEntry
 from .entity import SmartHouseEntity
+from .progress import Status
 
 PARALLEL_UPDATES: Final = 0
 NO_FAULT: Final = "none"

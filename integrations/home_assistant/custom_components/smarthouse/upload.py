@@ -38,9 +38,10 @@ _FEW_ROWS, _MANY_ROWS = 5_000, 40_000
 
 @dataclass(frozen=True)
 class Run:
-    """What one run uploads: the states of `entity_ids` before `horizon`."""
+    """What one run uploads: the states of `entity_ids` before `horizon`. present: those that Home Assistant has not removed."""
 
     entity_ids: Sequence[str]
+    present: Sequence[str]
     horizon: float
 
 
@@ -60,11 +61,11 @@ class Uploader:
         self._hass, self._client, self._store, self._scrubber = hass, client, store, scrubber
         self._progress, self._told, self._most = progress, told, ROWS
 
-    async def begin(self, entity_ids: Sequence[str]) -> Run:
+    async def begin(self, entity_ids: Sequence[str], present: Sequence[str]) -> Run:
         """Fix the horizon, and wait until the recorder has written down what lies before it."""
         horizon = dt_util.utcnow().timestamp()
         await get_instance(self._hass).async_block_till_done()
-        return Run(entity_ids, horizon)
+        return Run(entity_ids, present, horizon)
 
     async def run(self, run: Run) -> None:
         """Upload all that is not yet uploaded. Raises `ServiceError`; then the mark stays before what was not taken."""
@@ -82,6 +83,9 @@ class Uploader:
                 progress.span_seconds = max(progress.span_seconds / 2, _SHORTEST)
             await self._store.save(progress)
         await self._upload_statistics(run)
+        # A removed entity has no rows after this run's horizon.
+        progress.known = list(run.present)
+        await self._store.save(progress)
 
     async def preview(self, run: Run) -> Chunk | None:
         """Return the chunk that would be sent next; None if there is nothing to send. Nothing is changed."""
