@@ -17,7 +17,7 @@ Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class Ingress:
-    """Tells the application under which path and scheme a page is, so that its links and cookies hold, and lets it be framed."""
+    """Tells the application under which path and scheme a page is, so that links hold, and lets it be framed."""
 
     def __init__(self, app: Wsgi) -> None:
         self._app = app

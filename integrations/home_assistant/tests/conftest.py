@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from homeassistant.components.recorder.models import StatisticMeanType
 from homeassistant.config_entries import ConfigEntryState
-from homeassistant.const import CONF_API_KEY, CONF_URL
+from homeassistant.const import CONF_API_KEY, CONF_URL, MAJOR_VERSION, MINOR_VERSION
 from homeassistant.core import HomeAssistant
 from homeassistant.loader import DATA_CUSTOM_COMPONENTS
 from pytest_homeassistant_custom_component.common import MockConfigEntry
@@ -204,6 +205,22 @@ def temperature(hass: HomeAssistant) -> Iterator[Callable[..., None]]:
         hass.states.async_set(entity_id, str(value), told)
 
     return set_state
+
+
+def temperature_statistics(entity_id: str) -> Any:
+    """What the recorder is to know of the long-term statistics of a temperature."""
+    # Newer versions ask for these, older ones do not know them.
+    newer = {"mean_type": StatisticMeanType.ARITHMETIC, "unit_class": "temperature"}
+    is_newer = (MAJOR_VERSION, MINOR_VERSION) >= (2025, 11)
+    return {
+        "has_mean": True,
+        "has_sum": False,
+        "name": None,
+        "source": "recorder",
+        "statistic_id": entity_id,
+        "unit_of_measurement": "°C",
+        **(newer if is_newer else {}),
+    }
 
 
 async def fails(entry: MockConfigEntry) -> ServiceError:

@@ -6,14 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from homeassistant.components.recorder.models import StatisticMeanType
 from homeassistant.components.recorder.statistics import async_import_statistics
-from homeassistant.const import MAJOR_VERSION, MINOR_VERSION
 from homeassistant.core import HomeAssistant
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
-from tests.conftest import Service, entry_for, fails, problem, set_up
+from tests.conftest import Service, entry_for, fails, problem, set_up, temperature_statistics
 
 BEGIN = datetime(2019, 5, 1, tzinfo=UTC)
 ROOMS = ("attic", "cellar", "kitchen")
@@ -21,23 +19,12 @@ ROOMS = ("attic", "cellar", "kitchen")
 
 async def with_years(hass: HomeAssistant, service: Service, temperature: Any) -> MockConfigEntry:
     """A home with three hours in 2019, and three five years later, of each room and of a sensor that is left out."""
-    is_newer = (MAJOR_VERSION, MINOR_VERSION) >= (2025, 11)
     for room in (*ROOMS, "office"):
         entity_id = f"sensor.{room}_temperature"
         temperature(20, entity_id)
-        metadata: Any = {
-            "has_mean": True,
-            "has_sum": False,
-            "name": None,
-            "source": "recorder",
-            "statistic_id": entity_id,
-            "unit_of_measurement": "°C",
-            # Newer versions ask for these, older ones do not know them.
-            **({"mean_type": StatisticMeanType.ARITHMETIC, "unit_class": "temperature"} if is_newer else {}),
-        }
         hours = [BEGIN + timedelta(hours=hour) for hour in (0, 1, 2, 50_000, 50_001, 50_002)]
         told: Any = [{"start": hour, "mean": float(number), "min": 0.0, "max": 9.0} for number, hour in enumerate(hours)]
-        async_import_statistics(hass, metadata, told)
+        async_import_statistics(hass, temperature_statistics(entity_id), told)
     await async_wait_recording_done(hass)
     return await set_up(hass, entry_for(service, past="statistics", entities=["sensor.office_temperature"]))
 

@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder.history import get_significant_states
-from homeassistant.components.recorder.models import StatisticMetaData
 from homeassistant.components.recorder.statistics import async_import_statistics
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import entity_registry as er
@@ -21,7 +20,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import asy
 
 from custom_components.smarthouse.client import Fault, ServiceError
 from custom_components.smarthouse.coordinator import SmartHouseCoordinator
-from tests.conftest import HOME, Answer, Service, entry_for, fails, hang, problem, reset, set_up
+from tests.conftest import HOME, Answer, Service, entry_for, fails, hang, problem, reset, set_up, temperature_statistics
 
 Set = Callable[..., None]
 
@@ -355,15 +354,7 @@ async def test_what_was_removed_before_is_sent_with_the_past(hass: HomeAssistant
     await async_wait_recording_done(hass)
     registry.async_remove(attic)
     hass.states.async_remove(attic)
-    statistics = StatisticMetaData(
-        has_mean=True,
-        has_sum=False,
-        name=None,
-        source="recorder",
-        statistic_id="sensor.cellar_temperature",
-        unit_of_measurement="°C",
-    )
-    async_import_statistics(hass, statistics, [])
+    async_import_statistics(hass, temperature_statistics("sensor.cellar_temperature"), [])
     hass.states.async_remove("sensor.cellar_temperature")
     await async_wait_recording_done(hass)
 

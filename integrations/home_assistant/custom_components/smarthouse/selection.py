@@ -38,8 +38,8 @@ class LeftOut:
 def removed(hass: HomeAssistant, left_out: LeftOut, measured: Iterable[str]) -> set[str]:
     """List entities that Home Assistant has removed. The recorder may still hold rows of them.
 
-    measured: entities that have long-term statistics. Where a removed entity was, and how it was labelled, is not known any more:
-    so there are none for an owner who leaves out areas or labels.
+    measured: entities that have long-term statistics. The area and the labels of a removed entity are not known any more. So there
+    are none for an owner who leaves out areas or labels.
     """
     if left_out.areas or left_out.labels:
         return set()
