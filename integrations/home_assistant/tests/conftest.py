@@ -73,6 +73,7 @@ class Service:
     terms: tuple[str, ...] = ()
     key: str | None = None
     most_rows: int | None = None
+    ignored: int = 0
 
     @property
     def payloads(self) -> list[dict[str, list[dict[str, Any]]]]:
@@ -116,7 +117,9 @@ class Service:
         if self.most_rows is not None and rows > self.most_rows:
             return await problem(413)(request)
         self.uploads.append((request.headers["Idempotency-Key"], body))
-        return web.json_response({"message": "ok", "id": "1", "records": rows, "ignored": 0, "duplicate": False})
+        return web.json_response(
+            {"message": "ok", "id": "1", "records": rows - self.ignored, "ignored": self.ignored, "duplicate": False}
+        )
 
 
 @pytest.fixture(autouse=True)

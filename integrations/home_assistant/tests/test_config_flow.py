@@ -14,6 +14,7 @@ import pytest
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import entity_registry as er
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.smarthouse.client import ServiceError
@@ -170,6 +171,37 @@ async def test_options_change_what_is_left_out(hass: HomeAssistant, entry: MockC
     assert entry.runtime_data.config_entry.options["pace"] == "hourly"
 
 
+async def test_domains_are_named_as_in_home_assistant(hass: HomeAssistant, entry: MockConfigEntry) -> None:
+    hass.states.async_set("light.kitchen", "on")
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "choice"})
+    (domains,) = [field for name, field in flow["data_schema"].schema.items() if name == "domains"]
+    assert {"value": "device_tracker", "label": "Device tracker"} in domains.config["options"]
+    assert {"value": "light", "label": "Light"} in domains.config["options"]
+
+
+async def test_what_is_left_out_stays_left_out_under_another_name(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Any
+) -> None:
+    registry = er.async_get(hass)
+    registered = registry.async_get_or_create("sensor", "demo", "1", suggested_object_id="bedroom_temperature")
+    given = {**CHOICE, "entities": [registered.entity_id, "sensor.attic_temperature"]}
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "choice"})
+    await hass.config_entries.options.async_configure(flow["flow_id"], given)
+    await hass.async_block_till_done()
+    entry.runtime_data._cancel_retry()
+    registry.async_update_entity(registered.entity_id, new_entity_id="sensor.kitchen_humidity")
+    for entity_id in ("sensor.kitchen_humidity", "sensor.attic_temperature", "sensor.cellar_temperature"):
+        temperature(20, entity_id)
+    await entry.runtime_data.upload_now()
+    assert {row["entity_id"] for row in service.rows} == {"sensor.cellar_temperature"}
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "choice"})
+    (shown,) = [field.default() for field in flow["data_schema"].schema if field == "entities"]
+    assert shown == ["sensor.kitchen_humidity", "sensor.attic_temperature"]
+
+
 async def test_options_show_the_home_and_the_next_upload(hass: HomeAssistant, entry: MockConfigEntry, temperature: Any) -> None:
     temperature(21)
     flow = await hass.config_entries.options.async_init(entry.entry_id)
@@ -197,13 +229,22 @@ async def test_a_home_leaves_by_the_options(hass: HomeAssistant, service: Servic
     assert service.requests[-1][:2] == ("DELETE", "/api/ingest/data")
     await hass.config_entries.options.async_configure(flow["flow_id"], {})
     assert entry.runtime_data.data.left
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "leave"})
+    assert (flow["step_id"], flow["description_placeholders"]["receipt"]) == ("receipt", RECEIPT)
 
 
 async def test_the_address_is_changed(hass: HomeAssistant, service: Service, entry: MockConfigEntry) -> None:
     flow = await entry.start_reconfigure_flow(hass)
     flow = await go_on(hass, flow, {"url": "http://127.0.0.1:1"})
     assert flow["errors"] == {"url": "refused"}
+    # Another service needs consent, and learns the UUID, which may erase the home, only with it.
+    service.requests.clear()
     flow = await go_on(hass, flow, {"url": f"{service.url}/lake/"})
+    assert flow["step_id"] == "consent"
+    assert HOME not in {headers.get("Home-UUID") for _, _, headers in service.requests}
+    flow = await go_on(hass, flow, {"terms": "1.0", "agree": True})
+    assert service.consents == [{"terms": "1.0", "tier": "rows"}]
     await hass.async_block_till_done()
     assert (flow["type"], flow["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
     assert entry.unique_id == f"{service.url.removeprefix('http://')}/lake"

@@ -53,14 +53,14 @@ async def test_the_sensors_follow_the_uploads(
     assert (shown("last_upload"), shown("rows_sent"), shown("last_fault")) == ("unknown", "0", "none")
     temperature(1)
     service.faults = [problem(503)]
-    with pytest.raises(HomeAssistantError, match="unavailable"):
+    with pytest.raises(HomeAssistantError, match="down at the moment"):
         await press(hass, "upload_now")
     assert (shown("rows_sent"), shown("last_fault")) == ("0", "unavailable")
     entry.runtime_data._cancel_retry()
     temperature(2)
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(minutes=16))
     await hass.async_block_till_done()
-    assert shown("waiting") == "1"
+    assert shown("waiting") == "2"
     await press(hass, "upload_now")
     assert (shown("rows_sent"), shown("last_fault"), shown("waiting")) == ("2", "none", "0")
     assert shown("last_upload") != "unknown"
@@ -111,12 +111,16 @@ async def test_a_consent_that_is_missing_is_a_repair_that_asks_for_it(
     flow = await dialogue(hass, f"{name}_{entry.entry_id}")
     service.terms = ("2.0",)
     assert (await flow.async_step_init({"issue_id": name}))["step_id"] == "agree"
-    told = await flow.async_step_agree({"terms": "1.0"})
+    told = await flow.async_step_agree({"terms": "2.0", "agree": False})
+    assert (told["errors"], service.consents) == ({"agree": "not_agreed"}, [])
+    told = await flow.async_step_agree({"terms": "1.0", "agree": True})
     assert told["errors"] == {"terms": "terms"}
-    told = await flow.async_step_agree({"terms": "2.0"})
+    consented_at = entry.data["consented_at"]
+    told = await flow.async_step_agree({"terms": "2.0", "agree": True})
     await hass.async_block_till_done(wait_background_tasks=True)
     assert told["type"] == "create_entry"
     assert (service.consents[-1]["terms"], entry.data["terms"]) == ("2.0", "2.0")
+    assert entry.data["consented_at"] != consented_at
     assert len(service.uploads) == 1
     assert issues(hass) == set()
 
@@ -211,3 +215,34 @@ async def test_two_entries_can_be_told_apart(hass: HomeAssistant, service: Servi
 async def test_it_is_found_by_its_manifest(hass: HomeAssistant) -> None:
     assert await async_setup_component(hass, DOMAIN, {})
     assert hass.services.has_service(DOMAIN, "preview")
+
+
+async def test_rows_that_are_ignored_are_told(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.ignored = 1
+    temperature(1)
+    temperature(2)
+    await entry.runtime_data.upload_now()
+    status = entry.runtime_data.data
+    assert (status.rows_sent, status.rows_ignored) == (1, 1)
+    assert "ignored 1 of its rows" in caplog.text
+
+
+async def test_a_home_that_left_counts_nothing(hass: HomeAssistant, entry: MockConfigEntry, temperature: Any) -> None:
+    temperature(1)
+    await hass.async_block_till_done()
+    assert entry.runtime_data.progress.waiting == 1
+    await entry.runtime_data.forget(stop=False)
+    temperature(2)
+    await hass.async_block_till_done()
+    assert entry.runtime_data.progress.waiting == 0
+
+
+async def test_a_home_that_is_gone_on_with_is_not_offered_to_be_erased(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry
+) -> None:
+    await hass.config_entries.async_remove(entry.entry_id)
+    assert issues(hass) == {"removed"}
+    await set_up(hass, entry_for(service))
+    assert issues(hass) == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -373,3 +374,109 @@ async def _previewed(entry: MockConfigEntry) -> set[str]:
     chunk = await coordinator_of(entry).preview()
     assert chunk is not None
     return {row.entity_id for row in chunk.rows}
+
+
+async def test_forgetting_does_not_wait_for_all_that_is_to_be_uploaded(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("custom_components.smarthouse.upload.ROWS", 2)
+    coordinator = coordinator_of(entry)
+    for number in range(20):
+        temperature(number)
+    began, may_end = asyncio.Event(), asyncio.Event()
+    send = coordinator.client.upload
+
+    async def slow(body: bytes, key: str) -> Any:
+        began.set()
+        await may_end.wait()
+        return await send(body, key)
+
+    monkeypatch.setattr(coordinator.client, "upload", slow)
+    upload = hass.async_create_task(coordinator.upload_now())
+    await began.wait()
+    assert await coordinator.preview() is not None
+    forgetting = hass.async_create_task(coordinator.forget(stop=False))
+    await asyncio.sleep(0)
+    may_end.set()
+    await forgetting
+    await upload
+    assert [method for method, *_ in service.requests] == ["POST", "DELETE"]
+
+
+async def test_an_upload_goes_on_if_the_home_cannot_be_forgotten(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry
+) -> None:
+    service.faults = [problem(503)]
+    with pytest.raises(ServiceError):
+        await coordinator_of(entry).forget(stop=False)
+    assert coordinator_of(entry)._retry is not None
+    coordinator_of(entry)._cancel_retry()
+
+
+async def test_a_clock_that_is_set_back_during_an_upload_loses_nothing(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator = coordinator_of(entry)
+    temperature(1)
+    send = coordinator.client.upload
+
+    async def set_back(body: bytes, key: str) -> Any:
+        monkeypatch.undo()
+        before = dt_util.utcnow().timestamp() - 3600
+        told = {"unit_of_measurement": "°C", "device_class": "temperature"}
+        hass.states.async_set("sensor.kitchen_temperature", "2", told, timestamp=before)
+        coordinator._uploader.rewind(before)
+        return await send(body, key)
+
+    monkeypatch.setattr(coordinator.client, "upload", set_back)
+    await coordinator.upload_now()
+    assert set(states_sent(service)) == {"1", "2"}
+    assert coordinator.data.last_upload is not None
+
+
+async def test_a_fault_of_the_recorder_is_shown_and_tried_again(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("malformed database")
+
+    monkeypatch.setattr("custom_components.smarthouse.upload.read_states", broken)
+    temperature(1)
+    with pytest.raises(ServiceError, match="internal"):
+        await coordinator_of(entry).upload_now()
+    assert coordinator_of(entry).data.fault == "internal"
+    assert coordinator_of(entry)._retry is not None
+    monkeypatch.undo()
+    await coordinator_of(entry).upload_now()
+    assert states_sent(service) == ["1"]
+
+
+async def test_an_entity_that_came_and_went_between_uploads_loses_no_row(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set
+) -> None:
+    await coordinator_of(entry).upload_now()
+    temperature(1)
+    hass.states.async_set("person.maria", "home")
+    await hass.async_block_till_done()
+    hass.states.async_remove("sensor.kitchen_temperature")
+    await hass.config_entries.async_reload(entry.entry_id)
+    coordinator_of(entry)._cancel_retry()
+    await coordinator_of(entry).upload_now()
+    assert {row["entity_id"] for row in service.rows} == {"sensor.kitchen_temperature"}
+    assert coordinator_of(entry).progress.known == []
+
+
+async def test_the_schedule_waits_as_long_as_the_service_asks(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set
+) -> None:
+    temperature(1)
+    service.faults = [problem(503, **{"Retry-After": "900"})]
+    with pytest.raises(ServiceError):
+        await coordinator_of(entry).upload_now()
+    coordinator_of(entry)._on_time(dt_util.utcnow())
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert service.uploads == []
+    coordinator_of(entry)._cancel_retry()
+    coordinator_of(entry)._on_time(dt_util.utcnow())
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert len(service.uploads) == 1

@@ -10,7 +10,7 @@ from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.typing import ConfigType
 
 from . import issues
-from .const import CONF_TAKEN_OVER, DOMAIN, OLD_DOMAIN
+from .const import CONF_HOME, CONF_TAKEN_OVER, DOMAIN, OLD_DOMAIN
 from .coordinator import SmartHouseCoordinator, SmartHouseEntry
 from .progress import ProgressStore
 from .services import async_setup_services
@@ -30,6 +30,7 @@ async def async_setup_entry(hass: HomeAssistant, entry: SmartHouseEntry) -> bool
     coordinator = SmartHouseCoordinator(hass, entry)
     await coordinator.async_config_entry_first_refresh()
     entry.runtime_data = coordinator
+    issues.withdraw_offer(hass, entry.data[CONF_HOME])
     await hass.config_entries.async_forward_entry_setups(entry, _PLATFORMS)
     coordinator.start()
     await _remove_taken_over(hass, entry)

@@ -39,8 +39,8 @@ class UploadButton(SmartHouseEntity, ButtonEntity):
         except ServiceError as fault:
             raise HomeAssistantError(
                 translation_domain=DOMAIN,
-                translation_key="upload_failed",
-                translation_placeholders={"fault": str(fault)},
+                translation_key=str(fault.fault),
+                translation_placeholders={"detail": fault.detail},
             ) from fault
 
 

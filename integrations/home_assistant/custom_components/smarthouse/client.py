@@ -43,6 +43,7 @@ class Fault(StrEnum):
     REJECTED = "rejected"
     BUSY = "busy"
     UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
 
 
 class ServiceError(Exception):

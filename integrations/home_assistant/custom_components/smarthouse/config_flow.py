@@ -28,7 +28,7 @@ from .options_flow import SmartHouseOptionsFlow
 from .scrub import Scrubber, load_vocabulary
 
 _OF_KEY: Final = (Fault.KEY_NEEDED, Fault.KEY_WRONG)
-_NO_DETAIL: Final = {"detail": ""}
+_TOLD: Final = {"detail": "", "example": "`https://lake.example.org`"}
 """Two texts of faults hold the service's own words, which only the consent can cause."""
 
 
@@ -57,7 +57,7 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
                 self._abort_if_unique_id_configured()
                 return await self.async_step_home()
         form = forms.address(user_input or {})
-        return self.async_show_form(step_id="user", data_schema=form, errors=errors, description_placeholders=_NO_DETAIL)
+        return self.async_show_form(step_id="user", data_schema=form, errors=errors, description_placeholders=_TOLD)
 
     async def async_step_home(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Ask whether to go on with a home that there is already."""
@@ -99,10 +99,10 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
     async def async_step_choice(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Ask what to leave out, and how often to upload."""
         if user_input is not None:
-            self._options = user_input
+            self._options = forms.chosen(self.hass, user_input)
             return await self.async_step_past()
         vocabulary = await self.hass.async_add_executor_job(load_vocabulary)
-        form = forms.choice(self.hass, Scrubber(vocabulary, b""), {})
+        form = await forms.choice(self.hass, Scrubber(vocabulary, b""), {})
         return self.async_show_form(step_id="choice", data_schema=form)
 
     async def async_step_past(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
@@ -113,7 +113,7 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_create_entry(title=title, data={**self._data, **user_input}, options=self._options)
 
     async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Change the address or the key. A home that was erased joins again, as a new one."""
+        """Change the address or the key. A home that was erased joins again, as a new one. Another service needs consent."""
         entry: SmartHouseEntry = self._get_reconfigure_entry()
         errors: dict[str, str] = {}
         if user_input is not None:
@@ -126,10 +126,11 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
                     return self.async_abort(reason="already_configured")
                 if _has_left(entry):
                     self._data |= Home().data
+                if _has_left(entry) or unique_id != entry.unique_id:
                     return await self.async_step_consent()
                 return self.async_update_reload_and_abort(entry, unique_id=unique_id, data=self._data)
         form = forms.address(user_input or entry.data)
-        return self.async_show_form(step_id="reconfigure", data_schema=form, errors=errors, description_placeholders=_NO_DETAIL)
+        return self.async_show_form(step_id="reconfigure", data_schema=form, errors=errors, description_placeholders=_TOLD)
 
     async def async_step_reauth(self, entry_data: Mapping[str, Any]) -> ConfigFlowResult:
         """Begin to ask for another key."""
@@ -141,21 +142,22 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
         errors: dict[str, str] = {}
         if user_input is not None:
             self._data = {**entry.data, CONF_API_KEY: user_input.get(CONF_API_KEY, "")}
-            errors = await self._ask_service(is_known=True)
+            errors = await self._ask_service(self._data, is_known=True)
             if not errors:
                 return self.async_update_reload_and_abort(entry, data=self._data)
         return self.async_show_form(
             step_id="reauth_confirm",
             data_schema=forms.KEY,
             errors=errors,
-            description_placeholders={"url": entry.data[CONF_URL], **_NO_DETAIL},
+            description_placeholders={"url": entry.data[CONF_URL], **_TOLD},
         )
 
     async def _after_consent(self) -> ConfigFlowResult:
         if self.source != "reconfigure":
             return await self.async_step_choice()
         entry: SmartHouseEntry = self._get_reconfigure_entry()
-        await entry.runtime_data.begin_anew()
+        if _has_left(entry):
+            await entry.runtime_data.begin_anew()
         return self.async_update_reload_and_abort(entry, unique_id=identity(self._data[CONF_URL]), data=self._data)
 
     async def _try_address(self, given: Mapping[str, Any]) -> dict[str, str]:
@@ -165,10 +167,11 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
         except ServiceError as fault:
             return {CONF_URL: str(fault.fault)}
         self._data[CONF_API_KEY] = given.get(CONF_API_KEY, "")
-        return await self._ask_service()
+        # The UUID may erase the home. So it goes to no service before the owner agrees to that.
+        return await self._ask_service({**self._data, **Home().data})
 
-    async def _ask_service(self, *, is_known: bool = False) -> dict[str, str]:
-        client = client_of(self.hass, self._data)
+    async def _ask_service(self, data: Mapping[str, Any], *, is_known: bool = False) -> dict[str, str]:
+        client = client_of(self.hass, data)
         try:
             if not is_known:
                 await client.check()

@@ -6,13 +6,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_STATE_CHANGED
-from homeassistant.core import CALLBACK_TYPE, Event, HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_call_later, async_track_time_change, async_track_time_interval
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.start import async_at_started
@@ -29,14 +28,14 @@ from .const import (
     PACE_HOURLY,
     PACE_NIGHTLY,
     PAST_NOTHING,
-    PAST_STATISTICS,
 )
 from .homes import client_of
-from .progress import Backfill, Progress, ProgressStore, Status
+from .progress import Progress, ProgressStore, Status
 from .reading import Chunk, list_measured
 from .scrub import Scrubber, load_vocabulary
-from .selection import LeftOut, removed, selected
-from .upload import OVERLAP_SECONDS, Run, Uploader
+from .selection import LeftOut, Selection
+from .upload import MARGIN_SECONDS, Interrupted, Run, Uploader
+from .waiting import Waiting
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -64,8 +63,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self.progress: Progress
         self.scrubber: Scrubber
         self._uploader: Uploader
-        self._lock, self._failures = asyncio.Lock(), 0
-        self._counted: frozenset[str] = frozenset()
+        self._waiting: Waiting
+        self._lock, self._failures, self._leaves = asyncio.Lock(), 0, False
         self._retry: CALLBACK_TYPE | None = None
         self._clock = 0.0
 
@@ -75,30 +74,15 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         vocabulary = await self.hass.async_add_executor_job(load_vocabulary)
         self.scrubber = Scrubber(vocabulary, names_key)
         saved = await self.store.load()
-        self.progress = saved or self._beginning()
+        self.progress = saved or Progress.beginning(self.config_entry.data[CONF_PAST], get_instance(self.hass).keep_days)
         self._uploader = Uploader(self.hass, self.client, self.store, self.progress, self.scrubber, self._on_chunk)
         self._look_at_clock(self.progress.seen)
         await self.store.save(self.progress)
-        self._counted = frozenset(self._selected())
+        self._waiting = Waiting(self.progress, lambda: self.store.save_later(self.progress))
+        self._count_anew()
 
     async def _async_update_data(self) -> Status:
         return self.progress.status
-
-    def _beginning(self) -> Progress:
-        """Decide where a new home begins, and at which minute it uploads: a random one, so that homes do not come together."""
-        now = dt_util.utcnow().timestamp()
-        past = self.config_entry.data[CONF_PAST]
-        days = 0 if past == PAST_NOTHING else get_instance(self.hass).keep_days + 1
-        backfill = Backfill(until=now - now % 3600) if past == PAST_STATISTICS else None
-        spread = random.SystemRandom()
-        return Progress(
-            mark=now - days * _DAY,
-            seen=now,
-            backfill=backfill,
-            hour=spread.randrange(6),
-            minute=spread.randrange(60),
-            second=spread.randrange(60),
-        )
 
     @callback
     def start(self) -> None:
@@ -107,7 +91,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         is_hourly = entry.options[CONF_PACE] == PACE_HOURLY
         self._clock = time.time() - time.monotonic()
         for stop in (
-            self.hass.bus.async_listen(EVENT_STATE_CHANGED, self._count),
+            self.hass.bus.async_listen(EVENT_STATE_CHANGED, self._waiting.count),
             async_track_time_interval(self.hass, self._tick, _TICK, cancel_on_shutdown=True),
             async_track_time_interval(self.hass, self._show, _SHOW, cancel_on_shutdown=True),
             async_track_time_change(
@@ -134,34 +118,60 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         upload.result()
 
     async def _upload(self) -> None:
-        if self.progress.left is not None:
-            return
         async with self._lock:
             self._cancel_retry()
             before = self.progress.waiting
             try:
-                await self._uploader.run(await self._begin())
+                is_whole = await self._run()
             except ServiceError as fault:
                 await self._failed(fault)
                 raise
-            await self._succeeded(before)
+            except Exception as fault:  # of any kind: the recorder's database may be broken, and is tried again
+                if self.progress.fault != Fault.INTERNAL:
+                    _LOGGER.exception("The upload failed in this Home Assistant")
+                await self._failed(told := ServiceError(Fault.INTERNAL))
+                raise told from fault
+            if is_whole:
+                await self._succeeded(before)
+
+    async def _run(self) -> bool:
+        """Upload, and begin again if the clock was set back. Tells whether all was sent: not if the home leaves or has left."""
+        while not self._leaves and self.progress.left is None:
+            run = await self._begin()
+            try:
+                if not self._leaves:
+                    await self._uploader.run(run)
+                    return True
+            except Interrupted:
+                continue
+        return False
 
     async def preview(self) -> Chunk | None:
         """Return the next body as it would be sent now; None if there is nothing to send."""
         if self.progress.left is not None:
             return None
-        async with self._lock:
-            return await self._uploader.preview(await self._begin())
+        return await self._uploader.preview(await self._begin())
 
     async def forget(self, *, stop: bool) -> str:
-        """Erase the home at the service, and upload nothing from then on. Returns the receipt's id. Raises `ServiceError`."""
-        async with self._lock:
-            self._cancel_retry()
-            receipt = await self.client.forget(stop=stop)
-            self.progress.left = receipt
-            self.progress.fault = self.progress.failing_since = None
-            self.progress.waiting = 0
-            await self.store.save(self.progress)
+        """Erase the home at the service, and upload nothing from then on. Returns the receipt's id. Raises `ServiceError`.
+
+        An upload under way ends with the body that is being sent.
+        """
+        self._leaves = True
+        self._uploader.interrupt()
+        try:
+            async with self._lock:
+                self._cancel_retry()
+                receipt = await self.client.forget(stop=stop)
+                self.progress.left = receipt
+                self.progress.fault = self.progress.failing_since = None
+                self.progress.waiting = 0
+                await self.store.save(self.progress)
+        except ServiceError:
+            self._retry_in(_FIRST_RETRY)  # an upload may have been broken off
+            raise
+        finally:
+            self._leaves = False
         issues.heal(self.hass, self.config_entry)
         self._tell()
         return receipt
@@ -183,20 +193,23 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
             _LOGGER.debug("The upload failed: %s", fault)
 
     async def _begin(self) -> Run:
-        gone = await self._removed()
-        present = self._selected()
-        self._counted = frozenset(present)
-        return await self._uploader.begin(self._selected({*self.progress.known, *gone}), present)
+        measured = await self._measured()
+        selection = self._count_anew()
+        known = {*self.progress.known, *(selection.removed(measured) if measured is not None else ())}
+        return await self._uploader.begin(selection.listed(known), selection.listed())
 
-    def _selected(self, known: Iterable[str] = ()) -> list[str]:
-        return selected(self.hass, self.scrubber, LeftOut.of(self.config_entry.options), known)
+    @callback
+    def _count_anew(self) -> Selection:
+        """Look at the registries and the options, and count what is to be uploaded now."""
+        selection = Selection(self.hass, self.scrubber, LeftOut.of(self.config_entry.options))
+        self._waiting.begin({*selection.listed(), *self.progress.known}, selection.takes)
+        return selection
 
-    async def _removed(self) -> set[str]:
-        """List entities that were removed before this home was set up, until its past is uploaded."""
+    async def _measured(self) -> list[str] | None:
+        """List the entities with long-term statistics, until the home's past is uploaded; None afterwards."""
         if self.progress.last_upload is not None or self.config_entry.data[CONF_PAST] == PAST_NOTHING:
-            return set()
-        measured = await get_instance(self.hass).async_add_executor_job(list_measured, self.hass)
-        return removed(self.hass, LeftOut.of(self.config_entry.options), measured)
+            return None
+        return await get_instance(self.hass).async_add_executor_job(list_measured, self.hass)
 
     async def _succeeded(self, counted: int) -> None:
         progress, self._failures = self.progress, 0
@@ -246,7 +259,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
 
     @callback
     def _on_time(self, _: datetime) -> None:
-        self.request_upload()
+        if self._retry is None:  # the service may have asked to wait
+            self.request_upload()
 
     async def _on_started(self, _: HomeAssistant) -> None:
         """Upload soon after a start if a time of the schedule was missed, or if this home is new."""
@@ -273,13 +287,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
     def _look_at_clock(self, seen: float) -> None:
         """Move the mark back if the clock was set back while Home Assistant was stopped."""
         now = dt_util.utcnow().timestamp()
-        if now < seen - OVERLAP_SECONDS or now < self.progress.mark:
+        if now < seen - MARGIN_SECONDS or now < self.progress.mark:
             self._uploader.rewind(now)
-
-    @callback
-    def _count(self, event: Event[Any]) -> None:
-        if event.data["entity_id"] in self._counted and event.data["new_state"] is not None:
-            self.progress.waiting += 1
 
     @callback
     def _tell(self) -> None:

@@ -11,7 +11,7 @@ from homeassistant.core import HomeAssistant
 
 from .const import CONF_HOME, CONF_NAMES_KEY, CONF_PACE, CONF_TAKEN_OVER
 from .coordinator import SmartHouseEntry
-from .selection import LeftOut, selected
+from .selection import LeftOut, Selection
 
 _SECRETS: Final = {CONF_HOME, CONF_NAMES_KEY, CONF_API_KEY, CONF_TAKEN_OVER}
 
@@ -28,6 +28,6 @@ async def async_get_config_entry_diagnostics(hass: HomeAssistant, entry: SmartHo
         "data": async_redact_data(dict(entry.data), _SECRETS),
         "pace": entry.options.get(CONF_PACE),
         "left_out": {name: len(chosen) for name, chosen in asdict(left_out).items()},
-        "selected": len(selected(hass, coordinator.scrubber, left_out)),
+        "selected": len(Selection(hass, coordinator.scrubber, left_out).listed()),
         "progress": progress,
     }

@@ -9,6 +9,7 @@ import voluptuous as vol
 from homeassistant.const import CONF_API_KEY, CONF_URL
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import selector
+from homeassistant.helpers.translation import async_get_translations
 
 from .const import (
     CONF_AREAS,
@@ -27,7 +28,7 @@ from .const import (
     TERMS,
 )
 from .scrub import Scrubber
-from .selection import sendable_domains
+from .selection import entity_ids_of, remembered, sendable_domains
 
 CONF_AGREE: Final = "agree"
 
@@ -55,14 +56,15 @@ def consent(terms: str = TERMS) -> vol.Schema:
     return vol.Schema({vol.Required(CONF_TERMS, default=terms): str, vol.Required(CONF_AGREE, default=False): bool})
 
 
-def choice(hass: HomeAssistant, scrubber: Scrubber, known: Mapping[str, Any]) -> vol.Schema:
+async def choice(hass: HomeAssistant, scrubber: Scrubber, known: Mapping[str, Any]) -> vol.Schema:
     """Return the form of what to leave out, and how often to upload."""
     left_out = list(known.get(CONF_DOMAINS, LEFT_OUT_AT_FIRST))
-    domains = sorted({*sendable_domains(hass, scrubber), *left_out})
+    domains = await _titled(hass, {*sendable_domains(hass, scrubber), *left_out})
+    entities = entity_ids_of(hass, known.get(CONF_ENTITIES, ()))
     return vol.Schema(
         {
             vol.Optional(CONF_DOMAINS, default=left_out): _some_of(domains),
-            vol.Optional(CONF_ENTITIES, default=list(known.get(CONF_ENTITIES, ()))): selector.EntitySelector(
+            vol.Optional(CONF_ENTITIES, default=entities): selector.EntitySelector(
                 selector.EntitySelectorConfig(multiple=True)
             ),
             vol.Optional(CONF_AREAS, default=list(known.get(CONF_AREAS, ()))): selector.AreaSelector(
@@ -74,6 +76,11 @@ def choice(hass: HomeAssistant, scrubber: Scrubber, known: Mapping[str, Any]) ->
             vol.Required(CONF_PACE, default=known.get(CONF_PACE, PACE_NIGHTLY)): _one_of(PACES, CONF_PACE),
         }
     )
+
+
+def chosen(hass: HomeAssistant, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options for what was given in the form of `choice`."""
+    return {**given, CONF_ENTITIES: remembered(hass, given.get(CONF_ENTITIES, ()))}
 
 
 def past() -> vol.Schema:
@@ -91,7 +98,16 @@ def _one_of(options: tuple[str, ...], key: str) -> selector.SelectSelector:
     return selector.SelectSelector(config)
 
 
-def _some_of(options: list[str]) -> selector.SelectSelector:
+async def _titled(hass: HomeAssistant, domains: set[str]) -> list[selector.SelectOptionDict]:
+    """Name domains as Home Assistant's own pages do."""
+    titles = await async_get_translations(hass, hass.config.language, "title", domains)
+    options = [
+        selector.SelectOptionDict(value=domain, label=titles.get(f"component.{domain}.title", domain)) for domain in domains
+    ]
+    return sorted(options, key=lambda option: option["label"].casefold())
+
+
+def _some_of(options: list[selector.SelectOptionDict]) -> selector.SelectSelector:
     config = selector.SelectSelectorConfig(
         options=options, multiple=True, custom_value=True, mode=selector.SelectSelectorMode.DROPDOWN
     )

@@ -10,7 +10,7 @@ from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 
 from .client import Fault, ServiceError
-from .const import DOMAIN
+from .const import CONF_HOME, DOMAIN
 
 CONSENT, OBJECTED, REFUSED, GONE = "consent", "objected", "refused", "gone"
 FORGET, REMOVED = "forget", "removed"
@@ -49,7 +49,7 @@ def tell(hass: HomeAssistant, entry: ConfigEntry[Any], fault: ServiceError, fail
         is_fixable=name in _FIXABLE,
         severity=ir.IssueSeverity.ERROR if name in (REFUSED, GONE) else ir.IssueSeverity.WARNING,
         translation_key=name,
-        translation_placeholders={"url": entry.data[CONF_URL], "detail": fault.detail or str(fault.fault)},
+        translation_placeholders={"url": entry.data[CONF_URL], "detail": fault.detail},
     )
 
 
@@ -73,6 +73,15 @@ def ask_to_forget(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
         translation_key=FORGET,
         translation_placeholders={"url": entry.data[CONF_URL]},
     )
+
+
+@callback
+def withdraw_offer(hass: HomeAssistant, home: str) -> None:
+    """Remove the offer to erase a home that an entry goes on with: nobody may erase it behind that entry's back."""
+    found = [issue for (domain, _), issue in ir.async_get(hass).issues.items() if domain == DOMAIN]
+    for issue in found:
+        if issue.translation_key == REMOVED and (issue.data or {}).get(CONF_HOME) == home:
+            ir.async_delete_issue(hass, DOMAIN, issue.issue_id)
 
 
 @callback

@@ -36,10 +36,11 @@ class SmartHouseOptionsFlow(OptionsFlow):
     async def async_step_choice(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Change what to leave out, and how often to upload."""
         if user_input is not None:
-            self.hass.config_entries.async_update_entry(self.config_entry, options=user_input)
+            options = forms.chosen(self.hass, user_input)
+            self.hass.config_entries.async_update_entry(self.config_entry, options=options)
             self.hass.config_entries.async_schedule_reload(self.config_entry.entry_id)
-            return self.async_create_entry(data=user_input)
-        form = forms.choice(self.hass, self._coordinator.scrubber, self.config_entry.options)
+            return self.async_create_entry(data=options)
+        form = await forms.choice(self.hass, self._coordinator.scrubber, self.config_entry.options)
         return self.async_show_form(step_id="choice", data_schema=form)
 
     async def async_step_preview(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
@@ -66,6 +67,9 @@ class SmartHouseOptionsFlow(OptionsFlow):
         if user_input is not None:
             self._stop = user_input[CONF_STOP]
             return await self.async_step_sure()
+        if (receipt := self._coordinator.progress.left) is not None:
+            self._receipt = receipt
+            return await self.async_step_receipt()
         return self.async_show_form(step_id="leave", data_schema=QUESTION, description_placeholders=self._told)
 
     async def async_step_sure(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:

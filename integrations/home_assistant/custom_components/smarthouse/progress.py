@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -10,9 +11,10 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.storage import Store
 from homeassistant.util import dt as dt_util
 
-from .const import DOMAIN
+from .const import DOMAIN, PAST_NOTHING, PAST_STATISTICS
 
 VERSION: Final = 1
+_DAY: Final = 86400.0
 _SAVE_LATER_SECONDS: Final = 600
 
 
@@ -42,6 +44,7 @@ class Status:
 
     last_upload: datetime | None
     rows_sent: int
+    rows_ignored: int
     waiting: int
     fault: str | None
     left: bool
@@ -52,9 +55,9 @@ class Progress:
     """The mark and what belongs to it.
 
     mark: all states before it are uploaded; seconds since 1970. It is a window's end, and never a row's time. span_seconds: how
-    long the next window is to be. known: entities that were uploaded last, so that one that is removed loses no row.
-    seen: the clock when this was saved last. fault, failing_since: what is wrong, and since when. left: the receipt of an
-    erasure.
+    long the next window is to be. known: entities that may have rows to upload, so that one that is removed loses none.
+    rows_ignored: those that the service took for no states. seen: the clock when this was saved last. fault and
+    failing_since: what is wrong, and since when. left: the receipt of an erasure.
     """
 
     mark: float
@@ -65,6 +68,7 @@ class Progress:
     known: list[str] = field(default_factory=list)
     last_upload: float | None = None
     rows_sent: int = 0
+    rows_ignored: int = 0
     waiting: int = 0
     fault: str | None = None
     detail: str = ""
@@ -74,12 +78,31 @@ class Progress:
     minute: int = 0
     second: int = 0
 
+    @classmethod
+    def beginning(cls, past: str, keep_days: int) -> Progress:
+        """Return where a new home begins. It uploads at a random time, so that homes do not all come together.
+
+        past: what of it is uploaded, as the owner chose. keep_days: how many days the recorder keeps.
+        """
+        now = dt_util.utcnow().timestamp()
+        days = 0 if past == PAST_NOTHING else keep_days + 1
+        backfill = Backfill(until=now - now % 3600) if past == PAST_STATISTICS else None
+        spread = random.SystemRandom()
+        return cls(
+            mark=now - days * _DAY,
+            seen=now,
+            backfill=backfill,
+            hour=spread.randrange(6),
+            minute=spread.randrange(60),
+            second=spread.randrange(60),
+        )
+
     @property
     def status(self) -> Status:
         """Return what the entities show of it."""
         at = self.last_upload
         last = None if at is None else dt_util.utc_from_timestamp(at)
-        return Status(last, self.rows_sent, self.waiting, self.fault, self.left is not None)
+        return Status(last, self.rows_sent, self.rows_ignored, self.waiting, self.fault, self.left is not None)
 
 
 class ProgressStore:

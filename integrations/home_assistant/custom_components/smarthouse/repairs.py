@@ -9,10 +9,11 @@ from homeassistant.components.repairs import RepairsFlow
 from homeassistant.const import CONF_URL
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResult
+from homeassistant.util import dt as dt_util
 
-from . import issues
+from . import forms, issues
 from .client import ServiceError
-from .const import CONF_TERMS, TERMS, TIER
+from .const import CONF_CONSENTED_AT, CONF_TERMS, TERMS, TIER
 from .coordinator import SmartHouseCoordinator, SmartHouseEntry
 from .forgetting import CONF_STOP, QUESTION, SURE, erase, keep_receipt
 from .homes import client_of
@@ -30,27 +31,34 @@ class ConsentFlow(RepairsFlow):
 
     async def async_step_agree(self, user_input: dict[str, Any] | None = None) -> FlowResult:
         """Ask for consent to a version of the terms."""
-        errors, detail = {}, ""
+        errors, detail = dict[str, str](), ""
         terms = self._entry.data.get(CONF_TERMS, TERMS)
         if user_input is not None:
-            terms = user_input[CONF_TERMS]
-            try:
-                await client_of(self.hass, self._entry.data).consent(terms, TIER)
-            except ServiceError as fault:
-                errors, detail = {CONF_TERMS: str(fault.fault)}, fault.detail
-            else:
-                data = {**self._entry.data, CONF_TERMS: terms}
-                self.hass.config_entries.async_update_entry(self._entry, data=data)
-                coordinator: SmartHouseCoordinator | None = getattr(self._entry, "runtime_data", None)
-                if coordinator is not None:
-                    coordinator.request_upload()
+            terms = user_input[CONF_TERMS].strip()
+            errors, detail = await self._agree(terms, user_input[forms.CONF_AGREE])
+            if not errors:
                 return self.async_create_entry(data={})
         return self.async_show_form(
             step_id="agree",
-            data_schema=vol.Schema({vol.Required(CONF_TERMS, default=terms): str}),
+            data_schema=forms.consent(terms),
             errors=errors,
             description_placeholders={"url": self._entry.data[CONF_URL], "detail": detail},
         )
+
+    async def _agree(self, terms: str, is_agreed: bool) -> tuple[dict[str, str], str]:
+        """Tell the service, and upload. Returns what is wrong, and the service's words."""
+        if not is_agreed:
+            return {forms.CONF_AGREE: "not_agreed"}, ""
+        try:
+            await client_of(self.hass, self._entry.data).consent(terms, TIER)
+        except ServiceError as fault:
+            return {CONF_TERMS: str(fault.fault)}, fault.detail
+        data = {**self._entry.data, CONF_TERMS: terms, CONF_CONSENTED_AT: dt_util.utcnow().isoformat()}
+        self.hass.config_entries.async_update_entry(self._entry, data=data)
+        coordinator: SmartHouseCoordinator | None = getattr(self._entry, "runtime_data", None)
+        if coordinator is not None:
+            coordinator.request_upload()
+        return {}, ""
 
 
 class ForgetFlow(RepairsFlow):

@@ -17,7 +17,7 @@ from .scrub import Scrubber
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What the owner leaves out."""
+    """What the owner leaves out. entities: as `remembered` keeps them."""
 
     entities: frozenset[str]
     domains: frozenset[str]
@@ -35,46 +35,67 @@ class LeftOut:
         )
 
 
-def removed(hass: HomeAssistant, left_out: LeftOut, measured: Iterable[str]) -> set[str]:
-    """List entities that Home Assistant has removed. The recorder may still hold rows of them.
+class Selection:
+    """Tells which entities the owner does not leave out, as the registries are now."""
 
-    measured: entities that have long-term statistics. The area and the labels of a removed entity are not known any more. So there
-    are none for an owner who leaves out areas or labels.
-    """
-    if left_out.areas or left_out.labels:
-        return set()
-    deleted = er.async_get(hass).deleted_entities.values()
-    return {*measured, *(entry.entity_id for entry in deleted if entry.platform != DOMAIN)} - _entity_ids(hass)
+    def __init__(self, hass: HomeAssistant, scrubber: Scrubber, left_out: LeftOut) -> None:
+        self._hass, self._scrubber, self._left_out = hass, scrubber, left_out
+        self._named = frozenset(entity_ids_of(hass, left_out.entities))
+        self._entities, self._devices, self._areas = er.async_get(hass), dr.async_get(hass), ar.async_get(hass)
+
+    def takes(self, entity_id: str) -> bool:
+        """Tell whether an entity is uploaded."""
+        domain = entity_id.partition(".")[0]
+        if domain in self._left_out.domains or entity_id in self._named or not self._scrubber.may_send(entity_id):
+            return False
+        if (entry := self._entities.async_get(entity_id)) is None:
+            return True
+        if entry.platform == DOMAIN:
+            return False
+        device = self._devices.async_get(entry.device_id) if entry.device_id else None
+        area_id = entry.area_id or (device.area_id if device else None)
+        area = self._areas.async_get_area(area_id) if area_id else None
+        labels = entry.labels | (device.labels if device else set()) | (area.labels if area else set())
+        return area_id not in self._left_out.areas and not labels & self._left_out.labels
+
+    def listed(self, known: Iterable[str] = ()) -> list[str]:
+        """List the entities to upload, in the order of their ids.
+
+        known: others that may have rows to upload: those that were selected before, and those that are removed.
+        """
+        return sorted(filter(self.takes, {*_entity_ids(self._hass), *known}))
+
+    def removed(self, measured: Iterable[str]) -> set[str]:
+        """List entities that Home Assistant has removed. The recorder may still hold rows of them.
+
+        measured: entities that have long-term statistics. The areas and labels of what is removed are not known any more.
+        So there is nothing for an owner who leaves out areas or labels.
+        """
+        if self._left_out.areas or self._left_out.labels:
+            return set()
+        deleted = self._entities.deleted_entities.values()
+        found = {*measured, *(entry.entity_id for entry in deleted if entry.platform != DOMAIN)}
+        return found - _entity_ids(self._hass)
+
+
+def remembered(hass: HomeAssistant, entity_ids: Iterable[str]) -> list[str]:
+    """Return what the options keep of entities: the registry's ids, which no renaming changes, or else the entities' own."""
+    registered = er.async_get(hass)
+    return [entry.id if (entry := registered.async_get(each)) else each for each in entity_ids]
+
+
+def entity_ids_of(hass: HomeAssistant, kept: Iterable[str]) -> list[str]:
+    """Return the entities that `remembered` stands for, as they are called now."""
+    registered = er.async_get(hass)
+    names = {entry.id: entry.entity_id for entry in registered.deleted_entities.values()}
+    names |= {entry.id: entry.entity_id for entry in registered.entities.values()}
+    return [names.get(each, each) for each in kept]
 
 
 def sendable_domains(hass: HomeAssistant, scrubber: Scrubber) -> list[str]:
     """List the domains of this home that may be sent at all, in the order of the alphabet."""
     domains = {entity_id.partition(".")[0] for entity_id in _entity_ids(hass)}
     return sorted((domains | set(LEFT_OUT_AT_FIRST)) & scrubber.domains)
-
-
-def selected(hass: HomeAssistant, scrubber: Scrubber, left_out: LeftOut, known: Iterable[str] = ()) -> list[str]:
-    """List the entities to upload, in the order of their ids.
-
-    known: others that may have rows to upload: those that were selected before, and those that are removed.
-    """
-    registered, devices, areas = er.async_get(hass), dr.async_get(hass), ar.async_get(hass)
-
-    def is_taken(entity_id: str) -> bool:
-        domain = entity_id.partition(".")[0]
-        if domain in left_out.domains or entity_id in left_out.entities or not scrubber.may_send(entity_id):
-            return False
-        if (entry := registered.async_get(entity_id)) is None:
-            return True
-        if entry.platform == DOMAIN:
-            return False
-        device = devices.async_get(entry.device_id) if entry.device_id else None
-        area_id = entry.area_id or (device.area_id if device else None)
-        area = areas.async_get_area(area_id) if area_id else None
-        labels = entry.labels | (device.labels if device else set()) | (area.labels if area else set())
-        return area_id not in left_out.areas and not labels & left_out.labels
-
-    return sorted(entity_id for entity_id in {*_entity_ids(hass), *known} if is_taken(entity_id))
 
 
 def _entity_ids(hass: HomeAssistant) -> set[str]:

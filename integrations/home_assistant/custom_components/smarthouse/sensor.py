@@ -45,6 +45,14 @@ SENSORS: Final = (
         shown=lambda status: status.rows_sent,
     ),
     StatusDescription(
+        key="rows_ignored",
+        translation_key="rows_ignored",
+        state_class=SensorStateClass.TOTAL_INCREASING,
+        entity_category=EntityCategory.DIAGNOSTIC,
+        entity_registry_enabled_default=False,
+        shown=lambda status: status.rows_ignored,
+    ),
+    StatusDescription(
         key="waiting",
         translation_key="waiting",
         state_class=SensorStateClass.MEASUREMENT,

@@ -2,13 +2,16 @@
 
 1. The horizon is fixed once for a run. The recorder writes down all that happened before it.
 2. A window of time is saved before it is read. A run that breaks off reads the same window again.
-3. A chunk is sent until the service answers 200. Then the progress in the window is saved.
-4. After the last chunk, the mark moves to the window's end.
-5. A crash between any two steps sends rows again, and never leaves one out. The service keeps each row once.
+3. A chunk is sent until the service answers 200. Then the progress in the window moves, and is saved every half minute.
+4. After the last chunk, the mark moves to the window's end. It is saved with the next window, or by the caller of `run`.
+5. Whoever moves the mark meanwhile interrupts the run, which then moves it no more.
+6. A crash between any two steps sends rows again, and never leaves one out. The service keeps each row once.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -23,17 +26,29 @@ from .progress import Progress, ProgressStore, Window
 from .reading import Chunk, Row, Statistic, list_statistics, read_states, read_statistics
 from .scrub import Scrubber
 
+_LOGGER = logging.getLogger(__name__)
+
 ROWS: Final = 2_000
 """The most rows in a body."""
 
-OVERLAP_SECONDS: Final = 600.0
-"""How much is read twice, so that a clock that was set back a little loses nothing."""
+OVERLAP_SECONDS: Final = 5.0
+"""How much is read twice, since a clock that is set back by less than two seconds is not noticed."""
+
+MARGIN_SECONDS: Final = 600.0
+"""How much is read once more behind a clock that was set back."""
+
+_SAVE_SECONDS: Final = 30.0
+"""How long what a chunk has moved may be unsaved: a memory card wears out. After a crash, these chunks are sent again."""
 
 _GROUP: Final = 50
 """The entities that are read at a time. With the length of a window, this bounds the memory."""
 
 _SHORTEST, _LONGEST = 300.0, 86400.0
 _FEW_ROWS, _MANY_ROWS = 5_000, 40_000
+
+
+class Interrupted(Exception):
+    """Says that a run was broken off after a chunk, because the mark was moved back, or the home leaves."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,11 @@ class Run:
     entity_ids: Sequence[str]
     present: Sequence[str]
     horizon: float
+
+    def with_others(self, entity_ids: Sequence[str], known: Sequence[str]) -> list[str]:
+        """Return entities, and those of `known` that this run does not upload, since they came after its beginning."""
+        uploaded = frozenset(self.entity_ids)
+        return [*entity_ids, *(entity_id for entity_id in known if entity_id not in uploaded)]
 
 
 class Uploader:
@@ -60,6 +80,7 @@ class Uploader:
         """told: is called after each chunk, to show the progress."""
         self._hass, self._client, self._store, self._scrubber = hass, client, store, scrubber
         self._progress, self._told, self._most = progress, told, ROWS
+        self._is_interrupted, self._saved_at = False, 0.0
 
     async def begin(self, entity_ids: Sequence[str], present: Sequence[str]) -> Run:
         """Fix the horizon, and wait until the recorder has written down what lies before it."""
@@ -68,24 +89,26 @@ class Uploader:
         return Run(entity_ids, present, horizon)
 
     async def run(self, run: Run) -> None:
-        """Upload all that is not yet uploaded. Raises `ServiceError`; then the mark stays before what was not taken."""
-        progress, self._most = self._progress, ROWS
-        progress.known = list(run.entity_ids)
+        """Upload all that is not yet uploaded. The caller saves the progress. Raises `ServiceError` and `Interrupted`.
+
+        Then the mark stays before what was not taken.
+        """
+        progress, self._most, self._is_interrupted = self._progress, ROWS, False
+        progress.known = run.with_others(run.entity_ids, progress.known)
         overlap = OVERLAP_SECONDS
         while (window := _window_after(progress.window, progress.mark, progress.span_seconds, run, overlap)) is not None:
             progress.window, overlap = window, 0.0
-            await self._store.save(progress)
+            await self._save()
             rows = await self._upload_window(window, run)
+            self._go_on()
             progress.mark, progress.window = window.end, None
             if rows < _FEW_ROWS:
                 progress.span_seconds = min(progress.span_seconds * 2, _LONGEST)
             elif rows > _MANY_ROWS:
                 progress.span_seconds = max(progress.span_seconds / 2, _SHORTEST)
-            await self._store.save(progress)
         await self._upload_statistics(run)
-        # A removed entity has no rows after this run's horizon.
-        progress.known = list(run.present)
-        await self._store.save(progress)
+        # What is removed has no rows after this run's horizon. What came meanwhile may have some.
+        progress.known = run.with_others(run.present, progress.known)
 
     async def preview(self, run: Run) -> Chunk | None:
         """Return the chunk that would be sent next; None if there is nothing to send. Nothing is changed."""
@@ -103,8 +126,25 @@ class Uploader:
 
     def rewind(self, now: float) -> None:
         """Move the mark back behind a clock that was set back, since rows are recorded before it now."""
-        self._progress.mark = min(self._progress.mark, now - OVERLAP_SECONDS)
+        self._progress.mark = min(self._progress.mark, now - MARGIN_SECONDS)
         self._progress.window = None
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Break off the run that goes on, if there is one, once its chunk is sent."""
+        self._is_interrupted = True
+
+    def _go_on(self) -> None:
+        if self._is_interrupted:
+            raise Interrupted
+
+    async def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        await self._store.save(self._progress)
+
+    async def _save_at_times(self) -> None:
+        if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
+            await self._save()
 
     async def _upload_window(self, window: Window, run: Run) -> int:
         sent = 0
@@ -113,7 +153,7 @@ class Uploader:
             sent += len(rows)
             if after > window.after:
                 window.after = after
-            await self._store.save(self._progress)
+            await self._save_at_times()
         return sent
 
     async def _window_chunks(self, window: Window, entity_ids: Sequence[str]) -> AsyncGenerator[tuple[list[Row], str]]:
@@ -147,9 +187,8 @@ class Uploader:
         async for rows, after in self._statistics_chunks(run):
             await self._send(rows)
             backfill.after = max(backfill.after, after)
-            await self._store.save(self._progress)
+            await self._save_at_times()
         self._progress.backfill = None
-        await self._store.save(self._progress)
 
     async def _statistics_chunks(self, run: Run) -> AsyncGenerator[tuple[list[Row], str]]:
         """Read the long-term statistics in chunks, likewise."""
@@ -187,8 +226,12 @@ class Uploader:
     async def _send_one(self, rows: Sequence[Row]) -> None:
         chunk = Chunk(rows)
         body, key = await self._hass.async_add_executor_job(lambda: (chunk.body, chunk.key))
-        await self._client.upload(body, key)
-        self._progress.rows_sent += len(rows)
+        self._go_on()
+        receipt = await self._client.upload(body, key)
+        if receipt.ignored and not self._progress.rows_ignored:
+            _LOGGER.warning("SmartHouse took an upload, and ignored %d of its rows", receipt.ignored)
+        self._progress.rows_ignored += receipt.ignored
+        self._progress.rows_sent += len(rows) - receipt.ignored
         self._told()
 
 
