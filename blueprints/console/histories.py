@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import numpy as np
-from flask import url_for
 from flask_babel import gettext, ngettext
 from markupsafe import Markup
-from werkzeug.datastructures import MultiDict
 
 from blueprints.console.figures import Figure, figure_of
-from blueprints.console.languages import count_text, time_name, value_text
+from blueprints.console.history_addresses import AskedHistory, entity_token, moves, span_of
+from blueprints.console.languages import count_text, time_element, time_name, value_text
 from blueprints.current_request import house
+from smarthouse_api.access.sessions import Session
 from smarthouse_api.archives.looking import MOST_STATES, History
-from smarthouse_api.arrow.times import DAY_US, EPOCH, QUERY, read_time, time_of
-from smarthouse_api.errors import Invalid
+from smarthouse_api.arrow.times import DAY_US, EPOCH, LAST_US, seconds_text, time_of
 from smarthouse_api.plots.bands import Point, band
 from smarthouse_api.plots.strips import COLOURS, Lasting, strip, swatch
 from smarthouse_api.states.homes import Home
 
-_SPANS: Final = (1, 7, 30, 90, 365, 3650)
+_SECOND_US: Final = 1_000_000
 _BINS: Final = 300
 _MOST_POINTS: Final = 600
 _LEAST_GAP_US: Final = 6 * 3_600_000_000
@@ -35,67 +34,29 @@ _NOT_KNOWN: Final = frozenset({"unknown", "unavailable", ""})
 _TABLED: Final = 50
 
 
-@dataclass(frozen=True)
-class AskedHistory:
-    """Names the entity to show, and the days: so many, the last one included. None: the last days that have states."""
-
-    entity: str | None = None
-    days: int = 7
-    until: date | None = None
-
-    def page(self, **changes: Any) -> str:
-        """Return the address of the page with some of it changed."""
-        told = {"entity": self.entity, "days": self.days, "until": self.until, **changes}
-        query = urlencode({name: value for name, value in told.items() if value is not None})
-        return f"{url_for('Console.home')}?{query}#history"
-
-
-def asked_history(given: MultiDict[str, str]) -> AskedHistory:
-    """Read what is asked for. Raises `Invalid`."""
-    if unknown := [name for name in given if name not in ("entity", "days", "until") or len(given.getlist(name)) > 1]:
-        raise Invalid(f"{unknown[0][:40]}: is not a parameter here, or is repeated; the parameters are entity, days, until")
-    days, until = given.get("days", "7"), given.get("until")
-    if days not in map(str, _SPANS):
-        raise Invalid(f"days: is one of {', '.join(map(str, _SPANS))}")
-    return AskedHistory(given.get("entity"), int(days), None if until is None else _day(until))
-
-
-def _day(text: str) -> date:
-    try:
-        read = read_time(text, QUERY)
-    except ValueError:
-        read = None
-    if read is None or not read.is_day:
-        raise Invalid("until: must be a day that exists, as YYYY-MM-DD")
-    return read.local.date()
-
-
-def history_part(home: Home | None, looked: Any, asked: AskedHistory) -> dict[str, Any]:
+def history_part(home: Home | None, looked: Any, asked: AskedHistory, session: Session) -> dict[str, Any]:
     """Draw the states of the entity that is asked for; of the first one, if none is."""
-    entity = next((one for one in looked.entities if asked.entity in (None, one.id)), None)
-    if home is None or entity is None:
-        return {"entity": None}
-    until = asked.until or time_of(entity.last_us).date()
-    since = until - timedelta(days=min(asked.days - 1, until.toordinal() - 1))
-    span = _start_us(since), _start_us(until) + DAY_US - 1
+    found = (one for one in looked.entities if asked.entity in (None, entity_token(session, one.id)))
+    if home is None or (entity := next(found, None)) is None:
+        return {"entity": None, "is_lost": asked.entity is not None and bool(looked.entities)}
+    here = replace(asked, entity=entity_token(session, entity.id), until=asked.until or time_of(entity.last_us).date())
+    span = span_of(here)
     history = house().archives.looking.history(home, entity.id, *span)
-    here = AskedHistory(entity.id, asked.days, until)
-    place = _SPANS.index(asked.days)
-    moves = {
-        gettext("Earlier"): here.page(until=max(date.min, until - timedelta(days=min(asked.days, until.toordinal() - 1)))),
-        gettext("Closer"): here.page(days=_SPANS[max(0, place - 1)]),
-        gettext("Wider"): here.page(days=_SPANS[min(len(_SPANS) - 1, place + 1)]),
-        gettext("Later"): here.page(until=until + timedelta(days=min(asked.days, date.max.toordinal() - until.toordinal()))),
-    }
-    told = {"entity": entity, "moves": moves, "since": since, "until": until, "is_cut": len(history.words) >= MOST_STATES}
+    ends = [seconds_text(time_of(min(at, LAST_US))) for at in (span[0], span[1] + (here.part is None))]
+    told = {"entity": entity, "moves": moves(here), "ends": ends, "is_cut": len(history.words) >= MOST_STATES}
     if not len(history.at):
         return {**told, "history": None, "legend": ()}
+    data = {
+        "data_from": span[0] // _SECOND_US,
+        "data_to": span[1] // _SECOND_US + 1,
+        "data_page": here.page(days=7, until=None),
+    }
     if np.isfinite(history.values).any():
-        return {**told, "history": _numbers(history, span, entity.unit or ""), "legend": ()}
-    return told | _words(history, span)
+        return {**told, "history": _numbers(history, span, entity.unit or "", data), "legend": ()}
+    return told | _words(history, span, data)
 
 
-def _numbers(history: History, span: tuple[int, int], unit: str) -> Figure:
+def _numbers(history: History, span: tuple[int, int], unit: str, data: Mapping[str, object]) -> Figure:
     points = _points(history, span)
     known = history.values[np.isfinite(history.values)]
     longest = _longest(history.at)
@@ -110,7 +71,7 @@ def _numbers(history: History, span: tuple[int, int], unit: str) -> Figure:
     )
     width = (span[1] - span[0]) / _BINS
     is_stepped = len(history.at) <= _MOST_POINTS
-    drawing = band(sentence, points, span, max(longest, 2 * width), _names(span), value_text, is_stepped=is_stepped)
+    drawing = band(sentence, points, span, max(longest, 2 * width), _names(span), value_text, is_stepped=is_stepped, data=data)
     return figure_of(drawing, sentence, _heads(), _table(history))
 
 
@@ -130,7 +91,7 @@ def _points(history: History, span: tuple[int, int]) -> list[Point]:
     return [Point(span[0] + (number + 0.5) * width, a, b, c) for number, a, b, c in told]
 
 
-def _words(history: History, span: tuple[int, int]) -> dict[str, Any]:
+def _words(history: History, span: tuple[int, int], data: Mapping[str, object]) -> dict[str, Any]:
     at, words = history.at.tolist(), history.words
     counted = Counter(word for word in words if word not in _NOT_KNOWN)
     order = {word: number for number, (word, _) in enumerate(counted.most_common())}
@@ -141,7 +102,7 @@ def _words(history: History, span: tuple[int, int]) -> dict[str, Any]:
         if word in order
     ]
     sentence = ngettext("%(num)s state. What is not known is empty.", "%(num)s states. What is not known is empty.", len(at))
-    figure = figure_of(strip(sentence, lasting, span, _names(span)), sentence, _heads(), _table(history))
+    figure = figure_of(strip(sentence, lasting, span, _names(span), data), sentence, _heads(), _table(history))
     shown = list(order.items())[: COLOURS - 1]
     legend = [(Markup(swatch(number)), word, count_text(counted[word])) for word, number in shown]  # noqa: S704 - of ours
     if len(order) >= COLOURS:
@@ -151,7 +112,7 @@ def _words(history: History, span: tuple[int, int]) -> dict[str, Any]:
 
 
 def _heads() -> tuple[str, str]:
-    return gettext("Time (UTC)"), gettext("State")
+    return gettext("Time"), gettext("State")
 
 
 def _longest(at: np.ndarray[Any, np.dtype[np.int64]]) -> float:
@@ -162,14 +123,10 @@ def _longest(at: np.ndarray[Any, np.dtype[np.int64]]) -> float:
 def _table(history: History) -> list[tuple[str, str]]:
     """Write the newest states."""
     newest = list(zip(history.at.tolist(), history.words, strict=True))[-_TABLED:]
-    return [(f"{time_of(at):%Y-%m-%d %H:%M:%S}", word) for at, word in reversed(newest)]
+    return [(time_element(at), word) for at, word in reversed(newest)]
 
 
 def _names(span: tuple[int, int]) -> list[tuple[float, str]]:
     places = np.linspace(span[0], span[1] + 1, 5).tolist()
     is_short = span[1] - span[0] < 2 * DAY_US
     return [(at, time_name(EPOCH + timedelta(microseconds=at), is_short=is_short)) for at in places]
-
-
-def _start_us(day: date) -> int:
-    return (day.toordinal() - EPOCH.toordinal()) * DAY_US

@@ -11,7 +11,8 @@ from flask_babel import gettext
 from blueprints.answer_times import answered_evenly
 from blueprints.console import key_sessions
 from blueprints.console.forms import read_form
-from blueprints.console.histories import asked_history, history_part
+from blueprints.console.histories import history_part
+from blueprints.console.history_addresses import AskedHistory, asked_history, entity_token
 from blueprints.console.sessions import current, leave, led_to, left_to, required_form
 from blueprints.console.templating import page
 from blueprints.current_request import client_network, count_request, house
@@ -35,7 +36,7 @@ def add_home(blueprint: Blueprint) -> None:
         if session is None:
             return page("console/sign_in.html", needs_key=_needs_key())
         held = _held(session, found)
-        return page("console/home.html", session=session, **held, **history_part(found, held["looked"], asked))
+        return page("console/home.html", session=session, **held, **history_part(found, held["looked"], asked, session))
 
     @blueprint.post("/home")
     def sign_in() -> Response:
@@ -160,4 +161,6 @@ def _held(session: Session, found: Home | None) -> dict[str, Any]:
         "held": archives.summary_of(session.said.who),
         "looked": archives.looking.entities(found),
         "terms": house().settings.consents.terms,
+        "is_strict": house().states.questions.is_strict,
+        "address_of": lambda entity_id: AskedHistory(entity_token(session, entity_id)).page(),
     }

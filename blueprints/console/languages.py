@@ -17,6 +17,7 @@ from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 from flask import Flask, request
 from flask_babel import Babel, Domain, format_date, format_decimal, get_locale, gettext
+from markupsafe import Markup
 
 from smarthouse_api.arrow.times import time_of
 
@@ -98,6 +99,12 @@ def us_day_text(us: int) -> str:
 def column_text(day: str, step: str) -> str:
     """Write the name of a column of days. step: what it is, such as a week."""
     return str(format_skeleton(_STEPS[step], datetime.fromisoformat(day), locale=get_locale()))
+
+
+def time_element(us: int) -> Markup:
+    """Write a time in UTC; the page's script puts the reader's own time before it. us: in microseconds since 1970."""
+    at = time_of(us)
+    return Markup('<time datetime="{}" data-local>{} UTC</time>').format(f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S}")
 
 
 def time_name(at: datetime, *, is_short: bool) -> str:

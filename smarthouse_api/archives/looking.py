@@ -23,6 +23,7 @@ from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.planning import instant
 from smarthouse_api.states.homes import Home
 from smarthouse_api.states.query import Filters
+from smarthouse_api.states.records import rules
 from smarthouse_api.states.records.privacy import entity_name, home_name
 from smarthouse_api.states.records.schema import KEY
 from smarthouse_api.states.service import States
@@ -38,7 +39,7 @@ _TEXTS: Final = ("entity_id", "type", "unit", "device_class")
 class Entity:
     """Is an entity of a home. published, published_state: its id and its newest state as published in the home's last days.
 
-    first_us, last_us: the times of its states, in microseconds since 1970.
+    first_us, last_us: the times of its states, in microseconds since 1970. is_publishable: its kind may be published at all.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Entity:
     last_us: int
     published: str | None = None
     published_state: str | None = None
+    is_publishable: bool = True
 
 
 @dataclass(frozen=True)
@@ -163,5 +165,7 @@ class Looking:
         level = self._settings.privacy
         id_ = entity.id if level == "raw" else entity_name(secret, name, entity.id, strict=level == "strict")
         if id_ not in published:
-            return entity
+            kind = rules.kind_of(entity.type, entity.id)
+            back = bool(self._settings.words) and rules.is_published_if_reviewed(kind)
+            return replace(entity, is_publishable=level == "raw" or back or rules.is_published(kind, entity.id))
         return replace(entity, published=id_, published_state=published[id_])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isnan
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from smarthouse_api.plots.axes import Scale
@@ -31,11 +32,12 @@ def band(
     write: Callable[[float], str],
     *,
     is_stepped: bool = False,
+    data: Mapping[str, object] = MappingProxyType({}),
 ) -> Drawing:
     """Draw a line through the middles, and a band from the lows to the highs.
 
     span: the ends of the axis. longest: points that are farther apart are not joined. names: places on the axis, with texts.
-    is_stepped: each middle lasts until the next one.
+    is_stepped: each middle lasts until the next one. data: attributes of the drawing.
     """
     first, last = span
     width = last - first or 1.0
@@ -59,7 +61,7 @@ def band(
     grid = [f"M0 {height(tick)}H100" for tick in scale.ticks]
     drawn = [path("grid", grid), path("band", areas), path("line", lines)]
     return Drawing(
-        marks(sentence, 100, _HEIGHT, _PIXELS, drawn),
+        marks(sentence, 100, _HEIGHT, _PIXELS, drawn, **data),
         texts_at_left([(scale.from_above(tick), write(tick)) for tick in scale.ticks], _PIXELS),
         texts_below([((at - first) / width, name) for at, name in names]),
     )

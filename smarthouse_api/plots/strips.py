@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from smarthouse_api.plots.svg import Drawing, box, element, marks, path, texts_at_left, texts_below
@@ -22,8 +23,17 @@ class Lasting(NamedTuple):
     end: float
 
 
-def strip(sentence: str, lasting: Sequence[Lasting], span: tuple[float, float], names: Sequence[tuple[float, str]]) -> Drawing:
-    """Draw a rectangle for as long as each word lasted. span: the ends of the axis. names: places on the axis, with texts."""
+def strip(
+    sentence: str,
+    lasting: Sequence[Lasting],
+    span: tuple[float, float],
+    names: Sequence[tuple[float, str]],
+    data: Mapping[str, object] = MappingProxyType({}),
+) -> Drawing:
+    """Draw a rectangle for as long as each word lasted.
+
+    span: the ends of the axis. names: places on the axis, with texts. data: attributes of the drawing.
+    """
     first, last = span
     width = last - first or 1.0
     steps: dict[int, list[str]] = {}
@@ -33,7 +43,7 @@ def strip(sentence: str, lasting: Sequence[Lasting], span: tuple[float, float], 
         steps.setdefault(min(one.word, COLOURS - 1), []).append(box(left, 0, max(right, left + 0.1), _HEIGHT))
     drawn = [path("tone0", [box(0, 0, 100, _HEIGHT)]), *(path(f"word{word}", found) for word, found in sorted(steps.items()))]
     return Drawing(
-        marks(sentence, 100, _HEIGHT, _PIXELS, drawn),
+        marks(sentence, 100, _HEIGHT, _PIXELS, drawn, **data),
         texts_at_left([], _PIXELS),
         texts_below([((at - first) / width, name) for at, name in names]),
     )

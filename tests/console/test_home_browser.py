@@ -38,6 +38,16 @@ def test_the_owner_looks_takes_forgets_and_leaves_nothing_behind(shared_server: 
     page.get_by_role("img", name="48 states").wait_for()
     page.get_by_role("link", name="Closer").press("Enter")
     page.get_by_role("img", name="24 states").wait_for()
+    box = page.locator(".zoom .marks").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.26 * box["width"], box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.74 * box["width"], box["y"] + 40)
+    page.mouse.up()
+    page.get_by_role("img", name="11 states").wait_for()
+    page.get_by_role("link", name="Whole days").press("Enter")
+    page.get_by_role("img", name="48 states").wait_for()
+    assert page.locator("#history time").first.inner_text().endswith(" UTC)")
     width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     for colours in COLOURS:
         page.emulate_media(color_scheme=colours)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import pytest
@@ -64,15 +65,59 @@ def test_the_owner_sees_what_was_given_and_what_is_published_of_it(client: Flask
     assert set(told.values()) == own
     assert told[PERSON] != PERSON
     assert HOME not in page
-    numbers = see(client, "?entity=sensor.kitchen_temperature&days=7")
+    numbers = see(client, address(page, "sensor.kitchen_temperature", "&days=7"))
     assert "48 states; least 18.5" in numbers
     assert 'class="line"' in numbers
-    assert see(client, "?entity=sensor.kitchen_temperature&days=1").count("24 states; least") > 0
-    words = see(client, "?entity=binary_sensor.front_door")
+    assert see(client, address(page, "sensor.kitchen_temperature", "&days=1")).count("24 states; least") > 0
+    words = see(client, address(page, "binary_sensor.front_door"))
     assert 'class="word0"' in words
-    assert "Nothing is there of these days" in see(client, "?entity=sensor.bath_humidity&until=2020-01-01&days=1")
-    for query in ("?days=2", "?until=yesterday", "?colour=red", "?days=1&days=7"):
+    assert "Nothing is there of these days" in see(client, address(page, "sensor.bath_humidity", "&until=2020-01-01&days=1"))
+    part = "from=2026-03-01T06:00Z&to=2026-03-01T18:30Z"
+    closer = see(client, address(page, "sensor.kitchen_temperature", f"&{part}"))
+    assert "13 states; least" in closer
+    assert '<time datetime="2026-03-01T06:00:00Z" data-local>2026-03-01 06:00 UTC</time>' in closer
+    buttons = re.findall(r'<a class="button" href="([^"]+)">(\w[\w ]+)</a>', closer)
+    moves = {title: unescape(link) for link, title in buttons}
+    assert "from=2026-02-28T17%3A30Z&to=2026-03-01T06%3A00Z" in moves["Earlier"]
+    assert "from=2026-03-01T09%3A07Z&to=2026-03-01T15%3A22Z" in moves["Closer"]
+    assert "from=2026-02-28T23%3A45Z&to=2026-03-02T00%3A45Z" in moves["Wider"]
+    assert "days=7&until=2026-03-01" in moves["Whole days"]
+    drawn = re.search(r'data-from="(\d+)" data-to="(\d+)" data-page="/console/home\?entity=[0-9a-f]{20}&', closer)
+    assert drawn is not None
+    assert int(drawn[2]) - int(drawn[1]) == 12.5 * 3600 + 1
+    wrong = ["?days=2", "?until=yesterday", "?colour=red", "?days=1&days=7", "?page=0", "?page=x", "?page=100000"]
+    wrong += [
+        "?from=now&to=x",
+        f"?{part[:22]}",
+        "?to=2026-03-01T06:00Z&from=2026-03-01T06:00Z",
+        "?from=2026-03-01&to=2026-03-02",
+    ]
+    for query in (*wrong, "?from=0001-01-01T00:00%2B01:00&to=2026-01-01T00:00Z"):
         assert client.get(f"/console/home{query}").status_code == 400
+
+
+def address(page: str, entity: str, more: str = "") -> str:
+    """The query that shows an entity, as the page links it."""
+    link = re.search(rf'href="/console/home([^"#]+)#history"[^>]*>{re.escape(entity)}</a>', page)
+    assert link is not None
+    return unescape(link[1]).replace("&days=7", "") + (more or "&days=7")
+
+
+def test_no_address_and_no_log_names_an_entity(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    page = sign_in(client)
+    shown = see(client, address(page, PERSON))
+    assert PERSON in shown
+    addresses = re.findall(r'(?:href|action|src|data-page)="([^"]+)"', page + shown)
+    assert len(addresses) > 20
+    names = [one for one in re.findall(r"[\w.]+", page) if re.fullmatch(r"(?:sensor|binary_sensor|person)\.\w+", one)]
+    assert len(set(names)) >= 4
+    for name in {name.partition(".")[2] for name in names}:
+        assert not any(name in one for one in addresses)
+        assert name not in caplog.text
+    assert address(page, PERSON) == address(shown, PERSON)  # a reload shows the same
+    lost = client.application.test_client()
+    assert "of an earlier session" in (sign_in(lost) and see(lost, address(page, PERSON)))
+    assert address(see(lost), PERSON) != address(page, PERSON)
 
 
 def test_a_gap_is_a_gap(make_client: Clients) -> None:

@@ -43,6 +43,7 @@ def test_an_owner_sees_each_entity_of_the_own_home_once(make_house: Callable[...
     assert found["sensor.secret_place"].published_state == "redacted"
     assert "secret" not in (found["sensor.secret_place"].published or "")
     assert found["sun.sun"].published is None
+    assert {one.id for one in found.values() if not one.is_publishable} == {"sun.sun"}
     assert looking.entities(None).entities == ()
     history = looking.history(home, "sensor.kitchen_power", AT_US - DAY_US, AT_US + DAY_US)
     assert (history.at.tolist(), history.words) == ([AT_US, AT_US + DAY_US // 24], ["5", "unavailable"])

@@ -1,5 +1,5 @@
 "use strict";
-// What htmx does not do: choose days by dragging, look again at a job, say a new count, and local times.
+// What htmx does not do: choose days and times by dragging, look again at a job, say a new count, and local times.
 (() => {
   const root = document.documentElement;
   root.classList.add("scripted");
@@ -47,36 +47,53 @@
     }
   }, 500);
 
+  // Over days, each is a unit; over a history, each two-hundredth of the time.
   let drag = null;
-  const column = event => {
+  const unit = event => {
     const box = drag.plot.getBoundingClientRect();
-    return Math.min(drag.days.length - 1, Math.max(0, Math.floor((drag.days.length * (event.clientX - box.left)) / box.width)));
+    return Math.min(drag.count - 1, Math.max(0, Math.floor((drag.count * (event.clientX - box.left)) / box.width)));
   };
-  const ends = event => [drag.from, column(event)].sort((a, b) => a - b);
+  const ends = event => [drag.from, unit(event)].sort((a, b) => a - b);
   document.addEventListener("pointerdown", event => {
-    const plot = event.target.closest(".brush .marks");
+    const plot = event.target.closest(".brush .marks, .zoom .marks");
     if (!plot || event.button !== 0) return;
-    drag = { plot, days: plot.dataset.days.split(" ") };
-    drag.from = column(event);
+    const days = plot.dataset.days?.split(" ");
+    drag = { plot, days, count: days ? days.length : 200, view: plot.viewBox.baseVal };
+    drag.from = unit(event);
     drag.mark = plot.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "rect"));
     drag.mark.setAttribute("class", "dragged");
-    drag.mark.setAttribute("height", plot.viewBox.baseVal.height);
+    drag.mark.setAttribute("height", drag.view.height);
     event.preventDefault();
   });
   document.addEventListener("pointermove", event => {
     if (!drag) return;
     const [first, last] = ends(event);
-    drag.mark.setAttribute("x", first);
-    drag.mark.setAttribute("width", last - first + 1);
+    const width = drag.view.width / drag.count;
+    drag.mark.setAttribute("x", first * width);
+    drag.mark.setAttribute("width", (last - first + 1) * width);
   });
   const leave = () => {
     if (drag) drag.mark.remove();
     drag = null;
   };
+  const zoom = (first, last) => {
+    const { from, to, page } = drag.plot.dataset;
+    const { count } = drag;
+    const time = place => (+from + (place * (to - from)) / count) / 60;
+    const minute = (at, round) => new Date(60000 * round(at)).toISOString().replace(":00.000Z", "Z");
+    leave();
+    if (last - first < 2) return;
+    const url = new URL(page, location.href);
+    for (const name of ["days", "until"]) url.searchParams.delete(name);
+    url.searchParams.set("from", minute(time(first), Math.floor));
+    url.searchParams.set("to", minute(time(last + 1), Math.ceil));
+    location.assign(url);
+  };
   document.addEventListener("pointercancel", leave);
   document.addEventListener("pointerup", event => {
     if (!drag) return;
     const [first, last] = ends(event);
+    if (!drag.days) return zoom(first, last);
     const after = drag.days[last + 1];
     const end = after ? new Date(Date.parse(after) - 86400000).toISOString().slice(0, 10) : drag.plot.dataset.last;
     const form = document.getElementById("choose");
