@@ -23,16 +23,24 @@ from smarthouse_api.states.query import Filters
 
 _LISTS: Final = ("types", "units", "device_classes", "homes", "entities")
 _USUAL_FORMAT: Final = "csv"
+_LONGEST: Final = 100
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Holds what a visitor has chosen. aggregation: means instead of rows. shows_all: no part of the page comes later."""
+    """Holds what a visitor has chosen. aggregation: means instead of rows. shows_all: no part of the page comes later.
+
+    is_day_local: the typical day goes by each home's own clock. find: shows only values to choose that contain this.
+    shows_all_options: shows all values to choose, also if they are many.
+    """
 
     filters: Filters
     format: str = _USUAL_FORMAT
     aggregation: Aggregation | None = None
     shows_all: bool = False
+    is_day_local: bool = False
+    find: str = ""
+    shows_all_options: bool = False
 
     def query(self) -> list[tuple[str, str]]:
         """Write it as the parameters of a download, each value by itself."""
@@ -57,7 +65,17 @@ class Asked:
 
     def fields(self) -> list[tuple[str, str]]:
         """Write it as the fields of a form."""
-        return [*self.query(), *([] if self.format == _USUAL_FORMAT else [("format", self.format)])]
+        of_page = {
+            "format": "" if self.format == _USUAL_FORMAT else self.format,
+            "day_clock": "local" if self.is_day_local else "",
+            "find": self.find,
+            "options": "all" if self.shows_all_options else "",
+        }
+        return [*self.query(), *((name, value) for name, value in of_page.items() if value)]
+
+    def changed(self, **changes: Any) -> Asked:
+        """Return the same choices, with some of them changed."""
+        return replace(self, **changes)
 
     def page(self, endpoint: str = "Console.data", **also: str) -> str:
         """Return the address of a page with these choices."""
@@ -96,12 +114,16 @@ class AskedSchema(FiltersSchema):
     )
     every = fields.String(validate=validate.OneOf(list(LENGTHS), error="is none here; use one of {choices}."))
     clock = fields.String(load_default="utc", validate=validate.OneOf(["utc", "local"], error="is one of {choices}."))
+    day_clock = fields.String(load_default="utc", validate=validate.OneOf(["utc", "local"], error="is one of {choices}."))
+    find = fields.String(load_default="", validate=validate.Length(max=_LONGEST, error="has more than {max} characters."))
+    options = fields.String(validate=validate.OneOf(["all"], error="can only be {choices}."))
     show = fields.String(validate=validate.OneOf(["all"], error="can only be {choices}."))
 
     def read(self, data: dict[str, Any]) -> dict[str, Any]:
         aggregation = Aggregation(data["every"], is_local=data["clock"] == "local") if "every" in data else None
         filters = super().read({**data, "format": []})["filters"]
-        return {"asked": Asked(filters, data["format"], aggregation, "show" in data)}
+        of_page = "show" in data, data["day_clock"] == "local", data["find"].strip(), "options" in data
+        return {"asked": Asked(filters, data["format"], aggregation, *of_page)}
 
 
 _SCHEMA: Final = AskedSchema()

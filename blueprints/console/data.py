@@ -39,6 +39,17 @@ class Option:
     is_chosen: bool
 
 
+@dataclass(frozen=True)
+class Facet:
+    """Is a filter with its values. left_out: how many are not shown, because they are many. is_long: there are many."""
+
+    name: str
+    title: str
+    options: list[Option]
+    left_out: int
+    is_long: bool
+
+
 def data_page(opened: Opened, asked: Asked, waiting: int, samples: int) -> dict[str, Any]:
     """Find all that the page shows, but what needs rows to be read, unless that is asked for at once."""
     questions, filters = house().states.questions, asked.filters
@@ -47,7 +58,7 @@ def data_page(opened: Opened, asked: Asked, waiting: int, samples: int) -> dict[
     told = {
         "asked": asked,
         "overview": overview,
-        "facets": _options(facets, filters),
+        "facets": _facets(facets, asked),
         "rows": facets["rows"],
         "homes": facets["homes"],
         "measured": facets["measured"][:_MOST_MEASURED],
@@ -79,9 +90,9 @@ def preview_part(opened: Opened, asked: Asked) -> dict[str, Any]:
 def typical_part(opened: Opened, asked: Asked, unit: str) -> dict[str, Any]:
     """Read how the homes differ over the hours of a day. unit: of what is told."""
     filters = _until_usual(opened, asked.of_unit(unit).filters)
-    hours, days = house().states.questions.typical_day(opened, filters, unit)
-    figure = figures.typical_figure(unit, hours, days) if hours and days else None
-    return {"typical": figure, "unit": unit, "typical_is_there": True}
+    hours, days = house().states.questions.typical_day(opened, filters, unit, is_local=asked.is_day_local)
+    figure = figures.typical_figure(unit, hours, days, is_local=asked.is_day_local) if hours and days else None
+    return {"asked": asked, "typical": figure, "unit": unit, "typical_is_there": True}
 
 
 def _until_usual(opened: Opened, filters: Filters) -> Filters:
@@ -122,28 +133,26 @@ def _left_out(by_day: dict[date, int], first: date, last: date) -> str:
     return "; ".join(told)
 
 
-def _options(facets: dict[str, Any], filters: Filters) -> list[tuple[str, str, list[Option]]]:
-    """List what can be chosen: by which filter, its title, and its values, the chosen ones first to stay."""
+def _facets(facets: dict[str, Any], asked: Asked) -> list[Facet]:
+    """List what can be chosen. Values that are chosen stay, whatever is looked for."""
     titles = {"types": gettext("Type"), "units": gettext("Unit"), "device_classes": gettext("Device class")}
-    return [(name, title, _options_of(name, facets[name], getattr(filters, name))) for name, title in titles.items()]
+    return [_facet(name, title, facets[name], asked) for name, title in titles.items()]
 
 
-def _options_of(name: str, found: list[dict[str, Any]], chosen: tuple[str, ...]) -> list[Option]:
-    fold = folded_unit if name == "units" else str.lower
-    wanted = {fold(value) for value in chosen}
+def _facet(name: str, title: str, found: list[dict[str, Any]], asked: Asked) -> Facet:
+    fold, chosen = folded_unit if name == "units" else str.lower, getattr(asked.filters, name)
+    wanted, looked_for = {fold(value) for value in chosen}, asked.find.casefold()
     there = [one for one in found if one["value"] is not None]
-    shown = there[:_MOST_OPTIONS] + [one for one in there[_MOST_OPTIONS:] if fold(one["value"]) in wanted]
+    fit = [one for one in there if looked_for in one["value"].casefold()]
+    first = {one["value"] for one in (fit if asked.shows_all_options else fit[:_MOST_OPTIONS])}
+    shown = [one for one in there if one["value"] in first or fold(one["value"]) in wanted]
     missing = wanted - {fold(one["value"]) for one in shown}
     also = [{"value": value, "rows": 0} for value in chosen if fold(value) in missing]
-    return [
-        Option(
-            value := one["value"],
-            f"{name}[]" if "," in value else name,
-            one["rows"],
-            fold(value) in wanted,
-        )
+    options = [
+        Option(value := one["value"], f"{name}[]" if "," in value else name, one["rows"], fold(value) in wanted)
         for one in [*shown, *also]
     ]
+    return Facet(name, title, options, len(fit) - len(first), len(there) > _MOST_OPTIONS)
 
 
 def _typical_unit(facets: dict[str, Any], filters: Filters) -> str | None:

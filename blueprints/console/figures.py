@@ -85,22 +85,23 @@ def coverage_figure(coverage: dict[str, Any], *, with_names: bool) -> Figure:
     return figure_of(heat(sentence, columns, names, [home["rows"] for home in homes]), sentence, heads, table)
 
 
-def typical_figure(unit: str, hours: Sequence[Spread], days: tuple[date, date]) -> Figure:
-    """Draw how the homes differ over the hours of a day."""
-    sentence = gettext(
-        "%(unit)s, %(first)s to %(last)s, by hour of the day in UTC. The line is the median home, the band the middle 80 %% of"
-        " homes. Hours of few homes are left out.",
-        unit=unit,
-        first=day_text(days[0]),
-        last=day_text(days[1]),
+def typical_figure(unit: str, hours: Sequence[Spread], days: tuple[date, date], *, is_local: bool) -> Figure:
+    """Draw how the homes differ over the hours of a day. is_local: by each home's own clock, else by UTC."""
+    told = {"unit": unit, "first": day_text(days[0]), "last": day_text(days[1])}
+    clock = (
+        gettext("%(unit)s, %(first)s to %(last)s, by hour of the day on each home's own clock.", **told)
+        if is_local
+        else gettext("%(unit)s, %(first)s to %(last)s, by hour of the day in UTC.", **told)
     )
+    means = gettext("The line is the median home, the band the middle 80 % of homes. Hours of few homes are left out.")
+    sentence = f"{clock} {means}"
     points = [Point(one.place, one.low, one.middle, one.high) for one in hours]
     names = [(float(hour), f"{hour:02}:00") for hour in _HOURS]
     table = [
         (f"{one.place:02}:00", value_text(one.low), value_text(one.middle), value_text(one.high), count_text(one.homes))
         for one in hours
     ]
-    heads = gettext("Hour (UTC)"), "10 %", gettext("Median"), "90 %", gettext("Homes")
+    heads = gettext("Hour") if is_local else gettext("Hour (UTC)"), "10 %", gettext("Median"), "90 %", gettext("Homes")
     return figure_of(band(sentence, points, (0, 23), 1, names, value_text), sentence, heads, table)
 
 

@@ -40,6 +40,8 @@ def named_columns(names: Sequence[str], most: int = 5) -> list[tuple[float, str]
     count = len(names)
     if count <= most:
         chosen = list(range(count))
+    elif count < 2 * most:
+        chosen = list(range(0, count, 2))
     else:
         chosen = sorted({round(number * (count - 1) / (most - 1)) for number in range(most)})
     return [((column + 0.5) / count, names[column]) for column in chosen]

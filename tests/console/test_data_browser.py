@@ -112,6 +112,14 @@ def test_a_choice_changes_the_count_the_plots_and_the_address_and_back_undoes_it
     page.get_by_label("From", exact=True).focus()
     page.keyboard.type("03022026", delay=20)
     page.get_by_text("140 rows of 5 homes", exact=True).first.wait_for()
+    page.get_by_role("link", name="By the hours of each home's own clock").click()
+    page.get_by_text("on each home's own clock.").wait_for()
+    page.get_by_role("checkbox", name="%").check()
+    page.get_by_text("20 rows of 5 homes", exact=True).first.wait_for()
+    assert "day_clock=local" in page.url
+    whole(page)
+    page.get_by_text("on each home's own clock.").wait_for()
+    urls = [url for url in urls if "day_clock" not in url]
     assert [url for url in urls if "/console/?" in url] == [url for url in urls if f"date_from={DAYS[1]}&date_to=" in url]
     whole(page)
 

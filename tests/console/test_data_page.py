@@ -180,6 +180,44 @@ def test_no_page_runs_or_loads_what_is_not_its_own(client: FlaskClient) -> None:
             assert all(link.startswith(("/console/", "/docs", "/api/export/", "#", "data:,")) for link in links), links
 
 
+def test_many_values_are_shown_on_demand_and_found(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blueprints.console.data._MOST_OPTIONS", 2)
+
+    def types(query: str) -> list[str]:
+        return re.findall(r'name="types" value="(\w+)"', see(client, query))
+
+    page = see(client)
+    link = re.search(r'id="options-types">.*?href="([^"]+)">Show 1 more<', page, re.DOTALL)
+    assert link is not None
+    assert link[1] == "/console/?options=all"
+    assert types("") == ["sensor", "binary_sensor"]
+    assert types("?options=all") == ["sensor", "binary_sensor", "person"]
+    assert types("?types=person") == ["sensor", "binary_sensor", "person"]  # what is chosen stays
+    assert types("?find=BINARY&types=person") == ["binary_sensor", "person"]
+    assert 'name="find" value="BINARY"' in see(client, "?find=BINARY")
+    assert see(client, f"?find={'x' * 101}", 400)
+    taken = client.get("/console/take?find=BINARY&options=all&day_clock=local&types=sensor")
+    assert taken.headers["Location"] == "/api/export/csv?types=sensor"
+
+
+def test_a_typical_day_goes_by_the_homes_own_clocks_if_asked(make_client: Clients) -> None:
+    client = make_client()
+    hours = [f"2026-03-01T{hour:02}:00:00+02:00" for hour in range(24)]
+    for home in HOMES:
+        sent = [state("sensor.x", "20" if n >= 14 else "10", at, unit_of_measurement="W") for n, at in enumerate(hours)]
+        assert client.post("/api/ingest/data", data=payload(*sent), headers={"Home-UUID": home}).status_code == 200
+    house_of(client).states.chores.flush()
+    found = {}
+    for clock, words in (("utc", "day in UTC."), ("local", "own clock.")):
+        page = see(client, f"typical?units=W&day_clock={clock}", headers=FRAGMENT)
+        assert words in page
+        assert "the band the middle 80 % of homes" in page
+        found[clock] = dict(re.findall(r"<td>(\d\d):00</td><td[^>]*>[^<]*</td><td[^>]*>([^<]*)<", page))
+    assert (found["utc"]["11"], found["utc"]["12"]) == ("10", "20")
+    assert (found["local"]["13"], found["local"]["14"]) == ("10", "20")
+    assert 'name="day_clock" value="local"' in see(client, "?units=W&day_clock=local&show=all")
+
+
 def test_text_from_homes_is_escaped(make_client: Clients) -> None:
     client = make_client(export_privacy="raw")
     house = house_of(client)

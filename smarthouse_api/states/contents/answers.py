@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.times import time_of, time_text
-from smarthouse_api.states.aggregates.clocks import HOUR_US
+from smarthouse_api.states.aggregates.clocks import HOUR_US, MINUTE_US
 from smarthouse_api.states.contents.service import Opened
 from smarthouse_api.states.contents.summary import Selection
 from smarthouse_api.states.records.privacy import home_name
@@ -140,7 +140,7 @@ def series(batches: Iterable[pa.RecordBatch], unit: str, least_homes: int) -> di
     """
     points = [
         {"at": time_text(time_of(one.place)), "p10": one.low, "p50": one.middle, "p90": one.high, "homes": one.homes}
-        for one in _spreads(batches, lambda start: start, least_homes)
+        for one in _spreads(batches, lambda start, _: start, least_homes)
     ]
     return {"unit": unit, "points": points}
 
@@ -160,11 +160,18 @@ class Spread:
 
 
 def typical_day(batches: Iterable[pa.RecordBatch], least_homes: int) -> list[Spread]:
-    """Tell how homes differ in each hour of a day, by UTC, of all the days together, likewise. Places are hours."""
-    return _spreads(batches, lambda start: start // HOUR_US % 24, least_homes)
+    """Tell how homes differ in each hour of a day, of all the days together, likewise. Places are hours.
+
+    They are hours by the clock that the intervals go by: of UTC, or of each home.
+    """
+    return _spreads(batches, lambda start, ahead: (start + ahead) // HOUR_US % 24, least_homes)
 
 
-def _spreads(batches: Iterable[pa.RecordBatch], place: Callable[[int], int], least_homes: int) -> list[Spread]:
+_Place = Callable[[int, int], int]
+"""Finds the place of an interval by its start and by how much the home's clock is ahead of UTC, both in microseconds."""
+
+
+def _spreads(batches: Iterable[pa.RecordBatch], place: _Place, least_homes: int) -> list[Spread]:
     means, found = _means(batches, place), list[Spread]()
     for number, of_home in sorted(means.items()):
         if len(of_home) >= least_homes:
@@ -174,15 +181,15 @@ def _spreads(batches: Iterable[pa.RecordBatch], place: Callable[[int], int], lea
     return found
 
 
-def _means(batches: Iterable[pa.RecordBatch], place: Callable[[int], int]) -> Mapping[int, Mapping[str, tuple[float, float]]]:
+def _means(batches: Iterable[pa.RecordBatch], place: _Place) -> Mapping[int, Mapping[str, tuple[float, float]]]:
     """Add up the homes' means, each with its weight, by the place of the interval's start."""
     means = dict[int, dict[str, tuple[float, float]]]()
     for batch in batches:
-        names = "start", "home", "mean", "known"
+        names = "start", "utc_offset", "home", "mean", "known"
         columns = (batch.column(name) for name in names)
-        for start, home, mean, known in zip(*(_values(column) for column in columns), strict=True):
+        for start, offset, home, mean, known in zip(*(_values(column) for column in columns), strict=True):
             if mean is not None and known > 0:
-                of_home = means.setdefault(place(start), {})
+                of_home = means.setdefault(place(start, (offset or 0) * MINUTE_US), {})
                 product, weight = of_home.get(home, (0.0, 0.0))
                 of_home[home] = product + mean * known, weight + known
     return means

@@ -74,28 +74,30 @@ class Questions:
     def series(self, opened: Opened, filters: Filters, unit: str, every: str) -> dict[str, Any]:
         """Tell how the homes differ over time in one unit. every: of `LENGTHS`."""
         least_homes = self._settings.min_homes if self.is_strict else 1
-        with self._means(opened, filters, unit, every) as (batches, _):
+        with self._means(opened, filters, unit, Aggregation(every)) as (batches, _):
             return answers.series(batches, unit, least_homes)
 
-    def typical_day(self, opened: Opened, filters: Filters, unit: str) -> tuple[list[answers.Spread], tuple[date, date] | None]:
+    def typical_day(
+        self, opened: Opened, filters: Filters, unit: str, *, is_local: bool = False
+    ) -> tuple[list[answers.Spread], tuple[date, date] | None]:
         """Tell how the homes differ in each hour of a day, and name the days: the newest seven, unless the filters name days.
 
-        Hours of few homes are left out.
+        is_local: by each home's own clock, else by UTC. Hours of few homes are left out.
         """
         least_homes = max(_LEAST_HOMES_OF_A_DAY, self._settings.min_homes)
-        with self._means(opened, filters, unit, "1h") as (batches, days):
+        with self._means(opened, filters, unit, Aggregation("1h", is_local=is_local)) as (batches, days):
             return answers.typical_day(batches, least_homes), days
 
     @contextmanager
     def _means(
-        self, opened: Opened, filters: Filters, unit: str, every: str
+        self, opened: Opened, filters: Filters, unit: str, asked: Aggregation
     ) -> Iterator[tuple[Iterator[pa.RecordBatch], tuple[date, date] | None]]:
         """Open the means of the newest days that have rows, and tell which days these are at most."""
         filters = replace(filters, units=(unit,))
         if (span := opened.select(filters).span()) is None:
             yield iter(()), None
             return
-        first = max(span[0], span[1] - timedelta(days=_MOST_DAYS[every] - 1))
+        first = max(span[0], span[1] - timedelta(days=_MOST_DAYS[asked.every] - 1))
         since = max(first, filters.since or first)
-        with self._exports.peek(replace(filters, since=since, until=span[1]), Aggregation(every)) as batches:
+        with self._exports.peek(replace(filters, since=since, until=span[1]), asked) as batches:
             yield batches, (since, span[1])
