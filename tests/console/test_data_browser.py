@@ -72,7 +72,12 @@ def test_the_page_can_be_used_by_everybody(shared_server: Server, visit: Visit) 
     assert page.get_by_role("checkbox", name="°C").is_visible()
     page.set_viewport_size(WIDE)
     page.emulate_media(color_scheme="light", media="print")
-    assert not page.locator(".taking").is_visible()
+    assert [page.locator(one).first.is_visible() for one in (".taking", ".facets", "#count", ".marks")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
     page.emulate_media(media="screen")
 
 
