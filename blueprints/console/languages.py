@@ -19,6 +19,7 @@ from flask import Flask, request
 from flask_babel import Babel, Domain, format_date, format_decimal, get_locale, gettext
 from markupsafe import Markup
 
+from blueprints.console.json_texts import pretty
 from smarthouse_api.arrow.times import time_of
 
 CATALOGUES: Final = Path(__file__).parent / "translations"
@@ -45,7 +46,8 @@ class Languages(Babel):  # type: ignore[misc]
 def register(app: Flask) -> None:
     """Have `app` translate templates and texts into the language of the browser."""
     Languages(app, locale_selector=language)
-    app.jinja_env.filters.update(count=count_text, value=value_text, size=size_text, day=day_text, us_day=us_day_text)
+    filters = {"count": count_text, "value": value_text, "size": size_text, "day": day_text, "us_day": us_day_text}
+    app.jinja_env.filters.update(filters, pretty=pretty)
 
 
 def language() -> str:

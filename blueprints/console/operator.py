@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext
 
 from blueprints.console import key_sessions
+from blueprints.console.collections import add_collections
+from blueprints.console.dead_letters import add_dead_letters
+from blueprints.console.definitions import add_definitions
 from blueprints.console.forms import read_form
 from blueprints.console.operator_sessions import KIND, operator_form, operator_page, require_typed, required, signed_in
 from blueprints.console.sessions import led_to, left_to, required_form
@@ -25,7 +28,6 @@ from smarthouse_api.arrow.times import seconds_text, time_of
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.status.words import parts
 
-_LETTERS: Final = 50
 _PSEUDONYM: Final = re.compile("home_[0-9a-f]{16}", re.ASCII)
 _KEPT_OLD_SECONDS: Final = 3600.0
 _GRANTS: Final = ("admin", "export", "ingest")
@@ -35,7 +37,19 @@ _SILENT_SECONDS: Final = 2 * _DAY_SECONDS
 
 
 blueprint = Blueprint("Operator", __name__, url_prefix="/console", template_folder="templates")
-blueprint.before_request(refuse_unknown)
+add_collections(blueprint)
+add_definitions(blueprint)
+add_dead_letters(blueprint)
+
+_CHOOSING: Final = frozenset({"Operator.operator_collections", "Operator.records", "Operator.dead_letters"})
+"""The pages that read what was chosen, and refuse what they do not know."""
+
+
+@blueprint.before_request
+def refuse_parameters() -> None:
+    """Refuse parameters of a page that takes none. Raises `Invalid`."""
+    if request.endpoint not in _CHOOSING:
+        refuse_unknown()
 
 
 @blueprint.get("/operator")
@@ -116,34 +130,6 @@ def revoke_key(key_id: str) -> Response:
     if not house().access.revoke(key_id):
         raise NotFound(f"There is no key {key_id[:12]}")
     return led_to(".operator_keys", session)
-
-
-@blueprint.get("/operator/collections")
-def operator_collections() -> Response:
-    """List the data sources and datasets, with their dead letters."""
-    session, collections = required(), house().collections
-    found = [(one, collections.dead_letters.count(one)) for one in collections.catalogue.list()]
-    return operator_page("console/operator_collections.html", session, collections=found)
-
-
-@blueprint.get("/operator/collections/<collection_id>/dead-letters")
-def dead_letters(collection_id: str) -> Response:
-    """List the records that a dataset's schema refused, the oldest first."""
-    session, collection = required(), house().collections.catalogue.find(collection_id)
-    letters = house().collections.dead_letters.list(collection, limit=_LETTERS)
-    return operator_page("console/operator_dead_letters.html", session, collection=collection, letters=letters)
-
-
-@blueprint.post("/operator/collections/<collection_id>/dead-letters")
-def settle_dead_letters(collection_id: str) -> Response:
-    """Replay all dead letters, or discard the one that is named."""
-    session, form = operator_form()
-    collection, letters = house().collections.catalogue.find(collection_id), house().collections.dead_letters
-    if letter := form.get("discard"):
-        letters.discard(collection, letter)
-    else:
-        letters.replay(collection, None)
-    return led_to(".dead_letters", session, collection_id=collection_id)
 
 
 @blueprint.get("/operator/jobs")

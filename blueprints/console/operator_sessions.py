@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from flask import Response
+from flask import Response, request
 from flask_babel import gettext
 from werkzeug.datastructures import MultiDict
 
@@ -47,3 +47,13 @@ def require_typed(form: MultiDict[str, str], word: str) -> None:
     """Require that a word was typed to confirm. Raises `Invalid`."""
     if form.get("word", "").strip() != word:
         raise Invalid(gettext("Type %(word)s to confirm. Nothing was done.", word=word))
+
+
+def read_query(*names: str) -> dict[str, str]:
+    """Read the query of a page that knows these parameters. Raises `Invalid` for others, and for one that is repeated."""
+    for name, values in request.args.lists():
+        if name not in names:
+            raise Invalid(f"{name[:40]}: is not a parameter here; the parameters are {', '.join(names)}")
+        if len(values) > 1:
+            raise Invalid(f"{name}: is repeated; give it once")
+    return request.args.to_dict()

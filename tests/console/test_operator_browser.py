@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from config.settings import Settings
 from smarthouse_api.house import House
@@ -127,3 +128,73 @@ def seen_by_everybody(visit: Visit, name: str) -> None:
         assert faults(page) == [], name
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     page.set_viewport_size(WIDE)
+
+
+def test_an_operator_defines_a_collection_follows_it_and_fixes_a_dead_letter(shared_server: Server, visit: Visit) -> None:
+    house = House(Settings.from_env(shared_server.environment))
+    try:
+        key = house.access.create("operator", admin=True)[1]
+    finally:
+        house.close()
+    page, url = visit.page, shared_server.url
+
+    def send(*records: object) -> None:
+        body = {"id": "api.data.in", "ver": "v2", "ts": "1", "params": {"msgid": "m"}, "data": records}
+        sent = requests.post(f"{url}/v2/data/in/meters", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+        assert sent.status_code == 200, sent.text
+
+    def look(name: str) -> None:
+        for colours, size in zip(COLOURS, (WIDE, NARROW), strict=True):
+            page.emulate_media(color_scheme=colours)
+            page.set_viewport_size(size)
+            visit.screenshot(f"operator-{name}-{colours}")
+            assert faults(page) == [], name
+            assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+    page.context.clear_cookies()
+    page.set_viewport_size(WIDE)
+    page.goto(f"{url}/console/operator")
+    page.get_by_label("Key").fill(key)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Collections").click()
+    page.get_by_role("link", name="Define a collection").press("Enter")
+    page.get_by_label("Id", exact=True).fill("meters")
+    page.get_by_label("Entry topic").fill("meters")
+    page.get_by_label("JSON Schema").fill('{"required": ["value"],\n "properties": {"value": {"type": number}}}')
+    page.get_by_role("button", name="Check the schema").press("Enter")
+    page.get_by_text("Line 2, column").wait_for()
+    look("definition")
+    page.get_by_label("JSON Schema").fill('{"required": ["value"], "properties": {"value": {"type": "number"}}}')
+    page.get_by_role("button", name="Save").press("Enter")
+    page.get_by_role("heading", name="meters", exact=True).wait_for()
+    send({"value": 1}, {"value": "two"})
+    look("collection")
+    page.get_by_role("link", name="Newest records").click()
+    assert page.locator("article").count() == 2
+    look("records")
+    page.get_by_role("link", name="Follow").press("Enter")
+    page.get_by_text("Looks every two seconds").wait_for()
+    send({"value": "<b>three</b>"})
+    page.get_by_text("<b>three</b>").wait_for()
+    assert page.locator("article").count() == 3
+    page.get_by_role("link", name="Stop").press("Enter")
+    page.get_by_role("link", name="Follow").wait_for()
+    assert page.locator("article").count() == 3
+    page.get_by_role("link", name="Back to meters").click()
+    page.get_by_role("link", name="Change the definition").click()
+    page.get_by_label("Records that fail the schema").select_option("strict")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("2 of the newest records fail this schema.").wait_for()
+    look("asked")
+    page.get_by_role("button", name="Save all the same").click()
+    send({"value": "four"})
+    page.get_by_role("link", name="Dead letters").click()
+    look("dead-letters")
+    page.get_by_role("link", name="Fix ").click()
+    page.get_by_label("Record", exact=True).fill('{"value": 4}')
+    page.get_by_text("It passes.").wait_for()
+    look("dead-letter")
+    page.get_by_role("button", name="Store the corrected record").press("Enter")
+    page.get_by_text("None", exact=True).wait_for()
+    page.goto(f"{url}/console/operator/collections/meters/records")
+    assert [int(value) for value in page.locator("article pre").all_inner_texts()[0].split() if value.isdigit()] == [4]

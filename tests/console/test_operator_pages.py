@@ -9,14 +9,16 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from smarthouse_api.collections.model import Definition
 from tests.conftest import HOME, house_of, on_pairs, payload, state
 
 environment = on_pairs("embedded_pair")
 
 Clients = Callable[..., FlaskClient]
-PAGES = ("", "/homes", "/collections", "/keys", "/jobs")
-STRICT = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+PAGES = (
+    *("", "/homes", "/collections", "/keys", "/jobs"),
+    *("/new-collection", "/collections/example", "/collections/example/definition", "/collections/example/records"),
+    "/collections/example/dead-letters",
+)
 
 
 @pytest.fixture
@@ -128,30 +130,6 @@ def test_a_key_is_made_shown_once_rotated_and_revoked(client: FlaskClient) -> No
         assert submit(client, "/keys", **fields).status_code == 400
 
 
-def test_dead_letters_are_shown_replayed_and_discarded(client: FlaskClient) -> None:
-    text = key_of(client)[1]
-    bearer = {"Authorization": f"Bearer {text}"}
-    envelope = {"ver": "v2", "ts": "1", "params": {"msgid": "m"}}
-    house = house_of(client)
-    house.collections.catalogue.create(Definition(id="numbers", name="Numbers", schema=STRICT, mode="strict", entry_topic="t"))
-    for record in ({"n": "<i>one</i>"}, {"n": "two"}):
-        sent = client.post("/v2/data/in/numbers", json={**envelope, "id": "api.data.in", "data": record}, headers=bearer)
-        assert sent.status_code == 200, sent.text
-    sign_in(client, text)
-    assert 'aria-label="Dead letters of numbers">2<' in see(client, "/collections")
-    page = see(client, "/collections/numbers/dead-letters")
-    assert "<i>" not in page
-    ids = re.findall(r'name="discard" value="([^"]+)"', page)
-    assert len(ids) == 2
-    assert submit(client, "/collections/numbers/dead-letters").status_code == 303
-    assert len(house.collections.dead_letters.list(house.collections.catalogue.find("numbers"))) == 2
-    house.collections.dead_letters.fix(house.collections.catalogue.find("numbers"), ids[0], {"n": 1})
-    assert submit(client, "/collections/numbers/dead-letters").status_code == 303
-    assert submit(client, "/collections/numbers/dead-letters", discard=ids[1]).status_code == 303
-    assert "None" in see(client, "/collections/numbers/dead-letters")
-    see(client, "/collections/nothing/dead-letters", 404)
-
-
 def test_a_job_is_cancelled(client: FlaskClient) -> None:
     client.post("/api/ingest/data", data=payload(state()), headers={"Home-UUID": HOME})
     job = client.post("/console/jobs", data={}, content_type="application/x-www-form-urlencoded").headers["Location"]
@@ -172,7 +150,15 @@ def test_a_form_of_another_page_or_without_the_token_does_nothing(client: FlaskC
         f"/keys/{id_}/rotate",
         f"/keys/{id_}/revoke",
         "/leave",
+        "/new-collection",
+        "/new-collection/check",
+        "/collections/example/delete",
+        "/collections/example/definition",
+        "/collections/example/definition/check",
+        "/collections/example/definition/draft",
         "/collections/example/dead-letters",
+        "/collections/example/dead-letters/x",
+        "/collections/example/dead-letters/x/check",
         "/homes/forget",
     )
     for path in paths:
