@@ -70,6 +70,7 @@ class Service:
     faults: list[Answer] = field(default_factory=list)
     down: Answer | None = None
     document: dict[str, Any] = field(default_factory=lambda: {"info": {"title": "SmartHouse Ingest API"}, "paths": PATHS})
+    document_status: int = 200
     terms: tuple[str, ...] = ()
     key: str | None = None
     most_rows: int | None = None
@@ -91,7 +92,7 @@ class Service:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path_qs, dict(request.headers)))
         if request.path.endswith("/api/ingest/openapi.json"):
-            return web.json_response(self.document)
+            return web.json_response(self.document, status=self.document_status)
         if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
             return await problem(401)(request)
         if self.down is not None:

@@ -120,7 +120,7 @@ class Core(Program):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._token = ""
-        self._number = 0
+        self._pages = str(folder / "frontend")
 
     def prepare(self) -> None:
         """Write a configuration that starts without the questions to a new owner, and install the integration."""
@@ -182,8 +182,7 @@ class Core(Program):
         (folder / "__init__.py").write_text("import pathlib\n\n\ndef where():\n    return pathlib.Path(__file__).parent\n")
 
     def start(self) -> Core:
-        paths = os.pathsep.join([str(self.folder / "frontend")])
-        environment = {**os.environ, "PYTHONPATH": paths}
+        environment = {**os.environ, "PYTHONPATH": self._pages}
         self._run(
             [sys.executable, "-c", _START, "-c", str(self.folder), "--skip-pip"], self.folder, environment, self._is_running
         )

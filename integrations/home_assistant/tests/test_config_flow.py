@@ -63,10 +63,39 @@ async def test_a_second_entry_for_the_same_service_is_refused(
     assert (flow["type"], flow["reason"]) == (FlowResultType.ABORT, "already_configured")
 
 
+async def test_an_entry_may_not_be_moved_to_the_service_of_another(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry
+) -> None:
+    other = entry_for(service)
+    hass.config_entries.async_update_entry(entry, unique_id="another")
+    await set_up(hass, other)
+    flow = await entry.start_reconfigure_flow(hass)
+    flow = await go_on(hass, flow, {"url": service.url})
+    assert (flow["type"], flow["reason"]) == (FlowResultType.ABORT, "already_configured")
+
+
+async def test_a_new_key_at_the_same_address_needs_no_other_consent(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry
+) -> None:
+    service.key = "new"
+    flow = await entry.start_reconfigure_flow(hass)
+    flow = await go_on(hass, flow, {"url": service.url, "api_key": "new"})
+    await hass.async_block_till_done()
+    assert (flow["reason"], entry.data["api_key"], service.consents) == ("reconfigure_successful", "new", [])
+
+
+async def test_the_options_of_an_entry_that_does_not_run_say_so(hass: HomeAssistant, service: Service) -> None:
+    entry = entry_for(service)
+    entry.add_to_hass(hass)
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    assert (flow["type"], flow["reason"]) == (FlowResultType.ABORT, "not_loaded")
+
+
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
         ("lake.example.org", "address"),
+        ("http://[::1", "address"),
         ("ftp://lake.example.org", "address"),
         ("http://user:secret@localhost", "address"),
         ("http://lake.example.org", "unencrypted"),
@@ -261,6 +290,19 @@ async def test_a_home_that_left_joins_again_as_a_new_one(hass: HomeAssistant, se
     assert flow["reason"] == "reconfigure_successful"
     assert entry.data["home_uuid"] != HOME
     assert not entry.runtime_data.data.left
+
+
+async def test_the_question_for_a_key_goes_once_an_upload_works(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry
+) -> None:
+    hass.states.async_set("light.kitchen", "on")
+    service.faults = [problem(401)]
+    with pytest.raises(ServiceError, match="key_needed"):
+        await entry.runtime_data.upload_now()
+    await hass.async_block_till_done()
+    assert len(hass.config_entries.flow.async_progress()) == 1
+    await entry.runtime_data.upload_now()
+    assert hass.config_entries.flow.async_progress() == []
 
 
 async def test_a_key_is_asked_for_again(hass: HomeAssistant, service: Service) -> None:

@@ -37,6 +37,7 @@ METHODS: Final = {
     ("homeassistant.config_entries", "ConfigEntry"): [
         "async_on_unload",
         "async_start_reauth",
+        "async_get_active_flows",
         "async_create_background_task",
     ],
     ("homeassistant.config_entries", "ConfigEntries"): [

@@ -41,7 +41,7 @@ class UploadButton(SmartHouseEntity, ButtonEntity):
                 translation_domain=DOMAIN,
                 translation_key=str(fault.fault),
                 translation_placeholders={"detail": fault.detail},
-            ) from fault
+            ) from None
 
 
 class ForgetButton(SmartHouseEntity, ButtonEntity):

@@ -121,12 +121,14 @@ class Client:
         await self._json("PUT", "/api/ingest/consent", data=json.dumps({"terms": terms, "tier": tier}).encode())
 
     async def upload(self, body: bytes, key: str) -> Receipt:
-        """Send a body; once this returns, the service keeps it. Raises `ServiceError`."""
+        """Send a body; once this returns, the service keeps it. Raises `ServiceError`, also if it recognised nothing in it."""
         headers = {"Idempotency-Key": key, "Content-Type": "application/octet-stream"}
         told = await self._json("POST", "/api/ingest/data", data=body, headers=headers)
         records, ignored, statistics = (told.get(name, 0) for name in ("records", "ignored", "statistics"))
         if "records" not in told or not all(isinstance(number, int) for number in (records, ignored, statistics)):
             raise ServiceError(Fault.NOT_SMARTHOUSE)
+        if not records and not statistics and not told.get("duplicate"):
+            raise ServiceError(Fault.REJECTED, self._detail(told))
         return Receipt(records, ignored, statistics, bool(told.get("duplicate")))
 
     async def forget(self, *, stop: bool) -> str:
@@ -184,11 +186,11 @@ class Client:
         match status:
             case 400 if detail.startswith("terms:"):
                 return ServiceError(Fault.TERMS, detail)
-            case 401:
+            case 401 if told:
                 return ServiceError(Fault.KEY_WRONG if self._api_key else Fault.KEY_NEEDED, detail)
             case 403 if told.get("title") == "Consent is required":
                 return ServiceError(Fault.CONSENT, detail)
-            case 403:
+            case 403 if told:
                 return ServiceError(Fault.KEY_WRONG, detail)
             case 410:
                 return ServiceError(Fault.OBJECTED, detail)
@@ -205,10 +207,11 @@ class Client:
         return ServiceError(Fault.NOT_SMARTHOUSE)
 
     def _detail(self, told: Mapping[str, Any]) -> str:
-        """Return the service's words, without the UUID, which a proxy may repeat."""
+        """Return the service's words, unless a proxy repeats a secret in them."""
         detail = told.get("detail")
-        words = " ".join(detail.split())[:300] if isinstance(detail, str) else ""
-        return words if self._home.lower() not in words.lower() else ""
+        words = " ".join(detail.split()) if isinstance(detail, str) else ""
+        secrets = (self._home, self._home.replace("-", ""), self._api_key or self._home)
+        return words[:300] if not any(secret.lower() in words.lower() for secret in secrets) else ""
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from homeassistant.config_entries import ConfigEntry
+from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntry
 from homeassistant.const import CONF_URL
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
@@ -30,7 +30,7 @@ _FIXABLE: Final = {CONSENT, OBJECTED}
 def tell(hass: HomeAssistant, entry: ConfigEntry[Any], fault: ServiceError, failing_seconds: float) -> None:
     """Ask the owner for what mends a fault, if it is one that the owner can mend, or one that lasts."""
     if fault.fault in (Fault.KEY_NEEDED, Fault.KEY_WRONG):
-        heal(hass, entry)
+        _remove_repairs(hass, entry)
         entry.async_start_reauth(hass)
         return
     name = _AT_ONCE.get(fault.fault)
@@ -55,7 +55,13 @@ def tell(hass: HomeAssistant, entry: ConfigEntry[Any], fault: ServiceError, fail
 
 @callback
 def heal(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
-    """Remove what an upload that worked, or the end of uploading, has made needless."""
+    """Remove what an upload that worked, or the end of uploading, has made needless: repairs, and the question for a key."""
+    for flow in list(entry.async_get_active_flows(hass, {SOURCE_REAUTH})):
+        hass.config_entries.flow.async_abort(flow["flow_id"])
+    _remove_repairs(hass, entry)
+
+
+def _remove_repairs(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     for name in _HEALING:
         ir.async_delete_issue(hass, DOMAIN, f"{name}_{entry.entry_id}")
 

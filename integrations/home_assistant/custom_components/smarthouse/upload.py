@@ -31,8 +31,8 @@ _LOGGER = logging.getLogger(__name__)
 ROWS: Final = 2_000
 """The most rows in a body."""
 
-OVERLAP_SECONDS: Final = 5.0
-"""How much is read twice, since a clock that is set back by less than two seconds is not noticed."""
+OVERLAP_SECONDS: Final = 30.0
+"""How much is read twice: a clock that is set back by less than two seconds is not noticed, and a recorder may be late."""
 
 MARGIN_SECONDS: Final = 600.0
 """How much is read once more behind a clock that was set back."""
@@ -43,6 +43,7 @@ _SAVE_SECONDS: Final = 30.0
 _GROUP: Final = 50
 """The entities that are read at a time. With the length of a window, this bounds the memory."""
 
+_MOMENT_SECONDS: Final = 0.02
 _SHORTEST, _LONGEST = 300.0, 86400.0
 _FEW_ROWS, _MANY_ROWS = 5_000, 40_000
 
@@ -85,7 +86,11 @@ class Uploader:
     async def begin(self, entity_ids: Sequence[str], present: Sequence[str]) -> Run:
         """Fix the horizon, and wait until the recorder has written down what lies before it."""
         horizon = dt_util.utcnow().timestamp()
-        await get_instance(self._hass).async_block_till_done()
+        recorder = get_instance(self._hass)
+        await recorder.async_block_till_done()
+        # What its thread has just taken up is neither in its queue nor pending. So it is asked once more.
+        await self._hass.async_add_executor_job(time.sleep, _MOMENT_SECONDS)
+        await recorder.async_block_till_done()
         return Run(entity_ids, present, horizon)
 
     async def run(self, run: Run) -> None:
