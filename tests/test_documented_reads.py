@@ -48,7 +48,9 @@ ATTRIBUTES = {
 AS_A_WHOLE = {
     "blueprints/parameters.py",
     "blueprints/console/home.py",
+    "blueprints/console/operator_sessions.py",
     "blueprints/console/pages.py",
+    "blueprints/console/reading.py",
     "blueprints/export/readers.py",
     "blueprints/export/routes.py",
 }

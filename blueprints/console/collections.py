@@ -35,7 +35,7 @@ def add_collections(blueprint: Blueprint) -> None:
     @blueprint.get("/operator/collections")
     def operator_collections() -> Response:
         """List the data sources and datasets, a page at a time."""
-        session, after = required(), read_query("after").get("after", "")
+        after, session = read_query("after").get("after", ""), required()
         if after and not is_name(after):
             raise Invalid("after: must be the id of a collection")
         some, more = house().collections.catalogue.page(after)

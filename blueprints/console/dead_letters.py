@@ -33,7 +33,7 @@ def add_dead_letters(blueprint: Blueprint) -> None:
     @blueprint.get(_LIST)
     def dead_letters(collection_id: str) -> Response:
         """List the records that a dataset's schema refused, the oldest first, a page at a time."""
-        session, after = required(), read_query("after").get("after", "")
+        after, session = read_query("after").get("after", ""), required()
         if after and not is_id(after):
             raise Invalid("after: must be the id of a dead letter")
         return _list_page(session, _find(collection_id), after)
