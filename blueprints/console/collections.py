@@ -106,7 +106,7 @@ def _key(one: Collection, record: NewestRecord) -> str | None:
 
 
 def _facts(one: Collection) -> dict[str, str]:
-    """Write parts of the definition with their units."""
+    """Write parts of the definition with their units, and who else knows it."""
     kept = one.retention
     limits = [] if kept.seconds is None else [duration_text(kept.seconds)]
     limits += [] if kept.bytes is None else [size_text(kept.bytes)]
@@ -116,4 +116,8 @@ def _facts(one: Collection) -> dict[str, str]:
         "dedup": duration_text(one.dedup_seconds),
         "batches": duration_text(one.extraction.dedup_seconds) if one.extraction else "",
         "keep": ", ".join(limits),
+        "stream": house().collections.topic.stream_name(one) or "",
+        "keys": ", ".join(
+            f"{key.id} ({key.name})" for key in house().access.list() if one.id in (*key.datasources, *key.datasets)
+        ),
     }

@@ -39,6 +39,31 @@ def test_the_newest_come_first_wherever_they_are(keeper: Keeper, topic: str | No
     assert [figures.records for figures in keeper.house.collections.figures.of([one])] == [40]
 
 
+@pytest.mark.parametrize("is_before", [True, False])
+def test_what_moves_into_the_lake_meanwhile_is_told_once(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, is_before: bool
+) -> None:
+    one, chores, read, moves = keeper.create(), keeper.house.collections.chores, keeper.house.state.read, [1, 1]
+    keeper.accept(one, {"value": 0})
+    chores.flush(one)
+    for number in range(1, 4):
+        keeper.accept(one, {"value": number})
+
+    def reading(*arguments: Any) -> Any:
+        if not moves:
+            return read(*arguments)
+        moves.clear()
+        if is_before:
+            chores.flush(one)
+        found = read(*arguments)
+        chores.flush(one)
+        return found
+
+    monkeypatch.setattr(keeper.house.state, "read", reading)
+    assert values(keeper, one) == [3, 2, 1, 0]
+    assert not moves
+
+
 def test_a_forgotten_homes_records_are_not_among_the_newest(keeper: Keeper) -> None:
     one, house = keeper.create(entry_topic="in", schema=NUMBERS, mode="warn"), keeper.house
     tag = house.states.homes.tag(HOME)

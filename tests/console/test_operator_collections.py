@@ -98,9 +98,17 @@ def test_a_collection_is_defined_changed_and_deleted(client: FlaskClient, collec
     )
     assert made.extraction is not None
     assert (made.extraction.key, made.extraction.dedup_key, made.extraction.dedup_seconds) == ("events", "id", 90.0)
+    house_of(client).access.create("gateway", datasources=["meters"])
     page = see(client, "/collections/meters")
     assert "Meters &lt;b&gt;of&lt;/b&gt; the street" in page
-    for fact in ("become dead letters", "params.msgid, 2h", "events; id, 90s", "12h, 64MB"):
+    for fact in (
+        "become dead letters",
+        "params.msgid, 2h",
+        "events; id, 90s",
+        "12h, 64MB",
+        "(gateway)",
+        "GET /v2/data/out/meters",
+    ):
         assert fact in page
     # What the form shows makes the same collection again.
     form = fields_of(see(client, "/collections/meters/definition"))
