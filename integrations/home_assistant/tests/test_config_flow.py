@@ -142,6 +142,16 @@ async def test_a_wrong_certificate_is_told(hass: HomeAssistant, socket_enabled: 
         thread.join()
 
 
+async def test_an_address_that_is_not_encrypted_is_told(hass: HomeAssistant, service: Service) -> None:
+    assert (await begin(hass, service.url.replace("http:", "https:")))["errors"] == {"url": "no_tls"}
+
+
+async def test_two_entries_do_not_upload_the_same_home(hass: HomeAssistant, service: Service, entry: MockConfigEntry) -> None:
+    hass.config_entries.async_update_entry(entry, unique_id="another")
+    flow = await go_on(hass, await begin(hass, service.url), {"home_uuid": HOME})
+    assert (flow["type"], flow["reason"]) == (FlowResultType.ABORT, "home_configured")
+
+
 async def test_a_key_is_asked_for_and_tried(hass: HomeAssistant, service: Service) -> None:
     service.key = "good"
     assert (await begin(hass, service.url))["errors"] == {"api_key": "key_needed"}

@@ -17,6 +17,7 @@ from custom_components.smarthouse.scrub import REDACTED, Scrubber
         ("sensor.kitchen", "unavailable", {}, "unavailable"),
         ("sensor.latitude", "41.1496", {"unit_of_measurement": "°"}, REDACTED),
         ("sensor.pin", "4711", {}, REDACTED),
+        ("sensor.kitchen", "72.5", {"device_class": "weight", "unit_of_measurement": "kg"}, REDACTED),
         ("sensor.phone", "912345678", {"unit_of_measurement": "Maria"}, REDACTED),
         ("sensor.ip", "192.168.1.23", {}, REDACTED),
         ("sensor.street", "Rua das Flores 12", {}, REDACTED),

@@ -480,3 +480,37 @@ async def test_the_schedule_waits_as_long_as_the_service_asks(
     coordinator_of(entry)._on_time(dt_util.utcnow())
     await hass.async_block_till_done(wait_background_tasks=True)
     assert len(service.uploads) == 1
+
+
+@pytest.mark.parametrize("platform", ["proximity", "mobile_app", "withings"])
+async def test_what_tells_of_persons_is_never_sent(
+    hass: HomeAssistant, service: Service, temperature: Set, platform: str
+) -> None:
+    registry = er.async_get(hass)
+    of_person = [
+        registry.async_get_or_create("sensor", platform, str(number), suggested_object_id=f"kitchen_{number}").entity_id
+        for number in (1, 2)
+    ]
+    for entity_id in (*of_person, "sensor.kitchen_temperature"):
+        temperature(5, entity_id)
+    await async_wait_recording_done(hass)
+    registry.async_remove(of_person[0])
+    hass.states.async_remove(of_person[0])
+    entry = await set_up(hass, entry_for(service, past="recorded"))
+    temperature(6, of_person[1])
+    await coordinator_of(entry).upload_now()
+    assert {row["entity_id"] for row in service.rows} == {"sensor.kitchen_temperature"}
+
+
+async def test_an_upload_that_was_broken_off_is_tried_soon_after_a_start(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set
+) -> None:
+    await coordinator_of(entry).upload_now()
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert coordinator_of(entry)._retry is None
+    temperature(1)
+    service.faults = [problem(503)]
+    await fails(entry)
+    await hass.config_entries.async_reload(entry.entry_id)
+    assert coordinator_of(entry)._retry is not None
+    coordinator_of(entry)._cancel_retry()

@@ -30,6 +30,7 @@ class Fault(StrEnum):
     UNRESOLVABLE = "unresolvable"
     REFUSED = "refused"
     TLS = "tls"
+    NO_TLS = "no_tls"
     TIMEOUT = "timeout"
     BROKEN = "broken"
     NOT_SMARTHOUSE = "not_smarthouse"
@@ -168,8 +169,10 @@ class Client:
                 method, self._url + path, data=data, headers=sent, allow_redirects=False, timeout=_TIMEOUT
             ) as response:
                 return response.status, response.headers, await _read(response)
-        except aiohttp.ClientSSLError as fault:
+        except aiohttp.ClientConnectorCertificateError as fault:
             raise ServiceError(Fault.TLS) from fault
+        except aiohttp.ClientSSLError as fault:
+            raise ServiceError(Fault.NO_TLS) from fault
         except aiohttp.ClientConnectorDNSError as fault:
             raise ServiceError(Fault.UNRESOLVABLE) from fault
         except TimeoutError as fault:

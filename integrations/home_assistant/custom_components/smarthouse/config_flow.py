@@ -69,6 +69,8 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
             if home is None:
                 errors[CONF_HOME] = "home"
             else:
+                if any(entry.data.get(CONF_HOME) == home.uuid for entry in self._async_current_entries()):
+                    return self.async_abort(reason="home_configured")
                 self._data |= home.data
                 if old is not None and old[1].uuid == home.uuid:
                     self._data[CONF_TAKEN_OVER] = old[0].entry_id

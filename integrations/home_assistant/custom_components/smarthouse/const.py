@@ -34,5 +34,10 @@ PACE_HOURLY: Final = "hourly"
 PACE_NIGHTLY: Final = "nightly"
 PACES: Final = (PACE_NIGHTLY, PACE_HOURLY)
 
+OF_PERSONS: Final = frozenset(
+    {"fitbit", "google_travel_time", "here_travel_time", "mobile_app", "proximity", "waze_travel_time", "withings"}
+)
+"""Integrations whose entities tell where persons are, or of their bodies. Nothing of them is sent."""
+
 LEFT_OUT_AT_FIRST: Final = ("device_tracker", "person")
 """Domains that may be sent and are left out unless the owner chooses otherwise."""

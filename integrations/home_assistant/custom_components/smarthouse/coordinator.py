@@ -263,9 +263,11 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
             self.request_upload()
 
     async def _on_started(self, _: HomeAssistant) -> None:
-        """Upload soon after a start if a time of the schedule was missed, or if this home is new."""
-        last = self.progress.last_upload or 0.0
-        if dt_util.utcnow().timestamp() - last >= _PACE_SECONDS[self.config_entry.options[CONF_PACE]]:
+        """Upload soon after a start if this home is new, a time of the schedule was missed, or an upload was broken off."""
+        progress = self.progress
+        is_open = progress.fault is not None or progress.window is not None or progress.backfill is not None
+        since = dt_util.utcnow().timestamp() - (progress.last_upload or 0.0)
+        if is_open or since >= _PACE_SECONDS[self.config_entry.options[CONF_PACE]]:
             self._retry_in(random.SystemRandom().uniform(*_SOON_SECONDS))
 
     @callback

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 REDACTED: Final = "redacted"
 PRESENCE: Final = frozenset({"person", "device_tracker"})
+_OF_BODIES: Final = frozenset({"blood_glucose_concentration", "weight"})
 _ALWAYS: Final = frozenset({"unknown", "unavailable"})
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?")
 _NUMBERED: Final = re.compile(r"(?<=[a-z])[0-9]+(?=_)")
@@ -114,7 +115,7 @@ class Scrubber:
         if domain not in self._numeric:
             return False
         if device_class is not None:
-            return device_class in self._numeric_classes
+            return device_class in self._numeric_classes and device_class not in _OF_BODIES
         return unit is not None and _folded(unit) in self._lone_units
 
     def _allowed_words(self, domain: str, device_class: str | None) -> frozenset[str]:

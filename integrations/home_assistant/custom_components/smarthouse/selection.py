@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
 
-from .const import CONF_AREAS, CONF_DOMAINS, CONF_ENTITIES, CONF_LABELS, DOMAIN, LEFT_OUT_AT_FIRST
+from .const import CONF_AREAS, CONF_DOMAINS, CONF_ENTITIES, CONF_LABELS, DOMAIN, LEFT_OUT_AT_FIRST, OF_PERSONS
 from .scrub import Scrubber
+
+_NEVER: Final = OF_PERSONS | {DOMAIN}
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Selection:
             return False
         if (entry := self._entities.async_get(entity_id)) is None:
             return True
-        if entry.platform == DOMAIN:
+        if entry.platform in _NEVER:
             return False
         device = self._devices.async_get(entry.device_id) if entry.device_id else None
         area_id = entry.area_id or (device.area_id if device else None)
@@ -74,8 +76,8 @@ class Selection:
         if self._left_out.areas or self._left_out.labels:
             return set()
         deleted = self._entities.deleted_entities.values()
-        found = {*measured, *(entry.entity_id for entry in deleted if entry.platform != DOMAIN)}
-        return found - _entity_ids(self._hass)
+        never = {entry.entity_id for entry in deleted if entry.platform in _NEVER}
+        return {*measured, *(entry.entity_id for entry in deleted)} - never - _entity_ids(self._hass)
 
 
 def remembered(hass: HomeAssistant, entity_ids: Iterable[str]) -> list[str]:
