@@ -157,6 +157,7 @@ def test_an_operator_defines_a_collection_follows_it_and_fixes_a_dead_letter(sha
     page.get_by_label("Key").fill(key)
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Collections").click()
+    cookies = page.context.cookies()
     page.get_by_role("link", name="Define a collection").press("Enter")
     page.get_by_label("Id", exact=True).fill("meters")
     page.get_by_label("Entry topic").fill("meters")
@@ -194,7 +195,20 @@ def test_an_operator_defines_a_collection_follows_it_and_fixes_a_dead_letter(sha
     page.get_by_label("Record", exact=True).fill('{"value": 4}')
     page.get_by_text("It passes.").wait_for()
     look("dead-letter")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Check").click()
+    page.get_by_text("The check has failed").wait_for()
+    assert page.get_by_label("Record", exact=True).input_value() == '{"value": 4}'
+    visit.complaints.clear()  # of the 403
+    page.context.add_cookies(cookies)
+    page.get_by_role("button", name="Check").click()
+    page.get_by_text("It passes.").wait_for()
     page.get_by_role("button", name="Store the corrected record").press("Enter")
     page.get_by_text("None", exact=True).wait_for()
     page.goto(f"{url}/console/operator/collections/meters/records")
+    page.get_by_role("link", name="Follow").click()
+    page.get_by_text("Looks every two seconds").wait_for()
+    page.context.clear_cookies()
+    page.get_by_text("Following has ended by a fault.").wait_for()
+    visit.complaints.clear()
     assert [int(value) for value in page.locator("article pre").all_inner_texts()[0].split() if value.isdigit()] == [4]

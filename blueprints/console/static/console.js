@@ -36,6 +36,13 @@
   // A fault is a page of its own.
   document.addEventListener("htmx:responseError", event => {
     if (event.detail.target.id === "data") location.assign(event.detail.pathInfo.finalRequestPath);
+    // Who follows keeps what has come.
+    if (event.detail.target.id === "follow") {
+      event.detail.target.removeAttribute("data-look-every");
+      for (const one of event.detail.target.querySelectorAll("[data-ended]")) one.hidden = !one.hidden;
+    }
+    // Who types keeps what was typed.
+    if (event.detail.target.dataset.failed) event.detail.target.textContent = event.detail.target.dataset.failed;
   });
 
   const looked = new Map();
