@@ -19,6 +19,7 @@ from blueprints.current_request import house
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.archives.looking import MOST_STATES, History
 from smarthouse_api.arrow.times import DAY_US, EPOCH, LAST_US, seconds_text, time_of
+from smarthouse_api.plots.axes import whole_steps
 from smarthouse_api.plots.bands import Point, band
 from smarthouse_api.plots.strips import COLOURS, Lasting, strip, swatch
 from smarthouse_api.states.homes import Home
@@ -127,6 +128,6 @@ def _table(history: History) -> list[tuple[str, str]]:
 
 
 def _names(span: tuple[int, int]) -> list[tuple[float, str]]:
-    places = np.linspace(span[0], span[1] + 1, 5).tolist()
-    is_short = span[1] - span[0] < 2 * DAY_US
-    return [(at, time_name(EPOCH + timedelta(microseconds=at), is_short=is_short)) for at in places]
+    """Name whole hours and days of the axis: a midnight by the day that begins."""
+    places = whole_steps(span[0], span[1] + 1)
+    return [(at, time_name(EPOCH + timedelta(microseconds=at), is_short=at % DAY_US != 0)) for at in places]

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 _ROUND: Final = (1, 2, 5, 10)
+_HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * _HOUR_US
+_STEPS_US: Final = tuple(hours * _HOUR_US for hours in (1, 2, 3, 6, 12, 24, 48, 120, 240))
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,14 @@ def named_columns(names: Sequence[str], most: int = 5) -> list[tuple[float, str]
     else:
         chosen = sorted({round(number * (count - 1) / (most - 1)) for number in range(most)})
     return [((column + 0.5) / count, names[column]) for column in chosen]
+
+
+def whole_steps(begin: int, end: int, most: int = 7) -> list[int]:
+    """Choose places on an axis of time to name: whole hours, or whole days.
+
+    begin, end: of the axis, in microseconds since 1970, both inclusive, as are the places.
+    """
+    step = next((one for one in _STEPS_US if (end - begin) / one <= most), None)
+    if step is None:
+        step = -(-(end - begin) // (most * _DAY_US)) * _DAY_US
+    return list(range(-(-begin // step) * step, end + 1, step))

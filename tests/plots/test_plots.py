@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from smarthouse_api.plots.axes import Scale, named_columns
+from smarthouse_api.plots.axes import Scale, named_columns, whole_steps
 from smarthouse_api.plots.bands import Point, band
 from smarthouse_api.plots.bars import bars
 from smarthouse_api.plots.heat import heat
@@ -88,3 +88,15 @@ def test_texts_are_escaped_and_each_drawing_is_told_in_a_sentence() -> None:
 def test_few_of_many_columns_are_named_evenly() -> None:
     assert named_columns(["a", "b"]) == [(0.25, "a"), (0.75, "b")]
     assert [name for _, name in named_columns([str(n) for n in range(62)])] == ["0", "15", "30", "46", "61"]
+
+
+def test_an_axis_of_time_is_named_at_whole_hours_and_days() -> None:
+    hour = 3_600_000_000
+    day = 24 * hour
+    begin = 20_000 * day
+    assert whole_steps(begin, begin + day) == [begin + n * 6 * hour for n in range(5)]
+    assert whole_steps(begin, begin + 7 * day) == [begin + n * day for n in range(8)]
+    assert whole_steps(begin - hour, begin + 3 * hour) == [begin + n * hour for n in range(-1, 4)]
+    assert len(whole_steps(begin, begin + 31 * day)) == 7
+    assert len(whole_steps(0, 56 * 365 * day)) <= 8
+    assert whole_steps(begin + 1, begin + 2) == []
