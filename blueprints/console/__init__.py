@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from flask import Flask, Response
 
-from blueprints.console import files, languages, operator, pages, policy, sample
+from blueprints.console import files, languages, operator, pages, policy, sample, streams
 from blueprints.console.faults import fault_page
 from blueprints.dialects import Fault
 from config.groups import ServerSettings
@@ -22,6 +22,7 @@ def register(app: Flask, settings: ServerSettings) -> None:
     if settings.console == "all":
         app.register_blueprint(operator.blueprint)
         app.register_blueprint(sample.blueprint)
+        app.register_blueprint(streams.blueprint)
 
 
 def dialects(settings: ServerSettings) -> Mapping[str, Callable[[Fault], Response]]:

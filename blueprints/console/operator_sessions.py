@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 from blueprints.console import key_sessions
 from blueprints.console.sessions import required_form
 from blueprints.console.templating import page
+from smarthouse_api.access.keys import Owner
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.errors import Forbidden, Invalid
 
@@ -38,6 +39,13 @@ def operator_form() -> tuple[Session, MultiDict[str, str]]:
     return session, form
 
 
+def owner_of(session: Session) -> Owner:
+    """Name the holder of the session's key, as the author of what they do. Raises `Forbidden`."""
+    if (key := key_sessions.recognised(session.said.who, session.said.proof)) is None:
+        raise Forbidden(gettext("Your session has ended. Sign in again."))
+    return key.owner
+
+
 def operator_page(template: str, session: Session, **told: Any) -> Response:
     """Answer with a page of the session."""
     return page(template, session=session, **told)
@@ -45,7 +53,7 @@ def operator_page(template: str, session: Session, **told: Any) -> Response:
 
 def require_typed(form: MultiDict[str, str], word: str) -> None:
     """Require that a word was typed to confirm. Raises `Invalid`."""
-    if form.get("word", "").strip() != word:
+    if form.get("word", "").strip() != word.strip():
         raise Invalid(gettext("Type %(word)s to confirm. Nothing was done.", word=word))
 
 

@@ -75,7 +75,7 @@ def download(query: dict[str, str], path: StreamPath) -> Response:
     The URL is the permission: it needs no key, and its signature protects it. A request may name one range of bytes.
     """
     opened = house().streams.downloads.open(path.home_id, path.module_id, path.stream_name, query)
-    return closed_when_sent(opened.close, lambda: _download_response(opened))
+    return closed_when_sent(opened.close, lambda: download_response(opened))
 
 
 def _found(located: DownloadLocation, path: StreamPath) -> Response:
@@ -83,7 +83,7 @@ def _found(located: DownloadLocation, path: StreamPath) -> Response:
     return empty_response(302, {"Location": url, "Cache-Control": "no-store"})
 
 
-def _download_response(download: Download) -> Response:
+def download_response(download: Download) -> Response:
     etag, size = f'"{download.etag}"', download.size_bytes
     first, last = (0, None) if size is None else asked_part(etag, size)
     chunks = until_broken("a download", download.body(first, last))

@@ -6,6 +6,8 @@ In the state store, space `streams`:
     stream/<home id>/<module>/<name>            a stream; both names as digests, because they may be of any length
     gone/<stream key>                           a tombstone: a deleted stream, whose bytes are still to be removed
     full/<stream key>                           a stream whose newest packets are worth a segment
+    activity/<stream key>                       when its newest packet came, and how much it had some minutes ago
+    looked                                      when the chores began the last whole look at all streams
 
 Each stream has a space of its own besides, `stream-<key>`, so that a store that shards keeps all of it together.
 """
@@ -33,6 +35,7 @@ from smarthouse_api.streams.model import Stream, StreamRetention, check_name
 
 SPACE: Final = "streams"
 _LAYOUT: Final = CatalogueLayout(SPACE, "stream/", (BORN, HEAD, LEASE), "stream")
+ACTIVITY: Final = "activity/"
 _MOST_SEEN: Final = 10_000
 _PAGE: Final = 500
 
@@ -138,10 +141,14 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
 
         self._delete(attempt)
 
+    def of_home(self, home_id: int) -> Iterator[Stream]:
+        """List the streams of a home, in no order that says anything."""
+        return (_kept(document.value).stream(home_id) for _, document in self._state.scan_all(SPACE, f"stream/{home_id}/"))
+
     def mark_purged(self, tombstone: StreamTombstone, at: float) -> None:
         """Note that the deleted stream's bytes were removed. A process that died meanwhile may have put some after."""
         put = Put(name_of(tombstone), msgspec.json.encode(msgspec.structs.replace(tombstone, purged_at=at)))
-        self._state.commit(SPACE, Change(puts=(put,), deletes=(f"full/{tombstone.key}",)))
+        self._state.commit(SPACE, Change(puts=(put,), deletes=(f"full/{tombstone.key}", f"{ACTIVITY}{tombstone.key}")))
 
     def mark_full(self, stream: Stream) -> None:
         """Have a segment made of the stream's newest packets soon."""

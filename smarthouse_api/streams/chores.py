@@ -17,6 +17,7 @@ import msgspec
 from backends.ports import NoSuchObject, PartDamaged, StateStore, StoreUnavailable
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import NotFound
+from smarthouse_api.streams.activity import ActivityNotes
 from smarthouse_api.streams.catalogue import StreamCatalogue, StreamTombstone
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.model import Stream
@@ -51,10 +52,11 @@ class StreamsChores:
         sealing: Sealing,
         retaining: PacketRetention,
         leases: Leases,
+        notes: ActivityNotes,
     ) -> None:
         self._state, self._catalogue, self._heads, self._store = state, catalogue, heads, store
-        self._sealing, self._retaining, self._leases = sealing, retaining, leases
-        self._begun_at = float("-inf")
+        self._sealing, self._retaining, self._leases, self._notes = sealing, retaining, leases, notes
+        self._begun_at, self._begun_time = float("-inf"), 0.0
         self._round: Iterator[Stream] | None = None
         self._summed_until = dict[str, int]()
 
@@ -85,9 +87,10 @@ class StreamsChores:
         self._leases.break_shared(downloads_of(stream_key), 0)
 
     def maintain(self, stream: Stream, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Do what is due for one stream: retention, sealing, deleting retired segments."""
+        """Do what is due for one stream: note its activity, apply its retention, seal, delete retired segments."""
         with suppress(NotFound):  # it may be deleted at any time
             seen, found = self._heads.look(stream), self._store.manifest(stream)
+            self._notes.note(stream, seen.head)
             self._store.drop_sealed(stream, found.manifest)
             if self._retaining.apply(stream, seen, found):
                 found = self._store.manifest(stream)
@@ -122,9 +125,11 @@ class StreamsChores:
         if self._round is None:
             if time.monotonic() - self._begun_at < _ROUND_SECONDS:
                 return
-            self._begun_at, self._round = time.monotonic(), iter(self._catalogue.everything())
+            self._begun_at, self._begun_time = time.monotonic(), time.time()
+            self._round = iter(self._catalogue.everything())
         if _each(self._round, lambda stream: self._maintain_anew(stream, lease, is_over), is_over):
             self._round = None
+            self._notes.end_look(self._begun_time)
 
     def _maintain_anew(self, stream: Stream, lease: Lease, is_over: Callable[[], bool]) -> None:
         lease.check()

@@ -1,8 +1,8 @@
 """Heads: where each stream stands. A head tells the next index and the owner of the open session.
 
 In the stream's space, `head` says where the stream stands. `lease` is the owner's sign of life; it expires by the store's own
-clock. Every commit expects the versions of both that its plan was made on. So of any number of writers, in any number of
-processes, one goes first, whatever their clocks say.
+clock, and tells people when it was renewed. Every commit expects the versions of both that its plan was made on. So of any
+number of writers, in any number of processes, one goes first, whatever their clocks say.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 import msgspec
 
 from backends.ports import ABSENT, Change, Committed, Put, StateStore
 from smarthouse_api.access.keys import Owner
-from smarthouse_api.arrow.times import time_of
+from smarthouse_api.arrow.times import microseconds, time_of
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import InUse, NotFound
 from smarthouse_api.streams.model import Session, Status, Stream
@@ -80,17 +81,26 @@ kept_session, read_head = msgspec.json.Decoder(KeptSession).decode, msgspec.json
 class HeadSnapshot:
     """Holds a stream's head as it was read, with the versions that a commit expects.
 
-    lease_version: `ABSENT` if there is no lease.
+    lease_version: `ABSENT` if there is no lease. renewed_us: when the owner gave the last sign of life, in microseconds since
+    1970; None if it is not known.
     """
 
     head: Head
     head_version: int
     lease_version: int
+    renewed_us: int | None = None
 
     @property
     def is_owned(self) -> bool:
         """Whether a session is open and its owner gave a sign of life in time."""
         return self.head.open is not None and self.lease_version != ABSENT
+
+    @property
+    def closes_at(self) -> datetime | None:
+        """When the open session times out unless its owner writes, by the clock of who renewed it; None if it is not known."""
+        if self.head.open is None or not self.is_owned or self.renewed_us is None:
+            return None
+        return time_of(self.renewed_us) + timedelta(seconds=self.head.open.timeout_seconds)
 
     def status(self) -> Status:
         """Return the stream's state as clients see it."""
@@ -192,7 +202,8 @@ class Draft:
         if self.seen.head.open is not None or self.head.open is not None:
             expect[LEASE] = self.seen.lease_version
         if self._renewed and self.head.open is not None:
-            puts.append(Put(LEASE, self.head.open.id.encode(), self.head.open.timeout_seconds))
+            renewed_us = microseconds(datetime.now(UTC))
+            puts.append(Put(LEASE, f"{self.head.open.id} {renewed_us}".encode(), self.head.open.timeout_seconds))
         deletes = (LEASE,) if self._ended and not self._renewed else ()
         return Change(expect, tuple(puts), deletes, tuple(("packets", value) for value in self.appends))
 
@@ -216,7 +227,10 @@ class Heads:
             raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
         head = read_head(found.value)
         lease = None if head.open is None else self._state.get(space, LEASE)
-        return HeadSnapshot(head, found.version, ABSENT if lease is None else lease.version)
+        if lease is None:
+            return HeadSnapshot(head, found.version, ABSENT)
+        renewed_us = lease.value.decode().partition(" ")[2]  # an earlier version wrote the session alone
+        return HeadSnapshot(head, found.version, lease.version, int(renewed_us) if renewed_us else None)
 
     def commit(self, stream: Stream, draft: Draft) -> HeadSnapshot:
         """Make the change. Raises `Conflict` if the stream has changed since the look that the draft was made on."""

@@ -14,6 +14,7 @@ from smarthouse_api.access.keys import Owner
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import InvalidData, NotFound, TooLarge
 from smarthouse_api.streams.heads import BORN, Heads, space_of
+from smarthouse_api.streams.latest import newest_documents
 from smarthouse_api.streams.model import LARGEST_INDEX, MetadataPacket, Stream
 
 _PREFIX: Final = "metadata/"
@@ -55,6 +56,11 @@ class Metadata:
         if not count:
             self._heads.look(stream)
         return found, count
+
+    def newest(self, stream: Stream, before: int, limit: int) -> list[MetadataPacket]:
+        """Return the metadata packets below an index, at most `limit`, the last first."""
+        found = newest_documents(self._state, space_of(stream.key), _begin_of, before, limit)
+        return [_decoded(name, document.value) for name, document in found]
 
     def each(self, stream: Stream) -> Iterator[MetadataPacket]:
         """Return all metadata packets of a stream, by index; none if it was deleted."""
@@ -107,7 +113,11 @@ class Metadata:
 
 
 def _name(index: int) -> str:
-    return f"{_PREFIX}{min(index, LARGEST_INDEX):016d}"
+    return _begin_of(min(index, LARGEST_INDEX))
+
+
+def _begin_of(index: int) -> str:
+    return f"{_PREFIX}{index:016d}"
 
 
 def _decoded(name: str, value: bytes) -> MetadataPacket:

@@ -13,14 +13,17 @@ from smarthouse_api.coordination.keyring import Keyring
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.coordination.room import Room
+from smarthouse_api.streams.activity import ActivityNotes
 from smarthouse_api.streams.appending import Appending
 from smarthouse_api.streams.catalogue import StreamCatalogue
 from smarthouse_api.streams.chores import StreamsChores
 from smarthouse_api.streams.downloads import Downloads
 from smarthouse_api.streams.follow_urls import FollowUrls
+from smarthouse_api.streams.glimpses import Glimpses
 from smarthouse_api.streams.heads import Heads
 from smarthouse_api.streams.metadata import Metadata
 from smarthouse_api.streams.model import Status, Stream
+from smarthouse_api.streams.overview import StreamOverview
 from smarthouse_api.streams.packet_store import PacketStore
 from smarthouse_api.streams.reading import PacketReader
 from smarthouse_api.streams.retention import PacketRetention
@@ -53,8 +56,11 @@ class Streams:
         self.downloads = Downloads(state, self.catalogue, reader, leases, keyring, settings)
         self.follow_urls = FollowUrls(state, self.catalogue, self.heads, access, keyring, settings)
         self.tail = Tail(self.heads, reader, settings)
+        self.glimpses = Glimpses(self.heads, self.store, reader)
+        activity = ActivityNotes(state)
+        self.overview = StreamOverview(self.catalogue, self.heads, self.store, self.sessions, activity)
         retaining = PacketRetention(self.store, self.sessions, self.metadata)
-        self.chores = StreamsChores(state, self.catalogue, self.heads, self.store, sealing, retaining, leases)
+        self.chores = StreamsChores(state, self.catalogue, self.heads, self.store, sealing, retaining, leases, activity)
 
     def delete(self, stream: Stream) -> None:
         """Delete a stream, and break off its downloads. Raises `NotFound`."""

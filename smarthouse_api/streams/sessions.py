@@ -12,22 +12,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from backends.ports import ABSENT, Change, Document, Put, StateStore
 from config.groups import StreamSettings
-from smarthouse_api.access.keys import Owner
+from smarthouse_api.access.keys import Owner, is_id
 from smarthouse_api.coordination.idempotency import Replies, RequestKey, pair_of
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.retries import until_settled
 from smarthouse_api.errors import InUse, Invalid, InvalidData, NotFound
 from smarthouse_api.streams.heads import BORN, HEAD, Draft, Heads, KeptSession, kept_session, new_session_id, space_of
+from smarthouse_api.streams.latest import newest_documents
 from smarthouse_api.streams.model import LARGEST_INDEX, Session, Stream
 
 HOLDS: Final = "holds"
 _LONGEST_TIMEOUT_SECONDS: Final = 86400.0
+
+
+class Hold(NamedTuple):
+    """Says that a key holds a session."""
+
+    session_id: str
+    key_id: str
 
 
 class _Added(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,6 +63,11 @@ class Sessions:
         if last is not None and last.stop is not None and last.start <= stop and last.stop >= start:
             found[last.id] = last
         return sorted(found.values(), key=lambda session: session.id)
+
+    def newest(self, stream: Stream, before: int, limit: int) -> list[Session]:
+        """Return the closed sessions that start below an index, at most `limit`, the last first."""
+        found = newest_documents(self._state, space_of(stream.key), _begin_of, before, limit)
+        return [_decoded(name, document.value) for name, document in found]
 
     def find(self, stream: Stream, session_id: str) -> Session:
         """Return the session with this id, open or closed. Raises `NotFound`."""
@@ -142,6 +155,13 @@ class Sessions:
         self.find(stream, session_id)
         self._forget_holds(stream, session_id, "" if owner.type == "admin" else owner.id)
 
+    def take_away(self, stream: Stream, hold: Hold) -> None:
+        """Take away the hold of one key, whoever asks. Raises `NotFound`."""
+        name = f"hold/{hold.session_id}/{hold.key_id}"
+        if not (_is_id(hold.session_id) and is_id(hold.key_id)) or self._state.get(space_of(stream.key), name) is None:
+            raise NotFound("This key does not hold this session", reason="SESSION_NOT_FOUND")
+        self._state.commit(space_of(stream.key), Change(deletes=(name,)))
+
     def held(self, stream: Stream) -> list[Session]:
         """Return the sessions that a key holds."""
         ids = {name.split("/")[1] for name, _ in self._state.scan_all(space_of(stream.key), "hold/")}
@@ -150,6 +170,10 @@ class Sessions:
             with suppress(NotFound):
                 found.append(self.find(stream, session_id))
         return found
+
+    def holds(self, stream: Stream, limit: int) -> list[Hold]:
+        """Return which key holds which session, by session, at most `limit`."""
+        return [Hold(*name.split("/")[1:]) for name, _ in self._state.scan(space_of(stream.key), "hold/", limit=limit)]
 
     def holds_version(self, stream: Stream) -> int:
         """Return the version of `HOLDS`. A commit that expects it fails if a session was held since."""
@@ -202,7 +226,7 @@ class Sessions:
 
     def _closed(self, stream: Stream, stop: int) -> Iterator[Session]:
         """The closed sessions that start at `stop` or before."""
-        beyond = f"session/{min(stop, LARGEST_INDEX) + 1:014x}"
+        beyond = _begin_of(min(stop, LARGEST_INDEX) + 1)
         for name, document in self._state.scan_all(space_of(stream.key), "session/"):
             if name >= beyond:
                 return
@@ -220,6 +244,11 @@ class Sessions:
 def downloads_of(stream_key: str) -> str:
     """Return the name under which downloads of a stream hold leases. Each adds its range."""
     return f"packets/{stream_key}"
+
+
+def _begin_of(index: int) -> str:
+    """Where the documents of sessions that start at an index begin."""
+    return f"session/{index:014x}"
 
 
 def _check_owner(owner: Owner, caller: Owner) -> None:

@@ -1,5 +1,5 @@
 "use strict";
-// What htmx does not do: choose days and times by dragging, look again at a job, say a new count, and local times.
+// What htmx does not do: choose days and times by dragging, look again at a job or a stream, say a new count, and local times.
 (() => {
   const root = document.documentElement;
   root.classList.add("scripted");
@@ -26,6 +26,9 @@
     for (const one of document.querySelectorAll(".options")) one.scrollTop = scrolled.get(one.id) || 0;
     const [count, said] = [document.getElementById("count"), document.getElementById("said")];
     if (event.detail.target.id === "data" && count && said) said.textContent = count.textContent;
+    for (const one of document.querySelectorAll("[data-most]")) {
+      while (one.children.length > one.dataset.most) one.lastElementChild.remove();
+    }
   });
 
   // A year that is being typed goes through years such as 0002.
