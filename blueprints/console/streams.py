@@ -41,13 +41,13 @@ blueprint = Blueprint("OperatorStreams", __name__, url_prefix="/console/operator
 @blueprint.before_request
 def refuse_parameters() -> None:
     """Refuse parameters that the page does not know, and repeated ones. Raises `Invalid`."""
-    read_query(*_KNOWN.get(request.endpoint or "", ()))
+    _asked()
 
 
 @blueprint.get("")
 def streams() -> Response:
     """List the streams, the one with the newest packet first."""
-    session, asked = required(), request.args
+    session, asked = required(), _asked()
     home, number = _whole("home", LARGEST), _whole("page", LARGEST, least=1) or 1
     wanted = Wanted(home, asked.get("module", "").strip(), asked.get("name", "").strip())
     views, count = house().streams.overview.page(wanted, (number - 1) * _PAGE, _PAGE)
@@ -200,15 +200,20 @@ def _shown(seen: Seen, view: StreamView) -> dict[str, Any]:
     }
 
 
+def _asked() -> dict[str, str]:
+    """Read the query, as far as the page knows parameters. Raises `Invalid`."""
+    return read_query(*_KNOWN.get(request.endpoint or "", ()))
+
+
 def _is_live() -> bool:
-    if (text := request.args.get("live", "")) not in ("", "true"):
+    if (text := _asked().get("live", "")) not in ("", "true"):
         raise Invalid("live: can only be true")
     return bool(text)
 
 
 def _whole(name: str, most: int, least: int = 0) -> int | None:
     """Read a whole number from the query; None for one that is left empty. Raises `Invalid`."""
-    if not (text := request.args.get(name, "").strip()):
+    if not (text := _asked().get(name, "").strip()):
         return None
     if not is_whole(text, most) or int(text) < least:
         raise Invalid(f"{name}: {text[:40]!r} is not a whole number from {least} to {most}, written in digits")

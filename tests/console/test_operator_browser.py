@@ -14,6 +14,7 @@ from tests import test_browser
 from tests.conftest import HOME, Server, unzipped
 from tests.console.lake import UPLOADS
 from tests.console.test_data_browser import COLOURS, NARROW, WIDE, faults
+from tests.streams.conftest import ANNA, made
 from tests.test_browser import Visit
 
 browser = test_browser.browser
@@ -212,3 +213,49 @@ def test_an_operator_defines_a_collection_follows_it_and_fixes_a_dead_letter(sha
     page.get_by_text("Following has ended by a fault.").wait_for()
     visit.complaints.clear()
     assert [int(value) for value in page.locator("article pre").all_inner_texts()[0].split() if value.isdigit()] == [4]
+
+
+def test_an_operator_follows_a_stream_by_keyboard_and_stops(shared_server: Server, visit: Visit) -> None:
+    house, page = House(Settings.from_env(shared_server.environment)), visit.page
+    recorder = made(house, "<door> a/b")
+    recorder.append(b'{"open":true}', b"\x00\xff" * 99, b"<script>x</script>" * 20)
+    mark, _ = house.streams.sessions.add(recorder.stream, 0, 1, ANNA)
+    house.streams.sessions.hold(recorder.stream, mark.id, ANNA)
+    house.streams.metadata.put(recorder.stream, 2, {"label": "door"}, ANNA)
+    recorder.open()
+    page.goto(f"{shared_server.url}/console/operator/streams")
+    visit.complaints.clear()  # nobody has signed in yet
+    page.goto(f"{shared_server.url}/console/operator")
+    page.get_by_label("Key").fill(house.access.create("operator", admin=True)[1])
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Streams").click()
+
+    def look(name: str) -> None:
+        for colours, size in zip(COLOURS, (WIDE, NARROW), strict=True):
+            page.emulate_media(color_scheme=colours)
+            page.set_viewport_size(size)
+            visit.screenshot(f"operator-{name}-{colours}")
+            assert faults(page) == [], name
+            assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+    look("streams")
+    page.get_by_role("link", name="<door> a/b").press("Enter")
+    page.get_by_role("heading", name="Open session").wait_for()
+    look("stream")
+    page.get_by_role("link", name="Follow live").press("Enter")
+    page.get_by_role("heading", name="Packet 2", exact=True).wait_for()
+    look("packets")
+    recorder.append(b"came")
+    page.get_by_text("came", exact=True).wait_for()
+    page.locator("#stop").focus()
+    recorder.append(b"came, too")
+    page.get_by_text("came, too").wait_for()
+    assert page.evaluate("document.activeElement.id") == "stop"  # which was put in anew meanwhile
+    page.keyboard.press("Enter")
+    page.get_by_text("These are the newest packets").wait_for()
+    assert page.locator("article").count() == 5
+    recorder.append(b"after that")
+    page.get_by_role("link", name="Next packets").press("Enter")
+    page.get_by_text("after that").wait_for()
+    assert page.locator("article h3").all_inner_texts() == [f"Packet {index}" for index in (5, 4, 3, 2, 1, 0)]
+    house.close()
