@@ -346,6 +346,7 @@ class Server:
     environment: Environment
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    app: str = "wsgi:app"
 
     @property
     def url(self) -> str:
@@ -353,7 +354,7 @@ class Server:
 
     def start(self) -> Server:
         self.process = Program(
-            [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "wsgi:app"],
+            [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", self.app],
             cwd=ROOT,
             env={**os.environ, **self.environment, "PORT": str(self.port), "HOST": "127.0.0.1"},
             start_new_session=True,

@@ -11,18 +11,21 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import requests
+from flask import Flask
 from werkzeug.test import Client
 
 from config.settings import Settings, variables
 from smarthouse_api.app import create_app
 from smarthouse_api.states.records import rules
 from smarthouse_api.states.vocabulary import facts
-from tests.conftest import MEMORY, ROOT
+from tests.conftest import MEMORY, ROOT, Server
 
 yaml = pytest.importorskip("yaml")
 
@@ -93,7 +96,7 @@ def test_the_add_on_has_all_that_its_image_is_made_of(tmp_path: Path) -> None:
     assert [name for name in copied if not (made / name).exists()] == []
     assert dockerfile.rstrip().endswith('CMD ["python", "/opt/smarthouse/addon/start.py"]')
     assert not list(made.rglob("__pycache__"))
-    assert {"config.yaml", "DOCS.md"} <= {path.name for path in made.iterdir()}
+    assert {"config.yaml", "DOCS.md", "icon.png", "translations"} <= {path.name for path in made.iterdir()}
 
 
 def test_the_options_of_the_add_on_are_settings(tmp_path: Path) -> None:
@@ -109,9 +112,16 @@ def test_the_options_of_the_add_on_are_settings(tmp_path: Path) -> None:
     assert (settings.access.export_access, settings.consents.required, settings.consents.terms) == ("key", True, ("2.0",))
 
 
-def test_links_of_the_add_ons_pages_hold_behind_ingress() -> None:
+@pytest.fixture
+def app() -> Iterator[Flask]:
+    made = create_app(Settings.from_env(MEMORY))
+    yield made
+    made.extensions["smarthouse"].close()
+
+
+def test_links_of_the_add_ons_pages_hold_behind_ingress(app: Flask) -> None:
     ingress = module(ADDON / "ingress.py")
-    client = Client(ingress.Ingress(create_app(Settings.from_env(MEMORY))))
+    client = Client(ingress.Ingress(app))
     path = {"X-Ingress-Path": "/api/hassio_ingress/abc"}
     inside = client.get("/docs", headers=path, environ_overrides={"REMOTE_ADDR": ingress.SUPERVISOR})
     assert "/api/hassio_ingress/abc/docs/openapi.json" in inside.text
@@ -119,9 +129,29 @@ def test_links_of_the_add_ons_pages_hold_behind_ingress() -> None:
     assert "hassio_ingress" not in outside.text
 
 
-def test_the_console_is_shown_in_a_frame_of_home_assistant_and_in_no_other() -> None:
+def test_the_add_on_serves_what_it_says(tmp_path: Path) -> None:
+    settings = {"SMARTHOUSE_DATA_DIR": str(tmp_path), "SMARTHOUSE_WORKERS": "1"}
+    server = Server(settings, app="integrations.home_assistant.addon.ingress:app").start()
+    try:
+        page = requests.get(f"{server.url}/console/", headers={"X-Ingress-Path": "/elsewhere"}, timeout=30)
+        assert page.ok
+        assert "/elsewhere" not in page.text
+    finally:
+        server.stop()
+
+
+def test_the_add_on_explains_its_options() -> None:
+    described = yaml.safe_load((ADDON / "config.yaml").read_text())
+    for language in ("en", "de", "pt"):
+        told = yaml.safe_load((ADDON / "translations" / f"{language}.yaml").read_text())
+        assert set(told["configuration"]) == set(described["schema"])
+        assert set(told["network"]) == set(described["ports"])
+        assert all(set(option) == {"name", "description"} for option in told["configuration"].values())
+
+
+def test_the_console_is_shown_in_a_frame_of_home_assistant_and_in_no_other(app: Flask) -> None:
     ingress = module(ADDON / "ingress.py")
-    client = Client(ingress.Ingress(create_app(Settings.from_env(MEMORY))))
+    client = Client(ingress.behind(app))
     headers = {"X-Ingress-Path": "/api/hassio_ingress/abc", "X-Forwarded-Proto": "https", "Accept": "text/html"}
     inside = {"REMOTE_ADDR": ingress.SUPERVISOR}
     first = client.get("/", headers=headers, environ_overrides=inside)

@@ -10,6 +10,7 @@ for name in LICENSE README.md pyproject.toml setup.cfg wsgi.py backends blueprin
     cp -r "$root/$name" "$target/"
 done
 find "$target" -name __pycache__ -prune -exec rm -r {} +
-cp "$here/config.yaml" "$here/DOCS.md" "$here/start.py" "$here/ingress.py" "$target/"
+cp -r "$here/config.yaml" "$here/DOCS.md" "$here/translations" "$here/start.py" "$here/ingress.py" "$target/"
+cp "$here/../custom_components/smarthouse/brand/icon.png" "$target/icon.png"
 # The build's cache of packages needs BuildKit, which the Supervisor has.
 cat "$root/Dockerfile" "$here/addon.Dockerfile" >"$target/Dockerfile"

@@ -36,10 +36,17 @@ class Ingress:
         return self._app(environ, framed)
 
 
+def behind(app: Any) -> Any:
+    """Put a Flask application behind ingress. It stays the same object: the server's settings look into it."""
+    app.wsgi_app = Ingress(app.wsgi_app)
+    return app
+
+
 def __getattr__(name: str) -> Any:
     """Make the application when gunicorn asks for it."""
     if name == "app":
         import wsgi
 
-        return Ingress(wsgi.app)
+        globals()["app"] = behind(wsgi.app)
+        return globals()["app"]
     raise AttributeError(name)
