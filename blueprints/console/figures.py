@@ -61,6 +61,22 @@ def homes_figure(coverage: dict[str, Any]) -> Figure:
     return figure_of(bars(sentence, names, counts, _short), sentence, (gettext("From"), gettext("Homes")), table)
 
 
+def arrivals_figure(days: Sequence[str], step: str, records: Sequence[int], uploads: Sequence[int]) -> Figure:
+    """Draw how much a home sent on each day, or in each longer step."""
+    names = [column_text(day, step) for day in days]
+    sentence = gettext(
+        "From %(first)s to %(last)s: at most %(most)s in a column, %(empty)s of %(count)s columns are empty.",
+        first=names[0],
+        last=names[-1],
+        most=count_text(max(records)),
+        empty=count_text(uploads.count(0)),
+        count=count_text(len(uploads)),
+    )
+    table = [(name, *map(count_text, counts)) for name, *counts in zip(names, records, uploads, strict=True)]
+    heads = gettext("From"), gettext("State changes"), gettext("Uploads")
+    return figure_of(bars(sentence, names, records, _short), sentence, heads, table)
+
+
 def coverage_figure(coverage: dict[str, Any], *, with_names: bool) -> Figure:
     """Draw the rows of each home on each day, or in each longer step. with_names: homes keep their names."""
     columns = [column_text(day, coverage["step"]) for day in coverage["days"]]

@@ -11,6 +11,7 @@ from flask_babel import gettext
 from blueprints.answer_times import answered_evenly
 from blueprints.console import key_sessions
 from blueprints.console.forms import read_form
+from blueprints.console.given import given_part
 from blueprints.console.histories import history_part
 from blueprints.console.history_addresses import AskedHistory, asked_history, entity_token
 from blueprints.console.sessions import current, leave, led_to, left_to, required_form
@@ -36,7 +37,13 @@ def add_home(blueprint: Blueprint) -> None:
         if session is None:
             return page("console/sign_in.html", needs_key=_needs_key())
         held = _held(session, found)
-        return page("console/home.html", session=session, **held, **history_part(found, held["looked"], asked, session))
+        return page(
+            "console/home.html",
+            session=session,
+            **held,
+            **history_part(found, held["looked"], asked, session),
+            **given_part(found, asked),
+        )
 
     @blueprint.post("/home")
     def sign_in() -> Response:

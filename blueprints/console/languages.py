@@ -47,7 +47,7 @@ def register(app: Flask) -> None:
     """Have `app` translate templates and texts into the language of the browser."""
     Languages(app, locale_selector=language)
     filters = {"count": count_text, "value": value_text, "size": size_text, "day": day_text, "us_day": us_day_text}
-    app.jinja_env.filters.update(filters, pretty=pretty)
+    app.jinja_env.filters.update(filters, us_time=time_element, pretty=pretty)
 
 
 def language() -> str:

@@ -33,7 +33,8 @@ def _told(value: bytes) -> dict[str, object]:
     receipt = msgspec.json.decode(value)
     raw = read_raw_name(receipt.pop("object", None) or "")
     received_us = receipt.pop("received", None) or (None if raw is None else raw.received_us)
-    return {**receipt, "received": None if received_us is None else time_text(time_of(received_us))}
+    repeated = {"repeated": time_text(time_of(us))} if (us := receipt.pop("repeated", None)) else {}
+    return {**receipt, "received": None if received_us is None else time_text(time_of(received_us)), **repeated}
 
 
 def payloads(

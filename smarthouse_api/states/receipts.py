@@ -74,7 +74,7 @@ class StoredReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
     A receipt of an earlier format has neither. bytes: the payload's size as it came; with it the receipt is counted, see
     `smarthouse_api.states.counts`. expired: whether the payload was deleted for its age; then it has no object, and `received`
-    tells when it came, in microseconds since 1970.
+    tells when it came, in microseconds since 1970. Some receipts tell as `repeated` when the same payload came last again.
     """
 
     id: str

@@ -36,6 +36,7 @@ from smarthouse_api.states.counts import Counts, Kept, first_put, last_put
 from smarthouse_api.states.damaged_receipts import DamagedReceipts
 from smarthouse_api.states.homes import SPACE, Home, Homes
 from smarthouse_api.states.kept_uploads import PENDING, KeptUploads, id_of
+from smarthouse_api.states.listed_uploads import Listed, list_uploads, note_repeat
 from smarthouse_api.states.payload.decoding import Body, Decoded, to_table
 from smarthouse_api.states.payload.inspection import Inspection, inspect
 from smarthouse_api.states.payload.statistics_decoding import to_statistics
@@ -201,6 +202,10 @@ class Uploads:
         """List every payload that is kept raw and gives rows; see `KeptUploads.all`."""
         return self.healing.all(home, missing)
 
+    def listed(self, home_key: str, skip: int, limit: int) -> Listed:
+        """List some uploads of a home, the newest first."""
+        return list_uploads(self._state, home_key, skip, limit, self.waiting(), self.healing.lacking_ids(home_key))
+
     def has_kept(self, home_key: str) -> bool:
         """Tell whether the state knows of a raw upload of a home that has not expired."""
         return any(not one.expired for one in stored_receipts(self._state, home_key))
@@ -257,6 +262,8 @@ class Uploads:
         if kept is None:
             return None
         answer = Answer(receipt_of(kept.value), duplicate=not is_healed)
+        if answer.duplicate:
+            note_repeat(self._state, home, name, kept)
         self._note_reply(home, request_key, answer)
         return answer
 

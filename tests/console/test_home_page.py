@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state, unzipped
 from tests.console.lake import PERSON, UPLOADS
 from tests.waiting import pass_time
@@ -101,6 +103,34 @@ def address(page: str, entity: str, more: str = "") -> str:
     link = re.search(rf'href="/console/home([^"#]+)#history"[^>]*>{re.escape(entity)}</a>', page)
     assert link is not None
     return unescape(link[1]).replace("&days=7", "") + (more or "&days=7")
+
+
+def test_the_owner_sees_what_became_of_each_upload(make_client: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = make_client()
+    house, now = house_of(client), datetime.now(UTC)
+    monkeypatch.setattr("blueprints.console.given._ON_A_PAGE", 2)
+    bodies = [*(b"<no JSON>%d" % n for n in range(3)), payload(state(), state("sensor.y"))]
+    for days, body in enumerate(reversed(bodies)):
+        house.states.uploads.receive(Upload(HOME, body), now - timedelta(days=2 * days))
+    house.states.uploads.receive(Upload(HOME, bodies[3]))  # the same again
+    page = sign_in(client)
+    arrived = page.partition('id="arrivals"')[2].partition("</section>")[0]
+    assert re.findall(r'<td class="number">(\d)</td><td class="number">(\d)</td>', arrived)[-2:] == [("0", "0"), ("2", "1")]
+    assert "3 of 7 columns are empty" in arrived
+    listed = page.partition('id="uploads"')[2].partition("</section>")[0]
+    assert listed.count('<th scope="row"><time ') == 2
+    newest, older = listed.split('<th scope="row">')[1:]
+    assert now.strftime("%Y-%m-%d %H:%M") in newest
+    assert "in the lake" in newest
+    assert "the same came again" in newest
+    assert "The body is not JSON" in older
+    following = re.search(r'href="([^"]+)" rel="next"', listed)
+    assert following is not None
+    second = see(client, unescape(following[1]).removeprefix("/console/home").partition("#")[0])
+    assert "Page 2 of 2" in second
+    assert 'rel="next"' not in second
+    assert client.get("/console/home?page=3").status_code == 404
+    assert 'id="uploads"' not in sign_in(client.application.test_client(), OTHER_HOME)
 
 
 def test_no_address_and_no_log_names_an_entity(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
