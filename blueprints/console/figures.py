@@ -45,7 +45,7 @@ def rows_figure(coverage: dict[str, Any]) -> Figure:
         empty=count_text(counts.count(0)),
         count=count_text(len(counts)),
     )
-    drawing = bars(sentence, names, counts, _short, data_days=" ".join(days), data_last=_last_day(days, step))
+    drawing = bars(sentence, names, counts, short_count, data_days=" ".join(days), data_last=_last_day(days, step))
     table = [
         (name, count_text(rows), count_text(homes)) for name, rows, homes in zip(names, counts, coverage["homes"], strict=True)
     ]
@@ -58,7 +58,7 @@ def homes_figure(coverage: dict[str, Any]) -> Figure:
     counts = coverage["homes"]
     sentence = gettext("Between %(least)s and %(most)s homes.", least=count_text(min(counts)), most=count_text(max(counts)))
     table = [(name, count_text(homes)) for name, homes in zip(names, counts, strict=True)]
-    return figure_of(bars(sentence, names, counts, _short), sentence, (gettext("From"), gettext("Homes")), table)
+    return figure_of(bars(sentence, names, counts, short_count), sentence, (gettext("From"), gettext("Homes")), table)
 
 
 def arrivals_figure(days: Sequence[str], step: str, records: Sequence[int], uploads: Sequence[int]) -> Figure:
@@ -74,7 +74,7 @@ def arrivals_figure(days: Sequence[str], step: str, records: Sequence[int], uplo
     )
     table = [(name, *map(count_text, counts)) for name, *counts in zip(names, records, uploads, strict=True)]
     heads = gettext("From"), gettext("State changes"), gettext("Uploads")
-    return figure_of(bars(sentence, names, records, _short), sentence, heads, table)
+    return figure_of(bars(sentence, names, records, short_count), sentence, heads, table)
 
 
 def coverage_figure(coverage: dict[str, Any], *, with_names: bool) -> Figure:
@@ -127,7 +127,7 @@ def figure_of(drawing: Drawing, sentence: str, heads: Sequence[str], rows: Seque
     return Figure(sentence, left, marks, below, heads, rows)
 
 
-def _short(count: float) -> str:
+def short_count(count: float) -> str:
     """Write a count in the room that there is beside a plot."""
     for size, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= size:
