@@ -61,9 +61,8 @@ def stream(home_id: str, module_id: str, name: str) -> Response:
     """Show one stream: where it stands, its sessions and holds, its metadata."""
     session, found = required(), _find(home_id, module_id, name)
     overview, sessions, metadata = house().streams.overview, house().streams.sessions, house().streams.metadata
-    before = {what: _whole(what, LARGEST_INDEX + 1) for what in ("sessions", "metadata")}
-    view = overview.view(found)
-    last = {what: view.seen.head.next if at is None else at for what, at in before.items()}
+    view, before = overview.view(found), _whole("metadata", LARGEST_INDEX + 1)
+    last = view.seen.head.next if before is None else before
     return operator_page(
         "console/operator_stream.html",
         session,
@@ -74,8 +73,8 @@ def stream(home_id: str, module_id: str, name: str) -> Response:
         closes_at=view.seen.closes_at and seconds_text(view.seen.closes_at),
         held=overview.held(view),
         most_holds=MOST_HOLDS,
-        sessions=sessions.newest(found, last["sessions"], _LISTED),
-        metadata=[(one, _json(one.content)) for one in metadata.newest(found, last["metadata"], _LISTED)],
+        sessions=sessions.newest(found, _LISTED, _asked().get("sessions", "")),
+        metadata=[(one, _json(one.content)) for one in metadata.newest(found, last, _LISTED)],
         listed=_LISTED,
     )
 

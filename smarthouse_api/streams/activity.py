@@ -106,10 +106,15 @@ class ActivityNotes:
         found = self._state.scan_all(SPACE, ACTIVITY)
         return Activities({name.removeprefix(ACTIVITY): _activity(document.value) for name, document in found}, looked)
 
-    def of(self, stream: Stream) -> Activities:
-        """Read the note of one stream."""
-        looked, found = self._state.get_many(SPACE, [_LOOKED, f"{ACTIVITY}{stream.key}"])
-        return Activities({} if found is None else {stream.key: _activity(found.value)}, _time_in(looked))
+    def of(self, *streams: Stream) -> Activities:
+        """Read the notes of some streams."""
+        looked, *found = self._state.get_many(SPACE, [_LOOKED, *(f"{ACTIVITY}{stream.key}" for stream in streams)])
+        noted = {
+            stream.key: _activity(document.value)
+            for stream, document in zip(streams, found, strict=True)
+            if document is not None
+        }
+        return Activities(noted, _time_in(looked))
 
 
 def _time_in(looked: Document | None) -> float:

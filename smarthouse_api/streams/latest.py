@@ -13,25 +13,24 @@ _GROWTH: Final = 1 << 4
 
 
 def newest_documents(
-    state: StateStore, space: str, name: Callable[[int], str], before: int, limit: int
+    state: StateStore, space: str, name: Callable[[int], str], before: int, limit: int, end: str = ""
 ) -> list[tuple[str, Document]]:
     """Return the last documents with an index below `before`, at most `limit`, the last first.
 
-    name: writes where documents of an index begin; the same for all up to its slash. The search begins with the indexes just
+    name: writes where documents of an index begin; the same for all up to its slash. end: the first name that is not wanted, if
+    several documents may have an index. The search begins with the indexes just
     below `before`, and takes in ever more. So it reads about as many documents as it returns if they lie evenly.
     """
     reach, low, found = _FIRST, before, deque[tuple[str, Document]]()
     while low and len(found) < limit:
         low = max(before - reach, 0)
-        found = deque(_between(state, space, name, low, before), limit)
+        found = deque(_between(state, space, name, low, end or name(before)), limit)
         reach *= _GROWTH
     return list(reversed(found))
 
 
-def _between(
-    state: StateStore, space: str, name: Callable[[int], str], low: int, before: int
-) -> Iterator[tuple[str, Document]]:
-    prefix, begin, end = name(0).partition("/")[0] + "/", name(low), name(before)
+def _between(state: StateStore, space: str, name: Callable[[int], str], low: int, end: str) -> Iterator[tuple[str, Document]]:
+    prefix, begin = name(0).partition("/")[0] + "/", name(low)
     after = name(low - 1) if low else ""
     while page := state.scan(space, prefix, after):
         for one in page:

@@ -17,6 +17,7 @@ from smarthouse_api.streams.packet_store import Manifest, PacketStore
 from smarthouse_api.streams.sessions import Hold, Sessions
 
 MOST_HOLDS: Final = 100
+_FEW: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class StreamOverview:
 
         Only the streams of the page are looked at.
         """
-        noted, found = self._notes.all(), self._chosen(wanted)
+        found = self._chosen(wanted)
+        noted = self._notes.of(*found) if len(found) < _FEW else self._notes.all()
         # By name within the same time, so that no page repeats what another one has.
         found.sort(key=lambda one: (-noted.last_us(one), one.home_id, one.module_id, one.name))
         views = self._views(found[skip : skip + limit], noted)

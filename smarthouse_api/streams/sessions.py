@@ -9,6 +9,7 @@ In the stream's space:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +30,7 @@ from smarthouse_api.streams.model import LARGEST_INDEX, Session, Stream
 
 HOLDS: Final = "holds"
 _LONGEST_TIMEOUT_SECONDS: Final = 86400.0
+_HEXADECIMAL: Final = re.compile("[0-9a-f]{32}", re.ASCII)
 
 
 class Hold(NamedTuple):
@@ -64,9 +66,18 @@ class Sessions:
             found[last.id] = last
         return sorted(found.values(), key=lambda session: session.id)
 
-    def newest(self, stream: Stream, before: int, limit: int) -> list[Session]:
-        """Return the closed sessions that start below an index, at most `limit`, the last first."""
-        found = newest_documents(self._state, space_of(stream.key), _begin_of, before, limit)
+    def newest(self, stream: Stream, limit: int, before: str = "") -> list[Session]:
+        """Return the closed sessions by where they start, at most `limit`, the last first.
+
+        before: the id of a session; only those that come after it, in this order. Raises `NotFound` for what cannot be an id.
+        """
+        if before and not _HEXADECIMAL.fullmatch(before):
+            raise NotFound("There is no such session in this stream", reason="SESSION_NOT_FOUND")
+        if before:
+            following, end = int(before[:14], 16) + 1, f"session/{before}"
+        else:
+            following, end = self._heads.look(stream).head.next, ""
+        found = newest_documents(self._state, space_of(stream.key), _begin_of, following, limit, end)
         return [_decoded(name, document.value) for name, document in found]
 
     def find(self, stream: Stream, session_id: str) -> Session:

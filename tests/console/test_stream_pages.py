@@ -148,7 +148,7 @@ def test_holds_and_sessions_are_ended_by_an_operator(client: FlaskClient, record
     download.close()
     assert submit(client, f"{PATH}/sessions/{mark.id}/delete").status_code == 303
     assert submit(client, f"{PATH}/sessions/{open_.id}/close").status_code == 303
-    assert [(one.start, one.stop) for one in sessions.newest(recorder.stream, 99, 9)] == [(2, 2)]
+    assert [(one.start, one.stop) for one in sessions.newest(recorder.stream, 9)] == [(2, 2)]
     assert "Any key of the home may append" in see(client, PATH)
     recorder.append(b"4", owner=BEN)
     recorder.open(BEN)
@@ -163,7 +163,14 @@ def test_the_pages_of_streams_take_only_what_they_know(client: FlaskClient, reco
         see(client, path, 400)
     for path in (f"{PATH}/packets?start=-1", f"{PATH}/packets?live=no", f"{PATH}/packets?start={LARGEST_INDEX + 1}"):
         see(client, path, 400)
-    for path in ("/streams/7/m/none", "/streams/x/m/none", "/streams/7/m/%FF", f"{PATH}/packets/x", f"{PATH}/packets/9"):
+    for path in (
+        "/streams/7/m/none",
+        "/streams/x/m/none",
+        "/streams/7/m/%FF",
+        f"{PATH}/packets/x",
+        f"{PATH}/packets/9",
+        f"{PATH}?sessions=x",
+    ):
         see(client, path, 404)
     assert "1 to 1 of 1" in see(client, "/streams?home=7&module=M&name=&page=")
     assert "None" in see(client, "/streams?home=8")

@@ -62,6 +62,9 @@ def test_streams_are_listed_newest_packet_first_and_a_page_at_a_time(make_house:
     assert names(house, 0, 1) == ["third"]
     assert names(house, 1, 2) == ["first", "second"]
     assert house.streams.overview.page(Wanted(), 1, 2)[1] == 5
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("smarthouse_api.streams.overview._FEW", 0)
+        assert names(house, 1, 2) == ["first", "second"]
     assert names(house, home_id=8) == names(house, module="OTH") == names(house, name="camera/Ä") == ["Camera/ä"]
     assert names(house, home_id=7, name="camera") == []
     assert third.segments()  # its packets are sealed, and counted all the same
@@ -131,17 +134,23 @@ def test_the_newest_sessions_and_metadata_are_found_from_the_end(recorder: Recor
         streams.sessions.add(recorder.stream, start, start, ANNA)
         streams.metadata.put(recorder.stream, start, {"at": start}, BEN)
 
-    def sessions(before: int, limit: int) -> list[int]:
-        return [one.start for one in streams.sessions.newest(recorder.stream, before, limit)]
+    def sessions(limit: int) -> list[list[int]]:
+        """The pages of all sessions."""
+        pages, before = list[list[int]](), ""
+        while page := streams.sessions.newest(recorder.stream, limit, before):
+            pages.append([one.start for one in page])
+            before = page[-1].id
+        return pages
 
     def metadata(before: int, limit: int) -> list[int]:
         return [one.packet_index for one in streams.metadata.newest(recorder.stream, before, limit)]
 
-    assert sessions(LARGEST_INDEX + 1, 10) == [LARGEST_INDEX, far, 30, 3, 3, 0]
-    assert sessions(LARGEST_INDEX, 2) == [far, 30]
-    assert sessions(30, 2) == [3, 3]
-    assert sessions(3, 5) == [0]
-    assert sessions(0, 5) == []
+    assert sessions(10) == [[LARGEST_INDEX, far, 30, 3, 3, 0]]
+    assert sessions(2) == [[LARGEST_INDEX, far], [30, 3], [3, 0]]
+    assert sessions(4) == [[LARGEST_INDEX, far, 30, 3], [3, 0]]
+    for wrong in ("x", "0" * 33, "g" * 32):
+        with pytest.raises(NotFound):
+            streams.sessions.newest(recorder.stream, 1, wrong)
     assert metadata(LARGEST_INDEX + 1, 10) == [LARGEST_INDEX, far, 30, 3, 0]
     assert metadata(30, 1) == [3]
     assert metadata(0, 5) == []
