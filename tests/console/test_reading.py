@@ -132,7 +132,6 @@ def test_a_session_ends_with_its_key_by_itself_and_by_rate(make_client: Clients,
     sign_in(client, key_of(client)[1])
     pass_time(house_of(client), 1900, monkeypatch)
     see(client, status=401)
-    house_of(client).access.create("operator", admin=True)
     operator = client.application.test_client()
     operator.post("/console/operator", data={"key": key_of(client, admin=True)[1]})
     page = see(operator)  # an operator reads, too
