@@ -73,10 +73,13 @@ class JobSchema(Schema):
     bytes = _count("Size of the file, or of what is made for it so far")
     fraction = fields.Float(
         allow_none=True,
-        metadata={"description": "Share of the rows that are made, from 0 to 1; of the parts while `rows_in_all` is null"},
+        metadata={
+            "description": "Share of the rows that are made, of the parts while `rows_in_all` is null; 1 once the file is there"
+        },
     )
     detail = fields.String(
-        allow_none=True, metadata={"description": "Why it failed, is tried again, was begun anew, or has no file"}
+        allow_none=True,
+        metadata={"description": "Why it failed, is tried again, was begun anew, or has no file; or that it is nearly there"},
     )
     created = _time("When it was asked for")
     finished = _time("When the file was made")

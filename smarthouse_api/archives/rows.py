@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from smarthouse_api.archives.entities import of_home
 from smarthouse_api.arrow.formats import FORMATS
+from smarthouse_api.arrow.lines import Chunk
 from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.arrow.views import without_views
 from smarthouse_api.coordination.leases import Lease
@@ -40,7 +41,7 @@ class Rows:
         }
         lease.tell(encoded(mark_of(name, found) for name, (_, found) in self._tables.items() if found is not None))
 
-    def kept(self, name: str) -> Iterator[bytes]:
+    def kept(self, name: str) -> Iterator[Chunk]:
         """Write the rows of a table as they are kept, a JSON object on each line, in the order of the lake's files."""
         schema, (table, snapshot) = _COLUMNS[name], self._tables[name]
         if snapshot is None:
@@ -53,7 +54,7 @@ class Rows:
         batches = self._checked(EmbeddedEngine().stream(snapshot, query))
         yield from FORMATS["jsonl"].write(SchemaRows(batches, schema, objects=_OBJECTS & set(schema.names)))
 
-    def published(self) -> Iterator[bytes]:
+    def published(self) -> Iterator[Chunk]:
         """Write the states as they are published now, a JSON object on each line."""
         states, snapshot = self._states, self._tables[self._states.table.name][1]
         asking, exports = states.contents.asking, states.exports

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xmltodict
 
-from smarthouse_api.arrow.lines import Cell, TextColumn, framed, joined, lines
+from smarthouse_api.arrow.lines import Cell, Chunk, TextColumn, framed, joined, lines
 from smarthouse_api.arrow.parquet import parquet_file
 
 
@@ -49,7 +49,7 @@ class RowSource(Protocol):
     def text_columns(self) -> Iterator[tuple[int, Sequence[TextColumn | None]]]:
         """Yield for each slice the number of its rows, and its columns as text; None for a column without any value."""
 
-    def objects(self, before: str, after: str) -> Iterator[bytes]:
+    def objects(self, before: str, after: str) -> Iterator[Chunk]:
         """Yield for each slice its rows as JSON objects. Each object is on one line, between the two texts."""
 
     def typed(self) -> Iterator[pa.RecordBatch]:
@@ -64,9 +64,9 @@ class Runs:
     row, the first one too. head, tail: they ask for no row.
     """
 
-    head: Callable[[RowSource], bytes]
-    rows: Callable[[RowSource], Iterator[bytes]]
-    tail: Callable[[RowSource], bytes]
+    head: Callable[[RowSource], Chunk]
+    rows: Callable[[RowSource], Iterator[Chunk]]
+    tail: Callable[[RowSource], Chunk]
     between: bytes = b""
 
 
@@ -82,7 +82,7 @@ class Format:
     name: str
     media_type: str
     description: str
-    write: Callable[[RowSource], Iterator[bytes]]
+    write: Callable[[RowSource], Iterator[Chunk]]
     packed: bool = False
     has_objects: bool = False
     is_table: bool = False
@@ -90,7 +90,7 @@ class Format:
     runs: Runs | None = None
 
 
-def csv(rows: RowSource) -> Iterator[bytes]:
+def csv(rows: RowSource) -> Iterator[Chunk]:
     """Write CSV by RFC 4180, with a header line and LF. A null is an empty cell, an empty text is `""`.
 
     A text of more than `LONGEST_TEXT` characters is cut, or Python's `csv` would refuse the file. Nothing else is altered, even
@@ -100,12 +100,12 @@ def csv(rows: RowSource) -> Iterator[bytes]:
     yield from _csv_rows(rows)
 
 
-def _csv_head(rows: RowSource) -> bytes:
+def _csv_head(rows: RowSource) -> Chunk:
     names: list[TextColumn | None] = [TextColumn(pa.array([name], pa.string())) for name in rows.schema.names]
     return lines(1, names or [None], csv_cells(rows), ",")
 
 
-def _csv_rows(rows: RowSource) -> Iterator[bytes]:
+def _csv_rows(rows: RowSource) -> Iterator[Chunk]:
     cells = csv_cells(rows)
     for count, columns in rows.text_columns():
         yield lines(count, columns or [None], cells, ",")
@@ -116,22 +116,23 @@ def csv_cells(rows: RowSource) -> Sequence[Cell]:
     return framed([_CSV_CELL] * max(len(rows.schema.names), 1), "", "\n")
 
 
-def jsonl(rows: RowSource) -> Iterator[bytes]:
+def jsonl(rows: RowSource) -> Iterator[Chunk]:
     """Write one JSON object on each line."""
     return rows.objects("", "\n")
 
 
-def json(rows: RowSource) -> Iterator[bytes]:
+def json(rows: RowSource) -> Iterator[Chunk]:
     """Write one JSON array, an object on each line."""
     yield rows.frame.before
     chunks = rows.objects(BETWEEN_OBJECTS, "")
     for chunk in chunks:
-        yield rows.frame.first + chunk.removeprefix(BETWEEN_OBJECTS.encode())
+        yield rows.frame.first
+        yield chunk[len(BETWEEN_OBJECTS) :]
         yield from chunks
     yield rows.frame.after
 
 
-def xml(rows: RowSource) -> Iterator[bytes]:
+def xml(rows: RowSource) -> Iterator[Chunk]:
     """Write XML 1.0. A character that it forbids becomes U+FFFD. A null has no element, an empty text has an empty one.
 
     So xmltodict gives a dict without the key, and pandas.read_xml a missing value in the row. xmltodict writes the document
@@ -147,7 +148,7 @@ def _xml_head(_: RowSource) -> bytes:
     return _xml_frame()[0].encode()
 
 
-def _xml_rows(rows: RowSource) -> Iterator[bytes]:
+def _xml_rows(rows: RowSource) -> Iterator[Chunk]:
     cells = xml_cells(rows)
     for count, columns in rows.text_columns():
         yield lines(count, columns, cells, "")

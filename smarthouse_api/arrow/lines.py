@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 
 from smarthouse_api.arrow.readable import octets, within_limit
 
+Chunk = bytes | memoryview
+"""Some bytes of a file. Those of many rows are a view of what Arrow holds: a copy would hold up all other threads."""
+
 
 def joined(*parts: pa.StringArray | pa.Scalar | str, null_handling: str = "emit_null", separator: str = "") -> pa.StringArray:
     """Join the texts of each row, where a plain text stands for one in every row.
@@ -89,12 +92,12 @@ def framed(cells: Sequence[Cell], start: str, end: str) -> list[Cell]:
     return row
 
 
-def lines(count: int, columns: Sequence[TextColumn | None], cells: Sequence[Cell], separator: str) -> bytes:
+def lines(count: int, columns: Sequence[TextColumn | None], cells: Sequence[Cell], separator: str) -> memoryview:
     """Write `count` rows as text, one line for each."""
     written = [cell.written(column) for column, cell in zip(columns, cells, strict=True)]
     if isinstance(written[-1], pa.Scalar):
         written[-1] = pa.repeat(written[-1], count)
-    return flat(joined(*written, separator=separator, null_handling="replace"))
+    return octets(joined(*written, separator=separator, null_handling="replace")).data
 
 
 def flat(texts: pa.StringArray) -> bytes:

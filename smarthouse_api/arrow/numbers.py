@@ -24,5 +24,11 @@ def read_numbers(texts: pa.StringArray) -> pa.DoubleArray:
 def write_numbers(values: pa.DoubleArray) -> pa.StringArray:
     """Write each number as the shortest text that reads back as the same number; null for NaN and the infinities."""
     floats = values.fill_null(np.nan).to_numpy(zero_copy_only=False)
-    texts = orjson.dumps(floats, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",") if len(floats) else []
-    return pa.array(texts, pa.string(), mask=~np.isfinite(floats))
+    if not len(floats):
+        return pa.array([], pa.string())
+    told = orjson.dumps(floats, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    commas, texts = np.flatnonzero(np.frombuffer(told, np.uint8) == ord(",")), told.replace(b",", b"")
+    ends = np.concatenate([[0], commas - np.arange(len(commas)), [len(texts)]]).astype(np.int32)
+    written = pa.StringArray.from_buffers(len(floats), pa.py_buffer(ends), pa.py_buffer(texts))
+    is_number = np.isfinite(floats)
+    return written if is_number.all() else pc.if_else(pa.array(is_number), written, pa.scalar(None, pa.string()))

@@ -8,7 +8,7 @@ from json.encoder import encode_basestring
 import pyarrow as pa
 
 from smarthouse_api.arrow.formats import Frame
-from smarthouse_api.arrow.lines import Cell, TextColumn, framed, lines
+from smarthouse_api.arrow.lines import Cell, Chunk, TextColumn, framed, lines
 from smarthouse_api.arrow.numbers import write_numbers
 from smarthouse_api.arrow.readable import LINE_SEPARATORS, readable
 from smarthouse_api.arrow.slices import TEXT_BYTES, slices
@@ -32,7 +32,7 @@ class SchemaRows:
         for rows in self._slices():
             yield len(rows), list(self._columns(rows))
 
-    def objects(self, before: str, after: str) -> Iterator[bytes]:
+    def objects(self, before: str, after: str) -> Iterator[Chunk]:
         cells = self.object_cells(before, after)
         for rows in self._slices():
             yield lines(len(rows), list(self._columns(rows)), cells, ",")

@@ -31,18 +31,19 @@ def write_times(times: pa.TimestampArray) -> pa.StringArray:
     clock, digits = _clock()
     us = times.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     days = us // DAY_US
+    within = us - days * DAY_US
     void = (days < _FIRST_DAY) | (days > _LAST_DAY) | times.is_null().to_numpy(zero_copy_only=False)
     days = np.where(void, 0, days)
-    within = us % DAY_US
     seconds = within // 1_000_000
-    fraction = within - seconds * 1_000_000
+    fraction = (within - seconds * 1_000_000).astype(np.int32)
+    milli = fraction // 1000
     dates = pa.array(days).dictionary_encode()
     out = np.empty(len(us), _TIME)
     out["date"] = np.datetime_as_string(dates.dictionary.to_numpy().astype("M8[D]")).astype("S10")[dates.indices.to_numpy()]
     out["t"] = b"T"
     out["clock"] = clock[seconds]
-    out["milli"] = digits[fraction // 1000]
-    out["micro"] = digits[fraction % 1000]
+    out["milli"] = digits[milli]
+    out["micro"] = digits[fraction - milli * 1000]
     out["z"] = b"Z"
     offsets = np.arange(len(us) + 1, dtype=np.int32) * np.int32(_TIME.itemsize)
     texts = pa.StringArray.from_buffers(len(us), pa.py_buffer(offsets), pa.py_buffer(out))

@@ -21,6 +21,8 @@ from typing import Any, Final, NamedTuple
 
 from isal import isal_zlib
 
+from smarthouse_api.arrow.lines import Chunk
+
 _PIECE_BYTES: Final = 64 << 10
 _MOST_16: Final = 0xFFFF
 _MOST_32: Final = 0xFFFFFFFF
@@ -44,7 +46,7 @@ class Piece(NamedTuple):
     """Holds a part of a file: as it is in the deflated stream, and the plain bytes that it stands for."""
 
     deflated: bytes
-    plain: bytes
+    plain: Chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class ZipMember:
 
     name: str
     modified_at: datetime
-    chunks: Iterable[bytes | Piece]
+    chunks: Iterable[Chunk | Piece]
     packed: bool = False
 
 

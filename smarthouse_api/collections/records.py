@@ -116,7 +116,7 @@ class Records:
             chunks = form.write(RecordRows(rows, queue.fields().types, with_meta=with_meta, frame=framed))
             if isinstance(chunks, Generator):
                 ending.callback(chunks.close)
-            return RecordsAnswer(chunks, form.media_type, cursor, lease, ending.pop_all(), incomplete)
+            return RecordsAnswer(map(bytes, chunks), form.media_type, cursor, lease, ending.pop_all(), incomplete)
 
 
 class Reading:

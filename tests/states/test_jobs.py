@@ -31,7 +31,7 @@ from smarthouse_api.states.jobs.encoding import PartInFormat
 from smarthouse_api.states.jobs.kept_files import KeptFile
 from smarthouse_api.states.jobs.linking import linked
 from smarthouse_api.states.jobs.model import PREFIX, Dataset, Progress, encode
-from smarthouse_api.states.jobs.views import JobView
+from smarthouse_api.states.jobs.views import PUT_TOGETHER, JobView
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.privacy import home_name
 from smarthouse_api.states.uploads import Upload
@@ -271,6 +271,60 @@ def test_parts_are_made_at_once_and_end_in_any_order(make_house: Make, monkeypat
     members, streamed = unzipped(file(house, id_)), exported(house, "json", "xml", "parquet")
     assert {name: members[name] for name in streamed} == streamed
     assert kept(house) == [f"{PREFIX}{dataset}/zip"]
+
+
+@pytest.mark.usefixtures("small_parts")
+@on_disk
+def test_the_file_is_put_together_while_parts_are_made_and_is_whole_only_at_its_end(
+    make_house: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(job_parts_at_once=1)
+    receive(house, HOME)
+    id_, put, begun, told = ask(house), house.objects.put, threading.Event(), list[JobView]()
+
+    def watched(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            begun.set()
+            yield chunk
+        soon(lambda: told.append(view(house, id_)) or told[-1].told is not None)
+
+    def put_in_turn(name: str, chunks: Any, **options: Any) -> int:
+        if name.endswith("csv/000002"):
+            assert begun.wait(10)
+        return put(name, watched(chunks) if name.endswith("/zip") else chunks, **options)
+
+    monkeypatch.setattr(house.objects, "put", put_in_turn)
+    work(house)
+    assert (told[-1].state, told[-1].rows, told[-1].fraction, told[-1].told) == ("running", 30, 0.99, PUT_TOGETHER)
+    assert (view(house, id_).state, view(house, id_).fraction, view(house, id_).told) == ("done", 1.0, None)
+    assert unzipped(file(house, id_))["csv"] == exported(house, "csv")["csv"]
+
+
+@pytest.mark.usefixtures("small_parts")
+@on_disk
+def test_a_fault_while_the_file_is_put_together_ends_the_making_of_parts(
+    make_house: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(job_parts_at_once=1)
+    receive(house, HOME, days=4)
+    id_, put, failed = ask(house), house.objects.put, threading.Event()
+
+    def put_or_fail(name: str, chunks: Any, **options: Any) -> int:
+        if name.endswith("/zip"):
+            failed.set()
+            raise StoreUnavailable("full")
+        if name.endswith("csv/000002"):
+            assert failed.wait(10)
+        return put(name, chunks, **options)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(house.objects, "put", put_or_fail)
+        house.states.jobs.maker.work()
+        house.states.jobs.maker.work()
+    assert (view(house, id_).state, parts_of(house, id_)) == ("running", 2), "the first one has no rows"
+    pass_time(house, 10, monkeypatch)
+    work(house)
+    assert (view(house, id_).state, view(house, id_).rows) == ("done", 40)
 
 
 def only_jobs(act: Callable[..., Any], dying_act: Callable[..., Any]) -> Callable[..., Any]:

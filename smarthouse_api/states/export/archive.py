@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 
+from smarthouse_api.arrow.lines import Chunk
 from smarthouse_api.arrow.read_ahead import read_ahead
 from smarthouse_api.arrow.zip_stream import ZipMember, zip_stream
 
@@ -17,7 +18,7 @@ class Member:
     """Gives the zip one file to contain. packed: its bytes are compressed already and are only stored."""
 
     name: str
-    chunks: Iterable[bytes]
+    chunks: Iterable[Chunk]
     packed: bool = False
 
 
@@ -60,7 +61,7 @@ def archive(
         yield from zip_stream(entries())
 
 
-def _noted(name: str, chunks: Iterable[bytes], written: list[Written]) -> Iterator[bytes]:
+def _noted(name: str, chunks: Iterable[Chunk], written: list[Written]) -> Iterator[Chunk]:
     size, digest = 0, hashlib.sha256()
     for chunk in chunks:
         size += len(chunk)

@@ -174,7 +174,12 @@ class PublishedRows(BegunRows):
                 yield published
 
     def of_part(self, part: ExportPart) -> Generator[pa.RecordBatch]:
-        """Read the published rows of one part, ahead as for all. Raises `LeaseLost` if the lease was broken."""
+        """Read the published rows of one part. Raises `LeaseLost` if the lease was broken.
+
+        A part that is sorted at once is one batch: nothing could be read ahead, and another thread would only be in the way.
+        """
+        if part.share <= 1:
+            return self._of_part(part)
         return read_ahead(self._of_part(part), _READ_AHEAD_BYTES, lambda batch: int(batch.nbytes))
 
     def of_parts(self, some: Sequence[ExportPart]) -> Generator[pa.RecordBatch]:
@@ -183,7 +188,7 @@ class PublishedRows(BegunRows):
             with closing(self.of_part(part)) as batches:
                 yield from batches
 
-    def _of_part(self, part: ExportPart) -> Iterator[pa.RecordBatch]:
+    def _of_part(self, part: ExportPart) -> Generator[pa.RecordBatch]:
         source = self._source
         for piece in [part] if source.is_first else within_days_of(source.parts, part.first, part.last):
             for rows in self._in_order(piece, source, _MOST_FOLLOWED):

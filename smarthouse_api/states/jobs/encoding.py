@@ -16,7 +16,7 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from smarthouse_api.arrow.formats import FORMATS, Format, Runs
-from smarthouse_api.arrow.lines import flat
+from smarthouse_api.arrow.lines import Chunk, flat
 from smarthouse_api.arrow.parquet import parquet_file
 from smarthouse_api.arrow.row_lines import name_of_lines, run_of
 from smarthouse_api.arrow.schema_rows import SchemaRows
@@ -35,8 +35,8 @@ class LostPart(Exception):
 Source = Callable[[Iterable[pa.RecordBatch]], SchemaRows]
 """Makes batches of one schema writable."""
 
-Read = Callable[[int], Iterator[bytes]]
-"""Reads the object of a part, by its number."""
+Parts = Iterable[Iterator[bytes]]
+"""The bytes of the parts that have rows, in their order. A part is asked for once the one before is read."""
 
 
 def lines_column(name: str) -> str:
@@ -82,10 +82,10 @@ class _Text:
 
     def add(self, batch: pa.RecordBatch) -> None:
         for chunk in self._chunks(batch):
-            self._spool.write(self._deflate.compress(chunk.removeprefix(self._runs.between) if self._is_first else chunk))
+            self._spool.write(self._deflate.compress(chunk[len(self._runs.between) :] if self._is_first else chunk))
             self._is_first = False
 
-    def _chunks(self, batch: pa.RecordBatch) -> Iterator[bytes]:
+    def _chunks(self, batch: pa.RecordBatch) -> Iterator[Chunk]:
         kind = name_of_lines(self._format)
         if kind is None or (column := lines_column(kind)) not in batch.schema.names:
             yield from self._runs.rows(self._source([batch]))
@@ -112,22 +112,22 @@ class _Arrow:
         self._writer.close()
 
 
-def file_of(format_: Format, source: Source, parts: Iterable[int], read: Read) -> Iterator[bytes] | Iterator[Piece]:
-    """Put a file together. parts: the numbers of those that have rows, in their order."""
+def file_of(format_: Format, source: Source, parts: Parts) -> Iterator[bytes] | Iterator[Piece]:
+    """Put a file together."""
     no_rows = source([])
     if (runs := format_.runs) is not None:
-        return _text_file(runs, no_rows, parts, read)
-    return parquet_file(_arrow_rows(parts, read), no_rows.schema)
+        return _text_file(runs, no_rows, parts)
+    return parquet_file(_arrow_rows(parts), no_rows.schema)
 
 
-def _text_file(runs: Runs, no_rows: SchemaRows, parts: Iterable[int], read: Read) -> Iterator[Piece]:
+def _text_file(runs: Runs, no_rows: SchemaRows, parts: Parts) -> Iterator[Piece]:
     yield _piece(runs.head(no_rows))
-    for place, number in enumerate(parts):
+    for place, part in enumerate(parts):
         if place and runs.between:
             yield _piece(runs.between)
         inflate: Any = isal_zlib.decompressobj(wbits=-15)
         try:
-            for chunk in read(number):
+            for chunk in part:
                 yield Piece(chunk, inflate.decompress(chunk))
         except isal_zlib.error:  # type: ignore[misc] # isal's types make it no exception
             raise LostPart from None
@@ -135,15 +135,15 @@ def _text_file(runs: Runs, no_rows: SchemaRows, parts: Iterable[int], read: Read
     yield Piece(last.deflated + _LAST_BLOCK, last.plain)
 
 
-def _piece(plain: bytes) -> Piece:
+def _piece(plain: Chunk) -> Piece:
     deflate = isal_zlib.compressobj(level=1, wbits=-15)
     return Piece(deflate.compress(plain) + deflate.flush(isal_zlib.Z_FULL_FLUSH), plain)
 
 
-def _arrow_rows(parts: Iterable[int], read: Read) -> Iterator[pa.RecordBatch]:
-    for number in parts:
+def _arrow_rows(parts: Parts) -> Iterator[pa.RecordBatch]:
+    for part in parts:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
-            for chunk in read(number):
+            for chunk in part:
                 spool.write(chunk)
             spool.seek(0)
             with pa.ipc.open_stream(spool) as rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from backends.ports import NoSuchObject, ObjectStore
@@ -57,43 +57,48 @@ def extract_of(
     )
 
 
-def linked(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract, shape: Shape) -> Generator[bytes]:
-    """Make the file. Parts are read ahead in a thread, until the iterator is closed. Raises `LostPart`."""
+def linked(
+    objects: ObjectStore, dataset: Dataset, parts: Iterable[Part], extract: Callable[[], Extract], shape: Shape
+) -> Generator[bytes]:
+    """Make the file. Parts are read ahead in a thread, until the iterator is closed. Raises `LostPart`.
+
+    parts: in their order, again for each format; they may still be made. extract: is called once the rows are in the file.
+    """
     if dataset.request.is_bare:
         return _bare(objects, dataset, parts, shape)
     return zip_stream(_members(objects, dataset, parts, extract, shape))
 
 
 def _members(
-    objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], extract: Extract, shape: Shape
+    objects: ObjectStore, dataset: Dataset, parts: Iterable[Part], extract: Callable[[], Extract], shape: Shape
 ) -> Iterator[ZipMember]:
-    written, made_at = list[Written](), extract.generated_at
+    written, made_at = list[Written](), datetime.fromtimestamp(dataset.at, UTC)
     for place, name in enumerate(dataset.request.formats):
         chunks = _file(objects, dataset, parts, place, shape)
         file_name = f"{dataset.stem}.{name}"
         yield ZipMember(file_name, made_at, _noted(file_name, chunks, written), FORMATS[name].packed)
     if dataset.request.metadata:
-        for member in documents(extract, written, dataset.stem):
+        told = extract()
+        for member in documents(told, written, dataset.stem):
             yield ZipMember(member.name, made_at, member.chunks)
-        yield ZipMember("CITATION.cff", made_at, [citation_file(extract)])
+        yield ZipMember("CITATION.cff", made_at, [citation_file(told)])
 
 
-def _bare(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], shape: Shape) -> Generator[bytes]:
+def _bare(objects: ObjectStore, dataset: Dataset, parts: Iterable[Part], shape: Shape) -> Generator[bytes]:
     for chunk in _file(objects, dataset, parts, 0, shape):
-        yield chunk.plain if isinstance(chunk, Piece) else chunk
+        yield bytes(chunk.plain) if isinstance(chunk, Piece) else chunk
 
 
-def _file(objects: ObjectStore, dataset: Dataset, parts: Sequence[Part], place: int, shape: Shape) -> Generator[bytes | Piece]:
+def _file(objects: ObjectStore, dataset: Dataset, parts: Iterable[Part], place: int, shape: Shape) -> Generator[bytes | Piece]:
     """Put the file of one format together. place: of the format among those that are asked for."""
-    name, with_rows = dataset.request.formats[place], {number: part for number, part in enumerate(parts) if part.rows}
+    name = dataset.request.formats[place]
 
-    def read(number: int) -> Iterator[bytes]:
-        part = with_rows[number]
-        return _whole(
-            objects, dataset.part(name, number, part.turn), part.sizes[place], part.sums[place] if part.sums else None
-        )
+    def read(number: int, part: Part) -> Iterator[bytes]:
+        sum_ = part.sums[place] if part.sums else None
+        return _whole(objects, dataset.part(name, number, part.turn), part.sizes[place], sum_)
 
-    chunks: Iterator[bytes | Piece] = file_of(FORMATS[name], shape.source, list(with_rows), read)
+    with_rows = (read(number, part) for number, part in enumerate(parts) if part.rows)
+    chunks: Iterator[bytes | Piece] = file_of(FORMATS[name], shape.source, with_rows)
     return read_ahead(chunks, _READ_AHEAD_BYTES, _size)
 
 

@@ -2,9 +2,11 @@
 
 1. Threads make the parts. The maker waits for them, notes each that is put, and looks several times a second whether to go on.
 2. Parts may be noted in any order. Another process makes those that are not noted.
-3. Before the maker returns, however it ends, none of its threads is under way: nothing is put behind a forget's back.
-4. If a home is forgotten, the parts are given up whose days may have rows of it, and what is being made. The others stay.
-5. Once files of the snapshot are gone, the newest one is read, without what entered the lake later.
+3. Another thread puts the file together meanwhile: it takes the parts in their order, each once it is noted. Nobody sees the
+   file before it is whole, and another process begins it anew.
+4. Before the maker returns, however it ends, none of its threads is under way: nothing is put behind a forget's back.
+5. If a home is forgotten, the parts are given up whose days may have rows of it, and what is being made. The others stay.
+6. Once files of the snapshot are gone, the newest one is read, without what entered the lake later.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from functools import partial
 from typing import Final
 
 import msgspec
+import pyarrow as pa
 from deltalake import DeltaTable
 
 from smarthouse_api.coordination.leases import Lease
@@ -25,16 +28,19 @@ from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import TooLarge
 from smarthouse_api.lake.snapshot_marks import mark_of
 from smarthouse_api.lake.sparing import moved
+from smarthouse_api.states.export.metadata import Extract
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.jobs.book import Dropped
 from smarthouse_api.states.jobs.encoding import LostPart
 from smarthouse_api.states.jobs.homes_in_files import HomesOfRows
 from smarthouse_api.states.jobs.linking import extract_of, linked
-from smarthouse_api.states.jobs.model import Dataset, Part, Progress
+from smarthouse_api.states.jobs.model import Dataset, Part
+from smarthouse_api.states.jobs.noted_parts import NotedParts
 from smarthouse_api.states.jobs.part_making import make_part
 from smarthouse_api.states.jobs.plan import Plan, plan_of
-from smarthouse_api.states.jobs.side_by_side import LOOK_SECONDS, side_by_side
+from smarthouse_api.states.jobs.side_by_side import LOOK_SECONDS, beside, side_by_side
 from smarthouse_api.states.jobs.sums import Summing
+from smarthouse_api.states.jobs.tally import Tally
 from smarthouse_api.states.jobs.workshop import FORGOTTEN, Workshop, note_of
 from smarthouse_api.states.query import Filters
 
@@ -43,6 +49,8 @@ _NEWER: Final = "begun anew by another version of the service"
 _LOST: Final = "begun anew: a part of it was lost"
 _COLUMNS_SECONDS: Final = 30.0
 _SUM_SECONDS: Final = 1.0
+_KEPT_ROWS: Final = 131_072
+"""What threads have freed stays in their arenas. After so many rows it is given back; after fewer, the same is taken again."""
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +77,19 @@ class Making:
         self._shop, self.dataset, self._lease, self._is_over = shop, dataset, lease, is_over
         self._note = note_of(dataset)
         self._looked_at, self.has_progressed = float("-inf"), False
-        self._tally = _Tally(0)
+        self._tally = Tally(0)
         self._linked_bytes = self._others_bytes = 0
-        self._summed_at = float("-inf")
+        self._summed_at, self._rows_since = float("-inf"), 0
 
     def __call__(self) -> None:
         shop, dataset = self._shop, self.dataset
         try:
             with shop.table.reading() as reader:
                 self._reader = reader
-                plan = self._open()
-                parts = self._made(plan)
-                if self._tally.rows:
-                    self._link(parts, plan)
+                size, parts = self._made(self._open())
+                if size:
+                    self._look(at_once=True)
+                    self._finish(size, parts)
         except _Forgotten as fault:
             if (known := shop.book.in_turn(dataset)) is not None:
                 shop.give_up(known, fault.keys)  # unless a forget has just done that
@@ -93,7 +101,7 @@ class Making:
                     log.info("an export job is %s", why)
                     break
             raise Dropped from None
-        if not self._tally.rows:
+        if not size:
             self._finish(0, [])
         shop.remove_parts(dataset)
 
@@ -145,26 +153,46 @@ class Making:
         self._reader.tell(moved(self._note, mark_of(shop.table.name, snapshot)))
         return snapshot
 
-    def _made(self, plan: Plan) -> list[Part]:
-        """Make the parts that are not made yet; all of them, in their order."""
-        shop, dataset, tally = self._shop, self.dataset, _Tally(len(plan.parts))
+    def _made(self, plan: Plan) -> tuple[int, list[Part]]:
+        """Make the parts that are not made yet, and the file: its size, 0 for no rows, and all parts in their order."""
+        shop, dataset, tally = self._shop, self.dataset, Tally(len(plan.parts))
         found = shop.book.parts(dataset.version)
         made = {number: part for number, part in found.items() if dataset.has_part(number, part)}
         if any(number >= len(plan.parts) or part.days != plan.parts[number].days for number, part in made.items()):
             raise _Anew(_OUTDATED)
-        for number, part in made.items():
+        noted = NotedParts(len(plan.parts))
+
+        def add(number: int, part: Part) -> None:
             tally.add(number, part)
+            noted.add(number, part)
+
+        for number, part in made.items():
+            add(number, part)
         self._tally = tally
         left = [partial(self._part, plan, number) for number in range(len(plan.parts)) if number not in made]
         self._look(at_once=True)
-        with closing(side_by_side(left, shop.places, self._look_for_more)) as results:
-            for number, part, homes in results:
-                self._look(at_once=True)  # now that it is put: what a forget has not seen is removed here
-                shop.book.add_part(dataset, number, part, self._homes.named(homes))
-                made[number] = part
-                tally.add(number, part)
-                self.has_progressed = True
-        return [made[number] for number in range(len(plan.parts))]
+        with beside(partial(self._link, noted, plan), noted.end) as linking:
+
+            def look() -> None:
+                linking.check()
+                self._look_for_more()
+
+            with closing(side_by_side(left, shop.places, look)) as results:
+                for number, part, homes in results:
+                    linking.check()
+                    self._look(at_once=True)  # now that it is put: what a forget has not seen is removed here
+                    shop.book.add_part(dataset, number, part, self._homes.named(homes))
+                    add(number, part)
+                    self.has_progressed = True
+                    self._give_back(part.rows)
+            return linking.result(self._look_for_more), list(noted)
+
+    def _give_back(self, rows: int) -> None:
+        """Give back the memory that is not needed. rows: that were made since the last call."""
+        self._rows_since += rows
+        if self._rows_since >= _KEPT_ROWS:
+            pa.default_memory_pool().release_unused()
+            self._rows_since = 0
 
     def _part(self, plan: Plan, number: int, check: Callable[[], None]) -> tuple[int, Part, set[str]]:
         def tell(rows: int, size: int) -> None:
@@ -173,17 +201,21 @@ class Making:
 
         return number, *make_part(self._shop, self.dataset, number, plan.parts[number], plan.shape, tell)
 
-    def _link(self, parts: Sequence[Part], plan: Plan) -> None:
-        shop, dataset = self._shop, self._told(self.dataset, parts)
-        told = dataset, shop.export_settings, plan.shape.columns, plan.spans
-        extract = extract_of(*told, is_open=shop.exports.is_open, consents=shop.asking.consents())
-        shop.room.check()
+    def _link(self, parts: NotedParts, plan: Plan) -> int:
+        """Put the file together, and return its size; 0 without rows. It runs in a thread of its own."""
+        shop, dataset = self._shop, self.dataset
+        if not any(part.rows for part in parts):
+            return 0
+
+        def extract() -> Extract:
+            told = self._told(dataset, list(parts)), shop.export_settings, plan.shape.columns, plan.spans
+            return extract_of(*told, is_open=shop.exports.is_open, consents=shop.asking.consents())
+
         summing = Summing()
         with closing(linked(shop.objects, dataset, parts, extract, plan.shape)) as chunks:
-            size = shop.objects.put(dataset.file, self._watched(summing.passing(chunks)))
+            size = shop.objects.put(dataset.file, self._watched(summing.passing(chunks), parts.check))
         shop.objects.put(dataset.sums, [summing.blocks()])
-        self._look(at_once=True)
-        self._finish(size, parts)
+        return size
 
     def _finish(self, size: int, parts: Sequence[Part]) -> None:
         shop, now = self._shop, self._shop.state.now()
@@ -203,10 +235,11 @@ class Making:
         rows = self._tally.rows
         return msgspec.structs.replace(dataset, rows=rows, rows_in_all=rows, first_us=first, last_us=last)
 
-    def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _watched(self, chunks: Iterator[bytes], check: Callable[[], None]) -> Iterator[bytes]:
         for chunk in chunks:
             self._linked_bytes += len(chunk)
-            self._look_for_more()
+            check()
+            self._shop.room.check()
             yield chunk
 
     def _look_for_more(self) -> None:
@@ -244,27 +277,3 @@ class Making:
             elif dataset.state != "making":
                 found += dataset.size_bytes
         return found
-
-
-class _Tally:
-    """Counts what the parts have, while several threads tell of them. All of it only grows."""
-
-    def __init__(self, planned: int) -> None:
-        self._rows, self._bytes, self._made = [0] * planned, [0] * planned, 0
-
-    @property
-    def rows(self) -> int:
-        """The rows of all parts."""
-        return sum(self._rows)
-
-    def tell(self, number: int, rows: int, size: int) -> None:
-        """Note how many rows and bytes a part has so far. Only one thread tells of a part at a time."""
-        self._rows[number], self._bytes[number] = rows, size
-
-    def add(self, number: int, part: Part) -> None:
-        """Note that a part is made."""
-        self.tell(number, part.rows, sum(part.sizes))
-        self._made += 1
-
-    def progress(self) -> Progress:
-        return Progress(self.rows, sum(self._bytes), self._made, len(self._rows))

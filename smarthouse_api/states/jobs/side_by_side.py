@@ -7,11 +7,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 LOOK_SECONDS: Final = 0.2
 
 Result = TypeVar("Result")
+Look = Callable[[], None]
+"""Is called several times a second while something is waited for. What it raises ends the waiting."""
 
 
 class Ended(Exception):
@@ -43,9 +45,7 @@ class Places:
             self._sharing += by
 
 
-def side_by_side(
-    work: Iterable[Callable[[Callable[[], None]], Result]], places: Places, look: Callable[[], None]
-) -> Generator[Result]:
+def side_by_side(work: Iterable[Callable[[Callable[[], None]], Result]], places: Places, look: Look) -> Generator[Result]:
     """Do pieces of work in threads, as many at once as a share of the places, and yield what each returns once it is done.
 
     work: begun in their order. Each is given a function to call now and then, which raises `Ended` if it is to end. look: is
@@ -73,3 +73,31 @@ def side_by_side(
                     look()
         finally:
             ended.set()
+
+
+class Beside(Generic[Result]):
+    """Waits for what a thread does beside this one."""
+
+    def __init__(self, future: Future[Result]) -> None:
+        self._future = future
+
+    def check(self) -> None:
+        """Raise what went wrong, if something did."""
+        if self._future.done():
+            self._future.result()
+
+    def result(self, look: Look) -> Result:
+        """Wait for what is returned. Raises what goes wrong."""
+        while not wait([self._future], LOOK_SECONDS).done:
+            look()
+        return self._future.result()
+
+
+@contextmanager
+def beside(act: Callable[[], Result], end: Callable[[], None]) -> Iterator[Beside[Result]]:
+    """Have a thread do something. end: has it end; is called at the end of the context, which waits for the thread."""
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as thread:
+        try:
+            yield Beside(thread.submit(act))
+        finally:
+            end()

@@ -14,6 +14,9 @@ from smarthouse_api.states.jobs.workshop import Workshop
 
 NOTHING: Final = "No record passes the filters"
 NOTHING_NEW: Final = "No record came after that version"
+PUT_TOGETHER: Final = "All rows are made, and the file is being put together"
+
+_MOST_BEFORE_DONE: Final = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +24,9 @@ class JobView:
     """Tells a client of a job: how far it is, and what came of it.
 
     state: `waiting`, `running`, `done`, `failed`, `cancelled` or `expired`. rows_in_all: None if it is not known yet.
-    fraction: of the rows; of the parts while it is not known how many rows there are. bytes: of the file; until it is made, of
-    what is made for it. times: in seconds since 1970. citation: once it is done. since: the version that it continues.
+    fraction: of the rows; of the parts while it is not known how many rows there are; less than 1 until the file is made.
+    bytes: of the file; until it is made, of what is made for it. told: in words, why it is as it is. times: in seconds since
+    1970. citation: once it is done. since: the version that it continues.
     """
 
     id: str
@@ -78,13 +82,14 @@ class Views:
             )
         rows, size, in_all, fraction = dataset.rows, dataset.size_bytes, dataset.rows_in_all, None
         state, words = self._state_of(dataset)
-        is_done = state == "done"
+        is_done, doing = state == "done", None
         if dataset.state == "making":
             progress = self._shop.book.progress(dataset.version)
             rows, size = progress.rows, progress.bytes
             parts = progress.parts / max(1, progress.parts_in_all)
-            fraction = min(1.0, parts if in_all is None else rows / max(1, in_all))
-        of_rows = "; ".join(filter(None, (dataset.incomplete, dataset.since_note))) if is_done else job.told
+            fraction = min(_MOST_BEFORE_DONE, parts if in_all is None else rows / max(1, in_all))
+            doing = PUT_TOGETHER if 0 < progress.parts_in_all == progress.parts else None
+        of_rows = "; ".join(filter(None, (dataset.incomplete, dataset.since_note))) if is_done else job.told or doing
         extract = extract_of(dataset, self._shop.export_settings, is_open=self._shop.exports.is_open)
         return JobView(
             id=job.id,
