@@ -16,6 +16,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import entity_registry as er
 from pytest_homeassistant_custom_component.common import MockConfigEntry
+from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
 from custom_components.smarthouse.client import ServiceError
 from custom_components.smarthouse.const import DOMAIN, OLD_DOMAIN
@@ -290,7 +291,10 @@ async def test_the_address_is_changed(hass: HomeAssistant, service: Service, ent
     assert entry.data["home_uuid"] == HOME
 
 
-async def test_a_home_that_left_joins_again_as_a_new_one(hass: HomeAssistant, service: Service, entry: MockConfigEntry) -> None:
+async def test_a_home_that_left_joins_again_as_a_new_one(hass: HomeAssistant, service: Service, temperature: Any) -> None:
+    entry = await set_up(hass, entry_for(service, past="recorded"))
+    temperature(0)
+    await async_wait_recording_done(hass)
     await entry.runtime_data.forget(stop=True)
     flow = await entry.start_reconfigure_flow(hass)
     flow = await go_on(hass, flow, {"url": service.url})
@@ -300,6 +304,13 @@ async def test_a_home_that_left_joins_again_as_a_new_one(hass: HomeAssistant, se
     assert flow["reason"] == "reconfigure_successful"
     assert entry.data["home_uuid"] != HOME
     assert not entry.runtime_data.data.left
+    # Its rows of before would tell which home it was.
+    entry.runtime_data._cancel_retry()
+    await entry.runtime_data.upload_now()
+    assert "0" not in {row["state"] for row in service.rows}
+    temperature(1)
+    await entry.runtime_data.upload_now()
+    assert "1" in {row["state"] for row in service.rows}
 
 
 async def test_the_question_for_a_key_goes_once_an_upload_works(

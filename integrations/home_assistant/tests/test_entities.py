@@ -152,8 +152,12 @@ async def test_forgetting_asks_twice_and_shows_the_receipt(
     await entry.runtime_data.upload_now()
     assert await entry.runtime_data.preview() is None
     assert service.uploads == []
+    # Also if the progress is lost, as in a power cut.
+    await entry.runtime_data.store.remove()
     await hass.config_entries.async_reload(entry.entry_id)
     assert entry.runtime_data.data.left
+    await entry.runtime_data.upload_now()
+    assert service.uploads == []
     await hass.config_entries.async_remove(entry.entry_id)
     assert "removed" not in issues(hass)
 
@@ -161,6 +165,8 @@ async def test_forgetting_asks_twice_and_shows_the_receipt(
 async def test_removing_the_entry_offers_to_forget(hass: HomeAssistant, service: Service, entry: MockConfigEntry) -> None:
     await hass.config_entries.async_remove(entry.entry_id)
     assert issues(hass) == {"removed"}
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, f"removed_{entry.entry_id}")
+    assert set(issue.data) == {"url", "home_uuid", "api_key"}
     flow = await dialogue(hass, f"removed_{entry.entry_id}")
     await flow.async_step_leave({"stop": False})
     assert (await flow.async_step_sure({"sure": True}))["step_id"] == "receipt"

@@ -10,7 +10,7 @@ from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.typing import ConfigType
 
 from . import issues
-from .const import CONF_HOME, CONF_TAKEN_OVER, DOMAIN, OLD_DOMAIN
+from .const import CONF_HOME, CONF_LEFT, CONF_TAKEN_OVER, DOMAIN, OLD_DOMAIN
 from .coordinator import SmartHouseCoordinator, SmartHouseEntry
 from .progress import ProgressStore
 from .services import async_setup_services
@@ -48,10 +48,8 @@ async def async_unload_entry(hass: HomeAssistant, entry: SmartHouseEntry) -> boo
 
 async def async_remove_entry(hass: HomeAssistant, entry: SmartHouseEntry) -> None:
     """Remove what an entry kept, and offer to erase the home at the service unless it was erased."""
-    store = ProgressStore(hass, entry.entry_id)
-    progress = await store.load()
-    await store.remove()
-    if progress is None or progress.left is None:
+    await ProgressStore(hass, entry.entry_id).remove()
+    if CONF_LEFT not in entry.data:
         issues.offer_to_forget(hass, entry)
 
 

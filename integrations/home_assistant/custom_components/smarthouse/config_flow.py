@@ -16,9 +16,12 @@ from .client import Fault, ServiceError, identity, normalised
 from .const import (
     CONF_CONSENTED_AT,
     CONF_HOME,
+    CONF_LEFT,
+    CONF_PAST,
     CONF_TAKEN_OVER,
     CONF_TERMS,
     DOMAIN,
+    PAST_NOTHING,
     TERMS,
     TIER,
 )
@@ -115,7 +118,7 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_create_entry(title=title, data={**self._data, **user_input}, options=self._options)
 
     async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Change the address or the key. A home that was erased joins again, as a new one. Another service needs consent."""
+        """Change the address or the key. A home that was erased begins now, as a new one. Another service needs consent."""
         entry: SmartHouseEntry = self._get_reconfigure_entry()
         errors: dict[str, str] = {}
         if user_input is not None:
@@ -126,9 +129,11 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
                 found = await self.async_set_unique_id(unique_id)
                 if found is not None and found.entry_id != entry.entry_id:
                     return self.async_abort(reason="already_configured")
-                if _has_left(entry):
-                    self._data |= Home().data
-                if _has_left(entry) or unique_id != entry.unique_id:
+                has_left = self._data.pop(CONF_LEFT, None) is not None
+                if has_left:
+                    # Its rows of before would tell which home it was.
+                    self._data |= {**Home().data, CONF_PAST: PAST_NOTHING}
+                if has_left or unique_id != entry.unique_id:
                     return await self.async_step_consent()
                 return self.async_update_reload_and_abort(entry, unique_id=unique_id, data=self._data)
         form = forms.address(user_input or entry.data)
@@ -158,7 +163,7 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
         if self.source != "reconfigure":
             return await self.async_step_choice()
         entry: SmartHouseEntry = self._get_reconfigure_entry()
-        if _has_left(entry):
+        if CONF_LEFT in entry.data:
             await entry.runtime_data.begin_anew()
         return self.async_update_reload_and_abort(entry, unique_id=identity(self._data[CONF_URL]), data=self._data)
 
@@ -189,8 +194,3 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
             is_of_terms = fault.fault in (Fault.TERMS, Fault.REJECTED)
             return {CONF_TERMS if is_of_terms else "base": str(fault.fault)}, fault.detail
         return {}, ""
-
-
-def _has_left(entry: SmartHouseEntry) -> bool:
-    coordinator = getattr(entry, "runtime_data", None)
-    return coordinator is not None and coordinator.progress.left is not None

@@ -19,6 +19,8 @@ CONF_DOMAINS: Final = "domains"
 CONF_AREAS: Final = "areas"
 CONF_LABELS: Final = "labels"
 CONF_TAKEN_OVER: Final = "taken_over"
+CONF_LEFT: Final = "left"
+"""The receipt of a home that was erased. It stands in the entry, so that no loss of the progress brings the home back."""
 
 TERMS: Final = "1.0"
 """The version of the terms that the consent step shows first. The operator may name another."""

@@ -21,6 +21,7 @@ from homeassistant.util import dt as dt_util
 from . import issues
 from .client import Fault, ServiceError
 from .const import (
+    CONF_LEFT,
     CONF_NAMES_KEY,
     CONF_PACE,
     CONF_PAST,
@@ -34,7 +35,7 @@ from .progress import Progress, ProgressStore, Status
 from .reading import Chunk, list_measured
 from .scrub import Scrubber, load_vocabulary
 from .selection import LeftOut, Selection
-from .upload import MARGIN_SECONDS, Interrupted, Run, Uploader
+from .upload import Interrupted, Run, Uploader
 from .waiting import Waiting
 
 _LOGGER = logging.getLogger(__name__)
@@ -75,8 +76,9 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self.scrubber = Scrubber(vocabulary, names_key)
         saved = await self.store.load()
         self.progress = saved or Progress.beginning(self.config_entry.data[CONF_PAST], get_instance(self.hass).keep_days)
+        self.progress.left = self.config_entry.data.get(CONF_LEFT)
         self._uploader = Uploader(self.hass, self.client, self.store, self.progress, self.scrubber, self._on_chunk)
-        self._look_at_clock(self.progress.seen)
+        self._uploader.look_at_clock()
         await self.store.save(self.progress)
         self._waiting = Waiting(self.progress, lambda: self.store.save_later(self.progress))
         self._count_anew()
@@ -163,6 +165,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
             async with self._lock:
                 self._cancel_retry()
                 receipt = await self.client.forget(stop=stop)
+                data = {**self.config_entry.data, CONF_LEFT: receipt}
+                self.hass.config_entries.async_update_entry(self.config_entry, data=data)
                 self.progress.left = receipt
                 self.progress.fault = self.progress.failing_since = None
                 self.progress.waiting = 0
@@ -285,12 +289,6 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
             self.progress.seen = dt_util.utcnow().timestamp()
             self.store.save_later(self.progress)
             self._tell()
-
-    def _look_at_clock(self, seen: float) -> None:
-        """Move the mark back if the clock was set back while Home Assistant was stopped."""
-        now = dt_util.utcnow().timestamp()
-        if now < seen - MARGIN_SECONDS or now < self.progress.mark:
-            self._uploader.rewind(now)
 
     @callback
     def _tell(self) -> None:

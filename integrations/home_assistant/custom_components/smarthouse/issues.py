@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from homeassistant.config_entries import SOURCE_REAUTH, ConfigEntry
-from homeassistant.const import CONF_URL
+from homeassistant.const import CONF_API_KEY, CONF_URL
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
 
@@ -99,7 +99,7 @@ def offer_to_forget(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
         hass,
         DOMAIN,
         f"{REMOVED}_{entry.entry_id}",
-        data=dict(entry.data),
+        data={name: entry.data.get(name) for name in (CONF_URL, CONF_HOME, CONF_API_KEY)},
         is_fixable=True,
         severity=ir.IssueSeverity.WARNING,
         translation_key=REMOVED,

@@ -56,8 +56,8 @@ class Progress:
 
     mark: all states before it are uploaded; seconds since 1970. It is a window's end, and never a row's time. span_seconds: how
     long the next window is to be. known: entities that may have rows to upload, so that one that is removed loses none.
-    rows_ignored: those that the service took for no states. seen: the clock when this was saved last. fault and
-    failing_since: what is wrong, and since when. left: the receipt of an erasure.
+    began: nothing before it is uploaded. rows_ignored: those that the service took for no states. seen: the clock when this was
+    saved last. fault and failing_since: what is wrong, and since when. left: the receipt of an erasure.
     """
 
     mark: float
@@ -67,6 +67,7 @@ class Progress:
     span_seconds: float = 3600.0
     known: list[str] = field(default_factory=list)
     last_upload: float | None = None
+    began: float = 0.0
     rows_sent: int = 0
     rows_ignored: int = 0
     waiting: int = 0
@@ -90,6 +91,7 @@ class Progress:
         spread = random.SystemRandom()
         return cls(
             mark=now - days * _DAY,
+            began=now - days * _DAY,
             seen=now,
             backfill=backfill,
             hour=spread.randrange(3, 6),  # no country skips or repeats these when the clocks change

@@ -28,8 +28,8 @@ from .scrub import Scrubber
 
 _LOGGER = logging.getLogger(__name__)
 
-ROWS: Final = 2_000
-"""The most rows in a body."""
+ROWS: Final = 10_000
+"""The most rows in a body: some 2 MB, 200 kB as they are sent. A service may take only a few hundred bodies an hour."""
 
 OVERLAP_SECONDS: Final = 30.0
 """How much is read twice: a clock that is set back by less than two seconds is not noticed, and a recorder may be late."""
@@ -44,7 +44,7 @@ _GROUP: Final = 50
 """The entities that are read at a time. With the length of a window, this bounds the memory."""
 
 _MOMENT_SECONDS: Final = 0.02
-_SHORTEST, _LONGEST = 300.0, 86400.0
+_SHORTEST, _LONGEST = 300.0, 21600.0
 _FEW_ROWS, _MANY_ROWS = 5_000, 40_000
 
 
@@ -101,7 +101,7 @@ class Uploader:
         progress, self._most, self._is_interrupted = self._progress, ROWS, False
         progress.known = run.with_others(run.entity_ids, progress.known)
         overlap = OVERLAP_SECONDS
-        while (window := _window_after(progress.window, progress.mark, progress.span_seconds, run, overlap)) is not None:
+        while (window := progress.window or self._next(progress.mark, progress.span_seconds, run, overlap)) is not None:
             progress.window, overlap = window, 0.0
             await self._save()
             rows = await self._upload_window(window, run)
@@ -119,7 +119,7 @@ class Uploader:
         """Return the chunk that would be sent next; None if there is nothing to send. Nothing is changed."""
         progress, overlap = self._progress, OVERLAP_SECONDS
         begun, mark, span = progress.window, progress.mark, progress.span_seconds
-        while (window := _window_after(begun, mark, span, run, overlap)) is not None:
+        while (window := begun or self._next(mark, span, run, overlap)) is not None:
             async with aclosing(self._window_chunks(window, run.entity_ids)) as chunks:
                 async for rows, _ in chunks:
                     return Chunk(rows)
@@ -132,8 +132,15 @@ class Uploader:
     def rewind(self, now: float) -> None:
         """Move the mark back behind a clock that was set back, since rows are recorded before it now."""
         self._progress.mark = min(self._progress.mark, now - MARGIN_SECONDS)
+        self._progress.began = min(self._progress.began, self._progress.mark)
         self._progress.window = None
         self.interrupt()
+
+    def look_at_clock(self) -> None:
+        """Move the mark back if the clock was set back while Home Assistant was stopped."""
+        now = dt_util.utcnow().timestamp()
+        if now < self._progress.seen - MARGIN_SECONDS or now < self._progress.mark:
+            self.rewind(now)
 
     def interrupt(self) -> None:
         """Break off the run that goes on, if there is one, once its chunk is sent."""
@@ -150,6 +157,14 @@ class Uploader:
     async def _save_at_times(self) -> None:
         if time.monotonic() - self._saved_at >= _SAVE_SECONDS:
             await self._save()
+
+    def _next(self, mark: float, span: float, run: Run, overlap: float) -> Window | None:
+        """Return the window after a mark; None if that has reached the horizon."""
+        if mark >= run.horizon:
+            return None
+        # The last window may be a little longer, so that none of seconds follows.
+        end = run.horizon if run.horizon - mark < span * 1.1 else mark + span
+        return Window(max(mark - overlap, self._progress.began), end)
 
     async def _upload_window(self, window: Window, run: Run) -> int:
         sent = 0
@@ -238,14 +253,3 @@ class Uploader:
         self._progress.rows_ignored += receipt.ignored
         self._progress.rows_sent += len(rows) - receipt.ignored
         self._told()
-
-
-def _window_after(begun: Window | None, mark: float, span: float, run: Run, overlap: float) -> Window | None:
-    """Return the window that was begun, or else the next one; None if the mark has reached the horizon."""
-    if begun is not None:
-        return begun
-    if mark >= run.horizon:
-        return None
-    # The last window may be a little longer, so that none of seconds follows.
-    end = run.horizon if run.horizon - mark < span * 1.1 else mark + span
-    return Window(mark - overlap, end)
