@@ -223,10 +223,9 @@ def test_an_operator_follows_a_stream_by_keyboard_and_stops(shared_server: Serve
     house.streams.sessions.hold(recorder.stream, mark.id, ANNA)
     house.streams.metadata.put(recorder.stream, 2, {"label": "door"}, ANNA)
     recorder.open()
-    page.goto(f"{shared_server.url}/console/operator/streams")
-    visit.complaints.clear()  # nobody has signed in yet
     page.goto(f"{shared_server.url}/console/operator")
-    page.get_by_label("Key").fill(house.access.create("operator", admin=True)[1])
+    key, text = house.access.create("operator", admin=True)
+    page.get_by_label("Key").fill(text)
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Streams").click()
 
@@ -258,4 +257,12 @@ def test_an_operator_follows_a_stream_by_keyboard_and_stops(shared_server: Serve
     page.get_by_role("link", name="Next packets").press("Enter")
     page.get_by_text("after that").wait_for()
     assert page.locator("article h3").all_inner_texts() == [f"Packet {index}" for index in (5, 4, 3, 2, 1, 0)]
+    page.locator("#packets").evaluate("one => { one.dataset.most = 3; }")
+    page.locator("#stop").click()
+    page.get_by_text("new packets are shown").wait_for()
+    assert page.locator("article h3").all_inner_texts() == ["Packet 5", "Packet 4"]  # no more than fit, and the buttons
+    house.access.revoke(key.id)
+    page.get_by_text("Following has ended").wait_for()
+    assert page.locator("article").count() == 2
+    visit.complaints.clear()  # it was a 403
     house.close()
