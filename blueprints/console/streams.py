@@ -173,7 +173,19 @@ def _told(view: StreamView) -> dict[str, Any]:
         "newest": "" if head.last_us is None else seconds_text(time_of(head.last_us)),
         "created": seconds_text(view.stream.created_at),
         "since": since,
+        "age": _age(view.stream.retention.seconds),
     }
+
+
+def _age(seconds: float | None) -> str:
+    """Write the age that a retention allows, exactly; nothing for none."""
+    if seconds is None:
+        return ""
+    if seconds % 3600:
+        return str(gettext("%(count)s s", count=int(seconds) if seconds == int(seconds) else seconds))
+    if seconds % 86400 or seconds < 2 * 86400:
+        return str(gettext("%(count)s hours", count=int(seconds // 3600)))
+    return str(gettext("%(count)s days", count=int(seconds // 86400)))
 
 
 def _json(content: dict[str, Any]) -> str:

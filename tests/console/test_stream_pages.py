@@ -173,6 +173,15 @@ def test_the_pages_of_streams_take_only_what_they_know(client: FlaskClient, reco
     ):
         see(client, path, 404)
     assert "1 to 1 of 1" in see(client, "/streams?home=7&module=M&name=&page=")
+    for seconds, told in (
+        (604800, "7 days"),
+        (86400, "24 hours"),
+        (180_000, "50 hours"),
+        (1_000_001, "1000001 s"),
+        (0.5, "0.5 s"),
+    ):
+        recorder.keep_only(packets=1, bytes=2000, seconds=seconds)
+        assert f"1 packet, 2.0 kB, {told}" in plain(see(client, "/streams"))
     assert "None" in see(client, "/streams?home=8")
     assert "None" in see(client, "/streams?page=99")
     actions = ("/delete", "/sessions/x/close", "/sessions/x/delete", "/sessions/x/release")
