@@ -14,7 +14,9 @@ import pytest
 from homeassistant.config_entries import SOURCE_USER
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
+from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import issue_registry as ir
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
@@ -202,7 +204,7 @@ async def test_the_entry_of_2022_is_taken_over(hass: HomeAssistant, service: Ser
 
 async def test_options_change_what_is_left_out(hass: HomeAssistant, entry: MockConfigEntry) -> None:
     flow = await hass.config_entries.options.async_init(entry.entry_id)
-    assert flow["menu_options"] == ["choice", "preview", "home", "leave"]
+    assert flow["menu_options"] == ["choice", "preview", "again", "home", "leave"]
     flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "choice"})
     flow = await hass.config_entries.options.async_configure(flow["flow_id"], CHOICE)
     await hass.async_block_till_done()
@@ -240,6 +242,48 @@ async def test_what_is_left_out_stays_left_out_under_another_name(
     flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "choice"})
     (shown,) = [field.default() for field in flow["data_schema"].schema if field == "entities"]
     assert shown == ["sensor.kitchen_humidity", "sensor.attic_temperature"]
+
+
+async def test_what_a_service_has_lost_is_sent_again(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Any
+) -> None:
+    temperature(20)
+    await entry.runtime_data.upload_now()
+    began = service.rows
+    service.uploads.clear()
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "again"})
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {})
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert flow["type"] is FlowResultType.CREATE_ENTRY
+    assert service.rows == began
+    assert entry.runtime_data.progress.began == pytest.approx(entry.runtime_data.progress.mark, abs=60)
+
+
+async def test_nothing_is_sent_once_an_area_that_is_left_out_is_gone(
+    hass: HomeAssistant, service: Service, temperature: Any
+) -> None:
+    areas, registry = ar.async_get(hass), er.async_get(hass)
+    area = areas.async_create("Bedroom")
+    bedroom = registry.async_get_or_create("sensor", "demo", "1", suggested_object_id="bedroom_temperature").entity_id
+    registry.async_update_entity(bedroom, area_id=area.id)
+    entry = await set_up(hass, entry_for(service, areas=[area.id]))
+    for entity_id in (bedroom, "sensor.kitchen_temperature"):
+        temperature(20, entity_id)
+    areas.async_delete(area.id)
+    with pytest.raises(ServiceError, match="left_out"):
+        await entry.runtime_data.upload_now()
+    assert service.uploads == []
+    assert ir.async_get(hass).async_get_issue(DOMAIN, f"left_out_{entry.entry_id}") is not None
+    flow = await hass.config_entries.options.async_init(entry.entry_id)
+    flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "choice"})
+    (shown,) = [field.default() for field in flow["data_schema"].schema if field == "areas"]
+    assert shown == []
+    await hass.config_entries.options.async_configure(flow["flow_id"], {**CHOICE, "entities": [bedroom]})
+    await hass.async_block_till_done()
+    await entry.runtime_data.upload_now()
+    assert {row["entity_id"] for row in service.rows} == {"sensor.kitchen_temperature"}
+    assert ir.async_get(hass).async_get_issue(DOMAIN, f"left_out_{entry.entry_id}") is None
 
 
 async def test_options_show_the_home_and_the_next_upload(hass: HomeAssistant, entry: MockConfigEntry, temperature: Any) -> None:

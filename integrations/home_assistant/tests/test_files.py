@@ -92,7 +92,15 @@ def test_each_entity_issue_option_and_exception_has_a_text() -> None:
     for found in (told["entity"], icons["entity"]):
         assert set(found["sensor"]) == sensors
         assert set(found["button"]) == buttons
-    assert set(told["issues"]) == {issues.CONSENT, issues.OBJECTED, issues.REFUSED, issues.GONE, issues.FORGET, issues.REMOVED}
+    assert set(told["issues"]) == {
+        issues.CONSENT,
+        issues.OBJECTED,
+        issues.REFUSED,
+        issues.GONE,
+        issues.LEFT_OUT,
+        issues.FORGET,
+        issues.REMOVED,
+    }
     assert set(told["selector"]["pace"]["options"]) == set(PACES)
     assert set(told["selector"]["past"]["options"]) == set(PASTS)
     raised = {

@@ -164,7 +164,7 @@ def test_a_home_joins_uploads_survives_and_leaves(lake: Lake, core: Core) -> Non
     assert published(lake, KITCHEN) == recorded(core, KITCHEN, since)
     assert published(lake, LIGHT) == recorded(core, LIGHT, since)
     assert published(lake, REMOVED) == recorded(core, REMOVED, since)
-    assert told["body"][KITCHEN][0]["state"] in {state for state, _ in published(lake, KITCHEN)}
+    assert json.loads(told["json"])[KITCHEN][0]["state"] in {state for state, _ in published(lake, KITCHEN)}
     hours = [
         row
         for row in exported(lake, "&every=1h&source=statistics")

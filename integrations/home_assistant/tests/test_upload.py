@@ -14,6 +14,7 @@ from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder.history import get_significant_states
 from homeassistant.components.recorder.statistics import async_import_statistics
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
@@ -275,7 +276,6 @@ async def test_the_clock_of_the_home_is_told_on_both_sides_of_daylight_saving(
 
 
 async def test_what_the_owner_leaves_out_stays(hass: HomeAssistant, service: Service, temperature: Set) -> None:
-    from homeassistant.helpers import area_registry as ar
     from homeassistant.helpers import label_registry as lr
 
     area = ar.async_get(hass).async_create("Bedroom")
@@ -360,7 +360,8 @@ async def test_what_was_removed_before_is_sent_with_the_past(hass: HomeAssistant
     await async_wait_recording_done(hass)
 
     # Where a removed entity was is not known any more, and something of an area is left out here.
-    entry = await set_up(hass, entry_for(service, past="recorded", areas=["somewhere"]))
+    area = ar.async_get(hass).async_create("Somewhere")
+    entry = await set_up(hass, entry_for(service, past="recorded", areas=[area.id]))
     assert await _previewed(entry) == {"sensor.kitchen_temperature"}
     hass.config_entries.async_update_entry(entry, options={**entry.options, "areas": []})
     assert await _previewed(entry) == {attic, "sensor.cellar_temperature", "sensor.kitchen_temperature"}

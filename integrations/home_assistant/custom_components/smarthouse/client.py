@@ -45,6 +45,11 @@ class Fault(StrEnum):
     BUSY = "busy"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
+    LEFT_OUT = "left_out"
+
+
+WAITS_FOR_OWNER: Final = frozenset({Fault.KEY_NEEDED, Fault.KEY_WRONG, Fault.CONSENT, Fault.OBJECTED, Fault.LEFT_OUT})
+"""What only the owner can mend: it is not tried again before the next time of the schedule."""
 
 
 class ServiceError(Exception):

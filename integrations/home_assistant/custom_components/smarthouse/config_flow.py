@@ -148,7 +148,7 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
         entry: SmartHouseEntry = self._get_reauth_entry()
         errors: dict[str, str] = {}
         if user_input is not None:
-            self._data = {**entry.data, CONF_API_KEY: user_input.get(CONF_API_KEY, "")}
+            self._data = {**entry.data, CONF_API_KEY: user_input.get(CONF_API_KEY, "").strip()}
             errors = await self._ask_service(self._data, is_known=True)
             if not errors:
                 return self.async_update_reload_and_abort(entry, data=self._data)
@@ -173,7 +173,7 @@ class SmartHouseConfigFlow(ConfigFlow, domain=DOMAIN):
             self._data[CONF_URL] = normalised(given[CONF_URL])
         except ServiceError as fault:
             return {CONF_URL: str(fault.fault)}
-        self._data[CONF_API_KEY] = given.get(CONF_API_KEY, "")
+        self._data[CONF_API_KEY] = given.get(CONF_API_KEY, "").strip()
         # The UUID may erase the home. So it goes to no service before the owner agrees to that.
         return await self._ask_service({**self._data, **Home().data})
 

@@ -19,7 +19,7 @@ from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 from homeassistant.util import dt as dt_util
 
 from . import issues
-from .client import Fault, ServiceError
+from .client import WAITS_FOR_OWNER, Fault, ServiceError
 from .const import (
     CONF_LEFT,
     CONF_NAMES_KEY,
@@ -27,7 +27,7 @@ from .const import (
     CONF_PAST,
     DOMAIN,
     PACE_HOURLY,
-    PACE_NIGHTLY,
+    PACE_SECONDS,
     PAST_NOTHING,
 )
 from .homes import client_of
@@ -40,15 +40,10 @@ from .waiting import Waiting
 
 _LOGGER = logging.getLogger(__name__)
 
-_TICK: Final = timedelta(minutes=1)
-_SHOW: Final = timedelta(minutes=15)
-_DAY: Final = 86400.0
-_PACE_SECONDS: Final = {PACE_HOURLY: 3600.0, PACE_NIGHTLY: _DAY}
+_TICK, _SHOW = timedelta(minutes=1), timedelta(minutes=15)
 _FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0
 _STEP_BACK_SECONDS: Final = 2.0
 _SOON_SECONDS: Final = (30.0, 300.0)
-_WAITS_FOR_OWNER: Final = frozenset({Fault.KEY_NEEDED, Fault.KEY_WRONG, Fault.CONSENT, Fault.OBJECTED})
-"""Faults that only the owner can mend: they are not tried again before the next time of the schedule."""
 
 
 class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
@@ -65,9 +60,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self.scrubber: Scrubber
         self._uploader: Uploader
         self._waiting: Waiting
-        self._lock, self._failures, self._leaves = asyncio.Lock(), 0, False
+        self._lock, self._failures, self._leaves, self._clock = asyncio.Lock(), 0, False, 0.0
         self._retry: CALLBACK_TYPE | None = None
-        self._clock = 0.0
 
     async def _async_setup(self) -> None:
         """Read what was saved, or begin."""
@@ -140,6 +134,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         """Upload, and begin again if the clock was set back. Tells whether all was sent: not if the home leaves or has left."""
         while not self._leaves and self.progress.left is None:
             run = await self._begin()
+            if not run.is_sure:
+                raise ServiceError(Fault.LEFT_OUT)
             try:
                 if not self._leaves:
                     await self._uploader.run(run)
@@ -152,7 +148,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         """Return the next body as it would be sent now; None if there is nothing to send."""
         if self.progress.left is not None:
             return None
-        return await self._uploader.preview(await self._begin())
+        run = await self._begin()
+        return await self._uploader.preview(run) if run.is_sure else None
 
     async def forget(self, *, stop: bool) -> str:
         """Erase the home at the service, and upload nothing from then on. Returns the receipt's id. Raises `ServiceError`.
@@ -180,6 +177,12 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self._tell()
         return receipt
 
+    @callback
+    def send_again(self) -> None:
+        """Upload all that the recorder has once more, for a service that has lost it. What it has not lost, it keeps once."""
+        self._uploader.begin_again(self.config_entry.data[CONF_PAST], get_instance(self.hass).keep_days)
+        self.request_upload()
+
     async def begin_anew(self) -> None:
         """Forget the mark of a home that was erased: a new home begins with the next start of the entry."""
         await self.store.remove()
@@ -200,7 +203,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         measured = await self._measured()
         selection = self._count_anew()
         known = {*self.progress.known, *(selection.removed(measured) if measured is not None else ())}
-        return await self._uploader.begin(selection.listed(known), selection.listed())
+        return await self._uploader.begin(selection.listed(known), selection.listed(), is_sure=selection.is_sure())
 
     @callback
     def _count_anew(self) -> Selection:
@@ -234,7 +237,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         progress.failing_since = progress.failing_since or now
         await self.store.save(progress)
         issues.tell(self.hass, self.config_entry, fault, now - progress.failing_since)
-        if fault.fault not in _WAITS_FOR_OWNER:
+        if fault.fault not in WAITS_FOR_OWNER:
             self._retry_in(max(min(_FIRST_RETRY * 2**self._failures, _LAST_RETRY), fault.retry_after or 0.0))
             self._failures = min(self._failures + 1, 10)
         self._tell()
@@ -268,10 +271,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
 
     async def _on_started(self, _: HomeAssistant) -> None:
         """Upload soon after a start if this home is new, a time of the schedule was missed, or an upload was broken off."""
-        progress = self.progress
-        is_open = progress.fault is not None or progress.window is not None or progress.backfill is not None
-        since = dt_util.utcnow().timestamp() - (progress.last_upload or 0.0)
-        if is_open or since >= _PACE_SECONDS[self.config_entry.options[CONF_PACE]]:
+        since = dt_util.utcnow().timestamp() - (self.progress.last_upload or 0.0)
+        if self.progress.is_open or since >= PACE_SECONDS[self.config_entry.options[CONF_PACE]]:
             self._retry_in(random.SystemRandom().uniform(*_SOON_SECONDS))
 
     @callback

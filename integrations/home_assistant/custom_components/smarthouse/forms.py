@@ -8,6 +8,8 @@ from typing import Any, Final
 import voluptuous as vol
 from homeassistant.const import CONF_API_KEY, CONF_URL
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import area_registry as ar
+from homeassistant.helpers import label_registry as lr
 from homeassistant.helpers import selector
 from homeassistant.helpers.translation import async_get_translations
 
@@ -28,7 +30,7 @@ from .const import (
     TERMS,
 )
 from .scrub import Scrubber
-from .selection import entity_ids_of, remembered, sendable_domains
+from .selection import entity_ids_of, remembered, sendable_domains, there
 
 CONF_AGREE: Final = "agree"
 
@@ -67,12 +69,12 @@ async def choice(hass: HomeAssistant, scrubber: Scrubber, known: Mapping[str, An
             vol.Optional(CONF_ENTITIES, default=entities): selector.EntitySelector(
                 selector.EntitySelectorConfig(multiple=True)
             ),
-            vol.Optional(CONF_AREAS, default=list(known.get(CONF_AREAS, ()))): selector.AreaSelector(
+            vol.Optional(CONF_AREAS, default=there(ar.async_get(hass).areas, known.get(CONF_AREAS, ()))): selector.AreaSelector(
                 selector.AreaSelectorConfig(multiple=True)
             ),
-            vol.Optional(CONF_LABELS, default=list(known.get(CONF_LABELS, ()))): selector.LabelSelector(
-                selector.LabelSelectorConfig(multiple=True)
-            ),
+            vol.Optional(
+                CONF_LABELS, default=there(lr.async_get(hass).labels, known.get(CONF_LABELS, ()))
+            ): selector.LabelSelector(selector.LabelSelectorConfig(multiple=True)),
             vol.Required(CONF_PACE, default=known.get(CONF_PACE, PACE_NIGHTLY)): _one_of(PACES, CONF_PACE),
         }
     )

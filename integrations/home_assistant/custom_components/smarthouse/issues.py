@@ -12,9 +12,9 @@ from homeassistant.helpers import issue_registry as ir
 from .client import Fault, ServiceError
 from .const import CONF_HOME, DOMAIN
 
-CONSENT, OBJECTED, REFUSED, GONE = "consent", "objected", "refused", "gone"
+CONSENT, OBJECTED, REFUSED, GONE, LEFT_OUT = "consent", "objected", "refused", "gone", "left_out"
 FORGET, REMOVED = "forget", "removed"
-_HEALING: Final = (CONSENT, OBJECTED, REFUSED, GONE)
+_HEALING: Final = (CONSENT, OBJECTED, REFUSED, GONE, LEFT_OUT)
 _GONE_SECONDS: Final = 86400.0
 _AT_ONCE: Final = {
     Fault.CONSENT: CONSENT,
@@ -22,6 +22,7 @@ _AT_ONCE: Final = {
     Fault.OBJECTED: OBJECTED,
     Fault.REJECTED: REFUSED,
     Fault.TOO_LARGE: REFUSED,
+    Fault.LEFT_OUT: LEFT_OUT,
 }
 _FIXABLE: Final = {CONSENT, OBJECTED}
 

@@ -31,7 +31,7 @@ class SmartHouseOptionsFlow(OptionsFlow):
         """Show the menu."""
         if getattr(self.config_entry, "runtime_data", None) is None:
             return self.async_abort(reason="not_loaded")
-        return self.async_show_menu(step_id="init", menu_options=["choice", "preview", "home", "leave"])
+        return self.async_show_menu(step_id="init", menu_options=["choice", "preview", "again", "home", "leave"])
 
     async def async_step_choice(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Change what to leave out, and how often to upload."""
@@ -53,6 +53,13 @@ class SmartHouseOptionsFlow(OptionsFlow):
         return self.async_show_form(
             step_id="preview", data_schema=forms.shown(body=text[:_MOST_SHOWN]), description_placeholders=told
         )
+
+    async def async_step_again(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask whether to upload all once more, and do it."""
+        if user_input is not None:
+            self._coordinator.send_again()
+            return self.async_create_entry(data=dict(self.config_entry.options))
+        return self.async_show_form(step_id="again", data_schema=vol.Schema({}), description_placeholders=self._told)
 
     async def async_step_home(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the home's UUID and its code."""

@@ -100,6 +100,11 @@ class Progress:
         )
 
     @property
+    def is_open(self) -> bool:
+        """Tell whether something was begun that is not yet uploaded."""
+        return self.fault is not None or self.window is not None or self.backfill is not None
+
+    @property
     def status(self) -> Status:
         """Return what the entities show of it."""
         at = self.last_upload

@@ -31,7 +31,8 @@ class ConsentFlow(RepairsFlow):
 
     async def async_step_agree(self, user_input: dict[str, Any] | None = None) -> FlowResult:
         """Ask for consent to a version of the terms."""
-        errors, detail = dict[str, str](), ""
+        coordinator: SmartHouseCoordinator | None = getattr(self._entry, "runtime_data", None)
+        errors, detail = dict[str, str](), "" if coordinator is None else coordinator.progress.detail
         terms = self._entry.data.get(CONF_TERMS, TERMS)
         if user_input is not None:
             terms = user_input[CONF_TERMS].strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers import area_registry as ar
 from homeassistant.helpers import device_registry as dr
 from homeassistant.helpers import entity_registry as er
+from homeassistant.helpers import label_registry as lr
 
 from .const import CONF_AREAS, CONF_DOMAINS, CONF_ENTITIES, CONF_LABELS, DOMAIN, LEFT_OUT_AT_FIRST, OF_PERSONS
 from .scrub import Scrubber
@@ -45,6 +46,12 @@ class Selection:
         self._named = frozenset(entity_ids_of(hass, left_out.entities))
         self._entities, self._devices, self._areas = er.async_get(hass), dr.async_get(hass), ar.async_get(hass)
 
+    def is_sure(self) -> bool:
+        """Tell whether all areas and labels that are left out are still there: a deleted one does not tell what was in it."""
+        labels = lr.async_get(self._hass)
+        areas_are_there = all(self._areas.async_get_area(area_id) is not None for area_id in self._left_out.areas)
+        return areas_are_there and all(labels.async_get_label(label_id) is not None for label_id in self._left_out.labels)
+
     def takes(self, entity_id: str) -> bool:
         """Tell whether an entity is uploaded."""
         domain = entity_id.partition(".")[0]
@@ -78,6 +85,11 @@ class Selection:
         deleted = self._entities.deleted_entities.values()
         never = {entry.entity_id for entry in deleted if entry.platform in _NEVER}
         return {*measured, *(entry.entity_id for entry in deleted)} - never - _entity_ids(self._hass)
+
+
+def there(registered: Collection[str], chosen: Iterable[str]) -> list[str]:
+    """Return those of the chosen areas or labels that are still there."""
+    return [each for each in chosen if each in registered]
 
 
 def remembered(hass: HomeAssistant, entity_ids: Iterable[str]) -> list[str]:

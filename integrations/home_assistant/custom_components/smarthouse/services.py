@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import voluptuous as vol
@@ -26,17 +25,12 @@ def async_setup_services(hass: HomeAssistant) -> None:
 
 
 async def _preview(call: ServiceCall) -> ServiceResponse:
-    """Return the JSON of the next body, as text and as what it says; the bytes are this text, compressed."""
+    """Return the JSON of the next body; the bytes are this text, compressed."""
     entry = _entry(call.hass, call.data.get(ATTR_ENTRY))
     chunk = await entry.runtime_data.preview()
     if chunk is None:
-        return {"rows": 0, "bytes": 0, "json": "", "body": {}}
-    return {
-        "rows": len(chunk.rows),
-        "bytes": len(chunk.body),
-        "json": chunk.text,
-        "body": json.loads(chunk.text),
-    }
+        return {"rows": 0, "bytes": 0, "json": ""}
+    return {"rows": len(chunk.rows), "bytes": len(chunk.body), "json": chunk.text}
 
 
 def _entry(hass: HomeAssistant, entry_id: str | None) -> SmartHouseEntry:

@@ -54,11 +54,15 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """What one run uploads: the states of `entity_ids` before `horizon`. present: those that Home Assistant has not removed."""
+    """What one run uploads: the states of `entity_ids` before `horizon`. present: those that Home Assistant has not removed.
+
+    is_sure: whether all that the owner leaves out is known.
+    """
 
     entity_ids: Sequence[str]
     present: Sequence[str]
     horizon: float
+    is_sure: bool
 
     def with_others(self, entity_ids: Sequence[str], known: Sequence[str]) -> list[str]:
         """Return entities, and those of `known` that this run does not upload, since they came after its beginning."""
@@ -83,7 +87,7 @@ class Uploader:
         self._progress, self._told, self._most = progress, told, ROWS
         self._is_interrupted, self._saved_at = False, 0.0
 
-    async def begin(self, entity_ids: Sequence[str], present: Sequence[str]) -> Run:
+    async def begin(self, entity_ids: Sequence[str], present: Sequence[str], *, is_sure: bool) -> Run:
         """Fix the horizon, and wait until the recorder has written down what lies before it."""
         horizon = dt_util.utcnow().timestamp()
         recorder = get_instance(self._hass)
@@ -91,7 +95,7 @@ class Uploader:
         # What its thread has just taken up is neither in its queue nor pending. So it is asked once more.
         await self._hass.async_add_executor_job(time.sleep, _MOMENT_SECONDS)
         await recorder.async_block_till_done()
-        return Run(entity_ids, present, horizon)
+        return Run(entity_ids, present, horizon, is_sure)
 
     async def run(self, run: Run) -> None:
         """Upload all that is not yet uploaded. The caller saves the progress. Raises `ServiceError` and `Interrupted`.
@@ -134,6 +138,14 @@ class Uploader:
         self._progress.mark = min(self._progress.mark, now - MARGIN_SECONDS)
         self._progress.began = min(self._progress.began, self._progress.mark)
         self._progress.window = None
+        self.interrupt()
+
+    def begin_again(self, past: str, keep_days: int) -> None:
+        """Move the mark back to where a new home with this past would begin, and not before this home began."""
+        progress, now = self._progress, dt_util.utcnow().timestamp()
+        since = max(now - (keep_days + 1) * 86400.0, progress.began)
+        progress.mark, progress.window = min(progress.mark, since), None
+        progress.backfill = Progress.beginning(past, keep_days).backfill
         self.interrupt()
 
     def look_at_clock(self) -> None:
@@ -208,6 +220,7 @@ class Uploader:
             await self._send(rows)
             backfill.after = max(backfill.after, after)
             await self._save_at_times()
+        self._go_on()
         self._progress.backfill = None
 
     async def _statistics_chunks(self, run: Run) -> AsyncGenerator[tuple[list[Row], str]]:
