@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -62,6 +63,7 @@ class OpenTable:
         self.ledger = Ledger(state, objects, layout.name)
         self._ownership = Ownership(state)
         self._opened: tuple[Head, DeltaTable] | None = None
+        self._opening = threading.Lock()
         self._trouble = Trouble(log, logging.ERROR, f"the lake's table {layout.name} can be read again")
 
     @property
@@ -208,14 +210,21 @@ class OpenTable:
     def open_again(self, wait_seconds: float) -> DeltaTable | None:
         """Open the latest snapshot as `open_current` does, or return that of before if nothing was committed since.
 
-        Nobody may write to it, nor update it.
+        Many threads use it at once. Nobody may write to it, nor update it.
         """
-        (head, newest), before = self.ledger.check_log(), self._opened
-        if head is not None and before is not None and before[0] == head and newest <= before[1].version():
-            return before[1]
-        snapshot = self.open_current(wait_seconds)
-        self._opened = None if head is None or snapshot is None else (head, snapshot)
-        return snapshot
+        head, newest = self.ledger.check_log()
+        if (same := self._opened_as(head, newest)) is not None:
+            return same
+        with self._opening:  # else two threads would hold two of one version
+            if (same := self._opened_as(head, newest)) is not None:
+                return same
+            snapshot = self.open_current(wait_seconds)
+            self._opened = None if head is None or snapshot is None else (head, snapshot)
+            return snapshot
+
+    def _opened_as(self, head: Head | None, newest: int) -> DeltaTable | None:
+        before = self._opened
+        return before[1] if before is not None and before[0] == head and newest <= before[1].version() else None
 
     def opened_last(self) -> DeltaTable | None:
         """Return the snapshot that `open_again` has opened, if nothing was recorded since. No file of the lake is looked at."""

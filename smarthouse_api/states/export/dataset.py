@@ -197,7 +197,7 @@ class Exports:
 
         asked: filters that are made ready.
         """
-        snapshot = self._table.open_current(_COLUMNS_SECONDS)
+        snapshot = self._table.open_again(_COLUMNS_SECONDS)
         while snapshot is not None and (faults := (looks := self.looks(snapshot, asked)).first_faults()):
             self._rebuilding.set_aside(self._table, faults)
             snapshot = self._table.open()
