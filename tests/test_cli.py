@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner, Result
 
 from backends.registry import shown
+from smarthouse_api import program
 from smarthouse_api.cli import main
 from tests.conftest import Environment, begin
 
@@ -15,6 +18,19 @@ from tests.conftest import Environment, begin
 def test_the_version_is_that_of_the_installed_package() -> None:
     told = CliRunner().invoke(main, ["--version"])
     assert (told.exit_code, told.output) == (0, f"smarthouse, version {version('smarthouse-api')}\n")
+
+
+def test_ctrl_c_while_the_commands_are_loaded_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Loading(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt if name == "main" else AttributeError(name)
+
+    monkeypatch.setitem(sys.modules, "smarthouse_api.cli", Loading("smarthouse_api.cli"))
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "Stopped\n")
 
 
 CREATE = ("keys", "create", "--admin", "--name", "x")

@@ -883,6 +883,8 @@ def test_an_outage_of_the_state_store_is_a_503_that_says_when(
 def test_an_outage_of_the_lakes_own_store_is_a_503_that_says_when(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     send(client, state())
     assert exported(client)
+    send(client, state("sensor.other"))
+    house_of(client).states.chores.flush()  # else it need not be opened again
 
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("Generic S3 error: connection refused")  # what deltalake raises

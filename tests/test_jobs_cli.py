@@ -55,6 +55,10 @@ def test_a_dataset_is_written_into_a_file(house: House, embedded_pair: Environme
     assert list(unzipped(file.read_bytes())) == ["csv"]
     nothing = run(embedded_pair, "export", str(file), "--unit", "lx")
     assert (nothing.exit_code, nothing.stderr.splitlines()[-1]) == (1, "Error: No record passes the filters")
+    for option in ("--type", "--unit", "--device-class", "--home", "--entity"):
+        empty = run(embedded_pair, "export", str(file), option, " ")
+        told = f"Error: {option} is empty; leave it out to take all"
+        assert (empty.exit_code, empty.stderr.splitlines()[-1]) == (2, told)
 
 
 def test_an_export_that_was_stopped_goes_on(

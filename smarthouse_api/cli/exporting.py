@@ -54,6 +54,14 @@ _SELECTION = (
 )
 """The options that say which rows, or which aggregates of them."""
 
+_VALUES = {
+    "types": "--type",
+    "units": "--unit",
+    "device_classes": "--device-class",
+    "homes": "--home",
+    "entities": "--entity",
+}
+
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that `selected` reads."""
@@ -66,6 +74,9 @@ def selected(
     since: datetime | None, until: datetime | None, every: str | None, **options: Any
 ) -> tuple[Filters, Aggregation | None]:
     """Make the filters, and what is asked of aggregates, of the options of a selection."""
+    for name, option in _VALUES.items():
+        if not all(map(str.strip, options[name])):
+            raise click.UsageError(f"{option} is empty; leave it out to take all")
     aggregation = (
         None if every is None else Aggregation(every, options["hold"], options["clock"] == "local", source=options["source"])
     )
