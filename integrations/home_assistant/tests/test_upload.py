@@ -241,13 +241,16 @@ async def test_a_week_with_restarts_an_outage_and_the_end_of_daylight_saving(
 async def test_a_clock_that_is_set_back_loses_nothing(
     hass: HomeAssistant, service: Service, temperature: Set, freezer: FrozenDateTimeFactory
 ) -> None:
+    temperature(0)
+    await async_wait_recording_done(hass)
+    freezer.tick(7200)
     entry = await set_up(hass, entry_for(service))
     temperature(1)
     freezer.tick(60)
     await async_wait_recording_done(hass)
     await coordinator_of(entry).upload_now()
     await hass.config_entries.async_unload(entry.entry_id)
-    freezer.tick(-7200)
+    freezer.tick(-7080)  # soon after what was recorded before the home joined
     await hass.config_entries.async_setup(entry.entry_id)
     temperature(2)
     freezer.tick(60)
@@ -369,6 +372,12 @@ async def test_what_was_removed_before_is_sent_with_the_past(hass: HomeAssistant
     for entity_id in (attic, "sensor.cellar_temperature", "sensor.kitchen_temperature"):
         assert states_sent(service, entity_id) == ["5"]
     assert coordinator_of(entry).progress.known == ["sensor.kitchen_temperature"]
+
+    # The service has lost it all.
+    service.uploads.clear()
+    coordinator_of(entry).send_again()
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert states_sent(service, attic) == states_sent(service, "sensor.cellar_temperature") == ["5"]
 
 
 async def _previewed(entry: MockConfigEntry) -> set[str]:

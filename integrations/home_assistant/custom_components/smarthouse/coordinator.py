@@ -40,7 +40,7 @@ from .waiting import Waiting
 
 _LOGGER = logging.getLogger(__name__)
 
-_TICK, _SHOW = timedelta(minutes=1), timedelta(minutes=15)
+_TICK, _SHOW, _DAY = timedelta(minutes=1), timedelta(minutes=15), timedelta(days=1)
 _FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0
 _STEP_BACK_SECONDS: Final = 2.0
 _SOON_SECONDS: Final = (30.0, 300.0)
@@ -83,20 +83,14 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
     @callback
     def start(self) -> None:
         """Begin to count and to upload by the schedule."""
-        entry, hour = self.config_entry, self.progress.hour
-        is_hourly = entry.options[CONF_PACE] == PACE_HOURLY
+        entry, progress = self.config_entry, self.progress
+        hour = None if entry.options[CONF_PACE] == PACE_HOURLY else progress.hour
         self._clock = time.time() - time.monotonic()
         for stop in (
             self.hass.bus.async_listen(EVENT_STATE_CHANGED, self._waiting.count),
             async_track_time_interval(self.hass, self._tick, _TICK, cancel_on_shutdown=True),
             async_track_time_interval(self.hass, self._show, _SHOW, cancel_on_shutdown=True),
-            async_track_time_change(
-                self.hass,
-                self._on_time,
-                None if is_hourly else hour,
-                self.progress.minute,
-                self.progress.second,
-            ),
+            async_track_time_change(self.hass, self._on_time, hour, progress.minute, progress.second),
             async_at_started(self.hass, self._on_started),
             self._cancel_retry,
         ):
@@ -213,8 +207,10 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         return selection
 
     async def _measured(self) -> list[str] | None:
-        """List the entities with long-term statistics, until the home's past is uploaded; None afterwards."""
-        if self.progress.last_upload is not None or self.config_entry.data[CONF_PAST] == PAST_NOTHING:
+        """List the entities with long-term statistics while the home's past is uploaded, or is again; None otherwise."""
+        now, past = dt_util.utcnow().timestamp(), self.config_entry.data[CONF_PAST]
+        is_past = self.progress.backfill is not None or now - self.progress.mark > _DAY.total_seconds()
+        if not is_past or past == PAST_NOTHING:
             return None
         return await get_instance(self.hass).async_add_executor_job(list_measured, self.hass)
 

@@ -134,10 +134,14 @@ class Uploader:
         return None
 
     def rewind(self, now: float) -> None:
-        """Move the mark back behind a clock that was set back, since rows are recorded before it now."""
-        self._progress.mark = min(self._progress.mark, now - MARGIN_SECONDS)
-        self._progress.began = min(self._progress.began, self._progress.mark)
-        self._progress.window = None
+        """Move the mark back behind a clock that was set back, since rows are recorded before it now.
+
+        now: what the clock says, or a moment since it was set back. Nothing older is what a home that began later agreed to.
+        """
+        progress = self._progress
+        progress.began = min(progress.began, now)
+        progress.mark = max(min(progress.mark, now - MARGIN_SECONDS), progress.began)
+        progress.window = None
         self.interrupt()
 
     def begin_again(self, past: str, keep_days: int) -> None:
