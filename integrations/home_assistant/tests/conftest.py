@@ -108,7 +108,7 @@ class Service:
         if request.method == "DELETE":
             return web.json_response({"message": "Data successfully deleted", "receipt": RECEIPT})
         if request.method == "GET":
-            return web.json_response({"records": 0, "objected": False})
+            return web.json_response({"uploads": len(self.uploads), "expired_uploads": 0, "objected": False})
         return await self._upload(request)
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import subprocess
@@ -22,7 +23,7 @@ from pytest_homeassistant_custom_component.components.recorder.common import asy
 
 from custom_components.smarthouse.client import ServiceError
 from custom_components.smarthouse.const import DOMAIN, OLD_DOMAIN
-from tests.conftest import HOME, NAMES_KEY, RECEIPT, Service, entry_for, problem, set_up
+from tests.conftest import HOME, NAMES_KEY, RECEIPT, Service, entry_for, fails, problem, set_up
 
 CHOICE = {"domains": ["person"], "entities": [], "areas": [], "labels": [], "pace": "hourly"}
 
@@ -250,13 +251,30 @@ async def test_what_a_service_has_lost_is_sent_again(
     temperature(20)
     await entry.runtime_data.upload_now()
     began = service.rows
+    issues, lost = ir.async_get(hass), f"lost_{entry.entry_id}"
+    await entry.runtime_data.upload_now()
+    service.requests.clear()
+    await entry.runtime_data.upload_now()
+    assert [method for method, *_ in service.requests if method == "GET"] == []  # it was asked just now
+    assert issues.async_get_issue(DOMAIN, lost) is None
+    service.down = problem(503)
+    temperature(21)
+    await fails(entry)
+    service.down = None
+    service.uploads.clear()
+    await entry.runtime_data.upload_now()
+    told = issues.async_get_issue(DOMAIN, lost)
+    assert told is not None
+    assert told.is_persistent
+    began += service.rows
     service.uploads.clear()
     flow = await hass.config_entries.options.async_init(entry.entry_id)
     flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "again"})
     flow = await hass.config_entries.options.async_configure(flow["flow_id"], {})
     await hass.async_block_till_done(wait_background_tasks=True)
     assert flow["type"] is FlowResultType.CREATE_ENTRY
-    assert service.rows == began
+    assert {json.dumps(row) for row in began} <= {json.dumps(row) for row in service.rows}
+    assert issues.async_get_issue(DOMAIN, lost) is None
     assert entry.runtime_data.progress.began == pytest.approx(entry.runtime_data.progress.mark, abs=60)
 
 

@@ -112,6 +112,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
             self._cancel_retry()
             before = self.progress.waiting
             try:
+                if self.progress.left is None and await self._uploader.has_lost():
+                    issues.tell_of_loss(self.hass, self.config_entry)
                 is_whole = await self._run()
             except ServiceError as fault:
                 await self._failed(fault)
@@ -168,6 +170,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         finally:
             self._leaves = False
         issues.heal(self.hass, self.config_entry)
+        issues.withdraw_loss(self.hass, self.config_entry)
         self._tell()
         return receipt
 
@@ -175,6 +178,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
     def send_again(self) -> None:
         """Upload all that the recorder has once more, for a service that has lost it. What it has not lost, it keeps once."""
         self._uploader.begin_again(self.config_entry.data[CONF_PAST], get_instance(self.hass).keep_days)
+        issues.withdraw_loss(self.hass, self.config_entry)
         self.request_upload()
 
     async def begin_anew(self) -> None:

@@ -13,7 +13,7 @@ from .client import Fault, ServiceError
 from .const import CONF_HOME, DOMAIN
 
 CONSENT, OBJECTED, REFUSED, GONE, LEFT_OUT = "consent", "objected", "refused", "gone", "left_out"
-FORGET, REMOVED = "forget", "removed"
+FORGET, REMOVED, LOST = "forget", "removed", "lost"
 _HEALING: Final = (CONSENT, OBJECTED, REFUSED, GONE, LEFT_OUT)
 _GONE_SECONDS: Final = 86400.0
 _AT_ONCE: Final = {
@@ -68,6 +68,27 @@ def _remove_repairs(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
 
 
 @callback
+def tell_of_loss(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+    """Tell that the service holds nothing of what it took. An upload does not heal that, nor a restart."""
+    ir.async_create_issue(
+        hass,
+        DOMAIN,
+        f"{LOST}_{entry.entry_id}",
+        is_fixable=False,
+        is_persistent=True,
+        severity=ir.IssueSeverity.WARNING,
+        translation_key=LOST,
+        translation_placeholders={"url": entry.data[CONF_URL]},
+    )
+
+
+@callback
+def withdraw_loss(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
+    """Remove what `tell_of_loss` told: all is sent again, or nothing more."""
+    ir.async_delete_issue(hass, DOMAIN, f"{LOST}_{entry.entry_id}")
+
+
+@callback
 def ask_to_forget(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Ask whether the home is really to be erased. The answer is given in the repair."""
     ir.async_create_issue(
@@ -95,6 +116,7 @@ def withdraw_offer(hass: HomeAssistant, home: str) -> None:
 def offer_to_forget(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Offer to erase a home whose entry was removed. The offer lasts until Home Assistant is restarted."""
     heal(hass, entry)
+    withdraw_loss(hass, entry)
     ir.async_delete_issue(hass, DOMAIN, f"{FORGET}_{entry.entry_id}")
     ir.async_create_issue(
         hass,

@@ -40,6 +40,9 @@ MARGIN_SECONDS: Final = 600.0
 _SAVE_SECONDS: Final = 30.0
 """How long what a chunk has moved may be unsaved: a memory card wears out. After a crash, these chunks are sent again."""
 
+_LOOK_SECONDS: Final = 72_000.0
+"""How long the service is not asked what it holds: a nightly upload asks each time, an hourly one once a day."""
+
 _GROUP: Final = 50
 """The entities that are read at a time. With the length of a window, this bounds the memory."""
 
@@ -85,7 +88,7 @@ class Uploader:
         """told: is called after each chunk, to show the progress."""
         self._hass, self._client, self._store, self._scrubber = hass, client, store, scrubber
         self._progress, self._told, self._most = progress, told, ROWS
-        self._is_interrupted, self._saved_at = False, 0.0
+        self._is_interrupted, self._saved_at, self._look_from = False, 0.0, 0.0
 
     async def begin(self, entity_ids: Sequence[str], present: Sequence[str], *, is_sure: bool) -> Run:
         """Fix the horizon, and wait until the recorder has written down what lies before it."""
@@ -132,6 +135,18 @@ class Uploader:
             async for rows, _ in chunks:
                 return Chunk(rows)
         return None
+
+    async def has_lost(self) -> bool:
+        """Ask the service, once a day and after a fault, whether it holds nothing of what it took. Asking costs it a flush."""
+        now, progress = time.monotonic(), self._progress
+        if not progress.rows_sent or (progress.fault is None and now < self._look_from):
+            return False
+        self._look_from = now + _LOOK_SECONDS
+        try:
+            held = await self._client.held()
+        except ServiceError:  # the upload tells the owner
+            return False
+        return held.get("uploads") == held.get("expired_uploads") == 0
 
     def rewind(self, now: float) -> None:
         """Move the mark back behind a clock that was set back, since rows are recorded before it now.
