@@ -104,13 +104,16 @@ async def test_a_consent_that_is_missing_is_a_repair_that_asks_for_it(
     hass: HomeAssistant, service: Service, entry: MockConfigEntry, status: int, title: str, name: str
 ) -> None:
     hass.states.async_set("light.kitchen", "on")
-    service.faults = [problem(status, title=title)]
+    service.faults = [problem(status, 'a body such as {"terms": "2.0", "tier": "rows"}', title=title)]
     with pytest.raises(ServiceError):
         await entry.runtime_data.upload_now()
     assert issues(hass) == {name}
     flow = await dialogue(hass, f"{name}_{entry.entry_id}")
     service.terms = ("2.0",)
-    assert (await flow.async_step_init({"issue_id": name}))["step_id"] == "agree"
+    told = await flow.async_step_init({"issue_id": name})
+    assert told["step_id"] == "agree"
+    # Who objected knows a version. The one in the service's words is an example then.
+    assert told["data_schema"]({"agree": True})["terms"] == ("2.0" if name == "consent" else "1.0")
     told = await flow.async_step_agree({"terms": "2.0", "agree": False})
     assert (told["errors"], service.consents) == ({"agree": "not_agreed"}, [])
     told = await flow.async_step_agree({"terms": "1.0", "agree": True})
@@ -152,6 +155,9 @@ async def test_forgetting_asks_twice_and_shows_the_receipt(
     await entry.runtime_data.upload_now()
     assert await entry.runtime_data.preview() is None
     assert service.uploads == []
+    await press(hass, "forget_this_home")
+    told = await (await dialogue(hass, f"forget_{entry.entry_id}")).async_step_init({"issue_id": "forget"})
+    assert (told["step_id"], told["description_placeholders"]["receipt"]) == ("receipt", RECEIPT)
     # Also if the progress is lost, as in a power cut.
     await entry.runtime_data.store.remove()
     await hass.config_entries.async_reload(entry.entry_id)

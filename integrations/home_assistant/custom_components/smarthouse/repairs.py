@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import voluptuous as vol
 from homeassistant.components.repairs import RepairsFlow
@@ -12,11 +13,14 @@ from homeassistant.data_entry_flow import FlowResult
 from homeassistant.util import dt as dt_util
 
 from . import forms, issues
-from .client import ServiceError
-from .const import CONF_CONSENTED_AT, CONF_TERMS, TERMS, TIER
+from .client import Fault, ServiceError
+from .const import CONF_CONSENTED_AT, CONF_LEFT, CONF_TERMS, TERMS, TIER
 from .coordinator import SmartHouseCoordinator, SmartHouseEntry
 from .forgetting import CONF_STOP, QUESTION, SURE, erase, keep_receipt
 from .homes import client_of
+
+_NAMED_TERMS: Final = re.compile(r'"terms": "([^"]{1,64})"')
+"""Where a service that misses a consent names the version of its terms."""
 
 
 class ConsentFlow(RepairsFlow):
@@ -33,7 +37,9 @@ class ConsentFlow(RepairsFlow):
         """Ask for consent to a version of the terms."""
         coordinator: SmartHouseCoordinator | None = getattr(self._entry, "runtime_data", None)
         errors, detail = dict[str, str](), "" if coordinator is None else coordinator.progress.detail
-        terms = self._entry.data.get(CONF_TERMS, TERMS)
+        is_named = coordinator is not None and coordinator.progress.fault == Fault.CONSENT
+        named = _NAMED_TERMS.search(detail) if is_named else None
+        terms = named[1] if named else self._entry.data.get(CONF_TERMS, TERMS)
         if user_input is not None:
             terms = user_input[CONF_TERMS].strip()
             errors, detail = await self._agree(terms, user_input[forms.CONF_AGREE])
@@ -71,7 +77,10 @@ class ForgetFlow(RepairsFlow):
         self._stop, self._receipt = False, ""
 
     async def async_step_init(self, user_input: dict[str, Any] | None = None) -> FlowResult:
-        """Begin. What is given here names the issue."""
+        """Begin. What is given here names the issue. A home that has left is shown its receipt."""
+        if self._entry is not None and (receipt := self._entry.data.get(CONF_LEFT)) is not None:
+            self._receipt = receipt
+            return await self.async_step_receipt()
         return await self.async_step_leave()
 
     async def async_step_leave(self, user_input: dict[str, Any] | None = None) -> FlowResult:
