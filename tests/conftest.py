@@ -34,6 +34,7 @@ from config.settings import Settings
 from smarthouse_api.app import create_app
 from smarthouse_api.house import House
 from smarthouse_api.states.agreements import Agreement, encoded_agreements
+from tests.lake.sail import SailServer
 from tests.programs import Program
 from tests.servers import MinioServer, RedisServer, free_port
 
@@ -160,6 +161,15 @@ def embedded_pair(tmp_path: Path) -> Environment:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A server for tests that keep to a prefix of their own."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_sail(tmp_path: Path) -> Iterator[SailServer]:
+    """An engine of its own for a test that may kill it."""
+    server = SailServer(tmp_path / "sail")
     server.start()
     yield server
     server.kill()

@@ -1,45 +1,40 @@
 """Lines of the text formats in pieces, for rows that another than this process writes: an engine puts the pieces together.
 
-A line is the cells of a row, with a separator between them. The first cell begins the line, the last one ends it.
+A line is the cells of a row, with a separator between them. The first cell begins the line, the last one ends it, without a
+line break.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-from smarthouse_api.arrow.formats import BETWEEN_OBJECTS, csv_cells, xml_cells
+from smarthouse_api.arrow.formats import csv_cells, xml_cells
 from smarthouse_api.arrow.lines import Cell, joined
 from smarthouse_api.arrow.schema_rows import SchemaRows
 
 
 class _Kind(NamedTuple):
-    """Describes lines that several formats may have. run: what a run of rows in the format is, made of their lines."""
+    """Describes lines that several formats may have."""
 
     name: str
     cells: Callable[[SchemaRows], Sequence[Cell]]
     separator: str
-    run: Callable[[bytes], bytes] = bytes
 
 
 def _objects(rows: SchemaRows) -> Sequence[Cell]:
-    return rows.object_cells("", "\n")
-
-
-def _array(lines: bytes) -> bytes:
-    """Put what stands between two objects of an array before each. No object has a line break."""
-    return BETWEEN_OBJECTS.encode() + lines.removesuffix(b"\n").replace(b"\n", BETWEEN_OBJECTS.encode())
+    return rows.object_cells("", "")
 
 
 _KINDS: Final = MappingProxyType(
     {
         "csv": _Kind("csv", csv_cells, ","),
         "jsonl": _Kind("objects", _objects, ","),
-        "json": _Kind("objects", _objects, ",", _array),
+        "json": _Kind("objects", _objects, ","),
         "xml": _Kind("xml", xml_cells, ""),
     }
 )
@@ -81,14 +76,16 @@ def lines_of(formats: Iterable[str], rows: SchemaRows) -> list[RowLines]:
     """Say how rows are lines in some formats, each kind of lines once. Formats that have no lines are left out."""
     kinds = {_KINDS[name].name: _KINDS[name] for name in formats if name in _KINDS}
     found = kinds.values()
-    return [RowLines(kind.name, kind.cells(rows), kind.separator, rows.schema, rows.object_columns) for kind in found]
+    return [
+        RowLines(kind.name, _unbroken(kind.cells(rows)), kind.separator, rows.schema, rows.object_columns) for kind in found
+    ]
+
+
+def _unbroken(cells: Sequence[Cell]) -> Sequence[Cell]:
+    *others, last = cells
+    return [*others, replace(last, after=last.after.removesuffix("\n"), null=last.null.removesuffix("\n"))]
 
 
 def name_of_lines(format_: str) -> str | None:
     """Return the name of the lines that a format has; None if it has none."""
     return _KINDS[format_].name if format_ in _KINDS else None
-
-
-def run_of(format_: str, lines: bytes) -> bytes:
-    """Make of some rows' lines what `Runs.rows` gives for these rows."""
-    return _KINDS[format_].run(lines)

@@ -68,6 +68,10 @@ class Writing(ABC):
         """Have the engine stop, if it still writes. Tell whether it surely writes no more. Repeatable."""
 
 
+Sources = Mapping[str, DeltaTable | str]
+"""What each table in a query is: a snapshot, or the URI of a Parquet file, or of a folder of such files."""
+
+
 class WritesFiles(ABC):
     """The power of some engines to write the result of a query to the object store, by themselves."""
 
@@ -77,15 +81,15 @@ class WritesFiles(ABC):
         """The time that one query may take to be written. 0: the engine is not to write."""
 
     @abstractmethod
-    def read(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
-        """Run a query over all that is to be written, as `Engine.stream` does, for as long as a writing may take."""
+    def read(self, sources: Sources, query: exp.Select) -> Generator[pa.RecordBatch]:
+        """Run a query over all that is to be written, or was, as `Engine.stream` does, for as long as a writing may take."""
 
     @abstractmethod
-    def writing(self, query: exp.Select, sources: Mapping[str, DeltaTable | str], uri: str, by: str) -> Writing:
+    def writing(self, query: exp.Select, sources: Sources, uri: str, by: str, *, as_lines: bool = False) -> Writing:
         """Prepare the writing of the rows of `query` as Parquet files below `uri`, where nothing may be.
 
-        query: is used up. sources: what each table in it is: a snapshot, or the URI of a Parquet file. by: the column whose
-        values name folders, `<by>=<value>`, in which the rows are without it.
+        query: is used up. by: the column whose values name folders, `<by>=<value>`, in which the rows are without it.
+        as_lines: write the only other column as lines of text, in gzip files whose names end in `.gz`.
         """
 
     @abstractmethod

@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -28,7 +28,7 @@ from deltalake import DeltaTable
 from sqlglot import exp
 
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.engine import Engine, EngineFailed, WritesFiles, Writing
+from smarthouse_api.lake.engine import Engine, EngineFailed, Sources, WritesFiles, Writing, name_of_source
 from smarthouse_api.lake.spark_plans import query_plan, writing_plan
 from smarthouse_api.lake.spark_writing import SparkWriting
 
@@ -101,13 +101,15 @@ class SparkEngine(Engine, WritesFiles):
         self._warming: threading.Thread | None = None
 
     def stream(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
-        return self._run(table, query, self._query_seconds)
+        return self._run({name_of_source(query): table}, query, self._query_seconds)
 
-    def read(self, table: DeltaTable, query: exp.Select) -> Generator[pa.RecordBatch]:
-        return self._run(table, query, max(self._query_seconds, self._write_seconds))
+    def read(self, sources: Sources, query: exp.Select) -> Generator[pa.RecordBatch]:
+        return self._run(sources, query, max(self._query_seconds, self._write_seconds))
 
-    def _run(self, table: DeltaTable, query: exp.Select, seconds: float) -> Generator[pa.RecordBatch]:
-        plan, schema = query_plan(query, table), pa.schema(table.schema().to_arrow())
+    def _run(self, sources: Sources, query: exp.Select, seconds: float) -> Generator[pa.RecordBatch]:
+        tables = (source for source in sources.values() if isinstance(source, DeltaTable))
+        fields = (field for table in tables for field in pa.schema(table.schema().to_arrow()))
+        plan, schema = query_plan(query, sources), pa.schema(fields)
         with self._faults():
             yield from self._ready().run(plan, schema, seconds)
 
@@ -115,10 +117,10 @@ class SparkEngine(Engine, WritesFiles):
     def write_seconds(self) -> float:
         return self._write_seconds
 
-    def writing(self, query: exp.Select, sources: Mapping[str, DeltaTable | str], uri: str, by: str) -> Writing:
+    def writing(self, query: exp.Select, sources: Sources, uri: str, by: str, *, as_lines: bool = False) -> Writing:
         with self._faults():
             session = self._ready()
-        plan, token = writing_plan(query, sources, uri, by), f"{session.id} {uuid.uuid4()}"
+        plan, token = writing_plan(query, sources, uri, by, as_lines=as_lines), f"{session.id} {uuid.uuid4()}"
         start = partial(session.execute, plan, token.partition(" ")[2], self._write_seconds)
         return SparkWriting(
             token, start, partial(_Watch, session, seconds=self._answer_seconds), self.stop_writing, self._faults
@@ -148,7 +150,7 @@ class SparkEngine(Engine, WritesFiles):
         began_at = time.monotonic()
         with suppress(Unavailable), self._faults():
             session = self._ready()
-            plan, schema = query_plan(query, table), pa.schema(table.schema().to_arrow())
+            plan, schema = query_plan(query, {"states": table}), pa.schema(table.schema().to_arrow())
             for _ in session.run(plan, schema, max(self._query_seconds, self._write_seconds)):
                 pass
             log.info("the query engine at %s is warm after %.1f s", self._builder.endpoint, time.monotonic() - began_at)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import uuid
 import warnings
-from collections.abc import Mapping
 from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from sqlglot import exp
 
-from smarthouse_api.lake.engine import name_of_source
+from smarthouse_api.lake.engine import Sources
 
 with warnings.catch_warnings():
     # pyspark has not been tried with pandas 3 by its authors. It insists on importing pandas; we use none of it.
@@ -19,20 +18,20 @@ with warnings.catch_warnings():
     import pyspark.sql.connect.proto as pb
 
 
-def query_plan(query: exp.Select, table: DeltaTable) -> pb.Plan:
-    """Plan a query over a snapshot, whose rows are sent."""
-    return pb.Plan(root=_query(query, {name_of_source(query): table}))
+def query_plan(query: exp.Select, sources: Sources) -> pb.Plan:
+    """Plan a query whose rows are sent."""
+    return pb.Plan(root=_query(query, sources))
 
 
-def writing_plan(query: exp.Select, sources: Mapping[str, DeltaTable | str], uri: str, by: str) -> pb.Plan:
-    """Plan a query whose rows are written as Parquet, below a URI that does not exist yet.
+def writing_plan(query: exp.Select, sources: Sources, uri: str, by: str, *, as_lines: bool = False) -> pb.Plan:
+    """Plan a query whose rows are written as Parquet, or as lines, below a URI that does not exist yet.
 
-    query: is used up. sources: what each table in it is: a snapshot, or the URI of a Parquet file. by: the column whose values
-    are the folders.
+    query: is used up. by: the column whose values are the folders.
     """
     writing = pb.WriteOperation(
         input=_query(query, sources, copy=False),
-        source="parquet",
+        source="text" if as_lines else "parquet",
+        options={"compression": "gzip", "lineSep": "\n"} if as_lines else {},
         path=_location(uri),
         mode=pb.WriteOperation.SAVE_MODE_ERROR_IF_EXISTS,
         partitioning_columns=[by],
@@ -40,7 +39,7 @@ def writing_plan(query: exp.Select, sources: Mapping[str, DeltaTable | str], uri
     return pb.Plan(command=pb.Command(write_operation=writing))
 
 
-def _query(query: exp.Select, sources: Mapping[str, DeltaTable | str], *, copy: bool = True) -> pb.Relation:
+def _query(query: exp.Select, sources: Sources, *, copy: bool = True) -> pb.Relation:
     """Write `query` as Spark's SQL over its sources. Texts are sent apart, as values: in the SQL, Spark would unescape them,
     and replace `${...}` by its settings or its server's environment.
 

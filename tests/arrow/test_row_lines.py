@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from smarthouse_api.arrow.formats import FORMATS
-from smarthouse_api.arrow.row_lines import lines_of, name_of_lines, run_of
+from smarthouse_api.arrow.row_lines import lines_of, name_of_lines
 from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 
@@ -41,9 +41,10 @@ def test_pieces_put_together_are_what_a_format_writes(name: str) -> None:
     assert lines.name == name_of_lines(name)
     cut = (["home", "text"], ["number", "at", "day"], ["tree"])
     pieces = [lines.pieces(ROWS.select(columns)).to_pylist() for columns in cut]
-    written = "".join(lines.separator.join(row) for row in zip(*pieces, strict=True)).encode()
+    written = [lines.separator.join(row).encode() for row in zip(*pieces, strict=True)]
     runs = FORMATS[name].runs
     assert runs is not None
-    assert run_of(name, written) == b"".join(runs.rows(rows(ROWS)))
+    run = b"".join(runs.between + line for line in written) if runs.between else b"".join(line + b"\n" for line in written)
+    assert run == b"".join(runs.rows(rows(ROWS)))
     assert len(lines.pieces(ROWS.slice(0, 0).select(["text"]))) == 0
     assert lines.piece("text", "on") == lines.pieces(pa.RecordBatch.from_pydict({"text": ["on"]}))[0].as_py()

@@ -209,15 +209,6 @@ def sail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SailServer]:
     server.kill()
 
 
-@pytest.fixture
-def own_sail(tmp_path: Path) -> Iterator[SailServer]:
-    """An endpoint that a test may kill."""
-    server = SailServer(tmp_path / "sail")
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture(scope="module")
 def spark(sail: SailServer) -> Iterator[Engine]:
     with closing(open_engine(sail.url)) as engine:

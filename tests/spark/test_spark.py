@@ -21,7 +21,8 @@ from smarthouse_api.states.query import Filters
 from tests.conftest import HOME, OTHER_HOME, Environment, unzipped
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.spark.server import SparkServer
-from tests.states.test_engine_jobs import ask, file, file_of, fill, left, meanwhile, receive, village, work
+from tests.states.test_engine_jobs import ask, file_of, fill, left, meanwhile, receive, village
+from tests.states.test_jobs import file, work
 from tests.waiting import soon
 
 pytestmark = [

@@ -25,6 +25,7 @@ from smarthouse_api.errors import Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.lake.spark import SparkEngine
 from smarthouse_api.lake.spark_writing import SparkWriting
+from smarthouse_api.states.export import engine_texts
 from smarthouse_api.states.jobs.engine_files import PARTS, EngineFiles
 from smarthouse_api.states.jobs.model import PREFIX
 from smarthouse_api.states.query import Filters
@@ -33,6 +34,7 @@ from tests.conftest import HOME, OTHER_HOME, agree_keys, payload, state, unzippe
 from tests.lake.sail import SailServer
 from tests.lake.test_engines import placed, row
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
+from tests.states.test_jobs import file, work
 from tests.waiting import soon
 
 Make = Callable[..., House]
@@ -65,9 +67,10 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The columns of the rows that an engine was asked to write, each time."""
     columns, writing = list[list[str]](), SparkEngine.writing
 
-    def noted(self: SparkEngine, query: Any, sources: Any, uri: str, by: str) -> Any:
-        columns.append(query.named_selects)
-        return writing(self, query, sources, uri, by)
+    def noted(self: SparkEngine, query: Any, *given: Any, as_lines: bool = False) -> Any:
+        if not as_lines:
+            columns.append(query.named_selects)
+        return writing(self, query, *given, as_lines=as_lines)
 
     monkeypatch.setattr(SparkEngine, "writing", noted)
     return columns
@@ -147,19 +150,6 @@ def fill(house: House, rows: list[dict[str, Any]]) -> None:
 def ask(house: House, *formats: str, **filters: Any) -> str:
     request = house.states.jobs.request(Filters(**filters), formats or ("csv",))
     return house.states.jobs.ask(request, ME).id
-
-
-def work(house: House) -> None:
-    while house.states.jobs.maker.work():
-        pass
-
-
-def file(house: House, id_: str) -> bytes:
-    kept = house.states.jobs.open(id_)
-    assert kept is not None
-    body = b"".join(kept.body())
-    kept.close()
-    return body
 
 
 def left(house: House) -> list[str]:
@@ -309,16 +299,42 @@ def test_what_an_engine_cannot_write_is_made_here(
 
 
 def test_rows_that_are_not_in_their_order_are_not_taken(
-    make_house: Make, sail: SailServer, written: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    make_house: Make,
+    sail: SailServer,
+    written: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     house = make_house(engine_url=sail.url)
     receive(house, HOME, range(40))
     read = EngineFiles.read
     monkeypatch.setattr(EngineFiles, "read", lambda *given: (batch.slice(1) for batch in read(*given)))
-    id_ = ask(house)
-    soon(lambda: work(house) or house.states.jobs.view(id_).state == "done")
+    id_ = ask(house, "parquet")
+    with caplog.at_level(logging.WARNING):
+        soon(lambda: work(house) or house.states.jobs.view(id_).state == "done")
     assert house.states.jobs.view(id_).rows == 40
     assert len(written) == 1
+    assert "has not written the rows in their order" in caplog.text
+
+
+@pytest.mark.parametrize("format_", ["csv", "json"])
+def test_a_text_that_lacks_a_line_is_not_taken(
+    make_house: Make,
+    sail: SailServer,
+    written: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    format_: str,
+) -> None:
+    house, select = make_house(engine_url=sail.url), engine_texts.select_text
+    receive(house, HOME, range(40))
+    monkeypatch.setattr("smarthouse_api.states.jobs.engine_parts.select_text", lambda *given: select(*given).limit(38))
+    id_ = ask(house, format_)
+    with caplog.at_level(logging.WARNING):
+        soon(lambda: work(house) or house.states.jobs.view(id_).state == "done")
+    assert (house.states.jobs.view(id_).rows, len(written)) == (40, 1)
+    assert "has not written all lines as a text" in caplog.text
+    assert unzipped(file(house, id_))[format_].count(b"sensor.kitchen") == 40
 
 
 def test_a_state_with_several_values_is_encoded_here(make_house: Make, sail: SailServer, written: list[list[str]]) -> None:
@@ -415,15 +431,6 @@ def test_what_a_dead_process_had_an_engine_write_goes(
     assert not other.states.jobs.maker._shop.book.writings()
 
 
-@pytest.fixture
-def own_sail(tmp_path: Path) -> Iterator[SailServer]:
-    """An endpoint that a test may kill."""
-    server = SailServer(tmp_path / "sail")
-    server.start()
-    yield server
-    server.kill()
-
-
 def test_an_engine_that_hangs_is_given_up_and_a_forget_waits_until_it_surely_writes_no_more(
     make_house: Make, own_sail: SailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -448,14 +455,22 @@ def test_an_engine_that_hangs_is_given_up_and_a_forget_waits_until_it_surely_wri
     assert house.states.jobs.view(id_).rows == 40
 
 
+@pytest.mark.parametrize("has_rows", [False, True])
 def test_an_engine_that_is_killed_makes_the_part_again(
-    make_house: Make, own_sail: SailServer, written: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    make_house: Make, own_sail: SailServer, written: list[list[str]], monkeypatch: pytest.MonkeyPatch, has_rows: bool
 ) -> None:
     house = make_house(engine_url=own_sail.url)
     receive(house, HOME, range(40))
     id_ = ask(house)
-    meanwhile(monkeypatch, own_sail.kill)
-    work(house)
+    with monkeypatch.context() as dying:
+        if has_rows:  # and is to make a text of their lines
+            select = engine_texts.select_text
+            dying.setattr(
+                "smarthouse_api.states.jobs.engine_parts.select_text", lambda *given: own_sail.kill() or select(*given)
+            )
+        else:
+            meanwhile(dying, own_sail.kill)
+        work(house)
     assert house.states.jobs.view(id_).state == "running"
     own_sail.start()
     soon(lambda: work(house) or house.states.jobs.view(id_).state == "done")

@@ -24,11 +24,16 @@ class Coverage:
         """Yield the same batches. They have the columns of an export's rows."""
         for batch in batches:
             if batch.num_rows:
-                self._note(batch.column(self._column))
+                self.note_rows(batch)
             yield batch
 
-    def _note(self, times: pa.Array) -> None:
-        ends = pc.min_max(times.cast(pa.int64())).as_py()
-        first, last = time_of(ends["min"]), time_of(ends["max"])
+    def note_rows(self, batch: pa.RecordBatch) -> None:
+        """Note the times of a batch that has rows."""
+        ends = pc.min_max(batch.column(self._column).cast(pa.int64())).as_py()
+        self.note(ends["min"], ends["max"])
+
+    def note(self, first_us: int, last_us: int) -> None:
+        """Note the least and the greatest time of some rows, in microseconds since 1970."""
+        first, last = time_of(first_us), time_of(last_us)
         self.first = first if self.first is None else min(first, self.first)
         self.last = last if self.last is None else max(last, self.last)

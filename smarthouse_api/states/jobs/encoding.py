@@ -3,22 +3,22 @@
 1. No part depends on another one: they can be made in any order, and at the same time.
 2. A text is deflated in runs. Each ends at a whole byte, and none refers to bytes of the one before.
 3. For Parquet, a part holds the rows as Arrow has them. The row groups are made when the file is.
-4. Rows may come as lines that an engine of its own has written: a column of texts for each kind of lines, see `row_lines`.
+4. Rows may come encoded: as a run of a deflated text that an engine of its own has written.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import IO, Any, Final
 
 import pyarrow as pa
 from isal import isal_zlib
 
 from smarthouse_api.arrow.formats import FORMATS, Format, Runs
-from smarthouse_api.arrow.lines import Chunk, flat
+from smarthouse_api.arrow.lines import Chunk
 from smarthouse_api.arrow.parquet import parquet_file
-from smarthouse_api.arrow.row_lines import name_of_lines, run_of
 from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.arrow.zip_stream import Piece
 
@@ -39,9 +39,20 @@ Parts = Iterable[Iterator[bytes]]
 """The bytes of the parts that have rows, in their order. A part is asked for once the one before is read."""
 
 
-def lines_column(name: str) -> str:
-    """Name the column that holds the lines of rows. name: of the lines."""
-    return f"lines as {name}"
+@dataclass(frozen=True)
+class EncodedRows:
+    """Holds consecutive rows of a part, encoded by another. homes: the pseudonyms in them.
+
+    runs: by format, what reads a run of the deflated text, without what stands between two runs. batches: the rows themselves,
+    for all other formats, if there are any.
+    """
+
+    rows: int
+    first_us: int
+    last_us: int
+    homes: frozenset[str]
+    runs: Mapping[str, Callable[[], Iterator[bytes]]]
+    batches: Iterable[pa.RecordBatch] = ()
 
 
 class PartInFormat:
@@ -50,7 +61,7 @@ class PartInFormat:
     def __init__(self, format_: str, source: Source) -> None:
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
         runs = FORMATS[format_].runs
-        self._writer = _Arrow(self._spool, source) if runs is None else _Text(self._spool, source, runs, format_)
+        self._writer = _Arrow(self._spool, source) if runs is None else _Text(self._spool, source, runs)
 
     def __enter__(self) -> PartInFormat:
         return self
@@ -67,6 +78,10 @@ class PartInFormat:
         """Write rows."""
         self._writer.add(batch)
 
+    def add_run(self, run: Iterable[bytes]) -> None:
+        """Write the run of a deflated text."""
+        self._writer.add_run(run)
+
     def end(self) -> Iterator[bytes]:
         """End the part, and return its bytes."""
         self._writer.end()
@@ -76,21 +91,21 @@ class PartInFormat:
 
 
 class _Text:
-    def __init__(self, spool: IO[bytes], source: Source, runs: Runs, format_: str) -> None:
-        self._spool, self._source, self._runs, self._format, self._is_first = spool, source, runs, format_, True
+    def __init__(self, spool: IO[bytes], source: Source, runs: Runs) -> None:
+        self._spool, self._source, self._runs, self._is_first = spool, source, runs, True
         self._deflate = isal_zlib.compressobj(level=1, wbits=-15)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        for chunk in self._chunks(batch):
+        for chunk in self._runs.rows(self._source([batch])):
             self._spool.write(self._deflate.compress(chunk[len(self._runs.between) :] if self._is_first else chunk))
             self._is_first = False
 
-    def _chunks(self, batch: pa.RecordBatch) -> Iterator[Chunk]:
-        kind = name_of_lines(self._format)
-        if kind is None or (column := lines_column(kind)) not in batch.schema.names:
-            yield from self._runs.rows(self._source([batch]))
-        elif batch.num_rows:
-            yield run_of(self._format, flat(batch.column(column)))
+    def add_run(self, run: Iterable[bytes]) -> None:
+        between = b"" if self._is_first else self._runs.between
+        self._spool.write(self._deflate.compress(between) + self._deflate.flush(isal_zlib.Z_FULL_FLUSH))
+        for chunk in run:
+            self._spool.write(chunk)
+        self._is_first = False
 
     def end(self) -> None:
         self._spool.write(self._deflate.flush(isal_zlib.Z_FULL_FLUSH))
@@ -99,14 +114,14 @@ class _Text:
 class _Arrow:
     def __init__(self, spool: IO[bytes], source: Source) -> None:
         self._source, schema = source, source([]).schema
-        self._names = schema.names
         self._writer = pa.ipc.new_stream(spool, schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
 
     def add(self, batch: pa.RecordBatch) -> None:
-        if len(batch.schema) > len(self._names):  # there are lines beside them
-            batch = batch.select(self._names)
         for rows in self._source([batch]).typed():
             self._writer.write_batch(rows)
+
+    def add_run(self, run: Iterable[bytes]) -> None:
+        raise TypeError("Parquet is no text")
 
     def end(self) -> None:
         self._writer.close()
@@ -136,8 +151,13 @@ def _text_file(runs: Runs, no_rows: SchemaRows, parts: Parts) -> Iterator[Piece]
 
 
 def _piece(plain: Chunk) -> Piece:
+    return Piece(deflated(plain), plain)
+
+
+def deflated(plain: Chunk) -> bytes:
+    """Deflate some bytes as a run."""
     deflate = isal_zlib.compressobj(level=1, wbits=-15)
-    return Piece(deflate.compress(plain) + deflate.flush(isal_zlib.Z_FULL_FLUSH), plain)
+    return deflate.compress(plain) + deflate.flush(isal_zlib.Z_FULL_FLUSH)
 
 
 def _arrow_rows(parts: Parts) -> Iterator[pa.RecordBatch]:

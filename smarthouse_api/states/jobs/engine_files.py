@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, Final
 
 import pyarrow as pa
@@ -57,15 +58,21 @@ class EngineFiles:
         name, rest = _place(f"{folder}/")
         return [f"{name.removeprefix(PARTS)[1:]}/{info.key}" for info in self._objects.list_table(name, rest)]
 
-    def read(self, path: str, texts: list[str]) -> Iterator[pa.RecordBatch]:
-        """Read the rows of a file. texts: the columns that come dictionary-encoded. Raises `Unavailable` for a damaged file."""
+    @contextmanager
+    def opened(self, path: str) -> Iterator[IO[bytes]]:
+        """Read a whole file, and hold its bytes."""
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
             for chunk in self._objects.stream_table(*_place(path)):
                 spool.write(chunk)
             spool.seek(0)
+            yield spool
+
+    def read(self, path: str, columns: list[str], texts: list[str]) -> Iterator[pa.RecordBatch]:
+        """Read columns of the rows of a file. Raises `Unavailable` for a damaged one. texts: what comes dictionary-encoded."""
+        with self.opened(path) as spool:
             try:
                 file = pq.ParquetFile(spool, read_dictionary=texts)
-                yield from file.iter_batches(_rows_at_once(file.metadata))
+                yield from file.iter_batches(_rows_at_once(file.metadata), columns=columns)
             except (pa.ArrowException, OSError) as fault:
                 log.warning("a part that the query engine wrote cannot be read: %s", fault)
                 raise Unavailable("A part that the query engine wrote cannot be read; it is made again") from fault

@@ -3,8 +3,8 @@
 1. The engine finds the different things, and attributes, that the rows are about. These are few.
 2. A `Redactor`, the same that makes rows here, decides about them. Its decisions are put as tables beside the parts.
 3. The engine joins the rows of each part with them, leaves out repeats, sorts, and writes. For text formats it writes lines.
-4. The rows are read in their order, each place in it once. Lines are only deflated; Parquet is encoded here. All files are
-   removed with the dataset's parts.
+4. The engine makes gzip files of the lines, which are linked as they are, see `engine_rows`. Parquet is encoded here, of rows
+   in their order. All files are removed with the dataset's parts.
 
 What the engine cannot do is made here, as without such an engine: rows of earlier versions, aggregates, and all if it refuses.
 """
@@ -12,13 +12,12 @@ What the engine cannot do is made here, as without such an engine: rows of earli
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,10 +26,9 @@ from deltalake import DeltaTable
 from sqlglot import exp
 
 from smarthouse_api.arrow.row_lines import lines_of, name_of_lines
-from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.engine import Engine, EngineFailed, WritesFiles
+from smarthouse_api.lake.engine import Engine, EngineFailed, Sources, WritesFiles
 from smarthouse_api.states.export.engine_lines import (
     ATTRIBUTE_PIECES,
     NUMBER_PIECES,
@@ -38,7 +36,6 @@ from smarthouse_api.states.export.engine_lines import (
     THING_PIECES,
     WORD_PIECES,
     SeveralValues,
-    piece,
     pieces_of_attributes,
     pieces_of_numbers,
     pieces_of_things,
@@ -46,9 +43,6 @@ from smarthouse_api.states.export.engine_lines import (
     with_pieces,
 )
 from smarthouse_api.states.export.engine_queries import (
-    BESIDE_LINES,
-    LINE,
-    PLACE,
     SPAN,
     select_attributes,
     select_numbers,
@@ -56,13 +50,15 @@ from smarthouse_api.states.export.engine_queries import (
     select_things,
     together,
 )
+from smarthouse_api.states.export.engine_texts import WHOLE, WRITTEN, select_homes, select_text, select_told
 from smarthouse_api.states.export.published_rows import PublishedRows, Question
 from smarthouse_api.states.export.shapes import STATE_CHANGES
 from smarthouse_api.states.groups import Groups
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.jobs.book import Dropped, JobBook
-from smarthouse_api.states.jobs.encoding import lines_column
+from smarthouse_api.states.jobs.encoding import EncodedRows
 from smarthouse_api.states.jobs.engine_files import EngineFiles
+from smarthouse_api.states.jobs.engine_rows import Text, WrittenWrongly, has_rows, rows_in_order, told_of
 from smarthouse_api.states.jobs.model import Dataset
 from smarthouse_api.states.jobs.plan import Days, PlannedPart
 from smarthouse_api.states.query import ExportPart, within_days_of
@@ -74,16 +70,13 @@ _MOST_SHARES: Final = 16.0
 
 _LOOK_SECONDS: Final = 0.2
 _REST_SECONDS: Final = 600.0
-_SPAN: Final = re.compile(rf"[^/]+/[^/]+/[0-9]+/{SPAN}=([0-9]+)/[^/._][^/]*\.parquet")
-"""The path of a file with rows. Those of Hadoop's own begin with `.` or `_`."""
-
-_TEXTS: Final = [field.name for field in ROWS if pa.types.is_string(field.type)]
 _GROUPS: Final = pa.schema([("own_day", pa.int64()), ("type", pa.string()), ("unit_key", pa.string())])
 _ASKED: Final = THINGS.append(pa.field("is_asked", pa.bool_()))
 _NO_ROWS: Final = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in ROWS], schema=ROWS)
 """Is yielded while an engine is waited for, so that the reader of the rows can look whether to go on."""
 
-Reading = Generator[pa.RecordBatch]
+Reading = Generator[pa.RecordBatch | EncodedRows]
+Given = TypeVar("Given")
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +142,7 @@ class _EngineParts:
             self._rows.check(part)
             yield _NO_ROWS
         yield from self._prepared()
-        question = self._question
+        question, folder = self._question, f"{self._folder}/{number:06d}"
         query = select_published(
             parts,
             question.filters,
@@ -160,17 +153,42 @@ class _EngineParts:
             lines=self._lines,
             typed=self._is_typed,
         )
-        name = f"{number:06d}"
-        yield from self._waited(query, name)
-        yield from self._in_order(f"{self._folder}/{name}")
+        yield from self._waited(query, self._sources, folder, SPAN)
+        yield from self._checked(self._encoded(folder) if self._lines else rows_in_order(self._work.files, folder, ROWS.names))
 
-    def _waited(self, query: exp.Select, name: str) -> Reading:
+    def _encoded(self, folder: str) -> Reading:
+        """Have the engine make texts of the lines that it has written, and read them."""
+        files, written = self._work.files, {WRITTEN: self._work.files.uri(folder)}
+        if not has_rows(files, folder):  # no engine could tell what columns there are
+            return
+        told = told_of(self._engine.read(written, select_told(self._kinds)), self._kinds)
+        yield _NO_ROWS
+        homes = (name for batch in self._engine.read(written, select_homes()) for name in batch.column(0).to_pylist())
+        names, texts = frozenset(homes), dict[str, Text]()
+        for name in self._dataset.request.formats:
+            if (kind := name_of_lines(name)) is not None:
+                texts[name] = text = Text.of(name, kind, told)
+                if text.size:
+                    query = select_text(kind, text.after, text.end)
+                    yield from self._waited(query, written, f"{folder}-{name}", WHOLE, as_lines=True)
+        runs = {name: partial(self._checked, text.run(files, f"{folder}-{name}")) for name, text in texts.items()}
+        rows = self._checked(rows_in_order(files, folder, ROWS.names)) if self._is_typed else ()
+        yield EncodedRows(told.rows, told.first_us, told.last_us, names, runs, rows)
+
+    def _checked(self, given: Iterable[Given]) -> Generator[Given]:
+        """Pass on what an engine has written. What is wrong is told as `Unavailable`, and the engine rests."""
+        try:
+            yield from given
+        except WrittenWrongly as fault:
+            told = f"The query engine {fault}"
+            self._work.rest(told)
+            raise Unavailable(f"{told}; the rows are made again") from fault
+
+    def _waited(self, query: exp.Select, sources: Sources, folder: str, by: str, *, as_lines: bool = False) -> Reading:
         """Have the engine write, and wait for it."""
-        files, book = self._work.files, self._work.book
-        writing = self._engine.writing(query, self._sources, files.uri(f"{self._folder}/{name}"), SPAN)
-        note = book.begin_writing(
-            self._dataset, f"{self._folder.rpartition('/')[2]}-{name}", writing.token, self._engine.write_seconds
-        )
+        files, book, (_, attempt, name) = self._work.files, self._work.book, folder.split("/")
+        writing = self._engine.writing(query, sources, files.uri(folder), by, as_lines=as_lines)
+        note = book.begin_writing(self._dataset, f"{attempt}-{name}", writing.token, self._engine.write_seconds)
         try:
             writing.begin()
             while not writing.wait(_LOOK_SECONDS):
@@ -179,42 +197,15 @@ class _EngineParts:
             if writing.stop():
                 book.end_writing(note)
 
-    def _in_order(self, folder: str) -> Iterator[pa.RecordBatch]:
-        """Read the rows that the engine wrote. Raises `Unavailable` if they are not in their order, or one is missing."""
-        found = ((_SPAN.fullmatch(path), path) for path in self._work.files.paths(folder))
-        spans = sorted((int(match[1]), path) for match, path in found if match is not None)
-        span, place = -1, 0
-        for number, path in spans:
-            span, place = number, place if number == span else 0
-            for batch in self._work.files.read(path, [name for name in self._names if name in _TEXTS]):
-                places = batch.column(PLACE).to_numpy()
-                if not np.array_equal(places, np.arange(place + 1, place + 1 + len(places))):
-                    self._work.rest("the query engine has not written the rows in their order")
-                    raise Unavailable("The query engine has not written the rows in their order; they are made again")
-                place += len(places)
-                yield self._written_rows(batch)
-
     @property
     def _is_typed(self) -> bool:
         """Tell whether a format is asked for whose rows are not lines."""
         return not self._lines or any(name_of_lines(name) is None for name in self._dataset.request.formats)
 
     @property
-    def _names(self) -> Sequence[str]:
-        """The columns of an export that the engine writes."""
-        names: Sequence[str] = ROWS.names if self._is_typed else BESIDE_LINES
-        return names
-
-    def _written_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Give the columns the types of an export's rows, and those of lines their names."""
-        rows = _typed(batch, self._names)
-        for one in self._lines:
-            lines = batch.column(piece(one, LINE)).cast(pa.string())
-            if lines.null_count:
-                self._work.rest("the query engine has not written all lines")
-                raise Unavailable("The query engine has not written all lines; they are made again")
-            rows = rows.append_column(lines_column(one.name), lines)
-        return rows
+    def _kinds(self) -> list[str]:
+        """The names of the kinds of lines that the engine writes."""
+        return [one.name for one in self._lines]
 
     def _prepared(self) -> Reading:
         """Put the tables that the engine joins rows with, once; wait for another thread that does."""
@@ -265,7 +256,7 @@ class _EngineParts:
         return uris
 
     def _stream(self, query: exp.Select) -> Generator[pa.RecordBatch]:
-        return self._engine.read(self._question.snapshot, query)
+        return self._engine.read({"states": self._question.snapshot}, query)
 
     def _asked(self, things: pa.RecordBatch) -> pa.RecordBatch:
         """Tell of each thing whether the filters want it by what is published of it."""
@@ -274,19 +265,6 @@ class _EngineParts:
         columns = {name: things.column(of).dictionary_encode() for name, of in named.items()} | {"number": numbers}
         kept = self._question.filters.keep_published(pa.RecordBatch.from_pydict(columns))
         return things.append_column("is_asked", pc.is_in(numbers, kept.column("number"))).cast(_ASKED)
-
-
-def _typed(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
-    """Give columns the types that they have in an export. Texts stay dictionary-encoded."""
-    columns = {name: batch.column(name) for name in names}
-    for name in columns.keys() & {"last_changed", "last_updated", "time"}:
-        columns[name] = columns[name].cast(pa.int64()).cast(TIMESTAMP)
-    if "received" not in columns:
-        return pa.RecordBatch.from_pydict(columns)
-    days = pc.divide(columns["received"].cast(pa.int64()), pa.scalar(DAY_US, pa.int64()))
-    columns["received"] = days.cast(pa.int32()).cast(pa.date32())
-    columns["utc_offset"] = columns["utc_offset"].cast(pa.int32())
-    return pa.RecordBatch.from_pydict(columns)
 
 
 def _groups(groups: Groups) -> pa.RecordBatch:

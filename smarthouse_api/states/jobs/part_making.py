@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.shapes import Shape
-from smarthouse_api.states.jobs.encoding import PartInFormat
+from smarthouse_api.states.jobs.encoding import EncodedRows, PartInFormat
 from smarthouse_api.states.jobs.homes_in_files import homes_in
 from smarthouse_api.states.jobs.model import Dataset, Part
 from smarthouse_api.states.jobs.plan import PlannedPart
@@ -26,28 +26,54 @@ def make_part(
     formats, rows, sizes, sums, homes = dataset.request.formats, 0, list[int](), list[int](), set[str]()
     coverage = Coverage(shape.time)
     with ExitStack() as written:
-        writers = [written.enter_context(PartInFormat(name, shape.source)) for name in formats]
-        with closing(planned.read()) as batches:
-            for batch in coverage.noted(batches):
-                if batch.num_rows:
-                    for writer in writers:
-                        writer.add(batch)
-                    homes |= homes_in(batch)
-                rows += batch.num_rows
-                tell(rows, sum(writer.size for writer in writers))
+        writers = {name: written.enter_context(PartInFormat(name, shape.source)) for name in formats}
+
+        def look() -> None:
+            tell(rows, sum(writer.size for writer in writers.values()))
+
+        with closing(planned.read()) as given:
+            for some in given:
+                if isinstance(some, EncodedRows):
+                    _write_encoded(some, writers, look)
+                    coverage.note(some.first_us, some.last_us)
+                    homes |= some.homes
+                    rows += some.rows
+                elif some.num_rows:
+                    for writer in writers.values():
+                        writer.add(some)
+                    coverage.note_rows(some)
+                    homes |= homes_in(some)
+                    rows += some.num_rows
+                look()
         if rows:
             shop.room.check()
-            size = sum(writer.size for writer in writers)
+            size = sum(writer.size for writer in writers.values())
 
             def watched(chunks: Iterator[bytes]) -> Iterator[bytes]:
                 for chunk in chunks:
                     tell(rows, size)
                     yield chunk
 
-            for name, writer in zip(formats, writers, strict=True):
+            for name, writer in writers.items():
                 summing = Summing()
                 sizes.append(shop.objects.put(dataset.part(name, number, dataset.turn), watched(summing.passing(writer.end()))))
                 sums.append(summing.whole)
             tell(rows, sum(sizes))
     first, last = (None if at is None else microseconds(at) for at in (coverage.first, coverage.last))
     return Part(planned.days, rows, tuple(sizes), first, last, tuple(sums), dataset.turn), homes
+
+
+def _write_encoded(rows: EncodedRows, writers: Mapping[str, PartInFormat], look: Callable[[], None]) -> None:
+    """Write rows that are encoded. writers: by format. look: is called again and again."""
+
+    def watched(run: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in run:
+            yield chunk
+            look()
+
+    for name, run in rows.runs.items():
+        writers[name].add_run(watched(run()))
+    for batch in rows.batches:
+        for name in writers.keys() - rows.runs.keys():
+            writers[name].add(batch)
+        look()

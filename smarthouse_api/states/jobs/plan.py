@@ -17,6 +17,7 @@ from smarthouse_api.states.export.dataset import Exports
 from smarthouse_api.states.export.published_periods import Month, PublishedPeriods
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.export.shapes import Shape
+from smarthouse_api.states.jobs.encoding import EncodedRows
 from smarthouse_api.states.jobs.model import Dataset
 from smarthouse_api.states.query import ExportPart, Filters, within_days_of
 
@@ -33,7 +34,7 @@ class PlannedPart:
 
     first: date
     last: date
-    read: Callable[[], Generator[pa.RecordBatch]]
+    read: Callable[[], Generator[pa.RecordBatch | EncodedRows]]
 
     @property
     def days(self) -> tuple[str, str]:
