@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from backends.ports import KeepsSums, PartDamaged, StateStore, StoreError
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.damage import Damages, Problem
+from smarthouse_api.coordination.findings import MOST_KEPT, Findings
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.notes import Notes
@@ -55,6 +57,7 @@ class Verifying:
         self._installation, self._ages = installation, ages
         self._state, self._notes, self._damages = state, notes, Damages(state)
         self._state_damage = StateDamage(state)
+        self.findings = Findings(state)
         self._states, self._streams, self._collections = states, streams, collections
         self._tables: list[LakeTable] = [states.table, states.statistics, collections.table]
 
@@ -64,12 +67,16 @@ class Verifying:
         advance: is told after each step how many steps are done, and how many there are. Stores that do not belong together are
         looked at no further: nothing is noted in another's.
         """
-        count = 0
+        began, count, first = time.time(), 0, list[Problem]()
         for problem in self._found(share, advance):
             count += 1
+            if count <= MOST_KEPT:
+                first.append(problem)
             yield problem
         if self._installation.is_settled:
-            Milestones(self._state).note("verify", problems=count, percent=round(100 * share))
+            percent = round(100 * share)
+            Milestones(self._state).note("verify", problems=count, percent=percent)
+            self.findings.note(began, percent, count, first)
 
     def _found(self, share: float, advance: Callable[[int, int], None]) -> Iterator[Problem]:
         yield from self._guarded(Step("state", "files", self._of_the_state))

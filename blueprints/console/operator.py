@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from flask import Blueprint, Response, request
-from flask.typing import ResponseReturnValue
-from flask_babel import gettext
 
 from blueprints.console import key_sessions
 from blueprints.console.collections import add_collections
 from blueprints.console.dead_letters import add_dead_letters
 from blueprints.console.definitions import add_definitions
 from blueprints.console.forms import read_form
-from blueprints.console.operator_sessions import KIND, operator_form, operator_page, require_typed, required, signed_in
+from blueprints.console.operator_homes import add_homes
+from blueprints.console.operator_overview import add_overview
+from blueprints.console.operator_sessions import KIND, operator_form, operator_page, require_typed, required
+from blueprints.console.operator_storage import add_storage
 from blueprints.console.sessions import led_to, left_to, required_form
-from blueprints.console.templating import page
 from blueprints.current_request import count_request, house
 from blueprints.parameters import refuse_unknown
 from smarthouse_api.access import keys
 from smarthouse_api.access.keys import KeyRecord
 from smarthouse_api.access.sessions import Session
-from smarthouse_api.arrow.times import seconds_text, time_of
+from smarthouse_api.arrow.times import seconds_text
 from smarthouse_api.errors import Invalid, NotFound
-from smarthouse_api.status.words import parts
 
-_PSEUDONYM: Final = re.compile("home_[0-9a-f]{16}", re.ASCII)
 _KEPT_OLD_SECONDS: Final = 3600.0
 _GRANTS: Final = ("admin", "export", "ingest")
 _NAMED: Final = ("datasources", "datasets")
 _DAY_SECONDS: Final = 86400.0
-_SILENT_SECONDS: Final = 2 * _DAY_SECONDS
 
 
 blueprint = Blueprint("Operator", __name__, url_prefix="/console", template_folder="templates")
+add_overview(blueprint)
+add_storage(blueprint)
+add_homes(blueprint)
 add_collections(blueprint)
 add_definitions(blueprint)
 add_dead_letters(blueprint)
@@ -52,16 +50,6 @@ def refuse_parameters() -> None:
         refuse_unknown()
 
 
-@blueprint.get("/operator")
-def operator() -> ResponseReturnValue:
-    """Tell what the installation holds, what waits and what failed, or ask for a key."""
-    if (session := signed_in()) is None:
-        return page("console/operator_sign_in.html")
-    report = house().status.report()
-    at = seconds_text(datetime.fromtimestamp(report.at, UTC))
-    return operator_page("console/operator.html", session, report=report, parts=parts(report), at=at)
-
-
 @blueprint.post("/operator")
 def sign_in_operator() -> Response:
     """Begin a session for an administrator's key."""
@@ -75,24 +63,6 @@ def sign_in_operator() -> Response:
 def leave_operator() -> Response:
     """End the session."""
     return left_to(".operator", required_form(KIND)[0])
-
-
-@blueprint.get("/operator/homes")
-def operator_homes() -> Response:
-    """List the homes that upload, silent ones first."""
-    session, homes = required(), house().states.known_homes.list()
-    return operator_page("console/operator_homes.html", session, homes=_homes(homes))
-
-
-@blueprint.post("/operator/homes/forget")
-def forget_known_home() -> Response:
-    """Erase the home whose pseudonym was typed, as its owner's request would."""
-    session, form = operator_form()
-    if not _PSEUDONYM.fullmatch(word := form.get("word", "").strip()):  # which is not repeated: it may be the home's UUID
-        raise Invalid(gettext("Type the pseudonym of a home, such as home_77c45e93dece0b05. Nothing was done."))
-    found = house().states.known_homes.find(word)
-    house().forgetting.forget_tagged(found.home.tag)
-    return led_to(".operator_homes", session)
 
 
 @blueprint.get("/operator/keys")
@@ -161,19 +131,6 @@ def _grants(record: KeyRecord) -> str:
         if names := getattr(record, what):
             told.append(f"{what} {', '.join(map(str, names))}")
     return "; ".join(told)
-
-
-def _homes(homes: Sequence[Any]) -> list[tuple[Any, str, bool]]:
-    """Put the homes in order that have been silent for the longest time."""
-    order = sorted(homes, key=lambda one: -(one.silent_seconds or 0.0))
-    return [
-        (
-            one,
-            "" if one.kept.last_us is None else seconds_text(time_of(one.kept.last_us)),
-            (one.silent_seconds or 0.0) > _SILENT_SECONDS,
-        )
-        for one in order
-    ]
 
 
 def _text(at: datetime | None) -> str:

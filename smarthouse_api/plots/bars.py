@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from smarthouse_api.plots.axes import Scale, named_columns
@@ -14,10 +14,18 @@ _LEAST: Final = 1.5
 """The height of a bar that would be too low to be seen."""
 
 
-def bars(sentence: str, names: Sequence[str], counts: Sequence[int], write: Callable[[float], str], **data: object) -> Drawing:
+def bars(
+    sentence: str,
+    names: Sequence[str],
+    counts: Sequence[int],
+    write: Callable[[float], str],
+    unknown: Collection[int] = (),
+    **data: object,
+) -> Drawing:
     """Draw a bar for each count; a column without one stays empty.
 
-    sentence: what the plot tells. names: of the columns. write: writes a count. data: attributes of the drawing.
+    sentence: what the plot tells. names: of the columns. write: writes a count. unknown: columns whose count is not known: they
+    are shaded. data: attributes of the drawing.
     """
     scale = Scale.of(0, max([*counts, 1]), 2)
     steps = [
@@ -26,7 +34,8 @@ def bars(sentence: str, names: Sequence[str], counts: Sequence[int], write: Call
         if count
     ]
     grid = [f"M0 {number(_HEIGHT * scale.from_above(tick))}H{len(counts)}" for tick in scale.ticks]
-    drawn = [path("grid", grid), path("bar", steps)]
+    shades = [box(column, 0, column + 1, _HEIGHT) for column in unknown]
+    drawn = [*([path("tone0", shades)] if shades else []), path("grid", grid), path("bar", steps)]
     labels = [(scale.from_above(tick), write(tick)) for tick in scale.ticks if tick == int(tick)]
     return Drawing(
         marks(sentence, max(1, len(counts)), _HEIGHT, _PIXELS, drawn, **data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smarthouse_api.coordination.keyring import Keyring
@@ -38,6 +39,16 @@ class KnownHomes:
         found = (CountedHome(home_name(secret, one.key), one, kept.get(one.key, Kept())) for one in self._homes.everyone())
         wanted = (one for one in found if silent_seconds is None or (one.silent_seconds or 0.0) >= silent_seconds)
         return sorted(wanted, key=lambda one: one.pseudonym)
+
+    def silent_first(self, skip: int, limit: int) -> tuple[Sequence[CountedHome], int]:
+        """List some of the homes, those first that uploaded last the longest ago, and count all.
+
+        Where the last upload is not known, the home comes last. Only the homes that are given are named: that takes time.
+        """
+        kept, secret = self._counts.by_home(), self._keyring.key("export")
+        everyone = [(one, kept.get(one.key, Kept())) for one in self._homes.everyone()]
+        order = sorted(everyone, key=lambda pair: (pair[1].last_us is None, pair[1].last_us or 0, pair[0].key))
+        return [CountedHome(home_name(secret, one.key), one, told) for one, told in order[skip : skip + limit]], len(order)
 
     def find(self, pseudonym: str) -> CountedHome:
         """Find a home by its pseudonym. Raises `NotFound`."""

@@ -17,6 +17,18 @@ from tests.console.test_data_browser import COLOURS, NARROW, WIDE, faults
 from tests.streams.conftest import ANNA, made
 from tests.test_browser import Visit
 
+CONCERNS = (
+    ("Status", "Last month"),
+    ("Homes", None),
+    ("Homes", "home_"),
+    ("Storage", "Last day"),
+    ("Verify", None),
+    ("Collections", None),
+    ("Jobs", None),
+    ("Keys", None),
+)
+"""Pages of the operator, and a link on some of them that leads further."""
+
 browser = test_browser.browser
 visit = test_browser.visit
 
@@ -38,6 +50,7 @@ def test_an_operator_looks_around_and_makes_and_revokes_a_key(shared_server: Ser
     house = House(Settings.from_env(shared_server.environment))
     try:
         key = house.access.create("operator", admin=True)[1]
+        house.history.keep()
     finally:
         house.close()
     page, urls = visit.page, list[str]()
@@ -48,8 +61,12 @@ def test_an_operator_looks_around_and_makes_and_revokes_a_key(shared_server: Ser
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Ready", exact=True).wait_for()
     width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    for concern in ("Status", "Homes", "Collections", "Jobs", "Keys"):
-        page.get_by_role("navigation", name="Concerns").get_by_role("link", name=concern).click()
+    concerns = page.get_by_role("navigation", name="Concerns")
+    for concern, inside in CONCERNS:
+        concerns.get_by_role("link", name=concern).click()
+        for link in filter(None, (inside,)):
+            page.get_by_role("link", name=re.compile(link)).click()
+            page.get_by_role("heading", name=re.compile("Uploads|Over time")).first.wait_for()
         for colours, size in zip(COLOURS, (WIDE, NARROW), strict=True):
             page.emulate_media(color_scheme=colours)
             page.set_viewport_size(size)

@@ -15,7 +15,7 @@ environment = on_pairs("embedded_pair")
 
 Clients = Callable[..., FlaskClient]
 PAGES = (
-    *("", "/homes", "/collections", "/keys", "/jobs"),
+    *("", "/month", "/homes", "/storage", "/storage/day", "/verify", "/collections", "/keys", "/jobs"),
     *("/new-collection", "/collections/example", "/collections/example/definition", "/collections/example/records"),
     "/collections/example/dead-letters",
 )
@@ -97,7 +97,8 @@ def test_the_pages_tell_what_the_command_line_tells(client: FlaskClient) -> None
     assert "<dt>verify</dt><dd>never</dd>" in page
     homes = see(client, "/homes")
     pseudonym = house_of(client).states.known_homes.list()[0].pseudonym
-    assert re.search(rf'{pseudonym}</th><td>[-\d: ]+</td><td class="number">1</td><td class="number">1</td>', homes)
+    told = rf'{pseudonym}</a></th><td><time datetime="[-\dT:Z]+" data-local>[-\d: ]+UTC</time></td><td class="number">1</td>'
+    assert re.search(rf'{told}<td class="number">1</td>', homes)
     assert HOME not in homes
     wrong = submit(client, "/homes/forget", word=HOME)
     assert (wrong.status_code, HOME in wrong.text) == (400, False)
