@@ -33,7 +33,7 @@ def given_part(home: Home | None, asked: AskedHistory) -> dict[str, Any]:
         raise NotFound(gettext("There are only %(count)s pages.", count=pages))
     shown = listed.uploads[(number - 1) * _ON_A_PAGE : number * _ON_A_PAGE]
     return {
-        "uploads": [(one, _time(one.received_us), _notes(one)) for one in shown],
+        "uploads": lines_of(shown),
         "is_list_cut": listed.is_cut,
         "arrivals": _arrivals(listed.uploads),
         "number": number,
@@ -62,8 +62,12 @@ def _arrivals(uploads: Sequence[ListedUpload]) -> Any:
     return arrivals_figure(axis.days, axis.step, [one[0] for one in told], [one[1] for one in told])
 
 
+def lines_of(uploads: Sequence[ListedUpload]) -> list[tuple[ListedUpload, str, list[str]]]:
+    """Tell when each upload came, and what became of it, in the reader's language."""
+    return [(one, "–" if one.received_us is None else time_element(one.received_us), _notes(one)) for one in uploads]
+
+
 def _notes(upload: ListedUpload) -> list[str]:
-    """Tell what became of an upload, in the reader's language."""
     notes = list[str]()
     if upload.is_waiting:
         notes.append(gettext("waits for the lake"))
@@ -75,7 +79,3 @@ def _notes(upload: ListedUpload) -> list[str]:
         is_there = upload.records or upload.statistics
         notes.append(gettext("in the lake") if is_there else gettext("nothing in it was recognised"))
     return notes
-
-
-def _time(us: int | None) -> str:
-    return "–" if us is None else time_element(us)

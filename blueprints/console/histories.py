@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -14,12 +13,11 @@ from markupsafe import Markup
 
 from blueprints.console.figures import Figure, figure_of
 from blueprints.console.history_addresses import AskedHistory, entity_token, moves, span_of
-from blueprints.console.languages import count_text, time_element, time_name, value_text
+from blueprints.console.languages import axis_names, count_text, time_element, value_text
 from blueprints.current_request import house
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.archives.looking import MOST_STATES, History
-from smarthouse_api.arrow.times import DAY_US, EPOCH, LAST_US, seconds_text, time_of
-from smarthouse_api.plots.axes import whole_steps
+from smarthouse_api.arrow.times import DAY_US, LAST_US, seconds_text, time_of
 from smarthouse_api.plots.bands import Point, band
 from smarthouse_api.plots.strips import COLOURS, Lasting, strip, swatch
 from smarthouse_api.states.homes import Home
@@ -72,7 +70,16 @@ def _numbers(history: History, span: tuple[int, int], unit: str, data: Mapping[s
     )
     width = (span[1] - span[0]) / _BINS
     is_stepped = len(history.at) <= _MOST_POINTS
-    drawing = band(sentence, points, span, max(longest, 2 * width), _names(span), value_text, is_stepped=is_stepped, data=data)
+    drawing = band(
+        sentence,
+        points,
+        span,
+        max(longest, 2 * width),
+        axis_names(span[0], span[1] + 1),
+        value_text,
+        is_stepped=is_stepped,
+        data=data,
+    )
     return figure_of(drawing, sentence, _heads(), _table(history))
 
 
@@ -103,7 +110,9 @@ def _words(history: History, span: tuple[int, int], data: Mapping[str, object]) 
         if word in order
     ]
     sentence = ngettext("%(num)s state. What is not known is empty.", "%(num)s states. What is not known is empty.", len(at))
-    figure = figure_of(strip(sentence, lasting, span, _names(span), data), sentence, _heads(), _table(history))
+    figure = figure_of(
+        strip(sentence, lasting, span, axis_names(span[0], span[1] + 1), data), sentence, _heads(), _table(history)
+    )
     shown = list(order.items())[: COLOURS - 1]
     legend = [(Markup(swatch(number)), word, count_text(counted[word])) for word, number in shown]  # noqa: S704 - of ours
     if len(order) >= COLOURS:
@@ -125,9 +134,3 @@ def _table(history: History) -> list[tuple[str, str]]:
     """Write the newest states."""
     newest = list(zip(history.at.tolist(), history.words, strict=True))[-_TABLED:]
     return [(time_element(at), word) for at, word in reversed(newest)]
-
-
-def _names(span: tuple[int, int]) -> list[tuple[float, str]]:
-    """Name whole hours and days of the axis: a midnight by the day that begins."""
-    places = whole_steps(span[0], span[1] + 1)
-    return [(at, time_name(EPOCH + timedelta(microseconds=at), is_short=at % DAY_US != 0)) for at in places]

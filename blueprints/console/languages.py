@@ -20,7 +20,8 @@ from flask_babel import Babel, Domain, format_date, format_decimal, get_locale, 
 from markupsafe import Markup
 
 from blueprints.console.json_texts import pretty
-from smarthouse_api.arrow.times import time_of
+from smarthouse_api.arrow.times import DAY_US, time_of
+from smarthouse_api.plots.axes import whole_steps
 
 CATALOGUES: Final = Path(__file__).parent / "translations"
 LANGUAGES: Final = ("en", "pt", "de")
@@ -112,6 +113,11 @@ def time_element(us: int) -> Markup:
 def time_name(at: datetime, *, is_short: bool) -> str:
     """Write the name of a time on an axis. is_short: its hour, else its day."""
     return f"{at:%H:%M}" if is_short else str(format_skeleton("MMMd", at, locale=get_locale()))
+
+
+def axis_names(begin: int, end: int) -> list[tuple[int, str]]:
+    """Name whole hours and days of an axis of time: a midnight by the day that begins. All in microseconds since 1970."""
+    return [(at, time_name(time_of(at), is_short=at % DAY_US != 0)) for at in whole_steps(begin, end)]
 
 
 def _read(day: date | str) -> date:

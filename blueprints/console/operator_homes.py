@@ -9,13 +9,13 @@ from flask import Blueprint, Response, url_for
 from flask_babel import gettext
 from markupsafe import Markup
 
+from blueprints.console.given import lines_of
+from blueprints.console.languages import time_element
 from blueprints.console.operator_sessions import operator_form, operator_page, required
 from blueprints.console.sessions import led_to
-from blueprints.console.trends import time_tag
 from blueprints.current_request import house
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.errors import Invalid, NotFound
-from smarthouse_api.states.listed_uploads import ListedUpload
 
 _PSEUDONYM: Final = re.compile("home_[0-9a-f]{16}", re.ASCII)
 _SILENT_SECONDS: Final = 2 * 86400.0
@@ -84,7 +84,7 @@ def _home(session: Session, pseudonym: str, number: int) -> Response:
         home=one,
         first=_time(one.kept.first_us),
         last=_time(one.kept.last_us),
-        uploads=[(upload, *_told(upload)) for upload in listed.uploads],
+        uploads=lines_of(listed.uploads),
         listed=listed,
         number=number,
         last_page=_pages(number, listed.count, _UPLOADS),
@@ -101,19 +101,5 @@ def _pages(number: int, count: int, size: int) -> int:
     return pages
 
 
-def _told(upload: ListedUpload) -> tuple[str, list[str]]:
-    """Tell when an upload came, and what became of it."""
-    notes = list[str]()
-    if upload.is_waiting:
-        notes.append(gettext("waits for the lake"))
-    if upload.is_lacking:
-        notes.append(gettext("damaged or missing"))
-    if upload.is_expired:
-        notes.append(gettext("expired: its bytes were deleted for their age"))
-    if upload.repeated_us is not None:
-        notes.append(Markup("{} {}").format(gettext("the same came again, last:"), time_tag(upload.repeated_us / 1e6)))
-    return _time(upload.received_us) or "–", notes
-
-
 def _time(at_us: int | None) -> Markup | None:
-    return None if at_us is None else time_tag(at_us / 1e6)
+    return None if at_us is None else time_element(at_us)

@@ -8,10 +8,10 @@ from flask_babel import gettext
 
 from blueprints.console.alert_words import told
 from blueprints.console.figures import Figure
-from blueprints.console.languages import count_text, size_text
+from blueprints.console.languages import count_text, size_text, time_element
 from blueprints.console.operator_sessions import operator_page, required, signed_in
 from blueprints.console.templating import page
-from blueprints.console.trends import SPANS, Trend, age_text, time_tag
+from blueprints.console.trends import SPANS, Trend, age_text
 from blueprints.current_request import house
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.status.alerts import alerts
@@ -40,7 +40,7 @@ def add_overview(blueprint: Blueprint) -> None:
     def operator_verify() -> Response:
         """Tell what the last verification found."""
         session, last = required(), house().verifying.findings.last()
-        at = None if last is None else time_tag(last.ended)
+        at = None if last is None else time_element(round(last.ended * 1e6))
         took = "" if last is None else age_text(last.ended - last.began)
         return operator_page("console/operator_verify.html", session, last=last, at=at, took=took)
 
@@ -61,7 +61,7 @@ def _overview(session: Session, span: str) -> Response:
         session,
         report=report,
         parts=parts(report),
-        at=time_tag(report.at),
+        at=time_element(round(report.at * 1e6)),
         alerts=[told(one) for one in found],
         span=span,
         figures=figures,

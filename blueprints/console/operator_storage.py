@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 from flask import Blueprint, Response
 from flask_babel import gettext
 
-from blueprints.console.languages import count_text, size_text
+from blueprints.console.languages import count_text, size_text, time_element
 from blueprints.console.operator_overview import trend_of
 from blueprints.console.operator_sessions import operator_page, required
-from blueprints.console.trends import Trend, time_tag
+from blueprints.console.trends import Trend
 from blueprints.current_request import house
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.status.figures import FREE, STORED
@@ -58,7 +58,7 @@ def _storage(session: Session, span: str) -> Response:
         "console/operator_storage.html",
         session,
         used=list(_used(report, titles)),
-        counted=None if census is None else time_tag(census.at),
+        counted=None if census is None else time_element(round(census.at * 1e6)),
         free=list(_free(report, trend)),
         floor=house().settings.growth.free_bytes,
         quotas=[(title, _quota(report.quotas[name])) for name, title in _quotas().items() if name in report.quotas],

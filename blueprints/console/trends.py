@@ -7,11 +7,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from flask_babel import gettext
-from markupsafe import Markup
 
 from blueprints.console.figures import Figure, figure_of, short_count
-from blueprints.console.languages import count_text, time_name
-from smarthouse_api.arrow.times import seconds_text
+from blueprints.console.languages import axis_names, count_text, time_element, time_name
 from smarthouse_api.plots.bands import Point, band
 from smarthouse_api.plots.bars import bars
 from smarthouse_api.status.history import LAST_DAY, LAST_MONTH, Column, Resolution, Series
@@ -19,7 +17,7 @@ from smarthouse_api.status.history import LAST_DAY, LAST_MONTH, Column, Resoluti
 SPANS: Final = {"day": LAST_DAY, "month": LAST_MONTH}
 _COLUMN_SECONDS: Final = {LAST_DAY: 3600, LAST_MONTH: 86400}
 _JOINED_STEPS: Final = 1.5
-_NAMES: Final = 5
+_SECOND_US: Final = 1_000_000
 
 Write = Callable[[int], str]
 
@@ -90,8 +88,7 @@ class Trend:
             else gettext("Nothing is known yet.")
         )
         span = float(begin), float(begin + self._series.count * step)
-        places = [begin + number * (span[1] - begin) / (_NAMES - 1) for number in range(_NAMES)]
-        names = [(at, self._name(at)) for at in places]
+        names = [(at / _SECOND_US, name) for at, name in axis_names(*(round(end * _SECOND_US) for end in span))]
         longest, ticks = _JOINED_STEPS * step, _ticks(write, unit)
         drawing = band(sentence, points, span, longest, names, ticks, is_stepped=True, is_from_zero=True)
         heads = self._head(), gettext("Least"), gettext("Greatest")
@@ -135,19 +132,12 @@ class Trend:
         return time_name(datetime.fromtimestamp(at, UTC), is_short=self._is_day)
 
     def _time(self, at: int) -> str:
-        when = datetime.fromtimestamp(at, UTC)
-        return time_tag(at) if self._is_day else time_name(when, is_short=False)
+        return time_element(at * _SECOND_US) if self._is_day else self._name(at)
 
 
 def _ticks(write: Write, unit: int) -> Callable[[float], str]:
     """Write only the marks of an axis that are whole numbers."""
     return lambda value: write(int(value) * unit) if value == int(value) else ""
-
-
-def time_tag(at: float) -> Markup:
-    """Write a time in UTC; the page's script writes it in the reader's zone beside that. at: in seconds since 1970."""
-    told = seconds_text(datetime.fromtimestamp(int(at), UTC))
-    return Markup('<time datetime="{}" data-local>{} UTC</time>').format(told, told[:16].replace("T", " "))
 
 
 def age_text(seconds: float) -> str:

@@ -50,7 +50,7 @@ def hours_ago(house: House, hours: int) -> int:
 
 
 def named(at: int) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def plots(page: str) -> dict[str, str]:

@@ -72,6 +72,18 @@ def test_a_band_is_broken_where_nothing_is_known() -> None:
     assert band("Nothing", [], (0, 23), 1, [], str).marks
 
 
+def test_a_stepped_line_keeps_its_height_until_the_next_one_and_begins_at_zero() -> None:
+    points = [Point(at, value, value, value) for at, value in ((0, 2), (10, 2), (20, 4), (30, 4))]
+    drawing = band("Four.", points, (0, 40), 15, [], str, is_stepped=True, is_from_zero=True)
+    assert re.findall(r'class="line" d="([^"]*)"', str(drawing.marks)) == ["M0 50H50V0H75"]
+
+
+def test_a_column_whose_count_is_not_known_is_shaded() -> None:
+    drawn = str(bars("Two.", ["a", "b"], [3, 0], str, unknown=[1]).marks)
+    assert re.findall(r'class="tone0" d="([^"]*)"', drawn) == ["M1 0H2V100H1Z"]
+    assert "tone0" not in str(bars("Two.", ["a", "b"], [3, 0], str).marks)
+
+
 def test_texts_are_escaped_and_each_drawing_is_told_in_a_sentence() -> None:
     hostile = "\"><script>&'"
     for drawing in (
