@@ -14,7 +14,7 @@ from smarthouse_api.arrow.gzip_runs import NotGzip, opened, run_of, told_by
 _CHANCE = random.Random(11)
 PLAIN = b"".join(b"%08x,sensor.room,%.2f\n" % (_CHANCE.getrandbits(32), _CHANCE.gauss(20, 5)) for _ in range(8_000))
 NOISE = _CHANCE.randbytes(30_000)
-ONE = gzip.compress(b"one")
+ONE = gzip.compress(b"one", mtime=0)
 
 
 def ended(run: bytes) -> bytes:
@@ -29,7 +29,7 @@ def inflated(stream: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("level", [0, 1, 6])
-@pytest.mark.parametrize("plain", [PLAIN, PLAIN[:20_000] + NOISE, NOISE, b"a" * 3_000_000, b"one\n", b""])
+@pytest.mark.parametrize("plain", [PLAIN, PLAIN[:20_000] + NOISE, NOISE, b"a" * 3_000_000, b"one\n", b""], ids=range(6))
 def test_runs_joined_inflate_to_all_plain_bytes(level: int, plain: bytes) -> None:
     files = [io.BytesIO(gzip.compress(some, level, mtime=0)) for some in (plain, PLAIN[:150_000], plain)]
     assert [told_by(file) for file in files[:1]] == [(zlib.crc32(plain), len(plain))]
@@ -56,7 +56,7 @@ def test_a_last_block_at_any_bit_is_found(cut: int) -> None:
     assert opened(stream + b"\x00more") is None
 
 
-@pytest.mark.parametrize("wrong", [b"", PLAIN, ONE + b"more", ONE * 2, ONE[:-9]])
+@pytest.mark.parametrize("wrong", [b"", PLAIN, ONE + b"more", ONE * 2, ONE[:-9]], ids=range(5))
 def test_what_is_no_gzip_file_is_refused(wrong: bytes) -> None:
     with pytest.raises(NotGzip):
         b"".join(run_of(io.BytesIO(wrong)))
