@@ -18,6 +18,7 @@ from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.states.contents import answers
 from smarthouse_api.states.contents.service import Opened
 from smarthouse_api.states.contents.summary import Selection
+from smarthouse_api.states.export.shapes import AGGREGATES
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.records.rows import folded_unit
 from smarthouse_api.states.records.schema import ROWS
@@ -83,8 +84,9 @@ def data_page(opened: Opened, asked: Asked, waiting: int, samples: int) -> dict[
 def preview_part(opened: Opened, asked: Asked) -> dict[str, Any]:
     """Read some rows as they would be exported."""
     filters = _until_usual(opened, asked.filters)
-    rows = orjson.loads(house().states.questions.preview(opened, filters, _PREVIEWED))
-    return {"columns": ROWS.names, "previewed": [[_cell(row[name]) for name in ROWS.names] for row in rows]}
+    rows = orjson.loads(house().states.questions.preview(opened, filters, _PREVIEWED, asked.aggregation))
+    names = ROWS.names if asked.aggregation is None else AGGREGATES.schema.names
+    return {"columns": names, "previewed": [[_cell(row[name]) for name in names] for row in rows]}
 
 
 def typical_part(opened: Opened, asked: Asked, unit: str) -> dict[str, Any]:

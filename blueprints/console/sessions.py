@@ -32,7 +32,9 @@ def required_form(kind: str) -> tuple[Session, MultiDict[str, str]]:
 
 
 def led_to(endpoint: str, session: Session, **values: Any) -> Response:
-    """Lead to a page, in a session."""
+    """Lead to a page, in a session. It ends another one whose cookie it replaces."""
+    if (old := request.cookies.get(_cookie(session.said.kind))) and old != session.token:
+        house().sessions.end(old)
     response = _led(endpoint, **values)
     options = {"secure": request.is_secure, "httponly": True, "samesite": "Strict", "path": _path()}
     response.set_cookie(_cookie(session.said.kind), session.token, **options)  # type: ignore[arg-type]

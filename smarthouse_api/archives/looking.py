@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from sqlglot import exp
 from config.groups import ExportSettings
 from smarthouse_api.archives.entities import of_home
 from smarthouse_api.arrow.time_columns import TIMESTAMP
-from smarthouse_api.arrow.times import time_of
+from smarthouse_api.arrow.times import microseconds, time_of
 from smarthouse_api.arrow.views import without_views
 from smarthouse_api.coordination.leases import Lease
 from smarthouse_api.lake.datafusion import EmbeddedEngine
@@ -40,6 +40,7 @@ class Entity:
     """Is an entity of a home. published, published_state: its id and its newest state as published in the home's last days.
 
     first_us, last_us: the times of its states, in microseconds since 1970. is_publishable: its kind may be published at all.
+    name: the id with which it is published, if it is.
     """
 
     id: str
@@ -52,14 +53,19 @@ class Entity:
     published: str | None = None
     published_state: str | None = None
     is_publishable: bool = True
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Looked:
-    """Holds what the lake has of a home. pseudonym: None if each export has another one."""
+    """Holds what the lake has of a home. pseudonym: None if each export has another one.
+
+    since_us: when the last days begin of which it is told what is published, in microseconds since 1970.
+    """
 
     pseudonym: str | None
     entities: tuple[Entity, ...]
+    since_us: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,22 +93,25 @@ class Looking:
         with self._opened() as (snapshot, lease):
             found = [] if snapshot is None else self._entities(snapshot, home.key)
             last = max((one.last_us for one in found), default=None)
-            published: dict[str, str] = {}
+            published, first = dict[str, str](), date.min
             if snapshot is not None and last is not None:
-                published = self._published(snapshot, lease, home.key, secret, time_of(last).date())
+                until = time_of(last).date()
+                first = until - min(until - date.min, timedelta(days=_PUBLISHED_DAYS - 1))
+                published = self._published(snapshot, lease, home.key, secret, first, until)
         told = [self._told(one, secret, name, published) for one in found]
-        return Looked(name if asking.has_lasting_names else None, tuple(told))
+        since_us = microseconds(datetime.combine(first, time.min, UTC))
+        return Looked(name if asking.has_lasting_names else None, tuple(told), since_us)
 
     def history(self, home: Home, entity: str, since_us: int, until_us: int) -> History:
         """Read the states of an entity: the newest ones, if they are more than `MOST_STATES`. The ends are inclusive."""
-        time, state, value = (exp.column(name) for name in ("time", "state", "value"))
+        at, state, value = (exp.column(name) for name in ("time", "state", "value"))
         query = (
-            exp.select(time, state, value)
+            exp.select(at, state, value)
             .distinct()
             .from_(self._states.table.name)
             .where(*of_home(self._states.table, home.key), exp.column("entity_id").eq(entity))
-            .where(time >= instant(since_us), time <= instant(until_us))
-            .order_by(time.copy().desc())
+            .where(at >= instant(since_us), at <= instant(until_us))
+            .order_by(at.copy().desc())
             .limit(MOST_STATES)
         )
         with self._opened() as (snapshot, _):
@@ -110,9 +119,9 @@ class Looking:
         if not batches:
             return History(np.zeros(0, np.int64), np.zeros(0), [])
         table = pa.Table.from_batches(batches).sort_by("time")
-        at = table["time"].cast(TIMESTAMP).cast(pa.int64()).to_numpy()
+        times = table["time"].cast(TIMESTAMP).cast(pa.int64()).to_numpy()
         values = table["value"].to_numpy(zero_copy_only=False).astype(np.float64)
-        return History(at, values, table["state"].to_pylist())
+        return History(times, values, table["state"].to_pylist())
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[DeltaTable | None, Lease]]:
@@ -128,15 +137,15 @@ class Looking:
         """List the entities. A repeat of a state that is not merged yet counts once."""
         columns = [exp.column(name) for name in dict.fromkeys((*KEY, *_TEXTS, "time"))]
         once = exp.select(*columns).distinct().from_(self._states.table.name).where(*of_home(self._states.table, key))
-        time = exp.column("time")
+        at = exp.column("time")
         told = [exp.Max(this=exp.column(name)).as_(name) for name in _TEXTS[1:]]
         query = (
             exp.select(
                 exp.column("entity_id"),
                 *told,
                 exp.Count(this=exp.Star()).as_("states"),
-                exp.Min(this=time).as_("first"),
-                exp.Max(this=time.copy()).as_("last"),
+                exp.Min(this=at).as_("first"),
+                exp.Max(this=at.copy()).as_("last"),
             )
             .from_(once.subquery("once"))
             .group_by(exp.column("entity_id"))
@@ -149,10 +158,11 @@ class Looking:
             found += [Entity(*one) for one in zip(*columns_, *ends, strict=True)]
         return sorted(found, key=lambda one: one.id)
 
-    def _published(self, snapshot: DeltaTable, lease: Lease, key: str, secret: bytes, last: date) -> dict[str, str]:
-        """Find the newest published state of each published entity, in the last days that have any."""
+    def _published(
+        self, snapshot: DeltaTable, lease: Lease, key: str, secret: bytes, first: date, last: date
+    ) -> dict[str, str]:
+        """Find the newest published state of each published entity, in these days."""
         exports, asking = self._states.exports, self._states.contents.asking
-        first = last - min(last - date.min, timedelta(days=_PUBLISHED_DAYS - 1))
         filters = Filters(since=first, until=last, keys=(key,)).kept(self._states.table.first_kept_day())
         if (asked := asking.ready(filters)) is None:
             return {}
@@ -167,5 +177,6 @@ class Looking:
         if id_ not in published:
             kind = rules.kind_of(entity.type, entity.id)
             back = bool(self._settings.words) and rules.is_published_if_reviewed(kind)
-            return replace(entity, is_publishable=level == "raw" or back or rules.is_published(kind, entity.id))
+            is_publishable = level == "raw" or back or rules.is_published(kind, entity.id)
+            return replace(entity, is_publishable=is_publishable, name=id_)
         return replace(entity, published=id_, published_state=published[id_])

@@ -50,7 +50,7 @@ def named_columns(names: Sequence[str], most: int = 5) -> list[tuple[float, str]
     return [((column + 0.5) / count, names[column]) for column in chosen]
 
 
-def whole_steps(begin: int, end: int, most: int = 7) -> list[int]:
+def whole_steps(begin: int, end: int, most: int = 4) -> list[int]:
     """Choose places on an axis of time to name: whole hours, or whole days.
 
     begin, end: of the axis, in microseconds since 1970, both inclusive, as are the places.

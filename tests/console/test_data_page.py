@@ -250,6 +250,28 @@ def test_a_row_of_1971_and_one_of_next_year_hide_no_day_from_the_plots(make_clie
     assert "Not drawn" not in whole
 
 
+def test_the_preview_shows_what_the_file_would_hold(make_client: Clients) -> None:
+    client = filled(make_client())
+    means = see(client, "?show=all&units=%25&every=1h").partition('id="preview"')[2]
+    heads = re.findall(r'<th scope="col">(\w+)</th>', means)
+    exported = rows(client.get("/api/export/json?units=%25&every=1h", buffered=True).data)
+    assert heads == list(exported[0])
+    shown = [tuple(re.findall(r"<td>([^<]+)</td>", row))[:2] for row in re.findall(r"<tr>(<td>.*?)</tr>", means)]
+    assert len(shown) == 20
+    assert {home for home, _ in shown} <= {row["home"] for row in exported}
+    assert "the means are made of" in see(client, "?units=%25&every=1h")
+
+
+def test_one_row_of_tomorrow_is_not_all_of_the_preview(make_client: Clients) -> None:
+    client = filled(make_client())
+    sent = payload(state("sensor.x", "1", "2026-03-03T08:00:00Z", unit_of_measurement="W"))
+    assert client.post("/api/ingest/data", data=sent, headers={"Home-UUID": HOME}).status_code == 200
+    house_of(client).states.chores.flush()
+    shown = see(client, "?show=all").partition('id="preview"')[2]
+    assert shown.count("<tr><td>") == 20
+    assert shown.index("2026-03-03T08:00") < shown.index("2026-03-02T")
+
+
 def test_strict_privacy_tells_no_more_than_an_export(make_client: Clients) -> None:
     client = filled(make_client(export_privacy="strict", export_min_homes=7))
     agree(house_of(client), *HOMES)

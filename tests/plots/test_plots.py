@@ -107,8 +107,8 @@ def test_an_axis_of_time_is_named_at_whole_hours_and_days() -> None:
     day = 24 * hour
     begin = 20_000 * day
     assert whole_steps(begin, begin + day) == [begin + n * 6 * hour for n in range(5)]
-    assert whole_steps(begin, begin + 7 * day) == [begin + n * day for n in range(8)]
+    assert whole_steps(begin, begin + 7 * day) == [begin + n * day for n in range(0, 8, 2)]
     assert whole_steps(begin - hour, begin + 3 * hour) == [begin + n * hour for n in range(-1, 4)]
-    assert len(whole_steps(begin, begin + 31 * day)) == 7
-    assert len(whole_steps(0, 56 * 365 * day)) <= 8
+    assert 3 <= len(whole_steps(begin, begin + 31 * day)) <= 5
+    assert len(whole_steps(0, 56 * 365 * day)) <= 5
     assert whole_steps(begin + 1, begin + 2) == []

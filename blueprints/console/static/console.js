@@ -4,10 +4,12 @@
   const root = document.documentElement;
   root.classList.add("scripted");
 
+  // A reader of British English reads an American date wrongly.
+  const written = navigator.languages.find(one => one.startsWith(root.lang)) || root.lang;
   const write = part => {
     for (const one of part.querySelectorAll("time[data-local]")) {
       const at = new Date(one.dateTime);
-      one.textContent = `${at.toLocaleString(root.lang)} (${one.textContent.trim()})`;
+      one.textContent = `${at.toLocaleString(written, { dateStyle: "medium", timeStyle: "medium" })} (${one.textContent.trim()})`;
       one.removeAttribute("data-local");
     }
     // Where the service may not name its host, the browser knows it.

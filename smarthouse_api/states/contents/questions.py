@@ -16,7 +16,7 @@ from smarthouse_api.states.contents import answers
 from smarthouse_api.states.contents.service import Contents, Opened
 from smarthouse_api.states.contents.summary import Selection
 from smarthouse_api.states.export.dataset import Exports
-from smarthouse_api.states.export.shapes import STATE_CHANGES
+from smarthouse_api.states.export.shapes import AGGREGATES, STATE_CHANGES
 from smarthouse_api.states.query import Filters
 from smarthouse_api.states.uploads import Uploads
 
@@ -26,6 +26,8 @@ _MOST_DAYS: Final = {"15m": 2, "1h": 7, "1d": 62}
 
 _LEAST_HOMES_OF_A_DAY: Final = 5
 """A typical day of fewer homes would be the day of a person."""
+
+_MOST_PREVIEWED_DAYS: Final = 3
 
 
 class Questions:
@@ -61,15 +63,25 @@ class Questions:
         """Tell how many rows each home has each day, or each longer step."""
         return answers.coverage_by_home(selection, self.contents.asking.secret(), most_columns)
 
-    def preview(self, opened: Opened, filters: Filters, limit: int) -> bytes:
-        """Give rows of the newest day as an array of JSON: of as many homes as there are."""
-        if (span := opened.select(filters).span()) is None:
-            return b"[]"
-        of_day = replace(filters, since=span[1], until=span[1])
-        keys = sorted(opened.select(of_day).home_keys())[:limit]
-        with self._exports.peek(replace(of_day, keys=tuple(keys))) as batches:
-            found = answers.preview_of(batches, len(keys), limit)
-        return b"[]" if found is None else answers.json_rows(STATE_CHANGES.source(found.to_batches())).strip()
+    def preview(self, opened: Opened, filters: Filters, limit: int, aggregation: Aggregation | None = None) -> bytes:
+        """Give rows of the newest days as an array of JSON: of as many homes as there are.
+
+        aggregation: give aggregates, in the long layout. An earlier day is read if the later ones have too few rows, some days
+        at most: one home with a wrong clock must not be all that is seen.
+        """
+        shape, found, until = STATE_CHANGES if aggregation is None else AGGREGATES, list[pa.RecordBatch](), filters.until
+        for _ in range(_MOST_PREVIEWED_DAYS):
+            left = limit - sum(batch.num_rows for batch in found)
+            span = opened.select(replace(filters, until=until)).span()
+            if not left or span is None:
+                break
+            of_day = replace(filters, since=span[1], until=span[1])
+            keys = sorted(opened.select(of_day).home_keys())[:left]
+            with self._exports.peek(replace(of_day, keys=tuple(keys)), aggregation) as batches:
+                table = answers.preview_of(batches, len(keys), left)
+            found += [] if table is None else table.to_batches()
+            until = span[1] - timedelta(days=1)
+        return answers.json_rows(shape.source(found)).strip() if found else b"[]"
 
     def series(self, opened: Opened, filters: Filters, unit: str, every: str) -> dict[str, Any]:
         """Tell how the homes differ over time in one unit. every: of `LENGTHS`."""
