@@ -158,7 +158,8 @@ class House:
         of_records = *self.collections.chores.mending.menders(), *self.collections.home_mending.menders()
         menders = *self.states.mending.menders(), *ledgers.menders(), *of_records
         of_erasure = self.rounds.mender(), self.signing_keys.mender()
-        self.mending = Mending(self.state, self.leases, [*menders, *of_erasure, *passing(self.state)])
+        others = *of_erasure, *self.streams.activity.menders(), *passing(self.state)
+        self.mending = Mending(self.state, self.leases, [*menders, *others])
         census = Counting(*stores, self.leases, [table.name for table in tables], self.state_age.strangers)
         ages = self.state_age, self.ages
         self.history = History(self.state, self.leases, lambda: figures_of(self.status.report()))

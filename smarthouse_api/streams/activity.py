@@ -16,8 +16,9 @@ from typing import Final
 
 import msgspec
 
-from backends.ports import Document, StateStore, StoreFull
-from smarthouse_api.streams.catalogue import ACTIVITY, SPACE
+from backends.ports import Change, Conflict, Document, Put, StateStore, StoreFull
+from smarthouse_api.coordination.mending import Mender, removing
+from smarthouse_api.streams.catalogue import ACTIVITY, SPACE, document_of, is_of
 from smarthouse_api.streams.heads import Head
 from smarthouse_api.streams.model import Stream
 
@@ -76,7 +77,7 @@ class Activities:
         since, packets, size = older.at, head.packets - older.packets, head.bytes - older.bytes
         if packets and note is not None and older.is_like(note.newer):
             since = max(since, self.looked_at)  # until then, nothing came
-        return Recent(max(now - since, 0.0), packets, size)
+        return Recent(max(now - since, 0.0), max(packets, 0), max(size, 0))  # a restored backup may hold less
 
 
 class ActivityNotes:
@@ -86,14 +87,20 @@ class ActivityNotes:
         self._state = state
 
     def note(self, stream: Stream, head: Head) -> None:
-        """Note what the stream has got by now."""
+        """Note what the stream has got by now. A stream that is deleted meanwhile leaves no note behind."""
         name, now = f"{ACTIVITY}{stream.key}", Sample(time.time(), head.packets, head.bytes)
-        looked, found = self._state.get_many(SPACE, [_LOOKED, name])
+        own = document_of(stream.home_id, stream.module_id, stream.name)
+        looked, found, kept = self._state.get_many(SPACE, [_LOOKED, name, own])
         before = _first(stream, now) if found is None else _activity(found.value)
         note = _next(before, head.last_us, now, _time_in(looked))
-        if found is None or note != before:
-            with suppress(StoreFull):  # it is worth less than packets
-                self._state.put(SPACE, name, msgspec.json.encode(note))
+        if kept and is_of(kept, stream) and (found is None or note != before):
+            put = Put(name, msgspec.json.encode(note))
+            with suppress(StoreFull, Conflict):  # it is worth less than packets
+                self._state.commit(SPACE, Change(expect={own: kept.version}, puts=(put,)))
+
+    def menders(self) -> list[Mender]:
+        """Have damaged notes removed: the next look makes them again."""
+        return [Mender(SPACE, prefix, removing(self._state)) for prefix in (ACTIVITY, _LOOKED)]
 
     def end_look(self, began_at: float) -> None:
         """Note that all streams were looked at, from a time in seconds since 1970."""

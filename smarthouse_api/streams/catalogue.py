@@ -87,7 +87,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
 
     def get(self, home_id: int, module_id: str, name: str) -> Stream | None:
         """Return the stream with this name, if there is one."""
-        found = self._state.get(SPACE, _document_of(home_id, module_id, name))
+        found = self._state.get(SPACE, document_of(home_id, module_id, name))
         if found is None:
             self._seen.pop((home_id, module_id, name), None)
             return None
@@ -111,7 +111,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         """
         check_name("moduleId", module_id)
         check_name("streamName", name)
-        document = _document_of(home_id, module_id, name)
+        document = document_of(home_id, module_id, name)
 
         def attempt() -> tuple[Stream, bool]:
             if (found := self._state.get(SPACE, document)) is None:
@@ -129,7 +129,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
 
         Raises `NotFound` if it is deleted already, though another stream may have its name.
         """
-        name = _document_of(stream.home_id, stream.module_id, stream.name)
+        name = document_of(stream.home_id, stream.module_id, stream.name)
 
         def attempt() -> StreamTombstone:
             found = self._state.get(SPACE, name)
@@ -226,7 +226,7 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         puts = (Put(BORN, b""), Put(HEAD, msgspec.json.encode(Head())))
         born = self._state.commit(space_of(key), Change(puts=puts)).version
         kept = _Kept(module_id, name, key, found.value.decode(), born, datetime.now(UTC), retention)
-        document = _document_of(home_id, module_id, name)
+        document = document_of(home_id, module_id, name)
         expect = {home: found.version, document: ABSENT}
         try:
             self._state.commit(SPACE, Change(expect=expect, puts=(Put(document, msgspec.json.encode(kept)),)))
@@ -242,8 +242,14 @@ class StreamCatalogue(Catalogue[Stream, StreamTombstone]):
         return stream
 
 
-def _document_of(home_id: int, module_id: str, name: str) -> str:
+def document_of(home_id: int, module_id: str, name: str) -> str:
+    """Name the document of a stream. It goes away when the stream is deleted or its home is forgotten."""
     return f"stream/{home_id}/{_digest(module_id)}/{_digest(name)}"
+
+
+def is_of(document: Document, stream: Stream) -> bool:
+    """Tell whether the document of a stream's name is still of this very stream."""
+    return _kept(document.value).key == stream.key
 
 
 def _digest(name: str) -> str:

@@ -57,7 +57,7 @@ class Streams:
         self.follow_urls = FollowUrls(state, self.catalogue, self.heads, access, keyring, settings)
         self.tail = Tail(self.heads, reader, settings)
         self.glimpses = Glimpses(self.heads, self.store, reader)
-        activity = ActivityNotes(state)
+        self.activity = activity = ActivityNotes(state)
         self.overview = StreamOverview(self.catalogue, self.heads, self.store, self.sessions, activity)
         retaining = PacketRetention(self.store, self.sessions, self.metadata)
         self.chores = StreamsChores(state, self.catalogue, self.heads, self.store, sealing, retaining, leases, activity)

@@ -48,6 +48,20 @@ def view(recorder: Recorder) -> StreamView:
 
 
 @on_every_pair
+def test_a_stream_that_is_deleted_while_it_is_looked_at_leaves_no_note(make_house: Callable[..., House]) -> None:
+    house = make_house()
+    gone = made(house, "gone")
+    gone.append(b"x")
+    head = house.streams.heads.look(gone.stream).head
+    house.streams.delete(gone.stream)
+    house.streams.chores.purge(1)
+    house.streams.activity.note(gone.stream, head)
+    made(house, "gone").append(b"y")
+    house.streams.activity.note(gone.stream, head)  # another stream of the name is no stream of the key
+    assert house.streams.activity.all().noted.keys() == set()
+
+
+@on_every_pair
 def test_streams_are_listed_newest_packet_first_and_a_page_at_a_time(make_house: Callable[..., House]) -> None:
     house = make_house(stream_segment_bytes=1024, stream_tail_seconds=0)
     first, second, never, third = (made(house, name) for name in ("first", "second", "never", "third"))
