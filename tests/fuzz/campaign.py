@@ -90,7 +90,7 @@ class Campaign:
                 self._fuzz(operation, cases, f"{self._seed}/{turn}/{operation.label}")
             if self.found.requests >= requests:
                 operations = [operation for operation in operations if operation.label in self.found.never_succeeded]
-            if not operations or self.found.requests >= 2 * requests:
+            if not operations or self.found.requests >= 3 * requests:
                 break
         return self.found
 
