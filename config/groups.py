@@ -132,8 +132,8 @@ class AccessSettings(Group):
     )
     rights_rate_address: str = rate(
         "120/minute",
-        "Limit what one client address asks for of homes' rights: erasures, summaries, archives and consents. Each costs as "
-        "much as many uploads.",
+        "Limit what one client address asks for of homes' rights: erasures, summaries, archives and consents, and how often it "
+        "signs in to the console. Each costs as much as many uploads. Without Redis, each worker counts for itself.",
     )
     export_rate_address: str = rate("600/minute", "Limit the exports that one client address asks for.")
     collection_rate_address: str = rate(

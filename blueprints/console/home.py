@@ -14,7 +14,7 @@ from blueprints.console.forms import read_form
 from blueprints.console.given import given_part
 from blueprints.console.histories import history_part
 from blueprints.console.history_addresses import AskedHistory, asked_history, entity_token
-from blueprints.console.sessions import current, leave, led_to, left_to, required_form
+from blueprints.console.sessions import current, led_to, left_to, required_form
 from blueprints.console.templating import page
 from blueprints.current_request import client_network, count_request, house
 from blueprints.ingest.rights import archive_response, read_consent
@@ -80,7 +80,7 @@ def add_home(blueprint: Blueprint) -> None:
 
     @blueprint.post("/home/forget")
     def forget_home() -> Response:
-        """Erase the home whose UUID was typed again, and show the receipt."""
+        """Erase the home whose UUID was typed again, and lead to the receipt."""
         session, form = _form()
         uuid, forgetting, receipts = _uuid(form.get("uuid", "")), house().forgetting, house().receipts
         if house().states.homes.tag(uuid) != session.said.who:
@@ -88,7 +88,7 @@ def add_home(blueprint: Blueprint) -> None:
         with answered_evenly(forgetting.answer_times):
             asked = receipts.now()
             receipt = receipts.give(uuid, asked, forgetting.forget(uuid, objects="stop" in form))
-        return leave(page("console/forgotten.html", receipt=receipt, needs_key=_needs_key()), session)
+        return left_to(".receipt", session, receipt_id=receipt)
 
     @blueprint.post("/home/leave")
     def leave_home() -> Response:

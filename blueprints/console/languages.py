@@ -48,7 +48,7 @@ def register(app: Flask) -> None:
     """Have `app` translate templates and texts into the language of the browser."""
     Languages(app, locale_selector=language)
     filters = {"count": count_text, "value": value_text, "size": size_text, "day": day_text, "us_day": us_day_text}
-    app.jinja_env.filters.update(filters, us_time=time_element, pretty=pretty)
+    app.jinja_env.filters.update(filters, us_time=time_element, pretty=pretty, coded=coded)
 
 
 def language() -> str:
@@ -87,6 +87,12 @@ def size_text(size: float) -> str:
         if size < 1000 or unit == _UNITS[-1]:
             break
     return f"{format_decimal(size, '#,##0.0' if size < 100 else '#,##0')} {unit}"
+
+
+def coded(text: str) -> Markup:
+    """Show what stands between backticks as code."""
+    code, parts = Markup("<code>{}</code>"), text.split("`")
+    return Markup().join(code.format(part) if place % 2 else part for place, part in enumerate(parts))
 
 
 def day_text(day: date | str | None) -> str:

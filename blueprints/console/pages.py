@@ -14,6 +14,7 @@ from blueprints.console.jobs import add_jobs
 from blueprints.console.policy import is_fragment
 from blueprints.console.public import lake_page
 from blueprints.console.reading import add_reading, reading_session
+from blueprints.console.receipts import add_receipts
 from blueprints.current_request import house
 from blueprints.export.routes import download
 from blueprints.parameters import refuse_unknown
@@ -23,6 +24,7 @@ blueprint = Blueprint("Console", __name__, url_prefix="/console", template_folde
 add_home(blueprint)
 add_jobs(blueprint)
 add_reading(blueprint)
+add_receipts(blueprint)
 
 
 _CHOOSING = ("Console.data", "Console.preview", "Console.typical", "Console.take", "Console.home")

@@ -55,9 +55,9 @@ def _led(endpoint: str, **values: Any) -> Response:
     return led
 
 
-def left_to(endpoint: str, session: Session) -> Response:
+def left_to(endpoint: str, session: Session, **values: Any) -> Response:
     """End a session, and lead to a page."""
-    return leave(_led(endpoint), session)
+    return leave(_led(endpoint, **values), session)
 
 
 def _cookie(kind: str) -> str:

@@ -70,10 +70,14 @@ class Receipts:
         times = b"".join(at.to_bytes(_TIME_BYTES, "big") for at in (asked, hidden))
         return (salt + self._cipher().encrypt(times + note_for(salt, uuid), [salt])).hex()
 
+    def read(self, id_: str) -> dict[str, Any]:
+        """Return a receipt as it stands now, unsigned. Raises `NotFound`."""
+        asked, hidden, note = self._opened(id_)
+        return self._receipt(id_, asked, hidden, note)
+
     def tell(self, id_: str) -> bytes:
         """Return a receipt as it stands now, signed, as canonical JSON. Raises `NotFound`."""
-        asked, hidden, note = self._opened(id_)
-        receipt = self._receipt(id_, asked, hidden, note)
+        receipt = self.read(id_)
         key, signature = self._keys.sign(canonical(receipt))
         return canonical({"receipt": receipt, "signature": signature, "key": key})
 

@@ -62,10 +62,13 @@ def test_the_owner_looks_takes_forgets_and_leaves_nothing_behind(shared_server: 
         page.get_by_role("link", name="Download everything").click()
     assert taken.value.suggested_filename.startswith("smarthouse_home_")
     visit.complaints.clear()  # of the navigation that became a download
+    assert page.get_by_role("button", name="Forget everything").is_disabled()
     page.get_by_label("Type the UUID").fill(HOME)
     page.get_by_role("button", name="Forget everything").click()
     page.get_by_role("heading", name="Your home is forgotten").wait_for()
     assert faults(page) == []
+    page.reload()
+    page.get_by_text("Hidden from every reader").wait_for()
     page.go_back()
     page.get_by_role("heading", name="Sign in").wait_for()
     assert "sensor" not in page.content()

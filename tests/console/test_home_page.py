@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from smarthouse_api.states.uploads import Upload
 from tests.conftest import HOME, OTHER_HOME, house_of, on_pairs, payload, rows, state, unzipped
 from tests.console.lake import PERSON, UPLOADS
+from tests.erasure.asking import keep
 from tests.waiting import pass_time
 
 environment = on_pairs("embedded_pair")
@@ -219,7 +220,15 @@ def test_the_owner_takes_everything_along_and_agrees(client: FlaskClient) -> Non
     assert "<li>1.0, rows" in see(client)
 
 
-def test_the_owner_forgets_the_home_and_gets_a_receipt(client: FlaskClient) -> None:
+def receipt_of(answer: TestResponse, client: FlaskClient) -> str:
+    """The page to which a deletion leads, in no session."""
+    assert (answer.status_code, "smarthouse_home=;" in answer.headers["Set-Cookie"]) == (303, True)
+    page = client.application.test_client().get(answer.headers["Location"])
+    assert (page.status_code, page.headers["Cache-Control"]) == (200, "no-store")
+    return page.text
+
+
+def test_the_owner_forgets_the_home_and_gets_a_receipt(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     other = client.application.test_client()
     sign_in(other)
     page = sign_in(client)
@@ -227,19 +236,43 @@ def test_the_owner_forgets_the_home_and_gets_a_receipt(client: FlaskClient) -> N
     assert (wrong.status_code, "Nothing was erased" in wrong.text) == (400, True)
     assert house_of(client).states.homes.find(HOME) is not None
     answer = submit(client, "forget", page, uuid=HOME.upper())
-    assert "Your home is forgotten" in answer.text
-    receipt = re.search(r'href="(/api/ingest/receipts/[0-9a-f]+)"', answer.text)
+    known = receipt_of(answer, client)
+    assert "Your home is forgotten" in known
+    assert (known.count("not erased yet"), known.count("<dt>State store <small>sqlite</small></dt>")) == (4, 1)
+    receipt = re.search(r'href="(/api/ingest/receipts/[0-9a-f]+)"', known)
     assert receipt is not None
     told: Any = client.get(receipt[1]).json
-    assert told["receipt"]["state"] in ("hidden", "erased")
+    assert told["receipt"]["state"] == "hidden"
+    for time in ("asked_at", "told_at", "expires_at"):
+        assert f'<time datetime="{told["receipt"][time][:16]}' in known
+    assert client.get(f"{answer.headers['Location'][:-1]}x").status_code == 404
     assert house_of(client).states.homes.find(HOME) is None
     for one in (client, other):  # the other session has ended with the home
         assert "Sign in" in see(one)
         assert one.get("/console/home/archive").status_code == 403
     unknown = submit(client, "forget", sign_in(client, OTHER_HOME), uuid=OTHER_HOME, stop="true")
-    assert re.sub("[0-9a-f]{116}", "", unknown.text) == re.sub("[0-9a-f]{116}", "", answer.text)
+    assert re.sub(r"[0-9a-f]{116}|\d\d:\d\d:\d\d", "", receipt_of(unknown, client)) == re.sub(
+        r"[0-9a-f]{116}|\d\d:\d\d:\d\d", "", known
+    )
     upload = client.post("/api/ingest/data", data=payload(state()), headers={"Home-UUID": OTHER_HOME})
     assert upload.status_code == 410
+    house = house_of(client)
+    pass_time(house, 1000, monkeypatch)
+    keep(house)
+    pass_time(house, 1000, monkeypatch)
+    read = house.receipts.read
+    erased = client.get(answer.headers["Location"]).text
+    assert "Erased from every store." in erased
+    assert (erased.count("<dd>erased <time"), "Look again" in erased) == (3, False)
+    binned = {"waits_for": "bin", "bin_empty_at": told["receipt"]["expires_at"]}
+    monkeypatch.setattr(
+        house.receipts,
+        "read",
+        lambda id_: read(id_) | {"state": "pending", "stores": [one | binned for one in read(id_)["stores"]]},
+    )
+    pending = client.get(answer.headers["Location"]).text
+    assert "A store has not emptied its bin yet" in pending
+    assert pending.count("its bin will be empty <time") == 3
 
 
 def test_a_session_ends_by_itself_by_leaving_and_by_rate(

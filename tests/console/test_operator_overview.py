@@ -62,7 +62,10 @@ def plots(page: str) -> dict[str, str]:
 def test_the_last_day_and_month_are_drawn_with_their_numbers_and_gaps(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "Nothing is noted yet" in see(client)
+    page = see(client)
+    assert "Nothing is noted yet" in page
+    assert "which speaks English: <code>smarthouse status</code>" in page
+    assert "0; <code>smarthouse homes list --silent 7d</code> lists them" in page
     house = house_of(client)
     begin = hours_ago(house, 4)
     for step, uploads in ((0, 100), (1, 103), (2, 107), (26, 112)):  # a gap of two hours

@@ -1,5 +1,5 @@
 "use strict";
-// What htmx does not do: choose days and times by dragging, look again at a job or a stream, say a new count, and local times.
+// What htmx does not do: choose days and times by dragging, hold back what lacks a word, look again at a job or a stream, say a new count, and local times.
 (() => {
   const root = document.documentElement;
   root.classList.add("scripted");
@@ -18,6 +18,13 @@
     }
   };
   write(document);
+
+  // What cannot be undone waits until what it asks for is typed. A browser may fill a form again after the page was built.
+  const arm = () => {
+    for (const one of document.querySelectorAll("form:has(input[required]) .button.bad")) one.disabled = one.form.matches(":invalid");
+  };
+  for (const event of ["input", "pageshow", "htmx:afterSwap"]) addEventListener(event, arm);
+  arm();
 
   const scrolled = new Map();
   document.addEventListener("htmx:beforeSwap", () => {
