@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from flask.testing import FlaskClient
 
+from smarthouse_api.states.contents.previews import preview_of
 from tests.conftest import HOME, OTHER_HOME, agree, house_of, on_pairs, payload, rows, state
 
 environment = on_pairs("embedded_pair")
@@ -144,8 +147,34 @@ def test_a_preview_shows_rows_of_each_home_as_a_download_has_them(client: FlaskC
     assert len({row["home"] for row in told["rows"]}) == 2
     assert all(row in every for row in told["rows"])
     assert [row["state"] for row in ask(client, "preview", units="%")["rows"]] == ["70"]
-    assert len(ask(client, "preview")["rows"]) == 5  # of the newest day
+    days = [row["last_updated"][:10] for row in ask(client, "preview")["rows"]]
+    assert days == ["2026-03-03"] * 5 + ["2026-03-01"]  # the newest day first
     assert "zoe" not in client.get("/api/export/preview").text
+
+
+def test_a_preview_is_spread_over_homes_types_and_entities() -> None:
+    kinds = [("light", "a"), ("light", "b"), ("sensor", "c"), ("sensor", "d"), ("sensor", "e")]
+    found = [(home, *kind, number) for home in ("h1", "h2", "h3") for kind in kinds for number in range(4)]
+    found.append(("h4", "sensor", "c", 0))
+    table = pa.table(dict(zip(("home", "type", "entity_id", "number"), map(list, zip(*found, strict=True)), strict=True)))
+
+    def chosen(limit: int, size: int = 100) -> list[tuple[Any, ...]]:
+        batches = [batch for part in range(0, len(found), size) for batch in table.slice(part, size).to_batches()]
+        encoded = [batch.set_column(0, "home", batch.column("home").dictionary_encode()) for batch in batches]
+        told = preview_of(encoded, 4, limit)
+        assert told is not None
+        return [tuple(row.values()) for row in told.to_pylist()]
+
+    few = chosen(4)
+    assert [row[0] for row in few] == ["h1", "h2", "h3", "h4"]
+    assert {row[1] for row in few[:3]} == {"light", "sensor"}
+    some = chosen(20)
+    assert Counter(row[0] for row in some) == {"h1": 7, "h2": 6, "h3": 6, "h4": 1}
+    for home in ("h1", "h2", "h3"):
+        assert len({row[1:3] for row in some if row[0] == home}) == 5
+        assert Counter(row[1] for row in some if row[0] == home)["light"] in (3, 4)
+    assert some == sorted(some) == chosen(20, size=7)
+    assert chosen(100) == found
 
 
 def test_a_series_tells_how_the_homes_differ(client: FlaskClient) -> None:

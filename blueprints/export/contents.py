@@ -94,7 +94,7 @@ def add_contents(blueprint: Blueprint) -> None:
     @blueprint.response(200, PreviewSchema, headers=CONTENTS_HEADERS)
     @problems(blueprint, "preview", security=OPTIONAL_BEARER)
     def preview(query: dict[str, Any]) -> Response:
-        """Give some rows of the newest day, as a download would give them: of as many homes as there are."""
+        """Give some rows of the newest days, as a download would give them: spread over homes, types and entities."""
         filters, limit, questions = query["filters"], query["limit"], _questions()
         return _answer(lambda opened: _preview(questions.preview(opened, filters, limit)), lasts=_names_last())
 

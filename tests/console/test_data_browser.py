@@ -68,6 +68,11 @@ def test_the_page_can_be_used_by_everybody(shared_server: Server, visit: Visit) 
             assert faults(page) == [], (colours, name)
             width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert page.evaluate(width) == 0
+    scrolled = (
+        "e => [e.scrollWidth > e.clientWidth, getComputedStyle(e).backgroundAttachment, getComputedStyle(e).backgroundImage]"
+    )
+    is_cut, moves, shadows = page.locator("#preview .scroll").evaluate(scrolled)
+    assert (is_cut, moves, shadows.count("radial-gradient(")) == (True, "local, local, scroll, scroll", 2)
     page.get_by_role("checkbox", name="Choose rows").press("Space")
     assert page.get_by_role("checkbox", name="°C").is_visible()
     page.set_viewport_size(WIDE)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable
 from html import unescape
 from typing import Any
@@ -72,6 +73,7 @@ def test_an_empty_lake_says_how_the_first_data_comes_with_lines_that_work(make_c
     client = make_client()
     page = see(client)
     assert "Nothing is here yet" in page
+    assert page.index("integrations/home_assistant") < page.index("Add integration")
     load, remove = (shlex.split(unescape(line)) for line in re.findall(r"<code data-origin>(.*?)\n</code>", page, re.DOTALL))
     name, _, uuid = load[load.index("-H") + 1].partition(": ")
     body = load[load.index("--data-binary") + 1].encode()
@@ -103,7 +105,10 @@ def test_the_page_tells_what_is_there(client: FlaskClient) -> None:
     assert sorted(re.findall(r'<td class="number">(\d of \d)</td>', coverage)) == ["1 of 2", *["2 of 2"] * 5]
     assert "Show it" in page
     whole = see(client, "?show=all")
-    assert "sensor.bath_humidity" in whole.partition('id="preview"')[2]
+    preview = whole.partition('id="preview"')[2]
+    shown = [re.findall(r"<td>([^<]+)</td>", row)[:3] for row in re.findall(r"<tr>(<td>.*?)</tr>", preview)]
+    assert list(Counter(home for home, *_ in shown).values()) == [4] * 5  # one home has a gap that day
+    assert set(Counter(map(tuple, shown)).values()) == {2}  # of humidity and temperature
     hours = re.findall(r"<td>(\d\d:00)</td>(.*)</tr>", whole.partition('id="typical"')[2])
     assert len(hours) == 24
     # Of the six homes' means from midnight to one; the home with a gap is held at its last state for a day.

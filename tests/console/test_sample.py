@@ -61,6 +61,9 @@ def test_an_operator_loads_looks_at_and_removes_them(make_client: Clients) -> No
     assert len(re.findall(r"<td>\d\d:00</td>", page.partition('id="typical"')[2])) == 24
     names = re.findall("home_[0-9a-f]{16}", client.get("/console/operator/sample").text)
     assert names == house.samples.names()
+    shown = re.findall(r"<tr><td>(\w+)</td><td>(\w+)\.", page.partition('id="preview"')[2])
+    assert (len(shown), {home for home, _ in shown}) == (20, set(names))
+    assert "sensor" in {kind for _, kind in shown}
     assert client.post("/console/operator/sample/load", data=sent).status_code == 303  # nothing is loaded twice
     assert len(house.states.known_homes.list()) == HOMES
     looked = client.post("/console/operator/sample/look", data=sent)

@@ -115,23 +115,6 @@ def estimate(opened: Opened, selection: Selection, formats: Sequence[str]) -> di
     return {"version": opened.version, "rows": rows, "exact": True, "homes": selection.homes, "bytes": sizes}
 
 
-def preview_of(batches: Iterable[pa.RecordBatch], homes: int, limit: int) -> pa.Table | None:
-    """Choose rows to look at: as many of each home, if there are. homes: how many have rows; None if no row is there."""
-    of_each, taken, chosen, count = ceil(limit / max(1, homes)), dict[str, int](), list[pa.RecordBatch](), 0
-    for batch in batches:
-        places = []
-        for place, home in enumerate(batch.column("home").to_pylist()):
-            if taken.get(home, 0) < of_each and count < limit:
-                taken[home] = taken.get(home, 0) + 1
-                places.append(place)
-                count += 1
-        if places:
-            chosen.append(batch.take(pa.array(places)))
-        if count >= limit:
-            break
-    return pa.Table.from_batches(map(_plain, chosen)) if chosen else None
-
-
 def series(batches: Iterable[pa.RecordBatch], unit: str, least_homes: int) -> dict[str, Any]:
     """Tell how homes differ in each interval: percentiles of the homes' means. least_homes: other intervals are left out.
 
@@ -203,11 +186,6 @@ def _values(column: pa.Array) -> list[Any]:
 def json_rows(source: Any) -> bytes:
     """Write rows as an array of JSON. source: a `SchemaRows`."""
     return b"".join(FORMATS["json"].write(source))
-
-
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 @dataclass(frozen=True)

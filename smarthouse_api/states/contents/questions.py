@@ -13,6 +13,7 @@ import pyarrow as pa
 from config.groups import ExportSettings
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.contents import answers
+from smarthouse_api.states.contents.previews import preview_of
 from smarthouse_api.states.contents.service import Contents, Opened
 from smarthouse_api.states.contents.summary import Selection
 from smarthouse_api.states.export.dataset import Exports
@@ -78,7 +79,7 @@ class Questions:
             of_day = replace(filters, since=span[1], until=span[1])
             keys = sorted(opened.select(of_day).home_keys())[:left]
             with self._exports.peek(replace(of_day, keys=tuple(keys)), aggregation) as batches:
-                table = answers.preview_of(batches, len(keys), left)
+                table = preview_of(batches, len(keys), left)
             found += [] if table is None else table.to_batches()
             until = span[1] - timedelta(days=1)
         return answers.json_rows(shape.source(found)).strip() if found else b"[]"
