@@ -51,7 +51,7 @@ def add_homes(blueprint: Blueprint) -> None:
         """Erase the home whose pseudonym was typed, as its owner's request would."""
         session, form = operator_form()
         word = form.get("word", "").strip()
-        if not _PSEUDONYM.fullmatch(word):  # which is not repeated: it may be the home's UUID
+        if not _PSEUDONYM.fullmatch(word) or form.get("home", word) != word:  # it is not repeated: it may be the home's UUID
             raise Invalid(gettext("Type the pseudonym of a home, such as home_77c45e93dece0b05. Nothing was done."))
         found = house().states.known_homes.find(word)
         house().forgetting.forget_tagged(found.home.tag)

@@ -209,5 +209,7 @@ def test_uploads_of_a_home_are_told_the_newest_first(client: FlaskClient, monkey
     archived = b"".join(receipts(house.state, one.home.key))
     assert msgspec.json.decode(archived.splitlines()[0]).keys() >= {"received"}
     assert b'"repeated":"20' in archived
-    assert submit(client, "/homes/forget", word=one.pseudonym).status_code == 303
+    other = submit(client, "/homes/forget", word=one.pseudonym, home=f"home_{'0' * 16}")
+    assert (other.status_code, f'name="home" value="{one.pseudonym}"' in page) == (400, True), "a home's page forgets no other"
+    assert submit(client, "/homes/forget", word=one.pseudonym, home=one.pseudonym).status_code == 303
     see(client, f"/homes/{one.pseudonym}", 404)
