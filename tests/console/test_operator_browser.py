@@ -47,6 +47,16 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     one.kill()
 
 
+def look(visit: Visit, name: str) -> None:
+    """Look at a page wide and narrow, in both colours: axe finds nothing, and nothing is wider than the page."""
+    for colours, size in zip(COLOURS, (WIDE, NARROW), strict=True):
+        visit.page.emulate_media(color_scheme=colours)
+        visit.page.set_viewport_size(size)
+        visit.screenshot(f"operator-{name}-{colours}")
+        assert faults(visit.page) == [], name
+        assert visit.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+
 def test_an_operator_looks_around_and_makes_and_revokes_a_key(shared_server: Server, visit: Visit) -> None:
     house = House(Settings.from_env(shared_server.environment))
     try:
@@ -61,19 +71,13 @@ def test_an_operator_looks_around_and_makes_and_revokes_a_key(shared_server: Ser
     page.get_by_label("Key").fill(key)
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Ready", exact=True).wait_for()
-    width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     concerns = page.get_by_role("navigation", name="Concerns")
     for concern, inside in CONCERNS:
         concerns.get_by_role("link", name=concern).click()
         for link in filter(None, (inside,)):
             page.get_by_role("link", name=re.compile(link)).click()
             page.get_by_role("heading", name=re.compile("Uploads|Over time")).first.wait_for()
-        for colours, size in zip(COLOURS, (WIDE, NARROW), strict=True):
-            page.emulate_media(color_scheme=colours)
-            page.set_viewport_size(size)
-            visit.screenshot(f"operator-{concern}-{colours}")
-            assert faults(page) == [], concern
-            assert page.evaluate(width) == 0
+        look(visit, concern)
     page.get_by_label("Name").fill("a reader")
     page.get_by_label("exports").check()
     page.get_by_role("button", name="Make a key").click()
@@ -166,14 +170,6 @@ def test_an_operator_defines_a_collection_follows_it_and_fixes_a_dead_letter(sha
         sent = requests.post(f"{url}/v2/data/in/meters", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=30)
         assert sent.status_code == 200, sent.text
 
-    def look(name: str) -> None:
-        for colours, size in zip(COLOURS, (WIDE, NARROW), strict=True):
-            page.emulate_media(color_scheme=colours)
-            page.set_viewport_size(size)
-            visit.screenshot(f"operator-{name}-{colours}")
-            assert faults(page) == [], name
-            assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-
     page.context.clear_cookies()
     page.set_viewport_size(WIDE)
     page.goto(f"{url}/console/operator")
@@ -187,15 +183,15 @@ def test_an_operator_defines_a_collection_follows_it_and_fixes_a_dead_letter(sha
     page.get_by_label("JSON Schema").fill('{"required": ["value"],\n "properties": {"value": {"type": number}}}')
     page.get_by_role("button", name="Check the schema").press("Enter")
     page.get_by_text("Line 2, column").wait_for()
-    look("definition")
+    look(visit, "definition")
     page.get_by_label("JSON Schema").fill('{"required": ["value"], "properties": {"value": {"type": "number"}}}')
     page.get_by_role("button", name="Save").press("Enter")
     page.get_by_role("heading", name="meters", exact=True).wait_for()
     send({"value": 1}, {"value": "two"})
-    look("collection")
+    look(visit, "collection")
     page.get_by_role("link", name="Newest records").click()
     assert page.locator("article").count() == 2
-    look("records")
+    look(visit, "records")
     page.get_by_role("link", name="Follow").press("Enter")
     page.get_by_text("Looks every two seconds").wait_for()
     send({"value": "<b>three</b>"})
@@ -209,15 +205,15 @@ def test_an_operator_defines_a_collection_follows_it_and_fixes_a_dead_letter(sha
     page.get_by_label("Records that fail the schema").select_option("strict")
     page.get_by_role("button", name="Save").click()
     page.get_by_text("2 of the newest records fail this schema.").wait_for()
-    look("asked")
+    look(visit, "asked")
     page.get_by_role("button", name="Save all the same").click()
     send({"value": "four"})
     page.get_by_role("link", name="Dead letters").click()
-    look("dead-letters")
+    look(visit, "dead-letters")
     page.get_by_role("link", name="Fix ").click()
     page.get_by_label("Record", exact=True).fill('{"value": 4}')
     page.get_by_text("It passes.").wait_for()
-    look("dead-letter")
+    look(visit, "dead-letter")
     page.context.clear_cookies()
     page.get_by_role("button", name="Check").click()
     page.get_by_text("The check has failed").wait_for()
@@ -251,21 +247,13 @@ def test_an_operator_follows_a_stream_by_keyboard_and_stops(shared_server: Serve
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Streams").click()
 
-    def look(name: str) -> None:
-        for colours, size in zip(COLOURS, (WIDE, NARROW), strict=True):
-            page.emulate_media(color_scheme=colours)
-            page.set_viewport_size(size)
-            visit.screenshot(f"operator-{name}-{colours}")
-            assert faults(page) == [], name
-            assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-
-    look("streams")
+    look(visit, "streams")
     page.get_by_role("link", name="<door> a/b").press("Enter")
     page.get_by_role("heading", name="Open session").wait_for()
-    look("stream")
+    look(visit, "stream")
     page.get_by_role("link", name="Follow live").press("Enter")
     page.get_by_role("heading", name="Packet 2", exact=True).wait_for()
-    look("packets")
+    look(visit, "packets")
     recorder.append(b"came")
     page.get_by_text("came", exact=True).wait_for()
     page.locator("#stop").focus()
