@@ -38,8 +38,7 @@ def given_part(home: Home | None, asked: AskedHistory) -> dict[str, Any]:
         "arrivals": _arrivals(listed.uploads),
         "number": number,
         "last_page": pages,
-        "previous": asked.page("uploads", page_number=number - 1),
-        "next": asked.page("uploads", page_number=number + 1),
+        "more": lambda other: asked.page("uploads", page_number=other),
     }
 
 

@@ -1,4 +1,4 @@
-"""Addresses of the owner's page: which entity is shown, of which days or part of them, and where the buttons lead.
+"""Addresses of the owner's page: the entity, the days or a part of them, and where the buttons lead.
 
 Logs, proxies and browsers keep addresses, and an entity's id may name a person. So an address has a token in its place.
 """

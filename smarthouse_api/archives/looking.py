@@ -60,7 +60,7 @@ class Entity:
 class Looked:
     """Holds what the lake has of a home. pseudonym: None if each export has another one.
 
-    since_us: when the last days begin of which it is told what is published, in microseconds since 1970.
+    since_us: when the days begin that were looked at for what is published, in microseconds since 1970.
     """
 
     pseudonym: str | None

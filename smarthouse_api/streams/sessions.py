@@ -167,7 +167,7 @@ class Sessions:
         self._forget_holds(stream, session_id, "" if owner.type == "admin" else owner.id)
 
     def take_away(self, stream: Stream, hold: Hold) -> None:
-        """Take away the hold of one key, whoever asks. Raises `NotFound`."""
+        """Take away the hold of a key, for an operator. Raises `NotFound`."""
         name = f"hold/{hold.session_id}/{hold.key_id}"
         if not (_is_id(hold.session_id) and is_id(hold.key_id)) or self._state.get(space_of(stream.key), name) is None:
             raise NotFound("This key does not hold this session", reason="SESSION_NOT_FOUND")

@@ -3,7 +3,7 @@
 1. Rows come in ranges of their order, `span=<number>`, each of one file or more, and have places in it from 1 on. A place that
    is missing, or comes twice, is found out, and so is a row that is not at its place. An engine that leaves out the end of a
    span, and says that it has written all, is believed.
-2. A text is in gzip files, of which only the last bytes are changed. Its size must be that of all lines together. It is not
+2. A text is in gzip files. Only their last bytes are changed. Its size must be that of all lines together. It is not
    looked at whether an engine that sorts lines has written them in this order.
 """
 
@@ -38,7 +38,7 @@ _TEXTS: Final = [field.name for field in ROWS if pa.types.is_string(field.type)]
 
 
 class WrittenWrongly(Exception):
-    """Says, in words, what is not as it should be."""
+    """Says what is wrong with what an engine wrote."""
 
 
 @dataclass(frozen=True)
