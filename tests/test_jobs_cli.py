@@ -64,7 +64,7 @@ def test_a_dataset_is_written_into_a_file(house: House, embedded_pair: Environme
 def test_an_export_that_was_stopped_goes_on(
     house: House, embedded_pair: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 2)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 2)
     file, jobs = tmp_path / "all.zip", house.states.jobs
     id_ = jobs.ask(jobs.request(Filters(), ("csv",)), "operator").id
     jobs.maker.work()

@@ -15,8 +15,9 @@ from sqlglot import exp
 
 from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.lake.planning import day_number
-from smarthouse_api.states.query import OWN_TIME, visible, within
+from smarthouse_api.states.query import within
 from smarthouse_api.states.records.rules import sun_pattern
+from smarthouse_api.states.selects import OWN_TIME, visible
 
 Groups = frozenset[tuple[int, str, str | None]]
 """Days (counted since 1970), types, and units as they are compared."""

@@ -24,12 +24,12 @@ from smarthouse_api.lake.repairs import month_end
 from smarthouse_api.lake.sparing import Span
 from smarthouse_api.states.days_over import Untidy, of_days_over, sorted_for_reading, untidy
 from smarthouse_api.states.homes_table import LEASE, MOST_SORTED_BYTES, HomesTable, at_most, is_sortable, rows_of
-from smarthouse_api.states.query import OWN_TIME
 from smarthouse_api.states.records.entered import ENTERED, is_unnumbered, numbered
 from smarthouse_api.states.records.placement import LATE, LATE_DAYS, OWN_DAY, Numbers, buckets_of, share_in, share_of, shares_in
 from smarthouse_api.states.records.schema import STATES
 from smarthouse_api.states.records.sorting import encoded, encoded_at_most, in_order
 from smarthouse_api.states.renewal import renewed
+from smarthouse_api.states.selects import OWN_TIME
 
 NAME = "states"
 _TIMES = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")

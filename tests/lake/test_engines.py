@@ -37,26 +37,20 @@ from smarthouse_api.lake.engine_registry import open_engine
 from smarthouse_api.lake.files import files_of
 from smarthouse_api.lake.open_table import CONFIGURATION
 from smarthouse_api.lake.repairs import month_end
-from smarthouse_api.states import query as lake_query
+from smarthouse_api.states import planning
 from smarthouse_api.states.aggregates.periods import VALUES
 from smarthouse_api.states.export import statistics_queries
 from smarthouse_api.states.export.things import select_things
 from smarthouse_api.states.groups import select_groups
-from smarthouse_api.states.query import (
-    After,
-    ExportPart,
-    Filters,
-    is_outdated,
-    parts,
-    select_new_days,
-    select_rows,
-)
+from smarthouse_api.states.planning import is_outdated, parts
+from smarthouse_api.states.query import After, ExportPart, Filters
 from smarthouse_api.states.records.periods import periods_of
 from smarthouse_api.states.records.placement import bucket_of
 from smarthouse_api.states.records.rows import states_of
 from smarthouse_api.states.records.schema import PERIODS, RECORDS, STATES, STATISTICS
 from smarthouse_api.states.records.sorting import encoded, in_order
 from smarthouse_api.states.renewal import renewed
+from smarthouse_api.states.selects import select_new_days, select_rows
 from tests.conftest import ROOT, Environment, agree_keys, house_of, unzipped
 from tests.lake.sail import SailServer
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, free_port, missing
@@ -299,7 +293,7 @@ def read(engine: Engine, table: DeltaTable, filters: Filters, hidden: list[str])
 def test_both_engines_give_the_same_rows_in_the_same_order(
     request: pytest.FixtureRequest, spark: Engine, snapshot: str, filters: Filters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 250)
+    monkeypatch.setattr(planning, "MAX_SORTED_ROWS", 250)
     table, hidden = request.getfixturevalue(snapshot), [row["home"] for row in town(2)]
     found = [read(engine, table, filters, hidden) for engine in (EmbeddedEngine(), spark)]
     assert found[0] == found[1]
@@ -308,7 +302,7 @@ def test_both_engines_give_the_same_rows_in_the_same_order(
 
 
 def test_rows_of_an_earlier_version_are_read_as_those_of_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 150)
+    monkeypatch.setattr(planning, "MAX_SORTED_ROWS", 150)
     rows = coherent(town(600))
     old, both, new = (new_table(tmp_path / name) for name in ("old", "both", "new"))
     write_deltalake(old, outdated(rows), mode="append")
@@ -450,7 +444,7 @@ QUERIES: list[dict[str, Any]] = [
 def test_exports_are_the_same_from_both_engines(
     make_client: Clients, sail: SailServer, privacy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 400)
+    monkeypatch.setattr(planning, "MAX_SORTED_ROWS", 400)
     settings = {"export_privacy": privacy, "export_min_homes": 2, "enrolled_after_days": 1}
     clients = [make_client(engine_url=url, **settings) for url in ("embedded", sail.url)]
     fill(house_of(clients[0]))
@@ -484,7 +478,7 @@ def test_an_engine_that_is_not_there_is_a_503_that_names_it_and_no_secret(make_c
 def test_an_engine_killed_in_the_middle_breaks_the_zip(
     make_client: Clients, own_sail: SailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake_query, "MAX_SORTED_ROWS", 120)
+    monkeypatch.setattr(planning, "MAX_SORTED_ROWS", 120)
     monkeypatch.setattr("smarthouse_api.states.export.published_rows._READ_AHEAD_BYTES", 1)
     client = make_client(engine_url=own_sail.url)
     fill(house_of(client))

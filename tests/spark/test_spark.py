@@ -77,7 +77,7 @@ def see_done(house: House, id_: str) -> None:
 
 def see_the_same(here: House, there: House, questions: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Compare jobs that the engine makes, some in many parts, with downloads that no engine had a part in."""
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 800)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 800)
     monkeypatch.setattr("smarthouse_api.states.jobs.engine_parts._MOST_SHARES", 3.0)
     monkeypatch.setattr("smarthouse_api.states.export.asking.Asking.secret", lambda self: bytes(32))
     fill(here, village())

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from backends.ports import Change
 from config.settings import Settings
 from smarthouse_api.house import House
-from smarthouse_api.states import query
+from smarthouse_api.states import planning
 
 Fits = Callable[[Any], bool]
 
@@ -64,7 +64,7 @@ PHASES: dict[str, Callable[[House], None]] = {
 
 
 def work(phase: str) -> None:
-    query.MAX_SORTED_ROWS = 8
+    planning.MAX_SORTED_ROWS = 8
     house = House(Settings.from_env(dict(os.environ)))
     PHASES[phase](house)
     deadline = time.monotonic() + 20

@@ -206,7 +206,7 @@ def list_of(house: House, id_: str) -> list[dict[str, Any]]:
 
 @on_disk
 def test_only_the_days_that_have_something_new_are_read(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 4)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 4)
     for day in range(9):
         receive(house, [state("sensor.kitchen_temperature", str(day), (NOW - timedelta(days=day)).isoformat(), **TEMPERATURE)])
     before = version(house, ask(house))

@@ -185,7 +185,7 @@ def test_an_engine_writes_the_rows_that_a_download_has(
     questions: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 600)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 600)
     monkeypatch.setattr("smarthouse_api.states.export.asking.Asking.secret", lambda self: bytes(32))
     settings: dict[str, Any] = {"export_privacy": privacy} if privacy != "rotating" else {"export_pseudonyms": privacy}
     settings |= {"export_min_homes": 4, "enrolled_after_days": 1, "export_words": "eco,Work"}
@@ -245,7 +245,7 @@ def test_an_engine_makes_jobs_on_other_stores_and_a_forget_leaves_none(
 def test_names_and_what_is_new_are_asked_for_by_what_is_published(
     make_house: Make, sail: SailServer, written: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 600)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 600)
     here, there = make_house(), make_house(engine_url=sail.url)
     for home in (HOME, OTHER_HOME):
         receive(here, home, range(40))

@@ -60,7 +60,7 @@ def receive(house: House, home: str, days: int | Iterable[int] = 3, value: int =
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 8)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 8)
 
 
 def ask(house: House, *formats: str, owner: str = ME, **filters: Any) -> str:

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pytest
 from sqlglot import exp
 
-from smarthouse_api.states.query import ExportPart, Filters, parts, select_rows
+from smarthouse_api.states.planning import parts
+from smarthouse_api.states.query import ExportPart, Filters
 from smarthouse_api.states.records.placement import FAR, OWN_DAY, Numbers
+from smarthouse_api.states.selects import select_rows
 
 FIRST = date(2026, 3, 1)
 DAY = timedelta(days=1)
@@ -41,7 +43,7 @@ def planned(*daily: int, filters: Filters | None = None) -> list[ExportPart]:
 
 @pytest.fixture(autouse=True)
 def _ten_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 10)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 10)
 
 
 def test_a_day_that_is_too_large_is_a_part_of_its_own() -> None:
@@ -92,7 +94,7 @@ def test_one_wanted_day_is_covered_whatever_it_holds(count: int, day: date) -> N
 
 
 def test_a_row_on_every_day_that_there_is_is_planned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 200)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 200)
     every = np.arange(date.min.toordinal(), date.max.toordinal() + 1) - date(1970, 1, 1).toordinal()
     found = list(parts(files(far=len(every)), Filters(), lambda _: (every, np.ones(len(every), np.int64))))
     assert len(found) == pytest.approx(len(every) / 200, rel=0.12)

@@ -100,7 +100,7 @@ def test_a_row_lies_by_its_own_day(house: House) -> None:
 def test_rows_of_all_places_are_found_by_their_days(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     days = ["0001-01-01", "1999-12-31", "2026-02-03", "2026-02-28", "2026-03-02", "9999-12-31"]
     receive(house, *(state(f"sensor.s{number}", str(number), f"{day}T12:00:00+00:00") for number, day in enumerate(days)))
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 1)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 1)
     assert [row["time"].date().isoformat() for row in published(house)] == days
     for day in map(date.fromisoformat, days):
         assert [row["time"].date() for row in published(house, Filters(day, day))] == [day]
@@ -112,7 +112,7 @@ def test_days_without_a_row_among_late_ones_give_none(
     house: House, monkeypatch: pytest.MonkeyPatch, since: str, until: str
 ) -> None:
     receive(house, *(state(f"sensor.s{day}", at=f"2026-02-{day}T12:00:00+00:00") for day in ("02", "26")))
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 1)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 1)
     assert published(house, Filters(date.fromisoformat(since), date.fromisoformat(until))) == []
 
 
@@ -245,7 +245,7 @@ def test_a_day_that_is_too_large_is_put_aside_and_comes_in_the_same_order(
             house, *(state(f"sensor.s{one % 4}", str(one), f"2026-03-01T12:00:{one:02}+00:00") for one in range(9)), home=home
         )
     at_once = published(house)
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 10)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 10)
     assert published(house) == at_once
     assert len(at_once) == 108
     assert at_once == sorted(at_once, key=lambda row: (row["home"], row["entity_id"], row["time"]))
@@ -266,7 +266,7 @@ def test_one_homes_day_that_is_too_large_is_cut_and_comes_in_the_same_order(
             rows.append(one)
         receive(house, *rows)
     at_once = published(house, strict=strict)
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 10)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 10)
     cut, taken = Cuts.placed, list[int]()
 
     def noted(cuts: Cuts, batch: pa.RecordBatch) -> Any:
@@ -287,7 +287,7 @@ def test_late_rows_beside_a_day_that_is_too_large_come_after_it(house: House, mo
         for late in ("2026-02-28T12:00:00+00:00", "2026-03-02T12:00:00+00:00"):
             receive(house, state("sensor.late", "on", late), home=home, at=ARRIVAL + timedelta(days=40))
     at_once = published(house)
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 30)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 30)
     assert published(house) == at_once
     assert [row["time"].day for row in at_once] == 12 * [28] + 108 * [1] + 12 * [2]
 
@@ -300,7 +300,7 @@ def test_the_ranges_of_all_exports_of_a_worker_leave_files_for_connections(house
 @on_disk
 def test_a_full_temporary_folder_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     receive(house, *(state(f"sensor.s{number}", str(number)) for number in range(9)))
-    monkeypatch.setattr("smarthouse_api.states.query.MAX_SORTED_ROWS", 1)
+    monkeypatch.setattr("smarthouse_api.states.planning.MAX_SORTED_ROWS", 1)
 
     def full() -> None:
         raise OSError(28, "No space left on device")

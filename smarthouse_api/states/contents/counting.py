@@ -32,7 +32,7 @@ from smarthouse_api.states.contents.chunks import Chunk, Names, chunk_of
 from smarthouse_api.states.contents.counts import compact
 from smarthouse_api.states.contents.leaves import Leaf, LeafCounter, Place, late_digest, late_leaf, leaves_at, leaves_of
 from smarthouse_api.states.contents.shelf import HeldChunk, Shelf
-from smarthouse_api.states.query import is_outdated
+from smarthouse_api.states.planning import is_outdated
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.records.placement import MERGED
 from smarthouse_api.states.records.privacy import Redactor

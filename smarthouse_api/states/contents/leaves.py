@@ -21,12 +21,13 @@ from sqlglot import exp
 
 from smarthouse_api.lake.datafusion import EmbeddedEngine
 from smarthouse_api.lake.planning import day_number, shares_of
-from smarthouse_api.states import query
+from smarthouse_api.states import planning, selects
 from smarthouse_api.states.contents.counts import added, counted, without
 from smarthouse_api.states.export.ordering import Ordering
-from smarthouse_api.states.query import ExportPart, Filters, select_rows
+from smarthouse_api.states.query import ExportPart, Filters
 from smarthouse_api.states.records.placement import BUCKETS, FAR, LATE, OWN_DAY, bucket_of, share_in, shares_in
 from smarthouse_api.states.records.privacy import Redactor
+from smarthouse_api.states.selects import select_rows
 
 _EPOCH: Final = date(1970, 1, 1)
 _MOST_LATE_ROWS: Final = 200_000
@@ -75,7 +76,7 @@ class _File(NamedTuple):
 def leaves_of(files: pa.Table) -> dict[Place, Leaf]:
     """Find the leaves of a snapshot. The late ones do not know yet what they overlap. files: `files_of` it."""
     names = "partition.day", "path", "partition.bucket", "num_records"
-    shares = shares_of(files, query.MAX_SORTED_ROWS, query.MAX_SORTED_BYTES).tolist()
+    shares = shares_of(files, planning.MAX_SORTED_ROWS, planning.MAX_SORTED_BYTES).tolist()
     days = dict[date, list[_File]]()
     for day, *file in zip(*(files[name].to_pylist() for name in names), shares, strict=True):
         days.setdefault(day, []).append(_File(*file))
@@ -146,7 +147,7 @@ class LeafCounter:
 
         files: of the snapshot, without outdated ones.
         """
-        parts = query.parts(files, filters, lambda asked: query.days_of(self._engine.stream(self._snapshot, asked)))
+        parts = planning.parts(files, filters, lambda asked: selects.days_of(self._engine.stream(self._snapshot, asked)))
         return (self._of_entities(part, filters) for part in parts)
 
     def _of_entities(self, part: ExportPart, filters: Filters) -> pa.Table:

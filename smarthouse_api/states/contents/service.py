@@ -36,7 +36,8 @@ from smarthouse_api.states.contents.summary import Publishing, Selection, Summar
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.groups import Groups, select_groups
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.query import Filters, is_outdated
+from smarthouse_api.states.planning import is_outdated
+from smarthouse_api.states.query import Filters
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.table import StatesTable
 

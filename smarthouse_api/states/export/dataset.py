@@ -45,7 +45,8 @@ from smarthouse_api.states.export.published_periods import PublishedPeriods
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.export.shapes import AGGREGATES, STATE_CHANGES, Shape, wide
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.query import Filters, wanted_files
+from smarthouse_api.states.planning import wanted_files
+from smarthouse_api.states.query import Filters
 from smarthouse_api.states.rebuilding import Rebuilding
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.statistics_table import StatisticsTable

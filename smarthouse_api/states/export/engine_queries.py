@@ -32,12 +32,13 @@ from smarthouse_api.states.export.engine_lines import (
     no_attributes,
     piece,
 )
-from smarthouse_api.states.query import ExportPart, Filters, select_rows
+from smarthouse_api.states.query import ExportPart, Filters
 from smarthouse_api.states.records.entered import ENTERED
 from smarthouse_api.states.records.judging import THING
 from smarthouse_api.states.records.privacy import PRESENCE_US
 from smarthouse_api.states.records.rules import AWAY, PRESENCE_WORDS, REDACTED
 from smarthouse_api.states.records.uuids import UUID_PATTERN
+from smarthouse_api.states.selects import select_rows
 
 SPAN: Final = "span"
 PLACE: Final = "place"

@@ -17,7 +17,7 @@ import pyarrow as pa
 from backends.ports import StoreUnavailable
 from smarthouse_api.arrow.spill import Spill, SpilledRange
 from smarthouse_api.arrow.views import without_views
-from smarthouse_api.states import query
+from smarthouse_api.states import planning
 from smarthouse_api.states.export.cuts import Cuts
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.records.sorting import encoded, in_order
@@ -62,7 +62,7 @@ class Ordering:
 
     def _cut(self, rows: SpilledRange) -> Iterator[Iterable[pa.RecordBatch]]:
         """Yield the rows of a range; in smaller ranges, if one home sent too many."""
-        share = max(rows.rows / query.MAX_SORTED_ROWS, rows.size / _MOST_BYTES)
+        share = max(rows.rows / planning.MAX_SORTED_ROWS, rows.size / _MOST_BYTES)
         if share <= _SHARE_AT_ONCE:
             yield rows
             return

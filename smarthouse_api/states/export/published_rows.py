@@ -29,29 +29,19 @@ from smarthouse_api.errors import Gone, Unavailable
 from smarthouse_api.lake.data_files import DataFiles
 from smarthouse_api.lake.engine import Engine
 from smarthouse_api.lake.files import files_of
-from smarthouse_api.states import query
 from smarthouse_api.states.aggregates.clocks import Timeline, select_offsets, timelines_of
 from smarthouse_api.states.export.ordering import Ordering
 from smarthouse_api.states.export.things import row_of_each, select_things
 from smarthouse_api.states.groups import Groups, of_groups, select_groups
 from smarthouse_api.states.homes import Homes
-from smarthouse_api.states.query import (
-    After,
-    ExportPart,
-    Filters,
-    days_of,
-    is_outdated,
-    of_days,
-    parts,
-    select_new_days,
-    select_rows,
-    within_days_of,
-)
+from smarthouse_api.states.planning import is_outdated, parts
+from smarthouse_api.states.query import After, ExportPart, Filters, of_days, within, within_days_of
 from smarthouse_api.states.records.placement import Numbers
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.records.rules import published_words
 from smarthouse_api.states.records.sorting import encoded
 from smarthouse_api.states.renewal import renewed
+from smarthouse_api.states.selects import days_of, select_new_days, select_rows, visible
 
 _READ_AHEAD_BYTES: Final = 8 << 20
 _MOST_FOLLOWED: Final = 16
@@ -157,7 +147,7 @@ class PublishedRows(BegunRows):
 
     def timelines(self) -> dict[str, Timeline]:
         """Find out how the clocks of the homes go, by pseudonyms."""
-        wanted = [*query.within(exp.column("time"), *self._filters.span), *query.visible(self._homes.hidden())]
+        wanted = [*within(exp.column("time"), *self._filters.span), *visible(self._homes.hidden())]
         told = timelines_of(self._read(select_offsets(wanted)))
         return {self._redactor.home(key): line for key, line in told.items()}
 

@@ -18,8 +18,9 @@ from smarthouse_api.states.aggregates.clocks import Timeline, select_offsets, ti
 from smarthouse_api.states.aggregates.periods import VALUES
 from smarthouse_api.states.aggregates.texts import changed
 from smarthouse_api.states.homes_table import EPOCH_DAY
-from smarthouse_api.states.query import Filters, visible, within
+from smarthouse_api.states.query import Filters, within
 from smarthouse_api.states.records.sorting import distinct
+from smarthouse_api.states.selects import visible
 
 Stream = Callable[[exp.Select], Iterable[pa.RecordBatch]]
 """Runs a query over a snapshot of states."""

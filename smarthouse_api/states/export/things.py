@@ -12,8 +12,9 @@ from sqlglot import exp
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.lake.planning import day_number
-from smarthouse_api.states.query import ExportPart, Filters, visible
+from smarthouse_api.states.query import ExportPart, Filters
 from smarthouse_api.states.records.rules import NO_WORD
+from smarthouse_api.states.selects import visible
 
 _SERIES: Final = ("home", "entity_id", "type", "unit", "device_class")
 
