@@ -1,5 +1,5 @@
 "use strict";
-// What htmx does not do: choose days and times by dragging, hold back what lacks a word, look again at a job or a stream, say a new count, and local times.
+// What htmx does not do: choose days and times by dragging, hold back what lacks a word, hear what was chosen early, look again at a job or a stream, say a new count, and local times.
 (() => {
   const root = document.documentElement;
   root.classList.add("scripted");
@@ -25,6 +25,17 @@
   };
   for (const event of ["input", "pageshow", "htmx:afterSwap"]) addEventListener(event, arm);
   arm();
+
+  // What was chosen before htmx listened, or what a browser fills in again, was not heard.
+  const usual = one => [...one.options].find(option => option.defaultSelected) || one.options[0];
+  const isChanged = one => {
+    if (one.options) return !usual(one).selected;
+    return one.checked !== one.defaultChecked || one.value !== one.defaultValue;
+  };
+  addEventListener("pageshow", () => {
+    const one = [...document.querySelectorAll("#choose :is(input, select), textarea[hx-post]")].find(isChanged);
+    for (const event of one ? ["input", "change"] : []) one.dispatchEvent(new Event(event, { bubbles: true }));
+  });
 
   const scrolled = new Map();
   document.addEventListener("htmx:beforeSwap", () => {
