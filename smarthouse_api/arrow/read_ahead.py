@@ -29,7 +29,8 @@ def read_ahead(
         yield from ahead.drain()
     finally:
         ahead.stop()
-        thread.join()
+        if thread is not threading.current_thread():  # which may collect an iterator that nobody holds any more
+            thread.join()
 
 
 class _Ahead(Generic[Chunk]):

@@ -71,7 +71,8 @@ class Lease:
         A store that does not answer is asked again for as long, so that nobody waits once it does.
         """
         self._ended.set()
-        self._heart.join()
+        if self._heart is not threading.current_thread():  # which may collect a reader that nobody holds any more
+            self._heart.join()
         try:
             self._state.commit(SPACE, Change(expect={self._key: self._version}, deletes=(self._key,)))
         except (Conflict, StoreUnavailable):

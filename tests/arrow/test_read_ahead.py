@@ -62,3 +62,22 @@ def test_producing_runs_in_another_thread():
         yield threading.current_thread().name.encode()
 
     assert list(read_ahead(source())) == [b"read-ahead"]
+
+
+def test_an_iterator_that_nobody_holds_ends_even_if_its_own_thread_collects_it():
+    held, dropped = list[Iterator[bytes]](), threading.Event()
+
+    def source() -> Iterator[bytes]:
+        try:
+            yield NOISE
+            held.clear()
+            yield NOISE
+        finally:
+            dropped.set()
+
+    held.append(read_ahead(source(), max_bytes=1))
+    assert next(held[0]) == NOISE
+    assert dropped.wait(10)
+    for thread in threading.enumerate():
+        if thread.name == "read-ahead":
+            thread.join()
