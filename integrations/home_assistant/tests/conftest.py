@@ -26,6 +26,7 @@ from pytest_homeassistant_custom_component.common import MockConfigEntry
 
 from custom_components.smarthouse.client import ServiceError, identity
 from custom_components.smarthouse.const import DOMAIN
+from custom_components.smarthouse.coordinator import SmartHouseCoordinator
 from custom_components.smarthouse.scrub import Scrubber, load_vocabulary
 
 HOME = "6f1b1a52-5a0e-4c0b-9b53-0c8f0f3d2a11"
@@ -34,6 +35,7 @@ RECEIPT = "d0aaac969c8d8caa0bdc2175"
 PATHS = {"/api/ingest/data": {}, "/api/ingest/consent": {}, "/api/ingest/receipts/{receipt_id}": {}}
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Set = Callable[..., None]
 
 
 def problem(status: int, detail: str = "no", title: str = "Fault", **headers: str) -> Answer:
@@ -233,3 +235,14 @@ async def fails(entry: MockConfigEntry) -> ServiceError:
         await entry.runtime_data.upload_now()
     entry.runtime_data._cancel_retry()
     return caught.value
+
+
+def coordinator_of(entry: MockConfigEntry) -> SmartHouseCoordinator:
+    coordinator: SmartHouseCoordinator = entry.runtime_data
+    return coordinator
+
+
+def states_sent(service: Service, entity_id: str = "sensor.kitchen_temperature") -> list[str]:
+    """The different rows of an entity, in the order of their times."""
+    rows = [json.loads(row) for row in service.distinct]
+    return [row["state"] for row in sorted(rows, key=lambda row: row["last_updated"]) if row["entity_id"] == entity_id]
