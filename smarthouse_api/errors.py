@@ -63,6 +63,10 @@ class TooLarge(Refused):
     """Says that the request passes one of the limits."""
 
 
+HOME_QUOTA = "The home's quota is reached"
+"""The title of a `TooLarge` that the size of the request did not cause. Clients know by it that halving does not help."""
+
+
 class TooSlow(Refused):
     """Says that the request did not arrive in time."""
 

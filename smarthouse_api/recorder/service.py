@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import urllib3
 
+from smarthouse_api.errors import HOME_QUOTA
 from smarthouse_api.recorder.faults import BodyTooLarge, ImportFault
 
 PATH: Final = "/api/ingest/data"
@@ -38,6 +39,7 @@ class Problem(msgspec.Struct, frozen=True):
     """What the service says of an upload that it refuses."""
 
     detail: str = ""
+    title: str = ""
 
 
 class Service:
@@ -103,7 +105,7 @@ class Service:
                 is_repeat = receipt.duplicate or "Idempotency-Replayed" in response.headers
                 return msgspec.structs.replace(receipt, duplicate=is_repeat)
         detail = self._detail(response)
-        if response.status == 413:
+        if response.status == 413 and self._problem(response).title != HOME_QUOTA:
             raise BodyTooLarge(f"The service answers 413: {detail}")
         if response.status in (200, 404, 405) or 300 <= response.status < 400:
             raise ImportFault(f"{self._url} answers {response.status}, and not as the Ingest API does; is the address right?")
@@ -111,12 +113,16 @@ class Service:
 
     def _detail(self, response: urllib3.BaseHTTPResponse) -> str:
         """What the answer says, without the UUID, which a proxy may repeat."""
-        try:
-            detail = msgspec.json.decode(response.data, type=Problem).detail
-        except msgspec.DecodeError:
-            detail = ""
+        detail = self._problem(response).detail
         told = re.sub(re.escape(self._uuid), "(the home's UUID)", detail, flags=re.IGNORECASE)
         return " ".join(told.split())[:500] or response.reason or "no reason given"
+
+    @staticmethod
+    def _problem(response: urllib3.BaseHTTPResponse) -> Problem:
+        try:
+            return msgspec.json.decode(response.data, type=Problem)
+        except msgspec.DecodeError:
+            return Problem()
 
 
 def checked_uuid(text: str) -> str:

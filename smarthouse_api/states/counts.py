@@ -32,7 +32,7 @@ from backends.ports import Add, Change, Conflict, Document, Put, StateStore
 from config.groups import GrowthSettings
 from smarthouse_api.access.addresses import network_of
 from smarthouse_api.coordination.keyring import Keyring
-from smarthouse_api.errors import NoRoom, TooLarge, TooMany
+from smarthouse_api.errors import HOME_QUOTA, NoRoom, TooLarge, TooMany
 from smarthouse_api.states.homes import SPACE
 
 log = logging.getLogger(__name__)
@@ -196,7 +196,8 @@ def _refuse(name: str, quota: int) -> NoReturn:
         )
     if name.startswith("kept/"):
         raise TooLarge(
-            f"The service keeps at most {quota} bytes of uploads of one home, and this one would pass that; ask its operator"
+            f"The service keeps at most {quota} bytes of uploads of one home, and this one would pass that; ask its operator",
+            HOME_QUOTA,
         )
     raise TooMany(
         f"The service takes at most {quota} bytes from one address in a UTC day, and this upload would pass that",

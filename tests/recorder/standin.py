@@ -35,10 +35,10 @@ def taken(**changes: Any) -> Answer:
     return 200, {}, json.dumps({**receipt, **changes}).encode()
 
 
-def refused(status: int, detail: str = "", **headers: str) -> Answer:
+def refused(status: int, detail: str = "", title: str = "", **headers: str) -> Answer:
     """A problem in the dialect of Ingest."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return status, named, json.dumps({"type": "about:blank", "title": "", "status": status, "detail": detail}).encode()
+    return status, named, json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
 
 
 TAKEN: Final = taken()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from smarthouse_api.errors import HOME_QUOTA
 from smarthouse_api.recorder.chunks import Choice
 from smarthouse_api.recorder.database import Database
 from smarthouse_api.recorder.faults import ImportFault
@@ -79,6 +80,14 @@ def test_one_row_that_is_too_large_is_named_and_never_left_out_silently(tmp_path
     with stand_in(choose=lambda _: refused(413, "Too large")) as service, pytest.raises(ImportFault) as fault:
         bring(tmp_path, service)
     assert str(fault.value).endswith("It was one row, of sensor.power; leave it out with --exclude sensor.power")
+
+
+def test_a_quota_of_the_service_is_told_and_no_body_is_halved(tmp_path: Path) -> None:
+    make(tmp_path, many(12))
+    full = refused(413, "It keeps 10 bytes of one home", HOME_QUOTA)
+    with stand_in(choose=lambda _: full) as service, pytest.raises(ImportFault, match=r"413: It keeps 10 bytes of one home$"):
+        bring(tmp_path, service)
+    assert len(service.requests) == 1
 
 
 def test_a_database_that_was_replaced_is_read_from_its_beginning(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from backends.ports import Change, Put, StoreUnavailable
+from smarthouse_api.errors import HOME_QUOTA
 from smarthouse_api.house import House
 from smarthouse_api.states import counts
 from smarthouse_api.states.counts import COUNTED, Kept
@@ -124,6 +125,8 @@ def test_a_home_over_its_quota_is_refused_and_its_repeats_are_not(
     for _ in range(2):
         answer = client.post("/api/ingest/data", data=OTHER, headers={"Home-UUID": HOME})
         assert (answer.status_code, "bytes of uploads of one home" in answer.text) == (413, True)
+        assert answer.json is not None
+        assert answer.json["title"] == HOME_QUOTA
     repeated = client.post("/api/ingest/data", data=BODY, headers={"Home-UUID": HOME})
     assert repeated.json is not None
     assert repeated.json["duplicate"] is True

@@ -198,7 +198,7 @@ async def set_up(hass: HomeAssistant, entry: MockConfigEntry) -> MockConfigEntry
     await hass.async_block_till_done()
     assert entry.state is ConfigEntryState.LOADED
     # The first upload comes by itself some minutes after a start. The tests say when.
-    entry.runtime_data._cancel_retry()
+    entry.runtime_data.retries.cancel()
     return entry
 
 
@@ -233,7 +233,7 @@ async def fails(entry: MockConfigEntry) -> ServiceError:
     """Upload in vain, and let no timer try again: a clock that a test moves would fire it."""
     with pytest.raises(ServiceError) as caught:
         await entry.runtime_data.upload_now()
-    entry.runtime_data._cancel_retry()
+    entry.runtime_data.retries.cancel()
     return caught.value
 
 

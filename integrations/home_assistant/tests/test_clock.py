@@ -40,7 +40,7 @@ async def test_a_week_with_restarts_an_outage_and_the_end_of_daylight_saving(
             await (fails(entry) if service.down else entry.runtime_data.upload_now())
         if hour in (60, 120):
             await hass.config_entries.async_reload(entry.entry_id)
-            entry.runtime_data._cancel_retry()
+            entry.runtime_data.retries.cancel()
     await entry.runtime_data.upload_now()
     assert states_sent(service) == [str(hour) for hour in range(0, 7 * 24, 4)]
     assert len(states_sent(service, "light.kitchen")) == 42

@@ -56,7 +56,7 @@ async def test_the_sensors_follow_the_uploads(
     with pytest.raises(HomeAssistantError, match="down at the moment"):
         await press(hass, "upload_now")
     assert (shown("rows_sent"), shown("last_fault")) == ("0", "unavailable")
-    entry.runtime_data._cancel_retry()
+    entry.runtime_data.retries.cancel()
     temperature(2)
     async_fire_time_changed(hass, dt_util.utcnow() + timedelta(minutes=16))
     await hass.async_block_till_done()

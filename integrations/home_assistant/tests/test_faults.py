@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
 import pytest
 from freezegun.api import FrozenDateTimeFactory
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import issue_registry as ir
 from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry, async_fire_time_changed
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
 from custom_components.smarthouse.client import Fault, ServiceError
+from custom_components.smarthouse.const import DOMAIN
 from tests.conftest import (
     Answer,
     Service,
@@ -102,7 +105,7 @@ async def test_the_schedule_waits_as_long_as_the_service_asks(
     coordinator_of(entry)._on_time(dt_util.utcnow())
     await hass.async_block_till_done(wait_background_tasks=True)
     assert service.uploads == []
-    coordinator_of(entry)._cancel_retry()
+    coordinator_of(entry).retries.cancel()
     coordinator_of(entry)._on_time(dt_util.utcnow())
     await hass.async_block_till_done(wait_background_tasks=True)
     assert len(service.uploads) == 1
@@ -133,13 +136,13 @@ async def test_an_upload_that_was_broken_off_is_tried_soon_after_a_start(
 ) -> None:
     await coordinator_of(entry).upload_now()
     await hass.config_entries.async_reload(entry.entry_id)
-    assert coordinator_of(entry)._retry is None
+    assert not coordinator_of(entry).retries.is_pending
     temperature(1)
     service.faults = [problem(503)]
     await fails(entry)
     await hass.config_entries.async_reload(entry.entry_id)
-    assert coordinator_of(entry)._retry is not None
-    coordinator_of(entry)._cancel_retry()
+    assert coordinator_of(entry).retries.is_pending
+    coordinator_of(entry).retries.cancel()
 
 
 async def test_a_fault_of_the_recorder_is_shown_and_tried_again(
@@ -153,7 +156,7 @@ async def test_a_fault_of_the_recorder_is_shown_and_tried_again(
     with pytest.raises(ServiceError, match="internal"):
         await coordinator_of(entry).upload_now()
     assert coordinator_of(entry).data.fault == "internal"
-    assert coordinator_of(entry)._retry is not None
+    assert coordinator_of(entry).retries.is_pending
     monkeypatch.undo()
     await coordinator_of(entry).upload_now()
     assert states_sent(service) == ["1"]
@@ -192,5 +195,40 @@ async def test_an_upload_goes_on_if_the_home_cannot_be_forgotten(
     service.faults = [problem(503)]
     with pytest.raises(ServiceError):
         await coordinator_of(entry).forget(stop=False)
-    assert coordinator_of(entry)._retry is not None
-    coordinator_of(entry)._cancel_retry()
+    assert coordinator_of(entry).retries.is_pending
+    coordinator_of(entry).retries.cancel()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        problem(413, "It keeps 10 bytes of one home", "The home's quota is reached"),
+        problem(413, "The service keeps at most 10 bytes of uploads of one home", "Request Entity Too Large"),
+    ],
+    ids=["by its title", "by the words of an older service"],
+)
+async def test_a_quota_is_told_once_and_tried_once_a_day(
+    hass: HomeAssistant, service: Service, temperature: Set, freezer: FrozenDateTimeFactory, refusal: Answer
+) -> None:
+    entry = await set_up(hass, entry_for(service, pace="hourly"))
+    for number in range(300):
+        temperature(number)
+    freezer.tick(1)
+    service.down = refusal
+    with pytest.raises(ServiceError, match="quota"):
+        await coordinator_of(entry).upload_now()
+    told = ir.async_get(hass).async_get_issue(DOMAIN, f"quota_{entry.entry_id}")
+    assert told is not None
+    assert told.translation_placeholders is not None
+    assert "10 bytes" in told.translation_placeholders["detail"]
+    for hours in (1, 22):
+        freezer.tick(timedelta(hours=hours))
+        async_fire_time_changed(hass)
+        await hass.async_block_till_done(wait_background_tasks=True)
+    assert [method for method, *_ in service.requests] == ["POST"]
+    service.down = None
+    freezer.tick(timedelta(hours=1, minutes=1))
+    async_fire_time_changed(hass)
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert len(states_sent(service)) == 300
+    assert ir.async_get(hass).async_get_issue(DOMAIN, f"quota_{entry.entry_id}") is None

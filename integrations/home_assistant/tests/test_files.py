@@ -96,6 +96,7 @@ def test_each_entity_issue_option_and_exception_has_a_text() -> None:
         issues.CONSENT,
         issues.OBJECTED,
         issues.REFUSED,
+        issues.QUOTA,
         issues.LOST,
         issues.GONE,
         issues.LEFT_OUT,

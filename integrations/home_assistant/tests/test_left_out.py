@@ -51,7 +51,7 @@ async def test_what_is_left_out_stays_left_out_under_another_name(
     flow = await hass.config_entries.options.async_configure(flow["flow_id"], {"next_step_id": "choice"})
     await hass.config_entries.options.async_configure(flow["flow_id"], given)
     await hass.async_block_till_done()
-    entry.runtime_data._cancel_retry()
+    entry.runtime_data.retries.cancel()
     registry.async_update_entity(registered.entity_id, new_entity_id="sensor.kitchen_humidity")
     for entity_id in ("sensor.kitchen_humidity", "sensor.attic_temperature", "sensor.cellar_temperature"):
         temperature(20, entity_id)

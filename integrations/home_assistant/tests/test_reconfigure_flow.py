@@ -73,7 +73,7 @@ async def test_a_home_that_left_joins_again_as_a_new_one(hass: HomeAssistant, se
     assert entry.data["home_uuid"] != HOME
     assert not entry.runtime_data.data.left
     # Its rows of before would tell which home it was.
-    entry.runtime_data._cancel_retry()
+    entry.runtime_data.retries.cancel()
     await entry.runtime_data.upload_now()
     assert "0" not in {row["state"] for row in service.rows}
     temperature(1)

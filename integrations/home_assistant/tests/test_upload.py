@@ -74,8 +74,9 @@ def _token(word: str) -> str:
 
 
 async def test_a_body_that_is_too_large_is_halved(
-    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(upload, "_FEWEST", 4)
     service.most_rows = 3
     for number in range(20):
         temperature(number)
@@ -83,9 +84,13 @@ async def test_a_body_that_is_too_large_is_halved(
     assert states_sent(service) == [str(number) for number in range(20)]
     assert max(sum(map(len, payload.values())) for payload in service.payloads) <= 3
     service.most_rows = 0
-    temperature(21)
+    service.requests.clear()
+    for number in range(20, 40):
+        temperature(number)
     with pytest.raises(ServiceError, match="too_large"):
         await coordinator_of(entry).upload_now()
+    # Bodies of 40 rows, of 20, 10, 5, and 2.
+    assert [method for method, *_ in service.requests].count("POST") == 5
 
 
 async def test_a_break_in_the_middle_goes_on_where_it_was(
@@ -145,7 +150,7 @@ async def test_an_entity_that_came_and_went_between_uploads_loses_no_row(
     await hass.async_block_till_done()
     hass.states.async_remove("sensor.kitchen_temperature")
     await hass.config_entries.async_reload(entry.entry_id)
-    coordinator_of(entry)._cancel_retry()
+    coordinator_of(entry).retries.cancel()
     await coordinator_of(entry).upload_now()
     assert {row["entity_id"] for row in service.rows} == {"sensor.kitchen_temperature"}
     assert coordinator_of(entry).progress.known == []

@@ -20,6 +20,9 @@ _MOST_READ: Final = 4 << 20
 _LONGEST_WAIT: Final = 3600.0
 _OWN_PATHS: Final = ("/api/ingest/data", "/api/ingest", "/api")
 _NEEDED_PATHS: Final = ("/data", "/consent", "/receipts/")
+_QUOTA: Final = "The home's quota is reached"
+_QUOTA_OF_OLD: Final = "bytes of uploads of one home"
+"""A 413 of a quota has this title. Services of version 0.3 and before only have these words in its detail."""
 
 
 class Fault(StrEnum):
@@ -41,15 +44,12 @@ class Fault(StrEnum):
     TERMS = "terms"
     OBJECTED = "objected"
     TOO_LARGE = "too_large"
+    QUOTA = "quota"
     REJECTED = "rejected"
     BUSY = "busy"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
     LEFT_OUT = "left_out"
-
-
-WAITS_FOR_OWNER: Final = frozenset({Fault.KEY_NEEDED, Fault.KEY_WRONG, Fault.CONSENT, Fault.OBJECTED, Fault.LEFT_OUT})
-"""What only the owner can mend: it is not tried again before the next time of the schedule."""
 
 
 class ServiceError(Exception):
@@ -202,6 +202,8 @@ class Client:
                 return ServiceError(Fault.KEY_WRONG, detail)
             case 410:
                 return ServiceError(Fault.OBJECTED, detail)
+            case 413 if told.get("title") == _QUOTA or _QUOTA_OF_OLD in detail:
+                return ServiceError(Fault.QUOTA, detail)
             case 413:
                 return ServiceError(Fault.TOO_LARGE, detail)
             case 429:

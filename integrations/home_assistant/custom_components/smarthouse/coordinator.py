@@ -11,15 +11,15 @@ from typing import Final
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_STATE_CHANGED
-from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
-from homeassistant.helpers.event import async_call_later, async_track_time_change, async_track_time_interval
+from homeassistant.core import HomeAssistant, callback
+from homeassistant.helpers.event import async_track_time_change, async_track_time_interval
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.start import async_at_started
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator
 from homeassistant.util import dt as dt_util
 
 from . import issues
-from .client import WAITS_FOR_OWNER, Fault, ServiceError
+from .client import Fault, ServiceError
 from .const import (
     CONF_LEFT,
     CONF_NAMES_KEY,
@@ -33,6 +33,7 @@ from .const import (
 from .homes import client_of
 from .progress import Progress, ProgressStore, Status
 from .reading import Chunk, list_measured
+from .retries import FIRST_SECONDS, Retries
 from .scrub import Scrubber, load_vocabulary
 from .selection import LeftOut, Selection
 from .upload import Interrupted, Run, Uploader
@@ -41,7 +42,6 @@ from .waiting import Waiting
 _LOGGER = logging.getLogger(__name__)
 
 _TICK, _SHOW, _DAY = timedelta(minutes=1), timedelta(minutes=15), timedelta(days=1)
-_FIRST_RETRY, _LAST_RETRY = 60.0, 3600.0
 _STEP_BACK_SECONDS: Final = 2.0
 _SOON_SECONDS: Final = (30.0, 300.0)
 
@@ -55,13 +55,13 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         super().__init__(hass, _LOGGER, config_entry=entry, name=DOMAIN)
         self.store = ProgressStore(hass, entry.entry_id)
         self.client = client_of(hass, entry.data)
+        self.retries = Retries(hass, self.request_upload)
         self.is_ended = False
         self.progress: Progress
         self.scrubber: Scrubber
         self._uploader: Uploader
         self._waiting: Waiting
-        self._lock, self._failures, self._leaves, self._clock = asyncio.Lock(), 0, False, 0.0
-        self._retry: CALLBACK_TYPE | None = None
+        self._lock, self._leaves, self._clock = asyncio.Lock(), False, 0.0
 
     async def _async_setup(self) -> None:
         """Read what was saved, or begin."""
@@ -92,7 +92,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
             async_track_time_interval(self.hass, self._show, _SHOW, cancel_on_shutdown=True),
             async_track_time_change(self.hass, self._on_time, hour, progress.minute, progress.second),
             async_at_started(self.hass, self._on_started),
-            self._cancel_retry,
+            self.retries.cancel,
         ):
             entry.async_on_unload(stop)
 
@@ -109,7 +109,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
 
     async def _upload(self) -> None:
         async with self._lock:
-            self._cancel_retry()
+            self.retries.cancel()
             before = self.progress.waiting
             try:
                 if self.progress.left is None and await self._uploader.has_lost():
@@ -156,7 +156,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self._uploader.interrupt()
         try:
             async with self._lock:
-                self._cancel_retry()
+                self.retries.cancel()
                 receipt = await self.client.forget(stop=stop)
                 data = {**self.config_entry.data, CONF_LEFT: receipt}
                 self.hass.config_entries.async_update_entry(self.config_entry, data=data)
@@ -165,7 +165,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
                 self.progress.waiting = 0
                 await self.store.save(self.progress)
         except ServiceError:
-            self._retry_in(_FIRST_RETRY)  # an upload may have been broken off
+            self.retries.after_seconds(FIRST_SECONDS)  # an upload may have been broken off
             raise
         finally:
             self._leaves = False
@@ -219,7 +219,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         return await get_instance(self.hass).async_add_executor_job(list_measured, self.hass)
 
     async def _succeeded(self, counted: int) -> None:
-        progress, self._failures = self.progress, 0
+        progress = self.progress
+        self.retries.taken()
         if progress.fault is not None:
             _LOGGER.info("SmartHouse takes the uploads again")
         progress.last_upload = progress.seen = dt_util.utcnow().timestamp()
@@ -237,43 +238,26 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         progress.failing_since = progress.failing_since or now
         await self.store.save(progress)
         issues.tell(self.hass, self.config_entry, fault, now - progress.failing_since)
-        if fault.fault not in WAITS_FOR_OWNER:
-            self._retry_in(max(min(_FIRST_RETRY * 2**self._failures, _LAST_RETRY), fault.retry_after or 0.0))
-            self._failures = min(self._failures + 1, 10)
+        self.retries.after(fault)
         self._tell()
 
     @callback
     def _on_chunk(self) -> None:
         """Show that a chunk was taken. From then on, a fault is a new one."""
-        self._failures, self.progress.failing_since = 0, None
+        self.retries.taken()
+        self.progress.failing_since = None
         self._tell()
-
-    def _retry_in(self, seconds: float) -> None:
-        """Try again after a while, and a few seconds, since other homes wait for the same moment."""
-        self._cancel_retry()
-        self._retry = async_call_later(self.hass, seconds + random.SystemRandom().uniform(1, 10), self._on_retry)
-
-    @callback
-    def _on_retry(self, _: datetime) -> None:
-        self._retry = None
-        self.request_upload()
-
-    @callback
-    def _cancel_retry(self) -> None:
-        if self._retry is not None:
-            self._retry()
-            self._retry = None
 
     @callback
     def _on_time(self, _: datetime) -> None:
-        if self._retry is None:  # the service may have asked to wait
+        if not self.retries.is_pending:  # the service may have asked to wait
             self.request_upload()
 
     async def _on_started(self, _: HomeAssistant) -> None:
         """Upload soon after a start if this home is new, a time of the schedule was missed, or an upload was broken off."""
         since = dt_util.utcnow().timestamp() - (self.progress.last_upload or 0.0)
         if self.progress.is_open or since >= PACE_SECONDS[self.config_entry.options[CONF_PACE]]:
-            self._retry_in(random.SystemRandom().uniform(*_SOON_SECONDS))
+            self.retries.after_seconds(random.SystemRandom().uniform(*_SOON_SECONDS))
 
     @callback
     def _tick(self, _: datetime) -> None:

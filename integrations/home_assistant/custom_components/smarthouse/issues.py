@@ -12,9 +12,9 @@ from homeassistant.helpers import issue_registry as ir
 from .client import Fault, ServiceError
 from .const import CONF_HOME, DOMAIN
 
-CONSENT, OBJECTED, REFUSED, GONE, LEFT_OUT = "consent", "objected", "refused", "gone", "left_out"
+CONSENT, OBJECTED, REFUSED, QUOTA, GONE, LEFT_OUT = "consent", "objected", "refused", "quota", "gone", "left_out"
 FORGET, REMOVED, LOST = "forget", "removed", "lost"
-_HEALING: Final = (CONSENT, OBJECTED, REFUSED, GONE, LEFT_OUT)
+_HEALING: Final = (CONSENT, OBJECTED, REFUSED, QUOTA, GONE, LEFT_OUT)
 _GONE_SECONDS: Final = 86400.0
 _AT_ONCE: Final = {
     Fault.CONSENT: CONSENT,
@@ -22,6 +22,7 @@ _AT_ONCE: Final = {
     Fault.OBJECTED: OBJECTED,
     Fault.REJECTED: REFUSED,
     Fault.TOO_LARGE: REFUSED,
+    Fault.QUOTA: QUOTA,
     Fault.LEFT_OUT: LEFT_OUT,
 }
 _FIXABLE: Final = {CONSENT, OBJECTED}
@@ -48,7 +49,7 @@ def tell(hass: HomeAssistant, entry: ConfigEntry[Any], fault: ServiceError, fail
         f"{name}_{entry.entry_id}",
         data={"entry_id": entry.entry_id},
         is_fixable=name in _FIXABLE,
-        severity=ir.IssueSeverity.ERROR if name in (REFUSED, GONE) else ir.IssueSeverity.WARNING,
+        severity=ir.IssueSeverity.ERROR if name in (REFUSED, QUOTA, GONE) else ir.IssueSeverity.WARNING,
         translation_key=name,
         translation_placeholders={"url": entry.data[CONF_URL], "detail": fault.detail},
     )

@@ -43,6 +43,9 @@ _SAVE_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 72_000.0
 """How long the service is not asked what it holds: a nightly upload asks each time, an hourly one once a day."""
 
+_FEWEST: Final = 100
+"""A body of fewer rows, some 2 kB as it is sent, is not halved: there is no service that takes only less."""
+
 _GROUP: Final = 50
 """The entities that are read at a time. With the length of a window, this bounds the memory."""
 
@@ -269,7 +272,7 @@ class Uploader:
             try:
                 await self._send_one(part)
             except ServiceError as fault:
-                if fault.fault != Fault.TOO_LARGE or len(part) == 1:
+                if fault.fault != Fault.TOO_LARGE or len(part) < _FEWEST:
                     raise
                 self._most = len(part) // 2
                 continue
