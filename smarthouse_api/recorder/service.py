@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 import msgspec
 import urllib3
 
-from smarthouse_api.errors import HOME_QUOTA
 from smarthouse_api.recorder.faults import BodyTooLarge, ImportFault
 
 PATH: Final = "/api/ingest/data"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _OWN_PATH: Final = re.compile(r"(/api(/ingest(/data)?)?)?/*$")
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+_QUOTA: Final = "The home's quota is reached"
+"""The title of a 413 that no smaller body mends: `smarthouse_api.errors.HOME_QUOTA`."""
+
 _TRY_AGAIN: Final = {408, 425, 429, 500, 502, 503, 504}
 _PATIENCE_SECONDS: Final = 3600.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -105,7 +107,7 @@ class Service:
                 is_repeat = receipt.duplicate or "Idempotency-Replayed" in response.headers
                 return msgspec.structs.replace(receipt, duplicate=is_repeat)
         detail = self._detail(response)
-        if response.status == 413 and self._problem(response).title != HOME_QUOTA:
+        if response.status == 413 and self._problem(response).title != _QUOTA:
             raise BodyTooLarge(f"The service answers 413: {detail}")
         if response.status in (200, 404, 405) or 300 <= response.status < 400:
             raise ImportFault(f"{self._url} answers {response.status}, and not as the Ingest API does; is the address right?")
