@@ -31,6 +31,12 @@ def pretty(value: Any, most: int | None = None) -> str:
     return text if most is None or len(text) <= most else f"{text[:most]}…"
 
 
+def one_line(value: Any, most: int) -> str:
+    """Write JSON in one line, as it is sent; at most so many characters of it."""
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def _placed(text: str) -> str | None:
     try:
         orjson.loads(text)

@@ -12,9 +12,11 @@ from markupsafe import Markup
 from blueprints.console.given import lines_of
 from blueprints.console.languages import time_element
 from blueprints.console.operator_sessions import operator_form, operator_page, required
+from blueprints.console.receipts import told_receipt
 from blueprints.console.sessions import led_to
 from blueprints.current_request import house
 from smarthouse_api.access.sessions import Session
+from smarthouse_api.erasure.checking import is_for
 from smarthouse_api.errors import Invalid, NotFound
 
 _PSEUDONYM: Final = re.compile("home_[0-9a-f]{16}", re.ASCII)
@@ -53,9 +55,26 @@ def add_homes(blueprint: Blueprint) -> None:
         word = form.get("word", "").strip()
         if not _PSEUDONYM.fullmatch(word) or form.get("home", word) != word:  # it is not repeated: it may be the home's UUID
             raise Invalid(gettext("Type the pseudonym of a home, such as home_77c45e93dece0b05. Nothing was done."))
-        found = house().states.known_homes.find(word)
-        house().forgetting.forget_tagged(found.home.tag)
-        return led_to(".operator_homes", session)
+        receipts, found = house().receipts, house().states.known_homes.find(word)
+        asked = receipts.now()
+        receipt = receipts.give(_bound(word), asked, house().forgetting.forget_tagged(found.home.tag))
+        return led_to(".operator_forgotten", session, pseudonym=word, receipt_id=receipt)
+
+    @blueprint.get("/operator/homes/<pseudonym>/forgotten/<receipt_id>")
+    def operator_forgotten(pseudonym: str, receipt_id: str) -> Response:
+        """Tell that a home is forgotten, and show the receipt."""
+        session, read = required(), house().receipts.read(receipt_id)
+        if not is_for(read, _bound(pseudonym)):
+            raise NotFound(gettext("There is no such receipt of this home."))
+        return operator_page("console/operator_forgotten.html", session, pseudonym=pseudonym, **told_receipt(read))
+
+
+def _bound(pseudonym: str) -> str:
+    """Name what the receipt of a home is for that an operator forgets, who does not know its UUID.
+
+    It is keyed, unlike the pseudonym: who has the receipt cannot try the homes of an export.
+    """
+    return house().states.homes.tag(pseudonym)
 
 
 def _homes(session: Session, number: int) -> Response:

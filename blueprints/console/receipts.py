@@ -24,9 +24,13 @@ def add_receipts(blueprint: Blueprint) -> None:
     def receipt(receipt_id: str) -> Response:
         """Tell what became of the home of a deletion, as the signed receipt does. Its id is enough, as it names nobody."""
         count_request("ingest")
-        told = house().receipts.read(receipt_id)
         needs_key = house().settings.access.ingest_access == "key"
-        return page("console/receipt.html", receipt=_with_times(told), stores=_stores(told), needs_key=needs_key)
+        return page("console/receipt.html", **told_receipt(house().receipts.read(receipt_id)), needs_key=needs_key)
+
+
+def told_receipt(read: dict[str, Any]) -> dict[str, Any]:
+    """Tell a template of a receipt, as it stands now."""
+    return {"receipt": _with_times(read), "stores": _stores(read)}
 
 
 def _stores(told: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:

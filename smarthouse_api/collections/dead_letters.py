@@ -133,17 +133,22 @@ class DeadLetters:
 
         until_settled(attempt, "record")
 
-    def discard_all(self, collection: Collection) -> int:
-        """Erase the dead letters that have come before the call; how many."""
-        return self._remove_before(collection, datetime.now(UTC))
+    def oldest(self, collection: Collection, most: int) -> tuple[int, str]:
+        """Count the dead letters of a collection, at most this many, and name the last of those that were counted."""
+        names = [name for name, _ in islice(self._state.scan_all(collection.space, _name_of("")), most)]
+        return len(names), names[-1].removeprefix(LETTERS) if names else ""
+
+    def discard_all(self, collection: Collection, until: str | None = None) -> int:
+        """Erase the dead letters up to the one with an id, or those that have come before the call; how many."""
+        return self._remove(collection, until or _ticks(datetime.now(UTC)))
 
     def remove_expired(self, collection: Collection) -> None:
         """Remove dead letters that are too old, one page after another."""
-        self._remove_before(collection, datetime.now(UTC) - timedelta(days=self._settings.aside_days))
+        self._remove(collection, _ticks(datetime.now(UTC) - timedelta(days=self._settings.aside_days)))
 
-    def _remove_before(self, collection: Collection, at: datetime) -> int:
-        last, count = _name_of(_ticks(at)), 0
-        while some := [one for one in self._state.scan(collection.space, _name_of(""), limit=_PAGE) if one[0] < last]:
+    def _remove(self, collection: Collection, until: str) -> int:
+        last, count = _name_of(until), 0
+        while some := [one for one in self._state.scan(collection.space, _name_of(""), limit=_PAGE) if one[0] <= last]:
             expect = {name: found.version for name, found in some}
             adds = counted(-sum(len(found.value) for _, found in some))
             with suppress(Conflict):  # some were fixed, replayed or discarded meanwhile

@@ -252,7 +252,9 @@ def test_a_list_of_collections_has_pages(
     see(client, "/collections?after=%00", 400)
 
 
-def test_a_dead_letter_is_fixed_and_stored(client: FlaskClient, collections: Collections) -> None:
+def test_a_dead_letter_is_fixed_and_stored(
+    client: FlaskClient, collections: Collections, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = define(collections)
     collections.accepting.accept(one, [{"n": "<i>one</i>"}], message_id="m")
     letter = collections.dead_letters.list(one)[0]
@@ -273,18 +275,36 @@ def test_a_dead_letter_is_fixed_and_stored(client: FlaskClient, collections: Col
     assert '{"n": "still"}' in html.unescape(failed.text)
     assert collections.dead_letters.list(one) == [letter]
     assert "It passes." in told(submit(client, f"{path}/check", record='{"n": 1}'))
+    anew = client.get(f"/console/operator{path}/check")  # as after a change of the language
+    assert (anew.status_code, anew.headers["Location"]) == (303, f"/console/operator{path}")
+    assert f'hx-post="/console/operator{path}/check"' in page
     assert submit(client, path, record='{"n": 7}').status_code == 303
-    assert submit(client, path, record='{"n": 7}').status_code == 404
+    # Who was slower keeps what was typed, and is told; the page that checks while one types is, too.
+    for slower in (submit(client, path, record='{"n": "<8>"}'), submit(client, f"{path}/check", record='{"n": "<8>"}')):
+        assert (slower.status_code, '{"n": "<8>"}' in html.unescape(slower.text)) == (404, True)
+        assert "no longer there" in told(slower)
+        for way in ("/records", "/dead-letters"):
+            assert f'href="/console/operator/collections/numbers{way}"' in slower.text
+    assert "no longer there" in check('{"n": 1}')
+    monkeypatch.setattr("blueprints.console.dead_letters._letter", lambda *_: letter)  # the other came a moment later
+    assert '{"n": 9}' in html.unescape(submit(client, path, record='{"n": 9}').text)
+    assert "no longer there" in told(submit(client, path, discard="true"))
+    monkeypatch.undo()
     assert [record.value() for record in collections.newest.of(one, 20).records] == [{"n": 7}]
-    see(client, path, 404)
+    assert "What you typed" not in see(client, path, 404).partition("</strong>")[2]
 
 
-def test_dead_letters_are_replayed_and_discarded(client: FlaskClient, collections: Collections) -> None:
+def test_dead_letters_are_replayed_and_discarded(
+    client: FlaskClient, collections: Collections, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = define(collections)
     collections.accepting.accept(one, [{"n": f"<i>{number}</i>"} for number in range(60)])
     path = "/collections/numbers/dead-letters"
     page = see(client, path)
     assert ("<i>" in page, page.count("<td>fails</td>")) == (False, 50)
+    assert '{"n":"<i>0</i>"}' in html.unescape(page)  # as it was sent
+    assert page.index("is not of type") < page.index('aria-label="Discard ')
+    assert "Discard all 60" in page
     ids = re.findall(r'name="letter" value="([^"]+)"', page)
     assert see(client, f"{path}?after={ids[-1]}").count('name="letter"') == 10
     see(client, f"{path}?after=x", 400)
@@ -305,6 +325,19 @@ def test_dead_letters_are_replayed_and_discarded(client: FlaskClient, collection
     assert submit(client, path, act="nothing").status_code == 400
     assert submit(client, path, act="look", letter=ids[9], word="numbers").status_code == 200  # Enter in the field
     assert collections.dead_letters.count(one) == 53
-    assert "53 dead letters were discarded." in told(submit(client, path, act="discard-all", word="numbers"))
-    assert "None" in see(client, path)
+    assert "Nothing was discarded" in told(submit(client, path, discard=ids[4]))
+    assert "Nothing was replayed" in told(submit(client, path, act="replay", letter=ids[4:6]))  # type: ignore[arg-type]
+    until = re.findall(r'name="until" value="([^"]+)"', see(client, path))[0]
+    collections.accepting.accept(one, [{"n": "came after the page was shown"}])
+    assert submit(client, path, act="discard-all", word="numbers").status_code == 400
+    after = told(submit(client, path, act="discard-all", word="numbers", until=until))
+    assert "53 dead letters were discarded." in after
+    assert "came after the page was shown" in after
+    monkeypatch.setattr("blueprints.console.dead_letters.MOST_COUNTED", 1)
+    collections.accepting.accept(one, [{"n": "the newest"}])
+    page = see(client, path)
+    assert "Discard the oldest 1<" in page
+    until = re.findall(r'name="until" value="([^"]+)"', page)[0]
+    submit(client, path, act="discard-all", word="numbers", until=until)
+    assert [letter.record for letter in collections.dead_letters.list(one)] == [{"n": "the newest"}]
     see(client, "/collections/nothing/dead-letters", 404)

@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from smarthouse_api.erasure.checking import is_for
 from tests.conftest import HOME, house_of, on_pairs, payload, state
 
 environment = on_pairs("embedded_pair")
@@ -66,10 +67,13 @@ def test_only_an_administrators_key_opens_the_pages(client: FlaskClient) -> None
     answer = sign_in(client, text)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/console/operator")
     assert {"HttpOnly", "SameSite=Strict", "Path=/console"} <= set(answer.headers["Set-Cookie"].split("; "))
+    titles = list[str]()
     for path in PAGES:
         page = see(client, path)
         assert "Sign out" in page
         assert text.rpartition("_")[2] not in page
+        titles += re.findall("<title>(.+) · Operator · SmartHouse</title>", page)
+    assert len(set(titles)) == len(PAGES), titles
     assert submit(client, "/leave").status_code == 303
     see(client, "/keys", 403)
 
@@ -103,7 +107,16 @@ def test_the_pages_tell_what_the_command_line_tells(client: FlaskClient) -> None
     wrong = submit(client, "/homes/forget", word=HOME)
     assert (wrong.status_code, HOME in wrong.text) == (400, False)
     assert submit(client, "/homes/forget", word=f"home_{'0' * 16}").status_code == 404
-    assert submit(client, "/homes/forget", word=pseudonym).status_code == 303
+    forgotten = submit(client, "/homes/forget", word=pseudonym)
+    assert forgotten.status_code == 303
+    place = forgotten.headers["Location"].removeprefix("/console/operator")
+    page = see(client, place)
+    assert f"{pseudonym} is forgotten" in page
+    receipt = re.findall(r'href="(/console/receipts/[0-9a-f]+)"', page)[0]
+    assert client.get(receipt).status_code == 200
+    see(client, place.replace(pseudonym, f"home_{'0' * 16}"), 404)
+    told = client.get(receipt.replace("/console", "/api/ingest")).json["receipt"]
+    assert not any(is_for(told, name) for name in (pseudonym, HOME))  # it names nobody
     assert pseudonym not in see(client, "/homes")
     assert house_of(client).states.homes.find(HOME) is None
 
