@@ -9,14 +9,14 @@ minutes, without a look at each stream. What is noted is as old as the last look
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from backends.ports import Change, Conflict, Document, Put, StateStore, StoreFull
+from backends.ports import Change, Conflict, Document, PartDamaged, Put, StateStore, StoreFull
 from smarthouse_api.coordination.mending import Mender, removing
 from smarthouse_api.streams.catalogue import ACTIVITY, SPACE, document_of, is_of
 from smarthouse_api.streams.heads import Head
@@ -44,6 +44,15 @@ class Activity(msgspec.Struct, frozen=True, array_like=True):
     last_us: int | None
     older: Sample
     newer: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Tells what a stream's head was, at a time in seconds since 1970."""
+
+    stream: Stream
+    head: Head
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +95,32 @@ class ActivityNotes:
     def __init__(self, state: StateStore) -> None:
         self._state = state
 
-    def note(self, stream: Stream, head: Head) -> None:
-        """Note what the stream has got by now. A stream that is deleted meanwhile leaves no note behind."""
-        name, now = f"{ACTIVITY}{stream.key}", Sample(time.time(), head.packets, head.bytes)
-        own = document_of(stream.home_id, stream.module_id, stream.name)
-        looked, found, kept = self._state.get_many(SPACE, [_LOOKED, name, own])
-        before = _first(stream, now) if found is None else _activity(found.value)
-        note = _next(before, head.last_us, now, _time_in(looked))
-        if kept and is_of(kept, stream) and (found is None or note != before):
-            put = Put(name, msgspec.json.encode(note))
-            with suppress(StoreFull, Conflict):  # it is worth less than packets
-                self._state.commit(SPACE, Change(expect={own: kept.version}, puts=(put,)))
+    def note(self, looks: Sequence[Look]) -> None:
+        """Note what streams had got. A stream that is deleted meanwhile leaves no note behind."""
+        if not looks:
+            return
+        try:
+            self._note(looks)
+        except (Conflict, PartDamaged):
+            for one in looks:
+                with suppress(Conflict, PartDamaged):  # it is deleted meanwhile, or its note is damaged, which is mended
+                    self._note([one])
+
+    def _note(self, looks: Sequence[Look]) -> None:
+        own = [document_of(one.stream.home_id, one.stream.module_id, one.stream.name) for one in looks]
+        names = [f"{ACTIVITY}{one.stream.key}" for one in looks]
+        looked, *found = self._state.get_many(SPACE, [_LOOKED, *names, *own])
+        expect, puts = dict[str, int](), list[Put]()
+        for look, name, noted, document, kept in zip(looks, names, found[: len(looks)], own, found[len(looks) :], strict=True):
+            now = Sample(look.at, look.head.packets, look.head.bytes)
+            before = _first(look.stream, now) if noted is None else _activity(noted.value)
+            note = _next(before, look.head.last_us, now, _time_in(looked))
+            if kept and is_of(kept, look.stream) and (noted is None or note != before):
+                expect[document] = kept.version
+                puts.append(Put(name, msgspec.json.encode(note)))
+        if puts:
+            with suppress(StoreFull):  # they are worth less than packets
+                self._state.commit(SPACE, Change(expect=expect, puts=tuple(puts)))
 
     def menders(self) -> list[Mender]:
         """Have damaged notes removed: the next look makes them again."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 import msgspec
@@ -17,10 +18,9 @@ import msgspec
 from backends.ports import NoSuchObject, PartDamaged, StateStore, StoreUnavailable
 from smarthouse_api.coordination.leases import Lease, LeaseLost, Leases
 from smarthouse_api.errors import NotFound
-from smarthouse_api.streams.activity import ActivityNotes
+from smarthouse_api.streams.activity import ActivityNotes, Look
 from smarthouse_api.streams.catalogue import StreamCatalogue, StreamTombstone
-from smarthouse_api.streams.heads import Heads
-from smarthouse_api.streams.model import Stream
+from smarthouse_api.streams.model import Stream, StreamRetention
 from smarthouse_api.streams.packet_store import Manifest, PacketStore, VersionedManifest
 from smarthouse_api.streams.retention import PacketRetention
 from smarthouse_api.streams.sealing import Sealing
@@ -34,6 +34,8 @@ _GRACE_SECONDS: Final = 3600.0
 
 _DOWNLOADED_GRACE_SECONDS: Final = 86400.0
 _ORPHAN_DAYS: Final = 7
+_AT_ONCE: Final = 100
+"""Streams whose activity is noted in one commit, and after which the lease is checked."""
 
 One = TypeVar("One")
 
@@ -47,17 +49,17 @@ class StreamsChores:
         self,
         state: StateStore,
         catalogue: StreamCatalogue,
-        heads: Heads,
         store: PacketStore,
         sealing: Sealing,
         retaining: PacketRetention,
         leases: Leases,
         notes: ActivityNotes,
     ) -> None:
-        self._state, self._catalogue, self._heads, self._store = state, catalogue, heads, store
+        self._state, self._catalogue, self._store = state, catalogue, store
         self._sealing, self._retaining, self._leases, self._notes = sealing, retaining, leases, notes
         self._begun_at, self._begun_time = float("-inf"), 0.0
         self._round: Iterator[Stream] | None = None
+        self._is_whole = True
         self._summed_until = dict[str, int]()
 
     def run(self, is_over: Callable[[], bool]) -> None:
@@ -88,25 +90,38 @@ class StreamsChores:
 
     def maintain(self, stream: Stream, is_over: Callable[[], bool] = lambda: False) -> None:
         """Do what is due for one stream: note its activity, apply its retention, seal, delete retired segments."""
+        looks = list[Look]()
+        try:
+            self._visit(stream, is_over, looks, {stream.key})
+        finally:
+            self._notes.note(looks)
+
+    def _visit(self, stream: Stream, is_over: Callable[[], bool], looks: list[Look], damaged: Container[str]) -> None:
+        """Do what is due for one stream, except to note what was seen. damaged: streams whose damage is looked at again."""
         with suppress(NotFound):  # it may be deleted at any time
-            seen, found = self._heads.look(stream), self._store.manifest(stream)
-            self._notes.note(stream, seen.head)
-            self._store.drop_sealed(stream, found.manifest)
+            seen, found = self._store.look(stream)
+            looks.append(Look(stream, seen.head, time.time()))
+            oldest = self._store.drop_sealed(stream, found.manifest)
             if self._retaining.apply(stream, seen, found):
                 found = self._store.manifest(stream)
-            while self._sealing.is_due(stream, seen, found.manifest) and self._sealing.seal(stream, found):
+                oldest = self._store.oldest(stream, found.manifest.sequence)
+            while self._sealing.is_due(seen, found.manifest, oldest) and self._sealing.seal(stream, found):
                 found = self._store.manifest(stream)
+                oldest = self._store.oldest(stream, found.manifest.sequence)
                 if is_over():
                     break
             self._delete_retired(stream, found)
-            self._check_sums(stream, is_over)
+            if stream.key in damaged:
+                self._store.segment_objects.look_again(stream, self._store.segments(stream), _ROUND_SECONDS)
+            if self._lacks_sums(found.manifest):
+                self._add_sums(stream, is_over)
 
     def bring_over(self, wait_seconds: float) -> Iterator[Stream]:
         """Give the segments of earlier versions their sums, and return each stream that had some. Raises `TimeoutError`."""
         for stream in self._catalogue.everything():
             if self._lacks_sums(self._store.manifest(stream).manifest):
                 with self._leases.hold(_LEASE, wait_seconds), suppress(NotFound):
-                    self._check_sums(stream, lambda: False)
+                    self._add_sums(stream, lambda: False)
                 yield stream
 
     def sweep(self) -> None:
@@ -126,16 +141,36 @@ class StreamsChores:
             if time.monotonic() - self._begun_at < _ROUND_SECONDS:
                 return
             self._begun_at, self._begun_time = time.monotonic(), time.time()
-            self._round = iter(self._catalogue.everything())
-        if _each(self._round, lambda stream: self._maintain_anew(stream, lease, is_over), is_over):
-            self._round = None
-            self._notes.end_look(self._begun_time)
+            self._round, self._is_whole = self._catalogue.everything(), True
+        try:
+            while self._visit_some(self._round, lease, is_over):
+                pass
+        except Exception:
+            self._is_whole = False  # some streams were not looked at, or that was not noted
+            raise
 
-    def _maintain_anew(self, stream: Stream, lease: Lease, is_over: Callable[[], bool]) -> None:
+    def _visit_some(self, round_: Iterator[Stream], lease: Lease, is_over: Callable[[], bool]) -> bool:
+        """Visit the next streams of the round, and note together what was seen of them. Returns whether it goes on now."""
         lease.check()
-        # Its retention may have been changed since the round read its document.
-        if (now := self._catalogue.get(stream.home_id, stream.module_id, stream.name)) is not None:
-            self.maintain(now, is_over)
+        damaged, looks = self._store.segment_objects.damaged_streams(), list[Look]()
+        if (first := next(round_, None)) is None:
+            self._round = None
+            if self._is_whole:
+                self._notes.end_look(self._begun_time)
+            return False
+        some = chain([first], islice(round_, _AT_ONCE - 1))
+        try:
+            return _each(some, lambda one: self._visit_anew(one, is_over, looks, damaged), is_over)
+        finally:
+            self._notes.note(looks)
+
+    def _visit_anew(self, stream: Stream, is_over: Callable[[], bool], looks: list[Look], damaged: Container[str]) -> None:
+        """Visit a stream of a round, which read its document some time ago. Its retention may have been changed since then."""
+        now: Stream | None = stream
+        if stream.retention != StreamRetention():
+            now = self._catalogue.get(stream.home_id, stream.module_id, stream.name)
+        if now is not None:
+            self._visit(now, is_over, looks, damaged)
 
     def _delete_retired(self, stream: Stream, found: VersionedManifest) -> None:
         """Delete segments that nobody can be reading any more."""
@@ -144,12 +179,9 @@ class StreamsChores:
             is_read = bool(self._leases.shared(downloads_of(stream.key)))
             self._store.delete_retired(stream, found, time.time() - (_DOWNLOADED_GRACE_SECONDS if is_read else _GRACE_SECONDS))
 
-    def _check_sums(self, stream: Stream, is_over: Callable[[], bool]) -> None:
-        """Give segments of an earlier format their sums, once, and look again at what is noted as damaged."""
-        objects = self._store.segment_objects
-        objects.look_again(stream, self._store.segments(stream), _ROUND_SECONDS)
-        if not self._lacks_sums((found := self._store.manifest(stream)).manifest):
-            return
+    def _add_sums(self, stream: Stream, is_over: Callable[[], bool]) -> None:
+        """Give segments of an earlier format their sums, once."""
+        objects, found = self._store.segment_objects, self._store.manifest(stream)
         for segment in self._store.segments(stream, self._summed_until.get(stream.key, 0)):
             with suppress(DamagedPackets, NoSuchObject):  # it is noted
                 objects.add_sums(stream, segment)

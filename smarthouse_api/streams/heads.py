@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from backends.ports import ABSENT, Change, Committed, Put, StateStore
+from backends.ports import ABSENT, Change, Committed, Document, Put, StateStore
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.arrow.times import microseconds, time_of
 from smarthouse_api.coordination.retries import until_settled
@@ -223,14 +223,8 @@ class Heads:
         """Return the stream as it is now. Raises `NotFound` when it was deleted."""
         space = space_of(stream.key)
         found = self._state.get(space, HEAD)
-        if found is None:
-            raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
-        head = read_head(found.value)
-        lease = None if head.open is None else self._state.get(space, LEASE)
-        if lease is None:
-            return HeadSnapshot(head, found.version, ABSENT)
-        renewed_us = lease.value.decode().partition(" ")[2]  # an earlier version wrote the session alone
-        return HeadSnapshot(head, found.version, lease.version, int(renewed_us) if renewed_us else None)
+        is_open = found is not None and read_head(found.value).open is not None
+        return snapshot_of(found, self._state.get(space, LEASE) if is_open else None)
 
     def commit(self, stream: Stream, draft: Draft) -> HeadSnapshot:
         """Make the change. Raises `Conflict` if the stream has changed since the look that the draft was made on."""
@@ -247,6 +241,17 @@ class Heads:
             return answer
 
         return until_settled(attempt, "stream")
+
+
+def snapshot_of(found: Document | None, lease: Document | None) -> HeadSnapshot:
+    """Read a stream's head and its owner's sign of life. Raises `NotFound` if there is no head: the stream was deleted."""
+    if found is None:
+        raise NotFound("The stream was deleted", reason="STREAM_NOT_FOUND")
+    head = read_head(found.value)
+    if head.open is None or lease is None:
+        return HeadSnapshot(head, found.version, ABSENT)
+    renewed_us = lease.value.decode().partition(" ")[2]  # an earlier version wrote the session alone
+    return HeadSnapshot(head, found.version, lease.version, int(renewed_us) if renewed_us else None)
 
 
 def new_session_id(start: int) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from smarthouse_api.errors import NotFound
 from smarthouse_api.streams.activity import Activities, ActivityNotes, Recent
 from smarthouse_api.streams.catalogue import StreamCatalogue
-from smarthouse_api.streams.heads import Heads, HeadSnapshot
+from smarthouse_api.streams.heads import HeadSnapshot
 from smarthouse_api.streams.model import Session, Stream
 from smarthouse_api.streams.packet_store import Manifest, PacketStore
 from smarthouse_api.streams.sessions import Hold, Sessions
@@ -62,11 +62,8 @@ class StreamView:
 class StreamOverview:
     """Shows streams, all or one by one."""
 
-    def __init__(
-        self, catalogue: StreamCatalogue, heads: Heads, store: PacketStore, sessions: Sessions, notes: ActivityNotes
-    ) -> None:
-        self._catalogue, self._heads, self._store = catalogue, heads, store
-        self._sessions, self._notes = sessions, notes
+    def __init__(self, catalogue: StreamCatalogue, store: PacketStore, sessions: Sessions, notes: ActivityNotes) -> None:
+        self._catalogue, self._store, self._sessions, self._notes = catalogue, store, sessions, notes
 
     def page(self, wanted: Wanted, skip: int, limit: int) -> tuple[list[StreamView], int]:
         """Return a page of the chosen streams, and how many are chosen. The newest packet comes first, as far as it is noted.
@@ -104,6 +101,6 @@ class StreamOverview:
         return views
 
     def _view(self, stream: Stream, noted: Activities) -> StreamView:
-        seen, manifest = self._heads.look(stream), self._store.manifest(stream).manifest
+        seen, found = self._store.look(stream)
         holds, downloads = self._sessions.holds(stream, MOST_HOLDS), self._sessions.downloads(stream)
-        return StreamView(stream, seen, manifest, noted.recent(stream, seen.head, time.time()), holds, downloads)
+        return StreamView(stream, seen, found.manifest, noted.recent(stream, seen.head, time.time()), holds, downloads)

@@ -27,6 +27,7 @@ from backends.ports import (
     ABSENT,
     Change,
     Conflict,
+    Document,
     Entry,
     ObjectStore,
     PartDamaged,
@@ -35,7 +36,7 @@ from backends.ports import (
     StateStore,
     StoreUnavailable,
 )
-from smarthouse_api.streams.heads import BORN, space_of
+from smarthouse_api.streams.heads import BORN, HEAD, LEASE, HeadSnapshot, snapshot_of, space_of
 from smarthouse_api.streams.model import Stream
 from smarthouse_api.streams.segment_objects import SegmentObjects, object_name
 from smarthouse_api.streams.segments import Segment, read_segment, segment_name
@@ -86,6 +87,12 @@ class VersionedManifest(NamedTuple):
 _manifest = msgspec.json.Decoder(Manifest).decode
 
 
+def _versioned(found: Document | None) -> VersionedManifest:
+    if found is None:
+        return VersionedManifest(Manifest(), ABSENT)
+    return VersionedManifest(_manifest(found.value), found.version)
+
+
 class PacketStore:
     """Holds the packets of all streams in the two stores: reads and drops log entries, and keeps segments and manifests."""
 
@@ -95,10 +102,12 @@ class PacketStore:
 
     def manifest(self, stream: Stream) -> VersionedManifest:
         """Return the stream's manifest as it is now."""
-        found = self._state.get(space_of(stream.key), _MANIFEST)
-        if found is None:
-            return VersionedManifest(Manifest(), ABSENT)
-        return VersionedManifest(_manifest(found.value), found.version)
+        return _versioned(self._state.get(space_of(stream.key), _MANIFEST))
+
+    def look(self, stream: Stream) -> tuple[HeadSnapshot, VersionedManifest]:
+        """Return the stream's head and its manifest, read at once. Raises `NotFound` when it was deleted."""
+        head, lease, manifest = self._state.get_many(space_of(stream.key), [HEAD, LEASE, _MANIFEST])
+        return snapshot_of(head, lease), _versioned(manifest)
 
     def segments(self, stream: Stream, start: int = 0) -> Iterator[Segment]:
         """Return the segments with a packet at `start` or above, ascending."""
@@ -194,15 +203,18 @@ class PacketStore:
             drops = tuple((LOG, sequence) for sequence in range(low, min(low + _MOST, last + 1)))
             self._state.commit(space_of(stream.key), Change(drops=drops))
 
-    def drop_sealed(self, stream: Stream, manifest: Manifest) -> None:
-        """Drop sealed entries that a crash left in the log."""
-        while (oldest := self._oldest(stream)) is not None and oldest <= manifest.sequence:
-            self.drop(stream, oldest - 1, manifest.sequence)
+    def drop_sealed(self, stream: Stream, manifest: Manifest) -> Entry | Hole | None:
+        """Drop sealed entries that a crash left in the log. Returns the first entry that is left."""
+        while (oldest := self.oldest(stream, 0)) is not None and oldest.sequence <= manifest.sequence:
+            self.drop(stream, oldest.sequence - 1, manifest.sequence)
+        return oldest
 
-    def _oldest(self, stream: Stream) -> int | None:
-        """The sequence of the log's first entry."""
-        page = next(iter(self.pages(stream, 0)), None)
-        return page.sequence if isinstance(page, Hole) else page[0].sequence if page else None
+    def oldest(self, stream: Stream, after: int) -> Entry | Hole | None:
+        """Return the log's first entry after a sequence."""
+        try:
+            return self.entry(stream, after)
+        except PartDamaged as fault:
+            return Hole(fault.part.sequence or after + 1)
 
     def signed_url(self, stream: Stream, segment: Segment, seconds: float, file_name: str) -> str | None:
         """Return a URL of the object store's own for a segment's bytes; None if the store signs none."""

@@ -10,7 +10,7 @@ from itertools import chain
 
 import msgspec
 
-from backends.ports import NoSuchObject, PartDamaged
+from backends.ports import Entry, NoSuchObject
 from config.groups import StreamSettings
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.streams.heads import HeadSnapshot
@@ -29,16 +29,16 @@ class Sealing:
     def __init__(self, store: PacketStore, settings: StreamSettings) -> None:
         self._store, self._settings = store, settings
 
-    def is_due(self, stream: Stream, seen: HeadSnapshot, manifest: Manifest) -> bool:
-        """Return whether the log holds enough for a segment, or packets that are old enough."""
+    def is_due(self, seen: HeadSnapshot, manifest: Manifest, oldest: Entry | Hole | None) -> bool:
+        """Return whether the log holds enough for a segment, or packets that are old enough. oldest: that is not sealed."""
         if seen.head.bytes - manifest.bytes >= self._settings.segment_bytes:
             return True
-        try:
-            oldest = self._store.entry(stream, manifest.sequence) if seen.head.next > manifest.next else None
-        except PartDamaged:
+        if oldest is None or seen.head.next <= manifest.next:
+            return False
+        if isinstance(oldest, Hole):
             return True  # nobody knows how old it is, and it keeps the others from being sealed
         before_us = microseconds(datetime.now(UTC)) - int(self._settings.tail_seconds * 1e6)
-        return oldest is not None and int(block([oldest]).times_us[0]) <= before_us
+        return int(block([oldest]).times_us[0]) <= before_us
 
     def seal(self, stream: Stream, found: VersionedManifest) -> bool:
         """Make a segment of the oldest packets of the log. Return whether that was done.

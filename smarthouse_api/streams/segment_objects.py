@@ -136,6 +136,12 @@ class SegmentObjects:
                     self.check(stream, segment)
         yield from self._damages.noted(prefix)
 
+    def damaged_streams(self) -> set[str]:
+        """List the keys of the streams that have objects which are noted as damaged."""
+        names = {problem.name for problem in self._damages.noted("packets/")}
+        self._backoff.forget_others(names, "packets/")
+        return {name.split("/")[2] for name in names}
+
     def look_again(self, stream: Stream, segments: Iterable[Segment], first_seconds: float = 0.0) -> None:
         """Remove the notes of what is whole by now, and of what is not the stream's any more.
 

@@ -58,9 +58,9 @@ class Streams:
         self.tail = Tail(self.heads, reader, settings)
         self.glimpses = Glimpses(self.heads, self.store, reader)
         self.activity = activity = ActivityNotes(state)
-        self.overview = StreamOverview(self.catalogue, self.heads, self.store, self.sessions, activity)
+        self.overview = StreamOverview(self.catalogue, self.store, self.sessions, activity)
         retaining = PacketRetention(self.store, self.sessions, self.metadata)
-        self.chores = StreamsChores(state, self.catalogue, self.heads, self.store, sealing, retaining, leases, activity)
+        self.chores = StreamsChores(state, self.catalogue, self.store, sealing, retaining, leases, activity)
 
     def delete(self, stream: Stream) -> None:
         """Delete a stream, and break off its downloads. Raises `NotFound`."""

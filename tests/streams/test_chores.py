@@ -429,20 +429,46 @@ def test_a_stream_whose_visit_fails_keeps_no_other_from_its_turn(
     recorders = [made(house, f"camera {number}") for number in range(3)]
     for recorder in recorders:
         recorder.append(b"a")
-    maintain = StreamsChores.maintain
+    visit = StreamsChores._visit
 
-    def fail(self: StreamsChores, stream: Stream, is_over: Callable[[], bool]) -> None:
+    def fail(self: StreamsChores, stream: Stream, *others: Any) -> None:
         if stream.key == recorders[1].stream.key:
             raise fault
-        maintain(self, stream, is_over)
+        visit(self, stream, *others)
 
-    monkeypatch.setattr(StreamsChores, "maintain", fail)
+    monkeypatch.setattr(StreamsChores, "_visit", fail)
     for _ in range(2):
         try:
             run_chores(house)
         except StoreUnavailable:
             continue
     assert [len(recorder.segments()) for recorder in recorders] == [1, 0, 1]
+    noted = house.streams.activity.all()
+    assert noted.noted.keys() == {recorders[0].stream.key, recorders[2].stream.key}
+    assert (noted.looked_at > 0) is not isinstance(fault, StoreUnavailable)  # after an outage it was no whole look
+
+
+@pytest.mark.parametrize("environment", ["production_pair"], indirect=True)
+def test_a_round_asks_the_store_twice_for_each_idle_stream(
+    make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, asked = make_house(), list[str]()
+    for name in ("get", "get_many", "scan", "read", "commit"):
+        act = getattr(house.state, name)
+        monkeypatch.setattr(house.state, name, lambda *args, act=act, **options: (asked.append(""), act(*args, **options))[1])
+
+    def asks() -> int:
+        house.streams.chores._begun_at = float("-inf")
+        asked.clear()
+        run_chores(house)
+        return len(asked)
+
+    counts = list[int]()
+    for number in range(3):
+        made(house, f"camera {number}").append(b"a")
+        asks()  # it notes the new packet
+        counts.append(asks())
+    assert [counts[1] - counts[0], counts[2] - counts[1]] == [2, 2]
 
 
 def test_a_mark_of_a_deleted_stream_is_taken_off(make_house: Callable[..., House]) -> None:

@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     one = Clock()
-    for module in ("activity", "overview", "chores"):
+    for module in ("overview", "chores"):
         monkeypatch.setattr(f"smarthouse_api.streams.{module}.time.time", one.time)
     return one
 
@@ -52,13 +52,15 @@ def test_a_stream_that_is_deleted_while_it_is_looked_at_leaves_no_note(make_hous
     house = make_house()
     gone = made(house, "gone")
     gone.append(b"x")
-    head = house.streams.heads.look(gone.stream).head
+    look = activity.Look(gone.stream, house.streams.heads.look(gone.stream).head, now().timestamp())
     house.streams.delete(gone.stream)
     house.streams.chores.purge(1)
-    house.streams.activity.note(gone.stream, head)
+    alive = made(house, "alive").stream
+    house.streams.activity.note([look, activity.Look(alive, house.streams.heads.look(alive).head, now().timestamp())])
+    assert house.streams.activity.all().noted.keys() == {alive.key}
     made(house, "gone").append(b"y")
-    house.streams.activity.note(gone.stream, head)  # another stream of the name is no stream of the key
-    assert house.streams.activity.all().noted.keys() == set()
+    house.streams.activity.note([look])  # another stream of the name is no stream of the key
+    assert house.streams.activity.all().noted.keys() == {alive.key}
 
 
 @on_every_pair

@@ -310,16 +310,16 @@ def test_a_limit_that_was_widened_in_time_counts(make_house: Callable[..., House
     for recorder in streams:
         recorder.append(*numbered(range(10)))
         recorder.keep_only(packets=3)
-    maintain, visited = StreamsChores.maintain, []
+    visit, visited = StreamsChores._visit, []
 
-    def widen_the_other(chores: StreamsChores, stream: Any, is_over: Any) -> None:
-        maintain(chores, stream, is_over)
+    def widen_the_other(chores: StreamsChores, stream: Any, *others: Any) -> None:
+        visit(chores, stream, *others)
         if not visited:
             (other,) = (recorder for recorder in streams if recorder.stream.key != stream.key)
             other.keep_only(packets=1000)
         visited.append(stream.name)
 
-    monkeypatch.setattr(StreamsChores, "maintain", widen_the_other)
+    monkeypatch.setattr(StreamsChores, "_visit", widen_the_other)
     house.streams.chores.run(lambda: False)
     assert sorted(visited) == ["one", "two"]
     assert sorted(len(recorder.packets()) for recorder in streams) == [3, 10]
