@@ -6,22 +6,33 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, url_for
+from flask_babel import gettext
 
-from blueprints.console.operator_sessions import operator_form, operator_page, read_query, require_typed, required
+from blueprints.console.operator_sessions import (
+    operator_form,
+    operator_page,
+    read_query,
+    require_same,
+    require_typed,
+    required,
+)
 from blueprints.console.policy import is_fragment
-from blueprints.console.sessions import led_to
+from blueprints.console.sessions import LOOKS, led_to
 from blueprints.current_request import house
 from blueprints.parameters import is_whole
-from smarthouse_api.arrow.times import seconds_text
+from smarthouse_api.arrow.times import seconds_text, time_text
 from smarthouse_api.collections.figures import MOST_COUNTED
 from smarthouse_api.collections.member_names import member_of
-from smarthouse_api.collections.model import MESSAGE_ID, Collection, is_name
+from smarthouse_api.collections.model import MESSAGE_ID, Collection, Position, is_name, position_in
 from smarthouse_api.collections.newest import NewestRecord
-from smarthouse_api.errors import Invalid
+from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.measures import duration_text, size_text
 
 _RECORDS: Final = 20
+_FOLLOWED: Final = 100
+"""Records that a page which follows takes at once."""
+
 _MOST_FOLLOWED: Final = 500
 """Records that a page which follows shows before it stops."""
 
@@ -48,6 +59,7 @@ def add_collections(blueprint: Blueprint) -> None:
         """Show what a collection is, and how much it holds."""
         session, one = required(), house().collections.catalogue.find(collection_id)
         told = {"figures": house().collections.figures.of([one])[0], "most": MOST_COUNTED, "facts": _facts(one)}
+        told["made"] = time_text(one.created_at)
         return operator_page("console/operator_collection.html", session, collection=one, **told)
 
     @blueprint.post("/operator/collections/<collection_id>/delete")
@@ -56,19 +68,27 @@ def add_collections(blueprint: Blueprint) -> None:
         session, form = operator_form()
         one = house().collections.catalogue.find(collection_id)
         require_typed(form, one.id)
+        require_same(form, one.created_at)
         house().collections.catalogue.delete(one.id)
         return led_to(".operator_collections", session)
 
     @blueprint.get("/operator/collections/<collection_id>/records")
     def records(collection_id: str) -> Response:
         """Show the newest records, or those that came after an entry. follow: look again, every two seconds."""
-        asked, session = read_query("after", "follow", "shown"), required()
+        asked, session = read_query("after", "before", "follow", "shown", "made"), required()
         if not all(is_whole(asked.get(name, "0")) for name in ("after", "shown")):
             raise Invalid("after, shown: must be whole numbers")
-        one, after = house().collections.catalogue.find(collection_id), int(asked.get("after", 0))
-        found = house().collections.newest.of(one, _RECORDS, after)
+        before = position_in(asked["before"]) if "before" in asked else None
+        if (before is None) != ("before" not in asked):
+            raise Invalid("before: must be the position of a record, such as 31-0")
+        if (one := _still(collection_id, asked.get("made"))) is None:
+            way = {"way": url_for(".operator_collections"), "way_title": gettext("All collections")}
+            return operator_page("console/_follow_gone.html", session, gone=gettext("The collection was deleted."), **way)
+        after, most = int(asked.get("after", 0)), _FOLLOWED if asked.get("follow") == "true" else _RECORDS
+        found = house().collections.newest.of(one, most, after, before)
         shown = int(asked.get("shown", 0)) + len(found.records)
         is_full = shown >= _MOST_FOLLOWED
+        oldest = found.records[-1].position if after and len(found.records) == most else None
         told = {
             "records": [*told_records(one, found.records)],
             "after": after,
@@ -76,10 +96,23 @@ def add_collections(blueprint: Blueprint) -> None:
             "shown": shown,
             "is_full": is_full,
             "follows": asked.get("follow") == "true" and not is_full,
-            "has_gap": after and len(found.records) == _RECORDS and found.records[-1].position.sequence > after + 1,
+            "before": oldest if oldest is not None and oldest > Position(after + 1, 0) else None,
+            "made": time_text(one.created_at),
+            "looks": LOOKS,
         }
         template = "console/_newest.html" if is_fragment() else "console/operator_records.html"
         return operator_page(template, session, collection=one, **told)
+
+
+def _still(collection_id: str, made: str | None) -> Collection | None:
+    """Find a collection; None if a page that follows it knows another, which is deleted. Raises `NotFound` for other pages."""
+    try:
+        one = house().collections.catalogue.find(collection_id)
+    except NotFound:
+        if made is None or not is_fragment():
+            raise
+        return None
+    return None if made not in (None, time_text(one.created_at)) and is_fragment() else one
 
 
 def told_records(one: Collection, records: Iterable[NewestRecord]) -> Iterator[dict[str, Any]]:

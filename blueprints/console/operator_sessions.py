@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from flask import Response, request
@@ -13,7 +14,8 @@ from blueprints.console.sessions import required_form
 from blueprints.console.templating import page
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.access.sessions import Session
-from smarthouse_api.errors import Forbidden, Invalid
+from smarthouse_api.arrow.times import time_text
+from smarthouse_api.errors import Forbidden, InUse, Invalid
 
 KIND: Final = "operator"
 
@@ -55,6 +57,15 @@ def require_typed(form: MultiDict[str, str], word: str) -> None:
     """Require that a word was typed to confirm. Raises `Invalid`."""
     if form.get("word", "").strip() != word.strip():
         raise Invalid(gettext("Type %(word)s to confirm. Nothing was done.", word=word))
+
+
+def require_same(form: MultiDict[str, str], created_at: datetime) -> None:
+    """Require that the page which sent a form was of this very thing, and not of one before of its name. Raises `InUse`."""
+    if form.get("made") != time_text(created_at):
+        told = gettext(
+            "What the page showed was deleted, and another was made under its name. Nothing was done. Look at it first."
+        )
+        raise InUse(told)
 
 
 def read_query(*names: str) -> dict[str, str]:

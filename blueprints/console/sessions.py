@@ -15,12 +15,17 @@ from smarthouse_api.access.sessions import Session
 from smarthouse_api.errors import Forbidden
 
 FORM_TOKEN: Final = "form_token"  # noqa: S105 - the name of a field
+LOOKS: Final = "Console-Looks"
+"""The header of a request that a page sends by itself."""
 
 
 def current(kind: str) -> Session | None:
-    """Find the session of the request; None if it has ended, or never began. kind: such as `home`."""
-    token = request.cookies.get(_cookie(kind))
-    return None if not token else house().sessions.find(kind, token)
+    """Find the session of the request; None if it has ended, or never began. kind: such as `home`.
+
+    It goes on by what a person does, and not by a page that looks for what is new.
+    """
+    token, is_act = request.cookies.get(_cookie(kind)), LOOKS not in request.headers
+    return None if not token else house().sessions.find(kind, token, goes_on=is_act)
 
 
 def required_form(kind: str) -> tuple[Session, MultiDict[str, str]]:

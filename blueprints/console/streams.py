@@ -5,19 +5,27 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, request, url_for
 from flask_babel import gettext
 
 from blueprints import path_segments
-from blueprints.console.operator_sessions import operator_form, operator_page, owner_of, read_query, require_typed, required
+from blueprints.console.operator_sessions import (
+    operator_form,
+    operator_page,
+    owner_of,
+    read_query,
+    require_same,
+    require_typed,
+    required,
+)
 from blueprints.console.policy import is_fragment
-from blueprints.console.sessions import led_to
+from blueprints.console.sessions import LOOKS, led_to
 from blueprints.current_request import house
 from blueprints.parameters import LARGEST, is_whole
 from blueprints.responses import closed_when_sent
 from blueprints.streams.data import download_response
 from smarthouse_api.access.sessions import Session
-from smarthouse_api.arrow.times import seconds_text, time_of
+from smarthouse_api.arrow.times import seconds_text, time_of, time_text
 from smarthouse_api.errors import Invalid, NotFound
 from smarthouse_api.streams.glimpses import Seen
 from smarthouse_api.streams.model import LARGEST_INDEX, Stream
@@ -32,7 +40,7 @@ _STREAM: Final = "/<segment:home_id>/<segment:module_id>/<segment:name>"
 _KNOWN: Final = {
     "OperatorStreams.streams": ("home", "module", "name", "page"),
     "OperatorStreams.stream": ("sessions", "metadata"),
-    "OperatorStreams.packets": ("start", "live"),
+    "OperatorStreams.packets": ("start", "live", "made"),
 }
 
 blueprint = Blueprint("OperatorStreams", __name__, url_prefix="/console/operator/streams", template_folder="templates")
@@ -82,8 +90,10 @@ def stream(home_id: str, module_id: str, name: str) -> Response:
 @path_segments.route(blueprint, f"{_STREAM}/packets")
 def packets(home_id: str, module_id: str, name: str) -> Response:
     """Show packets from an index on, or the newest ones; and, while they are followed, those that come."""
-    session, found = required(), _find(home_id, module_id, name)
-    is_live, asked = _is_live(), _whole("start", LARGEST_INDEX)
+    session, is_live, asked = required(), _is_live(), _whole("start", LARGEST_INDEX)
+    if (found := _still(home_id, module_id, name)) is None:
+        way = {"way": url_for(_HERE), "way_title": gettext("All streams")}
+        return operator_page("console/_follow_gone.html", session, gone=gettext("The stream was deleted."), **way)
     glimpses, view = house().streams.glimpses, house().streams.overview.view(found)
     newest = max(view.seen.head.next - _PACKETS, view.manifest.floor)
     start = newest if asked is None else asked
@@ -91,7 +101,15 @@ def packets(home_id: str, module_id: str, name: str) -> Response:
     skipped = (start, newest - 1) if is_live and start < newest else None
     seen = glimpses.from_index(found, newest if skipped else start, _PACKETS)
     template = "console/_packets.html" if is_fragment() else "console/operator_packets.html"
-    return operator_page(template, session, here=_HERE, **_told(view), is_live=is_live, skipped=skipped, **_shown(seen, view))
+    told = {
+        **_told(view),
+        **_shown(seen, view),
+        "is_live": is_live,
+        "skipped": skipped,
+        "looks": LOOKS,
+        "is_part": is_fragment(),
+    }
+    return operator_page(template, session, here=_HERE, **told)
 
 
 @path_segments.route(blueprint, f"{_STREAM}/packets/<segment:index>")
@@ -113,6 +131,7 @@ def delete_stream(home_id: str, module_id: str, name: str) -> Response:
     session, form = operator_form()
     found = _find(home_id, module_id, name)
     require_typed(form, found.name)
+    require_same(form, found.created_at)
     house().streams.delete(found)
     return led_to(".streams", session)
 
@@ -151,6 +170,18 @@ def _find(home_id: str, module_id: str, name: str) -> Stream:
     return house().streams.catalogue.find(int(home_id), module_id, name)
 
 
+def _still(home_id: str, module_id: str, name: str) -> Stream | None:
+    """Find a stream; None if a page that follows it knows another, which is deleted. Raises `NotFound` for other pages."""
+    made = _asked().get("made")
+    try:
+        found = _find(home_id, module_id, name)
+    except NotFound:
+        if made is None or not is_fragment():
+            raise
+        return None
+    return None if made not in (None, time_text(found.created_at)) and is_fragment() else found
+
+
 def _led_back(found: Stream, session: Session) -> Response:
     return led_to(".stream", session, **_names(found))
 
@@ -172,6 +203,7 @@ def _told(view: StreamView) -> dict[str, Any]:
         "head": head,
         "newest": "" if head.last_us is None else seconds_text(time_of(head.last_us)),
         "created": seconds_text(view.stream.created_at),
+        "made": time_text(view.stream.created_at),
         "since": since,
         "age": _age(view.stream.retention.seconds),
     }

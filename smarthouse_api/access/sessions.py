@@ -59,7 +59,7 @@ class Session:
 
 
 class Sessions:
-    """Begins, finds and ends sessions. One ends by itself half an hour after the last request, or after eight hours."""
+    """Begins, finds and ends sessions. One ends half an hour after the last request of a person, or after eight hours."""
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
@@ -71,8 +71,8 @@ class Sessions:
         self._put(session)
         return session
 
-    def find(self, kind: str, token: str) -> Session | None:
-        """Find the session of a browser, and have it go on; None if it has ended, or never began."""
+    def find(self, kind: str, token: str, *, goes_on: bool = True) -> Session | None:
+        """Find the session of a browser; None if it has ended, or never began. goes_on: have it last longer."""
         if (found := self._state.get(SPACE, _name(token))) is None:
             return None
         nonce, sealed = found.value[:_NONCE_BYTES], found.value[_NONCE_BYTES:]
@@ -83,7 +83,7 @@ class Sessions:
         session, seconds = Session(token, said), self._state.now() - said.at
         if seconds > IDLE_SECONDS or self._state.now() - said.begun > LONGEST_SECONDS:
             return None
-        if seconds > _RENEWED_SECONDS:
+        if goes_on and seconds > _RENEWED_SECONDS:
             session = Session(token, msgspec.structs.replace(said, at=self._state.now()))
             self._put(session, found.version)
         return session

@@ -65,31 +65,34 @@ class NewestRecords:
     def __init__(self, state: StateStore, chores: CollectionsChores, table: CollectionsTable, engine: Engine) -> None:
         self._state, self._chores, self._table, self._engine = state, chores, table, engine
 
-    def of(self, collection: Collection, limit: int, after: int = 0) -> NewestPage:
+    def of(self, collection: Collection, limit: int, after: int = 0, before: Position | None = None) -> NewestPage:
         """Read up to `limit` of the newest records that came after an entry. after: its sequence, such as an earlier `last`.
 
-        Raises `NotFound` once the collection is deleted.
+        before: only records that came before the one at this position. Raises `NotFound` once the collection is deleted.
         """
         queue = TopicQueue(self._state, collection)
         last = queue.last()
+        if before is not None:
+            last = min(last, before.sequence)
         # First the topic, then the lake: what leaves the one meanwhile is in the other.
-        found, above = self._in_topic(queue, last, after, limit)
+        end = before or Position(last + 1, 0)
+        found, above = self._in_topic(queue, end, after, limit)
         if len(found) < limit and above > after:
-            found += self._in_lake(queue, after, above, limit - len(found))
+            found += self._in_lake(queue, after, min(end, Position(above + 1, 0)), limit - len(found))
         else:
             queue.look_for_collection()
         return NewestPage(found, last)
 
-    def _in_topic(self, queue: TopicQueue, last: int, after: int, limit: int) -> tuple[list[NewestRecord], int]:
-        """Read the topic backwards; the records, and the sequence up to which only the lake has more."""
-        collection, found, above = queue.collection, list[NewestRecord](), last
+    def _in_topic(self, queue: TopicQueue, end: Position, after: int, limit: int) -> tuple[list[NewestRecord], int]:
+        """Read the topic backwards, before `end`; the records, and the sequence up to which only the lake has more."""
+        collection, found, above = queue.collection, list[NewestRecord](), end.sequence if end.index else end.sequence - 1
         while above > after and len(found) < limit:
             low = max(above - _ENTRIES, after)
             page = [one for one in self._state.read(collection.space, TOPIC, low, above - low) if one.sequence <= above]
             hidden = hidden_in(self._state, collection)  # after the read: a home that is forgotten by now is left out
             for one in reversed(page):
                 if one.value:  # else it only stands for a sequence that was passed over
-                    found += _of_entry(one.sequence, one.value, hidden)
+                    found += (record for record in _of_entry(one.sequence, one.value, hidden) if record.position < end)
             if page:
                 above = page[0].sequence - 1
             elif queue.taken().sequence >= above:
@@ -98,7 +101,7 @@ class NewestRecords:
                 above = low  # these were erased
         return found[:limit], above
 
-    def _in_lake(self, queue: TopicQueue, after: int, until: int, limit: int) -> list[NewestRecord]:
+    def _in_lake(self, queue: TopicQueue, after: int, end: Position, limit: int) -> list[NewestRecord]:
         collection, found = queue.collection, list[NewestRecord]()
         lease = self._table.reading()
         try:
@@ -108,12 +111,13 @@ class NewestRecords:
             snapshot, _ = self._chores.rebuilding.checked(collection.key, self._table.open())
             if snapshot is None:
                 return found
-            begin, end = Position(after, END.index), Position(until, END.index)
-            bounds = ReadBounds(collection.key, begin, end, hidden=hidden)
+            begin, until = Position(after, END.index), Position(end.sequence if end.index else end.sequence - 1, END.index)
+            bounds = ReadBounds(collection.key, begin, until, hidden=hidden)
             for part in reversed([*ranges(files_of(snapshot), bounds)]):
                 order = (exp.Ordered(this=exp.column(name), desc=True, nulls_first=False) for name in _ORDER)
-                query = select_rows(bounds, part, _COLUMNS).order_by(*order).limit(limit - len(found))
-                rows = [one for one in self._rows(snapshot, query) if begin < one.position <= end]
+                is_before = exp.or_(exp.column("sequence") < end.sequence, exp.column("position") < end.index)
+                query = select_rows(bounds, part, _COLUMNS).where(is_before).order_by(*order).limit(limit - len(found))
+                rows = [one for one in self._rows(snapshot, query) if begin < one.position < end]
                 found += sorted(rows, key=lambda one: one.position, reverse=True)
                 if len(found) >= limit:
                     break

@@ -36,5 +36,7 @@ def test_a_session_is_found_by_its_token_until_it_ends(house: House, monkeypatch
     pass_time(house, 100, monkeypatch)
     assert sessions.find("home", one.token) is None  # however often it is renewed
     last = sessions.begin("home", "whose", "proof")
-    pass_time(house, IDLE_SECONDS + 1, monkeypatch)
+    pass_time(house, IDLE_SECONDS - 1, monkeypatch)
+    assert sessions.find("home", last.token, goes_on=False) is not None
+    pass_time(house, 2, monkeypatch)
     assert sessions.find("home", last.token) is None

@@ -8,7 +8,7 @@ import pytest
 
 from smarthouse_api.collections.drafting import draft_of
 from smarthouse_api.collections.figures import Figures
-from smarthouse_api.collections.model import Collection
+from smarthouse_api.collections.model import Collection, position_in
 from smarthouse_api.collections.schemas import Checker
 from smarthouse_api.errors import NotFound
 from tests.collections.conftest import NUMBERS, Keeper
@@ -36,6 +36,10 @@ def test_the_newest_come_first_wherever_they_are(keeper: Keeper, topic: str | No
     assert values(keeper, one, 100) == [*range(41, -1, -1)]
     assert values(keeper, one, 5, last.last) == [41, 40]
     assert values(keeper, one, 5, newest.of(one, 1).last) == []
+    for before, found in (("20-1", [38, 37]), ("20-0", [37, 36]), ("22-0", [40, 39]), ("1-0", []), ("99-0", [41, 40])):
+        page = newest.of(one, 2, 0, position_in(before))
+        assert [record.value()["value"] for record in page.records] == found, before
+    assert newest.of(one, 9, 18, position_in("20-1")).records == newest.of(one, 4).records[3:] + newest.of(one, 6).records[4:]
     assert [figures.records for figures in keeper.house.collections.figures.of([one])] == [40]
 
 

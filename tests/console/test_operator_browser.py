@@ -238,7 +238,7 @@ def test_an_operator_defines_a_collection_follows_it_and_fixes_a_dead_letter(sha
     page.get_by_role("link", name="Follow").click()
     page.get_by_text("Looks every two seconds").wait_for()
     page.context.clear_cookies()
-    page.get_by_text("Following has ended by a fault.").wait_for()
+    page.get_by_text("Following has ended: your session is over").wait_for()
     visit.complaints.clear()
     assert [int(value) for value in page.locator("article pre").all_inner_texts()[0].split() if value.isdigit()] == [4]
 

@@ -130,7 +130,10 @@ def test_a_collection_is_defined_changed_and_deleted(client: FlaskClient, collec
     assert (after.requires_token, after.public, after.extraction) == (False, False, None)
     wrong = submit(client, "/collections/meters/delete", word="m")
     assert (wrong.status_code, "Nothing was done" in wrong.text) == (400, True)
-    assert submit(client, "/collections/meters/delete", word="meters").status_code == 303
+    other = submit(client, "/collections/meters/delete", word="meters", made="2026-01-01T00:00:00Z")
+    assert (other.status_code, "another was made under its name" in other.text) == (409, True)
+    seen = dict(re.findall(r'name="(made)" value="([^"]+)"', see(client, "/collections/meters")))
+    assert submit(client, "/collections/meters/delete", word="meters", **seen).status_code == 303
     with pytest.raises(NotFound):
         collections.catalogue.find("meters")
     see(client, "/collections/meters", 404)
@@ -217,24 +220,41 @@ def test_the_newest_records_are_shown_and_followed(client: FlaskClient, collecti
     assert '"<i>x</i>" is not of type "integer" at /n' in text
     assert all(part in text for part in ("<code>31-0</code>", "<code>m29</code>", "n <code>29</code>", '  "n": 29'))
     follow = re.findall(r'hx-get="([^"]+)"', text)
-    assert follow == ["/console/operator/collections/numbers/records?after=31&follow=true&shown=20"]
+    made = re.findall(r"&made=[^\"&]+", follow[0])[0]
+    assert follow == [f"/console/operator/collections/numbers/records?after=31&follow=true&shown=20{made}"]
+    assert '<p id="came" class="muted" role="status">20 records are shown.</p>' in text
 
     def look(path: str) -> str:
         return html.unescape(client.get(path, headers=FRAGMENT).text)
 
     still = look(follow[0])
-    assert ("<article" in still, "data-look-every" in still) == (False, True)
-    for number in range(40, 65):
-        collections.accepting.accept(one, [{"n": number}])
+    assert ("<article" in still, "data-look-every" in still, "#came" in still) == (False, True, False)
+    assert 'hx-headers=\'{"Console-Looks": "true"}\'' in still
+    collections.accepting.accept(one, [{"n": number} for number in range(100, 125)])
     newer = look(re.findall(r'hx-get="([^"]+)"', still)[0])
-    assert (newer.count("<article"), "More came in between" in newer) == (20, True)
+    assert (newer.count("<article"), "Left out" in newer) == (25, False)
+    assert '<div hx-swap-oob="innerHTML:#came">45 records are shown. 25 came last.</div>' in newer
+    collections.accepting.accept(one, [{"n": number} for number in range(200, 303)])
+    much = look(re.findall(r'hx-get="([^"]+)"', newer)[0])
+    assert much.count("<article") == 100
+    assert "Left out: those after 32 and before 33-3." in much
+    left = see(client, "/collections/numbers/records?after=32&before=33-3")
+    assert re.findall(r"<code>(33-\d)</code>", left) == ["33-2", "33-1", "33-0"]
     stop = next(address for address in re.findall(r'hx-get="([^"]+)"', newer) if "follow=false" in address)
     assert "data-look-every" not in look(stop)
     assert "data-look-every" not in look("/console/operator/collections/numbers/records?follow=true&shown=490")
-    since = see(client, "/collections/numbers/records?after=50")  # the link without a script
-    assert since.count("<article") == 6
-    assert "None came since." in see(client, "/collections/numbers/records?after=56")
-    for query in ("after=x", "after=-1", "shown=", "other=1", "after=1&after=2"):
+    since = html.unescape(see(client, "/collections/numbers/records?after=31"))  # the link without a script
+    assert since.count("<article") == 20
+    assert "records?after=31&before=33-83" in since
+    assert "None came since." in see(client, "/collections/numbers/records?after=33")
+    collections.catalogue.delete(one.id)
+    for is_made_anew in (False, True):
+        if is_made_anew:
+            define(collections)
+        gone = look(follow[0])
+        assert "The collection was deleted." in gone
+        assert ("data-look-every" in gone, 'href="/console/operator/collections"' in gone) == (False, True)
+    for query in ("after=x", "after=-1", "shown=", "other=1", "after=1&after=2", "before=x"):
         see(client, f"/collections/numbers/records?{query}", 400)
 
 

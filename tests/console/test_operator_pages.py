@@ -9,7 +9,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from smarthouse_api.access.sessions import IDLE_SECONDS
 from smarthouse_api.erasure.checking import is_for
+from tests.access.test_sessions import pass_time
 from tests.conftest import HOME, house_of, on_pairs, payload, state
 
 environment = on_pairs("embedded_pair")
@@ -90,6 +92,17 @@ def test_a_session_ends_with_its_key(client: FlaskClient) -> None:
         assert "Sign in" in see(client)
         made = client.post("/console/operator/keys", data={"form_token": sent, "name": "x", "admin": "true"})
         assert made.status_code == 403
+
+
+def test_a_page_that_looks_by_itself_keeps_no_session_alive(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in(client, key_of(client)[1])
+    looks = {"HX-Request": "true", "Console-Looks": "true"}
+    for headers, then in (({}, 200), (looks, 403)):
+        for seconds, status in ((IDLE_SECONDS - 100, 200), (200, then)):
+            pass_time(house_of(client), seconds, monkeypatch)
+            answer = client.get("/console/operator/collections/example/records?follow=true", headers=headers)
+            assert answer.status_code == status
+            headers = {}
 
 
 def test_the_pages_tell_what_the_command_line_tells(client: FlaskClient) -> None:

@@ -8,6 +8,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
+from smarthouse_api.arrow.times import time_text
 from smarthouse_api.streams.model import LARGEST_INDEX
 from tests.conftest import house_of, on_both_pairs, on_pair
 from tests.console.test_operator_pages import Clients, key_of, see, sign_in, submit
@@ -87,7 +88,8 @@ def test_a_stream_is_found_shown_followed_and_deleted(client: FlaskClient, recor
 
     wrong = submit(client, f"{PATH}/delete", word="a/b")
     assert (wrong.status_code, "Nothing was done" in wrong.text) == (400, True)
-    assert submit(client, f"{PATH}/delete", word=f" {NAME}").status_code == 303
+    seen = dict(re.findall(r'name="(made)" value="([^"]+)"', see(client, PATH)))
+    assert submit(client, f"{PATH}/delete", word=f" {NAME}", **seen).status_code == 303
     see(client, PATH, 404)
     assert "None" in see(client, "/streams")
 
@@ -103,14 +105,17 @@ def test_who_follows_gets_the_new_packets_and_keeps_what_came(client: FlaskClien
     recorder.append(*[b"old"] * 30)
     live = see(client, f"{PATH}/packets?live=true")
     assert live.count("<article") == 25
-    assert f'data-look-every="2" hx-get="/console/operator{PATH}/packets?start=30&amp;live=true"' in live
+    made_at = time_text(recorder.stream.created_at)
+    here = f"/console/operator{PATH}/packets?start=30&amp;live=true&amp;made={made_at}"
+    assert f'data-look-every="2" hx-get="{here}" hx-trigger="look" hx-headers=\'{{"Console-Looks": "true"}}\'' in live
     nothing = fragment(client, "start=30&live=true")
-    assert "<article" not in nothing
+    assert ("<article" in nothing, "#came" in nothing) == (False, False)
     assert "start=30&amp;live=true" in nothing
     recorder.append(b"new")
     one = fragment(client, "start=30&live=true")
     assert "Packet 30 " in plain(one)
     assert "start=31&amp;live=true" in one
+    assert '<div hx-swap-oob="innerHTML:#came">1 packet came.</div>' in one
     recorder.append(*[b"much"] * 100)
     much = fragment(client, "start=31&live=true")
     assert much.count("<article") == 25
@@ -122,7 +127,15 @@ def test_who_follows_gets_the_new_packets_and_keeps_what_came(client: FlaskClien
     assert "Packet 31 " in plain(stopped)
     assert "There are later packets, up to 130" in plain(stopped)
     house_of(client).streams.delete(recorder.stream)
-    assert client.get(f"/console/operator{PATH}/packets?start=31", headers={"HX-Request": "true"}).status_code == 404
+    for is_made_anew in (False, True):
+        if is_made_anew:
+            made(house_of(client), NAME)
+        gone = fragment(client, f"start=31&live=true&made={made_at}")
+        assert "The stream was deleted." in gone
+        assert ("data-look-every" in gone, 'href="/console/operator/streams"' in gone) == (False, True)
+    again = submit(client, f"{PATH}/delete", word=NAME, made=time_text(recorder.stream.created_at))
+    assert (again.status_code, "another was made under its name" in again.text) == (409, True)
+    see(client, PATH)
 
 
 def test_holds_and_sessions_are_ended_by_an_operator(client: FlaskClient, recorder: Recorder) -> None:
