@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from freezegun.api import FrozenDateTimeFactory
 from homeassistant.components.recorder.history import get_significant_states
 from homeassistant.components.recorder.statistics import async_import_statistics
 from homeassistant.core import HomeAssistant
@@ -18,7 +19,7 @@ from homeassistant.util import dt as dt_util
 from pytest_homeassistant_custom_component.common import MockConfigEntry
 from pytest_homeassistant_custom_component.components.recorder.common import async_wait_recording_done
 
-from custom_components.smarthouse import upload
+from custom_components.smarthouse import sending, upload
 from custom_components.smarthouse.client import ServiceError
 from tests.conftest import (
     HOME,
@@ -76,7 +77,7 @@ def _token(word: str) -> str:
 async def test_a_body_that_is_too_large_is_halved(
     hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upload, "_FEWEST", 4)
+    monkeypatch.setattr(sending, "_FEWEST", 4)
     service.most_rows = 3
     for number in range(20):
         temperature(number)
@@ -89,8 +90,8 @@ async def test_a_body_that_is_too_large_is_halved(
         temperature(number)
     with pytest.raises(ServiceError, match="too_large"):
         await coordinator_of(entry).upload_now()
-    # Bodies of 40 rows, of 20, 10, 5, and 2.
-    assert [method for method, *_ in service.requests].count("POST") == 5
+    # It begins with the size that was taken before, and that is too small to be halved.
+    assert [method for method, *_ in service.requests].count("POST") == 1
 
 
 async def test_a_break_in_the_middle_goes_on_where_it_was(
@@ -214,7 +215,7 @@ async def test_entities_are_read_fifty_at_a_time_and_share_bodies(
     def watched(*arguments: Any) -> Any:
         nonlocal largest
         rows = read(*arguments)
-        largest = max(largest, len(arguments[2]))
+        largest = max(largest, len(arguments[3]))
         return rows
 
     monkeypatch.setattr(upload, "read_states", watched)
@@ -225,3 +226,71 @@ async def test_entities_are_read_fifty_at_a_time_and_share_bodies(
     assert len(service.distinct) == 300
     assert largest == 50
     assert [sum(map(len, payload.values())) for payload in service.payloads] == [200, 100]
+
+
+@pytest.mark.parametrize("is_taken", [False, True], ids=["its rows are moved", "another had the new id"])
+async def test_an_entity_that_is_renamed_has_each_row_once(
+    hass: HomeAssistant, service: Service, temperature: Set, freezer: FrozenDateTimeFactory, is_taken: bool
+) -> None:
+    freezer.move_to("2026-11-01T12:00:00+00:00")
+    entry = await set_up(hass, entry_for(service))
+    old, new, again = "sensor.kitchen_temperature", "sensor.attic_temperature", "sensor.cellar_temperature"
+    registry = er.async_get(hass)
+    if is_taken:  # by an entity that is gone
+        temperature(0, new)
+        hass.states.async_remove(new)
+    registered = registry.async_get_or_create("sensor", "demo", "1", suggested_object_id="kitchen_temperature").entity_id
+    assert registered == old
+    expected = {(new, "0")} if is_taken else set()
+    for number, (before, after) in enumerate([(old, new), (new, again), (again, old)], start=1):
+        freezer.tick(5)
+        temperature(number, before)
+        expected.add((before, str(number)))
+        await coordinator_of(entry).upload_now()
+        freezer.tick(1)
+        temperature(number + 10, before)
+        expected.add((before, str(number + 10)))
+        freezer.tick(1)
+        registry.async_update_entity(before, new_entity_id=after)
+        hass.states.async_remove(before)
+        freezer.tick(1)
+        temperature(number + 20, after)
+        expected.add((after, str(number + 20)))
+        freezer.tick(1)
+        await coordinator_of(entry).upload_now()
+        await hass.config_entries.async_reload(entry.entry_id)
+        entry.runtime_data.retries.cancel()
+    assert sorted((row["entity_id"], row["state"]) for row in map(json.loads, service.distinct)) == sorted(expected)
+    # All of it once more is the same rows.
+    coordinator_of(entry).send_again()
+    await hass.async_block_till_done(wait_background_tasks=True)
+    assert sorted((row["entity_id"], row["state"]) for row in map(json.loads, service.distinct)) == sorted(expected)
+
+
+async def test_an_entity_that_is_renamed_during_an_upload_loses_no_row(
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "ROWS", 2)
+    monkeypatch.setattr(upload, "_GROUP", 1)
+    registry = er.async_get(hass)
+    office = registry.async_get_or_create("sensor", "demo", "1", suggested_object_id="office_temperature").entity_id
+    for room in ("bathroom", "kitchen", "office"):
+        for number in range(4):
+            temperature(number, f"sensor.{room}_temperature")
+    await async_wait_recording_done(hass)
+    send, sent = coordinator_of(entry).client.upload, 0
+
+    async def renames(body: bytes, key: str) -> Any:
+        nonlocal sent
+        sent += 1
+        if sent == 4:
+            registry.async_update_entity(office, new_entity_id="sensor.attic_temperature")
+            hass.states.async_remove(office)
+            await async_wait_recording_done(hass)
+        return await send(body, key)
+
+    monkeypatch.setattr(coordinator_of(entry).client, "upload", renames)
+    await coordinator_of(entry).upload_now()
+    for room in ("bathroom", "kitchen", "office"):
+        assert states_sent(service, f"sensor.{room}_temperature") == ["0", "1", "2", "3"]
+    assert states_sent(service, "sensor.attic_temperature") == []

@@ -11,7 +11,8 @@ from typing import Final
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import EVENT_STATE_CHANGED
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import Event, HomeAssistant, callback
+from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.event import async_track_time_change, async_track_time_interval
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.helpers.start import async_at_started
@@ -33,6 +34,7 @@ from .const import (
 from .homes import client_of
 from .progress import Progress, ProgressStore, Status
 from .reading import Chunk, list_measured
+from .renames import is_rename
 from .retries import FIRST_SECONDS, Retries
 from .scrub import Scrubber, load_vocabulary
 from .selection import LeftOut, Selection
@@ -88,6 +90,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self._clock = time.time() - time.monotonic()
         for stop in (
             self.hass.bus.async_listen(EVENT_STATE_CHANGED, self._waiting.count),
+            self.hass.bus.async_listen(er.EVENT_ENTITY_REGISTRY_UPDATED, self._on_renamed, event_filter=is_rename),
             async_track_time_interval(self.hass, self._tick, _TICK, cancel_on_shutdown=True),
             async_track_time_interval(self.hass, self._show, _SHOW, cancel_on_shutdown=True),
             async_track_time_change(self.hass, self._on_time, hour, progress.minute, progress.second),
@@ -266,6 +269,15 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self._clock = clock
         if clock < before - _STEP_BACK_SECONDS:
             self._uploader.rewind(dt_util.utcnow().timestamp() - _TICK.total_seconds())
+
+    @callback
+    def _on_renamed(self, event: Event[er.EventEntityRegistryUpdatedData]) -> None:
+        """Remember what an entity was called, at once: its rows that were sent may be read again."""
+        if self.progress.left is None:
+            at = event.time_fired_timestamp
+            self._uploader.renamed(event.data["old_entity_id"], event.data["entity_id"], at)  # type: ignore[typeddict-item]
+            save = self.store.save(self.progress)
+            self.config_entry.async_create_task(self.hass, save, f"{DOMAIN} rename, saved")
 
     @callback
     def _show(self, _: datetime) -> None:

@@ -12,6 +12,7 @@ from homeassistant.helpers.storage import Store
 from homeassistant.util import dt as dt_util
 
 from .const import DOMAIN, PAST_NOTHING, PAST_STATISTICS
+from .renames import Rename
 
 VERSION: Final = 1
 _DAY: Final = 86400.0
@@ -56,6 +57,7 @@ class Progress:
 
     mark: all states before it are uploaded; seconds since 1970. It is a window's end, and never a row's time. span_seconds: how
     long the next window is to be. known: entities that may have rows to upload, so that one that is removed loses none.
+    renames: entities that got another id, the newest last.
     began: nothing before it is uploaded. rows_ignored: those that the service took for no states. seen: the clock when this was
     saved last. fault and failing_since: what is wrong, and since when. left: the receipt of an erasure.
     """
@@ -66,6 +68,7 @@ class Progress:
     backfill: Backfill | None = None
     span_seconds: float = 3600.0
     known: list[str] = field(default_factory=list)
+    renames: list[Rename] = field(default_factory=list)
     last_upload: float | None = None
     began: float = 0.0
     rows_sent: int = 0
@@ -128,6 +131,7 @@ class ProgressStore:
             told["window"] = Window(**told["window"])
         if told.get("backfill") is not None:
             told["backfill"] = Backfill(**told["backfill"])
+        told["renames"] = [Rename(**one) for one in told.get("renames", ())]
         return Progress(**told)
 
     async def save(self, progress: Progress) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from homeassistant.components.recorder.history import get_significant_states
+from homeassistant.components.recorder.history import get_significant_states, state_changes_during_period
 from homeassistant.components.recorder.statistics import list_statistic_ids, statistics_during_period
 from homeassistant.core import HomeAssistant, State
 from homeassistant.util import dt as dt_util
@@ -22,6 +22,10 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _STATISTICS_BEGAN: Final = datetime(2021, 1, 1, tzinfo=UTC)
 _YEAR: Final = timedelta(days=365)
 _KINDS: Final = {"mean", "min", "max", "state", "sum", "last_reset"}
+
+
+Named = Callable[[str, float], str]
+"""Tells what an entity was called at a moment: see `Names.at`."""
 
 
 class Row(NamedTuple):
@@ -56,7 +60,9 @@ class Chunk:
         return hashlib.sha256(self.body).hexdigest()
 
 
-def read_states(hass: HomeAssistant, scrubber: Scrubber, entity_ids: Sequence[str], start: float, end: float) -> list[Row]:
+def read_states(
+    hass: HomeAssistant, scrubber: Scrubber, named: Named, entity_ids: Sequence[str], start: float, end: float
+) -> list[Row]:
     """Read all states of some entities in [start, end), by entity and time, scrubbed.
 
     The recorder leaves both ends of a span out. So this asks from a microsecond earlier on, and drops what lies before `start`.
@@ -72,12 +78,21 @@ def read_states(hass: HomeAssistant, scrubber: Scrubber, entity_ids: Sequence[st
     )
     rows = []
     for entity_id in sorted(found):
-        public = scrubber.public_id(entity_id)
         for state in found[entity_id]:
             # The row of a removal has no state.
             if isinstance(state, State) and state.state and begins <= state.last_updated < ends:
+                public = scrubber.public_id(named(entity_id, state.last_updated.timestamp()))
                 rows.append(Row(public, _entry(scrubber, public, entity_id, state)))
     return rows
+
+
+def has_states(hass: HomeAssistant, entity_id: str, until: float) -> bool:
+    """Tell whether the recorder has states of an entity before a moment."""
+    begin, end = dt_util.utc_from_timestamp(0), dt_util.utc_from_timestamp(until)
+    found = state_changes_during_period(
+        hass, begin, end, entity_id, no_attributes=True, limit=1, include_start_time_state=False
+    )
+    return any(isinstance(state, State) and state.state for state in found.get(entity_id, ()))
 
 
 def _entry(scrubber: Scrubber, public: str, entity_id: str, state: State) -> dict[str, Any]:
@@ -118,15 +133,17 @@ def list_statistics(hass: HomeAssistant, scrubber: Scrubber, entity_ids: Iterabl
     return sorted(told)
 
 
-def read_statistics(hass: HomeAssistant, scrubber: Scrubber, statistic: Statistic, until: float) -> list[Row]:
+def read_statistics(hass: HomeAssistant, scrubber: Scrubber, named: Named, statistic: Statistic, until: float) -> list[Row]:
     """Read all hours of a statistic that end by `until`, year by year."""
-    public, unit = scrubber.public_id(statistic.entity_id), scrubber.unit(statistic.unit)
+    unit = scrubber.unit(statistic.unit)
     rows: list[Row] = []
     start, last = datetime.fromtimestamp(0, UTC), dt_util.utc_from_timestamp(until)
     while start < last:
         end = min(_STATISTICS_BEGAN if start < _STATISTICS_BEGAN else start + _YEAR, last)
         found = statistics_during_period(hass, start, end, {statistic.entity_id}, "hour", None, _KINDS)  # type: ignore[arg-type]
-        rows.extend(Row(public, _period(dict(each), unit)) for each in found.get(statistic.entity_id, ()))
+        for each in found.get(statistic.entity_id, ()):
+            public = scrubber.public_id(named(statistic.entity_id, each["start"]))
+            rows.append(Row(public, _period(dict(each), unit)))
         start = end
     return rows
 

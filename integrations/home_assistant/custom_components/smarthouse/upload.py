@@ -21,18 +21,18 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.util import dt as dt_util
 
-from .client import Client, Fault, ServiceError
+from .client import Client, ServiceError
 from .progress import Progress, ProgressStore, Window
 from .reading import Chunk, Row, Statistic, list_statistics, read_states, read_statistics
+from .renames import MOST, Names, Rename, checked, reopened
 from .scrub import Scrubber
+from .sending import ROWS, Sender
 
 _LOGGER = logging.getLogger(__name__)
 
-ROWS: Final = 10_000
-"""The most rows in a body: some 2 MB, 200 kB as they are sent. A service may take only a few hundred bodies an hour."""
-
 OVERLAP_SECONDS: Final = 30.0
-"""How much is read twice: a clock that is set back by less than two seconds is not noticed, and a recorder may be late."""
+"""How much is read twice: a clock that is set back by less than two seconds is not noticed. What was uploaded longer ago than
+that before the entry was loaded is not read again: an update may send it in other words."""
 
 MARGIN_SECONDS: Final = 600.0
 """How much is read once more behind a clock that was set back."""
@@ -42,9 +42,6 @@ _SAVE_SECONDS: Final = 30.0
 
 _LOOK_SECONDS: Final = 72_000.0
 """How long the service is not asked what it holds: a nightly upload asks each time, an hourly one once a day."""
-
-_FEWEST: Final = 100
-"""A body of fewer rows, some 2 kB as it is sent, is not halved: there is no service that takes only less."""
 
 _GROUP: Final = 50
 """The entities that are read at a time. With the length of a window, this bounds the memory."""
@@ -90,8 +87,9 @@ class Uploader:
     ) -> None:
         """told: is called after each chunk, to show the progress."""
         self._hass, self._client, self._store, self._scrubber = hass, client, store, scrubber
-        self._progress, self._told, self._most = progress, told, ROWS
+        self._progress, self._sender = progress, Sender(hass, client, progress, told, self._go_on)
         self._is_interrupted, self._saved_at, self._look_from = False, 0.0, 0.0
+        self._overlaps_from = dt_util.utcnow().timestamp() - OVERLAP_SECONDS
 
     async def begin(self, entity_ids: Sequence[str], present: Sequence[str], *, is_sure: bool) -> Run:
         """Fix the horizon, and wait until the recorder has written down what lies before it."""
@@ -101,6 +99,7 @@ class Uploader:
         # What its thread has just taken up is neither in its queue nor pending. So it is asked once more.
         await self._hass.async_add_executor_job(time.sleep, _MOMENT_SECONDS)
         await recorder.async_block_till_done()
+        await self._check_renames()
         return Run(entity_ids, present, horizon, is_sure)
 
     async def run(self, run: Run) -> None:
@@ -108,9 +107,9 @@ class Uploader:
 
         Then the mark stays before what was not taken.
         """
-        progress, self._most, self._is_interrupted = self._progress, ROWS, False
+        progress, self._is_interrupted = self._progress, False
         progress.known = run.with_others(run.entity_ids, progress.known)
-        overlap = OVERLAP_SECONDS
+        overlap = self._overlap()
         while (window := progress.window or self._next(progress.mark, progress.span_seconds, run, overlap)) is not None:
             progress.window, overlap = window, 0.0
             await self._save()
@@ -127,7 +126,7 @@ class Uploader:
 
     async def preview(self, run: Run) -> Chunk | None:
         """Return the chunk that would be sent next; None if there is nothing to send. Nothing is changed."""
-        progress, overlap = self._progress, OVERLAP_SECONDS
+        progress, overlap = self._progress, self._overlap()
         begun, mark, span = progress.window, progress.mark, progress.span_seconds
         while (window := begun or self._next(mark, span, run, overlap)) is not None:
             async with aclosing(self._window_chunks(window, run.entity_ids)) as chunks:
@@ -160,6 +159,17 @@ class Uploader:
         progress.began = min(progress.began, now)
         progress.mark = max(min(progress.mark, now - MARGIN_SECONDS), progress.began)
         progress.window = None
+        self._overlaps_from = min(self._overlaps_from, now - OVERLAP_SECONDS)
+        self.interrupt()
+
+    def renamed(self, old: str, new: str, at: float) -> None:
+        """Note that an entity got another id. A run that goes on would not find its rows under the old one: it begins again."""
+        progress = self._progress
+        progress.renames = [*progress.renames[-MOST:], Rename(old, new, at)]
+        if progress.window is not None:
+            progress.window.after = reopened(progress.window.after, old, new)
+        if progress.backfill is not None:
+            progress.backfill.after = reopened(progress.backfill.after, old, new)
         self.interrupt()
 
     def begin_again(self, past: str, keep_days: int) -> None:
@@ -179,6 +189,21 @@ class Uploader:
     def interrupt(self) -> None:
         """Break off the run that goes on, if there is one, once its chunk is sent."""
         self._is_interrupted = True
+
+    def _overlap(self) -> float:
+        """Return how much of what is before the mark is read again."""
+        return min(OVERLAP_SECONDS, max(self._progress.mark - self._overlaps_from, 0.0))
+
+    async def _check_renames(self) -> None:
+        renames = self._progress.renames
+        if all(rename.is_checked for rename in renames):
+            return
+        found = await get_instance(self._hass).async_add_executor_job(checked, self._hass, renames)
+        self._progress.renames = [*found, *self._progress.renames[len(renames) :]]
+
+    @property
+    def _names(self) -> Names:
+        return Names(self._progress.renames)
 
     def _go_on(self) -> None:
         if self._is_interrupted:
@@ -203,7 +228,8 @@ class Uploader:
     async def _upload_window(self, window: Window, run: Run) -> int:
         sent = 0
         async for rows, after in self._window_chunks(window, run.entity_ids):
-            await self._send(rows)
+            await self._sender.send(rows)
+            self._go_on()
             sent += len(rows)
             if after > window.after:
                 window.after = after
@@ -231,7 +257,7 @@ class Uploader:
 
     async def _read_group(self, group: Sequence[str], window: Window) -> list[Row]:
         return await get_instance(self._hass).async_add_executor_job(
-            read_states, self._hass, self._scrubber, group, window.start, window.end
+            read_states, self._hass, self._scrubber, self._names.at, group, window.start, window.end
         )
 
     async def _upload_statistics(self, run: Run) -> None:
@@ -239,7 +265,8 @@ class Uploader:
         if backfill is None:
             return
         async for rows, after in self._statistics_chunks(run):
-            await self._send(rows)
+            await self._sender.send(rows)
+            self._go_on()
             backfill.after = max(backfill.after, after)
             await self._save_at_times()
         self._go_on()
@@ -255,7 +282,7 @@ class Uploader:
         pending: list[Row] = []
         before = whole = backfill.after
         for statistic in [one for one in listed if one.entity_id > backfill.after]:
-            pending += await execute(read_statistics, self._hass, self._scrubber, statistic, backfill.until)
+            pending += await execute(read_statistics, self._hass, self._scrubber, self._names.at, statistic, backfill.until)
             while len(pending) >= ROWS:
                 chunk, pending = pending[:ROWS], pending[ROWS:]
                 yield chunk, before if pending else statistic.entity_id
@@ -263,28 +290,3 @@ class Uploader:
             whole = statistic.entity_id
         if pending:
             yield pending, whole
-
-    async def _send(self, rows: Sequence[Row]) -> None:
-        """Send rows in bodies as large as the service takes. Raises `ServiceError`."""
-        place = 0
-        while place < len(rows):
-            part = rows[place : place + self._most]
-            try:
-                await self._send_one(part)
-            except ServiceError as fault:
-                if fault.fault != Fault.TOO_LARGE or len(part) < _FEWEST:
-                    raise
-                self._most = len(part) // 2
-                continue
-            place += len(part)
-
-    async def _send_one(self, rows: Sequence[Row]) -> None:
-        chunk = Chunk(rows)
-        body, key = await self._hass.async_add_executor_job(lambda: (chunk.body, chunk.key))
-        self._go_on()
-        receipt = await self._client.upload(body, key)
-        if receipt.ignored and not self._progress.rows_ignored:
-            _LOGGER.warning("SmartHouse took an upload, and ignored %d of its rows", receipt.ignored)
-        self._progress.rows_ignored += receipt.ignored
-        self._progress.rows_sent += len(rows) - receipt.ignored
-        self._told()
