@@ -77,6 +77,8 @@ class Service:
     key: str | None = None
     most_rows: int | None = None
     ignored: int = 0
+    expired: int = 0
+    first: str = "2026-11-30T03:00:00Z"
 
     @property
     def payloads(self) -> list[dict[str, list[dict[str, Any]]]]:
@@ -110,7 +112,8 @@ class Service:
         if request.method == "DELETE":
             return web.json_response({"message": "Data successfully deleted", "receipt": RECEIPT})
         if request.method == "GET":
-            return web.json_response({"uploads": len(self.uploads), "expired_uploads": 0, "objected": False})
+            held = {"uploads": len(self.uploads) - self.expired, "expired_uploads": self.expired, "first": self.first}
+            return web.json_response({**held, "objected": False})
         return await self._upload(request)
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:

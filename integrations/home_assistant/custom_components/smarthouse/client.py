@@ -62,7 +62,7 @@ class ServiceError(Exception):
 
 @dataclass(frozen=True)
 class Receipt:
-    """Says what the service made of an upload. duplicate: it had these bytes already."""
+    """Says what the service made of an upload. duplicate: it had these bytes already, or repeats an answer of before."""
 
     records: int
     ignored: int
@@ -129,13 +129,14 @@ class Client:
     async def upload(self, body: bytes, key: str) -> Receipt:
         """Send a body; once this returns, the service keeps it. Raises `ServiceError`, also if it recognised nothing in it."""
         headers = {"Idempotency-Key": key, "Content-Type": "application/octet-stream"}
-        told = await self._json("POST", "/api/ingest/data", data=body, headers=headers)
+        told, answered = await self._answer("POST", "/api/ingest/data", data=body, headers=headers)
         records, ignored, statistics = (told.get(name, 0) for name in ("records", "ignored", "statistics"))
         if "records" not in told or not all(isinstance(number, int) for number in (records, ignored, statistics)):
             raise ServiceError(Fault.NOT_SMARTHOUSE)
         if not records and not statistics and not told.get("duplicate"):
             raise ServiceError(Fault.REJECTED, self._detail(told))
-        return Receipt(records, ignored, statistics, bool(told.get("duplicate")))
+        is_repeat = bool(told.get("duplicate")) or "Idempotency-Replayed" in answered
+        return Receipt(records, ignored, statistics, is_repeat)
 
     async def forget(self, *, stop: bool) -> str:
         """Erase the home, and with `stop` object to later uploads. Returns the id of the receipt. Raises `ServiceError`."""
@@ -147,13 +148,18 @@ class Client:
     async def _json(
         self, method: str, path: str, *, data: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
+        return (await self._answer(method, path, data=data, headers=headers))[0]
+
+    async def _answer(
+        self, method: str, path: str, *, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
         status, answered, body = await self._ask(method, path, data=data, headers=headers or {})
         told = _object(body)
         if status != 200:
             raise self._refusal(status, answered, told or {})
         if told is None:
             raise ServiceError(Fault.NOT_SMARTHOUSE)
-        return told
+        return told, answered
 
     async def _ask(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,6 +20,7 @@ from homeassistant.util import dt as dt_util
 
 from . import issues
 from .client import Fault, ServiceError
+from .clock import TICK, ClockWatch
 from .const import (
     CONF_LEFT,
     CONF_NAMES_KEY,
@@ -32,6 +32,7 @@ from .const import (
     PAST_NOTHING,
 )
 from .homes import client_of
+from .losses import Loss
 from .progress import Progress, ProgressStore, Status
 from .reading import Chunk, list_measured
 from .renames import is_rename
@@ -43,8 +44,7 @@ from .waiting import Waiting
 
 _LOGGER = logging.getLogger(__name__)
 
-_TICK, _SHOW, _DAY = timedelta(minutes=1), timedelta(minutes=15), timedelta(days=1)
-_STEP_BACK_SECONDS: Final = 2.0
+_SHOW, _DAY = timedelta(minutes=15), timedelta(days=1)
 _SOON_SECONDS: Final = (30.0, 300.0)
 
 
@@ -63,7 +63,7 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         self.scrubber: Scrubber
         self._uploader: Uploader
         self._waiting: Waiting
-        self._lock, self._leaves, self._clock = asyncio.Lock(), False, 0.0
+        self._lock, self._leaves = asyncio.Lock(), False
 
     async def _async_setup(self) -> None:
         """Read what was saved, or begin."""
@@ -87,11 +87,10 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         """Begin to count and to upload by the schedule."""
         entry, progress = self.config_entry, self.progress
         hour = None if entry.options[CONF_PACE] == PACE_HOURLY else progress.hour
-        self._clock = time.time() - time.monotonic()
         for stop in (
             self.hass.bus.async_listen(EVENT_STATE_CHANGED, self._waiting.count),
             self.hass.bus.async_listen(er.EVENT_ENTITY_REGISTRY_UPDATED, self._on_renamed, event_filter=is_rename),
-            async_track_time_interval(self.hass, self._tick, _TICK, cancel_on_shutdown=True),
+            async_track_time_interval(self.hass, ClockWatch(self._uploader.rewind).tick, TICK, cancel_on_shutdown=True),
             async_track_time_interval(self.hass, self._show, _SHOW, cancel_on_shutdown=True),
             async_track_time_change(self.hass, self._on_time, hour, progress.minute, progress.second),
             async_at_started(self.hass, self._on_started),
@@ -115,8 +114,8 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
             self.retries.cancel()
             before = self.progress.waiting
             try:
-                if self.progress.left is None and await self._uploader.has_lost():
-                    issues.tell_of_loss(self.hass, self.config_entry)
+                if self.progress.left is None and (loss := await self._uploader.losses.look()) is not None:
+                    self._on_loss(loss)
                 is_whole = await self._run()
             except ServiceError as fault:
                 await self._failed(fault)
@@ -184,6 +183,13 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         issues.withdraw_loss(self.hass, self.config_entry)
         self.request_upload()
 
+    @callback
+    def _on_loss(self, loss: Loss) -> None:
+        if loss.since is None:
+            issues.tell_of_loss(self.hass, self.config_entry)
+        else:
+            self._uploader.send_again(loss, self.config_entry.data[CONF_PAST], get_instance(self.hass).keep_days)
+
     async def begin_anew(self) -> None:
         """Forget the mark of a home that was erased: a new home begins with the next start of the entry."""
         await self.store.remove()
@@ -214,10 +220,10 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         return selection
 
     async def _measured(self) -> list[str] | None:
-        """List the entities with long-term statistics while the home's past is uploaded, or is again; None otherwise."""
+        """List the entities with long-term statistics while something is uploaded that may be of removed ones; else None."""
         now, past = dt_util.utcnow().timestamp(), self.config_entry.data[CONF_PAST]
         is_past = self.progress.backfill is not None or now - self.progress.mark > _DAY.total_seconds()
-        if not is_past or past == PAST_NOTHING:
+        if not self.progress.is_sent_again and (not is_past or past == PAST_NOTHING):
             return None
         return await get_instance(self.hass).async_add_executor_job(list_measured, self.hass)
 
@@ -261,14 +267,6 @@ class SmartHouseCoordinator(DataUpdateCoordinator[Status]):
         since = dt_util.utcnow().timestamp() - (self.progress.last_upload or 0.0)
         if self.progress.is_open or since >= PACE_SECONDS[self.config_entry.options[CONF_PACE]]:
             self.retries.after_seconds(random.SystemRandom().uniform(*_SOON_SECONDS))
-
-    @callback
-    def _tick(self, _: datetime) -> None:
-        """Notice a clock that was set back."""
-        clock, before = time.time() - time.monotonic(), self._clock
-        self._clock = clock
-        if clock < before - _STEP_BACK_SECONDS:
-            self._uploader.rewind(dt_util.utcnow().timestamp() - _TICK.total_seconds())
 
     @callback
     def _on_renamed(self, event: Event[er.EventEntityRegistryUpdatedData]) -> None:

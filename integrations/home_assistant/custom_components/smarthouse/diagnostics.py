@@ -20,7 +20,7 @@ async def async_get_config_entry_diagnostics(hass: HomeAssistant, entry: SmartHo
     """Return the entry and its progress. Entities are counted and not named."""
     coordinator, left_out = entry.runtime_data, LeftOut.of(entry.options)
     progress = asdict(coordinator.progress)
-    progress |= {name: len(progress[name]) for name in ("known", "renames")}
+    progress |= {name: len(progress[name]) for name in ("known", "renames", "trail")}
     for name in ("window", "backfill"):
         if progress[name] is not None:
             del progress[name]["after"]

@@ -39,6 +39,23 @@ class Backfill:
     after: str = ""
 
 
+@dataclass
+class Step:
+    """Says that bodies after the first `uploads` have rows of `since` or later; seconds since 1970."""
+
+    uploads: int
+    since: float
+
+
+@dataclass
+class Looked:
+    """What the service had when it was asked: how many uploads, and when the first came. ours: those of this entry by then."""
+
+    uploads: int
+    first: str | None
+    ours: int
+
+
 @dataclass(frozen=True)
 class Status:
     """What the entities show."""
@@ -57,7 +74,8 @@ class Progress:
 
     mark: all states before it are uploaded; seconds since 1970. It is a window's end, and never a row's time. span_seconds: how
     long the next window is to be. known: entities that may have rows to upload, so that one that is removed loses none.
-    renames: entities that got another id, the newest last.
+    renames: entities that got another id, the newest last. uploads: bodies that the service newly took. statistics_ended: those
+    by the end of the backfill. trail: see `Losses.step`. looked: what the service had when it was asked last.
     began: nothing before it is uploaded. rows_ignored: those that the service took for no states. seen: the clock when this was
     saved last. fault and failing_since: what is wrong, and since when. left: the receipt of an erasure.
     """
@@ -69,6 +87,10 @@ class Progress:
     span_seconds: float = 3600.0
     known: list[str] = field(default_factory=list)
     renames: list[Rename] = field(default_factory=list)
+    uploads: int = 0
+    statistics_ended: int = 0
+    trail: list[Step] = field(default_factory=list)
+    looked: Looked | None = None
     last_upload: float | None = None
     began: float = 0.0
     rows_sent: int = 0
@@ -108,6 +130,11 @@ class Progress:
         return self.fault is not None or self.window is not None or self.backfill is not None
 
     @property
+    def is_sent_again(self) -> bool:
+        """Tell whether what was uploaded once is to be uploaded again."""
+        return any(step.since > self.mark for step in self.trail)
+
+    @property
     def status(self) -> Status:
         """Return what the entities show of it."""
         at = self.last_upload
@@ -131,6 +158,9 @@ class ProgressStore:
             told["window"] = Window(**told["window"])
         if told.get("backfill") is not None:
             told["backfill"] = Backfill(**told["backfill"])
+        if told.get("looked") is not None:
+            told["looked"] = Looked(**told["looked"])
+        told["trail"] = [Step(**one) for one in told.get("trail", ())]
         told["renames"] = [Rename(**one) for one in told.get("renames", ())]
         return Progress(**told)
 

@@ -53,5 +53,6 @@ class Sender:
         if receipt.ignored and not self._progress.rows_ignored:
             _LOGGER.warning("SmartHouse took an upload, and ignored %d of its rows", receipt.ignored)
         self._progress.rows_ignored += receipt.ignored
+        self._progress.uploads += not receipt.duplicate
         self._progress.rows_sent += len(rows) - receipt.ignored
         self._told()

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -21,14 +20,13 @@ from homeassistant.core import HomeAssistant
 from homeassistant.helpers.recorder import get_instance
 from homeassistant.util import dt as dt_util
 
-from .client import Client, ServiceError
+from .client import Client
+from .losses import Loss, Losses
 from .progress import Progress, ProgressStore, Window
 from .reading import Chunk, Row, Statistic, list_statistics, read_states, read_statistics
 from .renames import MOST, Names, Rename, checked, reopened
 from .scrub import Scrubber
 from .sending import ROWS, Sender
-
-_LOGGER = logging.getLogger(__name__)
 
 OVERLAP_SECONDS: Final = 30.0
 """How much is read twice: a clock that is set back by less than two seconds is not noticed. What was uploaded longer ago than
@@ -39,9 +37,6 @@ MARGIN_SECONDS: Final = 600.0
 
 _SAVE_SECONDS: Final = 30.0
 """How long what a chunk has moved may be unsaved: a memory card wears out. After a crash, these chunks are sent again."""
-
-_LOOK_SECONDS: Final = 72_000.0
-"""How long the service is not asked what it holds: a nightly upload asks each time, an hourly one once a day."""
 
 _GROUP: Final = 50
 """The entities that are read at a time. With the length of a window, this bounds the memory."""
@@ -59,13 +54,14 @@ class Interrupted(Exception):
 class Run:
     """What one run uploads: the states of `entity_ids` before `horizon`. present: those that Home Assistant has not removed.
 
-    is_sure: whether all that the owner leaves out is known.
+    is_sure: whether all that the owner leaves out is known. interrupts: how many there were before it.
     """
 
     entity_ids: Sequence[str]
     present: Sequence[str]
     horizon: float
     is_sure: bool
+    interrupts: int
 
     def with_others(self, entity_ids: Sequence[str], known: Sequence[str]) -> list[str]:
         """Return entities, and those of `known` that this run does not upload, since they came after its beginning."""
@@ -88,30 +84,32 @@ class Uploader:
         """told: is called after each chunk, to show the progress."""
         self._hass, self._client, self._store, self._scrubber = hass, client, store, scrubber
         self._progress, self._sender = progress, Sender(hass, client, progress, told, self._go_on)
-        self._is_interrupted, self._saved_at, self._look_from = False, 0.0, 0.0
+        self.losses = Losses(client, progress)
+        self._interrupts, self._of_run, self._saved_at = 0, 0, 0.0
         self._overlaps_from = dt_util.utcnow().timestamp() - OVERLAP_SECONDS
 
     async def begin(self, entity_ids: Sequence[str], present: Sequence[str], *, is_sure: bool) -> Run:
         """Fix the horizon, and wait until the recorder has written down what lies before it."""
-        horizon = dt_util.utcnow().timestamp()
+        horizon, interrupts = dt_util.utcnow().timestamp(), self._interrupts
         recorder = get_instance(self._hass)
         await recorder.async_block_till_done()
         # What its thread has just taken up is neither in its queue nor pending. So it is asked once more.
         await self._hass.async_add_executor_job(time.sleep, _MOMENT_SECONDS)
         await recorder.async_block_till_done()
         await self._check_renames()
-        return Run(entity_ids, present, horizon, is_sure)
+        return Run(entity_ids, present, horizon, is_sure, interrupts)
 
     async def run(self, run: Run) -> None:
         """Upload all that is not yet uploaded. The caller saves the progress. Raises `ServiceError` and `Interrupted`.
 
         Then the mark stays before what was not taken.
         """
-        progress, self._is_interrupted = self._progress, False
+        progress, self._of_run = self._progress, run.interrupts
         progress.known = run.with_others(run.entity_ids, progress.known)
         overlap = self._overlap()
         while (window := progress.window or self._next(progress.mark, progress.span_seconds, run, overlap)) is not None:
             progress.window, overlap = window, 0.0
+            self.losses.step(window.start)
             await self._save()
             rows = await self._upload_window(window, run)
             self._go_on()
@@ -138,18 +136,6 @@ class Uploader:
                 return Chunk(rows)
         return None
 
-    async def has_lost(self) -> bool:
-        """Ask the service, once a day and after a fault, whether it holds nothing of what it took. Asking costs it a flush."""
-        now, progress = time.monotonic(), self._progress
-        if not progress.rows_sent or (progress.fault is None and now < self._look_from):
-            return False
-        self._look_from = now + _LOOK_SECONDS
-        try:
-            held = await self._client.held()
-        except ServiceError:  # the upload tells the owner
-            return False
-        return held.get("uploads") == held.get("expired_uploads") == 0
-
     def rewind(self, now: float) -> None:
         """Move the mark back behind a clock that was set back, since rows are recorded before it now.
 
@@ -174,11 +160,16 @@ class Uploader:
 
     def begin_again(self, past: str, keep_days: int) -> None:
         """Move the mark back to where a new home with this past would begin, and not before this home began."""
-        progress, now = self._progress, dt_util.utcnow().timestamp()
-        since = max(now - (keep_days + 1) * 86400.0, progress.began)
-        progress.mark, progress.window = min(progress.mark, since), None
-        progress.backfill = Progress.beginning(past, keep_days).backfill
+        self.send_again(Loss(0.0, with_statistics=True), past, keep_days)
         self.interrupt()
+
+    def send_again(self, loss: Loss, past: str, keep_days: int) -> None:
+        """Move the mark back to before a loss, as far as this home and its recorder go back. No run goes on meanwhile."""
+        progress, now = self._progress, dt_util.utcnow().timestamp()
+        since = max(loss.since or 0.0, now - (keep_days + 1) * 86400.0, progress.began)
+        progress.mark, progress.window = min(progress.mark, since), None
+        if loss.with_statistics:
+            progress.backfill = Progress.beginning(past, keep_days).backfill
 
     def look_at_clock(self) -> None:
         """Move the mark back if the clock was set back while Home Assistant was stopped."""
@@ -187,8 +178,8 @@ class Uploader:
             self.rewind(now)
 
     def interrupt(self) -> None:
-        """Break off the run that goes on, if there is one, once its chunk is sent."""
-        self._is_interrupted = True
+        """Break off the run that goes on or is about to begin, if there is one, once its chunk is sent."""
+        self._interrupts += 1
 
     def _overlap(self) -> float:
         """Return how much of what is before the mark is read again."""
@@ -206,7 +197,7 @@ class Uploader:
         return Names(self._progress.renames)
 
     def _go_on(self) -> None:
-        if self._is_interrupted:
+        if self._interrupts != self._of_run:
             raise Interrupted
 
     async def _save(self) -> None:
@@ -270,7 +261,7 @@ class Uploader:
             backfill.after = max(backfill.after, after)
             await self._save_at_times()
         self._go_on()
-        self._progress.backfill = None
+        self._progress.backfill, self._progress.statistics_ended = None, self._progress.uploads
 
     async def _statistics_chunks(self, run: Run) -> AsyncGenerator[tuple[list[Row], str]]:
         """Read the long-term statistics in chunks, likewise."""
