@@ -6,6 +6,8 @@ whole byte, as `Z_FULL_FLUSH` does. No library tells where a block begins, so it
 1. What can begin a block of a last code, or of plain bytes, by its first bits is a candidate. These are very few.
 2. A candidate counts if it can be inflated to the very end of the stream. What bytes it refers to does not matter for that.
 3. Unless exactly one candidate counts, the file is inflated and deflated again. So are small files.
+
+Every file is inflated once, and compared with its checksum: no run has damaged bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ _BACK: Final = (24 << 10, 64 << 10, 192 << 10)
 """How many bytes before the end are looked at, one after the other: in the last, zlib and miniz begin their last block."""
 
 _FEW_BYTES: Final = 4 << 10
+_PLAIN_BYTES: Final = 4 << 20
 _HEADER_BYTES: Final = 10
 _TRAILER_BYTES: Final = 8
 _WINDOW: Final = bytes(32 << 10)
@@ -43,7 +46,7 @@ Bits = npt.NDArray[np.uint8]
 
 
 class NotGzip(Exception):
-    """Says that bytes are no gzip file of one member."""
+    """Says that bytes are no gzip file of one member, or a damaged one."""
 
 
 class Told(NamedTuple):
@@ -64,7 +67,10 @@ def told_by(file: IO[bytes]) -> Told:
 
 
 def run_of(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a gzip file as a run: of whole bytes, without a last block. Raises `NotGzip`."""
+    """Yield the bytes of a gzip file as a run: of whole bytes, without a last block.
+
+    Raises `NotGzip`, at the end for a file whose bytes do not have its checksum.
+    """
     size = file.seek(0, 2)
     begin, end = _begin(file), size - _TRAILER_BYTES
     if end - begin < _FEW_BYTES:
@@ -78,9 +84,14 @@ def run_of(file: IO[bytes]) -> Iterator[bytes]:
     else:
         yield from _again(file)
         return
-    file.seek(begin)
+    check = _Inflating()
+    file.seek(0)
+    check.feed(file.read(begin))
     for at in range(begin, cut, _CHUNK_BYTES):
-        yield file.read(min(_CHUNK_BYTES, cut - at))
+        check.feed(chunk := file.read(min(_CHUNK_BYTES, cut - at)))
+        yield chunk
+    check.feed(file.read())
+    check.end()
     yield tail
 
 
@@ -162,14 +173,41 @@ def _begin(file: IO[bytes]) -> int:
 
 
 def _again(file: IO[bytes]) -> Iterator[bytes]:
-    file.seek(0)
-    inflate: Any = isal_zlib.decompressobj(wbits=31)
+    inflating = _Inflating()
     deflate = isal_zlib.compressobj(level=1, wbits=-15)
-    try:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield deflate.compress(inflate.decompress(chunk))
-    except isal_zlib.error:  # type: ignore[misc] # isal's types make it no exception
-        raise NotGzip from None
-    if not inflate.eof or inflate.unused_data:
-        raise NotGzip
+    file.seek(0)
+    while chunk := file.read(_CHUNK_BYTES):
+        for plain in inflating.plain(chunk):
+            yield deflate.compress(plain)
+    inflating.end()
     yield deflate.flush(isal_zlib.Z_FULL_FLUSH)
+
+
+class _Inflating:
+    """Inflates a gzip file of one member, and checks it. All of it raises `NotGzip`."""
+
+    def __init__(self) -> None:
+        self._inflate: Any = isal_zlib.decompressobj(wbits=31)
+
+    def plain(self, chunk: bytes) -> Iterator[bytes]:
+        """Inflate the next bytes of the file, some at a time."""
+        if self._inflate.eof and chunk:
+            raise NotGzip
+        is_left = True
+        while is_left and not self._inflate.eof:
+            try:
+                yield (plain := self._inflate.decompress(chunk, _PLAIN_BYTES))
+            except isal_zlib.error:  # type: ignore[misc] # isal's types make it no exception
+                raise NotGzip from None
+            chunk = self._inflate.unconsumed_tail
+            is_left = bool(chunk) or len(plain) == _PLAIN_BYTES
+
+    def feed(self, chunk: bytes) -> None:
+        """Check the next bytes of the file."""
+        for _ in self.plain(chunk):
+            pass
+
+    def end(self) -> None:
+        """Check that the member ended with the last byte."""
+        if not self._inflate.eof or self._inflate.unused_data:
+            raise NotGzip

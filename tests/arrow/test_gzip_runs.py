@@ -56,7 +56,35 @@ def test_a_last_block_at_any_bit_is_found(cut: int) -> None:
     assert opened(stream + b"\x00more") is None
 
 
-@pytest.mark.parametrize("wrong", [b"", PLAIN, ONE + b"more", ONE * 2, ONE[:-9]], ids=range(5))
-def test_what_is_no_gzip_file_is_refused(wrong: bytes) -> None:
+LARGE = gzip.compress(PLAIN, 6, mtime=0)
+EMPTY = gzip.compress(b"", mtime=0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [b"", PLAIN, ONE + b"more", ONE * 2, ONE[:-9], LARGE * 2, EMPTY + LARGE, LARGE + EMPTY, LARGE + b"\0" * 8, LARGE[:-1]],
+    ids=range(10),
+)
+def test_what_is_no_gzip_file_of_one_member_is_refused(wrong: bytes) -> None:
     with pytest.raises(NotGzip):
         b"".join(run_of(io.BytesIO(wrong)))
+
+
+@pytest.mark.parametrize("level", [0, 6])
+def test_a_flipped_bit_anywhere_is_found(level: int) -> None:
+    written = gzip.compress(PLAIN[:60_000], level, mtime=0)
+    for place in (3, 10, 11, *range(100, len(written), 4999), *range(len(written) - 8, len(written))):
+        damaged = bytearray(written)
+        damaged[place] ^= 1 << place % 8
+        with pytest.raises(NotGzip):
+            b"".join(run_of(io.BytesIO(damaged)))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 4096])
+def test_a_file_may_be_read_and_inflated_in_pieces_of_any_size(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smarthouse_api.arrow.gzip_runs._CHUNK_BYTES", chunk)
+    monkeypatch.setattr("smarthouse_api.arrow.gzip_runs._PLAIN_BYTES", 1000)
+    monkeypatch.setattr("smarthouse_api.arrow.gzip_runs._BACK", (300,))
+    plain = PLAIN[:40_000] + b"a" * 20_000
+    for written in (gzip.compress(plain, 6, mtime=0), ONE, EMPTY):
+        assert inflated(ended(b"".join(run_of(io.BytesIO(written))))) == gzip.decompress(written)
