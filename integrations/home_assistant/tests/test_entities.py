@@ -6,6 +6,7 @@ import json
 import zlib
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from freezegun.api import FrozenDateTimeFactory
@@ -69,7 +70,7 @@ async def test_the_sensors_follow_the_uploads(
 
 
 async def test_the_preview_is_exactly_what_is_sent_next(
-    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Any
+    hass: HomeAssistant, service: Service, entry: MockConfigEntry, temperature: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(10):
         temperature(number)
@@ -82,6 +83,10 @@ async def test_the_preview_is_exactly_what_is_sent_next(
     assert (len(body), sum(map(len, json.loads(told["json"]).values()))) == (told["bytes"], told["rows"])
     with pytest.raises(ServiceValidationError):
         await hass.services.async_call(DOMAIN, "preview", {"config_entry_id": "x"}, blocking=True, return_response=True)
+    monkeypatch.setattr("custom_components.smarthouse.upload.read_states", Mock(side_effect=RuntimeError("malformed database")))
+    temperature(11)
+    with pytest.raises(HomeAssistantError, match="could not read its own recorder"):
+        await hass.services.async_call(DOMAIN, "preview", {}, blocking=True, return_response=True)
 
 
 async def test_a_service_that_is_gone_for_a_day_is_a_repair_that_heals(

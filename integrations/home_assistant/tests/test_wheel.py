@@ -6,6 +6,7 @@ Its Python may be newer than this machine's. `HOME_ASSISTANT_WHEEL` names the fi
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import zipfile
@@ -72,6 +73,13 @@ class Wheel:
     def file(self, module: str) -> str | None:
         path = module.replace(".", "/")
         return next((name for name in (f"{path}.py", f"{path}/__init__.py") if name in self._names), None)
+
+    def texts(self, file: str) -> Iterator[tuple[str, str]]:
+        """The files of this name of all integrations, each with the integration's name."""
+        for name in sorted(self._names):
+            folder, _, last = name.rpartition("/")
+            if last == file and folder.startswith("homeassistant/components/"):
+                yield folder.rpartition("/")[2], self._archive.read(name).decode()
 
     @cache  # noqa: B019  it lives as long as the tests
     def tree(self, module: str) -> ast.Module:
@@ -197,3 +205,23 @@ def test_reading_the_recorder_takes_the_arguments_that_are_given(wheel: Wheel) -
         function = wheel.function(f"{module}.{part}", name)
         assert function is not None
         assert named <= {one.arg for one in function.args.args}
+
+
+def test_the_quality_scale_has_the_rules_of_the_newest_version(wheel: Wheel) -> None:
+    rules = re.compile(r"^  ([a-z-]+):", re.MULTILINE)
+    listed = [text for name, text in wheel.texts("quality_scale.yaml")]
+    assert len(listed) > 100
+    known = {rule for text in listed for rule in rules.findall(text)}
+    assert set(rules.findall((FOLDER / "quality_scale.yaml").read_text())) == known
+
+
+def test_the_manifest_has_only_what_the_newest_version_knows(wheel: Wheel) -> None:
+    ours, others = (
+        json.loads((FOLDER / "manifest.json").read_text()),
+        [json.loads(text) for _, text in wheel.texts("manifest.json")],
+    )
+    described = wheel.defined("homeassistant.loader")["Manifest"]
+    assert isinstance(described, ast.ClassDef)
+    assert set(ours) <= set(dict(_defined(described.body)))
+    for name in ("categories", "connectivity"):
+        assert set(ours[name]) <= {one for other in others for one in other.get(name, ())}

@@ -7,7 +7,7 @@ from typing import Final
 import voluptuous as vol
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant, ServiceCall, ServiceResponse, SupportsResponse, callback
-from homeassistant.exceptions import ServiceValidationError
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 from homeassistant.helpers import config_validation as cv
 
 from .const import DOMAIN
@@ -27,7 +27,10 @@ def async_setup_services(hass: HomeAssistant) -> None:
 async def _preview(call: ServiceCall) -> ServiceResponse:
     """Return the JSON of the next body; the bytes are this text, compressed."""
     entry = _entry(call.hass, call.data.get(ATTR_ENTRY))
-    chunk = await entry.runtime_data.preview()
+    try:
+        chunk = await entry.runtime_data.preview()
+    except Exception as fault:  # of any kind, as in an upload
+        raise HomeAssistantError(translation_domain=DOMAIN, translation_key="unreadable") from fault
     if chunk is None:
         return {"rows": 0, "bytes": 0, "json": ""}
     return {"rows": len(chunk.rows), "bytes": len(chunk.body), "json": chunk.text}
