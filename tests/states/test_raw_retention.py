@@ -75,7 +75,7 @@ def filled(make_house: Make) -> House:
 
 
 def test_what_is_old_and_in_the_lake_expires_and_stays_counted_exported_and_verified(filled: House) -> None:
-    before = rows(filled)
+    before, told = rows(filled), filled.archives.summary(HOME)
     sizes = sorted(info.size_bytes for info in filled.objects.list("raw/"))
     assert (expire(filled), expire(filled)) == (3, 0)
     (left,) = filled.objects.list("raw/")
@@ -85,6 +85,9 @@ def test_what_is_old_and_in_the_lake_expires_and_stays_counted_exported_and_veri
     assert filled.states.counts.in_all() == Kept(left.size_bytes, 1, 1)
     assert filled.states.counts.expired() == Kept(sum(sizes) - left.size_bytes, 3, 3)
     assert filled.states.counts.expired(home).uploads == 2
+    # By these, a home's Home Assistant tells what was lost from what has expired.
+    now = filled.archives.summary(HOME)
+    assert (now["uploads"], now["expired_uploads"], now["first"]) == (1, 2, told["first"])
     assert sorted(receipt.expired for receipt in stored_receipts(filled.state, home)) == [False, True, True]
     assert list(filled.verifying.run(1, lambda *_: None)) == []
     assert len(list(filled.states.uploads.kept())) == 1
