@@ -10,7 +10,7 @@ Whole buffers are looked through first. So only a text that must change costs an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -53,6 +53,13 @@ def readable(column: pa.Array, *, is_json: bool = False) -> pa.Array:
         texts = readable_json(column)
         return _changed(texts, _too_long(texts), lambda long: ["{}"] * len(long))
     return within_limit(without_nul(column))
+
+
+def readable_columns(batch: pa.RecordBatch, names: Iterable[str], *, is_json: bool = False) -> pa.RecordBatch:
+    """Make some columns of a batch readable."""
+    for name in names:
+        batch = batch.set_column(batch.schema.names.index(name), name, readable(batch.column(name), is_json=is_json))
+    return batch
 
 
 def without_nul(texts: pa.Array) -> pa.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -72,6 +72,10 @@ Sources = Mapping[str, DeltaTable | str]
 """What each table in a query is: a snapshot, or the URI of a Parquet file, or of a folder of such files."""
 
 
+Kind = Literal["rows", "table", "lines"]
+"""What an engine writes: rows that are read again, rows for any reader, or lines of text."""
+
+
 class WritesFiles(ABC):
     """The power of some engines to write the result of a query to the object store, by themselves."""
 
@@ -85,11 +89,12 @@ class WritesFiles(ABC):
         """Run a query over all that is to be written, or was, as `Engine.stream` does, for as long as a writing may take."""
 
     @abstractmethod
-    def writing(self, query: exp.Select, sources: Sources, uri: str, by: str, *, as_lines: bool = False) -> Writing:
+    def writing(self, query: exp.Select, sources: Sources, uri: str, by: str, kind: Kind = "rows") -> Writing:
         """Prepare the writing of the rows of `query` as Parquet files below `uri`, where nothing may be.
 
         query: is used up. by: the column whose values name folders, `<by>=<value>`, in which the rows are without it.
-        as_lines: write the only other column as lines of text, in gzip files whose names end in `.gz`.
+        kind: `table`: store them as small as it can, in row groups of a bounded size; `lines`: write the only other column as
+        lines of text, in gzip files whose names end in `.gz`.
         """
 
     @abstractmethod

@@ -28,7 +28,7 @@ from deltalake import DeltaTable
 from sqlglot import exp
 
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.engine import Engine, EngineFailed, Sources, WritesFiles, Writing, name_of_source
+from smarthouse_api.lake.engine import Engine, EngineFailed, Kind, Sources, WritesFiles, Writing, name_of_source
 from smarthouse_api.lake.spark_plans import query_plan, writing_plan
 from smarthouse_api.lake.spark_writing import SparkWriting
 
@@ -117,10 +117,10 @@ class SparkEngine(Engine, WritesFiles):
     def write_seconds(self) -> float:
         return self._write_seconds
 
-    def writing(self, query: exp.Select, sources: Sources, uri: str, by: str, *, as_lines: bool = False) -> Writing:
+    def writing(self, query: exp.Select, sources: Sources, uri: str, by: str, kind: Kind = "rows") -> Writing:
         with self._faults():
             session = self._ready()
-        plan, token = writing_plan(query, sources, uri, by, as_lines=as_lines), f"{session.id} {uuid.uuid4()}"
+        plan, token = writing_plan(query, sources, uri, by, kind), f"{session.id} {uuid.uuid4()}"
         start = partial(session.execute, plan, token.partition(" ")[2], self._write_seconds)
         return SparkWriting(
             token, start, partial(_Watch, session, seconds=self._answer_seconds), self.stop_writing, self._faults

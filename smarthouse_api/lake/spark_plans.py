@@ -5,17 +5,35 @@ from __future__ import annotations
 import re
 import uuid
 import warnings
+from typing import Final
 from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from sqlglot import exp
 
-from smarthouse_api.lake.engine import Sources
+from smarthouse_api.lake.engine import Kind, Sources
 
 with warnings.catch_warnings():
     # pyspark has not been tried with pandas 3 by its authors. It insists on importing pandas; we use none of it.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     import pyspark.sql.connect.proto as pb
+
+_OPTIONS: Final[dict[Kind, dict[str, str]]] = {
+    "rows": {},
+    "table": {
+        "compression": "zstd",
+        # As Apache Spark knows it. In v2, times are stored as differences.
+        "parquet.block.size": str(24 << 20),
+        "parquet.block.row.count.limit": "100000",
+        "parquet.writer.version": "v2",
+        # As Sail knows it. It stores nothing as differences while it may use a dictionary.
+        "max_row_group_size": "100000",
+        "writer_version": "2.0",
+        "dictionary_enabled": "false",
+    },
+    "lines": {"compression": "gzip", "lineSep": "\n"},
+}
+"""Each engine leaves out what only the other one knows."""
 
 
 def query_plan(query: exp.Select, sources: Sources) -> pb.Plan:
@@ -23,15 +41,15 @@ def query_plan(query: exp.Select, sources: Sources) -> pb.Plan:
     return pb.Plan(root=_query(query, sources))
 
 
-def writing_plan(query: exp.Select, sources: Sources, uri: str, by: str, *, as_lines: bool = False) -> pb.Plan:
+def writing_plan(query: exp.Select, sources: Sources, uri: str, by: str, kind: Kind) -> pb.Plan:
     """Plan a query whose rows are written as Parquet, or as lines, below a URI that does not exist yet.
 
     query: is used up. by: the column whose values are the folders.
     """
     writing = pb.WriteOperation(
         input=_query(query, sources, copy=False),
-        source="text" if as_lines else "parquet",
-        options={"compression": "gzip", "lineSep": "\n"} if as_lines else {},
+        source="text" if kind == "lines" else "parquet",
+        options=_OPTIONS[kind],
         path=_location(uri),
         mode=pb.WriteOperation.SAVE_MODE_ERROR_IF_EXISTS,
         partitioning_columns=[by],

@@ -26,6 +26,7 @@ from smarthouse_api.house import House
 from smarthouse_api.lake.spark import SparkEngine
 from smarthouse_api.lake.spark_writing import SparkWriting
 from smarthouse_api.states.export import engine_texts
+from smarthouse_api.states.export.engine_queries import SPAN
 from smarthouse_api.states.jobs.engine_files import PARTS, EngineFiles
 from smarthouse_api.states.jobs.model import PREFIX
 from smarthouse_api.states.query import Filters
@@ -67,10 +68,10 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The columns of the rows that an engine was asked to write, each time."""
     columns, writing = list[list[str]](), SparkEngine.writing
 
-    def noted(self: SparkEngine, query: Any, *given: Any, as_lines: bool = False) -> Any:
-        if not as_lines:
+    def noted(self: SparkEngine, query: Any, sources: Any, uri: str, by: str, *kind: Any) -> Any:
+        if by == SPAN:
             columns.append(query.named_selects)
-        return writing(self, query, *given, as_lines=as_lines)
+        return writing(self, query, sources, uri, by, *kind)
 
     monkeypatch.setattr(SparkEngine, "writing", noted)
     return columns
@@ -80,6 +81,7 @@ NUMBERS = (
     *("0", "-0", "-0.0", "00.5", "+5", ".5", "5.", "1e5", "1E-7", "-1e300", "21", "210", "21.0", "21.50", "-7.000", "0.30"),
     *("0.0001", "0.00010", "0.000099", "0.000001", "0.0000", "-0.000012", "123456789.123456", "999999999", "1e16"),
     *("1234567890", "21.299999999999997", "0.1234567", "9007199254740993", "5.684341886080802e-14", "2.2250738585072014e-308"),
+    "7." + "0" * 131_072,
 )
 """Numbers as texts: some are written as they are, to some an engine adds or takes zeros, and some it must look up."""
 
@@ -305,7 +307,7 @@ def test_rows_that_are_not_in_their_order_are_not_taken(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    house = make_house(engine_url=sail.url)
+    house = make_house(engine_url=sail.url, export_privacy="raw")
     receive(house, HOME, range(40))
     read = EngineFiles.read
     monkeypatch.setattr(EngineFiles, "read", lambda *given: (batch.slice(1) for batch in read(*given)))
@@ -335,6 +337,43 @@ def test_a_text_that_lacks_a_line_is_not_taken(
     assert (house.states.jobs.view(id_).rows, len(written)) == (40, 1)
     assert "has not written all lines as a text" in caplog.text
     assert unzipped(file(house, id_))[format_].count(b"sensor.kitchen") == 40
+
+
+def stored_without_nulls(query: exp.Select) -> exp.Select:
+    """Have a column that no engine stores as one with nulls."""
+    return query.select(
+        *(exp.Literal.string("a").as_(one) if one == "home" else one for one in query.named_selects), append=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda query: query.limit(38), "has not written the rows in their order"),
+        (lambda query: query.order_by("place DESC", append=False), "has not written the rows in their order"),
+        (lambda query: query.where("place <> 7"), "has not written the rows in their order"),
+        (stored_without_nulls, "has not written the rows as an export has them"),
+    ],
+    ids=["few", "turned", "without-one", "stored-without-nulls"],
+)
+def test_a_table_that_an_engine_wrote_wrongly_is_not_taken(
+    make_house: Make,
+    sail: SailServer,
+    written: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wrong: Callable[[exp.Select], exp.Select],
+    told: str,
+) -> None:
+    house, select = make_house(engine_url=sail.url), engine_texts.select_table
+    receive(house, HOME, range(40))
+    monkeypatch.setattr("smarthouse_api.states.jobs.engine_parts.select_table", lambda: wrong(select()))
+    id_ = ask(house, "parquet")
+    with caplog.at_level(logging.WARNING):
+        soon(lambda: work(house) or house.states.jobs.view(id_).state == "done")
+    assert (house.states.jobs.view(id_).rows, len(written)) == (40, 1)
+    assert told in caplog.text
+    assert pq.read_table(io.BytesIO(unzipped(file(house, id_))["parquet"])).num_rows == 40
 
 
 def test_a_state_with_several_values_is_encoded_here(make_house: Make, sail: SailServer, written: list[list[str]]) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from sqlglot import exp
 
+from smarthouse_api.arrow.readable import CUT, LONGEST_TEXT
 from smarthouse_api.arrow.row_lines import RowLines
 from smarthouse_api.arrow.times import DAY_US, microseconds
 from smarthouse_api.states.export import engine_lines
@@ -232,7 +233,7 @@ def _published(parts: Sequence[ExportPart], lines: Sequence[RowLines], *, upload
     state = exp.column("state")
     told: Any = _without_uuids(state)
     if not uploaded:
-        told = exp.case().when("is_kept", state).when("is_presence", exp.Literal.string(AWAY))
+        told = exp.case().when("is_kept", _within_limit(state)).when("is_presence", exp.Literal.string(AWAY))
         told = told.else_(exp.Literal.string(REDACTED))
     order = ", ".join(f"{name} ASC NULLS FIRST" for name in _ORDER.split(", "))
     # The window is over the columns that are read, not over those that have their names here.
@@ -292,6 +293,14 @@ def _without_uuids(text: exp.Expression) -> exp.Expression:
     return exp.Anonymous(
         this="REGEXP_REPLACE", expressions=[text, exp.Literal.string(UUID_PATTERN), exp.Literal.string(REDACTED)]
     )
+
+
+def _within_limit(state: exp.Expression) -> exp.Expression:
+    """Cut a number as `readable` does. A word is never as long."""
+    is_long = exp.Length(this=state.copy()) > LONGEST_TEXT
+    begin = exp.Substring(this=state.copy(), start=exp.Literal.number(1), length=exp.Literal.number(LONGEST_TEXT - 1))
+    cut = exp.Anonymous(this="CONCAT", expressions=[begin, exp.Literal.string(CUT)])
+    return exp.case().when(is_long, cut).else_(state)
 
 
 def _select(*columns: Any) -> exp.Select:

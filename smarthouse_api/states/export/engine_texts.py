@@ -1,6 +1,7 @@
-"""What an engine is asked about the rows of one part that it has written: what they are, and to write their lines as a text.
+"""What an engine is asked about the rows of one part that it has written: what they are, and to write them in their order.
 
-The rows are a table `written`: of `BESIDE_LINES`, the lines without their line breaks, `span` and `place`.
+The rows are a table `written`: of `BESIDE_LINES` or all columns of an export, the lines without their line breaks, `span` and
+`place`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from typing import Any, Final
 
 from sqlglot import exp
 
+from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.states.export.engine_queries import LINE, PLACE, SPAN
+from smarthouse_api.states.records.schema import ROWS
 
 WRITTEN: Final = "written"
 WHOLE: Final = "whole"
-"""The column of a text by which it is written: it is the same in all rows, so that there is one folder."""
+"""The column of a text or a table by which it is written: it is the same in all rows, so that there is one folder."""
 
 
 def select_told(lines: Iterable[str]) -> exp.Select:
@@ -56,6 +59,21 @@ def select_text(name: str, after: str, end: tuple[int, int] | None) -> exp.Selec
         rows = rows.where(exp.or_(number < span, exp.column(PLACE) < place))
     text = exp.select(exp.Literal.number(1).as_(WHOLE), "value").from_(rows.subquery("rows_of_part"))
     return text.order_by(SPAN, PLACE)
+
+
+def select_table() -> exp.Select:
+    """Select the rows in their order, with span and place, for a Parquet file: times are microseconds, and days are
+    counted since 1970. No engine can tell that a column has no nulls, which would be stored in another way.
+    """
+    columns: dict[str, exp.Expression] = {name: exp.column(name) for name in ROWS.names}
+    columns["received"] = exp.IntDiv(this=exp.paren(columns["received"]), expression=exp.Literal.number(DAY_US))
+    for name in ("received", "utc_offset"):
+        columns[name] = exp.cast(columns[name], "int")
+    is_there = exp.column(PLACE) > 0
+    named = [exp.case().when(is_there.copy(), one).as_(name) for name, one in columns.items()]
+    whole, span = exp.Literal.number(1).as_(WHOLE), exp.cast(exp.column(SPAN), "int").as_(SPAN)
+    rows = exp.select(whole, *named, span, PLACE).from_(WRITTEN)
+    return exp.select(WHOLE, *columns, SPAN, PLACE).from_(rows.subquery("rows_of_part")).order_by(SPAN, PLACE)
 
 
 def _line(name: str) -> exp.Column:

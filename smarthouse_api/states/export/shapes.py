@@ -45,7 +45,10 @@ class Shape:
         return SchemaRows(batches, self.schema, objects=self.objects, frame=_FRAME)
 
 
-STATE_CHANGES: Final = Shape(ROWS, COLUMNS, "time", frozenset({"attributes"}))
+_STORED: Final = pa.schema([field.with_nullable(True) for field in ROWS])
+"""`ROWS` as a Parquet file stores them: as engines do, which store each column as if it may have nulls."""
+
+STATE_CHANGES: Final = Shape(_STORED, COLUMNS, "time", frozenset({"attributes"}))
 _LONG: Final = LongRows()
 AGGREGATES: Final = Shape(_LONG.schema, AGGREGATE_COLUMNS, "start", frozenset({"shares"}), _LONG)
 

@@ -3,7 +3,7 @@
 1. No part depends on another one: they can be made in any order, and at the same time.
 2. A text is deflated in runs. Each ends at a whole byte, and none refers to bytes of the one before.
 3. For Parquet, a part holds the rows as Arrow has them. The row groups are made when the file is.
-4. Rows may come encoded: as a run of a deflated text that an engine of its own has written.
+4. Rows may come encoded, by an engine of its own: as a run of a deflated text, or as a Parquet file to copy row groups of.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import IO, Any, Final
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from isal import isal_zlib
 
 from smarthouse_api.arrow.formats import FORMATS, Format, Runs
 from smarthouse_api.arrow.lines import Chunk
-from smarthouse_api.arrow.parquet import parquet_file
+from smarthouse_api.arrow.parquet_links import MAGIC, NotAlike, ParquetLinks
 from smarthouse_api.arrow.schema_rows import SchemaRows
 from smarthouse_api.arrow.zip_stream import Piece
 
@@ -43,8 +44,8 @@ Parts = Iterable[Iterator[bytes]]
 class EncodedRows:
     """Holds consecutive rows of a part, encoded by another. homes: the pseudonyms in them.
 
-    runs: by format, what reads a run of the deflated text, without what stands between two runs. batches: the rows themselves,
-    for all other formats, if there are any.
+    runs: by format, what reads a run of the deflated text, without what stands between two runs; or a whole Parquet file.
+    batches: the rows themselves, for all other formats, if there are any.
     """
 
     rows: int
@@ -61,7 +62,7 @@ class PartInFormat:
     def __init__(self, format_: str, source: Source) -> None:
         self._spool: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
         runs = FORMATS[format_].runs
-        self._writer = _Arrow(self._spool, source) if runs is None else _Text(self._spool, source, runs)
+        self._writer = _Table(self._spool, source) if runs is None else _Text(self._spool, source, runs)
 
     def __enter__(self) -> PartInFormat:
         return self
@@ -79,7 +80,7 @@ class PartInFormat:
         self._writer.add(batch)
 
     def add_run(self, run: Iterable[bytes]) -> None:
-        """Write the run of a deflated text."""
+        """Write the run of a deflated text; or a Parquet file, which must be all of the part."""
         self._writer.add_run(run)
 
     def end(self) -> Iterator[bytes]:
@@ -111,20 +112,27 @@ class _Text:
         self._spool.write(self._deflate.flush(isal_zlib.Z_FULL_FLUSH))
 
 
-class _Arrow:
+class _Table:
     def __init__(self, spool: IO[bytes], source: Source) -> None:
-        self._source, schema = source, source([]).schema
-        self._writer = pa.ipc.new_stream(spool, schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
+        self._spool, self._source = spool, source
+        self._writer: Any = None
 
     def add(self, batch: pa.RecordBatch) -> None:
+        if self._writer is None:
+            options = pa.ipc.IpcWriteOptions(compression="zstd")
+            self._writer = pa.ipc.new_stream(self._spool, self._source([]).schema, options=options)
         for rows in self._source([batch]).typed():
             self._writer.write_batch(rows)
 
     def add_run(self, run: Iterable[bytes]) -> None:
-        raise TypeError("Parquet is no text")
+        if self._spool.tell():
+            raise ValueError("a Parquet file is all of a part")
+        for chunk in run:
+            self._spool.write(chunk)
 
     def end(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 def file_of(format_: Format, source: Source, parts: Parts) -> Iterator[bytes] | Iterator[Piece]:
@@ -132,7 +140,7 @@ def file_of(format_: Format, source: Source, parts: Parts) -> Iterator[bytes] | 
     no_rows = source([])
     if (runs := format_.runs) is not None:
         return _text_file(runs, no_rows, parts)
-    return parquet_file(_arrow_rows(parts), no_rows.schema)
+    return _parquet_file(no_rows.schema, parts)
 
 
 def _text_file(runs: Runs, no_rows: SchemaRows, parts: Parts) -> Iterator[Piece]:
@@ -160,11 +168,37 @@ def deflated(plain: Chunk) -> bytes:
     return deflate.compress(plain) + deflate.flush(isal_zlib.Z_FULL_FLUSH)
 
 
-def _arrow_rows(parts: Parts) -> Iterator[pa.RecordBatch]:
+def _parquet_file(schema: pa.Schema, parts: Parts) -> Iterator[bytes]:
+    links = ParquetLinks(schema)
+    try:
+        for is_encoded, some in groupby(_spooled(parts), _is_encoded):
+            if is_encoded:
+                for spool in some:
+                    yield from links.add_file(spool)
+            else:
+                yield from links.add_rows(_arrow_rows(some))
+        yield from links.end()
+    except NotAlike:
+        raise LostPart from None
+
+
+def _spooled(parts: Parts) -> Iterator[IO[bytes]]:
+    """Hold each part until the next one is asked for."""
     for part in parts:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
             for chunk in part:
                 spool.write(chunk)
-            spool.seek(0)
-            with pa.ipc.open_stream(spool) as rows:
-                yield from rows
+            yield spool
+
+
+def _is_encoded(spool: IO[bytes]) -> bool:
+    spool.seek(0)
+    begin = spool.read(len(MAGIC))
+    spool.seek(0)
+    return begin == MAGIC
+
+
+def _arrow_rows(spools: Iterable[IO[bytes]]) -> Iterator[pa.RecordBatch]:
+    for spool in spools:
+        with pa.ipc.open_stream(spool) as rows:
+            yield from rows

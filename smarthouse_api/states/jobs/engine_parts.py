@@ -3,8 +3,8 @@
 1. The engine finds the different things, and attributes, that the rows are about. These are few.
 2. A `Redactor`, the same that makes rows here, decides about them. Its decisions are put as tables beside the parts.
 3. The engine joins the rows of each part with them, leaves out repeats, sorts, and writes. For text formats it writes lines.
-4. The engine makes gzip files of the lines, which are linked as they are, see `engine_rows`. Parquet is encoded here, of rows
-   in their order. All files are removed with the dataset's parts.
+4. The engine makes gzip files of the lines, and Parquet files of the rows, which are linked as they are, see `engine_rows`. All
+   files are removed with the dataset's parts.
 
 What the engine cannot do is made here, as without such an engine: rows of earlier versions, aggregates, and all if it refuses.
 """
@@ -25,10 +25,11 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from sqlglot import exp
 
+from smarthouse_api.arrow.readable import readable_columns
 from smarthouse_api.arrow.row_lines import lines_of, name_of_lines
 from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.errors import Unavailable
-from smarthouse_api.lake.engine import Engine, EngineFailed, Sources, WritesFiles
+from smarthouse_api.lake.engine import Engine, EngineFailed, Kind, Sources, WritesFiles
 from smarthouse_api.states.export.engine_lines import (
     ATTRIBUTE_PIECES,
     NUMBER_PIECES,
@@ -50,7 +51,7 @@ from smarthouse_api.states.export.engine_queries import (
     select_things,
     together,
 )
-from smarthouse_api.states.export.engine_texts import WHOLE, WRITTEN, select_homes, select_text, select_told
+from smarthouse_api.states.export.engine_texts import WHOLE, WRITTEN, select_homes, select_table, select_text, select_told
 from smarthouse_api.states.export.published_rows import PublishedRows, Question
 from smarthouse_api.states.export.shapes import STATE_CHANGES
 from smarthouse_api.states.groups import Groups
@@ -58,11 +59,11 @@ from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.jobs.book import Dropped, JobBook
 from smarthouse_api.states.jobs.encoding import EncodedRows
 from smarthouse_api.states.jobs.engine_files import EngineFiles
-from smarthouse_api.states.jobs.engine_rows import Text, WrittenWrongly, has_rows, rows_in_order, told_of
+from smarthouse_api.states.jobs.engine_rows import Text, WrittenWrongly, has_rows, rows_in_order, table, told_of
 from smarthouse_api.states.jobs.model import Dataset
 from smarthouse_api.states.jobs.plan import Days, PlannedPart
 from smarthouse_api.states.query import ExportPart, within_days_of
-from smarthouse_api.states.records.judging import ATTRIBUTES, THINGS, WORDS, Judging
+from smarthouse_api.states.records.judging import ATTRIBUTES, ATTRIBUTES_TOLD, THINGS, THINGS_TOLD, WORDS, Judging
 from smarthouse_api.states.records.schema import ROWS
 
 _MOST_SHARES: Final = 16.0
@@ -154,10 +155,11 @@ class _EngineParts:
             typed=self._is_typed,
         )
         yield from self._waited(query, self._sources, folder, SPAN)
-        yield from self._checked(self._encoded(folder) if self._lines else rows_in_order(self._work.files, folder, ROWS.names))
+        is_encoded = self._lines or self._links_tables
+        yield from self._checked(self._encoded(folder) if is_encoded else rows_in_order(self._work.files, folder, ROWS.names))
 
     def _encoded(self, folder: str) -> Reading:
-        """Have the engine make texts of the lines that it has written, and read them."""
+        """Have the engine make texts of the lines that it has written, and a table of the rows, and read them."""
         files, written = self._work.files, {WRITTEN: self._work.files.uri(folder)}
         if not has_rows(files, folder):  # no engine could tell what columns there are
             return
@@ -166,13 +168,17 @@ class _EngineParts:
         homes = (name for batch in self._engine.read(written, select_homes()) for name in batch.column(0).to_pylist())
         names, texts = frozenset(homes), dict[str, Text]()
         for name in self._dataset.request.formats:
-            if (kind := name_of_lines(name)) is not None:
+            if (kind := name_of_lines(name)) in self._kinds:
                 texts[name] = text = Text.of(name, kind, told)
                 if text.size:
                     query = select_text(kind, text.after, text.end)
-                    yield from self._waited(query, written, f"{folder}-{name}", WHOLE, as_lines=True)
+                    yield from self._waited(query, written, f"{folder}-{name}", WHOLE, "lines")
         runs = {name: partial(self._checked, text.run(files, f"{folder}-{name}")) for name, text in texts.items()}
-        rows = self._checked(rows_in_order(files, folder, ROWS.names)) if self._is_typed else ()
+        if self._links_tables and "parquet" in self._dataset.request.formats:
+            yield from self._waited(select_table(), written, f"{folder}-table", WHOLE, "table")
+            runs["parquet"] = partial(self._checked, table(files, f"{folder}-table", told))
+        has_others = len(runs) < len(self._dataset.request.formats)
+        rows = self._checked(rows_in_order(files, folder, ROWS.names)) if has_others else ()
         yield EncodedRows(told.rows, told.first_us, told.last_us, names, runs, rows)
 
     def _checked(self, given: Iterable[Given]) -> Generator[Given]:
@@ -184,10 +190,10 @@ class _EngineParts:
             self._work.rest(told)
             raise Unavailable(f"{told}; the rows are made again") from fault
 
-    def _waited(self, query: exp.Select, sources: Sources, folder: str, by: str, *, as_lines: bool = False) -> Reading:
+    def _waited(self, query: exp.Select, sources: Sources, folder: str, by: str, kind: Kind = "rows") -> Reading:
         """Have the engine write, and wait for it."""
         files, book, (_, attempt, name) = self._work.files, self._work.book, folder.split("/")
-        writing = self._engine.writing(query, sources, files.uri(folder), by, as_lines=as_lines)
+        writing = self._engine.writing(query, sources, files.uri(folder), by, kind)
         note = book.begin_writing(self._dataset, f"{attempt}-{name}", writing.token, self._engine.write_seconds)
         try:
             writing.begin()
@@ -201,6 +207,11 @@ class _EngineParts:
     def _is_typed(self) -> bool:
         """Tell whether a format is asked for whose rows are not lines."""
         return not self._lines or any(name_of_lines(name) is None for name in self._dataset.request.formats)
+
+    @property
+    def _links_tables(self) -> bool:
+        """Tell whether the engine writes rows as they are in a file; it does not make uploaded texts `readable`."""
+        return not self._question.redactor.is_raw
 
     @property
     def _kinds(self) -> list[str]:
@@ -242,13 +253,16 @@ class _EngineParts:
             yield _NO_ROWS
         lines = self._lines
         found = self._stream(select_things(parts, question.filters, hidden))
-        things = (pieces_of_things(self._asked(judging.things(batch)), lines) for batch in found)
+        judged = (readable_columns(self._asked(judging.things(batch)), THINGS_TOLD) for batch in found)
+        things = (pieces_of_things(batch, lines) for batch in judged)
         put("things", with_pieces(_ASKED, lines, THING_PIECES), things)
         yield _NO_ROWS
         if not redactor.is_raw:
             put("words", with_pieces(WORDS, lines, WORD_PIECES), [pieces_of_words(judging.words(), lines)])
             texts = self._stream(select_attributes(parts, question.filters, hidden))
-            told = (pieces_of_attributes(judging.attributes(batch.column(0).to_pylist()), lines) for batch in texts)
+            judged = (judging.attributes(batch.column(0).to_pylist()) for batch in texts)
+            judged = (readable_columns(batch, ATTRIBUTES_TOLD, is_json=True) for batch in judged)
+            told = (pieces_of_attributes(batch, lines) for batch in judged)
             put("told_attributes", with_pieces(ATTRIBUTES, lines, ATTRIBUTE_PIECES), told)
             yield _NO_ROWS
         if question.groups is not None:

@@ -5,6 +5,8 @@
    span, and says that it has written all, is believed.
 2. A text is in gzip files. Only their last bytes are changed. Its size must be that of all lines together. It is not
    looked at whether an engine that sorts lines has written them in this order.
+3. A table is in Parquet files, whose row groups are copied. Of these, only spans and places are read: each must follow the one
+   before, to the last one.
 """
 
 from __future__ import annotations
@@ -13,18 +15,22 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.arrow.gzip_runs import NotGzip, run_of, told_by
+from smarthouse_api.arrow.parquet_links import NotAlike, ParquetLinks
 from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.arrow.times import DAY_US
 from smarthouse_api.states.export.engine_queries import PLACE, SPAN
 from smarthouse_api.states.export.engine_texts import WHOLE
+from smarthouse_api.states.export.shapes import STATE_CHANGES
 from smarthouse_api.states.jobs.encoding import deflated
 from smarthouse_api.states.jobs.engine_files import EngineFiles
 from smarthouse_api.states.records.schema import ROWS
@@ -34,7 +40,11 @@ _PATH: Final = re.compile(rf"[^/]+/[^/]+/[^/]+/(?:{SPAN}|{WHOLE})=([0-9]+)/([^/.
 
 _NUMBERED: Final = re.compile(r"part-[0-9]{5}-.*")
 _SIZES: Final = 1 << 32
+_PLACE_BITS: Final = 32
+_PLACES: Final = (1 << _PLACE_BITS) - 1
 _TEXTS: Final = [field.name for field in ROWS if pa.types.is_string(field.type)]
+
+Keys = npt.NDArray[np.int64]
 
 
 class WrittenWrongly(Exception):
@@ -132,6 +142,39 @@ class Text:
                 raise WrittenWrongly("has not written lines as a text in gzip files") from None
         if self.last:
             yield deflated(self.last)
+
+
+def table(files: EngineFiles, folder: str, told: Told) -> Iterator[bytes]:
+    """Yield the rows of a part as one Parquet file of an export's columns. Raises `WrittenWrongly`."""
+    with ExitStack() as opened:
+        spools = [opened.enter_context(files.opened(path)) for _, path in _paths(files, folder)]
+        try:
+            placed = [(_keys(spool), spool) for spool in spools]
+            found = sorted(((keys, spool) for keys, spool in placed if len(keys)), key=lambda one: int(one[0][0]))
+            if not found or not _are_all(np.concatenate([keys for keys, _ in found]), told):
+                raise WrittenWrongly("has not written the rows in their order")
+            links = ParquetLinks(STATE_CHANGES.schema)
+            for _, spool in found:
+                yield from links.add_file(spool)
+            yield from links.end()
+        except (NotAlike, pa.ArrowException, OSError):
+            raise WrittenWrongly("has not written the rows as an export has them") from None
+
+
+def _keys(file: IO[bytes]) -> Keys:
+    """Read span and place of each row, as one number."""
+    rows = pq.ParquetFile(file).read([SPAN, PLACE])
+    span, place = (rows.column(name).cast(pa.int64()).to_numpy() for name in (SPAN, PLACE))
+    keys: Keys = (span << _PLACE_BITS) | place
+    return keys
+
+
+def _are_all(keys: Keys, told: Told) -> bool:
+    """Tell whether these are all rows of a part, in their order."""
+    steps, begins = np.diff(keys), (keys & _PLACES) == 1
+    span, place = told.end
+    is_next = (steps == 1) | ((steps > 0) & begins[1:])
+    return bool(len(keys) == told.rows and begins[0] and is_next.all() and keys[-1] == (span << _PLACE_BITS) | place)
 
 
 def _paths(files: EngineFiles, folder: str) -> list[tuple[int, str]]:

@@ -44,6 +44,10 @@ is_published: else only the states that are reviewed words. words: the list of i
 WORDS: Final = pa.schema([("words", pa.int32()), ("word", pa.string())])
 ATTRIBUTES: Final = pa.schema([(name, pa.string()) for name in ("attributes", "told", "told_of_weather")])
 
+THINGS_TOLD: Final = ("entity_told", "type_told", "unit_told", "class_told")
+ATTRIBUTES_TOLD: Final = ("told", "told_of_weather")
+"""The columns that rows have as they are published."""
+
 _PLACES: Final = 1 << 32
 _MOST_REMEMBERED: Final = 100_000
 

@@ -15,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import xmltodict
 
+from smarthouse_api.states.export.shapes import STATE_CHANGES
 from smarthouse_api.states.records.schema import ROWS
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -92,7 +93,7 @@ def read_xml(data: bytes) -> Rows:
 
 def read_parquet(data: bytes) -> Rows:
     table = pa.parquet.read_table(io.BytesIO(data))
-    assert table.schema.equals(ROWS)
+    assert table.schema.equals(STATE_CHANGES.schema)
     return table.to_pylist()
 
 
