@@ -160,14 +160,15 @@ class House:
         of_erasure = self.rounds.mender(), self.signing_keys.mender()
         others = *of_erasure, *self.streams.activity.menders(), *passing(self.state)
         self.mending = Mending(self.state, self.leases, [*menders, *others])
-        census = Counting(*stores, self.leases, [table.name for table in tables], self.state_age.strangers)
+        finding = self.state_age.strangers, lambda: self.status.files_with_rows()
+        census = Counting(*stores, self.leases, [table.name for table in tables], *finding)
         ages = self.state_age, self.ages
         self.history = History(self.state, self.leases, lambda: figures_of(self.status.report()))
         counting = census, self.history
         keepers = self.mending, self.forgetting, self.reserve, adding_sums, *chores, self.leases, *counting, *ages
         self.housekeeper = Housekeeper(self.installation, self.objects, *keepers, settings.lake)
         parts = *tenants, census, faults, self.watch.presence, room, settings.growth
-        self.status = Status(self.state, self.installation, self.forgetting, self.receipts, *parts, self.health)
+        self.status: Status = Status(self.state, self.installation, self.forgetting, self.receipts, *parts, self.health)
 
     def begin(self) -> str | None:
         """Make what a new installation begins with. Return its first key to the one caller who comes first.

@@ -152,6 +152,21 @@ def test_a_preview_shows_rows_of_each_home_as_a_download_has_them(client: FlaskC
     assert "zoe" not in client.get("/api/export/preview").text
 
 
+def test_a_preview_holds_homes_that_sent_nothing_on_the_newest_day(client: FlaskClient) -> None:
+    of_old_homes = [f"3b7c1f6e-1111-4222-8333-94445555666{number}" for number in range(2)]
+    for day, home in enumerate(of_old_homes, 11):
+        sent = (state(f"light.lamp_{number}", "on", f"2026-02-{day}T08:00:00Z") for number in range(30))
+        assert client.post("/api/ingest/data", data=payload(*sent), headers={"Home-UUID": home}).status_code == 200
+    house_of(client).states.chores.flush()
+    known = {row["home"] for row in rows(client.get("/api/export/json", buffered=True).data)}
+    assert len(known) == 4
+    for limit in (4, 20):
+        told = [tuple(row.values()) for row in ask(client, "preview", limit=limit)["rows"]]
+        assert ({row[0] for row in told}, len(told), len(set(map(str, told)))) == (known, limit, limit)
+    alone = ask(client, "preview", homes=next(iter(known)), limit=3)["rows"]
+    assert len({row["home"] for row in alone}) == 1
+
+
 def test_a_preview_is_spread_over_homes_types_and_entities() -> None:
     kinds = [("light", "a"), ("light", "b"), ("sensor", "c"), ("sensor", "d"), ("sensor", "e")]
     found = [(home, *kind, number) for home in ("h1", "h2", "h3") for kind in kinds for number in range(4)]

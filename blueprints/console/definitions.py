@@ -64,6 +64,17 @@ def add_definitions(blueprint: Blueprint) -> None:
         session, form = operator_form()
         return _checked(session, form, _find(collection_id))
 
+    @blueprint.get(f"{_NEW}/check")
+    def checked_new_schema() -> Response:
+        """Lead back a browser that opens the address of a check anew."""
+        return led_to(".new_collection", required())
+
+    @blueprint.get(f"{_THERE}/check")
+    @blueprint.get(f"{_THERE}/draft")
+    def checked_schema(collection_id: str) -> Response:
+        """Lead back a browser that opens the address of a check or a draft anew."""
+        return led_to(".definition", required(), collection_id=collection_id)
+
     @blueprint.post(f"{_THERE}/draft")
     def draft_schema(collection_id: str) -> Response:
         """Write a schema that the newest records pass into the form."""

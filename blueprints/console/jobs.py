@@ -54,20 +54,24 @@ def add_jobs(blueprint: Blueprint) -> None:
 
 
 def _told(view: JobView) -> dict[str, Any]:
-    states = {
+    file = "Export.file" if reading_session() is None else "Console.job_file"
+    times = {"created": view.created_at, "finished": view.finished_at, "expires": view.expires_at}
+    return {
+        "job": view,
+        "file": url_for(file, job_id=view.id),
+        "state": state_names()[view.state],
+        "is_unfinished": view.state in _UNFINISHED,
+        "times": {name: None if at is None else seconds_text(datetime.fromtimestamp(at, UTC)) for name, at in times.items()},
+    }
+
+
+def state_names() -> dict[str, str]:
+    """Name the states that a job can be in."""
+    return {
         "waiting": gettext("Waiting for its turn"),
         "running": gettext("Being made"),
         "done": gettext("Done"),
         "failed": gettext("Failed"),
         "cancelled": gettext("Cancelled"),
         "expired": gettext("The file is gone"),
-    }
-    file = "Export.file" if reading_session() is None else "Console.job_file"
-    times = {"created": view.created_at, "finished": view.finished_at, "expires": view.expires_at}
-    return {
-        "job": view,
-        "file": url_for(file, job_id=view.id),
-        "state": states[view.state],
-        "is_unfinished": view.state in _UNFINISHED,
-        "times": {name: None if at is None else seconds_text(datetime.fromtimestamp(at, UTC)) for name, at in times.items()},
     }

@@ -59,6 +59,7 @@ def _storage(session: Session, span: str) -> Response:
         session,
         used=list(_used(report, titles)),
         counted=None if census is None else time_element(round(census.at * 1e6)),
+        now=time_element(round(report.at * 1e6)),
         free=list(_free(report, trend)),
         floor=house().settings.growth.free_bytes,
         quotas=[(title, _quota(report.quotas[name])) for name, title in _quotas().items() if name in report.quotas],
@@ -88,11 +89,10 @@ def _used(report: Report, titles: dict[str, str]) -> Iterator[Used]:
     total = sum(one.bytes for one in kinds.values()) + (state or 0) or 1
     for kind, one in sorted(kinds.items(), key=lambda item: [*titles, item[0]].index(item[0])):
         yield Used(titles.get(kind, kind), one.bytes, one.objects, one.bytes / total)
-        if kind == _LAKE:
-            live = sum(table.bytes for table in report.tables.values())
-            files = sum(table.files for table in report.tables.values())
-            yield Used(gettext("rows of now"), min(live, one.bytes), files, min(live, one.bytes) / total, is_part=True)
-            left, rest = max(0, one.bytes - live), max(0, one.objects - files)
+        if kind == _LAKE and report.storage is not None and (rows := report.storage.rows) is not None:
+            live, files = min(rows.bytes, one.bytes), min(rows.objects, one.objects)
+            yield Used(gettext("files with its rows"), live, files, live / total, is_part=True)
+            left, rest = one.bytes - live, one.objects - files
             yield Used(gettext("log, and files that are no longer needed"), left, rest, left / total, is_part=True)
     if state is not None:
         yield Used(titles[_STATE], state, None, state / total)

@@ -16,7 +16,9 @@ from smarthouse_api.errors import Unauthorized
 
 _SCHEMES = ("modecloud", "bearer")
 _ID = re.compile(r"[0-9a-f]{12}")
-_KEY = re.compile(r"shk_([0-9a-f]{12})_([0-9a-f]{64})")
+_KEY = re.compile(r"shk_([0-9a-f]{12})_([0-9a-f]{62}(?:[0-9a-f]{2})?)")
+"""Keys of earlier versions have 64 digits."""
+
 _HOW = "send `Authorization: Bearer <key>` or `Authorization: ModeCloud <key>`"
 
 
@@ -65,7 +67,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
 class KeyDocument(msgspec.Struct, frozen=True):
     """Holds a key as the state store keeps it. old_digest: of the secret before the last rotation; it works until `old_until`.
 
-    A secret has 256 random bits: nobody guesses it, so that a plain SHA-256 guards it as well as a slow hash would.
+    A secret has 248 random bits: nobody guesses it, so that a plain SHA-256 guards it as well as a slow hash would.
     """
 
     record: KeyRecord
@@ -114,8 +116,8 @@ def new_id() -> str:
 
 
 def new_secret() -> str:
-    """Make a key's secret."""
-    return secrets.token_hex(32)
+    """Make a key's secret: so long that the key fits a line of 80 columns."""
+    return secrets.token_hex(31)
 
 
 def text(id_: str, secret: str) -> str:

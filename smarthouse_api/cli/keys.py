@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -14,6 +15,10 @@ from smarthouse_api.cli.homes import HOME
 from smarthouse_api.cli.open_house import answered, opened_shared_house
 from smarthouse_api.cli.options import json_lines_option, seconds
 from smarthouse_api.cli.output import echo_table
+from smarthouse_api.collections.model import is_name
+
+if TYPE_CHECKING:
+    from smarthouse_api.house import House
 
 
 @click.group("keys")
@@ -48,7 +53,10 @@ def create(**asked: Any) -> None:
     """
     with opened_shared_house(begins=True) as house:
         record, text = answered(lambda: house.access.create(**asked))
+        warnings = answered(lambda: _unknown(house, (*record.datasources, *record.datasets)))
     click.echo(f"The key {record.id}, {record.name}, opens {_grants(record)}; expires: {_expiry(record)}", err=True)
+    for warning in warnings:
+        click.echo(warning, err=True)
     click.echo(text)
 
 
@@ -95,6 +103,18 @@ def rotate(id_: str, keep_old_seconds: float | None) -> None:
         raise click.ClickException(f"There is no key {id_}")
     click.echo(f"The key {id_} has a new secret", err=True)
     click.echo(text)
+
+
+def _unknown(house: House, names: Sequence[str]) -> list[str]:
+    """Warn of names that are no ids of collections: they open nothing until there is one."""
+    told = list[str]()
+    for name in dict.fromkeys(names):
+        found = house.collections.catalogue.get(name) if is_name(name) else None
+        if found is None:
+            told.append(f"Warning: there is no collection {name}; the key opens it once it is defined")
+        elif found.id != name:
+            told.append(f"Warning: {name} is an alias, which opens nothing; the id is {found.id}")
+    return told
 
 
 def _cells(record: KeyRecord) -> tuple[str, ...]:

@@ -48,7 +48,8 @@ class Census(msgspec.Struct, frozen=True):
     """Tells how much there was of each kind when the counting ended, in seconds since 1970.
 
     oldest_upload: when the first of the uploads came that are kept raw; None without any. state_bytes: what the state store
-    took up then; None if it does not tell. strangers: how many homes had raw uploads that the state did not know.
+    took up then; None if it does not tell. strangers: how many homes had raw uploads that the state did not know. rows: the
+    files of the lake that held rows when its files were about to be counted; None in a census of an earlier version.
     """
 
     at: float
@@ -56,6 +57,7 @@ class Census(msgspec.Struct, frozen=True):
     oldest_upload: float | None = None
     state_bytes: int | None = None
     strangers: int = 0
+    rows: Amount | None = None
 
 
 _decode = msgspec.json.Decoder(Census).decode
@@ -65,6 +67,7 @@ class Counting:
     """Takes the census: one process at a time, a part in each turn.
 
     tables: names of the lake's tables. strangers: finds those of the homes with raw uploads that the state does not know.
+    live: measures the files of the lake that hold its rows now.
     """
 
     def __init__(
@@ -74,8 +77,10 @@ class Counting:
         leases: Leases,
         tables: Sequence[str],
         strangers: Callable[[set[str]], set[str]],
+        live: Callable[[], Amount],
     ) -> None:
         self._state, self._objects, self._leases, self._tables, self._strangers = state, objects, leases, tables, strangers
+        self._live, self._rows = live, Amount()
         self._under_way: Iterator[tuple[str, ObjectInfo]] | None = None
         self._counted = dict[str, Amount]()
         self._oldest_us: int | None = None
@@ -117,7 +122,8 @@ class Counting:
     def _keep(self) -> None:
         oldest = None if self._oldest_us is None else self._oldest_us / 1e6
         strangers = len(self._strangers(self._homes))
-        value = msgspec.json.encode(Census(time.time(), self._counted, oldest, self._state.size_bytes(), strangers))
+        census = Census(time.time(), self._counted, oldest, self._state.size_bytes(), strangers, self._rows)
+        value = msgspec.json.encode(census)
         self._state.put(_SPACE, _DOCUMENT, value, ttl_seconds=_KEPT_SECONDS)
         self._leases.prolong(_LEASE, min(max(_TIMES_AS_LONG * self._took_seconds, _LEAST_SECONDS), _MOST_SECONDS))
 
@@ -126,6 +132,7 @@ class Counting:
             yield _KINDS.get(info.key.partition("/")[0], _OTHERS), info
 
     def _lake_files(self) -> Iterator[tuple[str, ObjectInfo]]:
+        self._rows = self._live()
         for name in self._tables:
             for info in self._objects.list_table(name):
                 yield _LAKE, info

@@ -29,7 +29,7 @@ from smarthouse_api.states.counts import Kept
 from smarthouse_api.states.homes_table import EPOCH_DAY
 from smarthouse_api.states.pending import read_pending
 from smarthouse_api.states.service import States
-from smarthouse_api.status.census import Counting
+from smarthouse_api.status.census import Amount, Counting
 from smarthouse_api.status.faults import Faults
 from smarthouse_api.status.report import Erasures, Homes, Jobs, Quota, RawUploads, Readiness, Report, Table, Waiting
 from smarthouse_api.streams.service import Streams
@@ -110,6 +110,11 @@ class Status:
                 " run `smarthouse restore`, which asks, and erases them"
             )
         return "all that have raw uploads are known"
+
+    def files_with_rows(self) -> Amount:
+        """Measure the files of the lake that hold its rows now."""
+        tables = self._tables()[0].values()
+        return Amount(sum(table.files for table in tables), sum(table.bytes for table in tables))
 
     def _homes(self, counted: Mapping[str, Kept]) -> Homes:
         known = self._states.homes.known()

@@ -73,6 +73,12 @@ def test_the_page_can_be_used_by_everybody(shared_server: Server, visit: Visit) 
     )
     is_cut, moves, shadows = page.locator("#preview .scroll").evaluate(scrolled)
     assert (is_cut, moves, shadows.count("radial-gradient(")) == (True, "local, local, scroll, scroll", 2)
+    for language in ("de", "pt"):  # of longer words
+        page.set_extra_http_headers({"Accept-Language": language})
+        page.goto(f"{shared_server.url}/console/home")
+        assert page.get_by_role("link", name="API").evaluate("e => e.getBoundingClientRect().right <= innerWidth"), language
+    page.set_extra_http_headers({})
+    page.goto(f"{shared_server.url}/console/")
     page.get_by_role("checkbox", name="Choose rows").press("Space")
     assert page.get_by_role("checkbox", name="°C").is_visible()
     page.set_viewport_size(WIDE)

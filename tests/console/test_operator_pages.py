@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from html import escape, unescape
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from smarthouse_api.access.sessions import IDLE_SECONDS
+from smarthouse_api.collections.model import Definition
 from smarthouse_api.erasure.checking import is_for
 from tests.access.test_sessions import pass_time
 from tests.conftest import HOME, house_of, on_pairs, payload, state
@@ -137,14 +139,14 @@ def test_the_pages_tell_what_the_command_line_tells(client: FlaskClient) -> None
 def test_a_key_is_made_shown_once_rotated_and_revoked(client: FlaskClient) -> None:
     sign_in(client, key_of(client)[1])
     made = submit(client, "/keys", name="<b>a reader</b>", export="true", days="30")
-    text = re.search(r"shk_([0-9a-f]{12})_[0-9a-f]{64}", made.text)
+    text = re.search(r"shk_([0-9a-f]{12})_[0-9a-f]{62}", made.text)
     assert text is not None
     assert "&lt;b&gt;a reader" in made.text
     access = house_of(client).access
     assert access.authenticate(f"Bearer {text[0]}").export
     assert text[0] not in see(client, "/keys")
     rotated = submit(client, f"/keys/{text[1]}/rotate")
-    new = re.search(r"shk_[0-9a-f]{12}_[0-9a-f]{64}", rotated.text)
+    new = re.search(r"shk_[0-9a-f]{12}_[0-9a-f]{62}", rotated.text)
     assert new is not None
     for works in (text[0], new[0]):  # the old one for an hour
         assert access.authenticate(f"Bearer {works}").id == text[1]
@@ -153,8 +155,25 @@ def test_a_key_is_made_shown_once_rotated_and_revoked(client: FlaskClient) -> No
     assert submit(client, f"/keys/{text[1]}/revoke", word=text[1]).status_code == 303
     assert text[1] not in see(client, "/keys")
     assert submit(client, f"/keys/{text[1]}/rotate").status_code == 404
-    for fields in ({"name": "opens nothing"}, {"name": "", "admin": "true"}, {"name": "x", "admin": "true", "days": "soon"}):
-        assert submit(client, "/keys", **fields).status_code == 400
+    assert client.get(f"/console/operator/keys/{text[1]}/rotate").headers["Location"] == "/console/operator/keys"
+    catalogue = house_of(client).collections.catalogue
+    catalogue.create(Definition(id="meters", name="Meters", alias="m"))
+    for fields, told in (
+        ({"name": "opens <nothing>"}, "A key must open something"),
+        ({"name": "", "admin": "true"}, "No key was made"),
+        ({"name": "x", "admin": "true", "days": "soon"}, "It must be a whole number"),
+        ({"name": "x", "datasets": "example, metres"}, "There is no collection metres. There are: meters."),
+        ({"name": "x", "datasources": "m"}, "m is an alias. Write the id: meters."),
+        ({"name": "x", "datasources": "<x>"}, "There is no collection <x>. There are: "),
+    ):
+        answer = submit(client, "/keys", **fields)
+        assert (answer.status_code, told in unescape(answer.text)) == (400, True), fields
+        for name, value in fields.items():
+            assert f'name="{name}" value="{escape(value)}"' in answer.text
+    assert submit(client, "/keys", name="x", datasets="meters").status_code == 200
+    german = client.get("/console/operator/keys", headers={"Accept-Language": "de"}).text
+    assert ("<td>alles</td>" in german, "<td>Datasets: meters</td>" in german) == (True, True)
+    assert len(text[0]) < 80
 
 
 def test_a_job_is_cancelled(client: FlaskClient) -> None:

@@ -79,6 +79,8 @@ def test_it_counts_what_is_stored_once_the_census_was_taken(house: House) -> Non
     assert storage is not None
     kept = sum(info.size_bytes for info in house.objects.list("raw/"))
     assert (storage.kinds["raw uploads"].objects, storage.kinds["raw uploads"].bytes) == (1, kept)
+    assert storage.rows is not None
+    assert (storage.rows.objects, storage.rows.bytes) == (0, 0)
     upload(house, OTHER_HOME, "2")
     house.housekeeper.census.go_on(lambda: False)
     again = house.status.report().storage

@@ -28,7 +28,7 @@ _MOST_DAYS: Final = {"15m": 2, "1h": 7, "1d": 62}
 _LEAST_HOMES_OF_A_DAY: Final = 5
 """A typical day of fewer homes would be the day of a person."""
 
-_MOST_PREVIEWED_DAYS: Final = 3
+_MOST_PREVIEWED_DAYS: Final = 5
 
 
 class Questions:
@@ -67,22 +67,27 @@ class Questions:
     def preview(self, opened: Opened, filters: Filters, limit: int, aggregation: Aggregation | None = None) -> bytes:
         """Give rows of the newest days as an array of JSON: of as many homes as there are.
 
-        aggregation: give aggregates, in the long layout. An earlier day is read if the later ones have too few rows, some days
-        at most: one home with a wrong clock must not be all that is seen.
+        aggregation: give aggregates, in the long layout. An earlier day is read for homes without a row on the newest one, or
+        if the later ones have too few rows, some days at most: one home with a wrong clock must not be all that is seen.
         """
-        shape, found, until = STATE_CHANGES if aggregation is None else AGGREGATES, list[pa.RecordBatch](), filters.until
+        shape, found, homes = STATE_CHANGES if aggregation is None else AGGREGATES, list[pa.RecordBatch](), set[str]()
+        everyone, until = opened.select(filters).home_keys(), filters.until
         for _ in range(_MOST_PREVIEWED_DAYS):
-            left = limit - sum(batch.num_rows for batch in found)
-            span = opened.select(replace(filters, until=until)).span()
-            if not left or span is None:
+            unseen = [key for key in everyone if key not in homes] if homes and len(homes) < limit else []
+            if homes and not unseen and sum(batch.num_rows for batch in found) >= limit:
                 break
-            of_day = replace(filters, since=span[1], until=span[1])
-            keys = sorted(opened.select(of_day).home_keys())[:left]
-            with self._exports.peek(replace(of_day, keys=tuple(keys)), aggregation) as batches:
-                table = preview_of(batches, len(keys), left)
+            wanted = replace(filters, homes=(), keys=tuple(unseen)) if unseen else replace(filters, until=until)
+            if (span := opened.select(wanted).span()) is None:
+                break
+            of_day = replace(wanted, since=span[1], until=span[1])
+            keys = sorted(opened.select(of_day).home_keys())[: limit - len(homes) if unseen else limit]
+            with self._exports.peek(replace(of_day, homes=(), keys=tuple(keys)), aggregation) as batches:
+                table = preview_of(batches, len(keys), limit)
             found += [] if table is None else table.to_batches()
-            until = span[1] - timedelta(days=1)
-        return answers.json_rows(shape.source(found)).strip() if found else b"[]"
+            homes.update(keys)
+            until = min(until or span[1], span[1]) - timedelta(days=1)
+        chosen = preview_of(found, len(homes), limit)
+        return b"[]" if chosen is None else answers.json_rows(shape.source(chosen.to_batches())).strip()
 
     def series(self, opened: Opened, filters: Filters, unit: str, every: str) -> dict[str, Any]:
         """Tell how the homes differ over time in one unit. every: of `LENGTHS`."""
