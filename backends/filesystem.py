@@ -79,6 +79,9 @@ class FilesystemObjects(TranslatesFaults, ObjectStore, KeepsReserve, ShowsFiles)
                 removed += _remove_if_abandoned(entry.path)
         return removed
 
+    def missing(self) -> str | None:
+        return None if os.path.isdir(self._root) else f"the folder {self._root} does not exist: correct its name"
+
     def check(self) -> str:
         handle, temporary = self._begin()
         try:

@@ -109,6 +109,12 @@ class MinioObjects(FailsFast, TranslatesFaults, TellsRoom, ObjectStore, SignsUrl
         session.probe()
         return f"MinIO/S3 {self._url} can be written to"
 
+    def missing(self) -> str | None:
+        if self._clients.look() is not None:
+            return None
+        bucket = self._url.bucket
+        return f"{self._url} does not exist: correct the bucket's name in the URL, or make it with `mc mb ALIAS/{bucket}`"
+
     def table_location(self, name: str) -> TableLocation:
         url, timeout = self._url, f"{self._url.timeout_seconds:.3f}s"
         path = self._tables + check_key(name)

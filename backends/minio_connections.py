@@ -206,7 +206,8 @@ class MinioClient:
         except S3Error as error:
             if error.code == "AccessDenied":
                 raise StoreUnfit(
-                    f"{self._url}: it cannot be known whether it keeps what is deleted; allow s3:GetBucketVersioning"
+                    f"{self._url}: it cannot be known whether it keeps what is deleted; allow"
+                    " s3:GetBucketVersioning, or correct the bucket's name"
                 ) from error
             if error.code not in ("NotImplemented", "MethodNotAllowed"):
                 raise

@@ -28,6 +28,7 @@ _ASKED = {
     "stream_table": "get a table's file",
     "put_table": "put a table's file",
     "check": "write to it",
+    "missing": "look for the bucket",
     "table_location": "find credentials",
     "signed_url": "sign a URL",
     "keep_reserve": "set room aside",

@@ -101,6 +101,13 @@ class ObjectStore(ABC):
         who may write the table: a living writer's half-written files look the same.
         """
 
+    def missing(self) -> str | None:
+        """Say in words that the store's place, such as its bucket, does not exist, and what to do; None if it does.
+
+        Makes nothing. Raises `StoreUnavailable`.
+        """
+        return None
+
     @abstractmethod
     def list_table(self, name: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """Every file of the table whose path starts with `prefix`, by path in byte order; half-written ones are left out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -79,6 +80,24 @@ def refuse_misplaced(url: str) -> None:
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder):
         raise ValueError(f"{folder} is a file, and must be a folder, as SMARTHOUSE_DATA_DIR names one")
+
+
+def unwritable(urls: StoreUrls) -> list[str]:
+    """Report stores on this machine whose folder cannot be made, or not written to, a line for each. Leaves nothing there."""
+    told = []
+    for name in ("state_url", "objects_url"):
+        scheme, _, rest = getattr(urls, name).partition("://")
+        if scheme in ("sqlite", "file"):
+            path = os.path.abspath(rest.partition("?")[0])
+            folder = there = os.path.dirname(path) if scheme == "sqlite" else path
+            while not os.path.exists(there):
+                there = os.path.dirname(there)
+            try:
+                tempfile.TemporaryDirectory(prefix="smarthouse", dir=there).cleanup()
+            except OSError as fault:
+                why = f"no file can be made in {there} ({fault.strerror})"
+                told.append(f"SMARTHOUSE_{name.upper()}: nothing can be stored in {folder}: {why}")
+    return told
 
 
 def unfit(urls: StoreUrls) -> list[str]:

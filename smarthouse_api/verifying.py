@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
-from backends.ports import KeepsSums, PartDamaged, StateStore, StoreError
+from backends.ports import KeepsSums, PartDamaged, StateStore, StoreError, StoreUnfit
 from smarthouse_api.collections.service import Collections
 from smarthouse_api.coordination.damage import Damages, Problem
 from smarthouse_api.coordination.findings import MOST_KEPT, Findings
-from smarthouse_api.coordination.installation import Installation
+from smarthouse_api.coordination.installation import Installation, NoInstallation
 from smarthouse_api.coordination.milestones import Milestones
 from smarthouse_api.coordination.notes import Notes
 from smarthouse_api.coordination.state_damage import StateDamage
@@ -60,6 +60,8 @@ class Verifying:
         self.findings = Findings(state)
         self._states, self._streams, self._collections = states, streams, collections
         self._tables: list[LakeTable] = [states.table, states.statistics, collections.table]
+        self.is_unanswered = False
+        """Whether nothing was looked at, since a store does not answer or both are empty."""
 
     def run(self, share: float, advance: Callable[[int, int], None]) -> Iterator[Problem]:
         """Tell each problem once. share: of uploads, segments and files of the lake to be read, from 0 to 1.
@@ -85,6 +87,7 @@ class Verifying:
         except PartDamaged:
             pass  # it is named below, and the rest is looked at all the same
         except StoreError as fault:
+            self.is_unanswered = isinstance(fault, NoInstallation) or not isinstance(fault, StoreUnfit)
             yield Problem("stores", "installation", None, str(fault))
             return
         documents = Step("state", "documents", self._state_damage.find)

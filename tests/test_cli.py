@@ -94,6 +94,16 @@ def test_a_store_is_named_without_its_secrets(url: str, told: str) -> None:
     assert shown(url) == told
 
 
+def test_a_worker_that_can_store_nothing_in_its_folder_ends_with_a_sentence(monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("smarthouse_api.housekeeping.Housekeeper.run", lambda *_, **__: None)
+    told = CliRunner().invoke(main, ["worker"], env={"SMARTHOUSE_DATA_DIR": "/proc/none"})
+    assert told.exit_code == 1
+    assert told.stderr.startswith(
+        "Error: SMARTHOUSE_STATE_URL: nothing can be stored in /proc/none: no file can be made in /proc"
+    )
+
+
 def test_a_worker_says_that_its_stores_are_empty_and_makes_nothing_there(tmp_path, monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("smarthouse_api.housekeeping.Housekeeper.run", lambda *_, **__: None)

@@ -167,6 +167,28 @@ def test_the_command_ends_with_1_if_there_is_a_problem(installed: House) -> None
     assert HOME not in told.output
 
 
+@pytest.mark.parametrize("more", [[], ["--erased"]], ids=["damage", "erased"])
+def test_the_command_ends_with_2_if_it_cannot_look(
+    more: list[str], installed: House, embedded_pair: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("SMARTHOUSE_STATE_URL", "redis://127.0.0.1:1/0"),
+        ("SMARTHOUSE_DATA_DIR", str(tmp_path / "empty")),
+        ("SMARTHOUSE_WORKERS", "none"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert CliRunner().invoke(main, ["verify", *more]).exit_code == 2, name
+
+
+def test_a_folder_of_objects_that_is_gone_is_told_first(installed: House, embedded_pair: dict[str, str]) -> None:
+    folder = Path(embedded_pair["SMARTHOUSE_DATA_DIR"], "objects")
+    folder.rename(folder.parent / "moved")
+    told = CliRunner().invoke(main, ["verify"])
+    assert told.exit_code == 1
+    assert told.stdout.startswith(f"stores  installation  -  the folder {folder} does not exist")
+
+
 def test_a_damaged_page_of_the_state_is_told(installed: House, embedded_pair: dict[str, str]) -> None:
     for number in range(300):
         installed.state.put("space", f"key {number}", b"value" * 100)

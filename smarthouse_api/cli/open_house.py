@@ -68,7 +68,7 @@ def _refuse_unfit(house: House) -> None:
 
 def _settle(house: House, *, begins: bool) -> None:
     from backends.ports import StoreError, StoreUnfit
-    from backends.registry import shown
+    from backends.registry import kind, shown
     from smarthouse_api.coordination.installation import NoInstallation
 
     try:
@@ -76,7 +76,9 @@ def _settle(house: House, *, begins: bool) -> None:
         _refuse_unfit(house)
     except NoInstallation:
         stores = house.settings.stores
+        missing = answered(house.objects.missing) if kind(stores.objects_url) == "minio" else None
         empty = f"Both stores are empty: {shown(stores.state_url)} and {shown(stores.objects_url)}"
+        empty = empty if missing is None else f"{missing[:1].upper()}{missing[1:]}. {empty}"
         if begins:
             _allow(empty)
             _refuse_unfit(house)
@@ -92,13 +94,19 @@ def _settle(house: House, *, begins: bool) -> None:
 
 
 def tell_if_empty(house: House) -> None:
-    """Tell on standard error that a worker waits for an installation, and where: its settings may be wrong."""
+    """Tell on standard error that a worker waits for an installation, and where: its settings may be wrong.
+
+    Ends the program if nothing can ever be stored there by this user.
+    """
     from backends.ports import StoreError
+    from backends.registry import unwritable
     from smarthouse_api.coordination.installation import NoInstallation
 
     try:
         house.installation.settle()
     except NoInstallation:
+        if faults := unwritable(house.settings.stores):
+            raise click.ClickException("\n".join(faults)) from None
         told = _with_stores("Both stores are empty: this worker waits until the service makes an installation there")
         click.echo(f"Warning: {told}", err=True)
     except StoreError:

@@ -13,6 +13,12 @@ from smarthouse_api.cli.open_house import answered, opened_house, streamed
 from smarthouse_api.cli.options import home_uuid
 
 
+class _NotLooked(click.ClickException):
+    """Ends the command with a code of its own: nothing is known about problems."""
+
+    exit_code = 2
+
+
 @click.command("verify")
 @click.option(
     "--sample",
@@ -40,22 +46,33 @@ def command(percent: float, erased: bool, uuid_file: IO[bytes] | None, folders: 
     """Look through both stores and the lake for what is damaged or missing, while the service runs.
 
     Each problem is a line: the store, the file, the internal key of its home or `-`, and what is wrong. The command ends with 1
-    if it finds any. It repairs nothing. Readiness counts the files that it finds until they are whole.
+    if it finds any, and with 2 if it cannot look: settings are wrong, or a store does not answer. It repairs nothing. Readiness
+    counts the files that it finds until they are whole.
 
     With --erased, it looks for bytes of homes that were erased: in the stores' files, all documents, all objects, the lake
     and its log, temporary folders and the files of the metrics. Each place is a line, and the command ends with 1 if there
     is one. Standard error says what could not be looked at.
     """
-    if erased:
-        _search(uuid_file, folders)
-        return
-    if uuid_file is not None or folders:
+    if not erased and (uuid_file is not None or folders):
         raise click.UsageError("--uuid-file and --folder belong to --erased")
+    try:
+        if erased:
+            _search(uuid_file, folders)
+        else:
+            _verify(percent)
+    except click.ClickException as fault:
+        raise _NotLooked(fault.message) from None
+
+
+def _verify(percent: float) -> None:
     count = 0
     with opened_house(waits=True) as house, _progress() as advance:
         for problem in house.verifying.run(percent / 100, advance):
             count += 1
             click.echo(f"{problem.store}  {problem.name}  {problem.home_key or '-'}  {problem.what}")
+        if house.verifying.is_unanswered:
+            click.echo("Nothing was looked at", err=True)
+            raise click.exceptions.Exit(_NotLooked.exit_code)
     click.echo(f"Problems: {count}" if count else "No problem was found.", err=True)
     if count:
         raise click.exceptions.Exit(1)

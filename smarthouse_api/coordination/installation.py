@@ -100,7 +100,7 @@ class Installation:
         self.settle()
         try:
             marks = self._look()
-            is_same = agreed(*marks) == self._id and not any(one.is_garbled for one in marks)
+            is_same = self._agreed(*marks) == self._id and not any(one.is_garbled for one in marks)
             if is_same and self._age is not None:
                 self._age.look()
         except StoreUnfit:
@@ -207,6 +207,12 @@ class Installation:
             presence.end()
             raise
 
+    def _agreed(self, state: Marks, objects: Marks) -> str | None:
+        """Return what `agreed` does. Raises as it does, and `StoreUnfit` if the place of the objects is missing."""
+        if state.id is not None and objects.id is None and (missing := self._objects.missing()) is not None:
+            raise StoreUnfit(f"{missing}. The state store holds an installation, whose objects must be there; {MEND}")
+        return agreed(state, objects)
+
     def _look(self) -> tuple[Marks, Marks]:
         state = self._state.read()
         return state, self._objects.read().beside(state)
@@ -216,7 +222,7 @@ class Installation:
         while True:
             state, objects = marks = self._look()
             try:
-                id_ = agreed(state, objects)
+                id_ = self._agreed(state, objects)
                 is_new = id_ is None and self._is_new(state, objects)
             except StoreUnfit:
                 if marks == self._look():
@@ -257,7 +263,8 @@ class Installation:
                     f" of another installation; {MEND}; {WRITE_AGAIN}"
                 )
             if state.format >= _NUMBERED and objects == Marks(None, None, None) and self._objects.is_empty():
-                raise StoreUnfit(f"the object store is empty, but the state store holds an installation; {MEND}")
+                told = self._objects.missing() or "the object store is empty"
+                raise StoreUnfit(f"{told}, but the state store holds an installation; {MEND}")
             return False
         if is_complete or not self._objects.is_empty():
             raise StoreUnfit(f"the state store is empty, but the object store holds an installation; {MEND}")

@@ -75,7 +75,7 @@ def refuse_strangers(state: Marks, objects: Marks) -> None:
     if state.id is not None and objects.id is None:
         raise StoreUnfit(
             "the object store bears no installation's id, but the state store does: the object store is empty, of an older"
-            f" backup, or of another installation, or its bucket or folder does not exist; {MEND}; {WRITE_AGAIN}"
+            f" backup, or of another installation; {MEND}; {WRITE_AGAIN}"
         )
     if state.id is not None and objects.id is not None and state.id != objects.id:
         raise StoreUnfit(

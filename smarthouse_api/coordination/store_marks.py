@@ -202,6 +202,10 @@ class ObjectMarks:
             return False
         return not any(True for table in TABLES for _ in self._objects.list_table(table))
 
+    def missing(self) -> str | None:
+        """Say in words that the store's place does not exist; None if it does."""
+        return self._objects.missing()
+
     def _get(self, name: str) -> bytes | None:
         with suppress(NoSuchObject):
             return self._objects.get(FOLDER + name)

@@ -238,6 +238,15 @@ def test_a_bucket_that_vanished_is_an_outage_and_is_not_made_anew(objects, clien
     assert not client.bucket_exists(bucket)
 
 
+def test_a_missing_bucket_is_told_with_the_command_that_makes_it_and_is_not_made(open_store, client, bucket):
+    told = open_store().missing()
+    assert f"bucket '{bucket}' at" in told
+    assert f"does not exist: correct the bucket's name in the URL, or make it with `mc mb ALIAS/{bucket}`" in told
+    assert not client.bucket_exists(bucket)
+    open_store().check()
+    assert open_store().missing() is None
+
+
 def test_what_a_check_that_died_left_is_swept_away(open_store, client, bucket):
     objects = open_store(abandoned_after_seconds=0)
     objects.check()
