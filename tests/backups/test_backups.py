@@ -16,12 +16,14 @@ from smarthouse_api.backups import files, loading, making, manifest
 from smarthouse_api.backups.lists import Listed
 from smarthouse_api.backups.moment import Moment
 from smarthouse_api.backups.service import _RESTORING
+from smarthouse_api.coordination.damage import Problem
 from smarthouse_api.coordination.installation import Installation
 from smarthouse_api.coordination.leases import Lease, LeaseLost
 from smarthouse_api.erasure import checking
 from smarthouse_api.errors import Gone, InUse, Invalid
 from smarthouse_api.house import House
 from smarthouse_api.states.uploads import Upload
+from smarthouse_api.status.history import LAST_MONTH
 from tests.conftest import HOME, OTHER_HOME, Environment, agree, payload, state
 from tests.each import on_disk, on_disk_and_servers
 
@@ -50,9 +52,22 @@ def damaged(tmp_path: Path, ending: str) -> Path:
     return path
 
 
+def noted_by(house: House) -> dict[str, object]:
+    """What the service notes for operators: figures over time, the last verification, what streams got."""
+    history, noted = house.history.last(LAST_MONTH), house.streams.activity.all().noted
+    uploads = [one for one in history.values("uploads") if one is not None]
+    assert len(uploads) == 1
+    assert len(noted) == 2
+    return {"uploads": uploads, "verified": house.verifying.findings.last(), "activity": noted}
+
+
 def test_a_backup_restored_elsewhere_holds_what_the_installation_held(filled, open_house, elsewhere, place, client):
     before = client.content(filled)
     receipt = filled.receipts.give(OTHER_HOME, filled.receipts.now(), filled.receipts.now())
+    filled.history.keep()
+    filled.streams.chores.run(lambda: False)
+    filled.verifying.findings.note(1.0, 100, 1, [Problem("objects", "raw/x", None, "this upload is missing")])
+    noted = noted_by(filled)
     keys = checking.keys_of(json.dumps(filled.receipts.public_keys()))
     made = filled.backups.make(place, quiet)
     assert made.copied >= made.files - 5
@@ -60,6 +75,7 @@ def test_a_backup_restored_elsewhere_holds_what_the_installation_held(filled, op
     done = restore(there, place)
     assert not any(vars(done).values())
     assert client.content(there) == before
+    assert noted_by(there) == noted
     assert checking.is_for(checking.check(there.receipts.tell(receipt), keys), OTHER_HOME)
     again = open_house(elsewhere)
     assert again.installation.check() == filled.installation.check()

@@ -27,6 +27,7 @@ from backends.ports import Change
 from config.settings import Settings
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.cli import main
+from smarthouse_api.coordination.damage import Problem
 from smarthouse_api.erasure import searching
 from smarthouse_api.erasure.traces import OWN, Traces
 from smarthouse_api.erasure.unpacking import Unpacking
@@ -85,6 +86,13 @@ def forgotten(house: House) -> str:
     b"".join(export)
     export.close()
     key = key_of(house)
+    house.sessions.begin("home", house.states.homes.tag(HOME), key)
+    house.streams.chores.run(lambda: False)
+    problem = Problem("objects", f"raw/{key}/2026-03-01/x", key, f"the upload of {HOME} is missing")
+    house.verifying.findings.note(1.0, 100, 1, [problem])
+    house.history.keep()
+    house.samples.load()
+    house.samples.remove()
     house.forgetting.forget(HOME, objects=True)
     return key
 
