@@ -84,9 +84,10 @@ def _quota(alert: Alert) -> _Words:
 
 def _few(alert: Alert) -> _Words:
     what = ngettext(
-        "%(num)s home has sent nothing for a day: more than half of all.",
-        "%(num)s homes have sent nothing for a day: more than half of all.",
+        "%(count)s home has sent nothing for a day: more than half of all.",
+        "%(count)s homes have sent nothing for a day: more than half of all.",
         int(alert.value),
+        count=count_text(int(alert.value)),
     )
     return what, gettext("The silent ones are listed first."), None, url_for("Operator.operator_homes")
 

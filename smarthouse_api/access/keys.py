@@ -145,7 +145,7 @@ def key_in(authorization: str | None) -> tuple[str, str]:
         raise Unauthorized(f"The header Authorization does not begin with a scheme that is known here: {_HOW}")
     if (found := _KEY.fullmatch(key.lstrip(" "))) is None:
         raise Unauthorized(
-            "The key is malformed; it is shk_, 12 hexadecimal digits, _ and 64 hexadecimal digits, in lower case"
+            "The key is malformed; it is shk_, 12 hexadecimal digits, _ and 62 hexadecimal digits, in lower case"
         )
     return found[1], found[2]
 

@@ -13,6 +13,7 @@ import pytest
 from backends.ports import Conflict, StateStore, StoreUnavailable
 from config.settings import Settings
 from smarthouse_api.access import grants as access_module
+from smarthouse_api.access import keys
 from smarthouse_api.access.grants import LARGEST_HOME, SPACE, Access
 from smarthouse_api.access.keys import Owner
 from smarthouse_api.errors import Forbidden, Invalid, Unauthorized
@@ -195,6 +196,14 @@ def test_a_key_that_does_not_exist_is_compared_as_often_as_one_that_does(access:
         opens(access, one)
         told.append(list(compared))
     assert told == [[64, 64]] * 3
+
+
+def test_a_key_of_an_earlier_version_is_longer_and_works(access: Access, monkeypatch) -> None:
+    assert len(access.create("new", admin=True)[1]) < 80, "it fits a line of a terminal"
+    monkeypatch.setattr(keys, "new_secret", lambda: "ab" * 32)
+    record, text = access.create("old", admin=True)
+    assert (opens(access, text), keys.id_in(text)) == (True, record.id)
+    assert [opens(access, wrong) for wrong in (text[:-1], text[:-2], f"{text}a", f"{text}ab")] == [False] * 4
 
 
 # How long it works
