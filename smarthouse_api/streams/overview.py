@@ -17,6 +17,9 @@ from smarthouse_api.streams.packet_store import Manifest, PacketStore
 from smarthouse_api.streams.sessions import Hold, Sessions
 
 MOST_HOLDS: Final = 100
+MOST_ORDERED: Final = 10_000
+"""So many streams are listed by when they got their newest packet."""
+
 _FEW: Final = 500
 
 
@@ -68,12 +71,16 @@ class StreamOverview:
     def page(self, wanted: Wanted, skip: int, limit: int) -> tuple[list[StreamView], int]:
         """Return a page of the chosen streams, and how many are chosen. The newest packet comes first, as far as it is noted.
 
-        Only the streams of the page are looked at.
+        Only the streams of the page are looked at. More than `MOST_ORDERED` streams are in the order of their homes and names:
+        to know which is newest, the notes of all of them would be read for each page.
         """
-        found = self._chosen(wanted)
-        noted = self._notes.of(*found) if len(found) < _FEW else self._notes.all()
         # By name within the same time, so that no page repeats what another one has.
-        found.sort(key=lambda one: (-noted.last_us(one), one.home_id, one.module_id, one.name))
+        found = sorted(self._chosen(wanted), key=lambda one: (one.home_id, one.module_id, one.name))
+        if len(found) > MOST_ORDERED:
+            page = found[skip : skip + limit]
+            return self._views(page, self._notes.of(*page)), len(found)
+        noted = self._notes.all() if wanted == Wanted() and len(found) >= _FEW else self._notes.of(*found)
+        found.sort(key=lambda one: -noted.last_us(one))
         views = self._views(found[skip : skip + limit], noted)
         return sorted(views, key=lambda view: -(view.seen.head.last_us or -1)), len(found)
 

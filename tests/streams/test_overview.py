@@ -43,6 +43,16 @@ def names(house: House, *page: int, **wanted: Any) -> list[str]:
     return [view.stream.name for view in house.streams.overview.page(Wanted(**wanted), *(page or (0, 50)))[0]]
 
 
+def no_notes(scan: Callable[..., Any]) -> Callable[..., Any]:
+    """Scan as before, except through the notes of all streams."""
+
+    def scanned(space: str, prefix: str = "") -> Any:
+        assert prefix != "activity/"
+        return scan(space, prefix)
+
+    return scanned
+
+
 def view(recorder: Recorder) -> StreamView:
     return recorder.house.streams.overview.view(recorder.stream)
 
@@ -81,6 +91,16 @@ def test_streams_are_listed_newest_packet_first_and_a_page_at_a_time(make_house:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("smarthouse_api.streams.overview._FEW", 0)
         assert names(house, 1, 2) == ["first", "second"]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("smarthouse_api.streams.overview.MOST_ORDERED", 4)
+        monkeypatch.setattr(house.state, "scan_all", no_notes(house.state.scan_all))
+        assert [*names(house, 0, 2), *names(house, 2, 2), *names(house, 4, 2)] == [
+            "first",
+            "never",
+            "second",
+            "third",
+            "Camera/ä",
+        ]
     assert names(house, home_id=8) == names(house, module="OTH") == names(house, name="camera/Ä") == ["Camera/ä"]
     assert names(house, home_id=7, name="camera") == []
     assert third.segments()  # its packets are sealed, and counted all the same
