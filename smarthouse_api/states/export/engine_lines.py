@@ -71,7 +71,7 @@ def pieces_of_things(things: pa.RecordBatch, lines: Sequence[RowLines]) -> pa.Re
 
 def pieces_of_words(words: pa.RecordBatch, lines: Sequence[RowLines]) -> pa.RecordBatch:
     """Add the pieces of `judging.WORDS`."""
-    return _with_pieces_of(words, lines, "state", {"word": "word"})
+    return _with_pieces_of(words, lines, "state", {"word": "told"})
 
 
 def pieces_of_attributes(attributes: pa.RecordBatch, lines: Sequence[RowLines]) -> pa.RecordBatch:
@@ -79,14 +79,18 @@ def pieces_of_attributes(attributes: pa.RecordBatch, lines: Sequence[RowLines]) 
     return _with_pieces_of(attributes, lines, "attributes", {name: name for name in ATTRIBUTE_PIECES})
 
 
-def pieces_of_numbers(found: pa.RecordBatch, lines: Sequence[RowLines]) -> pa.RecordBatch:
-    """Make rows of `NUMBERS`, with pieces. found: of `select_numbers`. Raises `SeveralValues`."""
+def pieces_of_numbers(found: pa.RecordBatch, lines: Sequence[RowLines], told: Callable[[pa.Array], pa.Array]) -> pa.RecordBatch:
+    """Make rows of `NUMBERS`, with pieces. found: of `select_numbers`. told: makes states publishable.
+
+    Raises `SeveralValues`.
+    """
     least, greatest = (found.column(name).cast(pa.float64()) for name in ("least", "greatest"))
     if found.num_rows and not pc.all(pc.equal(least, greatest)).as_py():
         raise SeveralValues
     rows = pa.RecordBatch.from_pydict({"number": found.column("state").cast(pa.string())})
+    states = pa.RecordBatch.from_pydict({"state": told(rows.column("number"))})
     for one in lines:
-        rows = rows.append_column(piece(one, "state"), one.pieces(pa.RecordBatch.from_pydict({"state": rows.column("number")})))
+        rows = rows.append_column(piece(one, "state"), one.pieces(states))
         rows = rows.append_column(piece(one, "value"), one.pieces(pa.RecordBatch.from_pydict({"value": least})))
     return rows
 

@@ -71,9 +71,18 @@ def select_things(parts: Sequence[ExportPart], filters: Filters, hidden: Iterabl
     return _scan(parts, filters, hidden).select(*THING, append=False).distinct()
 
 
-def select_attributes(parts: Sequence[ExportPart], filters: Filters, hidden: Iterable[str]) -> exp.Select:
-    """Select the different attributes of the rows of some parts."""
-    return _scan(parts, filters, hidden).select("attributes", append=False).distinct()
+def select_attributes(
+    parts: Sequence[ExportPart], filters: Filters, hidden: Iterable[str], *, uploaded: bool = False
+) -> exp.Select:
+    """Select the different attributes of the rows of some parts. uploaded: all that were uploaded."""
+    scan = _scan(parts, filters, hidden, uploaded=uploaded)
+    return scan.select(_attributes("", uploaded=uploaded).as_("attributes"), append=False).distinct()
+
+
+def select_states(parts: Sequence[ExportPart], filters: Filters, hidden: Iterable[str]) -> exp.Select:
+    """Select the different states of the rows of some parts that are no numbers."""
+    scan = _scan(parts, filters, hidden).select("state", append=False).distinct()
+    return scan.where(exp.column("value").is_(exp.null()))
 
 
 def select_numbers(parts: Sequence[ExportPart], filters: Filters, hidden: Iterable[str]) -> exp.Select:
@@ -96,21 +105,20 @@ def select_published(
 
     The query reads the lake as `states`, and `things`, `words` and `told_attributes` of `judging`. reviewed: the operator's
     words. grouped: it reads `day_groups`, too, `own_day` in microseconds, `type` and `unit_key`: other rows are left out.
-    uploaded: states and attributes are told as they were uploaded, except for UUIDs. Then it reads only `things`.
-    lines: the rows are also written as such lines, of pieces that the tables have; not if `uploaded`. It reads `numbers`, too.
+    uploaded: states and attributes are told as they were uploaded, except for UUIDs: the tables have them all.
+    lines: the rows are also written as such lines, of pieces that the tables have. It reads `numbers`, too.
     typed: whether there are all columns of an export, and not only those of `BESIDE_LINES`.
     """
     found = _scan(parts, filters, hidden, grouped=grouped, uploaded=uploaded)
     scanned = _scanned(found, filters, grouped=grouped, uploaded=uploaded, lined=bool(lines))
     chosen = _chosen(filters, grouped=grouped)
-    told = _as_uploaded() if uploaded else _judged(lines)
     return (
         _published(parts, lines, uploaded=uploaded, typed=typed)
         .with_("scanned", as_=scanned, copy=False)
         .with_("named", as_=_named(reviewed, lines), copy=False)
         .with_("counted", as_=_counted(filters, uploaded=uploaded), copy=False)
         .with_("chosen", as_=chosen, copy=False)
-        .with_("judged", as_=told, copy=False)
+        .with_("judged", as_=_judged(lines, uploaded=uploaded), copy=False)
     )
 
 
@@ -185,21 +193,23 @@ def _chosen(filters: Filters, *, grouped: bool) -> exp.Select:
     return chosen.where(*wanted)
 
 
-def _judged(lines: Sequence[RowLines]) -> exp.Select:
+def _judged(lines: Sequence[RowLines], *, uploaded: bool) -> exp.Select:
     """Tell of each row whether its state is told, how exact its times are, and its attributes; and the pieces of its lines."""
     words = exp.column("state", "c").isin(*sorted(PRESENCE_WORDS))
     grain = exp.func("GREATEST", exp.column("grain", "c"), exp.case().when(words, str(PRESENCE_US)).else_("1"))
+    attributes = _attributes("c", uploaded=uploaded)
     no_time = exp.and_(exp.column("changed", "c").is_(exp.null()), exp.column("updated", "c").is_(exp.null()))
 
     def told(nothing: exp.Expression, usual: str, of_weather: str) -> exp.Expression:
-        is_none, is_weather = exp.column("attributes", "c").eq("{}"), exp.column("is_weather", "c")
+        is_none, is_weather = attributes.copy().eq("{}"), exp.column("is_weather", "c")
         case = exp.case().when(is_none, nothing).when(is_weather, exp.column(of_weather, "a"))
         return case.else_(exp.column(usual, "a"))
 
     columns: list[Any] = [
         "c.*",
         "(c.value IS NOT NULL AND c.is_measured) OR w.word IS NOT NULL AS is_kept",
-        exp.case().when(no_time, str(DAY_US)).else_(grain).as_("exactness"),
+        "w.told AS word_told",
+        exp.alias_(exp.Literal.number(1) if uploaded else exp.case().when(no_time, str(DAY_US)).else_(grain), "exactness"),
         told(exp.Literal.string("{}"), "told", "told_of_weather").as_("attributes_told"),
     ]
     for one in lines:
@@ -210,7 +220,7 @@ def _judged(lines: Sequence[RowLines]) -> exp.Select:
         _select(*columns)
         .from_("chosen AS c")
         .join("words AS w", on="w.words = c.words AND w.word = c.state", join_type="left", dialect="spark")
-        .join("told_attributes AS a", on="a.attributes = c.attributes", join_type="left", dialect="spark")
+        .join("told_attributes AS a", on=exp.column("attributes", "a").eq(attributes), join_type="left")
     )
     if lines:
         same = "c.is_other_number AND n.number = c.state"
@@ -218,23 +228,12 @@ def _judged(lines: Sequence[RowLines]) -> exp.Select:
     return found
 
 
-def _as_uploaded() -> exp.Select:
-    attributes = exp.Coalesce(this=exp.column("attributes_uploaded", "c"), expressions=[exp.column("attributes", "c")])
-    return _select(
-        "c.*",
-        "TRUE AS is_kept",
-        "1 AS exactness",
-        _without_uuids(attributes).as_("attributes_told"),
-    ).from_("chosen AS c")
-
-
 def _published(parts: Sequence[ExportPart], lines: Sequence[RowLines], *, uploaded: bool, typed: bool) -> exp.Select:
     """Select the columns of an export, and the place of each row."""
     state = exp.column("state")
-    told: Any = _without_uuids(state)
-    if not uploaded:
-        told = exp.case().when("is_kept", _within_limit(state)).when("is_presence", exp.Literal.string(AWAY))
-        told = told.else_(exp.Literal.string(REDACTED))
+    number = _within_limit(_without_uuids(state) if uploaded else state)
+    kept = exp.Coalesce(this=exp.column("word_told"), expressions=[number])
+    told = exp.case().when("is_kept", kept).when("is_presence", exp.Literal.string(AWAY)).else_(exp.Literal.string(REDACTED))
     order = ", ".join(f"{name} ASC NULLS FIRST" for name in _ORDER.split(", "))
     # The window is over the columns that are read, not over those that have their names here.
     columns: dict[str, Any] = {
@@ -293,6 +292,13 @@ def _without_uuids(text: exp.Expression) -> exp.Expression:
     return exp.Anonymous(
         this="REGEXP_REPLACE", expressions=[text, exp.Literal.string(UUID_PATTERN), exp.Literal.string(REDACTED)]
     )
+
+
+def _attributes(table: str, *, uploaded: bool) -> exp.Expression:
+    kept = exp.column("attributes", table or None)
+    if not uploaded:
+        return kept
+    return exp.Coalesce(this=exp.column("attributes_uploaded", table or None), expressions=[kept])
 
 
 def _within_limit(state: exp.Expression) -> exp.Expression:

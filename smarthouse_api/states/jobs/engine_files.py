@@ -45,9 +45,9 @@ class EngineFiles:
         return f"{self._objects.table_location(name).uri.rstrip('/')}/{rest}"
 
     def put(self, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        """Put a table as one file."""
+        """Put a table as one file, without statistics: Arrow leaves out those of long texts, and Sail then misses such rows."""
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
-            with pq.ParquetWriter(spool, schema, compression="zstd") as writer:
+            with pq.ParquetWriter(spool, schema, compression="zstd", write_statistics=False) as writer:
                 for batch in batches:
                     writer.write_batch(batch)
             spool.seek(0)

@@ -48,6 +48,7 @@ from smarthouse_api.states.export.engine_queries import (
     select_attributes,
     select_numbers,
     select_published,
+    select_states,
     select_things,
     together,
 )
@@ -63,8 +64,9 @@ from smarthouse_api.states.jobs.engine_rows import Text, WrittenWrongly, has_row
 from smarthouse_api.states.jobs.model import Dataset
 from smarthouse_api.states.jobs.plan import Days, PlannedPart
 from smarthouse_api.states.query import ExportPart, within_days_of
-from smarthouse_api.states.records.judging import ATTRIBUTES, ATTRIBUTES_TOLD, THINGS, THINGS_TOLD, WORDS, Judging
+from smarthouse_api.states.records.judging import ATTRIBUTES, ATTRIBUTES_TOLD, THINGS, THINGS_TOLD, WORDS, WORDS_TOLD, Judging
 from smarthouse_api.states.records.schema import ROWS
+from smarthouse_api.states.records.uuids import without_uuids
 
 _MOST_SHARES: Final = 16.0
 """A part is as much as so many parts that are made here: an engine has a cost for each query."""
@@ -121,7 +123,7 @@ class _EngineParts:
         self._work, self._engine, self._dataset, self._rows, self._question = work, engine, dataset, rows, question
         self._folder = f"{dataset.version}/{dataset.turn}-{secrets.token_hex(4)}"
         formats = dataset.request.formats
-        self._lines = [] if question.redactor.is_raw else lines_of(formats, STATE_CHANGES.source([]))
+        self._lines = lines_of(formats, STATE_CHANGES.source([]))
         self._sources: Mapping[str, DeltaTable | str] = {}
         self._preparing = threading.Lock()
 
@@ -155,8 +157,7 @@ class _EngineParts:
             typed=self._is_typed,
         )
         yield from self._waited(query, self._sources, folder, SPAN)
-        is_encoded = self._lines or self._links_tables
-        yield from self._checked(self._encoded(folder) if is_encoded else rows_in_order(self._work.files, folder, ROWS.names))
+        yield from self._checked(self._encoded(folder))
 
     def _encoded(self, folder: str) -> Reading:
         """Have the engine make texts of the lines that it has written, and a table of the rows, and read them."""
@@ -174,7 +175,7 @@ class _EngineParts:
                     query = select_text(kind, text.after, text.end)
                     yield from self._waited(query, written, f"{folder}-{name}", WHOLE, "lines")
         runs = {name: partial(self._checked, text.run(files, f"{folder}-{name}")) for name, text in texts.items()}
-        if self._links_tables and "parquet" in self._dataset.request.formats:
+        if "parquet" in self._dataset.request.formats:
             yield from self._waited(select_table(), written, f"{folder}-table", WHOLE, "table")
             runs["parquet"] = partial(self._checked, table(files, f"{folder}-table", told))
         has_others = len(runs) < len(self._dataset.request.formats)
@@ -209,11 +210,6 @@ class _EngineParts:
         return not self._lines or any(name_of_lines(name) is None for name in self._dataset.request.formats)
 
     @property
-    def _links_tables(self) -> bool:
-        """Tell whether the engine writes rows as they are in a file; it does not make uploaded texts `readable`."""
-        return not self._question.redactor.is_raw
-
-    @property
     def _kinds(self) -> list[str]:
         """The names of the kinds of lines that the engine writes."""
         return [one.name for one in self._lines]
@@ -245,7 +241,8 @@ class _EngineParts:
 
         if self._lines:
             numbers = self._stream(select_numbers(parts, question.filters, hidden))
-            pieces = (pieces_of_numbers(batch, self._lines) for batch in numbers)
+            publishable = without_uuids if redactor.is_raw else _unchanged
+            pieces = (pieces_of_numbers(batch, self._lines, publishable) for batch in numbers)
             try:
                 put("numbers", with_pieces(NUMBERS, self._lines, NUMBER_PIECES), pieces)
             except SeveralValues:
@@ -257,14 +254,18 @@ class _EngineParts:
         things = (pieces_of_things(batch, lines) for batch in judged)
         put("things", with_pieces(_ASKED, lines, THING_PIECES), things)
         yield _NO_ROWS
-        if not redactor.is_raw:
-            put("words", with_pieces(WORDS, lines, WORD_PIECES), [pieces_of_words(judging.words(), lines)])
-            texts = self._stream(select_attributes(parts, question.filters, hidden))
-            judged = (judging.attributes(batch.column(0).to_pylist()) for batch in texts)
-            judged = (readable_columns(batch, ATTRIBUTES_TOLD, is_json=True) for batch in judged)
-            told = (pieces_of_attributes(batch, lines) for batch in judged)
-            put("told_attributes", with_pieces(ATTRIBUTES, lines, ATTRIBUTE_PIECES), told)
-            yield _NO_ROWS
+        words = iter([judging.words()])
+        if redactor.is_raw:
+            states = self._stream(select_states(parts, question.filters, hidden))
+            words = (readable_columns(judging.states(batch.column(0)), WORDS_TOLD) for batch in states)
+        put("words", with_pieces(WORDS, lines, WORD_PIECES), (pieces_of_words(batch, lines) for batch in words))
+        yield _NO_ROWS
+        texts = self._stream(select_attributes(parts, question.filters, hidden, uploaded=redactor.is_raw))
+        judged = (judging.attributes(batch.column(0).to_pylist()) for batch in texts)
+        judged = (readable_columns(batch, ATTRIBUTES_TOLD, is_json=True) for batch in judged)
+        told = (pieces_of_attributes(batch, lines) for batch in judged)
+        put("told_attributes", with_pieces(ATTRIBUTES, lines, ATTRIBUTE_PIECES), told)
+        yield _NO_ROWS
         if question.groups is not None:
             put("day_groups", _GROUPS, [_groups(question.groups)])
         return uris
@@ -279,6 +280,10 @@ class _EngineParts:
         columns = {name: things.column(of).dictionary_encode() for name, of in named.items()} | {"number": numbers}
         kept = self._question.filters.keep_published(pa.RecordBatch.from_pydict(columns))
         return things.append_column("is_asked", pc.is_in(numbers, kept.column("number"))).cast(_ASKED)
+
+
+def _unchanged(states: pa.Array) -> pa.Array:
+    return states
 
 
 def _groups(groups: Groups) -> pa.RecordBatch:

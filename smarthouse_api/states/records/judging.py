@@ -3,7 +3,7 @@
 | table | a row for each | what is decided |
 |---|---|---|
 | `THINGS` | home, entity, type, unit and device class that rows have | names, type, unit, class; which words and times |
-| `WORDS` | word of a list | that it may be told by the things which have the list |
+| `WORDS` | word of a list | that it may be told by the things which have the list, and how |
 | `ATTRIBUTES` | text of attributes, except `{}` | what is told of it, and of the same text of a weather entity |
 
 A thing that is never published is not in the table. A key is `=` and the text, or empty for null.
@@ -22,6 +22,7 @@ from smarthouse_api.arrow.time_columns import TIMESTAMP
 from smarthouse_api.states.records import rules
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.records.sorting import encoded
+from smarthouse_api.states.records.uuids import without_uuids
 
 THING: Final = ("home", "entity_id", "type", "unit", "device_class")
 """The columns of rows that tell one thing from another."""
@@ -41,13 +42,15 @@ THINGS: Final = pa.schema(
 is_published: else only the states that are reviewed words. words: the list of its words. grain: in microseconds.
 """
 
-WORDS: Final = pa.schema([("words", pa.int32()), ("word", pa.string())])
+WORDS: Final = pa.schema([("words", pa.int32()), ("word", pa.string()), ("told", pa.string())])
 ATTRIBUTES: Final = pa.schema([(name, pa.string()) for name in ("attributes", "told", "told_of_weather")])
 
 THINGS_TOLD: Final = ("entity_told", "type_told", "unit_told", "class_told")
+WORDS_TOLD: Final = ("told",)
 ATTRIBUTES_TOLD: Final = ("told", "told_of_weather")
 """The columns that rows have as they are published."""
 
+_ALL_WORDS: Final = -1
 _PLACES: Final = 1 << 32
 _MOST_REMEMBERED: Final = 100_000
 
@@ -86,6 +89,9 @@ class Judging:
     def attributes(self, texts: Iterable[str]) -> pa.RecordBatch:
         """Judge different texts of attributes: rows of `ATTRIBUTES`. Call it once all things are judged."""
         texts = [text for text in texts if text != "{}"]
+        if self._redactor.is_raw:
+            raw = without_uuids(pa.array(texts, pa.string()))
+            return pa.RecordBatch.from_arrays([pa.array(texts, pa.string()), raw, raw], schema=ATTRIBUTES)
         told = [self._redactor.allowed(text, is_weather=False) for text in texts]
         of_weather = told
         if self.has_weather:
@@ -95,15 +101,21 @@ class Judging:
     def words(self) -> pa.RecordBatch:
         """Return the words of the lists that the things have: rows of `WORDS`. Call it once all things are judged."""
         pairs = [(number, word) for words, number in self._lists.items() for word in sorted(words)]
-        columns = {"words": [number for number, _ in pairs], "word": [word for _, word in pairs]}
-        return pa.RecordBatch.from_pydict(columns, WORDS)
+        words = [word for _, word in pairs]
+        return pa.RecordBatch.from_pydict({"words": [number for number, _ in pairs], "word": words, "told": words}, WORDS)
+
+    def states(self, states: pa.Array) -> pa.RecordBatch:
+        """Make words of all states that are no numbers, as a raw export tells them: rows of `WORDS`. states: different ones."""
+        states = _plain(states)
+        lists = pa.repeat(pa.scalar(_ALL_WORDS, pa.int32()), len(states))
+        return pa.RecordBatch.from_arrays([lists, states, without_uuids(states)], schema=WORDS)
 
     def _named(self, rows: pa.RecordBatch, state: str) -> pa.RecordBatch:
         return self._redactor.named(rows.append_column("state", _repeated(state, rows.num_rows)))
 
     def _judged(self, named: pa.RecordBatch) -> Iterable[tuple[bool, bool, bool, int, int]]:
         if self._redactor.is_raw:
-            return [(True, False, False, 1, -1)] * named.num_rows
+            return [(True, False, False, 1, _ALL_WORDS)] * named.num_rows
         columns = (named.column(name).to_pylist() for name in ("kind", "device_class", "unit"))
         return [self._judgement(*one) for one in zip(*columns, strict=True)]
 
