@@ -74,6 +74,27 @@ def test_a_stream_that_is_deleted_while_it_is_looked_at_leaves_no_note(make_hous
 
 
 @on_every_pair
+def test_a_stream_that_is_deleted_while_notes_are_written_costs_no_other_its_note(
+    make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house()
+    gone, alive = (made(house, name).stream for name in ("gone", "alive"))
+    looks = [activity.Look(one, house.streams.heads.look(one).head, now().timestamp()) for one in (gone, alive)]
+    read, deleted = house.state.get_many, list[str]()
+
+    def read_then_delete(*asked: Any) -> Any:
+        found = read(*asked)
+        if not deleted:
+            deleted.append(gone.key)
+            house.streams.delete(gone)
+        return found
+
+    monkeypatch.setattr(house.state, "get_many", read_then_delete)
+    house.streams.activity.note(looks)
+    assert house.streams.activity.all().noted.keys() == {alive.key}
+
+
+@on_every_pair
 def test_streams_are_listed_newest_packet_first_and_a_page_at_a_time(make_house: Callable[..., House]) -> None:
     house = make_house(stream_segment_bytes=1024, stream_tail_seconds=0)
     first, second, never, third = (made(house, name) for name in ("first", "second", "never", "third"))
