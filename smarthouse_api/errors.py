@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 from backends.ports import StoreError as StoreError
 from backends.ports import StoreFull as StoreFull
@@ -98,3 +99,12 @@ def own_copy(error: Exception) -> Exception:
     own = copy.copy(error)
     own.__cause__ = error
     return own
+
+
+def portable(fault: Exception) -> Exception:
+    """Return a fault, or one that says the same if it could not be made anew in another process."""
+    try:
+        pickle.loads(pickle.dumps(fault))  # noqa: S301 our own bytes
+    except Exception:
+        return Unavailable(str(fault))
+    return fault

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any
+
+import pyarrow.compute as pc
 
 from backends.registry import kind, open_objects, open_state, shared, shown
 from config.settings import Settings, SettingsError
@@ -43,6 +46,7 @@ from smarthouse_api.migrating import Migrating
 from smarthouse_api.restoring import Restoring
 from smarthouse_api.sample.service import Samples
 from smarthouse_api.serving.apart import Apart, Opened
+from smarthouse_api.serving.forking import Forks
 from smarthouse_api.serving.watch import Watch
 from smarthouse_api.state_age import StateAge
 from smarthouse_api.states.jobs.runner import Runner
@@ -106,6 +110,7 @@ class House:
         )
         self.open_export: Callable[..., Opened | None] = lambda *asked, **options: self.states.exports.open(*asked, **options)
         self._apart: Apart | None = None
+        self._hands: Forks | None = None
         tenants = self.states, self.streams, self.collections
         self.reserve = Reserve(*stores)
         interval, told = settings.lake.curate_interval_seconds, settings.receipts
@@ -190,6 +195,20 @@ class House:
             self.open_export, self._runner.work = partial(apart.open, "export"), apart.work
             self.archives.make = partial(apart.open, "archive")
 
+    def part_jobs(self) -> None:
+        """Have other processes help to make the parts of export jobs, likewise."""
+        if Forks.are_possible() and shared(self.settings.stores) and self.settings.lake.engine_url == "embedded":
+            pc.equal(0, 0)  # Arrow looks for pandas at its first computation: it is loaded once, for all of them
+            self._hands = hands = Forks(self._help)
+            self.states.jobs.maker.be_helped(hands.ask)
+
+    def _help(self, connection: Connection) -> None:
+        """Help with parts, in a process of its own. SQLite would keep its log."""
+        try:
+            self.states.jobs.maker.help(connection)
+        finally:
+            self._close_stores()
+
     def _open_apart(self, what: str, *asked: Any, **options: Any) -> Opened | None:
         """Open an export or an archive, in the process that makes them."""
         if what == "archive":
@@ -201,6 +220,7 @@ class House:
         """Announce a process that makes exports while it lives, and keep the faults that it logs. Then close its stores: SQLite
         would keep its log, and a restore would ask whose that is.
         """
+        self.part_jobs()
         self.kind = "exports"
         self.watch.start()
         try:
@@ -226,6 +246,8 @@ class House:
         self._close_stores()
 
     def _close_stores(self) -> None:
+        if self._hands is not None:
+            self._hands.close()
         self.engine.close()
         self.state.close()
         self.objects.close()

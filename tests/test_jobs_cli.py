@@ -96,14 +96,9 @@ def test_an_operator_lists_and_cancels_jobs(house: House, embedded_pair: Environ
     assert run(embedded_pair, "jobs", "cancel", "x").exit_code == 1
 
 
-def test_a_process_that_is_killed_in_any_phase_leaves_its_job_to_the_next(house: House, embedded_pair: Environment) -> None:
+def check_file(house: House, id_: str) -> None:
+    """Look that a job is done, that its file holds what an export does, and that nothing else is kept."""
     jobs = house.states.jobs
-    id_ = jobs.ask(jobs.request(Filters(), ("csv", "parquet")), "address/me").id
-    phases = ["part", "file", "done"]
-    asked = [sys.executable, "-m", "tests.states.dying_maker", *phases]
-    settings = {**os.environ, **embedded_pair, "SMARTHOUSE_LEASE_SECONDS": "0.5", "SMARTHOUSE_JOB_PARTS_AT_ONCE": "2"}
-    ended = programs.run(asked, env=settings, capture_output=True, text=True, check=True)
-    assert ended.stdout.splitlines() == [f"{phase} ended by signal 9" for phase in phases], ended.stderr
     told = jobs.view(id_)
     assert (told.state, told.rows, told.told) == ("done", 21, None)
     jobs.sweep()
@@ -115,3 +110,30 @@ def test_a_process_that_is_killed_in_any_phase_leaves_its_job_to_the_next(house:
     kept.close()
     export.close()
     assert {name: members[name] for name in streamed} == streamed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, no process helps")
+def test_a_hand_that_dies_or_loses_its_maker_costs_its_job_nothing(house: House, embedded_pair: Environment) -> None:
+    jobs = house.states.jobs
+    id_ = jobs.ask(jobs.request(Filters(), ("csv", "parquet")), "address/me").id
+    asked = [sys.executable, "-m", "tests.states.helped_maker", "maker", "hand"]
+    settings = {**os.environ, **embedded_pair, "SMARTHOUSE_LEASE_SECONDS": "0.5", "SMARTHOUSE_JOB_PARTS_AT_ONCE": "2"}
+    ended = programs.run(asked, env=settings, capture_output=True, text=True, check=True)
+    lines = ended.stdout.splitlines()
+    assert lines[:2] == ["a hand kills the maker", "it ended by signal 9, and 0 processes are left"], (lines, ended.stderr)
+    assert set(lines[2:-2]) == {"a hand kills the hand"}, (lines, ended.stderr)
+    assert lines[-2:] == ["without the keeper, there is None", "it ended by signal 0, and 0 processes are left"]
+    assert "No other process helps from now on" in ended.stderr
+    assert "A process that made a part of an export job has ended, and the part is made again" in ended.stderr
+    check_file(house, id_)
+
+
+def test_a_process_that_is_killed_in_any_phase_leaves_its_job_to_the_next(house: House, embedded_pair: Environment) -> None:
+    jobs = house.states.jobs
+    id_ = jobs.ask(jobs.request(Filters(), ("csv", "parquet")), "address/me").id
+    phases = ["part", "file", "done"]
+    asked = [sys.executable, "-m", "tests.states.dying_maker", *phases]
+    settings = {**os.environ, **embedded_pair, "SMARTHOUSE_LEASE_SECONDS": "0.5", "SMARTHOUSE_JOB_PARTS_AT_ONCE": "2"}
+    ended = programs.run(asked, env=settings, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines() == [f"{phase} ended by signal 9" for phase in phases], ended.stderr
+    check_file(house, id_)

@@ -56,7 +56,7 @@ def worker() -> None:
 
     Run any number, on any machine. One works at a time; if it dies, another takes over.
     """
-    with opened_house(waits=True) as house:
+    with opened_house(waits=True, makes_jobs=True) as house:
 
         def stop(*_: Any) -> None:
             # In a thread: the signal may have come while this one holds the lock that asking needs.

@@ -109,7 +109,7 @@ def command(file: Path, formats: tuple[str, ...], version: str | None, metadata:
     It works beside the service, and without it. The dataset is made in parts: if this is stopped, the same command goes on.
     """
     filters, aggregation = selected(**options)
-    with opened_shared_house() as house:
+    with opened_shared_house(makes_jobs=True) as house:
         jobs, named = house.states.jobs, tuple(dict.fromkeys(formats)) or ("csv",)
         request = answered(lambda: jobs.request(filters, named, metadata=metadata, aggregation=aggregation, since=version))
         view = made(house, request)

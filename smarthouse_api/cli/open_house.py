@@ -25,12 +25,15 @@ _AS_FOR_THE_SERVICE = "set SMARTHOUSE_DATA_DIR, or the URLs of the stores, as fo
 
 
 @contextmanager
-def opened_house(*, begins: bool = False, waits: bool = False, keeps_log: bool = True) -> Iterator[House]:
+def opened_house(
+    *, begins: bool = False, waits: bool = False, keeps_log: bool = True, makes_jobs: bool = False
+) -> Iterator[House]:
     """Open the house that the environment's settings describe. A fault in the settings ends the program with a message, and so
     do stores that do not belong together.
 
     begins: in empty stores, offer to make a new installation. waits: leave it to the command to settle with the stores.
-    keeps_log: otherwise end the program if a log lies beside the state's file, before it is read into it.
+    keeps_log: otherwise end the program if a log lies beside the state's file, before it is read into it. makes_jobs: let other
+    processes help with export jobs.
     """
     # Here, so that `--help` is quick, and the environment is set before Arrow is imported.
     from backends.registry import faults
@@ -49,6 +52,8 @@ def opened_house(*, begins: bool = False, waits: bool = False, keeps_log: bool =
             " state's file from a backup, remove this log. If both are of the same moment, as after a crash, say --keep-wal"
         )
     log_to_stderr(settings.server.log_level, settings.server.log_format)
+    if makes_jobs:
+        house.part_jobs()  # it forks, and so comes before any thread and any connection
     _stores.set(settings.stores)
     try:
         if not waits:
@@ -126,12 +131,14 @@ def _allow(empty: str) -> None:
 
 
 @contextmanager
-def opened_shared_house(*, begins: bool = False, waits: bool = False, keeps_log: bool = True) -> Iterator[House]:
+def opened_shared_house(
+    *, begins: bool = False, waits: bool = False, keeps_log: bool = True, makes_jobs: bool = False
+) -> Iterator[House]:
     """Open the house for a command whose work the service is to see. A state store in memory ends the program.
 
-    begins, waits, keeps_log: as for `opened_house`.
+    begins, waits, keeps_log, makes_jobs: as for `opened_house`.
     """
-    with opened_house(begins=begins, waits=True, keeps_log=keeps_log) as house:
+    with opened_house(begins=begins, waits=True, keeps_log=keeps_log, makes_jobs=makes_jobs) as house:
         if house.settings.stores.state_url.startswith("memory:"):
             raise click.ClickException(
                 "SMARTHOUSE_STATE_URL: memory:// belongs to one process, so the service would not see the change;"

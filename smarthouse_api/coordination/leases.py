@@ -51,6 +51,11 @@ class Lease:
         """What was told last."""
         return self._note
 
+    @property
+    def token(self) -> tuple[str, bytes]:
+        """What another process needs to check the lease, see `Leases.of_another`."""
+        return self._key, self._holder
+
     def check(self) -> None:
         """Check that the lease is held now. Raises `LeaseLost`."""
         with self._beating:
@@ -118,6 +123,21 @@ class Lease:
         return held.value.startswith(self._holder)
 
 
+class LeaseOfAnother(Lease):
+    """Checks a lease that another process holds, and keeps alive. token: of the lease."""
+
+    def __init__(self, state: StateStore, token: tuple[str, bytes]) -> None:
+        self._state, self._beating, self._note = state, threading.Lock(), b""
+        self._key, self._holder = token
+
+    def tell(self, note: bytes) -> None:
+        """Refuse to change the note, which only the holder may. Raises `LeaseLost`."""
+        raise _lost()
+
+    def release(self) -> None:
+        """Leave it to the holder."""
+
+
 def _lost() -> LeaseLost:
     return LeaseLost("The work was broken off, because another process needed the lake; repeat the request")
 
@@ -151,6 +171,10 @@ class Leases:
                 return None
             time.sleep(0.01)
         return lease
+
+    def of_another(self, token: tuple[str, bytes]) -> Lease:
+        """Return a lease that another process holds, to be checked here. token: of that lease."""
+        return LeaseOfAnother(self._state, token)
 
     def is_held(self, name: str) -> bool:
         """Tell whether `try_hold` would fail now."""

@@ -7,12 +7,9 @@ dies breaks off its exports, and the next one has another. It works on export jo
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
-import pickle
 import select
-import signal
 import socket
 import sys
 import threading
@@ -21,22 +18,13 @@ from contextlib import AbstractContextManager, closing, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Final, Protocol
 
-from smarthouse_api.errors import Refused, StoreError, Unavailable
+from smarthouse_api.errors import Refused, StoreError, Unavailable, portable
+from smarthouse_api.serving.forking import leave_the_parent
 
 log = logging.getLogger(__name__)
 
 _NICENESS: Final = 10
 _IDLE_SECONDS: Final = 60.0
-_SIGNALS: Final = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGHUP,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGWINCH,
-)
-_FIRST_OTHER_FILE: Final = 3
 _ENDED: Final = "ended"
 _OVER: Final = "over"
 _LOOK_SECONDS: Final = 0.2
@@ -169,7 +157,8 @@ def _received(connection: Connection) -> Any:
 def _keep(control: socket.socket, maker: _Maker) -> None:
     """Fork a maker whenever an export is asked for and none lives, until the worker has gone. Does not return."""
     try:
-        _leave_the_worker(control.fileno())
+        leave_the_parent(control.fileno())
+        os.nice(_NICENESS)
         while control.recv(1, socket.MSG_PEEK):
             if (child := os.fork()) == 0:
                 maker.run()
@@ -178,35 +167,6 @@ def _keep(control: socket.socket, maker: _Maker) -> None:
                 log.warning("Exports are broken off: signal %d has ended the process that made them", ended_by)
     finally:
         os._exit(0)
-
-
-def _leave_the_worker(control: int) -> None:
-    """Give up what a fork takes over: signals, open files, the place in the processor's queue.
-
-    Without this, a listening socket would stay open after the service has died. The files' numbers stay taken, since objects
-    of the worker still know them.
-    """
-    signal.set_wakeup_fd(-1)
-    for one in _SIGNALS:
-        signal.signal(one, signal.SIG_IGN)  # a service manager sends its signals to all processes, and the worker decides
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for name in os.listdir("/proc/self/fd"):
-        if (number := int(name)) >= _FIRST_OTHER_FILE and number not in (control, nowhere):
-            with suppress(OSError):  # the one that lists the folder is closed by now
-                os.fstat(number)
-                os.dup2(nowhere, number)
-    os.nice(_NICENESS)
-    gc.freeze()  # else looking for garbage would copy all that is shared with the worker
-
-
-def _portable(fault: Exception) -> Exception:
-    """Return a fault, or one that says the same if it could not be made anew in another process."""
-    try:
-        pickle.loads(pickle.dumps(fault))  # noqa: S301 our own bytes
-    except Exception:
-        return Unavailable(str(fault))
-    return fault
 
 
 class _Maker:
@@ -251,7 +211,7 @@ class _Maker:
                 try:
                     self._send(connection)
                 except (Refused, StoreError) as fault:
-                    connection.send(_portable(fault))
+                    connection.send(portable(fault))
                 except OSError:
                     raise
                 except Exception:

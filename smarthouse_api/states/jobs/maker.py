@@ -16,6 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import Final
 
 import msgspec
@@ -24,6 +25,7 @@ from backends.ports import StoreError, StoreFull
 from smarthouse_api.coordination.leases import LeaseLost
 from smarthouse_api.errors import Refused, Unavailable
 from smarthouse_api.states.jobs.book import Dropped, Known
+from smarthouse_api.states.jobs.hands import lend_hand
 from smarthouse_api.states.jobs.making import Making, Stopped
 from smarthouse_api.states.jobs.model import Dataset, Job
 from smarthouse_api.states.jobs.preparing import Preparing
@@ -47,6 +49,14 @@ class Maker:
 
     def __init__(self, shop: Workshop) -> None:
         self._shop, self.preparing = shop, Preparing(shop)
+
+    def be_helped(self, hire: Callable[[], Connection | None]) -> None:
+        """Have other processes make parts from now on. hire: gives a connection to one that `help`s; None if there is none."""
+        self._shop.places.hire = hire
+
+    def help(self, connection: Connection) -> None:
+        """Make parts for the maker at the other end of a connection, until it wants no more."""
+        lend_hand(self._shop, connection)
 
     def is_wanted(self) -> bool:
         """Tell whether there is something to do: a job whose time has come, and that nobody works on."""

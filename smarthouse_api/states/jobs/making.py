@@ -1,10 +1,11 @@
 """Makes one dataset of parts, some at the same time: each part is put and noted, and the file is put together of all.
 
-1. Threads make the parts. The maker waits for them, notes each that is put, and looks several times a second whether to go on.
+1. Threads make the parts: one of them itself, the others by the hands of other processes where there are any, see `hands`.
+   The maker waits for them, notes each part that is put, and looks several times a second whether to go on.
 2. Parts may be noted in any order. Another process makes those that are not noted.
 3. Another thread puts the file together meanwhile: it takes the parts in their order, each once it is noted. Nobody sees the
    file before it is whole, and another process begins it anew.
-4. Before the maker returns, however it ends, none of its threads is under way: nothing is put behind a forget's back.
+4. Before the maker returns, however it ends, no thread and no hand of it is under way: nothing is put behind a forget's back.
 5. If a home is forgotten, the parts are given up whose days may have rows of it, and what is being made. The others stay.
 6. Once files of the snapshot are gone, the newest one is read, without what entered the lake later.
 """
@@ -20,7 +21,6 @@ from functools import partial
 from typing import Final
 
 import msgspec
-import pyarrow as pa
 from deltalake import DeltaTable
 
 from smarthouse_api.coordination.leases import Lease
@@ -29,28 +29,25 @@ from smarthouse_api.errors import TooLarge
 from smarthouse_api.lake.snapshot_marks import mark_of
 from smarthouse_api.lake.sparing import moved
 from smarthouse_api.states.export.metadata import Extract
-from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.jobs.book import Dropped
 from smarthouse_api.states.jobs.encoding import LostPart
+from smarthouse_api.states.jobs.hands import Hands, Order, planned
 from smarthouse_api.states.jobs.homes_in_files import HomesOfRows
 from smarthouse_api.states.jobs.linking import extract_of, linked
 from smarthouse_api.states.jobs.model import Dataset, Part
 from smarthouse_api.states.jobs.noted_parts import NotedParts
-from smarthouse_api.states.jobs.part_making import make_part
-from smarthouse_api.states.jobs.plan import Plan, plan_of
+from smarthouse_api.states.jobs.part_making import Freeing, make_part
+from smarthouse_api.states.jobs.plan import Plan
 from smarthouse_api.states.jobs.side_by_side import LOOK_SECONDS, beside, side_by_side
 from smarthouse_api.states.jobs.sums import Summing
 from smarthouse_api.states.jobs.tally import Tally
 from smarthouse_api.states.jobs.workshop import FORGOTTEN, Workshop, note_of
-from smarthouse_api.states.query import Filters
 
 _OUTDATED: Final = "begun anew with the newest data: its snapshot of the lake is gone"
 _NEWER: Final = "begun anew by another version of the service"
 _LOST: Final = "begun anew: a part of it was lost"
 _COLUMNS_SECONDS: Final = 30.0
 _SUM_SECONDS: Final = 1.0
-_KEPT_ROWS: Final = 131_072
-"""What threads have freed stays in their arenas. After so many rows it is given back; after fewer, the same is taken again."""
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +76,7 @@ class Making:
         self._looked_at, self.has_progressed = float("-inf"), False
         self._tally = Tally(0)
         self._linked_bytes = self._others_bytes = 0
-        self._summed_at, self._rows_since = float("-inf"), 0
+        self._summed_at, self._freeing = float("-inf"), Freeing()
 
     def __call__(self) -> None:
         shop, dataset = self._shop, self.dataset
@@ -113,7 +110,7 @@ class Making:
             raise _Anew(_NEWER)
         self._reader.tell(self._note)
         asked = shop.asking.ready(dataset.filters)
-        exports, reader, aggregation = shop.exports, self._reader, dataset.request.aggregation
+        exports, reader = shop.exports, self._reader
         mark, other = dataset.mark, dataset.statistics_mark
         snapshot = None if mark is None else shop.table.open_marked(mark)
         statistics = None if other is None else exports.statistics_of(other)
@@ -126,14 +123,11 @@ class Making:
         secret = bytes.fromhex(dataset.secret) or shop.asking.secret()
         self._homes = HomesOfRows.of(dataset, shop.export_settings.privacy, secret, shop.homes.known)
 
-        def source(states: DeltaTable, filters: Filters) -> PublishedRows:
-            return exports.rows(states, filters, reader, secret, exports.looks(states, filters))
-
-        periods = None if statistics is None else exports.periods(statistics, snapshot, asked, reader, secret)
-        has_states = aggregation is None or aggregation.has_states
-        rows = partial(source, snapshot) if snapshot is not None and has_states else None
         days = shop.book.plan(dataset.version) if dataset.is_resumable else None
-        plan = plan_of(dataset, asked, exports, rows, periods, partial(shop.engine.parts_of, dataset), days)
+        marks = None if snapshot is None else mark_of(shop.table.name, snapshot), other
+        order = Order(dataset, asked, *marks, secret, reader.token, days)
+        plan = planned(shop, order, snapshot, statistics, reader, partial(shop.engine.parts_of, dataset))
+        self._hands = Hands(shop, order, plan)
         if days is None and dataset.is_resumable:
             shop.book.add_plan(dataset, [(part.first, part.last) for part in plan.parts], plan.told)
         elif days is not None and shop.book.told(dataset.version) != plan.told:
@@ -177,29 +171,24 @@ class Making:
                 linking.check()
                 self._look_for_more()
 
-            with closing(side_by_side(left, shop.places, look)) as results:
+            with closing(self._hands), closing(side_by_side(left, shop.places, look)) as results:
                 for number, part, homes in results:
                     linking.check()
                     self._look(at_once=True)  # now that it is put: what a forget has not seen is removed here
                     shop.book.add_part(dataset, number, part, self._homes.named(homes))
                     add(number, part)
                     self.has_progressed = True
-                    self._give_back(part.rows)
+                    self._freeing.made(part.rows)
             return linking.result(self._look_for_more), list(noted)
-
-    def _give_back(self, rows: int) -> None:
-        """Give back the memory that is not needed. rows: that were made since the last call."""
-        self._rows_since += rows
-        if self._rows_since >= _KEPT_ROWS:
-            pa.default_memory_pool().release_unused()
-            self._rows_since = 0
 
     def _part(self, plan: Plan, number: int, check: Callable[[], None]) -> tuple[int, Part, set[str]]:
         def tell(rows: int, size: int) -> None:
             check()
             self._tally.tell(number, rows, size)
 
-        return number, *make_part(self._shop, self.dataset, number, plan.parts[number], plan.shape, tell)
+        with self._shop.places.here() as is_first:
+            made = None if is_first else self._hands.make(number, tell)
+            return number, *(made or make_part(self._shop, self.dataset, number, plan.parts[number], plan.shape, tell))
 
     def _link(self, parts: NotedParts, plan: Plan) -> int:
         """Put the file together, and return its size; 0 without rows. It runs in a thread of its own."""

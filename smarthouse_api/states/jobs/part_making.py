@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from typing import Final
+
+import pyarrow as pa
 
 from smarthouse_api.arrow.times import microseconds
 from smarthouse_api.states.export.coverage import Coverage
@@ -14,6 +17,9 @@ from smarthouse_api.states.jobs.model import Dataset, Part
 from smarthouse_api.states.jobs.plan import PlannedPart
 from smarthouse_api.states.jobs.sums import Summing
 from smarthouse_api.states.jobs.workshop import Workshop
+
+_KEPT_ROWS: Final = 131_072
+"""What is freed stays in the arenas of threads. After so many rows it is given back; after fewer, the same is taken again."""
 
 Tell = Callable[[int, int], None]
 """Is told of a part, again and again, how many rows and bytes it has so far. What it raises ends the making."""
@@ -77,3 +83,17 @@ def _write_encoded(rows: EncodedRows, writers: Mapping[str, PartInFormat], look:
         for name in writers.keys() - rows.runs.keys():
             writers[name].add(batch)
         look()
+
+
+class Freeing:
+    """Gives back the memory that a process needs no more for parts."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+
+    def made(self, rows: int) -> None:
+        """Give it back now and then. rows: that were made since the last call."""
+        self._rows += rows
+        if self._rows >= _KEPT_ROWS:
+            pa.default_memory_pool().release_unused()
+            self._rows = 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing.connection import Connection
 from typing import Final, Generic, TypeVar
 
 LOOK_SECONDS: Final = 0.2
@@ -21,10 +22,25 @@ class Ended(Exception):
 
 
 class Places:
-    """Shares the places for work in this process among those who have some to do. count: of the places."""
+    """Shares the places for work in this process among those who have some to do. count: of the places.
+
+    hire: gives a connection to another process that helps; None if there is none.
+    """
 
     def __init__(self, count: int) -> None:
         self.count, self._sharing, self._changing = count, 0, threading.Lock()
+        self.hire: Callable[[], Connection | None] = lambda: None
+        self._here = threading.Lock()
+
+    @contextmanager
+    def here(self) -> Iterator[bool]:
+        """Do a piece of work. Tells whether no other thread of this process does one now: two would wait for each other."""
+        is_first = self._here.acquire(blocking=False)
+        try:
+            yield is_first
+        finally:
+            if is_first:
+                self._here.release()
 
     @property
     def share(self) -> int:
