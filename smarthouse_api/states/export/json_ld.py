@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.export.archive import Written
+from smarthouse_api.states.export.citation import citation
 from smarthouse_api.states.export.licences import licence
 from smarthouse_api.states.export.metadata import Extract, format_of
 
@@ -70,6 +71,8 @@ def json_ld(extract: Extract, files: Iterable[Written]) -> dict[str, Any]:
         "conformsTo": f"{_CROISSANT}1.0",
         "name": extract.title,
         "identifier": extract.name,
+        "version": extract.id,
+        "citeAs": citation(extract),
         "description": extract.notes,
         "license": licence(extract.settings.license).url,
         "creator": {"@type": "Organization", "name": extract.settings.author},

@@ -27,6 +27,13 @@ _AUTHORITY: Final = "http://publications.europa.eu/resource/authority"
 SHA256: Final = "http://spdx.org/rdf/terms#checksumAlgorithm_sha256"
 TITLE: Final = "Smart-home states"
 AGGREGATE_TITLE: Final = "Smart-home states by intervals"
+HOMES_TITLE: Final = "Figures of many smart homes together"
+_OF_HOMES: Final = (
+    "One row is one kind of thing in one interval of {asked.every} in UTC: its numbers in one unit, or one of its words, as at"
+    " least {asked.least_homes} homes have it that agreed to the terms. Each home counts once, by its own mean, in which each"
+    " entity weighs as much as the time in which it is known. A state is held until the entity's next one, and at most for"
+    " {asked.hold}. A word that few homes had is put together with another."
+)
 _TAG: Final = re.compile(r"[\w \-.]{2,100}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
 
@@ -56,7 +63,7 @@ class Extract:
     first, last: the least and the greatest time of the rows. is_open: anyone may download exports.
     incomplete: in words, which rows are missing. aggregation: if the rows are aggregates. columns: of the rows.
     since: if they are those that came after a version. consents: homes of the installation, by the version of the terms that
-    they agreed to; empty if none ever did.
+    they agreed to; empty if none ever did. is_kept: the file is kept for a while, by the id as its version.
     """
 
     id: str
@@ -72,16 +79,21 @@ class Extract:
     columns: Mapping[str, Column] = field(default_factory=lambda: COLUMNS)
     since: Since | None = None
     consents: Mapping[str, int] = field(default_factory=dict)
+    is_kept: bool = False
 
     @property
     def title(self) -> str:
-        return TITLE if self.aggregation is None else AGGREGATE_TITLE
+        if self.aggregation is None:
+            return TITLE
+        return HOMES_TITLE if self.aggregation.least_homes else AGGREGATE_TITLE
 
     @property
     def meaning(self) -> str:
         """Say what a row is."""
         if self.aggregation is None:
             return "One row is one state change."
+        if self.aggregation.least_homes:
+            return _OF_HOMES.format(asked=self.aggregation)
         clock = "by the clock of its home" if self.aggregation.is_local else "in UTC"
         is_long = self.aggregation.layout == "long"
         each = "entity" if is_long else "home"
@@ -202,6 +214,7 @@ def _of_aggregates(extract: Extract) -> dict[str, str]:
         return {}
     clock = "local" if asked.is_local else "utc"
     told = {"every": asked.every, "clock": clock, "hold": asked.hold, "source": asked.source, "layout": asked.layout}
+    told |= {"least_homes": str(asked.least_homes)} if asked.least_homes else {}
     return told | ({"figures": _listed(asked.figures)} if asked.figures else {})
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from smarthouse_api.arrow.times import time_text
 from smarthouse_api.states.export.archive import Written
+from smarthouse_api.states.export.citation import citation
 from smarthouse_api.states.export.json_ld import CONDITIONS
 from smarthouse_api.states.export.licences import licence
 from smarthouse_api.states.export.metadata import Extract, Since, facts
@@ -24,8 +25,8 @@ _TEXT: Final = """# {title}
 
 ## How to cite
 
-> {author} ({year}). {title}: {rows} rows, {covered}. Export {id}, {made_at}.
-
+> {citation}
+{kept}
 ## Files
 
 {files}
@@ -43,8 +44,7 @@ Compare the SHA-256 with that of your file: `sha256sum *`. `datapackage.json` de
 
 - **Times** are UTC with microseconds: `2026-03-01T12:34:56.123456Z`.
 - **null** is an empty cell in CSV, `null` in JSON, no element in XML. An empty text is `""` in CSV.
-- **Pseudonyms** stand for homes, and for names in ids. They are the same in all files of this export.
-
+{pseudonyms}
 ## Filters
 
 These filters and settings made this export. `all` means that nothing was left out. `date_from` and `date_to` are UTC days, both
@@ -84,7 +84,7 @@ rows = pl.read_parquet("{stem}.parquet")
 DuckDB, in SQL:
 
 ```sql
-SELECT home, avg({number}) FROM '{stem}.parquet'{where} GROUP BY home;
+SELECT {each}, avg({number}) FROM '{stem}.parquet'{where} GROUP BY {each};
 SELECT * FROM read_csv('{stem}.csv');
 SELECT * FROM read_json('{stem}.jsonl');
 ```
@@ -102,6 +102,12 @@ rows <- arrow::read_parquet("{stem}.parquet")
   text that begins with `=`, `+`, `-` or `@` may run as a formula.
 {objects}- **XML:** `<data><row>…</row></data>`, an element for each column that is not null.
 - **Parquet:** compressed with zstd, times packed as differences. It is the smallest file, and the fastest to read.
+"""
+
+_PSEUDONYMS: Final = "- **Pseudonyms** stand for homes, and for names in ids. They are the same in all files of this export.\n"
+_KEPT: Final = """
+While the service keeps this file, `GET /api/export/dataset?version={version}` gives the very same bytes. A download or a job
+with `since={version}` has what came after it.
 """
 
 _CONSENTS: Final = """
@@ -124,8 +130,8 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
         made_at=made_at,
         incomplete=f"\n**This export is incomplete**: {extract.incomplete}.\n" if extract.incomplete else "",
         since=_since(extract.since),
-        year=extract.generated_at.year,
-        id=extract.id,
+        citation=citation(extract),
+        kept=_KEPT.format(version=extract.id) if extract.is_kept else "",
         conditions=CONDITIONS,
         licence=" ".join(filter(None, (f"{terms.title}:", terms.words, terms.url))),
         files="\n".join(f"- `{file.name}`: {file.size} bytes, SHA-256 `{file.sha256}`" for file in files),
@@ -133,6 +139,8 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
         filters="\n".join(f"| {name} | {_cell(value)} |" for name, value in facts(extract, files).items()),
         stem=stem,
         consents=_CONSENTS if extract.consents else "",
+        pseudonyms=_PSEUDONYMS if "home" in extract.columns else "",
+        each="home" if "home" in extract.columns else "start",
     )
 
 

@@ -14,11 +14,11 @@ from smarthouse_api.arrow.times import time_of
 from smarthouse_api.arrow.zip_stream import Piece, ZipMember, zip_stream
 from smarthouse_api.states.export.aggregating import Spans
 from smarthouse_api.states.export.archive import Written
+from smarthouse_api.states.export.citation import citation_file
 from smarthouse_api.states.export.columns import COLUMNS, Column
 from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.metadata import Extract, Since
 from smarthouse_api.states.export.shapes import Shape
-from smarthouse_api.states.jobs.citation import citation_file
 from smarthouse_api.states.jobs.encoding import LostPart, file_of
 from smarthouse_api.states.jobs.model import Dataset, Part
 from smarthouse_api.states.jobs.sums import Summing
@@ -54,6 +54,7 @@ def extract_of(
         columns=columns,
         since=None if dataset.request.since is None else Since(dataset.request.since, dataset.since_note, spans),
         consents=consents or {},
+        is_kept=True,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from smarthouse_api.errors import Gone
-from smarthouse_api.states.jobs.citation import citation
+from smarthouse_api.states.export.citation import citation
 from smarthouse_api.states.jobs.kept_files import KeptFiles
 from smarthouse_api.states.jobs.linking import extract_of
 from smarthouse_api.states.jobs.model import Dataset, Job
