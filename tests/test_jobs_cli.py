@@ -50,8 +50,11 @@ def test_a_dataset_is_written_into_a_file(house: House, embedded_pair: Environme
     version = told.stdout.splitlines()[1].partition("Version ")[2].partition(",")[0]
     again = run(embedded_pair, "export", str(file), "--since", version)
     assert (again.exit_code, again.stderr.splitlines()[-1]) == (1, "Error: No record came after that version")
-    hourly = run(embedded_pair, "export", str(file), "--every", "1d", "--no-metadata")
+    file.chmod(0o640)
+    (tmp_path / "link.zip").symlink_to(file)
+    hourly = run(embedded_pair, "export", str(tmp_path / "link.zip"), "--every", "1d", "--no-metadata")
     assert hourly.exit_code == 0, hourly.output
+    assert file.stat().st_mode & 0o777 == 0o640
     assert list(unzipped(file.read_bytes())) == ["csv"]
     nothing = run(embedded_pair, "export", str(file), "--unit", "lx")
     assert (nothing.exit_code, nothing.stderr.splitlines()[-1]) == (1, "Error: No record passes the filters")
@@ -59,6 +62,15 @@ def test_a_dataset_is_written_into_a_file(house: House, embedded_pair: Environme
         empty = run(embedded_pair, "export", str(file), option, " ")
         told = f"Error: {option} is empty; leave it out to take all"
         assert (empty.exit_code, empty.stderr.splitlines()[-1]) == (2, told)
+
+
+def test_an_export_replaces_nothing_but_a_file(embedded_pair: Environment, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused = {"-": "nothing is written", "/dev/null": "a device", str(tmp_path / "pipe"): "a pipe", "no/x.zip": "no folder"}
+    for name, words in refused.items():
+        told = run(embedded_pair, "export", name)
+        assert (told.exit_code, words in told.stderr) == (2, True), told.stderr
+    assert Path("/dev/null").is_char_device()
 
 
 def test_an_export_that_was_stopped_goes_on(

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_IMODE
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -97,8 +98,19 @@ def selected(
     return filters, aggregation
 
 
+def _writable(_: click.Context, __: click.Parameter, file: Path) -> Path:
+    """Refuse what is no place for a file, before the dataset is made."""
+    if file.name == "-":
+        raise click.BadParameter("name a file; nothing is written to standard output")
+    if file.exists() and not file.is_file():
+        raise click.BadParameter(f"{file} is a device or a pipe, which a file would replace; name a file")
+    if not file.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.absolute().parent}; make it first")
+    return file
+
+
 @click.command("export")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=_writable)
 @click.option("--format", "formats", type=click.Choice(list(FORMATS)), multiple=True, help="Repeatable. The default is csv.")
 @selection_options
 @click.option("--since", "version", help="Give only rows that came after this version of a dataset, with its filters.")
@@ -162,7 +174,8 @@ def _work(house: House, id_: str, stopping: threading.Event, faults: list[Except
 
 
 def _write(house: House, id_: str, file: Path) -> None:
-    """Write the file of a job: under another name until it is whole."""
+    """Write the file of a job: under another name until it is whole. A file in its place is replaced, and its mode stays."""
+    file = file.resolve()
     kept, partial = house.states.jobs.open(id_), file.with_name(f"{file.name}.part")
     if kept is None:
         return
@@ -170,6 +183,8 @@ def _write(house: House, id_: str, file: Path) -> None:
         with partial.open("wb") as target:
             for chunk in kept.body():
                 target.write(chunk)
+        if file.exists():
+            partial.chmod(S_IMODE(file.stat().st_mode))
         os.replace(partial, file)
     except OSError as fault:
         raise click.ClickException(f"{file}: {fault.strerror}") from None
