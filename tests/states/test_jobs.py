@@ -26,7 +26,7 @@ from smarthouse_api.coordination.room import Room
 from smarthouse_api.errors import Gone, Invalid, NoRoom, NotFound, TooMany, Unavailable
 from smarthouse_api.house import House
 from smarthouse_api.states.aggregates.asked import Aggregation
-from smarthouse_api.states.jobs import gone_versions
+from smarthouse_api.states.jobs import gone_versions, service
 from smarthouse_api.states.jobs.encoding import PartInFormat
 from smarthouse_api.states.jobs.kept_files import KeptFile
 from smarthouse_api.states.jobs.linking import linked
@@ -930,7 +930,7 @@ def test_a_stranger_that_asks_for_a_thousand_jobs_takes_nothing_from_others(make
             ask(house, "csv", owner=f"address/{number % 4}", since=NOW.date() - timedelta(days=number))
         except (TooMany, Unavailable) as fault:
             refused[fault.detail] += 1
-    told = ["You have 3 export jobs that wait, run or have a file; delete some, or wait"]
+    told = ["You have 3 export jobs that wait or run; delete some, or wait"]
     told.append("There are as many export jobs as the service keeps; repeat the request later")
     assert sorted(refused) == sorted(told)
     assert refused.total() == 990
@@ -941,6 +941,21 @@ def test_a_stranger_that_asks_for_a_thousand_jobs_takes_nothing_from_others(make
     assert view(house, waiting).state == "done"
     work(house)
     assert [one.state for one in house.states.jobs.views()] == ["done"] * 12
+
+
+@on_disk
+def test_who_has_as_many_jobs_as_one_may_loses_the_oldest_that_is_finished(make_house: Make) -> None:
+    house, owner = make_house(jobs_per_client=2), "address/a"
+    receive(house, HOME)
+    ids = [ask(house, format_, owner=owner) for format_ in ("csv", "json")]
+    work(house)
+    ids += [ask(house, format_, owner=owner) for format_ in ("csv", "jsonl")]  # an equal question, too
+    with pytest.raises(TooMany, match="2 export jobs that wait or run"):
+        ask(house, "xml", owner=owner)
+    work(house)
+    assert [view(house, id_).state for id_ in ids] == ["expired", "expired", "done", "done"]
+    with pytest.raises(Gone, match="room for a newer job"):
+        house.states.jobs.open(ids[1])
 
 
 @on_disk
@@ -966,6 +981,22 @@ def test_a_new_job_takes_the_place_of_a_finished_one_of_whoever_has_the_most(mak
     assert view(house, key).state == "done"
     assert view(house, asked("key/other")).state == "done"
     assert sum(view(house, id_).state == "done" for id_ in others) == 3
+
+
+@on_disk
+def test_strangers_who_have_one_job_each_keep_nobody_out(make_house: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = make_house(jobs_kept=3)
+    receive(house, HOME)
+    empty, *others = [ask(house, owner=f"address/{number}", units=("kWh",) * (not number)) for number in range(3)]
+    work(house)
+    fourth = ask(house, "json", owner="address/3")  # the one that has no row goes first
+    work(house)
+    assert [view(house, id_).state for id_ in (empty, *others, fourth)] == ["expired", "done", "done", "done"]
+    with pytest.raises(Unavailable, match="as many export jobs"):
+        ask(house, "jsonl", owner="address/4")
+    monkeypatch.setattr(service, "_TAKEN_SECONDS", 0.0)
+    ask(house, "jsonl", owner="address/4")
+    assert [view(house, id_).state for id_ in (*others, fourth)] == ["expired", "done", "done"]
 
 
 def test_ten_jobs_at_once_are_all_made(make_house: Make) -> None:

@@ -29,6 +29,7 @@ ERASED: Final = "The file is gone, because a home was erased that it may have he
 EXPIRED: Final = "The file has expired; ask for the export again"
 REMOVED: Final = "The file was removed, because no job asks for it any more; ask for the export again"
 CROWDED: Final = "The file made room for another client's, since its client had the most; ask for the export again"
+FOLLOWED: Final = "The file made room for a newer job of the same client, who had as many as one may; ask for the export again"
 DAMAGED: Final = "The file was damaged, and is removed; ask for the export again"
 LOST: Final = "The file is gone; ask for the export again"
 _BROKEN: Final = "this kept export is damaged or missing; it is made anew once it is asked for"

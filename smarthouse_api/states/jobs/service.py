@@ -19,7 +19,7 @@ from smarthouse_api.errors import Gone, Invalid, NotFound, TooMany, Unavailable
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.jobs.book import Known
 from smarthouse_api.states.jobs.gone_versions import drop_beyond, told_anew
-from smarthouse_api.states.jobs.kept_files import CROWDED, ERASED, EXPIRED, KEPT, LOST, REMOVED, KeptFile, KeptFiles
+from smarthouse_api.states.jobs.kept_files import CROWDED, ERASED, EXPIRED, FOLLOWED, KEPT, LOST, REMOVED, KeptFile, KeptFiles
 from smarthouse_api.states.jobs.maker import Maker
 from smarthouse_api.states.jobs.model import PREFIX, SPACE, Dataset, Job, Request
 from smarthouse_api.states.jobs.views import Figures, JobView, Views
@@ -35,6 +35,8 @@ _KEY: Final = "key/"
 _TIDY_SECONDS: Final = 60.0
 _ID: Final = re.compile("[0-9a-f]{32}", re.ASCII)
 _RETRY_SECONDS: Final = 600
+_TAKEN_SECONDS: Final = 600.0
+"""After this time a file may go for another client's that has none yet. Else many strangers would keep all others out."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -103,11 +105,10 @@ class Jobs:
             owners = [one for _, _, one in self._shop.book.todo()]
             done = [known.dataset for known in self._shop.book.datasets() if known.dataset.state == "done"]
             owners += [one for dataset in done for _, one in dataset.jobs]
-            if (own := owners.count(owner)) >= self._shop.settings.per_client:
-                most = self._shop.settings.per_client
-                raise TooMany(
-                    f"You have {most} export jobs that wait, run or have a file; delete some, or wait", _RETRY_SECONDS
-                )
+            if (own := owners.count(owner)) >= (most := self._shop.settings.per_client):
+                if self._end_oldest(done, {owner}, FOLLOWED):
+                    continue
+                raise TooMany(f"You have {most} export jobs that wait or run; delete some, or wait", _RETRY_SECONDS)
             if len(owners) >= self._shop.settings.most:
                 refusal = "There are as many export jobs as the service keeps; repeat the request later"
             elif sum(dataset.size_bytes for dataset in done) >= self._shop.settings.bytes:
@@ -118,22 +119,32 @@ class Jobs:
                 raise Unavailable(refusal)
 
     def _make_room(self, owner: str, own: int, done: Sequence[Dataset]) -> bool:
-        """End the oldest finished job of the client that has the most, if those are more than its own with the new one.
+        """End a finished job for a new one: one that has no file, or else the oldest of the clients that have the most.
 
-        No client without a key ends the job of one with a key. own: how many jobs the client has.
+        If these have one more than the client, who has `own`, only what was finished a while ago ends: who asked can have taken
+        it. No client without a key ends the file of one with a key.
         """
-        jobs = [
-            (one, dataset, id_)
-            for dataset in sorted(done, key=lambda dataset: dataset.finished_at or 0.0)
-            for id_, one in dataset.jobs
-            if one.startswith(_ADDRESS) or (owner.startswith(_KEY) and one.startswith(_KEY))
-        ]
-        counts = Counter(one for one, _, _ in jobs)
-        largest = max(counts, key=lambda one: (one.startswith(_ADDRESS), counts[one]), default=None)
-        if largest is None or counts[largest] <= own + 1:
+        if empty := [dataset for dataset in done if not dataset.rows]:
+            return self._end_oldest(empty, {one for dataset in empty for _, one in dataset.jobs}, CROWDED)
+        owners = (one for dataset in done for _, one in dataset.jobs)
+        counts = Counter(one for one in owners if one.startswith(_ADDRESS) or (owner.startswith(_KEY) and one.startswith(_KEY)))
+        weights = {one: (one.startswith(_ADDRESS), count) for one, count in counts.items()}
+        most = max(weights.values(), default=(False, 0))
+        if most[1] <= own:
             return False
-        self._leave(*next((dataset, id_) for one, dataset, id_ in jobs if one == largest), told=CROWDED)
-        return True
+        if most[1] == own + 1:
+            late = self._shop.state.now() - _TAKEN_SECONDS
+            done = [dataset for dataset in done if (dataset.finished_at or 0.0) <= late]
+        return self._end_oldest(done, {one for one, weight in weights.items() if weight == most}, CROWDED)
+
+    def _end_oldest(self, done: Sequence[Dataset], owners: Collection[str], told: str) -> bool:
+        """End the oldest finished job of some clients; False if there is none."""
+        for dataset in sorted(done, key=lambda dataset: dataset.finished_at or 0.0):
+            for id_, one in dataset.jobs:
+                if one in owners:
+                    self._leave(dataset, id_, told)
+                    return True
+        return False
 
     def owner(self, id_: str) -> str:
         """Tell whose a job is. Raises `NotFound`."""
