@@ -151,8 +151,8 @@ class AccessSettings(Group):
     )
     export_access: str = choice(
         "open",
-        "Choose who may download rows: `open`, anyone; `key`, holders of a key with that grant; `tiers`, the same, and anyone "
-        "will have aggregates.",
+        "Choose who may download rows: `open`, anyone; `key`, holders of a key with that grant; `tiers`, the same, and figures "
+        "of many homes together are open to all.",
         *("open", "key", "tiers"),
     )
     datasets_require_token: bool = switch(
@@ -183,11 +183,11 @@ class ExportSettings(Group):
     pseudonyms: str = choice(
         "stable", "Choose `stable`, or `rotating` for other pseudonyms in each export.", "stable", "rotating"
     )
-    min_homes: int = count(5, "Number of homes that `strict` privacy needs to publish a type and unit.")
+    min_homes: int = count(5, "Number of homes that `strict` privacy needs to publish a type and unit, and a release each row.")
     enrolled_after_days: int = count(
         7,
-        "Let `strict` privacy count a home once it has consented for this many days, the first one included, and sent data on "
-        "as many. With 1, homes of this hour count.",
+        "Let `strict` privacy, and releases, count a home once it has consented for this many days, the first one included, "
+        "and sent data on as many. With 1, homes of this hour count.",
         variable="enrolled_after_days",
     )
     columns: int = count(1000, "Number of columns that aggregates with `layout=wide` have at most; 400 beyond.")
@@ -226,7 +226,10 @@ class JobSettings(Group):
         variable="jobs_kept",
     )
     per_client: int = count(
-        20, "Number of them that one key, or one address without a key, may have; 429 beyond.", variable="jobs_per_client"
+        20,
+        "Number of them that one key, or one address without a key, may have. Beyond, its oldest finished one ends; without"
+        " one, it is a 429.",
+        variable="jobs_per_client",
     )
     bytes: int = count(
         20 * GIB,

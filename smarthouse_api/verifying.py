@@ -129,6 +129,7 @@ class Verifying:
             repairs,
             losses,
             Step("objects", "jobs/", partial(self._states.jobs.files.verify, share)),
+            Step("objects", "releases/", partial(self._states.releases.verify, share)),
             Step("state", "damage", self._damages.noted),
         ]
 

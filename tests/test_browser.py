@@ -118,7 +118,7 @@ UPLOAD, EXPORT, DATA_IN, FORGET = (
     ("path", "operations", "tried"),
     [
         ("/api/ingest/ui", 6, (UPLOAD, FORGET)),
-        ("/api/export/ui", 13, (EXPORT,)),
+        ("/api/export/ui", 15, (EXPORT,)),
         ("/homes/ui", 21, ()),
         ("/restapi/datasource/ui", 2, ()),
         ("/v2/ui", 12, (DATA_IN,)),

@@ -24,7 +24,7 @@ Operation = tuple[str, str]
 
 FIRST = ("data_upload", "create_job", "putStream", "appendPackets", "putMetadata", "addSession", "createDataset")
 LAST = ("cancel_job", "releaseSession", "deleteSession", "deleteStream", "data_deletion", "read_receipt")
-UNKNOWN = {("fixDeadLetter", 404), ("discardDeadLetter", 404)}
+UNKNOWN = {("fixDeadLetter", 404), ("discardDeadLetter", 404), ("download_release", 404)}
 """Nobody can write the id of a record that was refused into an example."""
 
 OF_EVERY_REQUEST = {

@@ -14,6 +14,7 @@ from blueprints.console.asked import Asked
 from blueprints.console.languages import count_text, day_text
 from blueprints.console.snippets import first_steps, snippets
 from blueprints.current_request import house
+from blueprints.export.releases import open_releases
 from smarthouse_api.arrow.formats import FORMATS
 from smarthouse_api.states.contents import answers
 from smarthouse_api.states.contents.service import Opened
@@ -70,6 +71,7 @@ def data_page(opened: Opened, asked: Asked, waiting: int, samples: int) -> dict[
         "least_homes": house().settings.exports.min_homes,
         "first_steps": None if overview["rows"] or waiting or questions.is_strict else first_steps(),
         "samples": samples,
+        "releases": open_releases(),
         "has_operator": house().settings.server.console == "all",
     }
     if not facets["rows"]:

@@ -76,6 +76,7 @@ def _titles() -> dict[str, str]:
         "packets": gettext("Packets of streams"),
         "export jobs": gettext("Files of export jobs"),
         "homes' archives": gettext("Archives of homes"),
+        "releases": gettext("Figures of many homes together"),
         "damaged files": gettext("Damaged files, set aside"),
         "others": gettext("Other objects"),
         _STATE: gettext("State store"),

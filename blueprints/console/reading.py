@@ -25,6 +25,7 @@ from blueprints.console.sessions import FORM_TOKEN, led_to, left_to, required_fo
 from blueprints.console.templating import page
 from blueprints.current_request import count_request, house
 from blueprints.export.readers import needs_key, read_with, require_reader
+from blueprints.export.releases import open_releases
 from smarthouse_api.access.sessions import Session
 from smarthouse_api.errors import Forbidden, Unauthorized
 
@@ -102,8 +103,7 @@ def _sign_in_page() -> Response:
     """Ask for a key. What was asked for goes along, and not as an address: nobody can have it lead elsewhere."""
     job = (request.view_args or {}).get("job_id")
     asked = [] if job else [*read_asked(request.args).fields()]
-    settings = house().settings
-    told = {"job": job, "asked": asked, "is_raw": settings.exports.privacy == "raw", "access": settings.access.export_access}
+    told = {"job": job, "asked": asked, "is_raw": house().settings.exports.privacy == "raw", "releases": open_releases()}
     response = page("console/reader_sign_in.html", **told, action=url_for(".sign_in_reader"))
     response.status_code = 401
     response.headers["WWW-Authenticate"] = "Bearer"

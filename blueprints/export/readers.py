@@ -42,11 +42,23 @@ def admit_reader() -> KeyRecord | None:
     key: KeyRecord | None = g.get(_READS_WITH)
     if key is None and house().settings.access.export_access == "tiers" and not _is_raw() and _shows_no_key():
         raise Forbidden(
-            "Rows need a key: send `Authorization: Bearer <key>`. Aggregates of several homes, open to all, do not exist yet"
+            "Rows need a key: send `Authorization: Bearer <key>`. Figures of many homes together are open to all: see"
+            " /api/export/releases"
         )
     key = key or authenticate()
     require_reader(key)
     return key
+
+
+def admit_to_releases() -> None:
+    """Admit who may read figures of many homes together. Raises `Unauthorized`, `Forbidden`."""
+    if releases_need_key():
+        admit_reader()
+
+
+def releases_need_key() -> bool:
+    """Tell whether figures of many homes together are opened by a key."""
+    return house().settings.access.export_access == "key" or _is_raw()
 
 
 def require_reader(key: KeyRecord) -> None:

@@ -15,6 +15,7 @@ from blueprints.export.contents import add_contents
 from blueprints.export.jobs import add_jobs, kept_response
 from blueprints.export.jobs_schemas import FILE_HEADERS, VersionQuerySchema
 from blueprints.export.readers import admit_reader, note
+from blueprints.export.releases import add_releases
 from blueprints.export.schemas import EMPTY, FORMAT, HEADERS, ZIP, DownloadSchema, known_formats
 from blueprints.openapi import OPTIONAL_BEARER
 from blueprints.parameters import refuse_unknown
@@ -29,6 +30,7 @@ blueprint = Blueprint("Export", __name__, url_prefix="/api/export", description=
 blueprint.before_request(refuse_unknown)
 add_contents(blueprint)
 add_jobs(blueprint)
+add_releases(blueprint)
 
 PART_OF_KEPT = {**HEADERS, **FILE_HEADERS, **PART_HEADERS}
 

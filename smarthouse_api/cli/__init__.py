@@ -22,6 +22,7 @@ from smarthouse_api.cli import (
     migrating,
     publishing,
     rebuilding,
+    releases,
     status,
     verify,
     vocabulary,
@@ -94,6 +95,7 @@ main.add_command(importing.command)
 main.add_command(exporting.command)
 main.add_command(exporting.group)
 main.add_command(downloads.command)
+main.add_command(releases.group)
 main.add_command(publishing.group)
 main.add_command(migrating.command)
 main.add_command(rebuilding.command)

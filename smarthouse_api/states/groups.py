@@ -31,10 +31,7 @@ def select_groups(
     agreed: the homes that consented long enough ago. enrolled_days: on how many days one must have sent data. Rows that are not
     published for what they tell of the sun do not count: nearly every home has some.
     """
-    home = exp.column("home")
-    arrivals = exp.Count(this=exp.Distinct(expressions=[day_number(exp.column("received"))]))
-    has_agreed = home.isin(*sorted(agreed)) if agreed else exp.false()
-    enrolled = exp.select(home).from_("states").where(has_agreed).group_by(home).having(arrivals >= enrolled_days)
+    home, enrolled = exp.column("home"), select_enrolled(agreed, enrolled_days)
     tells_the_sun = exp.RegexpLike(this=exp.Lower(this=exp.column("entity_id")), expression=exp.Literal.string(sun_pattern()))
     number, kind = day_number(OWN_TIME), exp.column("type")
     unit = exp.Coalesce(this=exp.column("unit_nfkc"), expressions=[exp.column("unit")])
@@ -45,6 +42,14 @@ def select_groups(
         .group_by(number, kind, unit)
         .having(exp.Count(this=exp.Distinct(expressions=[home])) >= min_homes)
     )
+
+
+def select_enrolled(agreed: Collection[str], enrolled_days: int) -> exp.Select:
+    """Select the enrolled homes: `home`. agreed: those that consented long enough ago. enrolled_days: as above."""
+    home = exp.column("home")
+    arrivals = exp.Count(this=exp.Distinct(expressions=[day_number(exp.column("received"))]))
+    has_agreed = home.isin(*sorted(agreed)) if agreed else exp.false()
+    return exp.select(home).from_("states").where(has_agreed).group_by(home).having(arrivals >= enrolled_days)
 
 
 def of_groups(rows: pa.RecordBatch, groups: Groups) -> pa.RecordBatch:

@@ -41,6 +41,7 @@ from smarthouse_api.states.mending import HomesMending
 from smarthouse_api.states.raw import RawUploads
 from smarthouse_api.states.raw_retention import RawRetention
 from smarthouse_api.states.rebuilding import Rebuilding
+from smarthouse_api.states.releases import Releases
 from smarthouse_api.states.statistics_table import StatisticsTable
 from smarthouse_api.states.table import StatesTable
 from smarthouse_api.states.uploads import Uploads
@@ -94,6 +95,7 @@ class States:
         book, places = JobBook(state, settings.jobs.version_days), Places(settings.jobs.parts_at_once or cores())
         work = EngineWork(engine, self.homes, book, EngineFiles(objects, book, engine))
         shop = Workshop(state, objects, book, leases, *making, room, settings.exports, settings.jobs, places, work)
+        self.releases = Releases(state, objects, leases, self.table, self.exports, room, settings.exports)
         self.jobs = Jobs(shop, keyring, replies, self.uploads)
 
     def rows_of(self, home_key: str) -> int:

@@ -32,6 +32,7 @@ _KINDS: Final = {
     "damaged": "damaged files",
     "jobs": "export jobs",
     "archives": "homes' archives",
+    "releases": "releases",
 }
 _OTHERS: Final = "others"
 _LAKE: Final = "lake"

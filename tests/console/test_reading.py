@@ -39,7 +39,7 @@ def token(page: str) -> str:
     ("settings", "grant", "refused", "words"),
     [
         ({"export_access": "key"}, "export", "ingest", "holders of a key only"),
-        ({"export_access": "tiers"}, "export", "ingest", "do not exist yet"),
+        ({"export_access": "tiers"}, "export", "ingest", "There are none yet"),
         ({"export_privacy": "raw"}, "admin", "export", "as they were uploaded"),
     ],
 )

@@ -23,6 +23,9 @@ _EPOCH: Final = date(1970, 1, 1)
 LAYOUTS: Final = ("long", "wide")
 """Long: a row for each entity and interval. Wide: a row for each home and interval, a column for each measured thing."""
 
+OF_HOMES: Final = "homes"
+"""A row for each kind of thing and interval, of many homes together. Nobody asks for it: only releases have it."""
+
 SHARE: Final = "share"
 FIGURES: Final = ("mean", "min", "max", "last", "known", "changes", SHARE, *METER)
 """What a wide column may tell: of numbers, of any state, of words their share, and of a meter."""
@@ -37,7 +40,8 @@ USUAL_FIGURES: Final = ("mean", SHARE)
 class Aggregation:
     """Asks for aggregates. every: of `LENGTHS`. hold: of `HOLDS`. is_local: by the clocks of the homes, else by UTC.
 
-    figures: of `FIGURES`, for the wide layout; none means the long layout. source: of `SOURCES`.
+    figures: of `FIGURES`, for the wide layout; none means the long layout. source: of `SOURCES`. least_homes: put at least so
+    many enrolled homes together; 0: tell of each by itself.
     """
 
     every: str
@@ -45,11 +49,12 @@ class Aggregation:
     is_local: bool = False
     figures: tuple[str, ...] = ()
     source: str = STATES
+    least_homes: int = 0
 
     @property
     def layout(self) -> str:
-        """One of `LAYOUTS`."""
-        return "wide" if self.figures else "long"
+        """One of `LAYOUTS`, or `OF_HOMES`."""
+        return OF_HOMES if self.least_homes else "wide" if self.figures else "long"
 
     @property
     def has_states(self) -> bool:

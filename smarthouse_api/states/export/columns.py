@@ -99,6 +99,26 @@ AGGREGATE_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
 )
 """The columns of aggregates, in their order."""
 
+HOMES_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
+    {
+        **{name: AGGREGATE_COLUMNS[name] for name in ("start", "end", "type")},
+        "device_class": COLUMNS["device_class"],
+        "unit": COLUMNS["unit"],
+        "state": Column(
+            "State", "string", "The word that a share is of; `*` for several, one of which few homes had; null for numbers."
+        ),
+        "homes": Column("Homes", "integer", "The number of homes of which something is known in the interval.", required=True),
+        "mean": Column("Mean", "number", "The mean of the homes' own means; null for words."),
+        "deviation": Column("Deviation", "number", "The standard deviation of the homes' own means; null for words."),
+        "share": Column(
+            "Share",
+            "number",
+            "The mean of the homes' own shares of the known time in which the word was the state; null for numbers.",
+        ),
+    }
+)
+"""The columns of aggregates of many homes together, in their order."""
+
 _FIGURES: Final = {
     "mean": "The mean of the numbers, each weighted by the time for which it was held",
     "min": "The least number that was held",

@@ -43,7 +43,7 @@ from smarthouse_api.states.export.documents import documents
 from smarthouse_api.states.export.metadata import Extract, Since
 from smarthouse_api.states.export.published_periods import PublishedPeriods
 from smarthouse_api.states.export.published_rows import PublishedRows
-from smarthouse_api.states.export.shapes import AGGREGATES, STATE_CHANGES, Shape, wide
+from smarthouse_api.states.export.shapes import AGGREGATES, STATE_CHANGES, Shape, of_homes, wide
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.planning import wanted_files
 from smarthouse_api.states.query import Filters
@@ -116,13 +116,15 @@ class Exports:
         fresh: bool = True,
         aggregation: Aggregation | None = None,
         since: Since | None = None,
+        stem: str | None = None,
     ) -> Export | None:
         """Open an export of the rows that pass `filters`, all acknowledged uploads included; None if no row does.
 
         formats: names in `FORMATS`. metadata: whether the zip also holds the documents about the export. fresh: whether to wait
         for uploads that the lake does not hold yet; else `Uploads.held_until` says which it holds. A fault while the zip
         is read is raised to its reader, before the end. aggregation: export aggregates of these rows. since: what the documents
-        tell of the version that `filters.after` names. Raises `Gone` if nobody can tell what came after it.
+        tell of the version that `filters.after` names. stem: what the files' names begin with. Raises `Gone` if nobody can tell
+        what came after a version.
         """
         filters = filters.kept(self._table.first_kept_day())
         wanted = filters
@@ -146,7 +148,7 @@ class Exports:
                 return None
             rows, shape, days = given
             incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(needed.span[0])))) or None
-            stem = f"smarthouse_extract_{made_at:%Y-%m-%d}"
+            stem = stem or f"smarthouse_extract_{made_at:%Y-%m-%d}"
             coverage = Coverage(shape.time)
 
             def member(name: str) -> Member:
@@ -167,7 +169,7 @@ class Exports:
                     aggregation=aggregation,
                     columns=shape.columns,
                     since=since and replace(since, days=days),
-                    consents=self._asking.consents(),
+                    consents={} if aggregation and aggregation.least_homes else self._asking.consents(),
                 )
                 return documents(extract, files, stem)
 
@@ -223,6 +225,9 @@ class Exports:
             return STATE_CHANGES
         if aggregation.layout == "long":
             return AGGREGATES
+        if aggregation.least_homes:
+            homes = frozenset[str]() if rows is None else rows.enrolled(self._settings.enrolled_after_days)
+            return of_homes(homes, aggregation.least_homes)
         of_states = columns_of_states(() if rows is None else rows.told(), aggregation.figures)
         of_statistics = columns_of_statistics(() if periods is None else periods.told(), aggregation.figures)
         return wide(wide_columns(chain(of_states, of_statistics), self._settings.columns))

@@ -32,7 +32,7 @@ from smarthouse_api.lake.files import files_of
 from smarthouse_api.states.aggregates.clocks import Timeline, select_offsets, timelines_of
 from smarthouse_api.states.export.ordering import Ordering
 from smarthouse_api.states.export.things import row_of_each, select_things
-from smarthouse_api.states.groups import Groups, of_groups, select_groups
+from smarthouse_api.states.groups import Groups, of_groups, select_enrolled, select_groups
 from smarthouse_api.states.homes import Homes
 from smarthouse_api.states.planning import is_outdated, parts
 from smarthouse_api.states.query import After, ExportPart, Filters, of_days, within, within_days_of
@@ -150,6 +150,11 @@ class PublishedRows(BegunRows):
         wanted = [*within(exp.column("time"), *self._filters.span), *visible(self._homes.hidden())]
         told = timelines_of(self._read(select_offsets(wanted)))
         return {self._redactor.home(key): line for key, line in told.items()}
+
+    def enrolled(self, days: int) -> frozenset[str]:
+        """Find the homes that are enrolled, by pseudonyms. days: for so many they have agreed, and on so many sent data."""
+        found = self._read(select_enrolled(self._homes.agreed(days) - set(self._homes.hidden()), days))
+        return frozenset(self._redactor.home(key) for batch in found for key in batch.column("home").to_pylist())
 
     def _anew(self) -> Generator[pa.RecordBatch]:
         """Read batches and make them private in a thread of their own, while earlier ones are encoded."""

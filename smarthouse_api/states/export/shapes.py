@@ -1,8 +1,8 @@
-"""The shapes of an export's rows: state changes, aggregates, and aggregates in the wide layout."""
+"""The shapes of an export's rows: state changes, and aggregates in each of their layouts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from smarthouse_api.arrow.formats import Frame
 from smarthouse_api.arrow.schema_rows import SchemaRows
+from smarthouse_api.states.aggregates.homes_rows import HomesRows
 from smarthouse_api.states.aggregates.long_rows import LongRows
 from smarthouse_api.states.aggregates.rows import Layout
 from smarthouse_api.states.aggregates.wide_columns import WideColumn
 from smarthouse_api.states.aggregates.wide_rows import WideRows
-from smarthouse_api.states.export.columns import AGGREGATE_COLUMNS, COLUMNS, Column, wide_descriptions
+from smarthouse_api.states.export.columns import AGGREGATE_COLUMNS, COLUMNS, HOMES_COLUMNS, Column, wide_descriptions
 from smarthouse_api.states.records.schema import ROWS
 
 _FRAME: Final = Frame(b"[", b"\n]\n", first=b"\n")
@@ -57,3 +58,9 @@ def wide(columns: tuple[WideColumn, ...]) -> Shape:
     """Make the shape of aggregates that have these columns."""
     layout = WideRows(columns)
     return Shape(layout.schema, wide_descriptions(columns), "start", layout=layout)
+
+
+def of_homes(homes: Collection[str], least: int) -> Shape:
+    """Make the shape of aggregates of many homes together. homes, least: see `HomesRows`."""
+    layout = HomesRows(homes, least)
+    return Shape(layout.schema, HOMES_COLUMNS, "start", layout=layout)
