@@ -22,10 +22,11 @@ PARTS: Final = (
     "means",
     "production",
     "growth",
+    "beside",
     "streams",
     "collections",
 )
-SERVED: Final = {"production", "growth", "streams", "collections"}
+SERVED: Final = {"production", "growth", "beside", "streams", "collections"}
 """The parts that start servers of Redis and MinIO."""
 
 ON_KEPT_LAKES: Final = {"export", "jobs", "layout", "contents", "console", "means"}

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -26,6 +26,8 @@ from benchmarks.server import HOST
 
 CONNECTIONS: Final = 16
 ANSWER_SECONDS: Final = 60
+FRESH_SECONDS: Final = 2
+"""The service closes a connection that was idle for a few seconds. An older one is opened anew before it is used."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Load:
     """Post `requests`, each a head without its length and the file of the body, until they or the `seconds` have run out; with
     `again`, from the start once they have; with `pinned`, each connection one of them all the time.
 
-    good: the answer that is wanted, one of `GOOD`.
+    good: the answer that is wanted, one of `GOOD`. a_second: how many requests are due each second, no matter how slow the
+    answers are, and a latency begins when its request was due; None for as many as the connections bear.
     """
 
     port: int
@@ -43,6 +46,7 @@ class Load:
     connections: int = CONNECTIONS
     again: bool = False
     pinned: bool = False
+    a_second: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,21 @@ class Outcome:
         return self.answers / self.seconds
 
 
-def run(port: int, payloads: Sequence[Payload], seconds: float, *, again: bool = False) -> Outcome:
+def run(
+    port: int,
+    payloads: Sequence[Payload],
+    seconds: float,
+    *,
+    again: bool = False,
+    a_second: float | None = None,
+    connections: int = CONNECTIONS,
+) -> Outcome:
     """Post `payloads` from a process of its own; `again` for a server that does not look for duplicates."""
     headers = {"Content-Type": "application/octet-stream"}
     requests = [
         (post_head("/api/ingest/data", {"Home-UUID": payload.home, **headers}), str(payload.path)) for payload in payloads
     ]
-    return post(Load(port, seconds, requests, "upload", again=again))
+    return post(Load(port, seconds, requests, "upload", connections, again, a_second=a_second))
 
 
 def post_head(path: str, headers: dict[str, str]) -> str:
@@ -104,7 +116,7 @@ class _Connection:
     """One socket with at most one request under way."""
 
     def __init__(self, port: int) -> None:
-        self.port = port
+        self.port, self.sent_at = port, time.perf_counter()
         self.connect()
 
     def connect(self) -> None:
@@ -175,6 +187,44 @@ def _post(load: Load, requests: list[bytes]) -> tuple[list[bytes], list[float], 
     return answers, latencies, finished - started
 
 
+def _keep_pace(load: Load, requests: list[bytes]) -> tuple[list[bytes], list[float], float]:
+    """Likewise, with requests that are sent when they are due. One that no connection is free for waits, and its time runs."""
+    assert load.a_second is not None
+    selector = selectors.DefaultSelector()
+    answers: list[bytes] = []
+    latencies: list[float] = []
+    free = [_Connection(load.port) for _ in range(load.connections)]
+    waiting, due_at = deque(requests[: int(load.a_second * load.seconds)]), time.perf_counter()
+    due_of = dict[_Connection, float]()
+    started = due_at
+    while waiting or due_of:
+        while waiting and free and time.perf_counter() >= due_at:
+            connection = free.pop()
+            if time.perf_counter() > connection.sent_at + FRESH_SECONDS:
+                connection.socket.close()
+                connection.connect()
+            due_of[connection], due_at = due_at, due_at + 1 / load.a_second
+            _begin(selector, connection, waiting.popleft())
+        is_next_due = waiting and free
+        events = selector.select(max(0.0, due_at - time.perf_counter()) if is_next_due else ANSWER_SECONDS)
+        if not events and not is_next_due:
+            raise TimeoutError(f"no answer for {ANSWER_SECONDS} s")
+        for key, mask in events:
+            connection = key.data
+            if mask & selectors.EVENT_WRITE:
+                connection.push()
+                selector.modify(connection.socket, connection.awaits, connection)
+            if (answer := connection.answer() if mask & selectors.EVENT_READ else None) is not None:
+                latencies.append(time.perf_counter() - due_of.pop(connection))
+                answers.append(answer)
+                selector.unregister(connection.socket)
+                if b"connection: close" in answer[:1024].lower():
+                    connection.socket.close()
+                    connection.connect()
+                free.append(connection)
+    return answers, latencies, time.perf_counter() - started
+
+
 def _sources(load: Load, requests: list[bytes]) -> list[Iterator[bytes]]:
     """Where each connection gets its requests from."""
     if load.pinned:
@@ -224,7 +274,7 @@ def main() -> None:
     load = Load(**json.load(sys.stdin))
     requests = [_request(*told) for told in load.requests]
     used = time.process_time()
-    answers, latencies, seconds = _post(load, requests)
+    answers, latencies, seconds = _post(load, requests) if load.a_second is None else _keep_pace(load, requests)
     used = time.process_time() - used
     faults = Counter(filter(None, (_fault(answer, load.good) for answer in answers)))
     centiles = statistics.quantiles(latencies, n=100) if len(latencies) > 1 else latencies * 99
