@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from smarthouse_api.errors import Invalid
 from smarthouse_api.house import House
 from smarthouse_api.states.contents.bundles import PREFIX
+from smarthouse_api.states.contents.leaves import Leaf, LeafCounter, Place, Touched
 from smarthouse_api.states.contents.service import Opened
 from smarthouse_api.states.contents.summary import Selection
 from smarthouse_api.states.query import Filters
@@ -243,6 +245,46 @@ def test_what_is_counted_of_others_outlives_a_forget(house: House, monkeypatch: 
     receive(house, UUIDS[2], state(at=NOW.isoformat(), value="other"))
     house.forgetting.forget(UUIDS[1])
     assert is_as_exported(house, Filters()) == 5
+
+
+@on_disk
+def test_of_late_rows_only_homes_and_days_to_which_rows_came_are_counted_again(
+    make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance, house, other = random.Random(5), make_house(), make_house()
+    old = [NOW - timedelta(days=days, minutes=minute) for days in (0, 1, 5, 40, 41, 45, 20_000) for minute in (0, 1)]
+    for home in UUIDS[:4]:
+        send(house, home, *(state(chance.choice(KINDS)[0], "1", at.isoformat()) for at in old))
+    house.states.chores.flush()
+    counted(house)
+    assert is_as_exported(house, Filters(), [other]) > 20
+    count, touched_homes = LeafCounter.counts, list[int]()
+
+    def noted(self: LeafCounter, leaf: Leaf, leaves: Mapping[Place, Leaf], touched: Touched | None = None) -> pa.Table:
+        touched_homes.append(0 if touched is None else len(touched.homes))
+        return count(self, leaf, leaves, touched)
+
+    monkeypatch.setattr(LeafCounter, "counts", noted)
+    for turn, (home, days) in enumerate(
+        ((0, (40, 41)), (1, (45,)), (4, (40, 45)), (2, (0, 1, 5)), (3, (20_000, 0)), (0, (45,)))
+    ):
+        touched_homes.clear()
+        again = (
+            state(chance.choice(KINDS)[0], "1", (NOW - timedelta(days=day)).isoformat()) for day in days
+        )  # may repeat others
+        receive(
+            house, UUIDS[home], *again, state(at=(NOW - timedelta(days=days[0], minutes=7)).isoformat()), at=NOW + timedelta(9)
+        )
+        is_as_exported(house, FILTERS[turn], [other])
+        is_as_exported(house, Filters(), [other])
+        assert set(touched_homes) == {1}
+        if turn % 2:
+            counted(house)  # the other one goes on from what is kept
+    with house.states.table.writing(5) as lease:
+        house.states.table.compact(lease, 2, lambda: False)
+    house.forgetting.forget(UUIDS[1])
+    receive(house, UUIDS[2], state(at=(NOW - timedelta(days=41)).isoformat()), at=NOW + timedelta(9))
+    assert is_as_exported(house, Filters(), [other, make_house()]) > 20
 
 
 @on_disk

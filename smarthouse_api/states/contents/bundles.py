@@ -36,17 +36,21 @@ log = logging.getLogger(__name__)
 
 
 class CountedLeaf(msgspec.Struct, frozen=True):
-    """Tells what was counted of a leaf: its digest, that of its own files, what it overlaps, and how many counts follow."""
+    """Tells what was counted of a leaf: its digest, that of its own files, what it overlaps, and how many counts follow.
+
+    files: a late leaf's own; none if it was counted by an earlier version.
+    """
 
     digest: str
     own: str
     counts: int
     overlaps: list[tuple[date, int]] = []
+    files: list[str] = []
 
 
 def describe(leaf: Leaf, counts: int = 0) -> CountedLeaf:
     """Describe a leaf that was counted. counts: how many there are, if that is known."""
-    return CountedLeaf(leaf.digest, leaf.own, counts, sorted(leaf.overlaps))
+    return CountedLeaf(leaf.digest, leaf.own, counts, sorted(leaf.overlaps), list(leaf.paths) if leaf.is_late else [])
 
 
 class _Listed(msgspec.Struct, frozen=True):

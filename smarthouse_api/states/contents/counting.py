@@ -1,6 +1,6 @@
 """Counting: which leaves of a snapshot are counted, and where their counts are.
 
-1. Counts are made leaf by leaf: in the background after each commit, or by the first who asks.
+1. Counts are made leaf by leaf: in the background after each commit, or by the first who asks. See also `increments`.
 2. They are kept by month in the object store. A process holds those that it made itself until they are kept.
 3. A purge removes the counts of all leaves that are no longer in the lake.
 """
@@ -30,6 +30,7 @@ from smarthouse_api.lake.files import files_of
 from smarthouse_api.states.contents.bundles import Bundle, Bundles, CountedLeaf, describe
 from smarthouse_api.states.contents.chunks import Chunk, Names, chunk_of
 from smarthouse_api.states.contents.counts import compact
+from smarthouse_api.states.contents.increments import Increment, increment_of, untouched
 from smarthouse_api.states.contents.leaves import Leaf, LeafCounter, Place, late_digest, late_leaf, leaves_at, leaves_of
 from smarthouse_api.states.contents.shelf import HeldChunk, Shelf
 from smarthouse_api.states.planning import is_outdated
@@ -80,6 +81,8 @@ class Counting:
         self._fresh = dict[str, pa.Table]()
         self._kept = dict[str, dict[str, int]]()
         self._overlaps = dict[str, frozenset[Place]]()
+        self._bases = dict[str, CountedLeaf]()
+        self._increments = dict[str, Increment | None]()
         self._origins = dict[str, str]()
         self._loaded = dict[str, datetime]()
 
@@ -176,7 +179,12 @@ class Counting:
             if leaf.own not in self._overlaps:
                 if not may_read:
                     raise RowsNeeded
-                self._overlaps[leaf.own] = self.counter(snapshot).overlaps(leaf)
+                came = self._increment(snapshot, files, leaf)
+                self._overlaps[leaf.own] = (
+                    self.counter(snapshot).overlaps(leaf)
+                    if came is None
+                    else frozenset(came.base.overlaps) | came.touched.overlaps
+                )
             leaves[leaf.place] = late_leaf(leaf, self._overlaps[leaf.own], leaves)
         self._look(leaves)
         return leaves
@@ -191,7 +199,42 @@ class Counting:
         if faults := DataFiles(self._table.ledger, wanted).all_faults():
             self._rebuilding.set_aside(self._table, faults)
             raise Unavailable("A file of the lake is damaged and was set aside; repeat the request")
-        self._fresh[leaf.digest] = compact(self.counter(snapshot).counts(leaf, leaves))
+        counter, fresh = self.counter(snapshot), self._fresh
+        if (came := self._increment(snapshot, files, leaf, leaves)) is not None and (
+            base := self._counts_of(came.base, leaf.month)
+        ):
+            fresh[leaf.digest] = compact(
+                pa.concat_tables([*untouched(base, came.touched), counter.counts(leaf, leaves, came.touched)])
+            )
+        else:
+            fresh[leaf.digest] = compact(counter.counts(leaf, leaves))
+        if leaf.is_late:
+            self._bases[leaf.digest] = describe(leaf)
+
+    def rows_to_count(self, snapshot: DeltaTable, files: pa.Table, leaf: Leaf, leaves: Leaves) -> int:
+        """Tell how many rows are read if a leaf is counted now, at most: fewer than it has if only a few came to it."""
+        came = self._increment(snapshot, files, leaf, leaves)
+        return leaf.rows if came is None else came.touched.rows
+
+    def _increment(self, snapshot: DeltaTable, files: pa.Table, leaf: Leaf, leaves: Leaves | None = None) -> Increment | None:
+        """Find what came to a late leaf since it was counted. leaves: tell whether it overlaps the same as then."""
+        if not leaf.is_late:
+            return None
+        if leaf.own not in self._increments:
+            held = self._fresh.keys() | set[str]().union(*self._kept.values())
+            bases = [base for digest, base in self._bases.items() if digest in held]
+            self._increments[leaf.own] = increment_of(leaf, files, bases, self.counter(snapshot))
+        if (came := self._increments[leaf.own]) is None or leaves is None:
+            return came
+        others = (other.own for other in leaves_at(came.base.overlaps, leaves))
+        return came if late_digest(came.base.own, others) == came.base.digest else None
+
+    def _counts_of(self, base: CountedLeaf, month: str) -> list[pa.Table]:
+        """Find the counts of a leaf as it was; none if they are kept no more."""
+        if (fresh := self._fresh.get(base.digest)) is not None:
+            return [fresh]
+        bundle = self.bundles.load(month)
+        return list(bundle.counts(base.digest)) if base.digest in bundle.leaves else []
 
     def counter(self, snapshot: DeltaTable, secret: bytes = b"") -> LeafCounter:
         """secret: of the names; they only order the rows, unless rows are chosen by names."""
@@ -207,7 +250,10 @@ class Counting:
         there, own, months = ({getattr(leaf, name) for leaf in leaves.values()} for name in ("digest", "own", "month"))
         self._fresh = {digest: counts for digest, counts in self._fresh.items() if digest in there}
         self._overlaps = {digest: places for digest, places in self._overlaps.items() if digest in own}
+        self._increments = {name: came for name, came in self._increments.items() if name in own}
         self._kept = {month: kept for month, kept in self._kept.items() if month in months}
+        kept = there.union(*self._kept.values())
+        self._bases = {digest: base for digest, base in self._bases.items() if digest in kept}
         slices = [list(some) for some in _packed(leaves.values(), lambda leaf: self._number_of(leaf) or 0)]
         chunks = [HeldChunk(shelf, _name(some), partial(self._chunk, some, shelf.names)) for some in slices]
         shelf.keep({chunk.name for chunk in chunks})
@@ -248,6 +294,7 @@ class Counting:
     def _learn(self, month: str, leaves: Collection[CountedLeaf]) -> None:
         self._kept[month] = {leaf.digest: leaf.counts for leaf in leaves}
         self._overlaps |= {leaf.own: frozenset(leaf.overlaps) for leaf in leaves if leaf.overlaps}
+        self._bases |= {leaf.digest: leaf for leaf in leaves if leaf.files}
         for leaf in leaves:
             self._fresh.pop(leaf.digest, None)
 
@@ -259,7 +306,7 @@ class Counting:
             if leaf.digest in fresh:
                 found.append((describe(leaf), [fresh[leaf.digest]]))
             elif leaf.digest in bundle.leaves:
-                found.append((bundle.leaves[leaf.digest], bundle.counts(leaf.digest)))
+                found.append((describe(leaf), bundle.counts(leaf.digest)))
         self._learn(month, self.bundles.save(month, found))
 
 

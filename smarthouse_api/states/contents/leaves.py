@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Final, NamedTuple
@@ -24,7 +24,8 @@ from smarthouse_api.lake.planning import day_number, shares_of
 from smarthouse_api.states import planning, selects
 from smarthouse_api.states.contents.counts import added, counted, without
 from smarthouse_api.states.export.ordering import Ordering
-from smarthouse_api.states.query import ExportPart, Filters
+from smarthouse_api.states.query import ExportPart, Filters, within
+from smarthouse_api.states.records.entered import ENTERED
 from smarthouse_api.states.records.placement import BUCKETS, FAR, LATE, OWN_DAY, bucket_of, share_in, shares_in
 from smarthouse_api.states.records.privacy import Redactor
 from smarthouse_api.states.selects import select_rows
@@ -125,6 +126,38 @@ def _leaf_at(place: Place, leaves: Mapping[Place, Leaf]) -> Leaf | None:
     return None
 
 
+class LateRows(NamedTuple):
+    """Tells how many rows of a late leaf, repeats included, have an own day and a home."""
+
+    day: date
+    home: str
+    rows: int
+
+
+class Touched(NamedTuple):
+    """Names homes and days, both inclusive, to which rows came.
+
+    overlaps: the other places in which repeats of these rows can lie. late: all rows of the leaf that are of these homes and
+    days, in order of the days.
+    """
+
+    homes: frozenset[str]
+    first: date
+    last: date
+    overlaps: frozenset[Place]
+    late: Sequence[LateRows] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows are of these homes and days, repeats included."""
+        return sum(one.rows for one in self.late)
+
+    @property
+    def condition(self) -> exp.Condition:
+        """Choose rows of the homes, on any day."""
+        return exp.column("home").isin(*sorted(self.homes))
+
+
 class LeafCounter:
     """Counts the rows of leaves of one snapshot, as exports have them. Its memory is bounded."""
 
@@ -134,12 +167,23 @@ class LeafCounter:
 
     def overlaps(self, leaf: Leaf) -> frozenset[Place]:
         """Find the other partitions in which repeats of a late leaf's rows can lie."""
-        return frozenset(place for day, home, _ in self._late(leaf) for place in _others(leaf, day, home))
+        return _places_of(leaf, self._late(leaf))
 
-    def counts(self, leaf: Leaf, leaves: Mapping[Place, Leaf]) -> pa.Table:
-        """Count the rows of a leaf. leaves: all of the snapshot."""
+    def touched(self, leaf: Leaf, entered: tuple[int, int]) -> Touched | None:
+        """Find the homes and days of those rows of a late leaf that entered the lake at some time; None if there are none.
+
+        entered: the least and the greatest number, see `records.entered`.
+        """
+        number = exp.column(ENTERED)
+        if not (new := self._late(leaf, number >= entered[0], number <= entered[1])):
+            return None
+        found = Touched(frozenset(one.home for one in new), new[0].day, new[-1].day, _places_of(leaf, new))
+        return found._replace(late=self._late(leaf, found.condition, *within(exp.column("time"), found.first, found.last)))
+
+    def counts(self, leaf: Leaf, leaves: Mapping[Place, Leaf], touched: Touched | None = None) -> pa.Table:
+        """Count the rows of a leaf. leaves: all of the snapshot. touched: count only these rows of a late leaf."""
         if leaf.is_late:
-            return added(self._count_late(leaf, leaves))
+            return added(self._count_late(leaf, leaves, touched))
         return self._counted(ExportPart(leaf.place[0], leaf.place[0], is_filed=True), leaf.share, _in(leaf))
 
     def counts_of(self, files: pa.Table, filters: Filters) -> Iterator[pa.Table]:
@@ -155,16 +199,16 @@ class LeafCounter:
         named = self._ordering.in_order(batches, part.share)
         return added(counted(rows) for rows in map(filters.keep_named, named) if rows.num_rows)
 
-    def _count_late(self, leaf: Leaf, leaves: Mapping[Place, Leaf]) -> Iterator[pa.Table]:
+    def _count_late(self, leaf: Leaf, leaves: Mapping[Place, Leaf], touched: Touched | None) -> Iterator[pa.Table]:
         """Count what rows of a late leaf add, some days at a time."""
-        for some in _in_turns(self._late(leaf)):
-            part, share = ExportPart(some[0][0], some[-1][0]), leaf.share * sum(count for *_, count in some) / leaf.rows
-            others = leaves_at({place for day, home, _ in some for place in _others(leaf, day, home)}, leaves)
-            if not others:
-                yield self._counted(part, share, _in(leaf))
+        late, wanted = (self._late(leaf), ()) if touched is None else (touched.late, (touched.condition,))
+        for some in _in_turns(late):
+            part, share = ExportPart(some[0].day, some[-1].day), leaf.share * sum(one.rows for one in some) / leaf.rows
+            if not (others := leaves_at(_places_of(leaf, some), leaves)):
+                yield self._counted(part, share, exp.and_(_in(leaf), *wanted))
                 continue
+            of_homes = exp.column("home").isin(*sorted({one.home for one in some}))
             share_of_others = sum(other.share for other in others)
-            of_homes = exp.column("home").isin(*sorted({home for _, home, _ in some}))
             in_others = exp.or_(*map(_in, others))
             yield without(
                 self._counted(part, share + share_of_others, exp.and_(of_homes, exp.or_(_in(leaf), in_others))),
@@ -176,26 +220,31 @@ class LeafCounter:
         batches = self._engine.stream(self._snapshot, selected)
         return added(map(counted, self._ordering.in_order(batches, share)))
 
-    def _late(self, leaf: Leaf) -> list[tuple[date, str, int]]:
-        """Count the rows of a late leaf by own day and home: in order of the days."""
+    def _late(self, leaf: Leaf, *wanted: exp.Condition) -> list[LateRows]:
+        """Count the rows of a late leaf by own day and home: in order of the days. wanted: only those."""
         number, home = day_number(exp.column("time")), exp.column("home")
         counting = exp.select(number.as_("own_day"), home, exp.Count(this=exp.Star()).as_("found")).from_("states")
-        selected = counting.where(_in(leaf)).group_by(number, home)
+        selected = counting.where(_in(leaf), *wanted).group_by(number, home)
         found = (row for batch in self._engine.stream(self._snapshot, selected) for row in batch.to_pylist())
-        return sorted((_EPOCH + timedelta(days=int(row["own_day"])), row["home"], int(row["found"])) for row in found)
+        return sorted(LateRows(_EPOCH + timedelta(days=int(row["own_day"])), row["home"], int(row["found"])) for row in found)
 
 
-def _in_turns(late: Iterable[tuple[date, str, int]]) -> Iterator[list[tuple[date, str, int]]]:
+def _in_turns(late: Iterable[LateRows]) -> Iterator[list[LateRows]]:
     """Put whole days together, as many as are counted at once."""
-    turn, rows = list[tuple[date, str, int]](), 0
+    turn, rows = list[LateRows](), 0
     for one in late:
-        if turn and rows >= _MOST_LATE_ROWS and one[0] != turn[-1][0]:
+        if turn and rows >= _MOST_LATE_ROWS and one.day != turn[-1].day:
             yield turn
             turn, rows = [], 0
         turn.append(one)
-        rows += one[2]
+        rows += one.rows
     if turn:
         yield turn
+
+
+def _places_of(leaf: Leaf, late: Iterable[LateRows]) -> frozenset[Place]:
+    """Name the other partitions that can have a repeat of some rows of a late leaf."""
+    return frozenset(place for one in late for place in _others(leaf, one.day, one.home))
 
 
 def _others(leaf: Leaf, day: date, home: str) -> Iterator[Place]:

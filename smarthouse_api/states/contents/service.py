@@ -233,7 +233,7 @@ class Contents:
         missing = self.counting.missing(leaves)
         if missing and not may_read:
             raise RowsNeeded
-        if sum(leaf.rows for leaf in missing) > _MOST_ROWS_AT_ONCE:
+        if sum(self.counting.rows_to_count(snapshot, files, leaf, leaves) for leaf in missing) > _MOST_ROWS_AT_ONCE:
             raise NotCounted(_NOT_COUNTED)
         for leaf in missing:
             self.counting.count(snapshot, files, leaf, leaves)
