@@ -39,7 +39,15 @@ def create_app(settings: Settings) -> Flask:
     if settings.server.trusted_proxies:
         hops = settings.server.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops)  # type: ignore[method-assign]
-    named = ("/homes", "/restapi/datasource", "/v2", "/api/export/jobs", "/api/ingest/receipts", "/console/operator/streams")
+    named = (
+        "/homes",
+        "/restapi/datasource",
+        "/v2",
+        "/api/export/jobs",
+        "/api/export/releases",
+        "/api/ingest/receipts",
+        "/console/operator/streams",
+    )
     path_segments.register(app, *named)
     observability.register(app)
     hosts.register(app)

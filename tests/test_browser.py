@@ -122,7 +122,7 @@ UPLOAD, EXPORT, DATA_IN, FORGET = (
         ("/homes/ui", 21, ()),
         ("/restapi/datasource/ui", 2, ()),
         ("/v2/ui", 12, (DATA_IN,)),
-        ("/docs", 57, (UPLOAD, EXPORT, DATA_IN)),
+        ("/docs", 59, (UPLOAD, EXPORT, DATA_IN)),
     ],
     ids=["ingest", "export", "streams", "datasources", "datasets", "docs"],
 )

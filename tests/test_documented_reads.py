@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import msgspec
 import pytest
 from flask import Request
 from flask.testing import FlaskClient
@@ -17,9 +16,8 @@ from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict
 
 from blueprints import streams
 from smarthouse_api.house import House
-from smarthouse_api.states.jobs.sums import Summing
-from smarthouse_api.states.releases import SPACE, Release
 from tests.conftest import ROOT, Environment, house_of
+from tests.kept_release import keep_release
 from tests.test_docs import document, operations, request_of
 
 Operation = tuple[str, str]
@@ -149,14 +147,6 @@ def everything_tried(client: FlaskClient) -> dict[Operation, dict[str, Any]]:
         if name == "makeFollowUrl":
             signed["followPackets"] = dict(parse_qsl(urlsplit(answer.get_json()["url"]).query))
     return found_at
-
-
-def keep_release(house: House) -> None:
-    """Keep a release of the month of the example: to make one takes homes of a week."""
-    release, summing = Release("2026-03", "1h", "0" * 32, 5, 0.0, rows=1, size_bytes=3), Summing()
-    house.objects.put(release.file, summing.passing([b"zip"]))
-    house.objects.put(release.sums, [summing.blocks()])
-    house.state.put(SPACE, f"release/{release.month}", msgspec.json.encode(release))
 
 
 def work(house: House) -> None:

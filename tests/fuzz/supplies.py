@@ -16,6 +16,7 @@ from smarthouse_api.states.uploads import Upload
 from smarthouse_api.streams.model import LARGEST_INDEX, NewPacket
 from tests.conftest import HOME, OTHER_HOME, payload, state
 from tests.fuzz.campaign import Supplies
+from tests.kept_release import MONTH, keep_release
 
 _OWNER = Owner("admin", "c" * 12, "operator")
 _COLLECTIONS: tuple[dict[str, Any], ...] = (
@@ -70,6 +71,7 @@ def furnish(house: House) -> Supplies:
         "record_id": [],
         "job_id": [],
         "receipt_id": [],
+        "month": [MONTH],
         "cursor": [""],
         "after": ["0"],
         "format": ["json", "csv", "xml", "parquet", "jsonl", "ndjson", "zip"],
@@ -81,6 +83,7 @@ def furnish(house: House) -> Supplies:
 
     def restore() -> None:
         _upload(house)
+        keep_release(house)
         named["session"][:] = named["sessionId"][:] = _fill_stream(house, signed, holder)
         named["record_id"][:], named["cursor"][:] = _fill_collections(house)
         named["job_id"][:] = _fill_jobs(house)

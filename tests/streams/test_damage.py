@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Callable
 
 import pytest
@@ -92,6 +94,11 @@ def warning(recorder: Recorder) -> str:
     return recorder.house.health()[0]["files"]
 
 
+def members(body: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 @each("format_", ["octets", "ndjson", "zip"])
 def test_no_byte_of_damaged_packets_is_sent(sealed: Recorder, format_: str) -> None:
     query, whole = sealed.query(format_=format_), sealed.download(format_=format_)
@@ -102,7 +109,8 @@ def test_no_byte_of_damaged_packets_is_sent(sealed: Recorder, format_: str) -> N
         assert whole.startswith(sent) or format_ == "zip"
         assert len(sent) < len(whole)
         sealed.house.objects.put(name_of(sealed, "data"), [stored])
-    assert sealed.download(format_=format_) == whole
+    again = sealed.download(format_=format_)
+    assert members(again) == members(whole) if format_ == "zip" else again == whole  # isal deflates the same now so, now so
 
 
 def test_a_damaged_index_never_leads_to_other_packets(sealed: Recorder) -> None:

@@ -32,7 +32,7 @@ from smarthouse_api.states.table import StatesTable
 from smarthouse_api.version import own_version
 
 FORGOTTEN: Final = "begun anew: a home was erased that it might have held"
-GIVEN_UP: Final = "parts of it were begun anew: a home was erased that they might have held"
+GIVEN_UP: Final = "parts of it were made again: a home was erased that they might have held"
 
 log = logging.getLogger(__name__)
 
