@@ -29,7 +29,7 @@ OF_HOMES: Final = pa.schema(
 """A row is one kind of thing in one interval, as many homes have it: their numbers in one unit, or one of their words."""
 
 OTHERS: Final = "*"
-"""Stands for several words together, one of which few homes had."""
+"""Stands for several words together, if few homes had one of them."""
 
 _KIND: Final = ["start", "end", "type", "device_class", "unit"]
 _PAIRS: Final = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))

@@ -105,9 +105,9 @@ HOMES_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
         "device_class": COLUMNS["device_class"],
         "unit": COLUMNS["unit"],
         "state": Column(
-            "State", "string", "The word that a share is of; `*` for several, one of which few homes had; null for numbers."
+            "State", "string", "The word that a share is of; `*` for several, if few homes had one; null for numbers."
         ),
-        "homes": Column("Homes", "integer", "The number of homes of which something is known in the interval.", required=True),
+        "homes": Column("Homes", "integer", "The number of homes that tell something in the interval.", required=True),
         "mean": Column("Mean", "number", "The mean of the homes' own means; null for words."),
         "deviation": Column("Deviation", "number", "The standard deviation of the homes' own means; null for words."),
         "share": Column(
