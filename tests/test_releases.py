@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 from flask.testing import FlaskClient
 
+from backends.ports import KeepsSums
 from smarthouse_api.errors import Invalid
 from smarthouse_api.house import House
 from smarthouse_api.states.export.dataset import Export
-from tests.conftest import HOME, house_of, payload, state, unzipped
+from tests.conftest import HOME, Environment, house_of, payload, state, unzipped
+from tests.damaging import damage, flipped
 from tests.test_ingest import assert_problem
 
 Clients = Callable[..., FlaskClient]
@@ -216,7 +218,7 @@ def test_too_few_homes_that_agreed_make_no_release(make_client: Clients) -> None
 
 
 def test_a_release_that_is_broken_off_leaves_nothing_and_a_damaged_one_is_told(
-    make_client: Clients, monkeypatch: pytest.MonkeyPatch
+    make_client: Clients, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = small(make_client(**SETTINGS))
     house = house_of(client)
@@ -235,6 +237,15 @@ def test_a_release_that_is_broken_off_leaves_nothing_and_a_damaged_one_is_told(
     made = releases.make("2026-03", "1d")
     assert {info.key for info in house.objects.list("releases/")} == {made.file, made.sums}
     assert list(releases.verify(1.0)) == []
+    if isinstance(house.state, KeepsSums):
+        name = "release/2026-03"
+        whole_document = house.state.get("releases", name).value
+        damage(environment, whole_document, flipped(whole_document))
+        assert client.get(PATH).json == {"releases": []}
+        with pytest.raises(Invalid, match="in common"):
+            releases.make("2026-02", "1d")
+        damage(environment, flipped(whole_document), whole_document)
+        assert list(releases.verify(1.0)) == []
     house.objects.put(made.file, [b"rubbish"])
     assert_problem(client.get(f"{PATH}/2026-03"), 410, "backup")
     assert [problem.name for problem in releases.verify(0.0)] == [made.file]

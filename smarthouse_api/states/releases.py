@@ -21,11 +21,12 @@ from typing import Final
 
 import msgspec
 
-from backends.ports import ABSENT, Conflict, ObjectStore, StateStore
+from backends.ports import ABSENT, Conflict, Document, ObjectStore, StateStore
 from config.groups import ExportSettings
 from smarthouse_api.coordination.damage import Problem
 from smarthouse_api.coordination.leases import Leases
 from smarthouse_api.coordination.room import Room
+from smarthouse_api.coordination.sound_scans import scan_past_damage
 from smarthouse_api.errors import Gone, Invalid, NotFound, Unavailable
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.export.dataset import Exports
@@ -163,9 +164,12 @@ class Releases:
             return msgspec.structs.replace(new, rows=export.rows, size_bytes=size_bytes)
 
     def list(self) -> list[Release]:
-        """List the releases, the newest month first."""
-        found = (_read(document.value) for _, document in self._state.scan_all(SPACE, _DOCUMENT))
+        """List the releases, the newest month first, without those whose document is damaged."""
+        found = (_read(document.value) for document in self._documents() if document is not None)
         return sorted((one for one in found if not one.is_withdrawn), key=lambda one: one.month, reverse=True)
+
+    def _documents(self) -> Iterator[Document | None]:
+        return (document for _, document in scan_past_damage(self._state, SPACE, _DOCUMENT))
 
     def find(self, month: str) -> Release | None:
         """Find the release of a month, also one that was withdrawn."""
@@ -207,6 +211,8 @@ class Releases:
 
     def _sweep(self) -> None:
         """Remove what is left of releases whose making was broken off. Only who makes one may call it."""
+        if None in self._documents():
+            return  # nobody can tell whose file is whose
         names = [info.key for info in self._objects.list(PREFIX)]
         kept = {name for one in self.list() for name in (one.file, one.sums)}
         self._objects.delete([name for name in names if name not in kept])
