@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ LIBRARIES = (
 ROOT = Path(__file__).parent.parent
 _LONGEST_REQUEST = 1 << 20
 _SET_CHILD_SUBREAPER = 36
+_asking = threading.Lock()
 
 
 class Program(subprocess.Popen[Any]):
@@ -94,9 +96,10 @@ def _nursery() -> socket.socket:
 
 
 def _begin(request: dict[str, Any], handles: list[int]) -> int:
-    nursery = _nursery()
-    socket.send_fds(nursery, [json.dumps(request).encode()], handles)
-    return int(nursery.recv(64))
+    with _asking:  # else one thread may take the answer to another's request, and kill the other's program later
+        nursery = _nursery()
+        socket.send_fds(nursery, [json.dumps(request).encode()], handles)
+        return int(nursery.recv(64))
 
 
 def _serve(requests: socket.socket) -> dict[str, Any] | None:
