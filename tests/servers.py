@@ -108,6 +108,8 @@ class Process:
     def pause(self) -> None:
         """From now on it takes connections and answers nothing, until `resume`."""
         os.killpg(self.pid, signal.SIGSTOP)
+        # Each thread stops by itself. Until the last has, the server may answer one more request.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         os.killpg(self.pid, signal.SIGCONT)

@@ -179,7 +179,6 @@ def test_a_commit_whose_answer_is_lost_is_not_repeated_but_a_read_is_once():
             assert len(server.asked) == times
 
 
-@pytest.mark.alone
 def answers(store: StateStore) -> bool:
     try:
         return store.get("home", "key") is not None
@@ -187,6 +186,7 @@ def answers(store: StateStore) -> bool:
         return False
 
 
+@pytest.mark.alone
 def test_a_server_that_hangs_is_unavailable_in_time_and_used_again_when_it_answers(own_server, own_store):
     version = own_store.put("home", "key", b"1")
     own_server.pause()
