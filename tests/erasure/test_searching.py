@@ -53,6 +53,15 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server whose files hold no more than these tests have written: all of them are looked through."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def no_shared_memory() -> Iterator[None]:
     """Leave out the metrics of servers that run on this machine."""
