@@ -23,7 +23,7 @@ from smarthouse_api.serving.forking import leave_the_parent
 
 log = logging.getLogger(__name__)
 
-_NICENESS: Final = 10
+_NICENESS: Final = 19
 _IDLE_SECONDS: Final = 60.0
 _ENDED: Final = "ended"
 _OVER: Final = "over"

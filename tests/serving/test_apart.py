@@ -56,7 +56,7 @@ def test_a_death_is_logged_and_an_export_that_nobody_reads_is_closed(program: To
 def test_one_process_of_low_priority_makes_them_and_ends_when_idle(program: Told) -> None:
     first, second, third, fallen_back, own = program[1]
     assert first == second != third, "one process for the exports of a while"
-    assert first.endswith(" 10")
+    assert first.endswith(" 19")
     assert str(own) not in first
     assert fallen_back == f"{own} 0", "without the keeper, the worker makes them"
     assert "made in the worker from now on" in program[2]
