@@ -9,7 +9,7 @@ import math
 import random
 import statistics
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from tests.test_ingest import assert_problem
 Clients = Callable[..., FlaskClient]
 Key = tuple[str, str, str, str]
 LEAST, ALL = 3, 6
+MOST_MOVED = 0.7
 SETTINGS = {"export_min_homes": LEAST, "enrolled_after_days": 1}
 HOMES = [str(uuid.UUID(int=number, version=4)) for number in range(1, ALL + 1)]
 STRANGER = str(uuid.UUID(int=99, version=4))
@@ -64,7 +65,7 @@ def release(client: FlaskClient, month: str = "2026-03") -> list[dict[str, str]]
 
 
 def expected(client: FlaskClient, every: str) -> Iterator[tuple[Key, dict[str, Any]]]:
-    """What a release has, made in plain Python of the aggregates that each home has for itself."""
+    """What a release is made of, in plain Python, from the aggregates that each home has for itself: `figures`, one a home."""
     asked = f"/api/export/csv?every={every}&date_from=2026-03-01&date_to=2026-03-31"
     (text,) = (body for name, body in unzipped(client.get(asked, buffered=True).data).items() if name == "csv")
     numbers = defaultdict[Key, dict[str, list[tuple[float, float]]]](lambda: defaultdict(list))
@@ -82,25 +83,31 @@ def expected(client: FlaskClient, every: str) -> Iterator[tuple[Key, dict[str, A
     for kind, homes in numbers.items():
         means = [sum(mean * known for mean, known in some) / sum(known for _, known in some) for some in homes.values()]
         if len(means) >= LEAST:
-            yield kind, {"state": "", "homes": len(means), "mean": statistics.mean(means), "deviation": statistics.stdev(means)}
+            yield kind, {"state": "", "figures": means}
     for kind, by_home in words.items():
-        yield from ((kind, {**row, "homes": len(by_home)}) for row in told_words(by_home))
+        told = list(told_words(by_home))
+        if all(statistics.stdev(row["figures"]) > 1e-9 for row in told):
+            yield from ((kind, row) for row in told)
 
 
 def told_words(homes: Mapping[str, Mapping[str, float]]) -> Iterator[dict[str, Any]]:
-    have, shares = defaultdict[str, int](int), defaultdict[str, float](float)
-    for words in homes.values():
-        for word, share in words.items():
-            have[word] += 1
-            shares[word] += share / sum(words.values()) / len(homes)
+    have = Counter(word for words in homes.values() for word in words)
     order = sorted(have, key=lambda word: (have[word], word))
     rare = [word for word in order if have[word] < LEAST]
     together = order[: len(rare) + 1] if rare else []
     if rare and len(together) == len(order):
         return
-    if together:
-        yield {"state": "*", "share": sum(shares[word] for word in together)}
-    yield from ({"state": word, "share": shares[word]} for word in order[len(together) :])
+    for state_, some in (("*", together), *((word, [word]) for word in order[len(together) :])):
+        if some:
+            figures = [sum(words.get(word, 0.0) for word in some) / sum(words.values()) for words in homes.values()]
+            yield {"state": state_, "figures": figures}
+
+
+def step_of(deviation: float, homes: int) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is no larger than the standard error."""
+    error = deviation / math.sqrt(homes)
+    power = math.floor(math.log10(error))
+    return max(digit * 10.0**power for digit in (1, 2, 5) if digit * 10.0**power <= error * (1 + 1e-12))
 
 
 def stranger(client: FlaskClient) -> str:
@@ -117,14 +124,62 @@ def test_a_release_has_the_figures_of_the_enrolled_homes_together(make_client: C
     given = sorted(rows, key=lambda row: (row["start"], row["type"], row["device_class"], row["unit"], row["state"]))
     assert made.rows == len(rows) == len(wanted)
     assert {"*", "off", "heat"} <= {row["state"] for row in rows}
+    moved = list[float]()
     for row, (kind, told) in zip(given, wanted, strict=True):
         assert (row["start"], row["type"], row["device_class"], row["unit"], row["state"]) == (*kind, told["state"])
-        assert int(row["homes"]) == told["homes"] >= LEAST
-        for figure in ("mean", "deviation", "share"):
-            if figure in told:
-                assert math.isclose(float(row[figure]), told[figure], rel_tol=1e-9), (kind, figure)
-            else:
-                assert row[figure] == ""
+        figures = told["figures"]
+        assert int(row["homes"]) == len(figures) >= LEAST
+        mean, deviation = statistics.mean(figures), statistics.stdev(figures)
+        step = step_of(deviation, len(figures))
+        names = {"share": mean} if told["state"] else {"mean": mean, "deviation": deviation}
+        for name, exact in names.items():
+            figure = float(row[name])
+            assert abs(figure - exact) <= MOST_MOVED * deviation + step / 2 + 1e-9, (kind, name)
+            assert math.isclose(figure / step, round(figure / step), abs_tol=1e-6) or figure in (0, 1), (kind, name)
+            moved.append((figure - exact) / deviation)
+        assert all(row[name] == "" for name in ("mean", "deviation", "share") if name not in names)
+    assert statistics.median(map(abs, moved)) > 0.03, "figures are exact"
+    assert statistics.quantiles(map(abs, moved), n=10)[-1] < MOST_MOVED, "and yet they tell something of homes"
+
+
+def of_days(client: FlaskClient, figures: Mapping[str, Callable[[int], float | None]]) -> list[dict[str, str]]:
+    """The rows of a release by days, of homes that have one figure each day. figures: of each home, by the day of March."""
+    for home, figure in figures.items():
+        days = ((day, figure(day)) for day in range(1, 29))
+        told = {"unit_of_measurement": "kg", "device_class": "weight"}
+        states = [
+            state("sensor.a", f"{one}", f"2026-03-{day:02}T00:00:00+00:00", **told) for day, one in days if one is not None
+        ]
+        assert client.post("/api/ingest/data", data=payload(*states), headers={"Home-UUID": home}).status_code == 200
+        client.put("/api/ingest/consent", json={"terms": "1", "tier": "all"}, headers={"Home-UUID": home})
+    house_of(client).states.releases.make("2026-03", "1d")
+    return [row for row in release(client) if row["start"] < "2026-03-28"]
+
+
+def test_a_home_that_has_nearly_all_is_not_the_mean(make_client: Clients) -> None:
+    watts = {home: (lambda day, at=number: 11_000.0 + day if at == 0 else 2.0 + at) for number, home in enumerate(HOMES)}
+    rows = of_days(make_client(**SETTINGS), watts)
+    assert len(rows) > 20
+    assert len({row["mean"] for row in rows}) <= 2, "that it changes by 1 W is not told"
+    for row in rows:
+        exact = 11_000 + int(row["start"][8:10])
+        assert abs(6 * float(row["mean"]) - exact) > 100
+        assert abs(math.sqrt(6) * float(row["deviation"]) - exact) > 100
+
+
+def test_what_all_homes_have_alike_is_left_out(make_client: Clients) -> None:
+    alike = {home: (lambda day, at=number: 21.5 if day < 8 else 20.0 + at) for number, home in enumerate(HOMES)}
+    rows = of_days(make_client(**SETTINGS), alike)
+    assert {row["start"][:10] for row in rows} == {f"2026-03-{day:02}" for day in range(8, 28)}
+
+
+def test_numbers_without_bounds_spoil_no_row_but_their_own(make_client: Clients) -> None:
+    huge = {
+        home: (lambda day, at=number: (1e200 if at else -1e308) if day < 8 else 20.0 + at) for number, home in enumerate(HOMES)
+    }
+    rows = of_days(make_client(**SETTINGS), huge)
+    assert {row["start"][:10] for row in rows} == {f"2026-03-{day:02}" for day in range(8, 28)}
+    assert all(row["mean"] and row["deviation"] for row in rows)
 
 
 def test_no_file_of_a_release_names_a_home_or_an_entity(make_client: Clients) -> None:
@@ -142,9 +197,10 @@ def test_no_file_of_a_release_names_a_home_or_an_entity(make_client: Clients) ->
 
 def small(client: FlaskClient) -> FlaskClient:
     """One day of three homes that agreed, of one sensor."""
-    for home in HOMES[:LEAST]:
+    for number, home in enumerate(HOMES[:LEAST]):
         states = [
-            state(value=f"{degrees}", at=f"2026-03-02T0{degrees}:00:00+00:00", unit_of_measurement="°C") for degrees in (1, 2)
+            state(value=f"{degrees + number}", at=f"2026-03-02T0{degrees}:00:00+00:00", unit_of_measurement="°C")
+            for degrees in (1, 2)
         ]
         assert client.post("/api/ingest/data", data=payload(*states), headers={"Home-UUID": home}).status_code == 200
         client.put("/api/ingest/consent", json={"terms": "1", "tier": "all"}, headers={"Home-UUID": home})

@@ -108,12 +108,19 @@ HOMES_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
             "State", "string", "The word that a share is of; `*` for several, if few homes had one; null for numbers."
         ),
         "homes": Column("Homes", "integer", "The number of homes that tell something in the interval.", required=True),
-        "mean": Column("Mean", "number", "The mean of the homes' own means; null for words."),
-        "deviation": Column("Deviation", "number", "The standard deviation of the homes' own means; null for words."),
+        "mean": Column(
+            "Mean", "number", "The mean of the homes' own means, blurred and rounded to its standard error; null for words."
+        ),
+        "deviation": Column(
+            "Deviation",
+            "number",
+            "The standard deviation of the homes' own means, blurred and rounded likewise; null for words.",
+        ),
         "share": Column(
             "Share",
             "number",
-            "The mean of the homes' own shares of the known time in which the word was the state; null for numbers.",
+            "The mean of the homes' own shares of the known time in which the word was the state, blurred and rounded likewise;"
+            " null for numbers.",
         ),
     }
 )

@@ -32,7 +32,9 @@ _OF_HOMES: Final = (
     "One row is one kind of thing in one interval of {asked.every} in UTC: its numbers in one unit, or one of its words, as at"
     " least {asked.least_homes} homes have it that agreed to the terms. Each home counts once, by its own mean, in which each"
     " entity weighs as much as the time in which it is known. A state is held until the entity's next one, and at most for"
-    " {asked.hold}. A word that few homes had is put together with another."
+    " {asked.hold}. A word that few homes had is put together with another. Figures are blurred: each home's is moved by 0.3 to"
+    " 0.7 of the deviation between homes, and the result is rounded to the standard error. The error that comes of both is"
+    " about six tenths of the standard error that a mean of so many homes has anyway. What is the same in all homes is left out."
 )
 _TAG: Final = re.compile(r"[\w \-.]{2,100}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
