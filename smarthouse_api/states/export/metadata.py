@@ -34,7 +34,7 @@ _OF_HOMES: Final = (
     " entity weighs as much as the time in which it is known. A state is held until the entity's next one, and at most for"
     " {asked.hold}. A word that few homes had is put together with another. Figures are blurred: each home's is moved by 0.3 to"
     " 0.7 of the deviation between homes, and the result is rounded to the standard error. The error that comes of both is"
-    " about six tenths of the standard error that a mean of so many homes has anyway. What is the same in all homes is left out."
+    " about six tenths of the standard error that a mean of so many homes has anyway. What all homes have alike is left out."
 )
 _TAG: Final = re.compile(r"[\w \-.]{2,100}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-z0-9_-]+")
