@@ -31,6 +31,7 @@ class Restored:
     forgotten: homes that were forgotten again. orphaned: homes with data but without a name. As no request could ever forget
     those, they are erased too. keys: API keys that were revoked again, or lost a secret again, and the key of receipts.
     rights: homes that left their project or a link again, and names and openness that collections lost again.
+    releases: those that were withdrawn again.
     """
 
     forgotten: int
@@ -39,6 +40,7 @@ class Restored:
     streams: int = 0
     keys: int = 0
     rights: int = 0
+    releases: int = 0
 
 
 class Restoring:
@@ -54,7 +56,7 @@ class Restoring:
         signing_keys: SigningKeys,
     ) -> None:
         self._signing_keys = signing_keys
-        self._homes, self._uploads = states.homes, states.uploads
+        self._homes, self._uploads, self._releases = states.homes, states.uploads, states.releases
         self._table, self._statistics, self._rebuilding = states.table, states.statistics, states.rebuilding
         self._streams, self._collections, self._access, self._forgetting = streams, collections, access, forgetting
 
@@ -105,6 +107,7 @@ class Restoring:
         keys = self._access.end_noted(noted) + self._signing_keys.retire_noted(noted)
         rights = self._access.projects.unassign_noted(noted) + self._forgetting.unlink_noted(noted)
         rights += self._collections.catalogue.close_noted(noted)
+        releases = self._releases.withdraw_noted(noted)
         if (snapshot := self._table.open()) is not None:
             queue, name = self._uploads.queue, self._uploads.log_id()
             queue.go_on_after(queue.take_turn(), self._table.held(snapshot, [name])[name])
@@ -116,7 +119,7 @@ class Restoring:
         self._streams.store.erase(nameless)
         unknown = {home for home, _ in nameless if digest_of(home) not in noted} - {home for home, _ in with_names}
         collections, streams = self._delete_collections(noted), self._delete_streams(noted)
-        return Restored(len(forgotten) + again, len(orphaned) + len(unknown), collections, streams, keys, rights)
+        return Restored(len(forgotten) + again, len(orphaned) + len(unknown), collections, streams, keys, rights, releases)
 
     def _hide_records(self, noted: set[str]) -> None:
         """Hide the records of homes that were forgotten, and of those that the state does not know."""

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from flask.testing import FlaskClient
 
-from backends.ports import KeepsSums
+from backends.ports import Change, KeepsSums
+from smarthouse_api.coordination.notes import digest_of
 from smarthouse_api.errors import Invalid
 from smarthouse_api.house import House
 from smarthouse_api.states.export.dataset import Export
@@ -225,6 +226,28 @@ def test_a_release_is_listed_and_its_bytes_stay_the_same_also_after_a_forget(mak
     assert_problem(client.get(f"{PATH}?x=1"), 400, "x")
 
 
+def test_the_documents_of_a_release_name_it_and_say_who_may_have_it(make_client: Clients) -> None:
+    for access, right in (("tiers", "PUBLIC"), ("key", "RESTRICTED")):
+        client = small(make_client(**SETTINGS, export_access=access))
+        if (made := house_of(client).states.releases.find("2026-03")) is not None:
+            house_of(client).state.commit("releases", Change(deletes=("release/2026-03",)))
+            house_of(client).notes.withdraw(digest_of("released/2026-03"))
+        made = house_of(client).states.releases.make("2026-03", "1h")
+        key = house_of(client).access.create("a reader", export=True)[1]
+        answer = client.get(f"{PATH}/2026-03", headers={"Authorization": f"Bearer {key}"}, buffered=True)
+        members = unzipped(answer.data)
+        assert json.loads(members["dataset.jsonld"])["version"] == made.version
+        assert made.version in json.loads(members["dataset.jsonld"])["citeAs"]
+        assert b"GET /api/export/releases/2026-03" in members["README.md"]
+        assert b"?version=" not in members["README.md"]
+        assert answer.headers["ETag"] == f'"{made.version}"'
+        package = json.loads(members["smarthouse_release_2026-03_metadata.json"])
+        extras = {extra["key"]: extra["value"] for extra in package["extras"]}
+        assert extras["access_rights"].endswith(f"/{right}")
+        (*_, last) = csv.DictReader(io.StringIO(members["smarthouse_release_2026-03.csv"].decode()))
+        assert extras["temporal_end"] == last["end"], "the end of the last interval"
+
+
 def test_who_may_read_releases(make_client: Clients) -> None:
     for settings, statuses in (({"export_access": "open"}, (200, 200)), ({"export_access": "key"}, (401, 200))):
         client = make_client(**SETTINGS, **settings)
@@ -305,3 +328,22 @@ def test_a_release_that_is_broken_off_leaves_nothing_and_a_damaged_one_is_told(
     house.objects.put(made.file, [b"rubbish"])
     assert_problem(client.get(f"{PATH}/2026-03"), 410, "backup")
     assert [problem.name for problem in releases.verify(0.0)] == [made.file]
+
+
+def test_a_restored_state_releases_no_month_again_and_withdraws_what_was_withdrawn(make_client: Clients) -> None:
+    client = small(make_client(**SETTINGS))
+    house = house_of(client)
+    releases, name = house.states.releases, "release/2026-03"
+    releases.make("2026-03", "1d")
+    document, noted = house.state.get("releases", name).value, house.forgetting.noted()
+    house.state.commit("releases", Change(deletes=(name,)))  # as a backup of before has it
+    with pytest.raises(Invalid, match="this state is older"):
+        releases.make("2026-03", "1h")
+    house.state.put("releases", name, document)
+    assert house.restoring.restore(noted).releases == 0
+    assert [one.month for one in releases.list()] == ["2026-03"]
+    releases.withdraw("2026-03")
+    house.state.put("releases", name, document)
+    assert house.restoring.restore(house.forgetting.noted()).releases == 1
+    assert releases.list() == []
+    assert_problem(client.get(f"{PATH}/2026-03"), 410, "withdrawn")

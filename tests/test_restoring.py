@@ -274,7 +274,7 @@ def test_the_commands_pass_the_list_on(embedded_pair, open_house, data, tmp_path
     assert done.stdout == (
         "Homes forgotten again: 1; unknown homes erased: 0; "
         "collections deleted again: 0; streams: 0; keys revoked or rotated again: 0; "
-        "taken away again from projects, links and collections: 0\n"
+        "taken away again from projects, links and collections: 0; releases withdrawn again: 0\n"
     )
     assert exported(open_house()) == []
 

@@ -82,7 +82,7 @@ def restore(place: str | None, is_replaced: bool, keeps_log: bool, is_accepted: 
     click.echo(
         f"Homes forgotten again: {done.forgotten}; unknown homes erased: {done.orphaned}; "
         f"collections deleted again: {done.collections}; streams: {done.streams}; keys revoked or rotated again: {done.keys}; "
-        f"taken away again from projects, links and collections: {done.rights}"
+        f"taken away again from projects, links and collections: {done.rights}; releases withdrawn again: {done.releases}"
     )
     if place is not None and not lists:
         click.echo(
@@ -124,10 +124,11 @@ def copy(state_url: str | None, objects_url: str | None, is_kept: bool, is_repla
 
 @click.command()
 def forgotten() -> None:
-    """Print a line for all that was ever deleted for good: homes, collections, streams, API keys and secrets.
+    """Print a line for all that was ever deleted for good: homes, collections, streams, API keys and secrets. Likewise for the
+    months that were released or withdrawn.
 
-    Store the list beside every backup: `smarthouse restore` deletes again what it names. A line is the digest of a random key
-    and names nobody. The first line names the installation, and the last one says that the list is whole.
+    Store the list beside every backup: `smarthouse restore` deletes again what it names. A line is the digest of a random key,
+    or of a month, and names nobody. The first line names the installation, and the last one says that the list is whole.
     """
     from smarthouse_api.backups import lists
 

@@ -53,8 +53,9 @@ def list_(as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def withdraw(month: str, yes: bool) -> None:
     """Remove the release of MONTH for good. There will be no other one of it."""
-    if not yes:
-        click.confirm(f"Remove the release of {month} for good? There will be no other one of this month.", abort=True)
     with opened_shared_house() as house:
+        answered(lambda: house.states.releases.known(month))
+        if not yes:
+            click.confirm(f"Remove the release of {month} for good? There will be no other one of this month.", abort=True)
         answered(lambda: house.states.releases.withdraw(month))
     click.echo(f"{month} is withdrawn")

@@ -17,6 +17,9 @@ The digest is of something random that was deleted too. So it names nobody:
 | a key that signs receipts of erasure, by a rotation | `signing/` and its id |
 | a collection's alias or openness | `right/`, which one, and its id |
 
+Two are of nothing random, but of a month, which tells nothing that is not published: `released/<month>` is left of a release
+that was made, which is not made again, and `withdrawn/<month>` of one whose file was removed.
+
 The note of an objection is read for itself, and may be withdrawn. Its digest is of `objection/` and the tag of the home's UUID.
 Until the object is gone, the document says `withdrawn`; then there is none.
 """

@@ -4,7 +4,8 @@ In the state store, space `releases`: `release/<month>`. In the object store: `r
 `releases/<version>-sums`, its checksums.
 
 A month has one release, which is never made anew: the difference of two would tell of the homes that came or went in between.
-Nothing in it is of one home, so that it stays when a home is forgotten.
+Nothing in it is of one home, so that it stays when a home is forgotten. Notes tell of what was released and withdrawn, also to
+a state that is restored from a backup of before.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
 from typing import Final
@@ -25,11 +26,13 @@ from backends.ports import ABSENT, Conflict, Document, ObjectStore, StateStore
 from config.groups import ExportSettings
 from smarthouse_api.coordination.damage import Problem
 from smarthouse_api.coordination.leases import Leases
+from smarthouse_api.coordination.notes import Notes, digest_of
 from smarthouse_api.coordination.room import Room
 from smarthouse_api.coordination.sound_scans import scan_past_damage
 from smarthouse_api.errors import Gone, Invalid, NotFound, Unavailable
 from smarthouse_api.states.aggregates.asked import Aggregation
 from smarthouse_api.states.export.dataset import Exports
+from smarthouse_api.states.export.metadata import ReleasedAs
 from smarthouse_api.states.jobs.kept_files import Blocks
 from smarthouse_api.states.jobs.sums import Summing
 from smarthouse_api.states.query import Filters
@@ -96,13 +99,18 @@ class Releases:
         state: StateStore,
         objects: ObjectStore,
         leases: Leases,
+        notes: Notes,
         table: StatesTable,
         exports: Exports,
         room: Room,
         settings: ExportSettings,
+        *,
+        is_open: bool,
     ) -> None:
-        self._state, self._objects, self._leases, self._table, self._exports = state, objects, leases, table, exports
-        self._room, self._settings = room, settings
+        """is_open: no key is needed for releases."""
+        self._state, self._objects, self._leases, self._notes = state, objects, leases, notes
+        self._table, self._exports, self._room, self._settings = table, exports, room, settings
+        self._is_open = is_open
 
     def make(self, month: str, every: str, advance: Callable[[int], None] = lambda _: None) -> Release:
         """Make the release of a month that is over. every: the length of its intervals. advance: is told bytes as they come.
@@ -118,6 +126,11 @@ class Releases:
             if (known := self.find(month)) is not None:
                 raise Invalid(
                     f"{month} {'was released and withdrawn' if known.is_withdrawn else 'is released already'}; {_ONCE}"
+                )
+            if self._notes.is_left(_released(month)):
+                raise Invalid(
+                    f"{month} was released, and this state is older: {_ONCE}. Restore a backup that has its release, or let the"
+                    " month be without one"
                 )
             if (kept_since := self._table.first_kept_day()) is not None and kept_since > filters.span[0]:
                 raise Invalid(
@@ -136,10 +149,14 @@ class Releases:
             except BaseException:
                 self._remove(new)
                 raise
+            # A note for each, also for those that were made by one who was killed before this.
+            told = map(_released, sorted({month, *(one.month for one in self.list())}))
+            self._notes.leave((one for one in told if not self._notes.is_left(one)), is_home=False)
             return made
 
     def _put(self, new: Release, asked: Aggregation, filters: Filters, advance: Callable[[int], None]) -> Release:
-        export = self._exports.open(FORMATS, filters, aggregation=asked, stem=stem_of(new.month))
+        kept = ReleasedAs(new.month, new.version, stem_of(new.month), self._is_open)
+        export = self._exports.open(FORMATS, filters, aggregation=asked, release=kept)
         if export is None:
             days = self._settings.enrolled_after_days
             raise Invalid(
@@ -191,12 +208,25 @@ class Releases:
 
     def withdraw(self, month: str) -> Release:
         """Remove the file of a release for good. Repeatable. Raises `NotFound`."""
-        if (release := self.find(month)) is None:
-            raise NotFound(f"There is no release of {month}")
+        release = self.known(month)
+        self._notes.leave([_withdrawn(month)], is_home=False)
         gone = msgspec.structs.replace(release, is_withdrawn=True)
         self._state.put(SPACE, f"{_DOCUMENT}{month}", msgspec.json.encode(gone))
         self._remove(gone)
         return gone
+
+    def known(self, month: str) -> Release:
+        """Find the release of a month, also one that was withdrawn. Raises `NotFound`."""
+        if (release := self.find(month)) is None:
+            raise NotFound(f"There is no release of {month}")
+        return release
+
+    def withdraw_noted(self, noted: Container[str]) -> int:
+        """Withdraw again what was withdrawn by the digests of notes; how many there were."""
+        again = [one.month for one in self.list() if _withdrawn(one.month) in noted]
+        for month in again:
+            self.withdraw(month)
+        return len(again)
 
     def verify(self, share: float) -> Iterator[Problem]:
         """Look for the files of all releases, and read a share of them, from 0 to 1."""
@@ -219,6 +249,14 @@ class Releases:
 
     def _remove(self, release: Release) -> None:
         self._objects.delete([release.file, release.sums])
+
+
+def _released(month: str) -> str:
+    return digest_of(f"released/{month}")
+
+
+def _withdrawn(month: str) -> str:
+    return digest_of(f"withdrawn/{month}")
 
 
 def _days_of(month: str) -> tuple[date, date]:

@@ -95,7 +95,8 @@ class States:
         book, places = JobBook(state, settings.jobs.version_days), Places(settings.jobs.parts_at_once or cores())
         work = EngineWork(engine, self.homes, book, EngineFiles(objects, book, engine))
         shop = Workshop(state, objects, book, leases, *making, room, settings.exports, settings.jobs, places, work)
-        self.releases = Releases(state, objects, leases, self.table, self.exports, room, settings.exports)
+        released = self.table, self.exports, room, settings.exports
+        self.releases = Releases(state, objects, leases, notes, *released, is_open=settings.access.export_access != "key")
         self.jobs = Jobs(shop, keyring, replies, self.uploads)
 
     def rows_of(self, home_key: str) -> int:

@@ -97,7 +97,7 @@ def test_what_was_deleted_since_a_backup_is_deleted_again(filled, open_house, el
     filled.signing_keys.rotate()
     there = open_house(elsewhere)
     done = restore(there, place, filled.forgetting.noted())
-    assert vars(done) == {"forgotten": 1, "orphaned": 0, "collections": 1, "streams": 1, "keys": 3, "rights": 0}
+    assert vars(done) == {"forgotten": 1, "orphaned": 0, "collections": 1, "streams": 1, "keys": 3, "rights": 0, "releases": 0}
     kept = [there.states.consents.of(home)[-1].terms for home in there.states.homes.everyone()]
     assert kept == ["1.0"]
     for home in (HOME, STRANGER):

@@ -15,7 +15,8 @@ def citation(extract: Extract) -> str:
     covered = extract.covered(" to ") or "no time"
     told = f"{author} ({extract.generated_at.year}). {extract.title}: {extract.rows} rows, {covered}."
     after = f", after version {extract.since.version}" if extract.since else ""
-    return f"{told} {'Version' if extract.is_kept else 'Export'} {extract.id}{after}, {made_at}."
+    kind = "Version" if extract.is_kept else "Export" if extract.month is None else f"Release of {extract.month}, version"
+    return f"{told} {kind} {extract.id}{after}, {made_at}."
 
 
 def citation_file(extract: Extract) -> bytes:

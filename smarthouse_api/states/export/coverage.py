@@ -8,15 +8,15 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smarthouse_api.arrow.times import time_of
+from smarthouse_api.arrow.times import LAST_US, time_of
 
 
 class Coverage:
     """Notes the least and the greatest time of the rows that pass through it. Both are None as long as no row did."""
 
-    def __init__(self, column: str = "time") -> None:
-        """column: of the times."""
-        self._column = column
+    def __init__(self, begin: str = "time", end: str = "time") -> None:
+        """begin, end: the columns of the times."""
+        self._begin, self._end = begin, end
         self.first: datetime | None = None
         self.last: datetime | None = None
 
@@ -29,8 +29,8 @@ class Coverage:
 
     def note_rows(self, batch: pa.RecordBatch) -> None:
         """Note the times of a batch that has rows."""
-        ends = pc.min_max(batch.column(self._column).cast(pa.int64())).as_py()
-        self.note(ends["min"], ends["max"])
+        begin, end = (batch.column(name).cast(pa.int64()) for name in (self._begin, self._end))
+        self.note(pc.min(begin).as_py(), min(pc.max(end).as_py(), LAST_US))  # the last interval of 9999 ends after it
 
     def note(self, first_us: int, last_us: int) -> None:
         """Note the least and the greatest time of some rows, in microseconds since 1970."""

@@ -40,7 +40,7 @@ from smarthouse_api.states.export.archive import Member, Written, archive
 from smarthouse_api.states.export.asking import Asking
 from smarthouse_api.states.export.coverage import Coverage
 from smarthouse_api.states.export.documents import documents
-from smarthouse_api.states.export.metadata import Extract, Since
+from smarthouse_api.states.export.metadata import Extract, ReleasedAs, Since
 from smarthouse_api.states.export.published_periods import PublishedPeriods
 from smarthouse_api.states.export.published_rows import PublishedRows
 from smarthouse_api.states.export.shapes import AGGREGATES, STATE_CHANGES, Shape, of_homes, wide
@@ -116,15 +116,15 @@ class Exports:
         fresh: bool = True,
         aggregation: Aggregation | None = None,
         since: Since | None = None,
-        stem: str | None = None,
+        release: ReleasedAs | None = None,
     ) -> Export | None:
         """Open an export of the rows that pass `filters`, all acknowledged uploads included; None if no row does.
 
         formats: names in `FORMATS`. metadata: whether the zip also holds the documents about the export. fresh: whether to wait
         for uploads that the lake does not hold yet; else `Uploads.held_until` says which it holds. A fault while the zip
         is read is raised to its reader, before the end. aggregation: export aggregates of these rows. since: what the documents
-        tell of the version that `filters.after` names. stem: what the files' names begin with. Raises `Gone` if nobody can tell
-        what came after a version.
+        tell of the version that `filters.after` names. release: what it is kept as, if it is the release of a month. Raises
+        `Gone` if nobody can tell what came after a version.
         """
         filters = filters.kept(self._table.first_kept_day())
         wanted = filters
@@ -148,8 +148,8 @@ class Exports:
                 return None
             rows, shape, days = given
             incomplete = "; ".join(filter(None, (incomplete, self._rebuilding.lacking(needed.span[0])))) or None
-            stem = stem or f"smarthouse_extract_{made_at:%Y-%m-%d}"
-            coverage = Coverage(shape.time)
+            stem = release.stem if release else f"smarthouse_extract_{made_at:%Y-%m-%d}"
+            coverage = Coverage(shape.begin, shape.end)
 
             def member(name: str) -> Member:
                 source = shape.source(coverage.noted(rows))
@@ -157,12 +157,13 @@ class Exports:
 
             def trailer(files: list[Written]) -> Iterator[Member]:
                 extract = Extract(
-                    id=uuid.uuid4().hex,
+                    id=release.version if release else uuid.uuid4().hex,
                     generated_at=made_at,
                     rows=rows.count,
                     filters=wanted,
                     settings=self._settings,
-                    is_open=self.is_open,
+                    is_open=self.is_open or (release is not None and release.is_open),
+                    month=release.month if release else None,
                     first=coverage.first,
                     last=coverage.last,
                     incomplete=incomplete,

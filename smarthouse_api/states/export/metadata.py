@@ -57,6 +57,16 @@ class Since:
         return [f"{first}{end}" for (first, _), end in zip(self.days, ends, strict=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class ReleasedAs:
+    """Says as what the release of a month is kept. stem: what its files' names begin with. is_open: no key is needed for it."""
+
+    month: str
+    version: str
+    stem: str
+    is_open: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
     """Gives the documents the facts of one export, and the texts that several of them contain.
@@ -65,7 +75,8 @@ class Extract:
     first, last: the least and the greatest time of the rows. is_open: anyone may download exports.
     incomplete: in words, which rows are missing. aggregation: if the rows are aggregates. columns: of the rows.
     since: if they are those that came after a version. consents: homes of the installation, by the version of the terms that
-    they agreed to; empty if none ever did. is_kept: the file is kept for a while, by the id as its version.
+    they agreed to; empty if none ever did. is_kept: the file is kept for a while, by the id as its version. month: of which
+    it is the release, which is kept for good.
     """
 
     id: str
@@ -82,6 +93,7 @@ class Extract:
     since: Since | None = None
     consents: Mapping[str, int] = field(default_factory=dict)
     is_kept: bool = False
+    month: str | None = None
 
     @property
     def title(self) -> str:

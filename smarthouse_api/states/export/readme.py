@@ -110,11 +110,21 @@ While the service keeps this file, `GET /api/export/dataset?version={version}` g
 with `since={version}` has what came after it.
 """
 
+_RELEASED: Final = """
+`GET /api/export/releases/{month}` of the service gives the very same bytes, unless the release was withdrawn.
+"""
+
 _CONSENTS: Final = """
 `consents` counts homes by the version of the terms that they agreed to: all homes of this service, whatever the filters are.
 """
 
 _OBJECT: Final = "- **JSON, JSONL:** `{name}` is an object. In the other formats it is JSON text.\n"
+
+
+def _kept(extract: Extract) -> str:
+    if extract.month is not None:
+        return _RELEASED.format(month=extract.month)
+    return _KEPT.format(version=extract.id) if extract.is_kept else ""
 
 
 def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
@@ -131,7 +141,7 @@ def readme(extract: Extract, files: Iterable[Written], stem: str) -> str:
         incomplete=f"\n**This export is incomplete**: {extract.incomplete}.\n" if extract.incomplete else "",
         since=_since(extract.since),
         citation=citation(extract),
-        kept=_KEPT.format(version=extract.id) if extract.is_kept else "",
+        kept=_kept(extract),
         conditions=CONDITIONS,
         licence=" ".join(filter(None, (f"{terms.title}:", terms.words, terms.url))),
         files="\n".join(f"- `{file.name}`: {file.size} bytes, SHA-256 `{file.sha256}`" for file in files),

@@ -25,12 +25,13 @@ _FRAME: Final = Frame(b"[", b"\n]\n", first=b"\n")
 class Shape:
     """Says what an export's rows are like: their columns in Arrow and in words.
 
-    time: the column that tells which time they cover. objects: the columns that hold JSON objects. layout: of aggregates.
+    begin, end: the columns that tell which time they cover. objects: the columns that hold JSON objects. layout: of aggregates.
     """
 
     schema: pa.Schema
     columns: Mapping[str, Column]
-    time: str
+    begin: str
+    end: str
     objects: frozenset[str] = frozenset()
     layout: Layout | None = None
 
@@ -49,18 +50,18 @@ class Shape:
 _STORED: Final = pa.schema([field.with_nullable(True) for field in ROWS])
 """`ROWS` as a Parquet file stores them: as engines do, which store each column as if it may have nulls."""
 
-STATE_CHANGES: Final = Shape(_STORED, COLUMNS, "time", frozenset({"attributes"}))
+STATE_CHANGES: Final = Shape(_STORED, COLUMNS, "time", "time", frozenset({"attributes"}))
 _LONG: Final = LongRows()
-AGGREGATES: Final = Shape(_LONG.schema, AGGREGATE_COLUMNS, "start", frozenset({"shares"}), _LONG)
+AGGREGATES: Final = Shape(_LONG.schema, AGGREGATE_COLUMNS, "start", "end", frozenset({"shares"}), _LONG)
 
 
 def wide(columns: tuple[WideColumn, ...]) -> Shape:
     """Make the shape of aggregates that have these columns."""
     layout = WideRows(columns)
-    return Shape(layout.schema, wide_descriptions(columns), "start", layout=layout)
+    return Shape(layout.schema, wide_descriptions(columns), "start", "end", layout=layout)
 
 
 def of_homes(homes: Collection[str], least: int) -> Shape:
     """Make the shape of aggregates of many homes together. homes, least: see `HomesRows`."""
     layout = HomesRows(homes, least)
-    return Shape(layout.schema, HOMES_COLUMNS, "start", layout=layout)
+    return Shape(layout.schema, HOMES_COLUMNS, "start", "end", layout=layout)

@@ -30,7 +30,7 @@ def make_part(
 ) -> tuple[Part, set[str]]:
     """Make one part and put it; with the pseudonyms in its rows. Other parts may be made at the same time, in any order."""
     formats, rows, sizes, sums, homes = dataset.request.formats, 0, list[int](), list[int](), set[str]()
-    coverage = Coverage(shape.time)
+    coverage = Coverage(shape.begin, shape.end)
     with ExitStack() as written:
         writers = {name: written.enter_context(PartInFormat(name, shape.source)) for name in formats}
 
