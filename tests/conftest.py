@@ -68,8 +68,6 @@ def pytest_collection() -> Iterator[Any]:
 
 ALONE = re.compile(r"\[(.*-)?alone(-.*)?\]$")
 """Finds the id of a test that is marked `alone`."""
-COMPANION = "gw1"
-"""The process of xdist that goes on while another runs tests that are alone. They mostly wait, and a core stays theirs."""
 TURN = pytest.StashKey["Turn"]()
 
 
@@ -130,21 +128,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return "alone" if ALONE.search(nodeid) else str(super()._split_scope(nodeid))
 
-        def _assign_work_unit(self, node: Any) -> None:
-            following = next((scope for scope in self.workqueue if scope != "alone"), None)
-            if node.gateway.id == COMPANION and following is not None:
-                self.workqueue.move_to_end(following, last=False)
-            super()._assign_work_unit(node)
-
     return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[Any]:
-    """Keep all processes of xdist but one from the machine while a test runs that is alone. Its timeout begins afterwards."""
+    """Keep the other processes of xdist from the machine while a test runs that is alone. Its timeout begins afterwards."""
     if not hasattr(item.config, "workerinput"):
-        return (yield)
-    if item.config.workerinput["workerid"] == COMPANION and not is_alone(item):
         return (yield)
     if (turn := item.config.stash.get(TURN, None)) is None:
         turn = item.config.stash[TURN] = Turn(item.config._tmp_path_factory.getbasetemp().parent)  # type: ignore[attr-defined]
