@@ -267,8 +267,8 @@ def test_what_cannot_be_released_is_said(make_house: Callable[..., House], make_
     releases = house_of(small(client)).states.releases
     now = datetime.now(UTC)
     for month, words in (
-        ("2026-3", "no month"),
-        ("2026-13", "no month"),
+        ("2026-3", "written like 2026-03, and not 2026-3"),
+        ("2026-13", "not 2026-13"),
         (f"{now:%Y-%m}", "not over"),
         ("2026-01", "in common"),
     ):

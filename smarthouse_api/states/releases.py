@@ -266,7 +266,7 @@ def _days_of(month: str) -> tuple[date, date]:
     except ValueError:
         first = None
     if first is None:
-        raise Invalid(f"{month} is no month; write it like 2026-03")
+        raise Invalid(f"a month is written like 2026-03, and not {month}")
     last = first.replace(day=calendar.monthrange(first.year, first.month)[1])
     if last >= datetime.now(UTC).date():
         raise Invalid(f"{month} is not over; a release is made of a whole month")

@@ -924,16 +924,18 @@ def test_a_stranger_that_asks_for_a_thousand_jobs_takes_nothing_from_others(make
     receive(house, HOME)
     done = ask(house)
     work(house)
-    before, waiting, refused = file(house, done), ask(house, "jsonl"), Counter[str]()
+    before, waiting, refused, seconds = file(house, done), ask(house, "jsonl"), Counter[str](), set[int]()
     for number in range(1000):
         try:
             ask(house, "csv", owner=f"address/{number % 4}", since=NOW.date() - timedelta(days=number))
         except (TooMany, Unavailable) as fault:
             refused[fault.detail] += 1
+            seconds |= {fault.retry_after_seconds} if isinstance(fault, TooMany) else set()
     told = ["You have 3 export jobs that wait or run; delete some, or wait"]
     told.append("There are as many export jobs as the service keeps; repeat the request later")
     assert sorted(refused) == sorted(told)
     assert refused.total() == 990
+    assert seconds == {30}, "jobs end sooner than in some minutes"
     assert house.states.jobs.figures().waiting == 11
     assert file(house, done) == before
     for _ in range(10):  # the first one of each other client, and then this one: each is prepared and made

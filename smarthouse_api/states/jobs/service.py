@@ -34,7 +34,9 @@ _ADDRESS: Final = "address/"
 _KEY: Final = "key/"
 _TIDY_SECONDS: Final = 60.0
 _ID: Final = re.compile("[0-9a-f]{32}", re.ASCII)
-_RETRY_SECONDS: Final = 600
+_RETRY_SECONDS: Final = 30
+"""Nobody knows when a job will end: most do within a minute."""
+
 _TAKEN_SECONDS: Final = 600.0
 """After this time a file may go for another client's that has none yet. Else many strangers would keep all others out."""
 
