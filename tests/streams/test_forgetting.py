@@ -440,7 +440,7 @@ def test_objects_of_homes_that_the_restored_state_does_not_know_are_erased_and_c
         lambda house: sealed_with(house, b"of the same home", home_id=8, name="another"),
         lambda house: sealed_with(house, b"of a third", home_id=9),
     )
-    others = dict.fromkeys(("forgotten", "collections", "streams", "keys", "rights"), 0)
+    others = dict.fromkeys(("forgotten", "collections", "streams", "keys", "rights", "releases"), 0)
     assert vars(later.restoring.restore([])) == {"orphaned": 2, **others}
     assert places(later) == [b"known"]
     assert later.streams.status(known).packet_index == 0
