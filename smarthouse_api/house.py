@@ -188,6 +188,18 @@ class House:
             self.collections.begin()
         return key
 
+    def forget_known(self, pseudonym: str) -> str:
+        """Erase a home for an operator, as its owner's request would; return the id of the receipt. Raises `NotFound`."""
+        found, asked = self.states.known_homes.find(pseudonym), self.receipts.now()
+        return self.receipts.give(self.bound(pseudonym), asked, self.forgetting.forget_tagged(found.home.tag))
+
+    def bound(self, pseudonym: str) -> str:
+        """Name what the receipt of a home is for that an operator forgets, who does not know its UUID.
+
+        It is keyed, unlike the pseudonym: who has the receipt cannot try the homes of an export.
+        """
+        return self.states.homes.tag(pseudonym)
+
     def part_exports(self) -> None:
         """Have exports made in a process of their own, where the system and the stores allow it. Call it before all else."""
         if Apart.is_possible() and shared(self.settings.stores):

@@ -97,10 +97,15 @@ def test_forget_asks_and_does_what_a_deletion_does(filled: House, smarthouse: Co
     assert refused.exit_code == 1
     assert f"All uploads of home {homes[2]} will be erased. Continue?" in refused.stdout
     assert filled.states.homes.find(HOME) is not None
-    assert smarthouse("forget", homes[2], typed="y\n").stdout.endswith(f"Home {homes[2]}: forgotten\n")
+    done, told = smarthouse("forget", homes[2], typed="y\n").stdout.splitlines()[-2:]
+    assert done.endswith(f"Home {homes[2]}: forgotten")
+    name, _, receipt = told.partition(": its receipt is at /api/ingest/receipts/")
+    assert name == homes[2]
+    assert filled.receipts.read(receipt)["state"] in ("hidden", "pending", "erased")
+    assert HOME not in told
     assert filled.states.homes.find(HOME) is None
     assert filled.states.homes.linked(filled.states.homes.tag(HOME)) == []
     assert [info.size_bytes for info in filled.objects.list("raw/")] == [len(BODY)]
     assert [one["home"] for one in lines(smarthouse("list", "--json"))] == [homes[1]]
     told = smarthouse("forget", "7", homes[1], "--yes")
-    assert told.stdout == f"Homes 7, {homes[1]}: forgotten\n"
+    assert told.stdout.startswith(f"Homes 7, {homes[1]}: forgotten\n{homes[1]}: its receipt is at ")

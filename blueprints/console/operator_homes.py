@@ -55,26 +55,15 @@ def add_homes(blueprint: Blueprint) -> None:
         word = form.get("word", "").strip()
         if not _PSEUDONYM.fullmatch(word) or form.get("home", word) != word:  # it is not repeated: it may be the home's UUID
             raise Invalid(gettext("Type the pseudonym of a home, such as home_77c45e93dece0b05. Nothing was done."))
-        receipts, found = house().receipts, house().states.known_homes.find(word)
-        asked = receipts.now()
-        receipt = receipts.give(_bound(word), asked, house().forgetting.forget_tagged(found.home.tag))
-        return led_to(".operator_forgotten", session, pseudonym=word, receipt_id=receipt)
+        return led_to(".operator_forgotten", session, pseudonym=word, receipt_id=house().forget_known(word))
 
     @blueprint.get("/operator/homes/<pseudonym>/forgotten/<receipt_id>")
     def operator_forgotten(pseudonym: str, receipt_id: str) -> Response:
         """Tell that a home is forgotten, and show the receipt."""
         session, read = required(), house().receipts.read(receipt_id)
-        if not is_for(read, _bound(pseudonym)):
+        if not is_for(read, house().bound(pseudonym)):
             raise NotFound(gettext("There is no such receipt of this home."))
         return operator_page("console/operator_forgotten.html", session, pseudonym=pseudonym, **told_receipt(read))
-
-
-def _bound(pseudonym: str) -> str:
-    """Name what the receipt of a home is for that an operator forgets, who does not know its UUID.
-
-    It is keyed, unlike the pseudonym: who has the receipt cannot try the homes of an export.
-    """
-    return house().states.homes.tag(pseudonym)
 
 
 def _homes(session: Session, number: int) -> Response:

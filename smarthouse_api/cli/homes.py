@@ -79,19 +79,21 @@ def forget(homes: list[int | str], yes: bool) -> None:
     """Erase homes for good. HOME: a home's id, an integer, or the pseudonym of a home that uploads, see `list`.
 
     With an id, all streams of the home are erased, and its assignment to a project. With a pseudonym, all that it uploaded is
-    erased, and the streams that are linked with it, as by a DELETE with its UUID.
+    erased, and the streams that are linked with it, as by a DELETE with its UUID. Its receipt tells when that is done.
     """
     of_streams, uploading = [one for one in homes if isinstance(one, int)], [one for one in homes if isinstance(one, str)]
     with opened_house() as house:
-        found = [answered(partial(house.states.known_homes.find, name)) for name in uploading]
+        for name in uploading:
+            answered(partial(house.states.known_homes.find, name))
         if not yes:
             what = " and ".join([*(["streams"] * bool(of_streams)), *(["uploads"] * bool(uploading))])
             click.confirm(f"All {what} of {_listed(homes).lower()} will be erased. Continue?", abort=True)
         for home_id in of_streams:
             answered(partial(house.forgetting.forget_streams, home_id))
-        for one in found:
-            answered(partial(house.forgetting.forget_tagged, one.home.tag))
+        receipts = [(name, answered(partial(house.forget_known, name))) for name in uploading]
     click.echo(f"{_listed(homes)}: forgotten")
+    for name, receipt in receipts:
+        click.echo(f"{name}: its receipt is at /api/ingest/receipts/{receipt}")
 
 
 @group.command()
