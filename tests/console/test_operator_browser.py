@@ -104,6 +104,34 @@ def test_an_operator_looks_around_and_makes_and_revokes_a_key(shared_server: Ser
     assert not any("shk_" in url for url in urls)
 
 
+def test_a_page_that_looks_at_a_job_asks_for_the_key_once_the_session_is_over(shared_server: Server, visit: Visit) -> None:
+    house = House(Settings.from_env(shared_server.environment))
+    try:
+        key = house.access.create("Berta", export=True)[1]
+    finally:
+        house.close()
+    page = visit.page
+    page.goto(f"{shared_server.url}/console/")
+    page.get_by_label("Key").fill(key)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Make it in the background").click()
+    page.get_by_role("heading", name="Done", exact=True).wait_for()
+    page.context.clear_cookies()
+    # It is done too soon: it looks on as if it were not.
+    page.evaluate(
+        """() => {
+            const one = document.getElementById("job");
+            for (const [name, value] of [["data-look-every", "1"], ["hx-get", location.pathname], ["hx-trigger", "look"]]) {
+                one.setAttribute(name, value);
+            }
+            htmx.process(one);
+        }"""
+    )
+    page.get_by_label("Key").wait_for()
+    page.wait_for_load_state()
+    visit.complaints.clear()  # of the pages without a key
+
+
 def test_a_researcher_signs_in_with_a_key_and_an_operator_loads_sample_homes(shared_server: Server, visit: Visit) -> None:
     house = House(Settings.from_env(shared_server.environment))
     try:

@@ -59,6 +59,8 @@
   // A fault is a page of its own.
   document.addEventListener("htmx:responseError", event => {
     if (event.detail.target.id === "data") location.assign(event.detail.pathInfo.finalRequestPath);
+    // A job that may not be looked at any more has a page that says so. A service that restarts is asked again.
+    if (event.detail.target.id === "job" && event.detail.xhr.status < 500) location.reload();
     // Who follows keeps what has come.
     if (event.detail.target.id === "follow") {
       event.detail.target.removeAttribute("data-look-every");
