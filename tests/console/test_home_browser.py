@@ -38,6 +38,7 @@ def test_the_owner_looks_takes_forgets_and_leaves_nothing_behind(shared_server: 
     page.get_by_role("img", name="48 states").wait_for()
     page.get_by_role("link", name="Closer").press("Enter")
     page.get_by_role("img", name="24 states").wait_for()
+    page.wait_for_load_state()  # nothing hears a drag before
     box = page.locator(".zoom .marks").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.26 * box["width"], box["y"] + 30)
