@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import OTHER_HOME, Server, payload, state
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator, Page, Route
+    from playwright.sync_api import BrowserContext, Locator, Page, Request, Route
 
 FLAGS = """
     --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
@@ -69,8 +69,13 @@ class Visit:
         self.elsewhere: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.complaints.append(f"{request.url}: {request.failure}"))
+        self.page.on("requestfailed", self._failed)
         self.page.route("**/*", self._only_here)
+
+    def _failed(self, request: Request) -> None:
+        """Note a request that failed. One that the browser gives up has not: its page is left, or it became a download."""
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"{request.url}: {request.failure}")
 
     def _only_here(self, route: Route) -> None:
         if urlsplit(route.request.url).hostname in ("127.0.0.1", None):

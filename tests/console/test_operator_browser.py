@@ -162,8 +162,8 @@ def test_a_researcher_signs_in_with_a_key_and_an_operator_loads_sample_homes(sha
         page.get_by_role("link", name="Back to the data").click()
         page.get_by_role("button", name="Sign out").click()
         page.get_by_label("Key").wait_for()
-        page.wait_for_load_state()  # else the next page breaks off what this one loads
-        visit.complaints.clear()  # of the pages without a key, and of the navigations that became downloads
+        page.wait_for_load_state()
+        visit.complaints.clear()  # of the pages without a key
         page.goto(f"{shared_server.url}/console/operator/sample")
         page.get_by_label("Key").fill(admin)
         page.keyboard.press("Enter")
